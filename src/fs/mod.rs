@@ -1,0 +1,323 @@
+//! The branches as the executor sees them: the one seam between the protocol and the disks.
+//!
+//! [`real::RealFs`] is the only production code that changes a branch (invariant 7: everything beneath a held
+//! branch descriptor, through no symlink and no mount point). The simulated filesystem of the crash tests
+//! implements the same trait, with a live and a durable image. Nothing here decides anything.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pool::BranchIdx;
+use crate::relpath::RelPath;
+
+pub mod real;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+
+/// A path on one branch.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The branch.
+    pub branch: BranchIdx,
+    /// The path relative to it.
+    pub path: RelPath,
+}
+
+impl Place {
+    /// The path `path` on `branch`.
+    #[must_use]
+    pub fn new(branch: BranchIdx, path: RelPath) -> Self {
+        Self { branch, path }
+    }
+
+    /// The directory it lies in; the branch root for itself.
+    #[must_use]
+    pub fn dir(&self) -> Self {
+        Self { branch: self.branch, path: self.path.parent().unwrap_or_else(RelPath::root) }
+    }
+}
+
+/// What a file is within one run (invariant 6). Never stored: `st_dev` changes between mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InodeId {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+}
+
+/// A point in time with nanoseconds, as `statx(2)` gives it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Timestamp {
+    /// Seconds since the epoch.
+    pub secs: i64,
+    /// Nanoseconds within the second.
+    pub nanos: u32,
+}
+
+impl Timestamp {
+    /// Nanoseconds since the epoch.
+    #[must_use]
+    pub fn as_nanos(self) -> i128 {
+        i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos)
+    }
+}
+
+/// The kind of a directory entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Anything else: FIFO, socket, device.
+    Other,
+}
+
+/// What `statx(2)` says of an inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Identity within this run.
+    pub id: InodeId,
+    /// The mount it was reached through (`stx_mnt_id`): links do not cross it.
+    pub mount: u64,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of names.
+    pub nlink: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// `st_blocks`, in units of 512 bytes.
+    pub blocks: u64,
+    /// Last change of the contents.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+    /// Last access.
+    pub atime: Timestamp,
+    /// Birth, where the filesystem has one.
+    pub btime: Option<Timestamp>,
+    /// `chattr +i` or `+a`: nothing may link, rename or unlink it.
+    pub immutable: bool,
+}
+
+impl Stat {
+    /// What must not move between comparing a file and acting on it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint { id: self.id, size: self.size, mtime: self.mtime, ctime: self.ctime }
+    }
+}
+
+/// Identity, size and times of a file whose contents were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Identity within this run.
+    pub id: InodeId,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last change of the contents.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+}
+
+/// What two copies must share before one replaces the other, and what undo gives back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Raw `system.posix_acl_access`, where set.
+    pub acl: Option<Vec<u8>>,
+    /// Every other extended attribute; xfs' `trusted.SGI_ACL_*` (the ACL again) left out.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// The kinds of lease (`fcntl(2)`, `F_SETLEASE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// `F_RDLCK`: nobody has the file open for writing.
+    Read,
+    /// `F_WRLCK`: nobody else has the file open at all.
+    Write,
+}
+
+/// A system call on a branch that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {call}: {path:?}")]
+pub struct FsError {
+    /// What was tried, as a verb phrase.
+    pub call: &'static str,
+    /// The branch it happened on.
+    pub branch: BranchIdx,
+    /// The full branch path.
+    pub path: PathBuf,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// The errno, 0 when there is none.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.source.raw_os_error().unwrap_or(0)
+    }
+}
+
+/// Result of a call on a branch.
+pub type Result<T> = std::result::Result<T, FsError>;
+
+/// The calls the protocol is made of. Each is one system call, or the few that make it safe beneath a branch.
+///
+/// Paths are looked up anew at every call, beneath the branch's held descriptor, through no symlink and no
+/// mount point; a directory on the way that is neither fails the call (`ELOOP`, `EXDEV`).
+pub trait Fs {
+    /// An open regular file; closing it (dropping) releases its lease.
+    type File;
+
+    /// The wall clock, for "changed a moment ago".
+    fn now(&self) -> Timestamp;
+
+    /// Waits; only ever outside the short windows, or for a lease to become free.
+    fn pause(&self, time: Duration);
+
+    /// Whether the branch's path still leads to the directory that is held, on the same filesystem.
+    ///
+    /// # Errors
+    /// When it does not (`ESTALE`), or cannot be looked up.
+    fn check_branch(&self, branch: BranchIdx) -> Result<()>;
+
+    /// `lstat`; `None` where a component is missing.
+    ///
+    /// # Errors
+    /// Anything but `ENOENT` and `ENOTDIR`.
+    fn stat(&self, at: &Place) -> Result<Option<Stat>>;
+
+    /// Opens a regular file for reading, without following a symlink, blocking, or moving its atime.
+    ///
+    /// # Errors
+    /// `ENOENT` where it is missing; `EINVAL` where it is no regular file; `EAGAIN` where a lease of
+    /// somebody else is in the way.
+    fn open(&self, at: &Place) -> Result<Self::File>;
+
+    /// `fstat`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn stat_open(&self, file: &Self::File) -> Result<Stat>;
+
+    /// Owner, mode, ACL and extended attributes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn metadata(&self, file: &Self::File) -> Result<Metadata>;
+
+    /// Reads into `buf` at `offset`; 0 at the end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn read_at(&self, file: &Self::File, buf: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// Takes a lease, or changes the one held; never waits.
+    ///
+    /// # Errors
+    /// `EAGAIN` where somebody has the file open in conflict; others where leases are not supported.
+    fn lease(&self, file: &Self::File, lease: Lease) -> Result<()>;
+
+    /// The lease as it is now: a weaker one or `None` than was taken means somebody is waiting (broken).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn lease_state(&self, file: &Self::File) -> Result<Option<Lease>>;
+
+    /// Gives a lease back. Those who waited go on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn release(&self, file: &Self::File) -> Result<()>;
+
+    /// `fdatasync`: the data of a file is on stable storage.
+    ///
+    /// # Errors
+    /// An error means data may be lost: never to be retried.
+    fn sync_data(&self, file: &Self::File) -> Result<()>;
+
+    /// `fsync` of a directory: its names, and the link counts of inodes already durable, are on stable storage.
+    ///
+    /// # Errors
+    /// An error means names may be lost: never to be retried.
+    fn sync_dir(&self, dir: &Place) -> Result<()>;
+
+    /// Links the open file itself (not whatever its name leads to by now) to a new name.
+    ///
+    /// # Errors
+    /// `EEXIST`, `EMLINK`, `EXDEV`, `ENOENT` (the file has no name left), and what else the kernel says.
+    fn link(&self, file: &Self::File, to: &Place) -> Result<()>;
+
+    /// Renames on one branch, never over anything (`RENAME_NOREPLACE`, or link and unlink where that is unknown).
+    ///
+    /// # Errors
+    /// `EEXIST` where `to` exists.
+    fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()>;
+
+    /// Exchanges two names of one branch (`RENAME_EXCHANGE`).
+    ///
+    /// # Errors
+    /// `EINVAL` where the filesystem cannot.
+    fn exchange(&self, a: &Place, b: &Place) -> Result<()>;
+
+    /// Removes a name of a file.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn unlink(&self, at: &Place) -> Result<()>;
+
+    /// Makes a directory of mode 0700 that inherits no ACL.
+    ///
+    /// # Errors
+    /// `EEXIST` where something is there.
+    fn make_dir(&self, at: &Place) -> Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `ENOTEMPTY` where something is in it.
+    fn remove_dir(&self, at: &Place) -> Result<()>;
+
+    /// Gives directory `to` the owner, mode (setgid too), ACLs, extended attributes, and last the times of `from`.
+    ///
+    /// # Errors
+    /// When any of them cannot be given.
+    fn clone_dir(&self, from: &Place, to: &Place) -> Result<()>;
+
+    /// Sets a directory's mtime; the atime stays.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn set_dir_mtime(&self, dir: &Place, mtime: Timestamp) -> Result<()>;
+
+    /// The names in a directory that start with `prefix`, in any order.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>>;
+}

@@ -1,0 +1,5 @@
+//! mergerfs-xdedup
+pub mod fs;
+pub mod input;
+pub mod pool;
+pub mod relpath;

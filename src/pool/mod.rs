@@ -1,0 +1,104 @@
+//! The pool: a mergerfs mount and its branches, as plain values.
+//!
+//! [`mergerfs`] is the only module that talks to mergerfs; [`mountinfo`] reads the mount table; [`identity`]
+//! knows filesystems across reboots.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::relpath::RelPath;
+
+pub mod identity;
+pub mod mergerfs;
+pub mod mountinfo;
+
+/// The place of a branch in branch order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BranchIdx(pub u16);
+
+impl BranchIdx {
+    /// As an index into a slice of branches.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// What mergerfs lets happen on a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BranchMode {
+    /// Read and write.
+    Rw,
+    /// Read only: never changed.
+    Ro,
+    /// No creates; links and removals are allowed.
+    Nc,
+}
+
+/// One branch as the control file lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Branch {
+    /// Absolute path of its root.
+    pub path: PathBuf,
+    /// What mergerfs lets happen there.
+    pub mode: BranchMode,
+}
+
+/// A filesystem across reboots and device renumbering (invariant 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FsId {
+    /// The filesystem's UUID.
+    pub uuid: [u8; 16],
+    /// The btrfs subvolume: two of them share UUID and inode numbers. 0 elsewhere.
+    pub subvolume: u64,
+}
+
+/// An inode across reboots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StoredId {
+    /// The filesystem.
+    pub fs: FsId,
+    /// The inode number.
+    pub ino: u64,
+    /// Birth time, where the filesystem has one: tells a reused number.
+    pub btime: Option<crate::fs::Timestamp>,
+}
+
+/// A mergerfs mount, its branches in branch order (each distinct root once) and the options that matter here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The mount point.
+    pub mount: PathBuf,
+    /// mergerfs' version as it reports it; may be `unknown`.
+    pub version: String,
+    /// The branches, each distinct root once.
+    pub branches: Vec<Branch>,
+    /// The branch list exactly as the control file gives it, to notice a change at run time.
+    pub branches_raw: Vec<u8>,
+    /// Whether `func.getattr` is `newest`: directories then show the newest branch's owner and mode.
+    pub getattr_newest: bool,
+}
+
+impl Pool {
+    /// The pool path of `path`.
+    #[must_use]
+    pub fn path_of(&self, path: &RelPath) -> PathBuf {
+        joined(&self.mount, path)
+    }
+
+    /// The branch path of `path` on `branch`.
+    #[must_use]
+    pub fn branch_path(&self, branch: BranchIdx, path: &RelPath) -> PathBuf {
+        joined(&self.branches[branch.index()].path, path)
+    }
+
+    /// Every branch's index, in branch order.
+    pub fn indices(&self) -> impl Iterator<Item = BranchIdx> + use<> {
+        (0..u16::try_from(self.branches.len()).unwrap_or(u16::MAX)).map(BranchIdx)
+    }
+}
+
+fn joined(root: &std::path::Path, path: &RelPath) -> PathBuf {
+    if path.is_root() { root.to_path_buf() } else { root.join(path.as_path()) }
+}
