@@ -34,8 +34,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         self.eligible(op, &master, &duplicate)?;
         let blake3 = self.equal_bytes(op, &master, &duplicate)?;
         if op
-            .recorded_blake3
-            .is_some_and(|recorded| recorded != blake3)
+            .recorded
+            .as_ref()
+            .is_some_and(|recorded| recorded.blake3 != blake3)
         {
             return Err(Halt::new(
                 Reason::Changed,
@@ -62,11 +63,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Opens the master by any name that still leads to it.
     pub(super) fn open_master(&self, op: &Op) -> Result<F::File, Halt> {
         let targets = (0..op.names.len()).map(|k| op.target(k));
-        self.open_inode(
-            std::iter::once(op.master.clone()).chain(targets),
-            op.master_id,
-            "master",
-        )
+        let places = std::iter::once(op.master.clone()).chain(targets);
+        let born = op
+            .recorded
+            .as_ref()
+            .and_then(|recorded| recorded.master_btime);
+        self.open_inode(places, (op.master_id, born), "master")
     }
 
     /// Opens the duplicate by any of its own or retired names that still leads to it.
@@ -149,7 +151,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         match &op.recorded {
             // Recovery: whether the two may differ was decided when the op began; since then neither may move.
-            Some(recorded) if *recorded != duplicate.metadata => Err(Halt::new(
+            Some(recorded) if recorded.metadata != duplicate.metadata => Err(Halt::new(
                 Reason::Changed,
                 "the duplicate's metadata changed meanwhile",
             )),
