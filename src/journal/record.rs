@@ -68,6 +68,7 @@ pub struct RunStarted {
     /// When.
     pub time: Timestamp,
     /// The pool's mount point.
+    #[serde(with = "super::path_bytes")]
     pub pool: PathBuf,
     /// The branches in branch order, as found at the start.
     pub branches: Vec<BranchRecord>,
@@ -79,6 +80,7 @@ pub struct RunStarted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BranchRecord {
     /// Its path.
+    #[serde(with = "super::path_bytes")]
     pub path: PathBuf,
     /// Its mode.
     pub mode: BranchMode,
