@@ -3,3 +3,4 @@ pub mod fs;
 pub mod input;
 pub mod pool;
 pub mod relpath;
+mod sys;
