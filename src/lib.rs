@@ -8,3 +8,4 @@ pub mod names;
 pub mod pool;
 pub mod refusal;
 pub mod relpath;
+mod sys;
