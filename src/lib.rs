@@ -8,6 +8,7 @@ pub mod master;
 pub mod metadata;
 pub mod names;
 pub mod plan;
+pub mod lock;
 pub mod pool;
 pub mod refusal;
 pub mod relpath;
