@@ -37,7 +37,10 @@ impl Place {
     /// The directory it lies in; the branch root for itself.
     #[must_use]
     pub fn dir(&self) -> Self {
-        Self { branch: self.branch, path: self.path.parent().unwrap_or_else(RelPath::root) }
+        Self {
+            branch: self.branch,
+            path: self.path.parent().unwrap_or_else(RelPath::root),
+        }
     }
 }
 
@@ -119,7 +122,12 @@ impl Stat {
     /// What must not move between comparing a file and acting on it.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint { id: self.id, size: self.size, mtime: self.mtime, ctime: self.ctime }
+        Fingerprint {
+            id: self.id,
+            size: self.size,
+            mtime: self.mtime,
+            ctime: self.ctime,
+        }
     }
 }
 

@@ -100,5 +100,9 @@ impl Pool {
 }
 
 fn joined(root: &std::path::Path, path: &RelPath) -> PathBuf {
-    if path.is_root() { root.to_path_buf() } else { root.join(path.as_path()) }
+    if path.is_root() {
+        root.to_path_buf()
+    } else {
+        root.join(path.as_path())
+    }
 }
