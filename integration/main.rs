@@ -9,5 +9,18 @@
     reason = "test code: it makes and damages its own disks, and a panic is how it reports"
 )]
 
+mod bench;
+mod busy;
+mod changed;
+mod cross_branch;
+mod dry_run;
+mod exit_codes;
+mod groups;
 mod harness;
 mod harness_itself;
+mod kill;
+mod legacy_cli;
+mod library;
+mod policies;
+mod recovery;
+mod same_branch;

@@ -38,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) owner: (u32, u32),
     /// Nanoseconds since the epoch.
     pub(crate) mtime: i128,
+    /// The same, of the last change of the inode.
+    pub(crate) ctime: i128,
     /// Extended attributes, ACLs among them.
     pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -83,7 +85,8 @@ pub(crate) fn entries(pool: &Pool, index: usize) -> Entries {
             allocated: m.blocks() * 512,
             mode: m.mode(),
             owner: (m.uid(), m.gid()),
-            mtime: i128::from(m.mtime()) * 1_000_000_000 + i128::from(m.mtime_nsec()),
+            mtime: nanoseconds(m.mtime(), m.mtime_nsec()),
+            ctime: nanoseconds(m.ctime(), m.ctime_nsec()),
             xattrs,
         };
         (path, entry)
@@ -167,6 +170,10 @@ pub(crate) fn assert_one_inode<P: AsRef<Path>>(pool: &Pool, paths: &[P]) -> (usi
         assert_eq!(places, &found[0], "{path} is not the inode of the first");
     }
     found[0][0]
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
 }
 
 fn is_own(path: &Path) -> bool {

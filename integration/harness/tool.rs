@@ -182,11 +182,13 @@ impl Run {
         Summary { value }
     }
 
-    /// The reasons of all refusals, in the order they were told.
+    /// The reasons given for a path, relative to nothing: as the lines have it.
     #[track_caller]
-    pub(crate) fn refusals(&self) -> Vec<String> {
-        let reason = |line: &Value| line["reason"].as_str().unwrap().to_owned();
-        self.lines_of("refusal").iter().map(reason).collect()
+    pub(crate) fn reasons_for(&self, path: &Path) -> Vec<String> {
+        let lines = self.lines_of("refusal").into_iter();
+        let here = lines.filter(|line| line["path"].as_str() == path.to_str());
+        here.map(|line| line["reason"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -209,6 +211,11 @@ impl Summary {
     pub(crate) fn get(&self, name: &str) -> u64 {
         let figure = self.value[name].as_u64();
         figure.unwrap_or_else(|| panic!("no figure {name} in {}", self.value))
+    }
+
+    /// Whether it has that figure at all.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.value.get(name).is_some()
     }
 
     /// The lines about single branches.
