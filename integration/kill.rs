@@ -121,7 +121,7 @@ impl Cell {
 
     /// Runs the tool over the cell, under strace with these options.
     fn run_traced(&self, pool: &Pool, options: &[&str]) -> Run {
-        let strace = [&["strace", "-f", "-qq", "--seccomp-bpf"], options].concat();
+        let strace = [&["strace", "-f", "-qq"], options].concat();
         let primary = pool.path(self.root.join("keep"));
         let list: [&std::ffi::OsStr; 7] = [
             "--format".as_ref(),
