@@ -22,5 +22,6 @@ mod kill;
 mod legacy_cli;
 mod library;
 mod policies;
+mod power_cut;
 mod recovery;
 mod same_branch;
