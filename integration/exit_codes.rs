@@ -123,7 +123,7 @@ fn a_branch_that_another_process_has_locked_ends_with_3() {
     let (pool, made, tool) = two_disks(2);
     let list = groups::list(&tool, &pool, &made);
     let before = snapshot::all_entries(&pool);
-    let root = std::fs::File::open(pool.disk(1).path()).unwrap();
+    let root = std::fs::File::open(&pool.branches()[1]).unwrap();
     root.try_lock().unwrap();
     tool.execute(&list, &[]).expect(3);
     assert_eq!(snapshot::all_entries(&pool), before);

@@ -12,6 +12,7 @@
 mod bench;
 mod busy;
 mod changed;
+mod clients;
 mod cross_branch;
 mod dry_run;
 mod exit_codes;
@@ -21,6 +22,8 @@ mod harness_itself;
 mod kill;
 mod legacy_cli;
 mod library;
+mod missing_disk;
 mod policies;
 mod recovery;
 mod same_branch;
+mod shared_device;
