@@ -22,6 +22,7 @@ mod harness_itself;
 mod kill;
 mod legacy_cli;
 mod library;
+mod limits;
 mod missing_disk;
 mod policies;
 mod recovery;
