@@ -104,7 +104,6 @@ fn an_option_that_does_not_exist_ends_with_2() {
 #[test]
 fn what_is_no_pool_ends_with_3() {
     let tool = Tool::new();
-    tool.run(&[tool.dir()]).expect(3);
     for name in ["a", "b"] {
         tree::write(&tool.dir().join(name), &tree::bytes(1, groups::SMALL));
     }
