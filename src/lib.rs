@@ -1,9 +1,12 @@
 //! mergerfs-xdedup
 pub mod execute;
+pub mod facts;
+pub mod filter;
 pub mod fs;
 pub mod group;
 pub mod input;
 pub mod journal;
+pub mod links;
 pub mod lock;
 pub mod master;
 pub mod metadata;
@@ -12,4 +15,5 @@ pub mod plan;
 pub mod pool;
 pub mod refusal;
 pub mod relpath;
+pub mod resolve;
 mod sys;
