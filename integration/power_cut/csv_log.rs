@@ -42,6 +42,13 @@ impl LogLines {
         self.0.iter().any(|line| line.from == path)
     }
 
+    /// Whether op `op` of any run has come to `state`.
+    pub(crate) fn has(&self, op: &str, state: &str) -> bool {
+        self.0
+            .iter()
+            .any(|line| line.op == op && line.state == state)
+    }
+
     /// Whether every op is over, by its last lines, and the disks agree.
     pub(crate) fn check_closed(&self) -> Result<(), String> {
         let mut last = BTreeMap::new();

@@ -25,6 +25,7 @@
 mod beside;
 mod csv_log;
 mod image;
+mod journal;
 mod log;
 mod pool;
 mod proofs;
