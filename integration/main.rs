@@ -1,1 +1,27 @@
-fn main() {}
+//! The suite on a real pool: loop devices, real filesystems, a real mergerfs, the built binary.
+//!
+//! Needs root and the tools that `integration/run` installs; what is missing is a failure, never a skip.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "test code: it makes and damages its own disks, and a panic is how it reports"
+)]
+
+mod bench;
+mod busy;
+mod changed;
+mod cross_branch;
+mod dry_run;
+mod exit_codes;
+mod groups;
+mod harness;
+mod harness_itself;
+mod kill;
+mod legacy_cli;
+mod library;
+mod policies;
+mod power_cut;
+mod recovery;
+mod same_branch;

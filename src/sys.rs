@@ -52,6 +52,14 @@ pub(crate) fn get_lease(fd: BorrowedFd<'_>) -> io::Result<c_int> {
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLEASE) })
 }
 
+/// An exclusive `flock`, not waited for; closing the last copy of the descriptor gives it back.
+///
+/// nix' own guard panics where unlocking fails, and std has one only since 1.89.
+pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: `fd` is open, and flock takes an int by value.
+    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+}
+
 /// Makes the signal of a lease break harmless: its default action is to end the process.
 pub(crate) fn ignore_sigio() -> io::Result<()> {
     // SAFETY: SIG_IGN installs no handler, so no code of ours runs in signal context.

@@ -38,7 +38,7 @@ pub use rfc3339::rfc3339;
 use crate::fs::Timestamp;
 use index::Index;
 use reader::{ReadError, Reader};
-use store::Store;
+pub use store::Store;
 
 /// An op that has an intent and no end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,165 @@
+//! A disk of the pool: a sparse file behind a loop device, with a filesystem of its own.
+
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::command::{run, try_run};
+use super::{finish_clean_up, keep, wait};
+
+/// The filesystem of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filesystem {
+    Ext4,
+    Xfs,
+    Btrfs,
+}
+
+impl Filesystem {
+    /// The program that makes it, with options that keep it quick and quiet.
+    fn mkfs(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Ext4 => (
+                "mkfs.ext4",
+                &["-q", "-F", "-E", "lazy_itable_init=0,nodiscard"],
+            ),
+            Self::Xfs => ("mkfs.xfs", &["-q", "-f"]),
+            Self::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
+        }
+    }
+
+    /// Its name for `mount -t`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+}
+
+/// Size of a disk; mkfs.xfs refuses less than 300 MB. Sparse: it takes what is written.
+const SIZE_BYTES: u64 = 512 << 20;
+
+/// A mounted loop disk. Goes away with the value.
+pub(crate) struct LoopDisk {
+    filesystem: Filesystem,
+    image: PathBuf,
+    mount_point: PathBuf,
+    /// The loop device, once there is one.
+    device: Option<PathBuf>,
+    mounted: bool,
+}
+
+impl LoopDisk {
+    /// Makes `<dir>/<name>.img` and mounts it at `<dir>/<name>`.
+    pub(crate) fn new(dir: &Path, name: &str, filesystem: Filesystem) -> Self {
+        let mut disk = Self {
+            filesystem,
+            image: dir.join(format!("{name}.img")),
+            mount_point: dir.join(name),
+            device: None,
+            mounted: false,
+        };
+        let image = File::create(&disk.image).unwrap();
+        image.set_len(SIZE_BYTES).unwrap();
+        std::fs::create_dir(&disk.mount_point).unwrap();
+        let (mkfs, options) = filesystem.mkfs();
+        let image = disk.image.to_str().unwrap();
+        run(mkfs, &[options, &[image]].concat());
+        let shown = run("losetup", &["--find", "--show", image]).stdout;
+        let device = PathBuf::from(std::ffi::OsStr::from_bytes(shown.trim_ascii()));
+        disk.device = Some(device.clone());
+        run(
+            "mount",
+            &[
+                "-t".as_ref(),
+                filesystem.name().as_ref(),
+                device.as_os_str(),
+                disk.mount_point.as_os_str(),
+            ],
+        );
+        disk.mounted = true;
+        disk
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> &Path {
+        &self.mount_point
+    }
+
+    /// What filesystem it has.
+    pub(crate) fn filesystem(&self) -> Filesystem {
+        self.filesystem
+    }
+
+    /// The bytes in use, as `df` counts them, with everything written out first.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let root = File::open(&self.mount_point).unwrap();
+        nix::unistd::syncfs(&root).unwrap();
+        let stat = nix::sys::statvfs::fstatvfs(&root).unwrap();
+        (stat.blocks() - stat.blocks_free()) * stat.fragment_size()
+    }
+
+    /// Mounts it read-only or writable again, in place.
+    pub(crate) fn remount(&self, mode: &str) {
+        let options = format!("remount,{mode}");
+        run(
+            "mount",
+            &[
+                "-o".as_ref(),
+                options.as_ref(),
+                self.mount_point.as_os_str(),
+            ],
+        );
+    }
+
+    fn tear_down(&mut self) -> Result<(), String> {
+        if self.mounted {
+            unmount(&self.mount_point)?;
+            self.mounted = false;
+        }
+        if let Some(device) = self.device.take() {
+            try_run("losetup", &["--detach".as_ref(), device.as_os_str()])?;
+        }
+        std::fs::remove_file(&self.image).map_err(|e| format!("{}: {e}", self.image.display()))
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        if keep() {
+            let device = self
+                .device
+                .as_deref()
+                .unwrap_or(Path::new("<none>"))
+                .display();
+            println!(
+                "KEEP: umount {}; losetup --detach {device}",
+                self.mount_point.display()
+            );
+            return;
+        }
+        let result = self.tear_down();
+        finish_clean_up(&format!("{}", self.image.display()), result);
+    }
+}
+
+/// Unmounts `mount_point`; one still busy after some seconds is detached, so that the suite leaves no mounts.
+pub(crate) fn unmount(mount_point: &Path) -> Result<(), String> {
+    let mut last = String::new();
+    let unmounted = wait::until("umount", Duration::from_secs(10), || {
+        try_run("umount", &[mount_point])
+            .map_err(|why| last = why)
+            .is_ok()
+    });
+    if unmounted.is_ok() {
+        return Ok(());
+    }
+    try_run("umount", &["--lazy".as_ref(), mount_point.as_os_str()])?;
+    Err(format!(
+        "{} was busy to the end, detached it: {last}",
+        mount_point.display()
+    ))
+}

@@ -1,0 +1,76 @@
+//! The harness can be trusted: what it makes works, what it removes is gone.
+
+use std::path::PathBuf;
+
+use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
+use crate::harness::pool::{Mode, PoolPlan};
+use crate::harness::tool::Tool;
+use crate::harness::{manifest, snapshot, tree};
+
+fn mounts_below(dir: &std::path::Path) -> usize {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    table
+        .lines()
+        .filter(|line| line.contains(dir.to_str().unwrap()))
+        .count()
+}
+
+#[test]
+fn a_pool_over_three_filesystems_works_and_leaves_nothing() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs])
+        .option("category.create=mfs")
+        .mount();
+    let scratch = pool.branch_parent().to_owned();
+    assert_eq!(mounts_below(&scratch), 4);
+    for index in 0..3 {
+        tree::write(
+            &pool.on(index, format!("dir{index}/file")),
+            &tree::bytes(1, 9000),
+        );
+    }
+    let view = snapshot::view(pool.root());
+    assert_eq!(view.len(), 6);
+    assert_eq!(
+        view[&PathBuf::from("dir0/file")],
+        view[&PathBuf::from("dir2/file")]
+    );
+    std::fs::write(pool.path("made-by-a-client"), b"x").unwrap();
+    assert_eq!(snapshot::places(&pool, "made-by-a-client").len(), 1);
+    assert!(pool.used_bytes().iter().all(|&used| used > 0));
+    drop(pool);
+    assert_eq!(mounts_below(&scratch), 0);
+    assert!(!scratch.exists());
+}
+
+#[test]
+fn a_panic_takes_the_pool_down() {
+    let scratch = std::sync::Mutex::new(PathBuf::new());
+    let result = std::panic::catch_unwind(|| {
+        let pool = PoolPlan::of(&[Ext4, Ext4]).mode(1, Mode::ReadOnly).mount();
+        *scratch.lock().unwrap() = pool.branch_parent().to_owned();
+        std::panic::resume_unwind(Box::new("a failing test"));
+    });
+    assert!(result.is_err());
+    let scratch = scratch.into_inner().unwrap();
+    assert!(!scratch.as_os_str().is_empty() && !scratch.exists());
+    assert_eq!(mounts_below(&scratch), 0);
+}
+
+#[test]
+fn jdupes_lists_the_duplicates_of_a_pool() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    for (index, name) in [(0, "a/one"), (1, "b/two"), (1, "b/three")] {
+        tree::write(&pool.on(index, name), &tree::bytes(7, 5000));
+    }
+    let tool = Tool::new();
+    let list = tool.list();
+    manifest::jdupes(&["-r", "-0"], &[pool.root()], &list);
+    let of_nul = manifest::read_nul(&list);
+    manifest::jdupes(&["-r", "-j"], &[pool.root()], &list);
+    let of_json = manifest::read_json(&list);
+    assert_eq!(of_nul.len(), 1);
+    assert_eq!(of_nul[0].len(), 3);
+    assert_eq!(of_nul, of_json);
+    manifest::write_json(&of_nul, &list);
+    assert_eq!(manifest::read_json(&list), of_json);
+}
