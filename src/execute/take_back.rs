@@ -84,6 +84,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             }
         }
         self.master_as_compared(op, &window.master)?;
+        let names = self.look(op)?;
+        // First the duplicate's own name, then the replacement's: the path is never without either.
+        if !self.return_duplicate(op, &names)?.is_empty() {
+            return Err(Halt::new(Reason::Conflict, "its path is taken by another file"));
+        }
         self.withdraw(op, &mut window.master)?;
         self.clear_hidden(op)
     }
