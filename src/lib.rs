@@ -15,5 +15,6 @@ pub mod plan;
 pub mod pool;
 pub mod refusal;
 pub mod relpath;
+pub mod report;
 pub mod resolve;
 mod sys;
