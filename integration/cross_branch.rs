@@ -152,9 +152,11 @@ fn assert_reclaimed_is_exact(run: &Run, before: &[Entries], after: &[Entries]) {
     assert_eq!(told, freed, "{run}");
 }
 
-/// `df` moves by the same amount, but for what the filesystems need for themselves: names and directories
-/// were added on one side and removed on the other, and btrfs keeps extents and checksums in trees whose
-/// nodes come and go. Measured here far below 1 MiB a disk; a file counted twice or not at all is more.
+/// `df` moves by the same amount, but for what the filesystems need for themselves: names and directories come on
+/// one side and go on the other, and btrfs keeps names, extents and checksums in tree nodes of 16 KiB that come
+/// and go. Some 40 KiB were seen; what files had allocated is compared to the byte elsewhere.
+const OWN_NEEDS: i64 = 128 << 10;
+
 fn assert_df_agrees(run: &Run, before: &[u64], after: &[u64]) {
     let summary = run.summary();
     for (n, branch) in summary.per_branch().iter().enumerate() {
@@ -162,7 +164,7 @@ fn assert_df_agrees(run: &Run, before: &[u64], after: &[u64]) {
         let freed = i64::try_from(before[n]).unwrap() - i64::try_from(after[n]).unwrap();
         println!("branch {n}: reclaimed {told}, df says {freed}");
         assert!(
-            (told - freed).abs() < 1 << 20,
+            (told - freed).abs() < OWN_NEEDS,
             "branch {n}: told {told}, df says {freed}"
         );
     }

@@ -182,8 +182,8 @@ impl Cell {
 
     /// Takes the cell off the branches: the next one has the disks for itself.
     fn remove(self, pool: &Pool) {
-        for disk in pool.disks() {
-            let root = disk.path().join(&self.root);
+        for branch in pool.branches() {
+            let root = branch.join(&self.root);
             if root.exists() {
                 std::fs::remove_dir_all(root).unwrap();
             }

@@ -51,7 +51,13 @@ pub struct Common {
     #[arg(long, value_name = "DIR", global = true)]
     pub journal: Option<PathBuf>,
     /// Print results as text or as JSON lines
-    #[arg(long, value_name = "FORM", value_enum, default_value = "text", global = true)]
+    #[arg(
+        long,
+        value_name = "FORM",
+        value_enum,
+        default_value = "text",
+        global = true
+    )]
     pub format: OutputFormat,
     /// Say more; repeat for more
     #[arg(short, long, action = ArgAction::Count, global = true)]
@@ -86,7 +92,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub any_master: bool,
     /// Which copy stays where no primary decides
-    #[arg(short, long, value_name = "POLICY", value_enum, default_value = "mostlinks")]
+    #[arg(
+        short,
+        long,
+        value_name = "POLICY",
+        value_enum,
+        default_value = "mostlinks"
+    )]
     pub dedup: Policy,
     /// Only files that match GLOB: against the name, or against the path in the pool if it has a "/"
     #[arg(short = 'I', long, value_name = "GLOB")]
@@ -185,10 +197,14 @@ impl ValueEnum for Policy {
         let (name, help) = match self {
             Self::Newest => ("newest", "the copy changed last"),
             Self::Oldest => ("oldest", "the copy changed first"),
-            Self::MostFreeSpace => ("mostfreespace", "the copy on the branch with the most free space"),
-            Self::LeastFreeSpace => {
-                ("leastfreespace", "the copy on the branch with the least free space")
-            }
+            Self::MostFreeSpace => (
+                "mostfreespace",
+                "the copy on the branch with the most free space",
+            ),
+            Self::LeastFreeSpace => (
+                "leastfreespace",
+                "the copy on the branch with the least free space",
+            ),
             Self::MostLinks => ("mostlinks", "the copy with the most hard links"),
             Self::Mergerfs => ("mergerfs", "the copy on the first branch"),
         };
@@ -207,8 +223,12 @@ fn parse_size(text: &str) -> Result<u64, String> {
         Some((at, 'T')) => (&digits[..at], 1 << 40),
         _ => (digits, 1),
     };
-    let number: u64 = digits.parse().map_err(|_| "not a size, such as 4096, 100K or 2G".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "not a size, such as 4096, 100K or 2G".to_owned())?;
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| "too large".to_owned())
 }
 
 #[cfg(test)]
@@ -223,7 +243,13 @@ mod tests {
 
     #[test]
     fn sizes_take_suffixes() {
-        let cases = [("0", 0), ("12", 12), ("4k", 4096), ("1MiB", 1 << 20), ("2G", 2 << 30)];
+        let cases = [
+            ("0", 0),
+            ("12", 12),
+            ("4k", 4096),
+            ("1MiB", 1 << 20),
+            ("2G", 2 << 30),
+        ];
         for (text, bytes) in cases {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
@@ -245,7 +271,10 @@ mod tests {
         for typed in ["x --journal J -v status", "x status --journal J -v"] {
             let cli = Cli::try_parse_from(typed.split(' ')).unwrap();
             assert!(matches!(cli.command, Some(Command::Status)));
-            assert_eq!((cli.common.journal, cli.common.verbose), (Some("J".into()), 1));
+            assert_eq!(
+                (cli.common.journal, cli.common.verbose),
+                (Some("J".into()), 1)
+            );
         }
         let cli = Cli::try_parse_from(["x", "./status"]).unwrap();
         assert!(cli.command.is_none());

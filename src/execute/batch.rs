@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::halt::Halt;
 use super::op::Op;
+use super::parents::missing_parents;
 use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
 use crate::fs::{Fs, InodeId, Place, Stat};
@@ -56,7 +57,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         // What could neither go on nor be taken back then: somebody had it open, perhaps no longer.
         let run = self.run;
-        for (op, halt) in self.recover_where(|open| open.intent.op.run == run)? {
+        for (op, halt) in self.recover(|open| open.intent.op.run == run)? {
             self.observer.outcome(&op, &Outcome::Open(halt), false);
         }
         Ok(())
@@ -96,7 +97,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
         }
         self.compare(op)?;
-        op.dirs = self.missing_parents(op)?;
+        let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
+        op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 //! | `type` | keys |
 //! |---|---|
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
-//! | `op` | `run`, `op` (its number in the run, or in the plan of a dry run; `null` when it was never begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
+//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too |
 //! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `per_branch` (`branch`, `before_free`, `after_free`, `reclaimed`, `reclaimable`), `elapsed_s` |
 //!
@@ -29,51 +29,51 @@ use super::state::{State, halt};
 use super::tally::{BranchUse, Tally};
 use crate::execute::{Halt, Op, Outcome};
 use crate::journal::OpKind;
-use crate::plan::{Plan, PlannedGroup, Refusal};
+use crate::plan::{PlannedGroup, Refusal};
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
 
 type Object = Map<String, Value>;
 
-/// The groups, in a dry run the ops, and what is refused.
-pub(super) fn plan(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan) -> io::Result<()> {
-    for planned in &plan.groups {
-        if planned.master.is_some() || scene.verbose > 0 {
-            line(out, group(scene, planned))?;
-        }
-    }
-    if scene.dry_run {
-        for (number, op) in (1_u64..).zip(&plan.ops) {
-            let mut object = op_object(scene, op, State::Planned);
-            object.insert("op".into(), number.into());
-            line(out, object)?;
-        }
-    }
-    for refusal in &plan.refusals {
-        if refusal.reason != Reason::NoPrimary || scene.verbose > 0 {
-            line(out, refused(scene, refusal))?;
-        }
-    }
-    Ok(())
+/// One group.
+///
+/// # Errors
+/// When `out` fails.
+pub fn group(out: &mut dyn Write, scene: &Scene<'_>, group: &PlannedGroup) -> io::Result<()> {
+    let mut object = typed("group");
+    object.insert("size".into(), group.size.into());
+    let master = group.master.as_ref().map(|place| &place.path);
+    put_pool_path(&mut object, "master", scene, master);
+    let paths = group.paths.iter().map(|place| &place.path);
+    put_pool_paths(&mut object, "paths", scene, paths);
+    line(out, object)
 }
 
-/// One op, and the refusal where it was not done.
-pub(super) fn outcome(
+/// One op: planned, or with how it ended, and then its refusal where it was not done.
+///
+/// An op of another run than the scene's was left open by an earlier one.
+///
+/// # Errors
+/// When `out` fails.
+pub fn op(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     op: &Op,
-    outcome: &Outcome,
-    recovered: bool,
+    outcome: Option<&Outcome>,
 ) -> io::Result<()> {
-    let state = State::of(outcome, recovered);
+    let recovered = op.id().is_some_and(|id| Some(id.run) != scene.run);
+    let state = outcome.map_or(State::Planned, |outcome| State::of(outcome, recovered));
     let mut object = op_object(scene, op, state);
-    if let Outcome::Done { reclaimed } = outcome {
-        object.insert("reclaimed".into(), (*reclaimed).into());
+    match outcome {
+        Some(Outcome::Done { reclaimed }) => {
+            object.insert("reclaimed".into(), (*reclaimed).into());
+        }
+        Some(Outcome::Open(_)) => {
+            object.insert("open".into(), true.into());
+        }
+        Some(Outcome::NotDone(_) | Outcome::Conflict(_)) | None => {}
     }
-    if matches!(outcome, Outcome::Open(_)) {
-        object.insert("open".into(), true.into());
-    }
-    let halt = halt(outcome);
+    let halt = outcome.and_then(halt);
     if let Some(halt) = halt {
         object.insert("reason".into(), halt.reason.as_str().into());
         object.insert("detail".into(), halt.detail.as_str().into());
@@ -87,13 +87,27 @@ pub(super) fn outcome(
     }
 }
 
+/// Something that was not planned.
+///
+/// # Errors
+/// When `out` fails.
+pub fn refusal(out: &mut dyn Write, scene: &Scene<'_>, refusal: &Refusal) -> io::Result<()> {
+    let mut object = reasoned(refusal.reason, &refusal.detail);
+    put_path(&mut object, "path", &scene.refused_path(refusal));
+    put_pool_path(&mut object, "master", scene, refusal.master.as_ref());
+    line(out, object)
+}
+
 /// The figures.
-pub(super) fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
-    let per_branch: Vec<Value> = tally.branches.iter().map(branch).collect();
+///
+/// # Errors
+/// When `out` fails.
+pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
+    let per_branch: Vec<Value> = tally.per_branch(scene.pool).iter().map(branch).collect();
     let mut object = typed("summary");
     let figures = json!({
         "run": scene.run,
-        "dry_run": tally.dry_run,
+        "dry_run": scene.dry_run,
         "groups": tally.groups,
         "planned": tally.planned,
         "done": tally.done,
@@ -114,7 +128,7 @@ pub(super) fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> 
         "bytes_reclaimed": tally.bytes_reclaimed,
         "bytes_recovered": tally.bytes_recovered,
         "per_branch": per_branch,
-        "elapsed_s": tally.elapsed.as_secs_f64(),
+        "elapsed_s": tally.elapsed_s,
     });
     if let Value::Object(mut figures) = figures {
         object.append(&mut figures);
@@ -130,20 +144,6 @@ fn typed(kind: &str) -> Object {
 
 fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
     writeln!(out, "{}", Value::Object(object))
-}
-
-fn group(scene: &Scene<'_>, group: &PlannedGroup) -> Object {
-    let mut object = typed("group");
-    object.insert("size".into(), group.size.into());
-    let master = group.master.as_ref().map(|place| &place.path);
-    put_pool_path(&mut object, "master", scene, master);
-    put_pool_paths(
-        &mut object,
-        "paths",
-        scene,
-        group.paths.iter().map(|p| &p.path),
-    );
-    object
 }
 
 fn op_object(scene: &Scene<'_>, op: &Op, state: State) -> Object {
@@ -172,13 +172,6 @@ fn op_object(scene: &Scene<'_>, op: &Op, state: State) -> Object {
     object
 }
 
-fn refused(scene: &Scene<'_>, refusal: &Refusal) -> Object {
-    let mut object = reasoned(refusal.reason, &refusal.detail);
-    put_path(&mut object, "path", &scene.refused_path(refusal));
-    put_pool_path(&mut object, "master", scene, refusal.master.as_ref());
-    object
-}
-
 /// The refusal of an op that was planned.
 fn stopped(scene: &Scene<'_>, op: &Op, halt: &Halt, state: State) -> Object {
     let mut object = reasoned(halt.reason, &halt.detail);
@@ -199,8 +192,8 @@ fn reasoned(reason: Reason, detail: &str) -> Object {
 fn branch(branch: &BranchUse) -> Value {
     let mut object = Object::new();
     put_path(&mut object, "branch", &branch.path);
-    object.insert("before_free".into(), branch.before.map(|s| s.free).into());
-    object.insert("after_free".into(), branch.after.map(|s| s.free).into());
+    object.insert("before_free".into(), branch.before_free.into());
+    object.insert("after_free".into(), branch.after_free.into());
     object.insert("reclaimed".into(), branch.reclaimed.into());
     object.insert("reclaimable".into(), branch.reclaimable.into());
     Value::Object(object)
@@ -255,6 +248,7 @@ mod tests {
     use super::super::sample;
     use super::*;
     use crate::fs::Place;
+    use crate::plan::Plan;
     use crate::pool::BranchIdx;
 
     fn lines(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<Value> {
@@ -306,29 +300,32 @@ mod tests {
         let mut scene = sample::scene(&pool);
         scene.dry_run = true;
         scene.run = None;
-        let plan_lines = |scene: Scene<'_>| lines(|out| plan(out, &scene, &sample_plan()));
-        let told = plan_lines(scene);
+        let plan = sample_plan();
+        let told = lines(|out| {
+            group(out, &scene, &plan.groups[0])?;
+            op(out, &scene, &plan.ops[0], None)?;
+            plan.refusals
+                .iter()
+                .try_for_each(|r| refusal(out, &scene, r))
+        });
         assert_eq!(
             told,
             [
                 json!({"type": "group", "size": 5, "master": "/pool/m/a",
                     "paths": ["/pool/m/a", "/pool/d/\u{fffd}"],
                     "paths_b64": [null, "L3Bvb2wvZC//"]}),
-                json!({"type": "op", "run": null, "op": 1, "kind": "cross", "state": "planned",
+                json!({"type": "op", "run": null, "op": null, "kind": "cross", "state": "planned",
                     "master": "/pool/m/a", "names": ["/pool/d/\u{fffd}", "/pool/e"],
                     "names_b64": ["L3Bvb2wvZC//", null], "from": "/mnt/d2", "to": "/mnt/d1",
                     "size": 512, "bytes": 512}),
+                json!({"type": "refusal", "reason": "no-primary", "path": "/pool/x",
+                    "master": null, "detail": "why", "hint": Reason::NoPrimary.hint()}),
                 json!({"type": "refusal", "reason": "unresolved", "path": "/else where/\n",
                     "master": null, "detail": "why", "hint": Reason::Unresolved.hint()}),
                 json!({"type": "refusal", "reason": "owner-differs", "path": "/pool/o",
                     "master": "/pool/m/o", "detail": "why", "hint": Reason::OwnerDiffers.hint()}),
             ]
         );
-        scene.verbose = 1;
-        // The group under no primary and its refusal, too.
-        assert_eq!(plan_lines(scene).len(), 6);
-        scene.dry_run = false;
-        assert_eq!(plan_lines(scene).len(), 5);
     }
 
     #[test]
@@ -336,9 +333,10 @@ mod tests {
         let pool = sample::pool();
         let scene = sample::scene(&pool);
         let op = sample::op(OpKind::Local, b"m/a", &[b"d/a"], 512);
-        let told =
-            |how: Outcome, recovered| lines(|out| outcome(out, &scene, &op, &how, recovered));
-        let done = told(Outcome::Done { reclaimed: 512 }, false);
+        let mut earlier = op.clone();
+        earlier.id = Some(crate::journal::OpId { run: 6, seq: 9 });
+        let told = |how: Outcome, op: &Op| lines(|out| super::op(out, &scene, op, Some(&how)));
+        let done = told(Outcome::Done { reclaimed: 512 }, &op);
         assert_eq!(
             done,
             [
@@ -348,7 +346,7 @@ mod tests {
             ]
         );
         let halt = Halt::new(Reason::Busy, "open");
-        let busy = told(Outcome::NotDone(halt.clone()), false);
+        let busy = told(Outcome::NotDone(halt.clone()), &op);
         assert_eq!(
             (&busy[0]["state"], &busy[0]["reason"]),
             (&json!("busy"), &json!("busy"))
@@ -358,21 +356,25 @@ mod tests {
             json!({"type": "refusal", "reason": "busy", "state": "busy", "path": "/pool/d/a",
                 "master": "/pool/m/a", "detail": "open", "hint": Reason::Busy.hint()})
         );
-        let earlier = told(Outcome::NotDone(halt.clone()), true);
+        let restored = told(Outcome::NotDone(halt.clone()), &earlier);
+        let figures = [
+            &restored[0]["state"],
+            &restored[0]["run"],
+            &restored[0]["op"],
+        ];
         assert_eq!(
-            (earlier.len(), &earlier[0]["state"]),
-            (1, &json!("restored"))
+            (restored.len(), figures),
+            (1, [&json!("restored"), &json!(6), &json!(9)])
         );
-        assert_eq!(told(Outcome::Open(halt), false)[0]["open"], true);
+        assert_eq!(told(Outcome::Open(halt), &op)[0]["open"], true);
     }
 
     #[test]
     fn the_summary_has_every_figure_and_they_add_up() {
         let pool = sample::pool();
         let scene = sample::scene(&pool);
-        let mut tally = Tally::new(&scene);
-        tally.planned(&sample_plan());
-        tally.space_before(&[Some(super::super::Space { total: 9, free: 4 }), None]);
+        let mut tally = Tally::planned(&sample_plan());
+        tally.before(&pool.branches[0].path, 4);
         let told = lines(|out| summary(out, &scene, &tally)).remove(0);
         for key in "run dry_run groups planned done already_linked refused failed busy left conflicts open \
             bytes_reclaimable bytes_reclaimed per_branch elapsed_s recovered_done still_open"

@@ -4,31 +4,28 @@
 //! prints by itself but the progress bar. Names are bytes: exact in JSON and scripts, and in text unless the reader
 //! is a terminal that a name could take over.
 
-mod json;
+pub mod json;
 mod progress;
-mod script;
+pub mod script;
 mod shown;
 mod state;
+pub mod status;
 mod tally;
-mod text;
+pub mod text;
 
 #[cfg(test)]
 mod sample;
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use progress::{Progress, Show, bytes_to_read};
-pub use script::DirLook;
+pub use progress::Progress;
 pub use shown::{sanitised, size};
 pub use state::State;
-pub use tally::{BranchUse, Space, Tally};
+pub use tally::{BranchUse, Tally};
 
-use crate::execute::{Op, Outcome};
-use crate::journal::DirIntent;
-use crate::plan::{Plan, Refusal};
+use crate::plan::Refusal;
 use crate::pool::{BranchIdx, Pool};
 use crate::relpath::RelPath;
 
@@ -65,67 +62,5 @@ impl Scene<'_> {
             Ok(path) => self.pool_path(&path),
             Err(_) => PathBuf::from(OsStr::from_bytes(&refusal.path)),
         }
-    }
-}
-
-/// The forms of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// For people; a dry run is a shell script.
-    Text,
-    /// One object a line.
-    Json,
-}
-
-/// Says what a run does, in the form that was asked for.
-pub struct Report<'a> {
-    /// What it is about.
-    pub scene: Scene<'a>,
-    /// How it is said.
-    pub format: Format,
-    /// To whom.
-    pub out: &'a mut dyn Write,
-}
-
-impl Report<'_> {
-    /// The plan: what is refused, and in a dry run every op. `look` gives what a directory to be made will look like.
-    ///
-    /// # Errors
-    /// When the writer fails.
-    pub fn plan(
-        &mut self,
-        plan: &Plan,
-        look: &dyn Fn(&DirIntent) -> Option<DirLook>,
-    ) -> io::Result<()> {
-        match self.format {
-            Format::Json => json::plan(self.out, &self.scene, plan),
-            Format::Text if self.scene.dry_run => script::write(self.out, &self.scene, plan, look),
-            Format::Text => text::refusals(self.out, &self.scene, &plan.refusals),
-        }
-    }
-
-    /// How an op ended; `recovered` ones were begun by an earlier run.
-    ///
-    /// # Errors
-    /// When the writer fails.
-    pub fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) -> io::Result<()> {
-        match self.format {
-            Format::Json => json::outcome(self.out, &self.scene, op, outcome, recovered),
-            Format::Text => text::outcome(self.out, &self.scene, op, outcome, recovered),
-        }
-    }
-
-    /// The figures, last.
-    ///
-    /// # Errors
-    /// When the writer fails.
-    pub fn summary(&mut self, tally: &Tally) -> io::Result<()> {
-        match self.format {
-            Format::Json => json::summary(self.out, &self.scene, tally),
-            // The script ends with its own.
-            Format::Text if self.scene.dry_run => Ok(()),
-            Format::Text => text::summary(self.out, &self.scene, tally),
-        }?;
-        self.out.flush()
     }
 }

@@ -1,50 +1,16 @@
 //! How far a run is, for a person who waits: on standard error, never among the results.
 
-use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::shown::size;
-use crate::execute::Op;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// What is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
-    /// A bar, on a terminal.
-    Bar,
-    /// A line now and then.
-    Lines,
-    /// Nothing.
-    Nothing,
-}
-
-impl Show {
-    /// What suits: a bar on a terminal, lines elsewhere with `-v`, nothing where it is not `wanted`.
-    #[must_use]
-    pub fn choose(terminal: bool, wanted: bool, verbose: u8) -> Self {
-        match () {
-            () if !wanted => Self::Nothing,
-            () if terminal => Self::Bar,
-            () if verbose > 0 => Self::Lines,
-            () => Self::Nothing,
-        }
-    }
-}
-
-/// The bytes that comparing `ops` reads: each master once, each duplicate.
-#[must_use]
-pub fn bytes_to_read(ops: &[Op]) -> u64 {
-    let mut masters = HashSet::new();
-    let read = |op: &Op| op.size * (1 + u64::from(masters.insert(op.master_id)));
-    ops.iter().map(read).sum()
-}
-
-/// How far a run is.
+/// How far a run is: a bar on a terminal, elsewhere a line in the log now and then (seen with `-v`).
 pub struct Progress {
     bar: Option<ProgressBar>,
     lines: Option<Lines>,
@@ -55,42 +21,36 @@ pub struct Progress {
 }
 
 struct Lines {
-    out: Box<dyn Write + Send>,
     start: Instant,
     last: Instant,
 }
 
 impl Progress {
-    /// At nothing of `total_bytes` compared and `total_ops` ended.
+    /// At nothing of `total_bytes` compared and `total_ops` ended; says nothing unless `enabled`.
     #[must_use]
-    pub fn new(total_bytes: u64, total_ops: u64, show: Show) -> Self {
-        let bar = || {
-            let bar = ProgressBar::with_draw_target(
-                Some(total_bytes),
-                ProgressDrawTarget::stderr_with_hz(4),
-            );
-            let form = "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
-            bar.with_style(
-                ProgressStyle::with_template(form)
-                    .expect("invariant: the form of the bar is a constant"),
-            )
-        };
+    pub fn new(total_bytes: u64, total_ops: u64, enabled: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let target = || ProgressDrawTarget::stderr_with_hz(4);
+        let mut progress = Self::hidden(total_bytes, total_ops);
+        progress.bar = (enabled && terminal).then(|| bar(total_bytes, target()));
         let now = Instant::now();
-        let lines = || Lines {
-            out: Box::new(io::stderr()),
+        progress.lines = (enabled && !terminal).then_some(Lines {
             start: now,
             last: now,
-        };
-        let mut progress = Self {
-            bar: (show == Show::Bar).then(bar),
-            lines: (show == Show::Lines).then(lines),
+        });
+        progress.tell_ops();
+        progress
+    }
+
+    fn hidden(total_bytes: u64, total_ops: u64) -> Self {
+        Self {
+            bar: None,
+            lines: None,
             bytes: 0,
             total_bytes,
             ops: 0,
             total_ops,
-        };
-        progress.say(now);
-        progress
+        }
     }
 
     /// `count` more bytes were read.
@@ -100,16 +60,18 @@ impl Progress {
             // Files that come twice, after being busy: never more than all.
             bar.set_position(self.bytes.min(self.total_bytes));
         }
-        self.say(Instant::now());
+        if let Some(line) = self.line(Instant::now()) {
+            tracing::info!("{line}");
+        }
     }
 
     /// One more op ended.
     pub fn op_done(&mut self) {
         self.ops += 1;
-        self.say(Instant::now());
+        self.tell_ops();
     }
 
-    /// Runs `write` with the bar out of the way of what it writes to the same terminal.
+    /// Runs `write` with the bar out of the way of what it writes (and flushes) to the same terminal.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
@@ -125,27 +87,71 @@ impl Progress {
         self.lines = None;
     }
 
-    fn say(&mut self, now: Instant) {
+    fn tell_ops(&self) {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{}/{} ops", self.ops, self.total_ops));
         }
-        let Some(lines) = &mut self.lines else { return };
+    }
+
+    /// What the log gets at `now`, where that is due.
+    fn line(&mut self, now: Instant) -> Option<String> {
+        let lines = self.lines.as_mut()?;
         if now.duration_since(lines.last) < LINE_EVERY {
-            return;
+            return None;
         }
         lines.last = now;
         let seconds = now.duration_since(lines.start).as_secs().max(1);
-        let line = format!(
-            "progress: {} of {} compared, {} of {} ops, {}/s\n",
+        Some(format!(
+            "{} of {} compared, {} of {} ops, {}/s",
             size(self.bytes),
             size(self.total_bytes),
             self.ops,
             self.total_ops,
             size(self.bytes / seconds),
+        ))
+    }
+}
+
+fn bar(total_bytes: u64, target: ProgressDrawTarget) -> ProgressBar {
+    let form =
+        "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
+    let style = ProgressStyle::with_template(form)
+        .expect("invariant: the form of the bar is a constant that its test reads");
+    ProgressBar::with_draw_target(Some(total_bytes), target).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_shows_bytes_and_ops_and_never_more_than_all() {
+        let mut progress = Progress::hidden(1000, 2);
+        progress.bar = Some(bar(1000, ProgressDrawTarget::hidden()));
+        progress.bytes(900);
+        progress.op_done();
+        // A file that was busy and is read again.
+        progress.bytes(900);
+        let bar = progress.bar.clone().unwrap();
+        assert_eq!(
+            (bar.position(), bar.message()),
+            (1000, "1/2 ops".to_owned())
         );
-        // Nobody may be reading: the run goes on.
-        if lines.out.write_all(line.as_bytes()).is_err() {
-            self.lines = None;
-        }
+        assert_eq!(progress.suspend(|| 5), 5);
+        progress.finish();
+        assert!(bar.is_finished());
+    }
+
+    #[test]
+    fn without_a_terminal_a_line_comes_every_half_minute() {
+        let start = Instant::now();
+        let mut progress = Progress::hidden(4 << 20, 2);
+        assert_eq!(progress.line(start + LINE_EVERY), None);
+        progress.lines = Some(Lines { start, last: start });
+        progress.bytes = 3 << 20;
+        assert_eq!(progress.line(start + LINE_EVERY / 2), None);
+        let line = "3.0 MiB of 4.0 MiB compared, 0 of 2 ops, 102.4 KiB/s";
+        assert_eq!(progress.line(start + LINE_EVERY).as_deref(), Some(line));
+        assert_eq!(progress.line(start + LINE_EVERY), None);
     }
 }

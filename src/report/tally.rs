@@ -1,41 +1,23 @@
 //! The figures of a run. They add up: planned = done + busy + failed + left, and each branch's share is in the sum.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use super::Scene;
 use super::state::{State, halt};
 use crate::execute::{Op, Outcome};
 use crate::plan::{Plan, Refusal};
+use crate::pool::{BranchIdx, Pool};
 use crate::refusal::{Reason, Weight};
-
-/// The room on the filesystem of a branch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes in all.
-    pub total: u64,
-    /// Bytes free.
-    pub free: u64,
-}
-
-impl Space {
-    /// Bytes in use.
-    #[must_use]
-    pub fn used(self) -> u64 {
-        self.total.saturating_sub(self.free)
-    }
-}
 
 /// What a run made of one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchUse {
     /// Its root.
     pub path: PathBuf,
-    /// The room before the run; `None` where it could not be told.
-    pub before: Option<Space>,
-    /// The room after it.
-    pub after: Option<Space>,
+    /// Bytes free before the run; `None` where it could not be told.
+    pub before_free: Option<u64>,
+    /// Bytes free after it.
+    pub after_free: Option<u64>,
     /// Bytes of the inodes removed there.
     pub reclaimed: u64,
     /// Bytes of the inodes that the plan removes there.
@@ -43,10 +25,8 @@ pub struct BranchUse {
 }
 
 /// The figures.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// Whether nothing is changed.
-    pub dry_run: bool,
     /// Groups of at least two names.
     pub groups: u64,
     /// Ops planned.
@@ -83,46 +63,45 @@ pub struct Tally {
     pub recovered_restored: u64,
     /// Ops of earlier runs that are still neither.
     pub still_open: u64,
-    /// The branches, in branch order.
-    pub branches: Vec<BranchUse>,
-    /// How long it took.
-    pub elapsed: Duration,
+    /// Bytes of the inodes that go, and that went, by branch.
+    shares: BTreeMap<BranchIdx, Share>,
+    /// Free bytes before and after, by branch root.
+    free: BTreeMap<PathBuf, (Option<u64>, Option<u64>)>,
+    /// How many seconds it took.
+    pub elapsed_s: f64,
     /// Set by who runs the recovery: what an earlier run left open could not be settled (exit 4).
     pub recovery_incomplete: bool,
 }
 
-impl Tally {
-    /// All at zero.
-    #[must_use]
-    pub fn new(scene: &Scene<'_>) -> Self {
-        let branch = |branch: &crate::pool::Branch| BranchUse {
-            path: branch.path.clone(),
-            before: None,
-            after: None,
-            reclaimed: 0,
-            reclaimable: 0,
-        };
-        Self {
-            dry_run: scene.dry_run,
-            branches: scene.pool.branches.iter().map(branch).collect(),
-            ..Self::default()
-        }
-    }
+/// What one branch gives up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Share {
+    reclaimable: u64,
+    reclaimed: u64,
+}
 
-    /// Takes in the plan, refusals too.
-    pub fn planned(&mut self, plan: &Plan) {
-        self.groups += plan.groups.len() as u64;
-        self.planned += plan.ops.len() as u64;
-        self.already_linked += plan.already_linked;
-        self.bytes_reclaimable += plan.bytes();
+impl Tally {
+    /// What a plan comes to, refusals too, before anything of it is done.
+    #[must_use]
+    pub fn planned(plan: &Plan) -> Self {
+        let mut tally = Self {
+            groups: plan.groups.len() as u64,
+            planned: plan.ops.len() as u64,
+            already_linked: plan.already_linked,
+            bytes_reclaimable: plan.bytes(),
+            ..Self::default()
+        };
         for op in &plan.ops {
-            if let Some(branch) = self.branches.get_mut(op.duplicate.branch.index()) {
-                branch.reclaimable += op.bytes;
-            }
+            tally
+                .shares
+                .entry(op.duplicate.branch)
+                .or_default()
+                .reclaimable += op.bytes;
         }
         for refusal in &plan.refusals {
-            self.refused(refusal);
+            tally.refused(refusal);
         }
+        tally
     }
 
     /// Takes in something that was not planned.
@@ -161,25 +140,38 @@ impl Tally {
         if recovered {
             self.bytes_recovered += bytes;
         }
-        let branch = self.branches.get_mut(op.duplicate.branch.index());
-        debug_assert!(branch.is_some(), "an op on a branch the pool does not have");
-        if let Some(branch) = branch {
-            branch.reclaimed += bytes;
-        }
+        self.shares
+            .entry(op.duplicate.branch)
+            .or_default()
+            .reclaimed += bytes;
     }
 
-    /// The room on each branch before the run, in branch order.
-    pub fn space_before(&mut self, space: &[Option<Space>]) {
-        for (branch, space) in self.branches.iter_mut().zip(space) {
-            branch.before = *space;
-        }
+    /// `free` bytes were free on the branch at `root` before the run.
+    pub fn before(&mut self, root: &Path, free: u64) {
+        self.free.entry(root.to_path_buf()).or_default().0 = Some(free);
     }
 
-    /// The room on each branch after it, in branch order.
-    pub fn space_after(&mut self, space: &[Option<Space>]) {
-        for (branch, space) in self.branches.iter_mut().zip(space) {
-            branch.after = *space;
-        }
+    /// `free` bytes were free on the branch at `root` after it.
+    pub fn after(&mut self, root: &Path, free: u64) {
+        self.free.entry(root.to_path_buf()).or_default().1 = Some(free);
+    }
+
+    /// What the run made of each branch of `pool`, in branch order.
+    #[must_use]
+    pub fn per_branch(&self, pool: &Pool) -> Vec<BranchUse> {
+        let branch = |at: BranchIdx| {
+            let path = &pool.branches[at.index()].path;
+            let (before_free, after_free) = self.free.get(path).copied().unwrap_or_default();
+            let share = self.shares.get(&at).copied().unwrap_or_default();
+            BranchUse {
+                path: path.clone(),
+                before_free,
+                after_free,
+                reclaimed: share.reclaimed,
+                reclaimable: share.reclaimable,
+            }
+        };
+        pool.indices().map(branch).collect()
     }
 
     /// Planned ops that were not begun; in a dry run all.
@@ -195,7 +187,6 @@ impl Tally {
     pub fn exit_code(&self) -> u8 {
         let failure = |reason: &Reason| reason.weight() == Weight::Failure;
         let failed = self.conflicts + self.open + self.still_open > 0
-            || (!self.dry_run && self.left() > 0)
             || self.refusals.keys().any(failure)
             || self.not_done.keys().any(failure);
         match () {
@@ -225,14 +216,12 @@ mod tests {
     }
 
     fn tally(ops: usize, outcomes: &[(Outcome, bool)]) -> Tally {
-        let pool = sample::pool();
-        let mut tally = Tally::new(&sample::scene(&pool));
         let op = sample::cross("media/a", "dl/a", 4096);
         let plan = Plan {
             ops: vec![op.clone(); ops],
             ..Plan::default()
         };
-        tally.planned(&plan);
+        let mut tally = Tally::planned(&plan);
         for (outcome, recovered) in outcomes {
             tally.outcome(&op, outcome, *recovered);
         }
@@ -271,7 +260,8 @@ mod tests {
             (12_288, 4096)
         );
         assert_eq!(tally.bytes_reclaimable, 8 * 4096);
-        let shares: Vec<u64> = tally.branches.iter().map(|b| b.reclaimed).collect();
+        let branches = tally.per_branch(&sample::pool());
+        let shares: Vec<u64> = branches.iter().map(|b| b.reclaimed).collect();
         assert_eq!(shares, [0, 12_288]);
         assert_eq!(tally.not_done.values().sum::<u64>(), 5);
     }
@@ -304,14 +294,12 @@ mod tests {
             (Some(not_done(Reason::Io)), false, 1),
             (Some(not_done(Reason::NoLease)), false, 0),
             (Some(open), false, 1),
-            (None, false, 1),
+            // Never reported: a dry run, or a run that ended with an error of its own.
+            (None, false, 0),
         ] {
             let outcomes: Vec<_> = outcome.into_iter().map(|o| (o, recovered)).collect();
             assert_eq!(tally(1, &outcomes).exit_code(), code, "{outcomes:?}");
         }
-        let mut dry = tally(1, &[]);
-        dry.dry_run = true;
-        assert_eq!((dry.exit_code(), dry.left()), (0, 1));
         let mut stuck = tally(0, &[(not_done(Reason::Busy), true)]);
         assert_eq!(stuck.exit_code(), 0);
         stuck.recovery_incomplete = true;

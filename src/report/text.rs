@@ -8,7 +8,7 @@ use std::path::Path;
 use super::Scene;
 use super::shown::{sanitised, size};
 use super::state::{State, halt};
-use super::tally::{Space, Tally};
+use super::tally::Tally;
 use crate::execute::{Op, Outcome};
 use crate::plan::Refusal;
 use crate::refusal::{Reason, Weight};
@@ -47,7 +47,10 @@ impl Style {
 }
 
 /// One op: always when it was not done, with `-v` when it was, its further names with `-vv`.
-pub(super) fn outcome(
+///
+/// # Errors
+/// When `out` fails.
+pub fn op(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     op: &Op,
@@ -90,17 +93,8 @@ pub(super) fn outcome(
     Ok(())
 }
 
-/// What was not planned, by reason.
+/// What was not planned, by reason, each line in `style`.
 pub(super) fn refusals(
-    out: &mut dyn Write,
-    scene: &Scene<'_>,
-    refusals: &[Refusal],
-) -> io::Result<()> {
-    refusals_in(out, scene, refusals, Style::of(scene))
-}
-
-/// The same, each line in `style`.
-pub(super) fn refusals_in(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     refusals: &[Refusal],
@@ -163,8 +157,21 @@ fn example(
     out.write_all(b"\n")
 }
 
-/// What to do about what was not done, the branches, and the line that adds up.
-pub(super) fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
+/// What was refused, what to do about what was not done, the branches, and the line that adds up.
+///
+/// # Errors
+/// When `out` fails.
+pub fn conclusion(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    refused: &[Refusal],
+    tally: &Tally,
+) -> io::Result<()> {
+    refusals(out, scene, refused, Style::of(scene))?;
+    summary(out, scene, tally)
+}
+
+fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
     if scene.quiet && tally.exit_code() == 0 {
         return Ok(());
     }
@@ -174,11 +181,15 @@ pub(super) fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> 
     if !scene.quiet && tally.planned + tally.recovered_done > 0 {
         table(out, scene, tally)?;
     }
-    recovered_line(out, tally)?;
+    recovery(out, tally)?;
     total_line(out, scene, tally)
 }
 
-fn recovered_line(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
+/// What became of ops that earlier runs left open; nothing where there were none.
+///
+/// # Errors
+/// When `out` fails.
+pub fn recovery(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
     let (finished, back, open) = (
         tally.recovered_done,
         tally.recovered_restored,
@@ -221,7 +232,7 @@ fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Resu
         "{run}reclaimed {} of {} in {:.1} s",
         exactly(tally.bytes_reclaimed),
         exactly(tally.bytes_reclaimable + tally.bytes_recovered),
-        tally.elapsed.as_secs_f64(),
+        tally.elapsed_s,
     )
 }
 
@@ -235,23 +246,24 @@ pub(super) fn exactly(bytes: u64) -> String {
 
 fn table(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
     let style = Style::of(scene);
-    let names: Vec<Vec<u8>> = tally.branches.iter().map(|b| style.name(&b.path)).collect();
+    let branches = tally.per_branch(scene.pool);
+    let names: Vec<Vec<u8>> = branches.iter().map(|b| style.name(&b.path)).collect();
     let width = |name: &Vec<u8>| String::from_utf8_lossy(name).chars().count();
     let widest = names.iter().map(width).max().unwrap_or(0).max(6);
     writeln!(
         out,
         "{:<widest$}  {:>11}  {:>11}  {:>11}",
-        "branch", "used before", "used after", "reclaimed"
+        "branch", "free before", "free after", "reclaimed"
     )?;
-    let used = |space: Option<Space>| space.map_or("?".to_owned(), |space| size(space.used()));
-    for (branch, name) in tally.branches.iter().zip(&names) {
+    let free = |free: Option<u64>| free.map_or("?".to_owned(), size);
+    for (branch, name) in branches.iter().zip(&names) {
         out.write_all(name)?;
         writeln!(
             out,
             "{:pad$}  {:>11}  {:>11}  {:>11}",
             "",
-            used(branch.before),
-            used(branch.after),
+            free(branch.before_free),
+            free(branch.after_free),
             size(branch.reclaimed),
             pad = widest - width(name),
         )?;
@@ -265,7 +277,6 @@ mod tests {
     use super::*;
     use crate::execute::Halt;
     use crate::journal::OpKind;
-    use std::time::Duration;
 
     fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -285,7 +296,7 @@ mod tests {
         let busy = Outcome::NotDone(Halt::new(Reason::Busy, "cannot lease"));
         let left = Outcome::NotDone(Halt::new(Reason::Interrupted, "not begun"));
         let mut scene = sample::scene(&pool);
-        let told = |scene, how: &Outcome| text(|out| outcome(out, &scene, &op, how, false));
+        let told = |scene, how: &Outcome| text(|out| super::op(out, &scene, &op, how, false));
         assert_eq!(told(scene, &done), "");
         assert_eq!(told(scene, &left), "");
         let line = "busy         2.0 KiB  /pool/d/a and 1 more: busy: cannot lease\n";
@@ -305,7 +316,7 @@ mod tests {
         let op = sample::op(OpKind::Cross, b"m", &[b"d\x1b[1m\n\xff"], 0);
         let io = Outcome::NotDone(Halt::new(Reason::Io, "\u{202e}"));
         let mut scene = sample::scene(&pool);
-        let told = |scene| written(|out| outcome(out, &scene, &op, &io, false));
+        let told = |scene| written(|out| super::op(out, &scene, &op, &io, false));
         let exact = b"failed           0 B  /pool/d\x1b[1m\n\xff: io-error: \xe2\x80\xae\n";
         assert_eq!(told(scene), exact);
         scene.terminal = true;
@@ -328,7 +339,7 @@ mod tests {
             .collect();
         all.push(refused(Reason::NoPrimary, "x".into(), None));
         all.push(refused(Reason::Unresolved, "/gone".into(), None));
-        let told = |scene| text(|out| refusals(out, &scene, &all));
+        let told = |scene| text(|out| refusals(out, &scene, &all, Style::of(&scene)));
         let (gone, alone) = (Reason::Unresolved.hint(), Reason::NoPrimary.hint());
         let owner = Reason::OwnerDiffers.hint();
         let unresolved = format!("refused: 1 unresolved ({gone})\n    /gone\n");
@@ -350,9 +361,8 @@ mod tests {
     fn the_summary_adds_up() {
         let pool = sample::pool();
         let mut scene = sample::scene(&pool);
-        let mut tally = Tally::new(&scene);
         let op = sample::cross("m", "d", 3 << 20);
-        tally.planned(&crate::plan::Plan {
+        let mut tally = Tally::planned(&crate::plan::Plan {
             ops: vec![op.clone(); 3],
             already_linked: 4,
             ..Default::default()
@@ -361,22 +371,17 @@ mod tests {
         let differs = Outcome::NotDone(Halt::new(Reason::Differs, ""));
         tally.outcome(&op, &differs, false);
         tally.outcome(&op, &differs, true);
-        tally.elapsed = Duration::from_millis(1_250);
-        let room = |free| {
-            Some(Space {
-                total: 10 << 30,
-                free,
-            })
-        };
-        tally.space_before(&[room(0), room(1 << 30)]);
-        tally.space_after(&[room(0), None]);
+        tally.elapsed_s = 1.25;
+        tally.before(&pool.branches[0].path, 10 << 30);
+        tally.before(&pool.branches[1].path, 9 << 30);
+        tally.after(&pool.branches[0].path, 10 << 30);
         let told = text(|out| summary(out, &scene, &tally));
         let hint = Reason::Differs.hint();
         assert_eq!(
             told,
             format!(
                 "not done: 1 differs ({hint})\n\
-                 branch   used before   used after    reclaimed\n\
+                 branch   free before   free after    reclaimed\n\
                  /mnt/d1     10.0 GiB     10.0 GiB          0 B\n\
                  /mnt/d2      9.0 GiB            ?      3.0 MiB\n\
                  left open by earlier runs: 0 finished (0 B), 1 taken back, 0 still open\n\
@@ -386,6 +391,6 @@ mod tests {
         );
         scene.quiet = true;
         assert!(!text(|out| summary(out, &scene, &tally)).contains("branch"));
-        assert_eq!(text(|out| summary(out, &scene, &Tally::new(&scene))), "");
+        assert_eq!(text(|out| summary(out, &scene, &Tally::default())), "");
     }
 }
