@@ -26,5 +26,6 @@ mod library;
 mod limits;
 mod missing_disk;
 mod policies;
+mod power_cut;
 mod same_branch;
 mod shared_device;

@@ -1,1 +1,341 @@
-//! stub
+//! The branches on real disks: the only production code that changes them.
+//!
+//! A branch is a held directory descriptor (`root::Root`); every path is looked up beneath it by `openat2`,
+//! through no symlink and no mount point (invariant 7). Changes of names go through the parent directory's
+//! descriptor and one plain final name, so nothing can be redirected between look-up and change.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::futimens;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::time::TimeSpec;
+use nix::unistd::fsync;
+
+use super::{Fs, FsError, InodeId, Lease, Metadata, Place, Result, Stat, Timestamp};
+use crate::pool::{Branch, BranchIdx, FsId, StoredId};
+use crate::sys;
+
+mod clone;
+mod dir;
+mod file;
+mod names;
+mod root;
+#[cfg(test)]
+mod tests;
+
+pub use dir::DirEntry;
+pub use file::RealFile;
+
+use root::{Root, stat_of};
+
+/// The branches of a pool, pinned as they were when opened.
+#[derive(Debug)]
+pub struct RealFs {
+    branches: Vec<Root>,
+}
+
+impl RealFs {
+    /// Opens and pins every branch: descriptor, device, mount, root inode and lasting identity.
+    ///
+    /// From here on the process ignores `SIGIO`: it announces a lease break and would end the process.
+    ///
+    /// # Errors
+    /// When a branch cannot be opened, or `/proc` does not lead back to an open descriptor, without which a
+    /// file cannot be linked by what is open.
+    pub fn open(branches: &[Branch]) -> Result<Self> {
+        sys::ignore_sigio().map_err(|e| failed("ignore SIGIO for", BranchIdx(0), "/", e))?;
+        let roots = branches.iter().enumerate().map(|(at, branch)| {
+            let idx = u16::try_from(at).map(BranchIdx);
+            let idx = idx.map_err(|_| {
+                let error = io::Error::from_raw_os_error(libc::E2BIG);
+                failed("number branch", BranchIdx(u16::MAX), &branch.path, error)
+            })?;
+            Root::open(&branch.path).map_err(|e| failed("open branch", idx, &branch.path, e))
+        });
+        Ok(Self {
+            branches: roots.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The filesystem of a branch across reboots; `None` where it has no such identity.
+    #[must_use]
+    pub fn identity(&self, branch: BranchIdx) -> Option<FsId> {
+        self.root(branch).identity
+    }
+
+    /// The branch's root directory within this run.
+    #[must_use]
+    pub fn root_id(&self, branch: BranchIdx) -> InodeId {
+        self.root(branch).id
+    }
+
+    /// The mount the branch lies on: with the device, the hard-link boundary.
+    #[must_use]
+    pub fn mount_id(&self, branch: BranchIdx) -> u64 {
+        self.root(branch).mount
+    }
+
+    /// How many names an inode of this branch can have.
+    #[must_use]
+    pub fn max_links(&self, branch: BranchIdx) -> u64 {
+        self.root(branch).max_links
+    }
+
+    /// The bytes an ordinary user can still write on the branch.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn free_bytes(&self, branch: BranchIdx) -> Result<u64> {
+        let root = self.root(branch);
+        let found = fstatvfs(&root.dir)
+            .map_err(|e| failed("ask for free space of", branch, &root.path, e.into()))?;
+        Ok(found
+            .blocks_available()
+            .saturating_mul(found.fragment_size()))
+    }
+
+    /// Whether the branch's filesystem or mount is read-only by now, whatever mode mergerfs gives it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_only(&self, branch: BranchIdx) -> Result<bool> {
+        let root = self.root(branch);
+        let found = fstatvfs(&root.dir)
+            .map_err(|e| failed("ask for mount flags of", branch, &root.path, e.into()))?;
+        Ok(found.flags().contains(FsFlags::ST_RDONLY))
+    }
+
+    /// The inode across reboots; `None` where the filesystem has no identity, or where `stat` is not of the
+    /// branch's own device (a nested btrfs subvolume has inode numbers of its own).
+    #[must_use]
+    pub fn stored_id(&self, branch: BranchIdx, stat: &Stat) -> Option<StoredId> {
+        let root = self.root(branch);
+        let own = stat.id.dev == root.id.dev;
+        let fs = root.identity.filter(|_| own)?;
+        Some(StoredId {
+            fs,
+            ino: stat.id.ino,
+            btime: stat.btime,
+        })
+    }
+
+    /// Every entry of a directory but `.` and `..`, in the filesystem's order.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn list_dir(&self, at: &Place) -> Result<Vec<DirEntry>> {
+        self.told(
+            "list directory",
+            at,
+            self.root(at.branch)
+                .readable_dir(&at.path)
+                .and_then(dir::list),
+        )
+    }
+
+    /// Branch indices come from the same pool the branches do.
+    fn root(&self, branch: BranchIdx) -> &Root {
+        &self.branches[branch.index()]
+    }
+
+    /// Says what was tried where.
+    fn told<T>(&self, call: &'static str, at: &Place, done: io::Result<T>) -> Result<T> {
+        done.map_err(|error| {
+            let path = self.root(at.branch).path_of(&at.path);
+            failed(call, at.branch, path, error)
+        })
+    }
+}
+
+fn failed(
+    call: &'static str,
+    branch: BranchIdx,
+    path: impl Into<PathBuf>,
+    source: io::Error,
+) -> FsError {
+    FsError {
+        call,
+        branch,
+        path: path.into(),
+        source,
+    }
+}
+
+impl Fs for RealFs {
+    type File = RealFile;
+
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Timestamp {
+            secs,
+            nanos: since.subsec_nanos(),
+        }
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn check_branch(&self, branch: BranchIdx) -> Result<()> {
+        let root = self.root(branch);
+        root.check()
+            .map_err(|e| failed("find again branch", branch, &root.path, e))
+    }
+
+    fn stat(&self, at: &Place) -> Result<Option<Stat>> {
+        let entry = self
+            .root(at.branch)
+            .entry(&at.path, OFlag::O_PATH | OFlag::O_NOFOLLOW);
+        match entry.and_then(|fd| stat_of(fd.as_fd())) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+            found => self.told("look up", at, found).map(Some),
+        }
+    }
+
+    fn open(&self, at: &Place) -> Result<RealFile> {
+        self.told("open", at, file::open(self.root(at.branch), at))
+    }
+
+    fn stat_open(&self, file: &RealFile) -> Result<Stat> {
+        self.told("look at open file", &file.at, stat_of(file.as_fd()))
+    }
+
+    fn metadata(&self, file: &RealFile) -> Result<Metadata> {
+        self.told(
+            "read owner, mode and extended attributes of",
+            &file.at,
+            file.metadata(),
+        )
+    }
+
+    fn read_at(&self, file: &RealFile, buf: &mut [u8], offset: u64) -> Result<usize> {
+        loop {
+            match file.file.read_at(buf, offset) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => return self.told("read", &file.at, read),
+            }
+        }
+    }
+
+    fn lease(&self, file: &RealFile, lease: Lease) -> Result<()> {
+        self.told("take a lease on", &file.at, file.lease(lease))
+    }
+
+    fn lease_state(&self, file: &RealFile) -> Result<Option<Lease>> {
+        self.told("ask for the lease on", &file.at, file.lease_state())
+    }
+
+    fn release(&self, file: &RealFile) -> Result<()> {
+        self.told("release the lease on", &file.at, file.release())
+    }
+
+    fn sync_data(&self, file: &RealFile) -> Result<()> {
+        self.told("sync data of", &file.at, file.file.sync_data())
+    }
+
+    fn sync_dir(&self, dir: &Place) -> Result<()> {
+        let opened = self.root(dir.branch).readable_dir(&dir.path);
+        self.told("sync directory", dir, opened.and_then(|fd| Ok(fsync(fd)?)))
+    }
+
+    fn link(&self, file: &RealFile, to: &Place) -> Result<()> {
+        self.told(
+            "link",
+            to,
+            names::link(file.as_fd(), self.root(to.branch), &to.path),
+        )
+    }
+
+    fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()> {
+        let done = self.one_branch(from, to);
+        let done = done.and_then(|root| names::rename_noreplace(root, &from.path, &to.path));
+        let at = if errno_of(&done) == Some(libc::EEXIST) {
+            to
+        } else {
+            from
+        };
+        self.told("rename", at, done)
+    }
+
+    fn exchange(&self, a: &Place, b: &Place) -> Result<()> {
+        let done = self
+            .one_branch(a, b)
+            .and_then(|root| names::exchange(root, &a.path, &b.path));
+        self.told("exchange names at", a, done)
+    }
+
+    fn unlink(&self, at: &Place) -> Result<()> {
+        self.told("remove", at, names::unlink(self.root(at.branch), &at.path))
+    }
+
+    fn make_dir(&self, at: &Place) -> Result<()> {
+        self.told(
+            "make directory",
+            at,
+            dir::make(self.root(at.branch), &at.path),
+        )
+    }
+
+    fn remove_dir(&self, at: &Place) -> Result<()> {
+        self.told(
+            "remove directory",
+            at,
+            names::remove_dir(self.root(at.branch), &at.path),
+        )
+    }
+
+    fn clone_dir(&self, from: &Place, to: &Place) -> Result<()> {
+        let source = self.root(from.branch).readable_dir(&from.path);
+        let source = self.told("open directory", from, source)?;
+        let target = self.root(to.branch).readable_dir(&to.path);
+        let target = self.told("open directory", to, target)?;
+        clone::directory(&source.into(), &target.into()).map_err(|(call, error)| {
+            failed(
+                call,
+                to.branch,
+                self.root(to.branch).path_of(&to.path),
+                error,
+            )
+        })
+    }
+
+    fn set_dir_mtime(&self, dir: &Place, mtime: Timestamp) -> Result<()> {
+        let opened = self.root(dir.branch).readable_dir(&dir.path);
+        let set = opened.and_then(|fd| Ok(futimens(fd, &TimeSpec::UTIME_OMIT, &mtime.into())?));
+        self.told("set the time of directory", dir, set)
+    }
+
+    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let names = self.list_dir(dir)?.into_iter().map(|entry| entry.name);
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+}
+
+impl RealFs {
+    /// The branch of both; names move on one branch only.
+    fn one_branch(&self, a: &Place, b: &Place) -> io::Result<&Root> {
+        if a.branch == b.branch {
+            Ok(self.root(a.branch))
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EXDEV))
+        }
+    }
+}
+
+fn errno_of<T>(done: &io::Result<T>) -> Option<i32> {
+    done.as_ref().err().and_then(io::Error::raw_os_error)
+}
+
+impl From<Timestamp> for TimeSpec {
+    fn from(time: Timestamp) -> Self {
+        Self::new(time.secs, i64::from(time.nanos))
+    }
+}

@@ -1,1 +1,95 @@
-//! stub
+//! Knows a filesystem again after a reboot (invariant 6): by its UUID, on btrfs with the subvolume.
+//!
+//! Never by `st_dev` or `f_fsid`, which change with the device number.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs,
+};
+
+use super::FsId;
+use crate::sys;
+
+/// The filesystem that holds an open directory; `None` where it has no lasting identity, as on tmpfs.
+///
+/// `dir` must be open for reading: an `O_PATH` descriptor takes no ioctl.
+///
+/// # Errors
+/// When the filesystem should tell, and the question itself fails.
+pub fn of_directory(dir: BorrowedFd<'_>) -> io::Result<Option<FsId>> {
+    let kind = fstatfs(dir)?.filesystem_type();
+    if kind == TMPFS_MAGIC {
+        // Newer kernels make up a UUID for every mount of it: nothing to know it by later.
+        return Ok(None);
+    }
+    if kind == BTRFS_SUPER_MAGIC {
+        let (uuid, subvolume) = (sys::btrfs_uuid(dir)?, sys::btrfs_subvolume(dir)?);
+        return Ok(known(uuid, subvolume));
+    }
+    let uuid = match own_answer(kind, dir)? {
+        Some(uuid) => Some(uuid),
+        None => told(sys::fs_uuid(dir))?,
+    };
+    Ok(uuid.and_then(|uuid| known(uuid, 0)))
+}
+
+/// The filesystem's own ioctl comes first: it also works on older kernels, and `FS_IOC_GETFSUUID` goes on giving
+/// the UUID of mount time (seen: zeros) where ext4's was changed since.
+fn own_answer(kind: FsType, dir: BorrowedFd<'_>) -> io::Result<Option<[u8; 16]>> {
+    match kind {
+        EXT4_SUPER_MAGIC => told(sys::ext4_uuid(dir)),
+        XFS_SUPER_MAGIC => told(sys::xfs_uuid(dir)),
+        _ => Ok(None),
+    }
+}
+
+/// `None` where the filesystem or the kernel does not know the question.
+fn told(answer: io::Result<[u8; 16]>) -> io::Result<Option<[u8; 16]>> {
+    match answer {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EOPNOTSUPP)) => {
+            Ok(None)
+        }
+        answer => answer.map(Some),
+    }
+}
+
+/// An all-zero UUID names nothing.
+fn known(uuid: [u8; 16], subvolume: u64) -> Option<FsId> {
+    (uuid != [0; 16]).then_some(FsId { uuid, subvolume })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn an_identity_is_of_the_filesystem_not_of_the_directory() {
+        let of = |path: &str| of_directory(File::open(path).unwrap().as_fd()).unwrap();
+        assert_eq!(of("/usr"), of("/usr/bin"));
+    }
+
+    #[test]
+    fn what_does_not_survive_a_reboot_has_no_identity() {
+        for path in ["/dev/shm", "/proc"] {
+            let dir = File::open(path).unwrap();
+            assert_eq!(of_directory(dir.as_fd()).unwrap(), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_of_zeros_names_nothing() {
+        assert_eq!(known([0; 16], 5), None);
+        assert_eq!(
+            known([1; 16], 5),
+            Some(FsId {
+                uuid: [1; 16],
+                subvolume: 5
+            })
+        );
+    }
+}

@@ -1,0 +1,370 @@
+//! A run, batch by batch: durability is paid once a batch, not once a file.
+//!
+//! The order of the steps in [`Executor::carry_out`] *is* the protocol. Each says which crash it defends against.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::halt::Halt;
+use super::op::Op;
+use super::parents::missing_parents;
+use super::take_back::Back;
+use super::{Executor, Outcome, RunError};
+use crate::fs::{Fs, InodeId, Place, Stat};
+use crate::journal::{Copy, Intent, NameIntent, Record, Store};
+use crate::pool::{BranchIdx, StoredId};
+use crate::refusal::Reason;
+
+/// How long files changed a moment ago are waited for, at the end of a run.
+const SETTLE: Duration = Duration::from_millis(2_100);
+
+/// An op on its way through a batch.
+pub(super) struct Work {
+    pub(super) op: Op,
+    pub(super) state: State,
+    /// Begun by an earlier run or earlier in this one.
+    pub(super) recovered: bool,
+}
+
+/// How far it came.
+pub(super) enum State {
+    /// Going on.
+    Going,
+    /// Taken back; to be recorded once its directories are synced.
+    Restored(Halt),
+    /// Can neither go on nor be taken back now.
+    Stuck(Halt),
+    /// See [`Back::Conflict`].
+    Conflict(Halt, Vec<(BranchIdx, crate::relpath::RelPath)>),
+    /// Unlinked; to be recorded once its directories are synced.
+    Removed(u64),
+}
+
+impl<F: Fs, S: Store> Executor<'_, F, S> {
+    /// Does `ops` in order; those that were busy or changed a moment ago once more at the end.
+    ///
+    /// Every op is reported to the observer exactly once, unless the run stops with an error.
+    ///
+    /// # Errors
+    /// When the journal fails or the pool changed; ops not reported were not begun, or are open in the journal.
+    pub fn run(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
+        let again = self.pass(ops.into(), false)?;
+        if !again.is_empty() {
+            if !self.observer.interrupted() {
+                self.fs.pause(SETTLE);
+            }
+            self.pass(again, true)?;
+        }
+        // What could neither go on nor be taken back then: somebody had it open, perhaps no longer.
+        let run = self.run;
+        for (op, halt) in self.recover(|open| open.intent.op.run == run)? {
+            self.observer.outcome(&op, &Outcome::Open(halt), false);
+        }
+        Ok(())
+    }
+
+    /// One pass over `queue`; gives the ops worth another try.
+    fn pass(&mut self, mut queue: VecDeque<Op>, last: bool) -> Result<VecDeque<Op>, RunError> {
+        let mut again = VecDeque::new();
+        while !queue.is_empty() {
+            let mut batch = Vec::new();
+            let mut bytes = 0;
+            while batch.len() < self.options.batch_ops && bytes < self.options.batch_bytes {
+                let Some(mut op) = queue.pop_front() else {
+                    break;
+                };
+                match self.begin(&mut op) {
+                    Ok(()) => {
+                        bytes += op.size;
+                        batch.push(op);
+                    }
+                    Err(halt) if halt.again && !last => again.push_back(op),
+                    Err(halt) => self.not_done(&op, halt),
+                }
+            }
+            self.batch(batch)?;
+        }
+        Ok(again)
+    }
+
+    fn begin(&mut self, op: &mut Op) -> Result<(), Halt> {
+        if self.observer.interrupted() {
+            return Err(Halt::new(Reason::Interrupted, "not begun"));
+        }
+        self.not_stopped(op)?;
+        if let Some(branch) = op.branches().find(|b| self.root(*b).fs.is_none()) {
+            let path = &self.root(branch).path;
+            return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
+        }
+        self.compare(op)?;
+        let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
+        op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
+        Ok(())
+    }
+
+    fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
+        match op.branches().find(|branch| self.stopped.contains(branch)) {
+            Some(_) => Err(Halt::new(
+                Reason::BranchFailed,
+                "its branch had an error before",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn not_done(&mut self, op: &Op, halt: Halt) {
+        self.stop_branch(&halt);
+        self.observer.outcome(op, &Outcome::NotDone(halt), false);
+    }
+
+    pub(super) fn stop_branch(&mut self, halt: &Halt) {
+        self.stopped.extend(halt.stops);
+    }
+
+    /// Journals the intents of compared ops and carries them out.
+    fn batch(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        if let Some(what) = self.observer.pool_changed() {
+            return Err(RunError::PoolChanged(what));
+        }
+        let mut works = Vec::with_capacity(ops.len());
+        let failures = self.settle_sources(&ops);
+        for mut op in ops {
+            let failed = failures
+                .get(&op.master_id)
+                .or_else(|| failures.get(&op.duplicate_id));
+            if let Some(halt) = failed.cloned() {
+                self.not_done(&op, halt);
+                continue;
+            }
+            op.id = Some(self.journal.next_op(self.run));
+            works.push(Work {
+                op,
+                state: State::Going,
+                recovered: false,
+            });
+        }
+        let mut intents = Vec::with_capacity(works.len());
+        for work in &works {
+            intents.push(Record::Intent(Box::new(self.intent(&work.op))));
+        }
+        // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
+        self.journal.record(&intents, self.fs.now())?;
+        // What stays open is tried again at the end of the run.
+        self.carry_out(works)?;
+        Ok(())
+    }
+
+    /// Makes durable what the batch will rely on; gives the inodes for which that failed.
+    pub(super) fn settle_sources(&mut self, ops: &[Op]) -> BTreeMap<InodeId, Halt> {
+        let mut failed = BTreeMap::new();
+        let mut masters = BTreeSet::new();
+        let mut dirs: BTreeMap<Place, InodeId> = BTreeMap::new();
+        for op in ops {
+            for branch in op.branches().collect::<BTreeSet<_>>() {
+                if let Err(error) = self.fs.check_branch(branch) {
+                    failed.insert(op.duplicate_id, Halt::from(error));
+                }
+            }
+            if masters.insert(op.master_id) {
+                // A master still in memory only: linking it, syncing the directory and removing the duplicate
+                // would leave, after a power cut, two names of 0 bytes.
+                let synced = self
+                    .open_master(op)
+                    .and_then(|file| Ok(self.fs.sync_data(&file)?));
+                if let Err(halt) = synced {
+                    failed.insert(op.master_id, halt);
+                }
+            }
+            for k in 0..op.names.len() {
+                dirs.insert(op.own(k).dir(), op.duplicate_id);
+            }
+        }
+        for (dir, duplicate) in dirs {
+            // A duplicate that is nowhere after a crash was then removed by somebody, not lost by the crash.
+            if let Err(error) = self.fs.sync_dir(&dir) {
+                failed.insert(duplicate, Halt::from(error));
+            }
+        }
+        for halt in failed.values() {
+            self.stop_branch(halt);
+        }
+        failed
+    }
+
+    /// Carries out ops whose intents are durable, from wherever they are; gives those that stay open.
+    pub(super) fn carry_out(&mut self, mut works: Vec<Work>) -> Result<Vec<(Op, Halt)>, RunError> {
+        self.each(&mut works, |this, op| {
+            this.not_stopped(op)?;
+            this.make_parents(op)?;
+            this.publish(op)
+        });
+        // Barrier. The replacements are durable before any duplicate leaves its name: a power cut may undo the one
+        // that is not synced, and must never undo both.
+        self.sync_touched(&mut works);
+        self.each(&mut works, |this, op| {
+            this.not_stopped(op)?;
+            this.retire(op)
+        });
+        let retired = works
+            .iter()
+            .filter(|w| matches!(w.state, State::Going) && !w.op.retired);
+        let records: Vec<_> = retired
+            .filter_map(|w| w.op.id)
+            .map(|op| Record::Retired { op })
+            .collect();
+        // No unlink before this is durable: after a crash, a duplicate that is nowhere was removed by us only if
+        // the record says so; without it somebody deleted the path, and the replacement must not bring it back.
+        self.journal.record(&records, self.fs.now())?;
+        for work in &mut works {
+            work.op.retired |= matches!(work.state, State::Going);
+        }
+        for work in &mut works {
+            if matches!(work.state, State::Going) {
+                work.state = match self
+                    .not_stopped(&work.op)
+                    .and_then(|()| self.remove(&work.op))
+                {
+                    Ok(reclaimed) => State::Removed(reclaimed),
+                    // Retired and recorded: only forward, later.
+                    Err(halt) => State::Stuck(halt),
+                };
+            }
+        }
+        for error in self.touched.give_times_back(self.fs) {
+            tracing::warn!(%error, "directory keeps its new time");
+        }
+        // The unlinks, and what was taken back, are durable before the journal says so.
+        self.sync_touched(&mut works);
+        self.conclude(works)
+    }
+
+    /// Runs one phase over the ops that are still going.
+    fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &Op) -> Result<(), Halt>) {
+        for work in works
+            .iter_mut()
+            .filter(|work| matches!(work.state, State::Going))
+        {
+            if let Err(halt) = phase(self, &work.op) {
+                self.stop_branch(&halt);
+                // At once: a replacement that may not stay is visible until then.
+                work.state = self.back(&work.op, halt);
+            }
+        }
+    }
+
+    /// Takes an op back; `why` is what it is reported with.
+    pub(super) fn back(&mut self, op: &Op, why: Halt) -> State {
+        match self.take_back(op) {
+            Back::Restored => State::Restored(why),
+            Back::Stuck(halt) => {
+                self.stop_branch(&halt);
+                State::Stuck(halt)
+            }
+            Back::Conflict { halt, left } => State::Conflict(halt, left),
+        }
+    }
+
+    /// Syncs what was changed. Where that fails, nothing is known about the branch: its ops stay open.
+    fn sync_touched(&mut self, works: &mut [Work]) {
+        for (branch, error) in self.touched.sync(self.fs) {
+            let halt = Halt {
+                stops: Some(branch),
+                ..Halt::from(error)
+            };
+            self.stop_branch(&halt);
+            for work in works
+                .iter_mut()
+                .filter(|work| work.op.branches().any(|b| b == branch))
+            {
+                work.state = State::Stuck(halt.clone());
+            }
+        }
+    }
+
+    /// Records how each op ended, then reports it; gives those that stay open.
+    fn conclude(&mut self, works: Vec<Work>) -> Result<Vec<(Op, Halt)>, RunError> {
+        let mut records = Vec::new();
+        for work in &works {
+            let Some(op) = work.op.id else { continue };
+            match &work.state {
+                State::Removed(reclaimed) => {
+                    records.push(Record::Done {
+                        op,
+                        reclaimed: *reclaimed,
+                    });
+                }
+                State::Restored(halt) => {
+                    records.push(Record::Restored {
+                        op,
+                        why: halt.to_string(),
+                    });
+                }
+                State::Conflict(halt, left) => {
+                    let (why, left) = (halt.to_string(), left.clone());
+                    records.push(Record::Conflict { op, why, left });
+                }
+                State::Going | State::Stuck(_) => {}
+            }
+        }
+        self.journal.record(&records, self.fs.now())?;
+        let mut open = Vec::new();
+        for work in works {
+            let outcome = match work.state {
+                State::Removed(reclaimed) => Outcome::Done { reclaimed },
+                State::Restored(halt) => Outcome::NotDone(halt),
+                State::Conflict(halt, _) => Outcome::Conflict(halt),
+                State::Stuck(halt) => {
+                    open.push((work.op, halt));
+                    continue;
+                }
+                State::Going => continue,
+            };
+            self.observer.outcome(&work.op, &outcome, work.recovered);
+        }
+        Ok(open)
+    }
+
+    fn intent(&self, op: &Op) -> Intent {
+        let seen = op
+            .seen
+            .as_ref()
+            .expect("invariant: only compared ops get an intent");
+        let stored = |branch: BranchIdx, stat: &Stat| StoredId {
+            fs: self
+                .root(branch)
+                .fs
+                .expect("invariant: begin refuses branches without identity"),
+            ino: stat.id.ino,
+            btime: stat.btime,
+        };
+        let copy = |place: &Place, stat: &Stat| Copy {
+            branch: place.branch,
+            path: place.path.clone(),
+            id: stored(place.branch, stat),
+            size: stat.size,
+            mtime: stat.mtime,
+            ctime: stat.ctime,
+        };
+        let name = |n: &super::op::OpName| NameIntent {
+            path: n.path.clone(),
+            from: n.from,
+            to: n.to,
+            found: n.found,
+        };
+        Intent {
+            op: op.id.expect("invariant: numbered before it is recorded"),
+            kind: op.kind,
+            master: copy(&op.master, &seen.master_stat),
+            duplicate: copy(&op.duplicate, &seen.duplicate_stat),
+            metadata: seen.metadata.clone(),
+            atime: seen.atime,
+            blake3: seen.blake3,
+            bytes: seen.duplicate_stat.blocks * 512,
+            names: op.names.iter().map(name).collect(),
+            dirs: op.dirs.clone(),
+        }
+    }
+}

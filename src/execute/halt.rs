@@ -1,0 +1,62 @@
+//! Why one op did not go on: a reason for the report, and what it means for the rest of the run.
+
+use std::fmt;
+
+use crate::fs::FsError;
+use crate::pool::BranchIdx;
+use crate::refusal::Reason;
+
+/// An op that stopped. What state it is in is known by who asked; this only says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halt {
+    /// The reason, for the report.
+    pub reason: Reason,
+    /// What was found, where.
+    pub detail: String,
+    /// A branch that nothing more may be done on (invariant 8).
+    pub stops: Option<BranchIdx>,
+    /// Worth another try at the end of the run.
+    pub again: bool,
+}
+
+impl Halt {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+            stops: None,
+            again: false,
+        }
+    }
+
+    pub(crate) fn again(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            again: true,
+            ..Self::new(reason, detail)
+        }
+    }
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.as_str(), self.detail)
+    }
+}
+
+impl From<FsError> for Halt {
+    fn from(error: FsError) -> Self {
+        let detail = format!("{error}: {}", error.source);
+        match error.errno() {
+            libc::EAGAIN => Self::again(Reason::Busy, detail),
+            libc::ENOENT | libc::ENOTDIR | libc::EEXIST => Self::new(Reason::Changed, detail),
+            libc::ELOOP | libc::EXDEV => Self::new(Reason::Obstructed, detail),
+            libc::EMLINK => Self::new(Reason::TooManyLinks, detail),
+            libc::EPERM | libc::EACCES | libc::ENAMETOOLONG => Self::new(Reason::Io, detail),
+            // The disk, the filesystem, or the room on it: nothing more on this branch.
+            _ => Self {
+                stops: Some(error.branch),
+                ..Self::new(Reason::Io, detail)
+            },
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The replacement protocol: planned ops in, outcomes out, one phase a file.
+//!
+//! An op goes through [`compare`](Executor::compare), the intent record, [`make_parents`](Executor::make_parents),
+//! [`publish`](Executor::publish), the barrier, [`retire`](Executor::retire), the retired record,
+//! [`remove`](Executor::remove) and the done record; [`take_back`](Executor::take_back) undoes all before the first
+//! unlink. `batch` drives many ops through each phase so that they share every barrier, and `recover` decides, from
+//! what is found on disk, which of the same transitions an interrupted op takes next.
+
+mod batch;
+mod compare;
+mod halt;
+mod hands;
+mod observe;
+mod op;
+mod parents;
+mod publish;
+mod recover;
+mod remove;
+mod retire;
+mod take_back;
+mod touched;
+mod window;
+
+use std::collections::{BTreeSet, HashMap};
+
+pub use halt::Halt;
+pub use op::{Op, OpName};
+pub use parents::missing_parents;
+pub use window::Leases;
+
+use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};
+use crate::journal::{BranchRecord, Journal, JournalError, Store};
+use crate::metadata::IgnoreMetadata;
+use crate::pool::BranchIdx;
+use touched::Touched;
+
+/// What the executor needs to know about the pool and the wishes of the user.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The branches in branch order; an op on a branch without a filesystem identity is refused.
+    pub branches: Vec<BranchRecord>,
+    /// Which differences in metadata do not matter.
+    pub ignore: IgnoreMetadata,
+    /// Whether other programs are kept out by leases.
+    pub leases: Leases,
+    /// Whether the pool shows the newest directory's metadata (`func.getattr=newest`), not the first's.
+    pub newest_dirs: bool,
+    /// Ops that share a barrier, at most.
+    pub batch_ops: usize,
+    /// Bytes compared before a barrier, at most: what a crash makes to be compared again.
+    pub batch_bytes: u64,
+}
+
+/// How an op ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Replaced; the duplicate is gone.
+    Done {
+        /// Bytes that became free.
+        reclaimed: u64,
+    },
+    /// Not replaced; everything of it is as before.
+    NotDone(Halt),
+    /// Begun, and neither finished nor taken back: both copies stay, the journal keeps it open.
+    Open(Halt),
+    /// Somebody else's change came in between: both copies stay, for a person to look at.
+    Conflict(Halt),
+}
+
+/// Who watches a run: progress, signals, and the pool's own changes.
+pub trait Observer {
+    /// Bytes were read for comparing.
+    fn bytes_read(&mut self, _bytes: u64) {}
+
+    /// Whether to finish the batch in hand and stop.
+    fn interrupted(&self) -> bool {
+        false
+    }
+
+    /// Asked before every batch: why the pool is no longer the one the plan was made for, if so.
+    fn pool_changed(&mut self) -> Option<String> {
+        None
+    }
+
+    /// An op ended. `recovered` ones were begun by an earlier run.
+    fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool);
+}
+
+/// Why a whole run stopped. What was begun is in the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nothing can be recorded, so nothing may be done.
+    #[error("the journal failed")]
+    Journal(#[from] JournalError),
+    /// The pool's branches are no longer those the plan was made for.
+    #[error("the pool changed: {0}")]
+    PoolChanged(String),
+}
+
+/// Drives ops over a filesystem seam and a journal.
+pub struct Executor<'a, F: Fs, S: Store> {
+    fs: &'a F,
+    journal: &'a mut Journal<S>,
+    observer: &'a mut dyn Observer,
+    options: Options,
+    run: u64,
+    touched: Touched,
+    /// The ctime our own last call left on an inode, for all ops that share it.
+    ours: HashMap<InodeId, Timestamp>,
+    /// Hashes of masters taken in this run.
+    hashes: HashMap<InodeId, (Fingerprint, [u8; 32])>,
+    buffers: (Vec<u8>, Vec<u8>),
+    /// Branches that had an unexpected error: nothing more is done there (invariant 8).
+    stopped: BTreeSet<BranchIdx>,
+}
+
+impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+    /// An executor for run `run` of `journal`.
+    pub fn new(
+        fs: &'a F,
+        journal: &'a mut Journal<S>,
+        observer: &'a mut dyn Observer,
+        options: Options,
+        run: u64,
+    ) -> Self {
+        Self {
+            fs,
+            journal,
+            observer,
+            options,
+            run,
+            touched: Touched::default(),
+            ours: HashMap::new(),
+            hashes: HashMap::new(),
+            buffers: compare::buffers(),
+            stopped: BTreeSet::new(),
+        }
+    }
+
+    fn root(&self, branch: BranchIdx) -> &BranchRecord {
+        &self.options.branches[branch.index()]
+    }
+
+    fn all_branches(&self) -> impl Iterator<Item = BranchIdx> + use<F, S> {
+        (0..u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX)).map(BranchIdx)
+    }
+}

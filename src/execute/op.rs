@@ -1,0 +1,164 @@
+//! One op as the executor holds it: the same value whether it was just planned or found open in the journal.
+
+use std::ffi::OsString;
+
+use crate::fs::{Fingerprint, InodeId, Metadata, Place, Stat, Timestamp};
+use crate::journal::{DirIntent, Found, OpId, OpKind};
+use crate::names::{Role, hidden_name};
+use crate::pool::BranchIdx;
+use crate::relpath::RelPath;
+
+/// One duplicate inode to be replaced, with all its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    /// Cross or local.
+    pub kind: OpKind,
+    /// A name of the master.
+    pub master: Place,
+    /// The master's inode.
+    pub master_id: InodeId,
+    /// A name of the duplicate.
+    pub duplicate: Place,
+    /// The duplicate's inode.
+    pub duplicate_id: InodeId,
+    /// Size of both in bytes.
+    pub size: u64,
+    /// Bytes that become free.
+    pub bytes: u64,
+    /// Every name of the duplicate.
+    pub names: Vec<OpName>,
+    /// Directories to be made, outermost first.
+    pub dirs: Vec<DirIntent>,
+    /// What the journal calls it, once there is an intent.
+    pub(crate) id: Option<OpId>,
+    /// The master's mtime when it was compared.
+    pub(crate) master_mtime: Timestamp,
+    /// Whether the journal says that every name was retired.
+    pub(crate) retired: bool,
+    /// What the intent says, for an op that was found open.
+    pub(crate) recorded: Option<Recorded>,
+    /// What was compared in this run.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// One name of the duplicate; the same relpath on both branches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpName {
+    /// The name.
+    pub path: RelPath,
+    /// Where the duplicate has it.
+    pub from: BranchIdx,
+    /// Where the replacement gets it.
+    pub to: BranchIdx,
+    /// What was found there before anything was done.
+    pub found: Found,
+}
+
+/// What an intent remembers of both files, to know them again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    /// The duplicate's metadata.
+    pub(crate) metadata: Metadata,
+    /// The contents of both.
+    pub(crate) blake3: [u8; 32],
+    /// The master's birth time: another one is a reused inode number.
+    pub(crate) master_btime: Option<Timestamp>,
+    /// The duplicate's.
+    pub(crate) duplicate_btime: Option<Timestamp>,
+}
+
+/// Both files as they were when their bytes were found equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) master: Fingerprint,
+    pub(crate) duplicate: Fingerprint,
+    pub(crate) metadata: Metadata,
+    pub(crate) atime: Timestamp,
+    pub(crate) master_stat: Stat,
+    pub(crate) duplicate_stat: Stat,
+    pub(crate) blake3: [u8; 32],
+}
+
+impl Op {
+    /// An op as the plan makes it.
+    #[must_use]
+    pub fn planned(
+        kind: OpKind,
+        (master, master_id): (Place, InodeId),
+        (duplicate, duplicate_id): (Place, InodeId),
+        (size, bytes): (u64, u64),
+        names: Vec<OpName>,
+    ) -> Self {
+        Self {
+            kind,
+            master,
+            master_id,
+            duplicate,
+            duplicate_id,
+            size,
+            bytes,
+            names,
+            dirs: Vec::new(),
+            id: None,
+            master_mtime: Timestamp::default(),
+            retired: false,
+            recorded: None,
+            seen: None,
+        }
+    }
+
+    /// What the journal calls it, once there is an intent.
+    #[must_use]
+    pub fn id(&self) -> Option<OpId> {
+        self.id
+    }
+
+    /// The duplicate's own name `k`.
+    pub(crate) fn own(&self, k: usize) -> Place {
+        Place::new(self.names[k].from, self.names[k].path.clone())
+    }
+
+    /// Where replacement `k` goes.
+    pub(crate) fn target(&self, k: usize) -> Place {
+        Place::new(self.names[k].to, self.names[k].path.clone())
+    }
+
+    /// Where the duplicate's name `k` is between retire and remove. For a local op that is the temp name: the
+    /// exchange that publishes the replacement retires the duplicate.
+    pub(crate) fn retired_place(&self, journal: u32, k: usize) -> Place {
+        match self.kind {
+            OpKind::Cross => self.hidden(journal, k, Role::Retired),
+            OpKind::Local => self.hidden(journal, k, Role::Temp),
+        }
+    }
+
+    /// The hidden name of `role` for name `k`, in the same directory.
+    ///
+    /// Retired names lie on the duplicate's branch, all others on the master's.
+    pub(crate) fn hidden(&self, journal: u32, k: usize, role: Role) -> Place {
+        let name = &self.names[k];
+        let branch = if role == Role::Retired {
+            name.from
+        } else {
+            name.to
+        };
+        let dir = name.path.parent().unwrap_or_else(RelPath::root);
+        Place::new(branch, entry(&dir, self.hidden_name(journal, k, role)))
+    }
+
+    /// The bare hidden name.
+    pub(crate) fn hidden_name(&self, journal: u32, k: usize, role: Role) -> OsString {
+        hidden_name(journal, self.id.unwrap_or(OpId { run: 0, seq: 0 }), k, role)
+    }
+
+    /// The branches it changes.
+    pub(crate) fn branches(&self) -> impl Iterator<Item = BranchIdx> + '_ {
+        self.names.iter().flat_map(|n| [n.from, n.to])
+    }
+}
+
+/// `dir`'s entry `name`, for names that are one plain component by construction.
+pub(crate) fn entry(dir: &RelPath, name: impl AsRef<std::ffi::OsStr>) -> RelPath {
+    dir.join(name)
+        .expect("invariant: hidden names and names read from a path are plain components")
+}

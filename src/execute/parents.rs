@@ -1,0 +1,234 @@
+//! Clone path: the parent directories a replacement needs on the master's branch, complete before they are visible.
+//!
+//! A directory on an earlier branch takes over what the pool shows of it (owner, mode, times): it must never be
+//! seen half made, nor survive a power cut half made. So the whole missing chain is made under a hidden name,
+//! synced, and renamed in.
+
+use super::Executor;
+use super::halt::Halt;
+use super::op::{Op, entry};
+use crate::fs::{FileKind, Fs, FsError, Place};
+use crate::journal::{DirIntent, OpKind, Store};
+use crate::names::Role;
+use crate::pool::BranchIdx;
+use crate::refusal::Reason;
+use crate::relpath::RelPath;
+
+impl<F: Fs, S: Store> Executor<'_, F, S> {
+    /// Makes the parents of every name of `op` that are still missing.
+    pub(super) fn make_parents(&mut self, op: &Op) -> Result<(), Halt> {
+        for (k, name) in op.names.iter().enumerate() {
+            // Another op, or somebody else, may make one at any time: look again until nothing is missing.
+            for attempt in 0.. {
+                let chain = missing_chain(self.fs, name.to, &name.path)?;
+                if chain.is_empty() {
+                    break;
+                }
+                match self.make_chain(op, k, &chain) {
+                    Err(halt) if halt.reason == Reason::Changed && attempt < 8 => {
+                        self.clear_aside(op)?;
+                    }
+                    other => other?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn make_chain(&mut self, op: &Op, k: usize, chain: &[RelPath]) -> Result<(), Halt> {
+        let branch = op.names[k].to;
+        let top = &chain[0];
+        let aside = self.aside_of(op, k, top);
+        let places: Vec<Place> = chain
+            .iter()
+            .map(|dir| beneath(branch, &aside, top, dir))
+            .collect();
+        let outer = aside.dir();
+        let sources: Vec<&DirIntent> = op
+            .dirs
+            .iter()
+            .filter(|d| d.to == branch && chain.contains(&d.path))
+            .collect();
+        if sources.len() != chain.len() {
+            // Not in the intent: it was there when the op began, and somebody removed it since.
+            return Err(Halt::again(
+                Reason::Changed,
+                format!("directory {top:?} is gone"),
+            ));
+        }
+        self.touched.before(self.fs, &outer)?;
+        let made = places.iter().try_for_each(|place| self.fs.make_dir(place));
+        // Innermost first: making an entry moves the time of the directory it is made in.
+        let cloned = made.and_then(|()| {
+            chain
+                .iter()
+                .zip(&places)
+                .rev()
+                .try_for_each(|(dir, place)| {
+                    let from = sources.iter().find(|d| d.path == *dir).map(|d| d.from);
+                    from.map_or(Ok(()), |b| {
+                        self.fs.clone_dir(&Place::new(b, dir.clone()), place)
+                    })
+                })
+        });
+        // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
+        let synced =
+            cloned.and_then(|()| places.iter().rev().try_for_each(|p| self.fs.sync_dir(p)));
+        let target = Place::new(branch, top.clone());
+        let renamed = synced.and_then(|()| self.fs.rename_noreplace(&aside, &target));
+        self.touched.after(self.fs, &outer)?;
+        if let Err(error) = renamed {
+            self.clear_aside(op)?;
+            return Err(error.into());
+        }
+        for dir in chain {
+            self.touched.must_sync(Place::new(branch, dir.clone()));
+        }
+        Ok(())
+    }
+
+    /// The hidden directory for name `k`, beside the topmost missing one.
+    fn aside_of(&self, op: &Op, k: usize, top: &RelPath) -> Place {
+        let dir = top.parent().unwrap_or_else(RelPath::root);
+        let name = op.hidden_name(self.journal.id(), k, Role::Aside);
+        Place::new(op.names[k].to, entry(&dir, name))
+    }
+
+    /// Removes what an interrupted clone left aside: empty directories under a hidden name of this op.
+    pub(super) fn clear_aside(&mut self, op: &Op) -> Result<(), Halt> {
+        if op.kind == OpKind::Local || op.dirs.is_empty() {
+            return Ok(());
+        }
+        for k in 0..op.names.len() {
+            let mut ancestors = Vec::new();
+            let mut next = op.names[k].path.parent();
+            while let Some(dir) = next.filter(|dir| !dir.is_root()) {
+                next = dir.parent();
+                ancestors.push(dir); // innermost first
+            }
+            for top in ancestors.clone() {
+                let aside = self.aside_of(op, k, &top);
+                if self
+                    .fs
+                    .stat(&aside)?
+                    .is_some_and(|stat| stat.kind == FileKind::Directory)
+                {
+                    let inner = ancestors.iter().filter(|dir| dir.is_below(&top));
+                    let places: Vec<_> = inner
+                        .map(|dir| beneath(aside.branch, &aside, &top, dir))
+                        .collect();
+                    self.remove_dirs(&places)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_dirs(&mut self, innermost_first: &[Place]) -> Result<(), FsError> {
+        for place in innermost_first {
+            let dir = place.dir();
+            self.touched.before(self.fs, &dir)?;
+            match self.fs.remove_dir(place) {
+                Err(error) if error.errno() != libc::ENOENT => return Err(error),
+                _ => self.touched.after(self.fs, &dir)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The directories `op` will need on the master's branch, outermost first: for the intent, and for the dry run.
+///
+/// The source of each is the branch whose directory the pool shows: the first of `branches` that has it, or the
+/// newest under `func.getattr=newest`.
+///
+/// # Errors
+/// When something that is no directory is in the way, or a directory of the duplicate's path is gone.
+pub fn missing_parents<F: Fs>(
+    fs: &F,
+    branches: u16,
+    newest: bool,
+    op: &Op,
+) -> Result<Vec<DirIntent>, Halt> {
+    let mut missing: Vec<DirIntent> = Vec::new();
+    if op.kind == OpKind::Local {
+        return Ok(missing);
+    }
+    for name in &op.names {
+        for path in missing_chain(fs, name.to, &name.path)? {
+            if !missing.iter().any(|dir| dir.path == path) {
+                let others = (0..branches).map(BranchIdx).filter(|b| *b != name.to);
+                let from = shown_directory(fs, others, newest, &path)?;
+                missing.push(DirIntent {
+                    path,
+                    to: name.to,
+                    from,
+                });
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// The missing ancestors of `path` on `branch`, outermost first.
+fn missing_chain<F: Fs>(fs: &F, branch: BranchIdx, path: &RelPath) -> Result<Vec<RelPath>, Halt> {
+    let mut chain = Vec::new();
+    let mut next = path.parent();
+    while let Some(dir) = next.filter(|dir| !dir.is_root()) {
+        match fs.stat(&Place::new(branch, dir.clone()))? {
+            Some(stat) if stat.kind == FileKind::Directory => break,
+            Some(_) => {
+                let detail = format!("{dir:?} is no directory on the master's branch");
+                return Err(Halt::new(Reason::Obstructed, detail));
+            }
+            None => {}
+        }
+        next = dir.parent();
+        chain.push(dir);
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+fn shown_directory<F: Fs>(
+    fs: &F,
+    branches: impl Iterator<Item = BranchIdx>,
+    newest: bool,
+    path: &RelPath,
+) -> Result<BranchIdx, Halt> {
+    let mut shown = None;
+    for branch in branches {
+        let Some(stat) = fs.stat(&Place::new(branch, path.clone()))? else {
+            continue;
+        };
+        let better = shown.is_none_or(|(_, mtime)| newest && stat.mtime > mtime);
+        if stat.kind == FileKind::Directory && better {
+            shown = Some((branch, stat.mtime));
+        }
+    }
+    shown
+        .map(|(branch, _)| branch)
+        .ok_or_else(|| Halt::new(Reason::Changed, format!("directory {path:?} is gone")))
+}
+
+/// Where `dir`, which is `top` or below it, is made while `top` is still called `aside`.
+fn beneath(branch: BranchIdx, aside: &Place, top: &RelPath, dir: &RelPath) -> Place {
+    let rest = &dir.as_bytes()[top.as_bytes().len()..];
+    let bytes = [aside.path.as_bytes(), rest].concat();
+    let path = RelPath::new(bytes).expect("invariant: two sound paths joined at a component");
+    Place::new(branch, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_made_beneath_the_hidden_name_of_its_top() {
+        let path = |s: &str| RelPath::new(s).unwrap();
+        let aside = Place::new(BranchIdx(1), path("a/.xdedup-x"));
+        let made = |dir: &str| beneath(BranchIdx(1), &aside, &path("a/b"), &path(dir)).path;
+        assert_eq!(made("a/b"), path("a/.xdedup-x"));
+        assert_eq!(made("a/b/c/d"), path("a/.xdedup-x/c/d"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Publish: the replacement appears under the duplicate's relpath. The duplicate keeps its inode and, for a cross op,
+//! its name.
+
+use super::Executor;
+use super::halt::Halt;
+use super::observe::{Observed, TargetIs};
+use super::op::Op;
+use super::window::Window;
+use crate::fs::Fs;
+use crate::journal::{OpKind, Store};
+use crate::names::Role;
+use crate::refusal::Reason;
+
+impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+    /// Publishes every name of `op` that is not in place yet, in one short window.
+    ///
+    /// An error means that the op must not go on; what it left is for [`Self::take_back`].
+    pub(super) fn publish(&mut self, op: &Op) -> Result<(), Halt> {
+        let mut window = self.enter(op)?;
+        let done = self.publish_names(op, &window);
+        let noted = self.note_both(op, &window);
+        let unbroken = window.duplicate.unbroken();
+        let halt = match (done.and(noted), unbroken) {
+            (Ok(()), Ok(true)) => return Ok(()),
+            (Ok(()), Ok(false)) => Halt::again(
+                Reason::Busy,
+                "the duplicate was opened while it was replaced",
+            ),
+            (Ok(()), Err(error)) => error.into(),
+            (Err(halt), _) => halt,
+        };
+        // Before the leases go: whoever waits for the duplicate must go on with a file that has its name.
+        // Whether it worked does not matter here: the caller takes back again, from what it finds.
+        if let Err(stuck) = self.withdraw_in_window(op, &mut window) {
+            tracing::debug!(%stuck, "not taken back in the window");
+        }
+        Err(halt)
+    }
+
+    /// Opens both files, takes both leases and finds both as they were compared.
+    pub(super) fn enter(&self, op: &Op) -> Result<Window<'a, F>, Halt> {
+        let seen = op
+            .seen
+            .as_ref()
+            .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
+        let (master, duplicate) = (self.open_master(op)?, self.open_duplicate(op)?);
+        let window = Window::open(self.fs, self.options.leases, master, duplicate)?;
+        self.unchanged(
+            &self.fs.stat_open(&window.master.file)?,
+            &seen.master,
+            "master",
+        )?;
+        self.unchanged(
+            &self.fs.stat_open(&window.duplicate.file)?,
+            &seen.duplicate,
+            "duplicate",
+        )?;
+        Ok(window)
+    }
+
+    /// Remembers the ctimes our calls in the window left on both inodes.
+    pub(super) fn note_both(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
+        let Some(seen) = &op.seen else { return Ok(()) };
+        self.note_ctime(&window.master.file, &seen.master_stat)?;
+        self.note_ctime(&window.duplicate.file, &seen.duplicate_stat)?;
+        Ok(())
+    }
+
+    fn publish_names(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
+        // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
+        let names = self.observe_all(op, Observed::may_publish)?;
+        for (k, observed) in names.iter().enumerate() {
+            if observed.target != TargetIs::Master {
+                self.publish_name(op, k, window)?;
+            }
+        }
+        // ... and after: a client that saved by rename or deleted meanwhile must not see its path come back.
+        self.observe_all(op, Observed::may_publish)?;
+        Ok(())
+    }
+
+    fn publish_name(&mut self, op: &Op, k: usize, window: &Window<'_, F>) -> Result<(), Halt> {
+        let temp = op.hidden(self.journal.id(), k, Role::Temp);
+        let target = op.target(k);
+        // The master is linked by descriptor: its name may lead elsewhere by now. To a temp name first, so that
+        // the name itself appears in one step that never overwrites anything.
+        match self.fs.stat(&temp)? {
+            None => self.link(&window.master.file, &temp)?,
+            Some(stat) if stat.id == op.master_id => {} // left by an interrupted publish of this op
+            Some(_) => {
+                return Err(Halt::new(
+                    Reason::Conflict,
+                    format!("{:?} is taken", temp.path),
+                ));
+            }
+        }
+        match op.kind {
+            OpKind::Cross => Ok(self.rename(&temp, &target)?),
+            OpKind::Local => self.exchange_in(op, k),
+        }
+    }
+
+    /// Exchanges temp and name: from now on the temp name holds the duplicate.
+    fn exchange_in(&mut self, op: &Op, k: usize) -> Result<(), Halt> {
+        let temp = op.hidden(self.journal.id(), k, Role::Temp);
+        let target = op.target(k);
+        self.exchange(&temp, &target)
+            .map_err(|error| match error.errno() {
+                libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP => {
+                    Halt::new(Reason::NoExchange, format!("{:?}", error.path))
+                }
+                _ => error.into(),
+            })?;
+        let exchanged = self.fs.stat(&temp)?.map(|stat| stat.id);
+        if exchanged == Some(op.duplicate_id) {
+            return Ok(());
+        }
+        // Somebody renamed another file over the name just before: theirs goes back where they put it.
+        self.exchange(&temp, &target)?;
+        if self
+            .fs
+            .stat(&temp)?
+            .is_none_or(|stat| stat.id != op.master_id)
+        {
+            // And again meanwhile: the newest of theirs belongs at the name, the one before it was overwritten.
+            self.exchange(&temp, &target)?;
+            return Err(Halt::new(
+                Reason::Conflict,
+                format!("{:?} keeps changing", target.path),
+            ));
+        }
+        Err(Halt::new(
+            Reason::Changed,
+            format!("{:?} was replaced meanwhile", target.path),
+        ))
+    }
+}

@@ -1,0 +1,43 @@
+//! Remove: the only calls that cannot be taken back, after everything that could speak against them was durable.
+
+use super::Executor;
+use super::halt::Halt;
+use super::op::Op;
+use super::window::Leased;
+use crate::fs::{Fs, Lease};
+use crate::journal::Store;
+use crate::refusal::Reason;
+
+impl<F: Fs, S: Store> Executor<'_, F, S> {
+    /// Unlinks every retired name of `op`; gives the bytes that became free.
+    pub(super) fn remove(&mut self, op: &Op) -> Result<u64, Halt> {
+        // No unlink before the durable record of what was retired (invariant 3): a crash in between is then told
+        // from somebody else's delete.
+        assert!(
+            op.retired,
+            "invariant: retired is durable before anything is removed"
+        );
+        let seen = op
+            .seen
+            .as_ref()
+            .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
+        let mut duplicate = Leased::new(self.fs, self.options.leases, self.open_duplicate(op)?);
+        // An indexer may have found the hidden name: whoever has it open keeps it until the next try.
+        duplicate.take(Lease::Write, "retired duplicate")?;
+        let before = self.fs.stat_open(&duplicate.file)?;
+        self.unchanged(&before, &seen.duplicate, "duplicate")?;
+        assert_ne!(
+            op.duplicate_id, op.master_id,
+            "invariant: the master is never removed"
+        );
+        for k in 0..op.names.len() {
+            self.unlink(&op.retired_place(self.journal.id(), k), op.duplicate_id)?;
+        }
+        let after = self.note_ctime(&duplicate.file, &before)?;
+        Ok(if after.nlink == 0 {
+            before.blocks * 512
+        } else {
+            0
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! Retire: the duplicate leaves its names, and only what can no longer be opened is looked at for the last time.
+//!
+//! Afterwards no path of a client leads to the inode, so what is checked then cannot be raced, and all of it can
+//! still be put back.
+
+use super::Executor;
+use super::halt::Halt;
+use super::observe::{DuplicateAt, Observed};
+use super::op::Op;
+use super::window::Window;
+use crate::fs::{Fs, Place};
+use crate::journal::{OpKind, Store};
+use crate::refusal::Reason;
+
+impl<F: Fs, S: Store> Executor<'_, F, S> {
+    /// Moves every name of the duplicate to its retired name, in one short window.
+    ///
+    /// For a local op the exchange of publish did that already; here it is checked under leases once more.
+    pub(super) fn retire(&mut self, op: &Op) -> Result<(), Halt> {
+        let window = self.enter(op)?;
+        let mut moved = Vec::new();
+        let result = self.retire_names(op, &window, &mut moved);
+        if let Err(halt) = result {
+            // Before the leases go: a client that waits for the duplicate goes on with a file that has its name.
+            self.put_back(&moved)?;
+            self.note_both(op, &window)?;
+            return Err(halt);
+        }
+        Ok(())
+    }
+
+    fn retire_names(
+        &mut self,
+        op: &Op,
+        window: &Window<'_, F>,
+        moved: &mut Vec<(Place, Place)>,
+    ) -> Result<(), Halt> {
+        let names = self.observe_all(op, Observed::may_retire)?;
+        for (k, observed) in names.iter().enumerate() {
+            if op.kind == OpKind::Cross && observed.duplicate == DuplicateAt::Own {
+                let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
+                self.rename(&own, &retired)?;
+                moved.push((retired.clone(), own));
+                // The rename took whatever had the name: only the inode that was compared may stay retired.
+                if self
+                    .fs
+                    .stat(&retired)?
+                    .is_none_or(|stat| stat.id != op.duplicate_id)
+                {
+                    return Err(Halt::new(
+                        Reason::Changed,
+                        "the duplicate was replaced meanwhile",
+                    ));
+                }
+            }
+        }
+        self.check_retired(op, window)
+    }
+
+    /// The last look: nobody asked for either file, and the retired inode is what was compared.
+    fn check_retired(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
+        self.note_both(op, window)?;
+        let seen = op
+            .seen
+            .as_ref()
+            .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
+        // Our own rename moved the ctime, so a chown or setxattr just before it would not show there.
+        if self.fs.metadata(&window.duplicate.file)? != seen.metadata {
+            return Err(Halt::again(
+                Reason::Changed,
+                "the duplicate's metadata changed meanwhile",
+            ));
+        }
+        // A client that opened before the rename waits for the lease: its write would go to the retired inode.
+        if !window.duplicate.unbroken()? {
+            return Err(Halt::again(
+                Reason::Busy,
+                "the duplicate was opened while it was replaced",
+            ));
+        }
+        if !window.master.unbroken()? {
+            return Err(Halt::again(
+                Reason::Busy,
+                "the master was opened for writing meanwhile",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Renames back what was just moved, newest first, never over anything.
+    fn put_back(&mut self, moved: &[(Place, Place)]) -> Result<(), Halt> {
+        for (retired, own) in moved.iter().rev() {
+            self.rename(retired, own)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,289 @@
+//! Taking back: a replacement that was, or may have been, visible can already have been opened. It is taken away only
+//! while nobody has the master open, and put back when somebody opens it at that moment.
+
+use super::Executor;
+use super::halt::Halt;
+use super::observe::{DuplicateAt, Observed, TargetIs};
+use super::op::Op;
+use super::window::{Leased, Window};
+use crate::fs::{Fs, FsError, Lease, Place, Stat};
+use crate::journal::{Found, OpKind, Store};
+use crate::names::Role;
+use crate::pool::BranchIdx;
+use crate::refusal::Reason;
+use crate::relpath::RelPath;
+
+/// How an op stands after trying to take it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// Everything is as it was before; no name of ours is left.
+    Restored,
+    /// Not now: both copies stay, the op stays open.
+    Stuck(Halt),
+    /// Never: both copies stay, the duplicate where `left` says, else at its own name.
+    Conflict {
+        /// What was found.
+        halt: Halt,
+        /// Retired names the duplicate could not leave.
+        left: Vec<(BranchIdx, RelPath)>,
+    },
+}
+
+impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+    /// Takes back all that was done of `op`, from what is found.
+    pub(crate) fn take_back(&mut self, op: &Op) -> Back {
+        match self.try_take_back(op) {
+            Ok(left) if left.is_empty() => Back::Restored,
+            Ok(left) => {
+                let halt = Halt::new(Reason::Conflict, "its path is taken by another file");
+                Back::Conflict { halt, left }
+            }
+            Err(halt) if halt.reason == Reason::Conflict => {
+                let left = self.retired_names(op);
+                Back::Conflict { halt, left }
+            }
+            Err(halt) => Back::Stuck(halt),
+        }
+    }
+
+    fn try_take_back(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+        self.clear_hidden(op)?;
+        let names = self.look(op)?;
+        let mut master = None;
+        if names
+            .iter()
+            .zip(&op.names)
+            .any(|(observed, name)| is_ours(op, *observed, name.found))
+        {
+            let file = self.open_master(op)?;
+            let mut leased = Leased::new(self.fs, self.options.leases, file);
+            leased.take(Lease::Write, "master")?;
+            self.master_as_compared(op, &leased)?;
+            master = Some(leased);
+        }
+        let left = self.return_duplicate(op, &names)?;
+        if let Some(mut master) = master {
+            self.withdraw(op, &mut master)?;
+        }
+        Ok(left)
+    }
+
+    /// The same inside the publish window, where the duplicate still has its name or gets it back at once.
+    pub(super) fn withdraw_in_window(
+        &mut self,
+        op: &Op,
+        window: &mut Window<'_, F>,
+    ) -> Result<(), Halt> {
+        let taken = window.master.try_take(Lease::Write);
+        if taken.is_err() {
+            // Somebody reads the master. A client that waits for a local op's duplicate holds an inode that has
+            // only our temp name: it comes first, as long as nobody asked to write the master meanwhile.
+            let waited_for = op.kind == OpKind::Local && !window.duplicate.unbroken()?;
+            if !(waited_for && window.master.unbroken()?) {
+                taken?;
+            }
+        }
+        self.master_as_compared(op, &window.master)?;
+        self.withdraw(op, &mut window.master)?;
+        self.clear_hidden(op)
+    }
+
+    /// Where the duplicate is under a retired name of ours.
+    fn retired_names(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
+        (0..op.names.len())
+            .map(|k| op.retired_place(self.journal.id(), k))
+            .filter(|at| {
+                self.fs
+                    .stat(at)
+                    .ok()
+                    .flatten()
+                    .is_some_and(|stat| stat.id == op.duplicate_id)
+            })
+            .map(|at| (at.branch, at.path))
+            .collect()
+    }
+
+    fn look(&self, op: &Op) -> Result<Vec<Observed>, FsError> {
+        (0..op.names.len()).map(|k| self.observe(op, k)).collect()
+    }
+
+    /// A master written since the publish may hold somebody's acknowledged write under the new name.
+    fn master_as_compared(&self, op: &Op, master: &Leased<'_, F>) -> Result<(), Halt> {
+        let now = self.fs.stat_open(&master.file)?;
+        if now.size == op.size && now.mtime == op.master_mtime {
+            return Ok(());
+        }
+        Err(Halt::new(
+            Reason::Conflict,
+            "the master was written to since it was linked",
+        ))
+    }
+
+    /// Renames retired duplicates to their own names, where that brings nothing old back; gives those that stay.
+    fn return_duplicate(
+        &mut self,
+        op: &Op,
+        names: &[Observed],
+    ) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+        let mut left = Vec::new();
+        for (k, observed) in names.iter().enumerate() {
+            let retired = op.retired_place(self.journal.id(), k);
+            match (op.kind, observed.duplicate) {
+                (_, DuplicateAt::Own | DuplicateAt::Nowhere) => {}
+                (_, DuplicateAt::Both) => self.unlink(&retired, op.duplicate_id)?,
+                (OpKind::Local, DuplicateAt::Retired) if observed.target == TargetIs::Master => {}
+                (_, DuplicateAt::Retired) => {
+                    // Only to a name that is free on every branch, or still holds our own replacement: a file
+                    // somebody put there since must not be hidden by the old bytes.
+                    let replaced = observed.target == TargetIs::Master;
+                    let free = replaced || observed.target == TargetIs::Absent;
+                    if free && !observed.own_taken && observed.elsewhere.is_none() {
+                        self.rename(&retired, &op.own(k))?;
+                    } else {
+                        left.push((retired.branch, retired.path));
+                    }
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// Takes away every replacement of `op` that is in place, under the lease held on the master.
+    fn withdraw(&mut self, op: &Op, master: &mut Leased<'_, F>) -> Result<(), Halt> {
+        let before = self.fs.stat_open(&master.file)?;
+        let mut hidden = Vec::new();
+        for k in 0..op.names.len() {
+            let observed = self.observe(op, k)?;
+            if is_ours(op, observed, op.names[k].found) {
+                self.keeps_a_copy(op, master, observed)?;
+                match op.kind {
+                    OpKind::Cross => self.hide_replacement(op, k, &mut hidden)?,
+                    OpKind::Local => self.exchange_out(op, k, &mut hidden)?,
+                }
+            }
+        }
+        let unbroken = master.unbroken()?;
+        if !unbroken && op.kind == OpKind::Cross {
+            // Somebody opened the master meanwhile, perhaps by the name just taken away: it gets it back.
+            for (at, target) in hidden.iter().rev() {
+                self.rename(at, target)?;
+            }
+            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+        }
+        for (at, _) in hidden {
+            self.unlink(&at, op.master_id)?;
+        }
+        // The other ops on this master go on, if nobody else touched it before.
+        if op
+            .seen
+            .as_ref()
+            .is_some_and(|s| self.unchanged(&before, &s.master, "master").is_ok())
+        {
+            self.note_ctime(&master.file, &before)?;
+        }
+        Ok(())
+    }
+
+    fn hide_replacement(
+        &mut self,
+        op: &Op,
+        k: usize,
+        hidden: &mut Vec<(Place, Place)>,
+    ) -> Result<(), Halt> {
+        let (target, aside) = (
+            op.target(k),
+            op.hidden(self.journal.id(), k, Role::Withdrawn),
+        );
+        self.rename(&target, &aside)?;
+        // The rename took whatever had the name by then: another's file goes straight back.
+        if self
+            .fs
+            .stat(&aside)?
+            .is_none_or(|stat| stat.id != op.master_id)
+        {
+            self.rename(&aside, &target)?;
+            return Err(Halt::again(
+                Reason::Changed,
+                "the path was replaced meanwhile",
+            ));
+        }
+        hidden.push((aside, target));
+        Ok(())
+    }
+
+    fn exchange_out(
+        &mut self,
+        op: &Op,
+        k: usize,
+        hidden: &mut Vec<(Place, Place)>,
+    ) -> Result<(), Halt> {
+        let (target, temp) = (op.target(k), op.hidden(self.journal.id(), k, Role::Temp));
+        self.exchange(&temp, &target)?;
+        if self
+            .fs
+            .stat(&temp)?
+            .is_none_or(|stat| stat.id != op.master_id)
+        {
+            self.exchange(&temp, &target)?;
+            return Err(Halt::again(
+                Reason::Changed,
+                "the path was replaced meanwhile",
+            ));
+        }
+        hidden.push((temp, target));
+        Ok(())
+    }
+
+    /// Nothing is taken away unless another name of the master, or the duplicate at its name, remains.
+    fn keeps_a_copy(
+        &self,
+        op: &Op,
+        master: &Leased<'_, F>,
+        observed: Observed,
+    ) -> Result<(), Halt> {
+        let duplicate = observed.duplicate != DuplicateAt::Nowhere;
+        let stat: Stat = self.fs.stat_open(&master.file)?;
+        if duplicate || stat.nlink > op.names.len() as u64 {
+            return Ok(());
+        }
+        Err(Halt::new(
+            Reason::Conflict,
+            "the replacement is the only copy left",
+        ))
+    }
+
+    /// Removes the hidden names of the master that an interrupted publish or take-back left.
+    fn clear_hidden(&mut self, op: &Op) -> Result<(), Halt> {
+        for k in 0..op.names.len() {
+            for role in [Role::Temp, Role::Withdrawn] {
+                let at = op.hidden(self.journal.id(), k, role);
+                let Some(stat) = self.fs.stat(&at)? else {
+                    continue;
+                };
+                if stat.id != op.master_id {
+                    continue; // a local op's duplicate; anything else is reported, never removed
+                }
+                let duplicate = self
+                    .fs
+                    .stat(&op.own(k))?
+                    .is_some_and(|s| s.id == op.duplicate_id);
+                if stat.nlink < 2 && !duplicate {
+                    let detail = format!("{:?} is the only copy left", at.path);
+                    return Err(Halt::new(Reason::Conflict, detail));
+                }
+                self.unlink(&at, op.master_id)?;
+            }
+        }
+        self.clear_aside(op)
+    }
+}
+
+/// Whether the name holds a replacement that this op made (or would have made) and may take away.
+fn is_ours(op: &Op, observed: Observed, found: Found) -> bool {
+    let in_place = observed.target == TargetIs::Master && found != Found::Master;
+    match op.kind {
+        OpKind::Cross => in_place,
+        // Without the duplicate under the temp name there is nothing to exchange it with.
+        OpKind::Local => in_place && observed.duplicate == DuplicateAt::Retired,
+    }
+}

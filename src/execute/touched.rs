@@ -1,0 +1,88 @@
+//! The directories our own calls changed: which must be synced, and which get their time back.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::fs::{Fs, FsError, Place, Timestamp};
+use crate::pool::BranchIdx;
+
+/// Directories changed and not yet synced, and their times.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    unsynced: BTreeSet<Place>,
+    times: HashMap<Place, Times>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// What it gets back.
+    original: Timestamp,
+    /// What our own last call left.
+    ours: Timestamp,
+}
+
+impl Touched {
+    /// To be called before a call that changes `dir`.
+    pub(crate) fn before<F: Fs>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
+        self.unsynced.insert(dir.clone());
+        let Some(now) = fs.stat(dir)?.map(|stat| stat.mtime) else {
+            return Ok(());
+        };
+        let times = self.times.entry(dir.clone()).or_insert(Times {
+            original: now,
+            ours: now,
+        });
+        if times.ours != now {
+            // Somebody else made or removed a name since: that time must stay visible to scanners.
+            *times = Times {
+                original: now,
+                ours: now,
+            };
+        }
+        Ok(())
+    }
+
+    /// To be called right after it, whether it failed or not.
+    pub(crate) fn after<F: Fs>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
+        if let (Some(times), Some(stat)) = (self.times.get_mut(dir), fs.stat(dir)?) {
+            times.ours = stat.mtime;
+        }
+        Ok(())
+    }
+
+    /// A directory whose entries must become durable without our having changed them in place.
+    pub(crate) fn must_sync(&mut self, dir: Place) {
+        self.unsynced.insert(dir);
+    }
+
+    /// Gives directories their old time, unless somebody else changed them since our last call: a scanner that
+    /// goes by directory times (and mergerfs' readdir cache) would miss the new file.
+    pub(crate) fn give_times_back<F: Fs>(&mut self, fs: &F) -> Vec<FsError> {
+        let mut errors = Vec::new();
+        for (dir, times) in self.times.drain() {
+            let result = fs.stat(&dir).and_then(|stat| match stat {
+                Some(stat) if stat.mtime == times.ours && times.ours != times.original => {
+                    self.unsynced.insert(dir.clone());
+                    fs.set_dir_mtime(&dir, times.original)
+                }
+                _ => Ok(()),
+            });
+            errors.extend(result.err());
+        }
+        errors
+    }
+
+    /// Syncs every directory changed since the last time; gives the branches where that failed.
+    ///
+    /// A directory that is gone by now has nothing to sync: whoever removed it removed its names.
+    pub(crate) fn sync<F: Fs>(&mut self, fs: &F) -> Vec<(BranchIdx, FsError)> {
+        let mut failed = Vec::new();
+        for dir in std::mem::take(&mut self.unsynced) {
+            match fs.sync_dir(&dir) {
+                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+                Err(error) => failed.push((dir.branch, error)),
+                Ok(()) => {}
+            }
+        }
+        failed
+    }
+}

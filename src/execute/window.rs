@@ -1,0 +1,148 @@
+//! The short window: both files of an op open and leased, for microseconds to milliseconds.
+//!
+//! Between taking and releasing a lease there are only branch calls: no log, print, journal, CSV or pool access.
+//! A pool client that opens a leased file blocks one of mergerfs' threads; with all of them blocked the pool hangs.
+
+use std::time::Duration;
+
+use super::halt::Halt;
+use crate::fs::{Fs, FsError, Lease};
+use crate::refusal::Reason;
+
+/// How often a lease is tried: mergerfs closes a client's descriptor up to some milliseconds after the client did.
+const TRIES: u32 = 50;
+const BETWEEN: Duration = Duration::from_millis(1);
+
+/// Whether leases are taken at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leases {
+    /// The protection against other programs.
+    Required,
+    /// `--no-lease`: the user vouches that nothing else uses the pool.
+    Off,
+}
+
+/// An open file with a lease; dropping it releases the lease.
+pub(crate) struct Leased<'f, F: Fs> {
+    fs: &'f F,
+    leases: Leases,
+    pub(crate) file: F::File,
+    held: Option<Lease>,
+}
+
+impl<'f, F: Fs> Leased<'f, F> {
+    /// Wraps an open file that has no lease yet.
+    pub(crate) fn new(fs: &'f F, leases: Leases, file: F::File) -> Self {
+        Self {
+            fs,
+            leases,
+            file,
+            held: None,
+        }
+    }
+
+    /// Takes a lease or changes the held one, once.
+    pub(crate) fn try_take(&mut self, lease: Lease) -> Result<(), FsError> {
+        if self.leases == Leases::Required {
+            self.fs.lease(&self.file, lease)?;
+        }
+        self.held = Some(lease);
+        Ok(())
+    }
+
+    /// Takes a lease, waiting a little for a client's close to come through.
+    pub(crate) fn take(&mut self, lease: Lease, what: &str) -> Result<(), Halt> {
+        for attempt in 1..=TRIES {
+            match self.try_take(lease) {
+                Err(error) if error.errno() == libc::EAGAIN && attempt < TRIES => {
+                    self.fs.pause(BETWEEN);
+                }
+                other => return other.map_err(|error| lease_halt(&error, what)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody has asked for the file since the lease was taken.
+    pub(crate) fn unbroken(&self) -> Result<bool, FsError> {
+        match (self.leases, self.held) {
+            (Leases::Off, _) | (_, None) => Ok(true),
+            (Leases::Required, held) => Ok(self.fs.lease_state(&self.file)? == held),
+        }
+    }
+
+    /// Gives the lease back; those who waited go on.
+    pub(crate) fn release(&mut self) -> Result<(), FsError> {
+        if self.held.take().is_some() && self.leases == Leases::Required {
+            self.fs.release(&self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl<F: Fs> Drop for Leased<'_, F> {
+    fn drop(&mut self) {
+        if let Err(error) = self.release() {
+            // Closing the descriptor, which follows, releases it too.
+            tracing::debug!(%error, "lease not released");
+        }
+    }
+}
+
+/// Both files of an op, leased: the master for reading (nobody writes it), the duplicate for writing (nobody has
+/// it open at all: since mergerfs 2.41 one open reader sends every new open of the path to the old inode).
+pub(crate) struct Window<'f, F: Fs> {
+    pub(crate) master: Leased<'f, F>,
+    pub(crate) duplicate: Leased<'f, F>,
+}
+
+impl<'f, F: Fs> Window<'f, F> {
+    /// Takes both leases. While one is waited for, the other is not held.
+    pub(crate) fn open(
+        fs: &'f F,
+        leases: Leases,
+        master: F::File,
+        duplicate: F::File,
+    ) -> Result<Self, Halt> {
+        let master = Leased::new(fs, leases, master);
+        let duplicate = Leased::new(fs, leases, duplicate);
+        let mut window = Self { master, duplicate };
+        for attempt in 1..=TRIES {
+            match window.try_take() {
+                Ok(()) => return Ok(window),
+                Err((error, _)) if error.errno() == libc::EAGAIN && attempt < TRIES => {
+                    fs.pause(BETWEEN);
+                }
+                Err((error, what)) => return Err(lease_halt(&error, what)),
+            }
+        }
+        Ok(window)
+    }
+
+    fn try_take(&mut self) -> Result<(), (FsError, &'static str)> {
+        self.duplicate
+            .try_take(Lease::Write)
+            .map_err(|error| (error, "duplicate"))?;
+        if let Err(error) = self.master.try_take(Lease::Read) {
+            self.duplicate
+                .release()
+                .map_err(|error| (error, "duplicate"))?;
+            return Err((error, "master"));
+        }
+        Ok(())
+    }
+}
+
+fn lease_halt(error: &FsError, what: &str) -> Halt {
+    let detail = format!("{what}: {:?}", error.path);
+    match error.errno() {
+        libc::EAGAIN => Halt::again(Reason::Busy, format!("{detail} is open in another program")),
+        libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::EACCES | libc::EPERM => {
+            Halt::new(Reason::NoLease, format!("{detail}: {}", error.source))
+        }
+        _ => Halt {
+            stops: Some(error.branch),
+            ..Halt::new(Reason::Io, format!("{detail}: {}", error.source))
+        },
+    }
+}

@@ -1,0 +1,119 @@
+//! An open regular file: its metadata and its lease.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open as nix_open};
+use nix::sys::stat::Mode;
+use xattr::FileExt;
+
+use super::super::{FileKind, Lease, Metadata, Place};
+use super::root::{Root, proc_path, stat_of};
+use crate::sys;
+
+/// The extended attribute that is a file's access ACL.
+pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+/// The extended attribute that is what entries of a directory inherit.
+pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
+/// A regular file open for reading; closing it releases its lease.
+#[derive(Debug)]
+pub struct RealFile {
+    pub(super) file: File,
+    pub(super) at: Place,
+}
+
+impl AsFd for RealFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Opens a regular file without following a symlink, blocking, or moving its atime.
+///
+/// First by `O_PATH`, which opens nothing: a FIFO or device must not even be touched. The descriptor found to be
+/// a regular file is then opened through `/proc`, which cannot lead to anything else.
+pub(super) fn open(root: &Root, at: &Place) -> io::Result<RealFile> {
+    let entry = root.entry(&at.path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+    match stat_of(entry.as_fd())?.kind {
+        FileKind::Regular => {}
+        FileKind::Symlink => return Err(io::Error::from_raw_os_error(libc::ELOOP)),
+        FileKind::Directory | FileKind::Other => {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+    }
+    Ok(RealFile {
+        file: reopen(&entry)?.into(),
+        at: at.clone(),
+    })
+}
+
+/// Opens what an `O_PATH` descriptor holds; `EAGAIN` where somebody's lease is in the way.
+fn reopen(entry: &OwnedFd) -> io::Result<OwnedFd> {
+    let path = proc_path(entry.as_fd());
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    match nix_open(path.as_path(), flags | OFlag::O_NOATIME, Mode::empty()) {
+        // Only the owner may ask for O_NOATIME.
+        Err(Errno::EPERM) => Ok(nix_open(path.as_path(), flags, Mode::empty())?),
+        opened => Ok(opened?),
+    }
+}
+
+impl RealFile {
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
+        let stat = stat_of(self.as_fd())?;
+        let mut xattrs = all_xattrs(&self.file)?;
+        let acl = xattrs.remove(ACCESS_ACL);
+        Ok(Metadata {
+            uid: stat.uid,
+            gid: stat.gid,
+            mode: stat.mode,
+            acl,
+            xattrs,
+        })
+    }
+
+    pub(super) fn lease(&self, lease: Lease) -> io::Result<()> {
+        let kind = match lease {
+            Lease::Read => libc::F_RDLCK,
+            Lease::Write => libc::F_WRLCK,
+        };
+        sys::set_lease(self.as_fd(), kind)
+    }
+
+    pub(super) fn lease_state(&self) -> io::Result<Option<Lease>> {
+        Ok(match sys::get_lease(self.as_fd())? {
+            libc::F_RDLCK => Some(Lease::Read),
+            libc::F_WRLCK => Some(Lease::Write),
+            _ => None,
+        })
+    }
+
+    pub(super) fn release(&self) -> io::Result<()> {
+        match sys::set_lease(self.as_fd(), libc::F_UNLCK) {
+            // None is held: broken by force after the kernel's patience, or never taken.
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(()),
+            released => released,
+        }
+    }
+}
+
+/// Every extended attribute of an open file or directory, ACLs too; xfs' second view of the ACLs left out.
+pub(super) fn all_xattrs(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let names = match file.list_xattr() {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(BTreeMap::new()),
+        names => names?,
+    };
+    let mut found = BTreeMap::new();
+    for name in names.filter(|name| !name.as_bytes().starts_with(b"trusted.SGI_ACL_")) {
+        // Gone since it was listed: not there.
+        if let Some(value) = file.get_xattr(&name)? {
+            found.insert(name.as_bytes().to_vec(), value);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,198 @@
+//! Nothing outside a branch is reached, and nothing but regular files is opened.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::*;
+
+#[test]
+fn a_symlink_on_the_way_is_refused_by_every_call() {
+    everywhere(|stage| {
+        let file = stage.write("real/f", b"x");
+        symlink("real", stage.path("link")).unwrap();
+        let (fs, through, to) = (&stage.fs, place("link/f"), place("link/new"));
+        let open = fs.open(&file).unwrap();
+        for (call, errno) in [
+            ("stat", errno(fs.stat(&through))),
+            ("open", errno(fs.open(&through))),
+            ("link", errno(fs.link(&open, &to))),
+            (
+                "rename from",
+                errno(fs.rename_noreplace(&through, &place("new"))),
+            ),
+            ("rename to", errno(fs.rename_noreplace(&file, &to))),
+            ("exchange", errno(fs.exchange(&file, &through))),
+            ("unlink", errno(fs.unlink(&through))),
+            ("make_dir", errno(fs.make_dir(&to))),
+            ("remove_dir", errno(fs.remove_dir(&through))),
+            ("sync_dir", errno(fs.sync_dir(&place("link")))),
+            ("list_dir", errno(fs.list_dir(&place("link")))),
+            (
+                "clone_dir",
+                errno(fs.clone_dir(&place("link"), &place("real"))),
+            ),
+        ] {
+            // The kernel says ENOTDIR where a directory was asked for and the symlink is the last component.
+            assert!(
+                [libc::ELOOP, libc::ENOTDIR].contains(&errno),
+                "{call}: {errno}"
+            );
+        }
+        assert_eq!(stage.fs.list_dir(&place("real")).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_symlink_is_described_and_never_opened() {
+    everywhere(|stage| {
+        symlink("/etc/passwd", stage.path("l")).unwrap();
+        assert_eq!(
+            stage.fs.stat(&place("l")).unwrap().unwrap().kind,
+            FileKind::Symlink
+        );
+        assert_eq!(errno(stage.fs.open(&place("l"))), libc::ELOOP);
+    });
+}
+
+#[test]
+fn a_fifo_is_never_opened() {
+    everywhere(|stage| {
+        let path = stage.path("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let opened = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Returns as soon as anybody opens the other end.
+            scope.spawn(|| {
+                File::options().write(true).open(&path).unwrap();
+                opened.store(true, Ordering::SeqCst);
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            assert_eq!(errno(stage.fs.open(&place("fifo"))), libc::EINVAL);
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!opened.load(Ordering::SeqCst));
+            drop(File::open(&path).unwrap());
+        });
+        assert_eq!(errno(stage.fs.open(&place(""))), libc::EINVAL);
+    });
+}
+
+#[test]
+fn a_missing_component_is_no_error_of_stat() {
+    everywhere(|stage| {
+        stage.write("f", b"");
+        for missing in ["g", "no/such/dir", "f/below"] {
+            assert_eq!(stage.fs.stat(&place(missing)).unwrap(), None, "{missing}");
+        }
+        assert_eq!(errno(stage.fs.open(&place("g"))), libc::ENOENT);
+    });
+}
+
+#[test]
+fn stat_agrees_with_the_standard_library() {
+    everywhere(|stage| {
+        let at = stage.write("f", &[1; 5000]);
+        fs::hard_link(stage.path("f"), stage.path("g")).unwrap();
+        fs::set_permissions(stage.path("f"), fs::Permissions::from_mode(0o4640)).unwrap();
+        let (ours, std) = (
+            stage.fs.stat(&at).unwrap().unwrap(),
+            fs::metadata(stage.path("f")).unwrap(),
+        );
+        assert_eq!((ours.id.dev, ours.id.ino), (std.dev(), std.ino()));
+        assert_eq!(
+            (ours.kind, ours.mode, ours.nlink),
+            (FileKind::Regular, 0o4640, 2)
+        );
+        assert_eq!(
+            (ours.uid, ours.gid, ours.size),
+            (std.uid(), std.gid(), 5000)
+        );
+        assert_eq!(ours.blocks, std.blocks());
+        assert_eq!(
+            (ours.mtime.secs, i64::from(ours.mtime.nanos)),
+            (std.mtime(), std.mtime_nsec())
+        );
+        assert_eq!(
+            (ours.ctime.secs, i64::from(ours.ctime.nanos)),
+            (std.ctime(), std.ctime_nsec())
+        );
+        assert!(ours.btime.is_some() && !ours.immutable);
+        assert_eq!(
+            ours,
+            stage.fs.stat_open(&stage.fs.open(&at).unwrap()).unwrap()
+        );
+        assert_eq!(ours.mount, stage.fs.mount_id(BranchIdx(0)));
+    });
+}
+
+#[test]
+fn a_mount_point_below_the_branch_is_not_entered() {
+    let root = [Branch {
+        path: "/".into(),
+        mode: BranchMode::Ro,
+    }];
+    let fs = RealFs::open(&root).unwrap();
+    assert_eq!(errno(fs.stat(&place("proc/self/status"))), libc::EXDEV);
+}
+
+#[test]
+fn reading_leaves_the_access_time_alone() {
+    everywhere(|stage| {
+        let at = stage.write("f", b"abc");
+        let before = stage.fs.stat(&at).unwrap().unwrap().atime;
+        let mut buf = [0; 8];
+        let file = stage.fs.open(&at).unwrap();
+        assert_eq!(stage.fs.read_at(&file, &mut buf, 1).unwrap(), 2);
+        assert_eq!(&buf[..2], b"bc");
+        assert_eq!(stage.fs.read_at(&file, &mut buf, 3).unwrap(), 0);
+        assert_eq!(stage.fs.stat(&at).unwrap().unwrap().atime, before);
+    });
+}
+
+#[test]
+fn a_branch_that_was_replaced_is_noticed() {
+    everywhere(|stage| {
+        stage.fs.check_branch(BranchIdx(0)).unwrap();
+        let (branch, aside) = (stage.dirs[0].path(), stage.dirs[1].path().join("aside"));
+        fs::rename(branch, &aside).unwrap();
+        assert_eq!(errno(stage.fs.check_branch(BranchIdx(0))), libc::ENOENT);
+        fs::create_dir(branch).unwrap();
+        assert_eq!(errno(stage.fs.check_branch(BranchIdx(0))), libc::ESTALE);
+        // What is done still happens in the directory that was pinned.
+        stage.fs.make_dir(&place("d")).unwrap();
+        assert!(aside.join("d").is_dir());
+    });
+}
+
+#[test]
+fn a_branch_knows_its_filesystem() {
+    everywhere(|stage| {
+        let branch = BranchIdx(0);
+        let found = fs::metadata(stage.path("")).unwrap();
+        assert_eq!(stage.fs.root_id(branch).ino, found.ino());
+        assert!(stage.fs.free_bytes(branch).unwrap() > 0);
+        assert!(!stage.fs.read_only(branch).unwrap());
+        assert!(stage.fs.max_links(branch) >= 65_000);
+        let stat = stage.fs.stat(&place("")).unwrap().unwrap();
+        let stored = stage.fs.stored_id(branch, &stat);
+        assert_eq!(stored.map(|id| id.fs), stage.fs.identity(branch));
+        let mut elsewhere = stat;
+        elsewhere.id.dev += 1;
+        assert_eq!(stage.fs.stored_id(branch, &elsewhere), None);
+    });
+}
+
+#[test]
+fn a_branch_that_is_missing_is_named() {
+    let branch = Branch {
+        path: "/no/such/branch".into(),
+        mode: BranchMode::Rw,
+    };
+    let error = RealFs::open(&[branch]).unwrap_err();
+    assert_eq!(
+        (error.errno(), error.path),
+        (libc::ENOENT, "/no/such/branch".into())
+    );
+}

@@ -1,0 +1,256 @@
+//! [`Fs`] over a world: each call counted, then done to the state.
+
+use std::time::Duration;
+
+use crate::fs::{Fs, Lease, Metadata, Place, Result, Stat, Timestamp};
+use crate::pool::BranchIdx;
+use crate::relpath::RelPath;
+
+use super::faults::Call;
+use super::image::{Content, Ino, Sys};
+use super::lease::Open;
+use super::state::State;
+use super::{SimFile, SimFs};
+
+impl State {
+    fn stat(&self, disk: usize, ino: Ino, mount: u64) -> Stat {
+        let node = self.node(disk, ino);
+        let size = node.data().len() as u64;
+        Stat {
+            id: self.id(disk, ino),
+            mount,
+            kind: node.kind(),
+            mode: node.attrs.meta.mode,
+            uid: node.attrs.meta.uid,
+            gid: node.attrs.meta.gid,
+            nlink: node.nlink,
+            size,
+            blocks: size.div_ceil(4096) * 8,
+            mtime: node.attrs.mtime,
+            ctime: node.attrs.ctime,
+            atime: node.attrs.atime,
+            btime: Some(node.attrs.btime),
+            immutable: node.attrs.immutable,
+        }
+    }
+
+    fn stat_at(&self, at: &Place) -> Sys<Option<Stat>> {
+        match self.find(at) {
+            Ok((disk, ino)) => Ok(Some(self.stat(disk, ino, self.mount(at)))),
+            Err(libc::ENOENT | libc::ENOTDIR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn mount(&self, at: &Place) -> u64 {
+        self.branches[at.branch.index()].mount
+    }
+
+    fn open(&mut self, at: &Place) -> Sys<u64> {
+        let (disk, ino) = self.find(at)?;
+        match self.node(disk, ino).content {
+            Content::File(_) => {}
+            Content::Symlink => return Err(libc::ELOOP),
+            Content::Dir(_) | Content::Other => return Err(libc::EINVAL),
+        }
+        // O_NONBLOCK: it does not wait for the lease to end, but the holder sees it broken all the same.
+        if self.break_leases(disk, ino, false) {
+            return Err(libc::EAGAIN);
+        }
+        Ok(self.opened(Open::new(disk, ino, at.clone())))
+    }
+
+    fn clone_dir(&mut self, from: &Place, to: &Place) -> Sys<()> {
+        let (disk, ino) = self.find_dir(from)?;
+        let model = self.node(disk, ino).attrs.clone();
+        self.find_dir(to)?;
+        self.alter(to, |attrs| {
+            attrs.meta = model.meta;
+            attrs.default_acl = model.default_acl;
+            (attrs.mtime, attrs.atime) = (model.mtime, model.atime);
+        })
+    }
+}
+
+impl SimFs {
+    fn at<T>(
+        &self,
+        what: &'static str,
+        at: &Place,
+        act: impl FnOnce(&mut State) -> Sys<T>,
+    ) -> Result<T> {
+        self.world.call(Call::new(what, at), act)
+    }
+
+    fn on<T>(
+        &self,
+        what: &'static str,
+        file: &SimFile,
+        act: impl FnOnce(&mut State) -> Sys<T>,
+    ) -> Result<T> {
+        self.world.call(Call::new(what, &file.at), act)
+    }
+}
+
+impl Fs for SimFs {
+    type File = SimFile;
+
+    fn now(&self) -> Timestamp {
+        self.world.state().clock
+    }
+
+    fn pause(&self, time: Duration) {
+        self.world
+            .state()
+            .advance(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn check_branch(&self, branch: BranchIdx) -> Result<()> {
+        self.at(
+            "check branch",
+            &Place::new(branch, RelPath::root()),
+            |state| {
+                if state.branches[branch.index()].gone {
+                    Err(libc::ESTALE)
+                } else {
+                    Ok(())
+                }
+            },
+        )
+    }
+
+    fn stat(&self, at: &Place) -> Result<Option<Stat>> {
+        self.at("stat", at, |state| state.stat_at(at))
+    }
+
+    fn open(&self, at: &Place) -> Result<SimFile> {
+        let open = self.at("open", at, |state| state.open(at))?;
+        Ok(SimFile {
+            world: self.world.clone(),
+            open,
+            at: at.clone(),
+        })
+    }
+
+    fn stat_open(&self, file: &SimFile) -> Result<Stat> {
+        self.on("stat open", file, |state| {
+            let open = state.file(file.open)?;
+            Ok(state.stat(open.disk, open.ino, state.mount(&open.at)))
+        })
+    }
+
+    fn metadata(&self, file: &SimFile) -> Result<Metadata> {
+        self.on("read metadata of", file, |state| {
+            let open = state.file(file.open)?;
+            Ok(state.node(open.disk, open.ino).attrs.meta.clone())
+        })
+    }
+
+    fn read_at(&self, file: &SimFile, buf: &mut [u8], offset: u64) -> Result<usize> {
+        self.on("read", file, |state| {
+            let open = state.file(file.open)?;
+            let data = state.node(open.disk, open.ino).data();
+            let start = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(data.len());
+            let n = buf.len().min(data.len() - start);
+            buf[..n].copy_from_slice(&data[start..start + n]);
+            Ok(n)
+        })
+    }
+
+    fn lease(&self, file: &SimFile, lease: Lease) -> Result<()> {
+        let what = match lease {
+            Lease::Read => "take a read lease on",
+            Lease::Write => "take a write lease on",
+        };
+        self.on(what, file, |state| state.lease(file.open, lease))
+    }
+
+    fn lease_state(&self, file: &SimFile) -> Result<Option<Lease>> {
+        self.on("look at the lease on", file, |state| {
+            state.lease_state(file.open)
+        })
+    }
+
+    fn release(&self, file: &SimFile) -> Result<()> {
+        self.on("release", file, |state| state.release(file.open))
+    }
+
+    fn sync_data(&self, file: &SimFile) -> Result<()> {
+        self.on("sync the data of", file, |state| {
+            let (disk, ino) = state.file(file.open).map(|open| (open.disk, open.ino))?;
+            state.disks[disk].sync_data(ino);
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self, dir: &Place) -> Result<()> {
+        self.at("sync the directory", dir, |state| {
+            let (disk, ino) = state.find_dir(dir)?;
+            state.disks[disk].sync_dir(ino);
+            Ok(())
+        })
+    }
+
+    fn link(&self, file: &SimFile, to: &Place) -> Result<()> {
+        self.world
+            .call(Call::new("link", &file.at).to(to), |state| {
+                let open = state.file(file.open)?;
+                let (disk, ino, mount) = (open.disk, open.ino, state.mount(&open.at));
+                state.link(disk, ino, mount, to)
+            })
+    }
+
+    fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()> {
+        self.world.call(Call::new("rename", from).to(to), |state| {
+            state.rename_noreplace(from, to)
+        })
+    }
+
+    fn exchange(&self, a: &Place, b: &Place) -> Result<()> {
+        self.world
+            .call(Call::new("exchange", a).to(b), |state| state.exchange(a, b))
+    }
+
+    fn unlink(&self, at: &Place) -> Result<()> {
+        self.at("unlink", at, |state| state.unlink(at))
+    }
+
+    fn make_dir(&self, at: &Place) -> Result<()> {
+        self.at("make the directory", at, |state| {
+            state
+                .make(at, Content::Dir(Default::default()), 0o700)
+                .map(|_| ())
+        })
+    }
+
+    fn remove_dir(&self, at: &Place) -> Result<()> {
+        self.at("remove the directory", at, |state| state.remove_dir(at))
+    }
+
+    fn clone_dir(&self, from: &Place, to: &Place) -> Result<()> {
+        self.world
+            .call(Call::new("clone the directory", from).to(to), |state| {
+                state.clone_dir(from, to)
+            })
+    }
+
+    fn set_dir_mtime(&self, dir: &Place, mtime: Timestamp) -> Result<()> {
+        self.at("set the mtime of", dir, |state| {
+            state.find_dir(dir)?;
+            state.alter(dir, |attrs| attrs.mtime = mtime)
+        })
+    }
+
+    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.at("list", dir, |state| {
+            let (disk, ino) = state.find_dir(dir)?;
+            let names = state.node(disk, ino).entries()?.keys();
+            Ok(names
+                .filter(|name| name.starts_with(prefix))
+                .cloned()
+                .collect())
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! Open files and leases, of this process and of clients, as the kernel keeps them (facts 5.1 to 5.6).
+//!
+//! Somebody who opens a leased file in conflict waits inside `open`: the file counts as open already, the
+//! holder's lease shows broken, and when the lease ends the opener goes on with the *inode* it came for,
+//! whatever its name leads to by then.
+
+use crate::fs::{InodeId, Lease, Place};
+use crate::relpath::RelPath;
+
+use super::image::{Ino, Sys};
+use super::state::State;
+
+/// A write a client was told has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The pool path it was opened by.
+    pub path: RelPath,
+    /// The inode it went to.
+    pub id: InodeId,
+    /// The contents after it.
+    pub bytes: Vec<u8>,
+    /// Whether the client also made it durable.
+    pub synced: bool,
+}
+
+/// What a client does once its open succeeds.
+#[derive(Debug, Clone)]
+pub(super) enum Errand {
+    /// Keep it open.
+    Hold,
+    /// Replace the contents, and close.
+    Write(Vec<u8>),
+    /// Cut or extend to this many bytes, and close.
+    Truncate(usize),
+}
+
+/// A client's side of an open file.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    /// The pool path it was opened by.
+    pub(super) path: RelPath,
+    pub(super) errand: Errand,
+    /// Whether it still waits inside `open`.
+    pub(super) waits: bool,
+    /// Whether the pool path was removed or replaced through the pool since: new opens do not share it.
+    pub(super) detached: bool,
+}
+
+/// How far a lease must give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaking {
+    /// A reader waits: down to a read lease.
+    Downgrade,
+    /// A writer waits: away with it.
+    Unlock,
+}
+
+/// An open file.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) disk: usize,
+    pub(super) ino: Ino,
+    pub(super) at: Place,
+    pub(super) writes: bool,
+    lease: Option<Lease>,
+    breaking: Option<Breaking>,
+    /// `None`: it is this process'.
+    pub(super) client: Option<Client>,
+}
+
+impl Open {
+    pub(super) fn new(disk: usize, ino: Ino, at: Place) -> Self {
+        Self {
+            disk,
+            ino,
+            at,
+            writes: false,
+            lease: None,
+            breaking: None,
+            client: None,
+        }
+    }
+
+    fn is(&self, disk: usize, ino: Ino) -> bool {
+        self.disk == disk && self.ino == ino
+    }
+
+    fn in_the_way(&self, writes: bool) -> bool {
+        self.lease == Some(Lease::Write) || (writes && self.lease.is_some())
+    }
+}
+
+impl State {
+    pub(super) fn opened(&mut self, open: Open) -> u64 {
+        self.next_open += 1;
+        self.opens.insert(self.next_open, open);
+        self.next_open
+    }
+
+    /// This process' open file; `EBADF` once it has died.
+    pub(super) fn file(&self, id: u64) -> Sys<&Open> {
+        self.opens.get(&id).ok_or(libc::EBADF)
+    }
+
+    pub(super) fn has_lease(&self, id: u64) -> bool {
+        self.opens.get(&id).is_some_and(|open| open.lease.is_some())
+    }
+
+    /// Breaks what leases are in the way of an open; whether there were any.
+    pub(super) fn break_leases(&mut self, disk: usize, ino: Ino, writes: bool) -> bool {
+        let mut met = false;
+        for open in self.opens.values_mut().filter(|open| open.is(disk, ino)) {
+            if !open.in_the_way(writes) {
+                continue;
+            }
+            met = true;
+            if writes {
+                open.breaking = Some(Breaking::Unlock);
+            } else if open.breaking.is_none() {
+                open.breaking = Some(Breaking::Downgrade);
+            }
+        }
+        met
+    }
+
+    pub(super) fn lease(&mut self, id: u64, lease: Lease) -> Sys<()> {
+        let (disk, ino) = self.file(id).map(|open| (open.disk, open.ino))?;
+        let mut others = self.opens.iter().filter(|(other, _)| **other != id);
+        let conflict = others.any(|(_, open)| {
+            open.is(disk, ino)
+                && (lease == Lease::Write
+                    || open.writes
+                    || open.lease == Some(Lease::Write)
+                    || open.breaking == Some(Breaking::Unlock))
+        });
+        if conflict {
+            return Err(libc::EAGAIN);
+        }
+        let open = self.opens.get_mut(&id).ok_or(libc::EBADF)?;
+        if open.lease == Some(Lease::Write)
+            && lease == Lease::Read
+            && open.breaking == Some(Breaking::Downgrade)
+        {
+            open.breaking = None;
+        }
+        open.lease = Some(lease);
+        self.wake(disk, ino);
+        Ok(())
+    }
+
+    pub(super) fn lease_state(&self, id: u64) -> Sys<Option<Lease>> {
+        let open = self.file(id)?;
+        Ok(match open.breaking {
+            Some(Breaking::Unlock) => None,
+            Some(Breaking::Downgrade) => open.lease.and(Some(Lease::Read)),
+            None => open.lease,
+        })
+    }
+
+    pub(super) fn release(&mut self, id: u64) -> Sys<()> {
+        let open = self.opens.get_mut(&id).ok_or(libc::EBADF)?;
+        (open.lease, open.breaking) = (None, None);
+        let (disk, ino) = (open.disk, open.ino);
+        self.wake(disk, ino);
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, id: u64) {
+        if let Some(open) = self.opens.remove(&id) {
+            self.wake(open.disk, open.ino);
+        }
+    }
+
+    /// Everything this process has open is closed.
+    pub(super) fn end_process(&mut self) {
+        let own: Vec<u64> = self
+            .opens
+            .iter()
+            .filter(|(_, open)| open.client.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in own {
+            self.close(id);
+        }
+    }
+
+    /// Lets those go on whom no lease holds up any more.
+    fn wake(&mut self, disk: usize, ino: Ino) {
+        let waiting: Vec<(u64, bool)> = self
+            .opens
+            .iter()
+            .filter(|(_, open)| open.is(disk, ino))
+            .filter(|(_, open)| open.client.as_ref().is_some_and(|client| client.waits))
+            .map(|(id, open)| (*id, open.writes))
+            .collect();
+        for (id, writes) in waiting {
+            if !self
+                .opens
+                .values()
+                .any(|open| open.is(disk, ino) && open.in_the_way(writes))
+            {
+                self.go_on(id);
+            }
+        }
+    }
+
+    /// A client's open succeeds: it does what it came for.
+    pub(super) fn go_on(&mut self, id: u64) {
+        let Some(open) = self.opens.get_mut(&id) else {
+            return;
+        };
+        let (disk, ino) = (open.disk, open.ino);
+        let Some(client) = &mut open.client else {
+            return;
+        };
+        client.waits = false;
+        let path = client.path.clone();
+        let bytes = match &client.errand {
+            Errand::Hold => return,
+            Errand::Write(bytes) => bytes.clone(),
+            Errand::Truncate(size) => {
+                let mut bytes = self.disks[disk].live.node(ino).data().to_vec();
+                bytes.resize(*size, 0);
+                bytes
+            }
+        };
+        self.write(disk, ino, bytes.clone());
+        self.acknowledged.push(Acknowledged {
+            path,
+            id: self.id(disk, ino),
+            bytes,
+            synced: false,
+        });
+        self.close(id);
+    }
+}

@@ -1,0 +1,108 @@
+//! Disks, branches and other programs in memory: what the crash tests drive the executor over.
+//!
+//! A [`SimWorld`] is shared by its clones: the test keeps one while the executor works on another through
+//! [`SimFs`]. Each disk has a live and a durable image; every call is counted and can be made to fail, to be the
+//! last of the process, or to be preceded by something another program does. It must never be kinder than a
+//! real disk: where filesystems differ it does what the worst of them does.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+mod calls;
+mod disk;
+mod faults;
+mod image;
+mod lease;
+mod setup;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use faults::Fault;
+pub use lease::Acknowledged;
+pub use setup::{DiskIdx, place};
+
+use faults::Plan;
+use state::State;
+
+/// Disks, branches, open files and clients. Clones are the same world; [`SimWorld::fork`] makes another.
+#[derive(Clone)]
+pub struct SimWorld {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Apart from the state: what others do is done while no state is held.
+    plan: Mutex<Plan>,
+}
+
+impl SimWorld {
+    fn of(state: State) -> Self {
+        let shared = Shared {
+            state: Mutex::new(state),
+            plan: Mutex::new(Plan::default()),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.shared
+            .plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another world that is now like this one, without its faults and call count; this process has nothing
+    /// open there, clients have what they have here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut state = self.state().clone();
+        state.end_process();
+        Self::of(state)
+    }
+
+    /// The branches as the executor sees them.
+    #[must_use]
+    pub fn fs(&self) -> SimFs {
+        SimFs {
+            world: self.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for SimWorld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimWorld")
+            .field("calls", &self.calls())
+            .finish_non_exhaustive()
+    }
+}
+
+/// [`Fs`](super::Fs) over a [`SimWorld`]: a handle, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SimFs {
+    world: SimWorld,
+}
+
+/// A file this process has open; dropping it closes it and gives its lease back.
+#[derive(Debug)]
+pub struct SimFile {
+    world: SimWorld,
+    open: u64,
+    at: super::Place,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.world.close(self.open, &self.at);
+    }
+}

@@ -1,0 +1,359 @@
+//! The state of a world, and what changes names and files in it, with the errnos of Linux.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::fs::{InodeId, Place, Timestamp};
+use crate::pool::BranchMode;
+
+use super::disk::Disk;
+use super::image::{Attrs, Content, Ino, NameSet, Node, Sys, What};
+use super::lease::{Acknowledged, Open};
+
+/// A branch.
+#[derive(Debug, Clone)]
+pub(super) struct Branch {
+    pub(super) disk: usize,
+    pub(super) root: Ino,
+    /// The mount it is reached through.
+    pub(super) mount: u64,
+    /// What mergerfs lets clients do there.
+    pub(super) mode: BranchMode,
+    /// Whether the filesystem is mounted read-only.
+    pub(super) read_only: bool,
+    /// Whether its path no longer leads to the directory that is held.
+    pub(super) gone: bool,
+}
+
+/// Everything that is in a world.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) clock: Timestamp,
+    /// How far the clock moves with each change, in nanoseconds.
+    pub(super) step: u64,
+    pub(super) disks: Vec<Disk>,
+    pub(super) branches: Vec<Branch>,
+    pub(super) opens: BTreeMap<u64, Open>,
+    pub(super) next_open: u64,
+    /// What clients were told has succeeded, oldest first.
+    pub(super) acknowledged: Vec<Acknowledged>,
+}
+
+/// A name in a directory that exists, and the inode it leads to, if any.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    pub(super) disk: usize,
+    pub(super) dir: Ino,
+    pub(super) name: Vec<u8>,
+    pub(super) ino: Option<Ino>,
+    mount: u64,
+}
+
+impl Spot {
+    pub(super) fn becomes(&self, ino: Option<Ino>) -> NameSet {
+        NameSet {
+            dir: self.dir,
+            name: self.name.clone(),
+            ino,
+        }
+    }
+
+    pub(super) fn there(&self) -> Sys<Ino> {
+        self.ino.ok_or(libc::ENOENT)
+    }
+}
+
+impl State {
+    pub(super) fn branch_path(&self, at: &Place) -> PathBuf {
+        let root = PathBuf::from(format!("/branch{}", at.branch.0));
+        if at.path.is_root() {
+            root
+        } else {
+            root.join(at.path.as_path())
+        }
+    }
+
+    pub(super) fn advance(&mut self, nanos: u64) -> Timestamp {
+        let sum = u64::from(self.clock.nanos) + nanos % 1_000_000_000;
+        self.clock.secs += i64::try_from(nanos / 1_000_000_000 + sum / 1_000_000_000).unwrap_or(0);
+        self.clock.nanos = u32::try_from(sum % 1_000_000_000).unwrap_or(0);
+        self.clock
+    }
+
+    pub(super) fn tick(&mut self) -> Timestamp {
+        self.advance(self.step)
+    }
+
+    /// The disk and inode a place leads to.
+    pub(super) fn find(&self, at: &Place) -> Sys<(usize, Ino)> {
+        let branch = self.branches.get(at.branch.index()).ok_or(libc::EBADF)?;
+        Ok((
+            branch.disk,
+            self.disks[branch.disk].live.walk(branch.root, &at.path)?,
+        ))
+    }
+
+    pub(super) fn find_dir(&self, at: &Place) -> Sys<(usize, Ino)> {
+        let (disk, ino) = self.find(at)?;
+        self.disks[disk]
+            .live
+            .node(ino)
+            .entries()
+            .map(|_| (disk, ino))
+    }
+
+    pub(super) fn node(&self, disk: usize, ino: Ino) -> &Node {
+        self.disks[disk].live.node(ino)
+    }
+
+    pub(super) fn id(&self, disk: usize, ino: Ino) -> InodeId {
+        InodeId {
+            dev: self.disks[disk].dev,
+            ino,
+        }
+    }
+
+    /// The name `at` is, in a directory that must exist.
+    pub(super) fn spot(&self, at: &Place) -> Sys<Spot> {
+        if at.path.is_root() {
+            return Err(libc::EBUSY);
+        }
+        let (disk, dir) = self.find_dir(&at.dir())?;
+        let name = std::os::unix::ffi::OsStrExt::as_bytes(at.path.file_name()).to_vec();
+        if name.len() > 255 {
+            return Err(libc::ENAMETOOLONG);
+        }
+        let ino = self.node(disk, dir).entries()?.get(&name).copied();
+        if ino.is_some_and(|ino| self.node(disk, ino).attrs.mount_point) {
+            return Err(libc::EXDEV);
+        }
+        Ok(Spot {
+            disk,
+            dir,
+            name,
+            ino,
+            mount: self.branches[at.branch.index()].mount,
+        })
+    }
+
+    fn writable(&self, at: &Place) -> Sys<()> {
+        if self.branches[at.branch.index()].read_only {
+            Err(libc::EROFS)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Immutable inodes take no changes of their names, immutable directories none of their entries.
+    fn changeable(&self, disk: usize, inodes: &[Ino]) -> Sys<()> {
+        let fixed = inodes
+            .iter()
+            .any(|ino| self.node(disk, *ino).attrs.immutable);
+        if fixed { Err(libc::EPERM) } else { Ok(()) }
+    }
+
+    fn rename_names(&mut self, disk: usize, sets: Vec<NameSet>, moved: Vec<Ino>) {
+        let at = self.tick();
+        self.disks[disk].change(What::Names { sets, moved }, at);
+    }
+
+    /// In the order in which Linux checks.
+    pub(super) fn link(&mut self, disk: usize, ino: Ino, mount: u64, to: &Place) -> Sys<()> {
+        let spot = self.spot(to)?;
+        if spot.ino.is_some() {
+            return Err(libc::EEXIST);
+        }
+        self.writable(to)?;
+        if spot.disk != disk || spot.mount != mount {
+            return Err(libc::EXDEV);
+        }
+        self.changeable(disk, &[ino, spot.dir])?;
+        match self.node(disk, ino).nlink {
+            0 => return Err(libc::ENOENT),
+            n if n >= self.disks[disk].link_limit => return Err(libc::EMLINK),
+            _ => {}
+        }
+        self.rename_names(disk, vec![spot.becomes(Some(ino))], vec![ino]);
+        Ok(())
+    }
+
+    /// Both names and the inode that is renamed.
+    fn both(&self, from: &Place, to: &Place) -> Sys<(Spot, Spot, Ino)> {
+        let (old, new) = (self.spot(from)?, self.spot(to)?);
+        if old.disk != new.disk || old.mount != new.mount {
+            return Err(libc::EXDEV);
+        }
+        self.writable(from)?;
+        let ino = old.there()?;
+        let inside =
+            to.branch == from.branch && to.path != from.path && to.path.is_below(&from.path);
+        if inside {
+            Err(libc::EINVAL)
+        } else {
+            Ok((old, new, ino))
+        }
+    }
+
+    pub(super) fn rename_noreplace(&mut self, from: &Place, to: &Place) -> Sys<()> {
+        let (old, new, ino) = self.both(from, to)?;
+        if new.ino.is_some() {
+            return Err(libc::EEXIST);
+        }
+        self.changeable(old.disk, &[ino, old.dir, new.dir])?;
+        self.rename_spots(&old, &new, ino);
+        Ok(())
+    }
+
+    /// `rename`: over a file too; of two names of one inode it does nothing and leaves both.
+    pub(super) fn rename_over(&mut self, from: &Place, to: &Place) -> Sys<()> {
+        let (old, new, ino) = self.both(from, to)?;
+        if new.ino == Some(ino) {
+            return Ok(());
+        }
+        self.changeable(old.disk, &[ino, old.dir, new.dir])?;
+        if let Some(over) = new.ino {
+            self.changeable(old.disk, &[over])?;
+            match (
+                &self.node(old.disk, ino).content,
+                &self.node(old.disk, over).content,
+            ) {
+                (Content::Dir(_), Content::Dir(entries)) if entries.is_empty() => {}
+                (Content::Dir(_), Content::Dir(_)) => return Err(libc::ENOTEMPTY),
+                (Content::Dir(_), _) => return Err(libc::ENOTDIR),
+                (_, Content::Dir(_)) => return Err(libc::EISDIR),
+                (_, Content::File(_) | Content::Symlink | Content::Other) => {}
+            }
+        }
+        self.rename_spots(&old, &new, ino);
+        Ok(())
+    }
+
+    /// One change within a directory. Between two directories the new name may reach the disk without the old
+    /// one going, never the other way round.
+    fn rename_spots(&mut self, old: &Spot, new: &Spot, ino: Ino) {
+        let at = self.tick();
+        let moved: Vec<Ino> = [Some(ino), new.ino].into_iter().flatten().collect();
+        let (come, go) = (new.becomes(Some(ino)), old.becomes(None));
+        let disk = &mut self.disks[old.disk];
+        if old.dir == new.dir {
+            disk.change(
+                What::Names {
+                    sets: vec![go, come],
+                    moved,
+                },
+                at,
+            );
+        } else {
+            let come = disk.change(
+                What::Names {
+                    sets: vec![come],
+                    moved,
+                },
+                at,
+            );
+            disk.change_after(
+                Some(come),
+                What::Names {
+                    sets: vec![go],
+                    moved: Vec::new(),
+                },
+                at,
+            );
+        }
+    }
+
+    pub(super) fn exchange(&mut self, a: &Place, b: &Place) -> Sys<()> {
+        let (one, other, ino) = self.both(a, b)?;
+        let over = other.there()?;
+        if over == ino {
+            return Ok(());
+        }
+        self.changeable(one.disk, &[ino, over, one.dir, other.dir])?;
+        let sets = vec![one.becomes(Some(over)), other.becomes(Some(ino))];
+        self.rename_names(one.disk, sets, vec![ino, over]);
+        Ok(())
+    }
+
+    pub(super) fn unlink(&mut self, at: &Place) -> Sys<()> {
+        let spot = self.spot(at)?;
+        self.writable(at)?;
+        let ino = spot.there()?;
+        if matches!(self.node(spot.disk, ino).content, Content::Dir(_)) {
+            return Err(libc::EISDIR);
+        }
+        self.changeable(spot.disk, &[ino, spot.dir])?;
+        self.rename_names(spot.disk, vec![spot.becomes(None)], vec![ino]);
+        Ok(())
+    }
+
+    pub(super) fn remove_dir(&mut self, at: &Place) -> Sys<()> {
+        let spot = self.spot(at)?;
+        self.writable(at)?;
+        let ino = spot.there()?;
+        match &self.node(spot.disk, ino).content {
+            Content::Dir(entries) if entries.is_empty() => {}
+            Content::Dir(_) => return Err(libc::ENOTEMPTY),
+            Content::File(_) | Content::Symlink | Content::Other => return Err(libc::ENOTDIR),
+        }
+        self.changeable(spot.disk, &[ino, spot.dir])?;
+        self.rename_names(spot.disk, vec![spot.becomes(None)], vec![ino]);
+        Ok(())
+    }
+
+    /// Makes a directory, an empty file or something else.
+    pub(super) fn make(&mut self, at: &Place, content: Content, mode: u32) -> Sys<(usize, Ino)> {
+        let spot = self.spot(at)?;
+        if spot.ino.is_some() {
+            return Err(libc::EEXIST);
+        }
+        self.writable(at)?;
+        self.changeable(spot.disk, &[spot.dir])?;
+        let now = self.tick();
+        let disk = &mut self.disks[spot.disk];
+        let ino = disk.create(content, Attrs::new(mode, now));
+        disk.change(
+            What::Names {
+                sets: vec![spot.becomes(Some(ino))],
+                moved: Vec::new(),
+            },
+            now,
+        );
+        Ok((spot.disk, ino))
+    }
+
+    /// The directories down to `dir`, those that are missing made as a client would.
+    pub(super) fn make_dirs(&mut self, dir: &Place) -> Sys<()> {
+        match self.find_dir(dir) {
+            Err(libc::ENOENT) => {
+                self.make_dirs(&dir.dir())?;
+                self.make(dir, Content::Dir(BTreeMap::new()), 0o755)
+                    .map(|_| ())
+            }
+            found => found.map(|_| ()),
+        }
+    }
+
+    /// Changes attributes of the inode at `at`; its ctime moves.
+    pub(super) fn alter(&mut self, at: &Place, change: impl FnOnce(&mut Attrs)) -> Sys<()> {
+        let (disk, ino) = self.find(at)?;
+        self.writable(at)?;
+        let now = self.tick();
+        let mut attrs = Box::new(self.node(disk, ino).attrs.clone());
+        change(&mut attrs);
+        attrs.ctime = now;
+        self.disks[disk].change(What::Attrs { ino, attrs }, now);
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, disk: usize, ino: Ino, bytes: Vec<u8>) {
+        let at = self.tick();
+        self.disks[disk].change(
+            What::Data {
+                ino,
+                bytes,
+                quiet: false,
+            },
+            at,
+        );
+    }
+}

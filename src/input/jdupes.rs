@@ -1,0 +1,185 @@
+//! jdupes: `--json` of every version since 1.13, and `-0` lists.
+//!
+//! The JSON does not carry every name truly: names that are not UTF-8 come out as other names or as garbage, so
+//! what is read here are claims like any other. `-0` is exact.
+
+use super::json::Json;
+use super::json_string::Dialect;
+use super::source::{Collector, Source};
+use super::{ClaimedGroup, Form, InputError, size_line};
+
+/// `jdupes --json`.
+pub(super) struct JsonList {
+    json: Json,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Header,
+    Sets,
+    Done,
+}
+
+impl JsonList {
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            json: Json::new(source),
+            state: State::Header,
+        }
+    }
+
+    fn header(&mut self) -> Result<(), InputError> {
+        self.json.begin_object()?;
+        while let Some(key) = self.json.next_key()? {
+            match key.as_slice() {
+                b"jdupesVersion" => self.json.dialect = dialect_of(&self.json.string()?),
+                b"matchSets" => {
+                    self.state = State::Sets;
+                    return self.json.begin_array();
+                }
+                _ => self.json.skip_value()?,
+            }
+        }
+        Err(self.json.source.malformed("has no \"matchSets\""))
+    }
+
+    fn set(&mut self) -> Result<ClaimedGroup, InputError> {
+        let mut group = Collector::default();
+        let mut listed = false;
+        self.json.begin_object()?;
+        while let Some(key) = self.json.next_key()? {
+            match key.as_slice() {
+                b"fileSize" => group.set_size(self.json.whole_number()?),
+                b"fileList" => {
+                    self.file_list(&mut group)?;
+                    listed = true;
+                }
+                _ => self.json.skip_value()?,
+            }
+        }
+        if !listed {
+            return Err(self
+                .json
+                .source
+                .malformed("a match set without \"fileList\""));
+        }
+        Ok(group.finish())
+    }
+
+    fn file_list(&mut self, group: &mut Collector) -> Result<(), InputError> {
+        self.json.begin_array()?;
+        while self.json.next_element()? {
+            let mut path = None;
+            self.json.begin_object()?;
+            while let Some(key) = self.json.next_key()? {
+                if key == b"filePath" {
+                    path = Some(self.json.string()?);
+                } else {
+                    self.json.skip_value()?;
+                }
+            }
+            let Some(path) = path else {
+                return Err(self.json.source.malformed("a file without \"filePath\""));
+            };
+            group.push(path, &self.json.source)?;
+        }
+        Ok(())
+    }
+
+    fn trailer(&mut self) -> Result<(), InputError> {
+        while let Some(key) = self.json.next_key()? {
+            if key == b"matchSets" {
+                return Err(self.json.source.malformed("has \"matchSets\" twice"));
+            }
+            self.json.skip_value()?;
+        }
+        self.json.finish()?;
+        self.state = State::Done;
+        Ok(())
+    }
+}
+
+impl Form for JsonList {
+    fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError> {
+        if self.state == State::Header {
+            self.header()?;
+        }
+        if self.state == State::Done {
+            return Ok(None);
+        }
+        if self.json.next_element()? {
+            return self.set().map(Some);
+        }
+        self.trailer()?;
+        Ok(None)
+    }
+}
+
+/// What the version that wrote the list got wrong: 1.13 and 1.13.1 could not write escapes above U+007F; from 1.13.3
+/// to 1.19.1 U+0080 to U+00FF came out as one raw byte.
+fn dialect_of(version: &[u8]) -> Dialect {
+    let mut parts = version.split(|byte| *byte == b'.').map(|part| {
+        let digits = part.iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0_u32, |sum, byte| {
+            sum.saturating_mul(10)
+                .saturating_add(u32::from(byte - b'0'))
+        })
+    });
+    let mut part = || parts.next().unwrap_or(0);
+    let version = (part(), part(), part());
+    Dialect {
+        broken_escapes: ((1, 13, 0)..(1, 13, 2)).contains(&version),
+        latin1: ((1, 13, 3)..(1, 19, 2)).contains(&version),
+    }
+}
+
+/// `jdupes -0`: every path ends in a NUL, a set in one more (the last set may lack that one).
+pub(super) struct NullList {
+    source: Source,
+}
+
+impl NullList {
+    pub(super) fn new(source: Source) -> Self {
+        Self { source }
+    }
+}
+
+impl Form for NullList {
+    fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError> {
+        let mut group = Collector::default();
+        while let Some(record) = self.source.record(0)? {
+            if record.is_empty() && group.is_empty() {
+                // Blocks that were never written read as NULs.
+                return Err(self.source.malformed("an empty set; the list is damaged"));
+            }
+            if record.is_empty() {
+                return Ok(Some(group.finish()));
+            }
+            let (size, path) = if group.is_empty() {
+                split_size(record)
+            } else {
+                (None, record)
+            };
+            if let Some(size) = size {
+                group.set_size(size);
+            }
+            group.push(path, &self.source)?;
+        }
+        Ok((!group.is_empty()).then(|| group.finish()))
+    }
+}
+
+/// With `-S` the size stands before the first path of a set, on a line of its own.
+fn split_size(mut record: Vec<u8>) -> (Option<u64>, Vec<u8>) {
+    let end = record.iter().position(|byte| *byte == b'\n');
+    let size = end.and_then(|end| size_line(&record[..end]));
+    if let (Some(end), Some(_)) = (end, size) {
+        record.drain(..=end);
+    }
+    (size, record)
+}
+
+#[cfg(test)]
+#[path = "tests/jdupes.rs"]
+mod tests;

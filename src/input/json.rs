@@ -1,0 +1,290 @@
+//! JSON pulled from bytes, a value at a time: no tree in memory, and strings are bytes.
+//!
+//! The tools whose lists these are write names JSON has no place for: lone surrogates, raw bytes that
+//! are not UTF-8, raw control characters. One such name must not cost the document, so strings come out as the
+//! bytes they stand for. Everything else about the document is taken strictly: damage has to show.
+
+use super::InputError;
+use super::json_string::{self, Dialect};
+use super::source::Source;
+
+/// No list nests deeper than this.
+const DEPTH_MAX: usize = 32;
+
+/// No number is longer than this.
+const NUMBER_MAX_BYTES: usize = 64;
+
+/// What kind of value comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Literal,
+}
+
+#[derive(Clone, Copy)]
+struct Scope {
+    object: bool,
+    /// Something was read in it: a comma or its end must follow.
+    used: bool,
+}
+
+/// A document being read.
+pub(super) struct Json {
+    pub(super) source: Source,
+    pub(super) dialect: Dialect,
+    scopes: Vec<Scope>,
+    scratch: Vec<u8>,
+}
+
+impl Json {
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source,
+            dialect: Dialect::default(),
+            scopes: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// What kind of value comes next.
+    pub(super) fn kind(&mut self) -> Result<Kind, InputError> {
+        match self.peek()? {
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::Array),
+            Some(b'"') => Ok(Kind::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b't' | b'f' | b'n') => Ok(Kind::Literal),
+            found => Err(self.unexpected(found, "a value")),
+        }
+    }
+
+    /// Enters an object.
+    pub(super) fn begin_object(&mut self) -> Result<(), InputError> {
+        self.begin(b'{', "an object")
+    }
+
+    /// Enters an array.
+    pub(super) fn begin_array(&mut self) -> Result<(), InputError> {
+        self.begin(b'[', "an array")
+    }
+
+    fn begin(&mut self, byte: u8, wanted: &str) -> Result<(), InputError> {
+        self.expect(byte, wanted)?;
+        if self.scopes.len() >= DEPTH_MAX {
+            return Err(self.source.malformed("nested too deep for a list"));
+        }
+        self.scopes.push(Scope {
+            object: byte == b'{',
+            used: false,
+        });
+        Ok(())
+    }
+
+    /// The next key of the object; `None` leaves the object.
+    pub(super) fn next_key(&mut self) -> Result<Option<Vec<u8>>, InputError> {
+        if !self.next_member(b'}')? {
+            return Ok(None);
+        }
+        let key = self.string()?;
+        self.expect(b':', "':'")?;
+        Ok(Some(key))
+    }
+
+    /// Whether the array has one more element; `false` leaves the array.
+    pub(super) fn next_element(&mut self) -> Result<bool, InputError> {
+        self.next_member(b']')
+    }
+
+    fn next_member(&mut self, end: u8) -> Result<bool, InputError> {
+        let found = self.peek()?;
+        let used = self.scopes.last().is_some_and(|scope| scope.used);
+        if found == Some(end) {
+            self.source.consume(1);
+            self.scopes.pop();
+            return Ok(false);
+        }
+        if used {
+            self.expect(
+                b',',
+                if end == b'}' {
+                    "',' or '}'"
+                } else {
+                    "',' or ']'"
+                },
+            )?;
+            // "[1,]" would otherwise pass: what follows a comma is a member, never the end.
+            let after = self.peek()?;
+            if after.is_none() || after == Some(end) {
+                return Err(self.unexpected(after, "a member after ','"));
+            }
+        }
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.used = true;
+        }
+        Ok(true)
+    }
+
+    /// A string as the bytes it stands for.
+    pub(super) fn string(&mut self) -> Result<Vec<u8>, InputError> {
+        self.expect(b'"', "a string")?;
+        self.scratch.clear();
+        json_string::read(&mut self.source, self.dialect, &mut self.scratch)?;
+        Ok(self.scratch.clone())
+    }
+
+    /// A whole number, not negative.
+    pub(super) fn whole_number(&mut self) -> Result<u64, InputError> {
+        let text = self.number()?;
+        let digits = text.iter().all(u8::is_ascii_digit);
+        let value = std::str::from_utf8(&text)
+            .ok()
+            .filter(|_| digits)
+            .and_then(|t| t.parse().ok());
+        value.ok_or_else(|| self.source.malformed("expected a whole number"))
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self) -> Result<bool, InputError> {
+        match self.literal()? {
+            Some(value) => Ok(value),
+            None => Err(self.source.malformed("expected true or false, found null")),
+        }
+    }
+
+    /// Goes past a value of any kind.
+    pub(super) fn skip_value(&mut self) -> Result<(), InputError> {
+        let depth = self.scopes.len();
+        loop {
+            match self.kind()? {
+                Kind::Object => self.begin_object()?,
+                Kind::Array => self.begin_array()?,
+                Kind::String => drop(self.string()?),
+                Kind::Number => drop(self.number()?),
+                Kind::Literal => _ = self.literal()?,
+            }
+            while self.scopes.len() > depth && !self.skip_to_value()? {}
+            if self.scopes.len() == depth {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes to the next value of the innermost scope, or leaves that scope and says `false`.
+    fn skip_to_value(&mut self) -> Result<bool, InputError> {
+        if self.scopes.last().is_some_and(|scope| scope.object) {
+            Ok(self.next_key()?.is_some())
+        } else {
+            self.next_element()
+        }
+    }
+
+    /// Makes sure that nothing but white space follows the document.
+    pub(super) fn finish(&mut self) -> Result<(), InputError> {
+        match self.peek()? {
+            None => Ok(()),
+            Some(_) => Err(self
+                .source
+                .malformed("something follows the end of the document")),
+        }
+    }
+
+    fn number(&mut self) -> Result<Vec<u8>, InputError> {
+        self.peek()?;
+        let mut text = Vec::new();
+        while let Some(byte @ (b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) =
+            self.source.peek()?
+        {
+            self.source.consume(1);
+            text.push(byte);
+            if text.len() > NUMBER_MAX_BYTES {
+                return Err(self.source.malformed("a number has too many digits"));
+            }
+        }
+        if self.source.peek()?.is_none() {
+            return Err(self.source.truncated());
+        }
+        if is_number(&text) {
+            Ok(text)
+        } else {
+            Err(self.source.malformed("expected a number"))
+        }
+    }
+
+    fn literal(&mut self) -> Result<Option<bool>, InputError> {
+        let (word, value) = match self.peek()? {
+            Some(b't') => ("true", Some(true)),
+            Some(b'f') => ("false", Some(false)),
+            Some(b'n') => ("null", None),
+            found => return Err(self.unexpected(found, "true or false")),
+        };
+        for wanted in word.bytes() {
+            let found = self.source.peek()?;
+            if found != Some(wanted) {
+                return Err(self.unexpected(found, word));
+            }
+            self.source.consume(1);
+        }
+        Ok(value)
+    }
+
+    fn expect(&mut self, byte: u8, wanted: &str) -> Result<(), InputError> {
+        let found = self.peek()?;
+        if found != Some(byte) {
+            return Err(self.unexpected(found, wanted));
+        }
+        self.source.consume(1);
+        Ok(())
+    }
+
+    /// The next byte that is not white space.
+    fn peek(&mut self) -> Result<Option<u8>, InputError> {
+        loop {
+            match self.source.peek()? {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.source.consume(1),
+                found => return Ok(found),
+            }
+        }
+    }
+
+    fn unexpected(&self, found: Option<u8>, wanted: &str) -> InputError {
+        match found {
+            None => self.source.truncated(),
+            Some(byte) => self.source.malformed(format!(
+                "expected {wanted}, found '{}'",
+                byte.escape_ascii()
+            )),
+        }
+    }
+}
+
+/// Whether `text` follows JSON's grammar of numbers.
+fn is_number(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let (whole, rest) = split_digits(text);
+    if whole.is_empty() || (whole.len() > 1 && whole[0] == b'0') {
+        return false;
+    }
+    let rest = match rest.strip_prefix(b".").map(split_digits) {
+        Some(([], _)) => return false,
+        Some((_, rest)) => rest,
+        None => rest,
+    };
+    match rest {
+        [] => true,
+        [b'e' | b'E', b'+' | b'-', power @ ..] | [b'e' | b'E', power @ ..] => {
+            !power.is_empty() && power.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    }
+}
+
+fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().take_while(|byte| byte.is_ascii_digit()).count())
+}
+
+#[cfg(test)]
+#[path = "tests/json.rs"]
+mod tests;

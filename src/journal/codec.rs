@@ -1,0 +1,192 @@
+//! Records as bytes, and back.
+//!
+//! ```text
+//! version u8 | chunks u16 | seq u64 | body (postcard: time, record) | chain [16] | crc32 u32
+//! ```
+//! Numbers outside the body are big-endian. `version` stays the first byte and the crc over all before it the
+//! last four in every later format, so that a newer record is told from a damaged one. The whole is cut into
+//! `chunks` values under keys `run u64 | seq u64 | chunk u16`: run is the newest one when it was written, so
+//! that the order of keys is the order of writing.
+//!
+//! Adding a variant or a field to a record changes the format: raise [`VERSION`], go on reading the old ones.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::fs::Timestamp;
+
+/// The format written.
+pub(super) const VERSION: u8 = 1;
+
+/// The longest value: leaves of the store stay far below the size from which it writes unsynced side files.
+pub(super) const CHUNK_MAX: usize = 3_500;
+
+/// The length of a key.
+pub(super) const KEY_LEN: usize = 18;
+
+const HEAD: usize = 1 + 2 + 8;
+const TAIL: usize = 16 + 4;
+
+/// A hash over a record and all before it: none can be missing, doubled or changed unnoticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain(pub [u8; 16]);
+
+impl Chain {
+    /// Before the first record; the journal's id in it keeps files of two journals apart.
+    #[must_use]
+    pub fn genesis(journal: u32) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"mergerfs-xdedup journal");
+        hasher.update(&journal.to_be_bytes());
+        Self::truncated(&hasher)
+    }
+
+    fn next(self, seq: u64, body: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0);
+        hasher.update(&seq.to_be_bytes());
+        hasher.update(body);
+        Self::truncated(&hasher)
+    }
+
+    fn truncated(hasher: &blake3::Hasher) -> Self {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(bytes)
+    }
+}
+
+/// A record as it stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place: records count from 1 in a journal, without gaps.
+    pub seq: u64,
+    /// When it was written.
+    pub time: Timestamp,
+    /// What it says.
+    pub record: Record,
+}
+
+/// Why bytes are no record, or a record cannot become bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CodecError {
+    /// The bytes are not those that were written.
+    #[error("{0}")]
+    Damaged(&'static str),
+    /// They are, by a newer version.
+    #[error("format {0}")]
+    Newer(u8),
+    /// It would need too many chunks.
+    #[error("{0} bytes")]
+    TooLong(usize),
+}
+
+#[derive(Serialize)]
+struct BodyRef<'a> {
+    time: Timestamp,
+    record: &'a Record,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    time: Timestamp,
+    record: Record,
+}
+
+/// A record's bytes, whole, and the chain up to it.
+pub(super) fn encode(
+    seq: u64,
+    time: Timestamp,
+    record: &Record,
+    prev: Chain,
+) -> Result<(Vec<u8>, Chain), CodecError> {
+    // Only an encoder that runs out of room fails, and a vector does not.
+    let body = postcard::to_stdvec(&BodyRef { time, record })
+        .map_err(|_| CodecError::Damaged("it cannot be encoded"))?;
+    let len = HEAD + body.len() + TAIL;
+    let chunks = u16::try_from(len.div_ceil(CHUNK_MAX)).map_err(|_| CodecError::TooLong(len))?;
+    let chain = prev.next(seq, &body);
+
+    let mut bytes = Vec::with_capacity(len);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&chunks.to_be_bytes());
+    bytes.extend_from_slice(&seq.to_be_bytes());
+    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(&chain.0);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    Ok((bytes, chain))
+}
+
+/// Cuts a record's bytes into values under their keys.
+pub(super) fn split(run: u64, seq: u64, bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    bytes
+        .chunks(CHUNK_MAX)
+        .zip(0..=u16::MAX)
+        .map(|(value, chunk)| (key(run, seq, chunk), value.to_vec()))
+        .collect()
+}
+
+/// How many values the record has whose first is `first`.
+pub(super) fn chunk_count(first: &[u8]) -> Result<u16, CodecError> {
+    let bytes = array(first, 1).ok_or(CodecError::Damaged("a record is cut short"))?;
+    match u16::from_be_bytes(bytes) {
+        0 => Err(CodecError::Damaged("a record's header makes no sense")),
+        count => Ok(count),
+    }
+}
+
+/// The record that `bytes` are, after one with the chain `prev`; and the chain up to it.
+pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecError> {
+    let (covered, crc) = bytes
+        .split_last_chunk::<4>()
+        .ok_or(CodecError::Damaged("a record is cut short"))?;
+    if crc32fast::hash(covered) != u32::from_be_bytes(*crc) {
+        return Err(CodecError::Damaged("a record's checksum does not match"));
+    }
+    // The checksum first: a flipped bit in the version is damage, not a newer format.
+    match covered.first() {
+        Some(&VERSION) => {}
+        Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
+        _ => return Err(CodecError::Damaged("a record has no known version")),
+    }
+    let short = CodecError::Damaged("a record is cut short");
+    let (rest, chain) = covered.split_last_chunk::<16>().ok_or(short.clone())?;
+    let body = rest.get(HEAD..).ok_or(short.clone())?;
+    let seq = u64::from_be_bytes(array(rest, 3).ok_or(short)?);
+    if prev.next(seq, body).0 != *chain {
+        return Err(CodecError::Damaged(
+            "a record does not continue the one before it",
+        ));
+    }
+    let (Body { time, record }, left) = postcard::take_from_bytes(body)
+        .map_err(|_| CodecError::Damaged("a record cannot be decoded"))?;
+    if !left.is_empty() {
+        return Err(CodecError::Damaged("a record is longer than what it says"));
+    }
+    Ok((Entry { seq, time, record }, Chain(*chain)))
+}
+
+/// The key of one chunk of a record.
+pub(super) fn key(run: u64, seq: u64, chunk: u16) -> Vec<u8> {
+    let mut key = Vec::with_capacity(KEY_LEN);
+    key.extend_from_slice(&run.to_be_bytes());
+    key.extend_from_slice(&seq.to_be_bytes());
+    key.extend_from_slice(&chunk.to_be_bytes());
+    key
+}
+
+/// Run, sequence number and chunk of a key.
+pub(super) fn parse_key(key: &[u8]) -> Option<(u64, u64, u16)> {
+    if key.len() != KEY_LEN {
+        return None;
+    }
+    Some((
+        u64::from_be_bytes(array(key, 0)?),
+        u64::from_be_bytes(array(key, 8)?),
+        u16::from_be_bytes(array(key, 16)?),
+    ))
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}

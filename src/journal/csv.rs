@@ -1,0 +1,252 @@
+//! The lines of the CSV log: what a person can read when all else fails.
+//!
+//! A line of a state is durable before the record of that state: an op's line appears at least once, and the
+//! last one counts. Paths are complete and exact: fields are bytes, quoted as RFC 4180 has it. No names are
+//! worked out here; this only writes down.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::OpenOp;
+use super::record::{OpId, Record};
+use super::rfc3339::rfc3339;
+use crate::fs::Timestamp;
+use crate::pool::BranchIdx;
+use crate::relpath::RelPath;
+
+/// The first line of every CSV log.
+pub(super) const HEADER: &[u8] = b"time,run,op,state,pool_path,master,from,to,bytes\n";
+
+/// Something that was not planned or not done, for the CSV log alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedLine {
+    /// The run.
+    pub run: u64,
+    /// The op, where one was begun.
+    pub op: Option<OpId>,
+    /// Why, as the closed list of refusals spells it.
+    pub reason: String,
+    /// The path that stays as it is.
+    pub pool_path: PathBuf,
+    /// The master it was not replaced by; empty where there is none.
+    pub master: PathBuf,
+    /// What the duplicate occupies.
+    pub bytes: u64,
+}
+
+/// What a record makes true, as the CSV log calls it; `None` where it is no state of an op.
+fn state_of(record: &Record) -> Option<&'static str> {
+    match record {
+        Record::Intent(_) => Some("PENDING"),
+        Record::Retired { .. } => Some("LINKED"),
+        Record::Done { .. } => Some("DELETED"),
+        Record::Restored { .. } => Some("RESTORED"),
+        Record::Conflict { .. } => Some("CONFLICT"),
+        Record::RunStarted(_) | Record::RunEnded(_) => None,
+    }
+}
+
+/// Appends a line for every name of `op`, which `record` is about.
+///
+/// The bytes stand in the line of the first name, so that a column adds up. `None` where the op names a branch
+/// its run does not have.
+pub(super) fn push_op(
+    lines: &mut Vec<u8>,
+    time: Timestamp,
+    op: &OpenOp,
+    record: &Record,
+) -> Option<()> {
+    let Some(state) = state_of(record) else {
+        return Some(());
+    };
+    let intent = &op.intent;
+    let bytes = match record {
+        Record::Done { reclaimed, .. } => *reclaimed,
+        _ => intent.bytes,
+    };
+    let branch_path = |branch: BranchIdx, path: &RelPath| {
+        let root = &op.run.branches.get(branch.index())?.path;
+        Some(root.join(path.as_path()))
+    };
+    let master = branch_path(intent.master.branch, &intent.master.path)?;
+    for (index, name) in intent.names.iter().enumerate() {
+        Line {
+            time,
+            run: intent.op.run,
+            op: Some(intent.op),
+            state,
+            pool_path: &op.run.pool.join(name.path.as_path()),
+            master: &master,
+            from: &branch_path(name.from, &name.path)?,
+            to: &branch_path(name.to, &name.path)?,
+            bytes: if index == 0 { bytes } else { 0 },
+        }
+        .push(lines);
+    }
+    Some(())
+}
+
+/// Appends the line of a refusal.
+pub(super) fn push_refused(lines: &mut Vec<u8>, time: Timestamp, refused: &RefusedLine) {
+    Line {
+        time,
+        run: refused.run,
+        op: refused.op,
+        state: &format!("REFUSED:{}", refused.reason),
+        pool_path: &refused.pool_path,
+        master: &refused.master,
+        from: Path::new(""),
+        to: Path::new(""),
+        bytes: refused.bytes,
+    }
+    .push(lines);
+}
+
+struct Line<'a> {
+    time: Timestamp,
+    run: u64,
+    op: Option<OpId>,
+    state: &'a str,
+    pool_path: &'a Path,
+    master: &'a Path,
+    from: &'a Path,
+    to: &'a Path,
+    bytes: u64,
+}
+
+impl Line<'_> {
+    fn push(&self, lines: &mut Vec<u8>) {
+        let op = self.op.map(|op| op.seq.to_string()).unwrap_or_default();
+        let fields = [
+            rfc3339(self.time).as_bytes(),
+            self.run.to_string().as_bytes(),
+            op.as_bytes(),
+            self.state.as_bytes(),
+            self.pool_path.as_os_str().as_bytes(),
+            self.master.as_os_str().as_bytes(),
+            self.from.as_os_str().as_bytes(),
+            self.to.as_os_str().as_bytes(),
+            self.bytes.to_string().as_bytes(),
+        ]
+        .map(quoted);
+        lines.extend_from_slice(&fields.join(&b','));
+        lines.push(b'\n');
+    }
+}
+
+/// A field as it stands in a line: in quotes, its own doubled, where it could be misread without.
+fn quoted(field: &[u8]) -> Vec<u8> {
+    let plain = |b: &u8| !matches!(b, b'"' | b',' | b'\n' | b'\r' | b' ');
+    if field.iter().all(plain) {
+        return field.to_vec();
+    }
+    let mut out = vec![b'"'];
+    for &b in field {
+        if b == b'"' {
+            out.push(b'"');
+        }
+        out.push(b);
+    }
+    out.push(b'"');
+    out
+}
+
+/// What makes a log whole whose last line was cut short by a crash: reads it from a point between two lines.
+#[derive(Debug, Default)]
+pub(super) struct TornLine {
+    in_quotes: bool,
+    last: Option<u8>,
+}
+
+impl TornLine {
+    /// Takes in the next bytes of the log.
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.in_quotes ^= *b == b'"';
+        }
+        self.last = bytes.last().copied().or(self.last);
+    }
+
+    /// What is to be appended before the next line.
+    pub(super) fn completion(&self) -> &'static [u8] {
+        match (self.in_quotes, self.last) {
+            (true, _) => b"\"\n",
+            (false, None | Some(b'\n')) => b"",
+            (false, Some(_)) => b"\n",
+        }
+    }
+}
+
+/// Whether the end of a log is a line that plainly stands for itself; `false` where that cannot be told.
+pub(super) fn ends_in_a_whole_line(tail: &[u8]) -> bool {
+    let Some((b'\n', lines)) = tail.split_last() else {
+        return false;
+    };
+    let Some(start) = lines.iter().rposition(|b| *b == b'\n') else {
+        return false;
+    };
+    let line = &lines[start + 1..];
+    let quotes = line.iter().filter(|b| **b == b'"').count();
+    // The end of a line with a newline in a name has quotes that do not add up, or no time in front.
+    let shape = b"0000-00-00T00:00:00Z,";
+    let has_time = line.len() > shape.len()
+        && shape.iter().zip(line).all(|(shape, b)| match shape {
+            b'0' => b.is_ascii_digit(),
+            _ => shape == b,
+        });
+    has_time && quotes % 2 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_could_be_misread() {
+        for (field, expected) in [
+            (&b"/a/b.mkv"[..], &b"/a/b.mkv"[..]),
+            (b"", b""),
+            (b"a,b", b"\"a,b\""),
+            (b"a \"b\"", b"\"a \"\"b\"\"\""),
+            (b"a\nb\r", b"\"a\nb\r\""),
+            (b"a\xff\xfe", b"a\xff\xfe"),
+        ] {
+            assert_eq!(quoted(field), expected);
+        }
+    }
+
+    #[test]
+    fn a_torn_line_is_closed_wherever_it_was_cut() {
+        for (log, expected) in [
+            ("", ""),
+            ("a,b\n", ""),
+            ("a,b\nc", "\n"),
+            ("a,\"b\nc", "\"\n"),
+            ("a,\"b\n", "\"\n"),
+            ("a,\"b\"\"", "\"\n"),
+            ("a,\"b\"", "\n"),
+        ] {
+            let mut torn = TornLine::default();
+            log.as_bytes().chunks(2).for_each(|part| torn.read(part));
+            assert_eq!(torn.completion(), expected.as_bytes(), "{log:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_last_line_counts_as_whole() {
+        let time = "2026-01-31T23:59:59Z,1,2";
+        for (tail, whole) in [
+            (format!("header\n{time},a\n"), true),
+            (format!("header\n{time},\"a,b\"\n"), true),
+            (format!("header\n{time},a"), false),
+            (format!("header\n{time},\"a\n"), false),
+            (format!("header\n{time},\"a\nb\"\n"), false),
+            (format!("header\n{time},\"a\nb\n"), false),
+            (format!("{time}\n"), false),
+            ("\n".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(ends_in_a_whole_line(tail.as_bytes()), whole, "{tail:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Why the journal cannot be used, or no longer.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the journal cannot be used, or no longer.
+///
+/// Whatever it is: nothing on a branch may be changed after it (invariant 8).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// Another process has it open.
+    #[error("the journal is in use by another process: {path:?}")]
+    Locked {
+        /// The journal directory.
+        path: PathBuf,
+    },
+    /// What is stored is not what was written, or some of it is missing.
+    #[error("the journal is damaged: {path:?}: {what}")]
+    Damaged {
+        /// The journal directory, or the file in it.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// It was written by a newer version of this program.
+    #[error("the journal was written by a newer version (format {version}): {path:?}")]
+    NewerVersion {
+        /// The journal directory, or the file in it.
+        path: PathBuf,
+        /// The format it has.
+        version: u32,
+    },
+    /// The directory holds something else.
+    #[error("not a journal, and not empty: {path:?}")]
+    NotAJournal {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The CSV log was to be written to a file that holds something else.
+    #[error("not a log of this program: {path:?}")]
+    NotALog {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The directory is a mount point, which cannot be replaced by a finished journal.
+    #[error("a journal cannot be made where a filesystem is mounted: {path:?}")]
+    MountPoint {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The filesystem of the journal is full, or nearly.
+    #[error("not enough free space for the journal: {path:?} ({free} bytes free)")]
+    NoSpace {
+        /// The journal directory, or the file in it.
+        path: PathBuf,
+        /// Bytes that are free there.
+        free: u64,
+    },
+    /// A system call failed.
+    #[error("cannot {what}: {path:?}")]
+    Io {
+        /// What was tried, as a verb phrase.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// An earlier call failed. What of it is stored is unknown until the journal is opened again: a second
+    /// fsync can report success after the write was lost.
+    #[error("the journal failed earlier and is closed")]
+    Poisoned,
+    /// A record that cannot follow what is recorded already: a bug of this program.
+    #[error("the record does not follow from the journal: {0}")]
+    Unexpected(String),
+    /// A record too long to be stored.
+    #[error("the record is too long for the journal: {bytes} bytes")]
+    TooLong {
+        /// Its encoded length.
+        bytes: usize,
+    },
+}
+
+impl JournalError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Locked { .. } => {
+                Some("wait until the other mergerfs.xdedup has ended; one process a journal")
+            }
+            Self::Damaged { .. } => Some(
+                "nothing was changed; the CSV log beside the journal says what was done; move the journal \
+                 directory away only after comparing",
+            ),
+            Self::NewerVersion { .. } => {
+                Some("use the version of mergerfs.xdedup that wrote it, or a newer one")
+            }
+            Self::NotAJournal { .. } => Some("name an empty or a new directory with --journal"),
+            Self::NotALog { .. } => Some("name a new file with --log-file"),
+            Self::MountPoint { .. } => Some("name a directory below it with --journal"),
+            Self::NoSpace { .. } => {
+                Some("free some space there, or move the journal with --journal")
+            }
+            Self::Io { .. } | Self::Poisoned => {
+                Some("once the cause is gone, `mergerfs.xdedup resume` finishes what was begun")
+            }
+            Self::Unexpected(_) | Self::TooLong { .. } => None,
+        }
+    }
+
+    /// Whether the journal itself cannot be believed (exit 4), as against an environment that is in the way.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::NewerVersion { .. })
+    }
+}

@@ -1,0 +1,173 @@
+//! What is known of the journal without reading it again: runs, open ops, conflicts. Never a finished intent:
+//! a journal outlives millions of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::OpenOp;
+use super::record::{OpId, Record, RunEnded, RunStarted};
+use crate::pool::BranchIdx;
+use crate::relpath::RelPath;
+
+/// A run and what became of its ops. `intents = open + done + restored + conflicts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSummary {
+    /// What it was started on.
+    pub started: Arc<RunStarted>,
+    /// Ops that were begun.
+    pub intents: u64,
+    /// Ops that have no end yet.
+    pub open: u64,
+    /// Ops whose duplicate is gone.
+    pub done: u64,
+    /// Ops that were put back.
+    pub restored: u64,
+    /// Ops that ended with both copies kept.
+    pub conflicts: u64,
+    /// Bytes that became free.
+    pub reclaimed: u64,
+    /// How it ended, where it did in good order.
+    pub ended: Option<RunEnded>,
+}
+
+/// An op that ended with something of it left under a name that is not its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The run it belongs to.
+    pub run: Arc<RunStarted>,
+    /// The op.
+    pub op: OpId,
+    /// What was found.
+    pub why: String,
+    /// Where the duplicate is.
+    pub left: Vec<(BranchIdx, RelPath)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) runs: BTreeMap<u64, RunSummary>,
+    pub(super) open: BTreeMap<OpId, OpenOp>,
+    pub(super) conflicts: Vec<Conflict>,
+    /// The newest op of each run, recorded or only handed out.
+    newest_ops: BTreeMap<u64, u64>,
+}
+
+impl Index {
+    /// Takes in the next record; gives the op it is about, as it is after it.
+    ///
+    /// # Errors
+    /// What does not fit, when the record cannot follow those before it.
+    pub(super) fn apply(&mut self, record: &Record) -> Result<Option<OpenOp>, String> {
+        match record {
+            Record::RunStarted(started) => self.start(started).map(|()| None),
+            Record::Intent(intent) => {
+                let run = self.run(intent.op.run)?;
+                let op = OpenOp {
+                    run: Arc::clone(&run.started),
+                    intent: Arc::new((**intent).clone()),
+                    retired: false,
+                };
+                if self.open.insert(intent.op, op.clone()).is_some() {
+                    return Err(format!("{:?} is begun twice", intent.op));
+                }
+                let run = self.run(intent.op.run)?;
+                run.intents += 1;
+                run.open += 1;
+                let newest = self.newest_ops.entry(intent.op.run).or_default();
+                *newest = intent.op.seq.max(*newest);
+                Ok(Some(op))
+            }
+            Record::Retired { op } => {
+                let op = self.open.get_mut(op).ok_or_else(|| not_open(*op))?;
+                op.retired = true;
+                Ok(Some(op.clone()))
+            }
+            Record::Done { op, reclaimed } => {
+                let (op, run) = self.close(*op)?;
+                run.done += 1;
+                run.reclaimed = run.reclaimed.saturating_add(*reclaimed);
+                Ok(Some(op))
+            }
+            Record::Restored { op, .. } => {
+                let (op, run) = self.close(*op)?;
+                run.restored += 1;
+                Ok(Some(op))
+            }
+            Record::Conflict { op, why, left } => self.end_in_conflict(*op, why, left).map(Some),
+            Record::RunEnded(ended) => {
+                self.run(ended.run)?.ended = Some(ended.clone());
+                Ok(None)
+            }
+        }
+    }
+
+    /// The newest run; 0 while there is none.
+    pub(super) fn newest_run(&self) -> u64 {
+        self.runs.last_key_value().map_or(0, |(run, _)| *run)
+    }
+
+    /// An op number of `run` that was never handed out before, as far as is recorded.
+    pub(super) fn next_op(&mut self, run: u64) -> OpId {
+        let newest = self.newest_ops.entry(run).or_default();
+        *newest += 1;
+        OpId { run, seq: *newest }
+    }
+
+    fn start(&mut self, started: &RunStarted) -> Result<(), String> {
+        if started.run != self.newest_run() + 1 {
+            return Err(format!(
+                "run {} cannot follow run {}",
+                started.run,
+                self.newest_run()
+            ));
+        }
+        let summary = RunSummary {
+            started: Arc::new(started.clone()),
+            intents: 0,
+            open: 0,
+            done: 0,
+            restored: 0,
+            conflicts: 0,
+            reclaimed: 0,
+            ended: None,
+        };
+        self.runs.insert(started.run, summary);
+        Ok(())
+    }
+
+    fn end_in_conflict(
+        &mut self,
+        id: OpId,
+        why: &str,
+        left: &[(BranchIdx, RelPath)],
+    ) -> Result<OpenOp, String> {
+        let (op, run) = self.close(id)?;
+        run.conflicts += 1;
+        if !left.is_empty() {
+            self.conflicts.push(Conflict {
+                run: Arc::clone(&op.run),
+                op: id,
+                why: why.to_owned(),
+                left: left.to_vec(),
+            });
+        }
+        Ok(op)
+    }
+
+    fn close(&mut self, op: OpId) -> Result<(OpenOp, &mut RunSummary), String> {
+        let closed = self.open.remove(&op).ok_or_else(|| not_open(op))?;
+        let run = self.run(op.run)?;
+        run.open -= 1;
+        Ok((closed, run))
+    }
+
+    fn run(&mut self, run: u64) -> Result<&mut RunSummary, String> {
+        self.runs
+            .get_mut(&run)
+            .ok_or_else(|| format!("run {run} was never started"))
+    }
+}
+
+fn not_open(op: OpId) -> String {
+    format!("op {} of run {} is not open", op.seq, op.run)
+}

@@ -1,0 +1,315 @@
+//! The journal: what this program is about to do and has done, durable before it acts (invariant 3).
+//!
+//! Records go in, in batches; each batch is on stable storage when [`Journal::record`] returns, first as lines of
+//! the CSV log, then in the database, then as the mark that says how far the journal goes. Opening verifies
+//! every record and the mark, and tells which ops are open. Nothing here looks at a branch or decides what to do.
+//!
+//! [`store::Store`] is the seam to the disk. `sled_store` is the only file that names the database.
+
+use std::path::Path;
+use std::sync::Arc;
+
+mod codec;
+mod csv;
+mod durable;
+mod error;
+mod index;
+mod journal_dir;
+mod mark;
+#[cfg(any(test, feature = "sim"))]
+pub mod mem_store;
+mod panic_boundary;
+mod path_bytes;
+mod reader;
+pub mod record;
+mod rfc3339;
+mod sled_store;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+pub use codec::{Chain, Entry};
+pub use csv::RefusedLine;
+pub use error::JournalError;
+pub use index::{Conflict, RunSummary};
+pub use journal_dir::{create_or_open, open_existing};
+pub use mark::Mark;
+pub use record::{
+    BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
+    RunStarted,
+};
+pub use rfc3339::rfc3339;
+pub use sled_store::SledStore;
+
+use crate::fs::Timestamp;
+use index::Index;
+use reader::{ReadError, Reader};
+pub use store::Store;
+
+/// An op that has an intent and no end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOp {
+    /// The run it belongs to.
+    pub run: Arc<RunStarted>,
+    /// What was to be done.
+    pub intent: Arc<Intent>,
+    /// Whether a `Retired` record exists.
+    pub retired: bool,
+}
+
+/// An open, verified journal.
+///
+/// After the first failure it is closed for good: what is stored then is only known by opening it again.
+#[derive(Debug)]
+pub struct Journal<S: Store> {
+    store: S,
+    tip: Mark,
+    index: Index,
+    poisoned: bool,
+}
+
+impl<S: Store> Journal<S> {
+    /// Opens what is in `store`: every record is verified, and none before the mark may be missing.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] or [`JournalError::NewerVersion`] when it cannot be believed; what the store
+    /// says.
+    pub fn open(mut store: S) -> Result<Self, JournalError> {
+        let mark = store.read_mark()?;
+        let mut index = Index::default();
+        let mut met = mark.seq == 0 && mark == Mark::genesis(store.id());
+        let tip = read_all(&store, |entry, tip| {
+            met |= *tip == mark;
+            index.apply(&entry.record).map_err(ReadError::Damaged)?;
+            Ok(())
+        })?;
+        if !met {
+            let what = if tip.seq < mark.seq {
+                format!("records {} to {} are missing", tip.seq + 1, mark.seq)
+            } else {
+                format!("record {} is not the one that was written", mark.seq)
+            };
+            return Err(JournalError::Damaged {
+                path: store.place().to_path_buf(),
+                what,
+            });
+        }
+        // A killed process can leave records that are read from memory and not on the disk yet. Recovery acts
+        // on them: a power cut after that must not take them back.
+        store.commit(&[])?;
+        if tip != mark {
+            store.write_mark(&tip)?;
+        }
+        Ok(Self {
+            store,
+            tip,
+            index,
+            poisoned: false,
+        })
+    }
+
+    /// The journal's random id, part of every hidden name.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.store.id()
+    }
+
+    /// The journal directory.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        self.store.place()
+    }
+
+    /// Starts the next run: `make` gets its number.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn start_run(
+        &mut self,
+        make: impl FnOnce(u64) -> RunStarted,
+    ) -> Result<Arc<RunStarted>, JournalError> {
+        let started = make(self.index.newest_run() + 1);
+        let (run, time) = (started.run, started.time);
+        self.record(&[Record::RunStarted(started)], time)?;
+        let summary = self.index.runs.get(&run);
+        summary
+            .map(|summary| Arc::clone(&summary.started))
+            .ok_or_else(|| JournalError::Unexpected(format!("run {run} was not started")))
+    }
+
+    /// An op of `run` that has no record yet.
+    pub fn next_op(&mut self, run: u64) -> OpId {
+        self.index.next_op(run)
+    }
+
+    /// Makes `records` durable, all of them when it returns `Ok`.
+    ///
+    /// # Errors
+    /// When they may not be durable, or cannot follow what is recorded; every later call fails then.
+    pub fn record(&mut self, records: &[Record], now: Timestamp) -> Result<(), JournalError> {
+        self.check()?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.poisoned = true;
+        let batch = self.batch(records, now)?;
+        // The CSV log first: it is what is left when the database is lost, so no state is in the database
+        // alone. A crash between the two repeats the line later.
+        if !batch.lines.is_empty() {
+            self.store.append_csv(&batch.lines)?;
+        }
+        self.store.commit(&batch.pairs)?;
+        // The mark last: ahead of the records, a crash between the two would look like records lost.
+        self.store.write_mark(&batch.tip)?;
+        self.tip = batch.tip;
+        self.poisoned = false;
+        Ok(())
+    }
+
+    /// Writes lines about what was not planned or not done to the CSV log; the journal does not keep them.
+    ///
+    /// # Errors
+    /// When they may not be durable; every later call fails then.
+    pub fn refused(&mut self, refused: &[RefusedLine], now: Timestamp) -> Result<(), JournalError> {
+        self.check()?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for line in refused {
+            csv::push_refused(&mut lines, now, line);
+        }
+        self.poisoned = true;
+        self.store.append_csv(&lines)?;
+        self.poisoned = false;
+        Ok(())
+    }
+
+    /// The ops that have no end, in the order of runs and ops.
+    #[must_use]
+    pub fn open_ops(&self) -> Vec<OpenOp> {
+        self.index.open.values().cloned().collect()
+    }
+
+    /// Every run, oldest first.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &RunSummary> {
+        self.index.runs.values()
+    }
+
+    /// One run.
+    #[must_use]
+    pub fn run(&self, run: u64) -> Option<&RunSummary> {
+        self.index.runs.get(&run)
+    }
+
+    /// The ops that ended with something left under a hidden name.
+    #[must_use]
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.index.conflicts
+    }
+
+    /// Reads every record again, of one run or of all, oldest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or does not verify any more, and the first that `visit` returns.
+    pub fn replay<E: From<JournalError>>(
+        &self,
+        run: Option<u64>,
+        mut visit: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.check()?;
+        let mut stopped = None;
+        let tip = read_all(&self.store, |entry, _| {
+            if run.is_none_or(|run| run == entry.record.run()) {
+                visit(entry).map_err(|error| {
+                    stopped = Some(error);
+                    ReadError::Damaged(String::new())
+                })?;
+            }
+            Ok(())
+        });
+        if let Some(error) = stopped {
+            return Err(error);
+        }
+        if tip? != self.tip {
+            return Err(E::from(JournalError::Damaged {
+                path: self.place().to_path_buf(),
+                what: "its newest records are missing".to_owned(),
+            }));
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), JournalError> {
+        if self.poisoned {
+            Err(JournalError::Poisoned)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn batch(&mut self, records: &[Record], now: Timestamp) -> Result<Batch, JournalError> {
+        let mut batch = Batch {
+            lines: Vec::new(),
+            pairs: Vec::new(),
+            tip: self.tip,
+        };
+        for record in records {
+            let op = self.index.apply(record).map_err(JournalError::Unexpected)?;
+            if let Some(op) = op {
+                csv::push_op(&mut batch.lines, now, &op, record).ok_or_else(|| {
+                    JournalError::Unexpected("an op on a branch its run does not have".to_owned())
+                })?;
+            }
+            batch.push(record, now, self.index.newest_run())?;
+        }
+        Ok(batch)
+    }
+}
+
+/// What one call to [`Journal::record`] writes.
+struct Batch {
+    lines: Vec<u8>,
+    pairs: Vec<store::Pair>,
+    tip: Mark,
+}
+
+impl Batch {
+    fn push(&mut self, record: &Record, now: Timestamp, run: u64) -> Result<(), JournalError> {
+        let seq = self.tip.seq + 1;
+        let (bytes, chain) =
+            codec::encode(seq, now, record, self.tip.chain).map_err(|error| match error {
+                codec::CodecError::TooLong(bytes) => JournalError::TooLong { bytes },
+                other => JournalError::Unexpected(other.to_string()),
+            })?;
+        self.pairs.extend(codec::split(run, seq, &bytes));
+        self.tip = Mark { seq, run, chain };
+        Ok(())
+    }
+}
+
+/// Verifies every record of `store` and shows it, with the mark that would follow it.
+fn read_all<S: Store>(
+    store: &S,
+    mut visit: impl FnMut(Entry, &Mark) -> Result<(), ReadError>,
+) -> Result<Mark, JournalError> {
+    let place = store.place();
+    let explain = |error| match error {
+        ReadError::Damaged(what) => JournalError::Damaged {
+            path: place.to_path_buf(),
+            what,
+        },
+        ReadError::Newer(version) => JournalError::NewerVersion {
+            path: place.to_path_buf(),
+            version: version.into(),
+        },
+    };
+    let mut reader = Reader::new(store.id());
+    store.load(
+        &mut |key, value| match reader.push(key, value).map_err(explain)? {
+            Some(entry) => visit(entry, &reader.tip).map_err(explain),
+            None => Ok(()),
+        },
+    )?;
+    reader.finish().map_err(explain)
+}

@@ -1,0 +1,206 @@
+//! What the journal remembers: one value a fact, complete enough to recover from alone (invariant 3).
+//!
+//! Stored encoding: see [`super::codec`]. Adding a variant or field means a new version there.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fs::{Metadata, Timestamp};
+use crate::pool::{BranchIdx, BranchMode, FsId, StoredId};
+use crate::relpath::RelPath;
+
+/// One op of one run. Runs count from 1 in a journal, ops from 1 in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpId {
+    /// The run.
+    pub run: u64,
+    /// The op within it.
+    pub seq: u64,
+}
+
+/// A fact, in the order they become true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A run began; everything of it refers to these branches.
+    RunStarted(RunStarted),
+    /// An op is about to be done; nothing of it has been.
+    Intent(Box<Intent>),
+    /// Every name of the duplicate was moved to its retired name and found unchanged there.
+    Retired {
+        /// The op.
+        op: OpId,
+    },
+    /// The duplicate is gone, the replacement stays.
+    Done {
+        /// The op.
+        op: OpId,
+        /// Bytes that became free (`st_blocks` × 512; 0 while the inode has other names or holders).
+        reclaimed: u64,
+    },
+    /// Everything is as it was before the op; no name of ours is left.
+    Restored {
+        /// The op.
+        op: OpId,
+        /// Why it was put back.
+        why: String,
+    },
+    /// Somebody changed things meanwhile; nothing was removed, both copies stay.
+    Conflict {
+        /// The op.
+        op: OpId,
+        /// What was found.
+        why: String,
+        /// Where the duplicate is now, where that is not its own name.
+        left: Vec<(BranchIdx, RelPath)>,
+    },
+    /// A run ended in good order.
+    RunEnded(RunEnded),
+}
+
+/// What a run was started on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The run.
+    pub run: u64,
+    /// This program's version.
+    pub version: String,
+    /// When.
+    pub time: Timestamp,
+    /// The pool's mount point.
+    #[serde(with = "super::path_bytes")]
+    pub pool: PathBuf,
+    /// The branches in branch order, as found at the start.
+    pub branches: Vec<BranchRecord>,
+    /// Whether cloned directories take after the newest branch's (`func.getattr=newest`), not the first's.
+    pub newest_dirs: bool,
+}
+
+/// A branch as a run found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchRecord {
+    /// Its path.
+    #[serde(with = "super::path_bytes")]
+    pub path: PathBuf,
+    /// Its mode.
+    pub mode: BranchMode,
+    /// Its filesystem, where one could be told (no op touches a branch without).
+    pub fs: Option<FsId>,
+    /// The inode number of its root.
+    pub root_ino: u64,
+}
+
+/// Whether the duplicate lies where the master can be linked in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OpKind {
+    /// Another device: the master is linked on its own branch under the duplicate's relpath.
+    Cross,
+    /// Same device and mount: the master takes the duplicate's name where it is.
+    Local,
+}
+
+/// All there is to know of one op before anything is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The op.
+    pub op: OpId,
+    /// Cross or local.
+    pub kind: OpKind,
+    /// The copy that stays.
+    pub master: Copy,
+    /// The copy that goes.
+    pub duplicate: Copy,
+    /// The duplicate's metadata, for undo.
+    pub metadata: Metadata,
+    /// The duplicate's atime, for undo.
+    pub atime: Timestamp,
+    /// The contents of both.
+    pub blake3: [u8; 32],
+    /// `st_blocks` × 512 of the duplicate.
+    pub bytes: u64,
+    /// Every name of the duplicate; hidden names follow from the op and the index here.
+    pub names: Vec<NameIntent>,
+    /// Directories to be made, outermost first.
+    pub dirs: Vec<DirIntent>,
+}
+
+/// One of the two inodes of an op.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// Where a name of it is.
+    pub branch: BranchIdx,
+    /// That name.
+    pub path: RelPath,
+    /// What it is across reboots.
+    pub id: StoredId,
+    /// Size in bytes.
+    pub size: u64,
+    /// mtime when it was compared.
+    pub mtime: Timestamp,
+    /// ctime when it was compared.
+    pub ctime: Timestamp,
+}
+
+/// One name of the duplicate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameIntent {
+    /// The name; the same on both branches.
+    pub path: RelPath,
+    /// Where the duplicate has it.
+    pub from: BranchIdx,
+    /// Where the replacement gets it: the master's branch (cross), or `from` (local).
+    pub to: BranchIdx,
+    /// What was at the name on `to`.
+    pub found: Found,
+}
+
+/// What a name held before the op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// The duplicate itself (local).
+    Duplicate,
+    /// A name of the master already: not ours to take away.
+    Master,
+}
+
+/// A directory to be made as a clone of one on another branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirIntent {
+    /// Its path.
+    pub path: RelPath,
+    /// Where it is to be made.
+    pub to: BranchIdx,
+    /// The branch whose directory the pool shows.
+    pub from: BranchIdx,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnded {
+    /// The run.
+    pub run: u64,
+    /// When.
+    pub time: Timestamp,
+    /// Ops done.
+    pub done: u64,
+    /// Bytes that became free.
+    pub reclaimed: u64,
+}
+
+impl Record {
+    /// The run it belongs to.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        match self {
+            Self::RunStarted(started) => started.run,
+            Self::Intent(intent) => intent.op.run,
+            Self::Retired { op }
+            | Self::Done { op, .. }
+            | Self::Restored { op, .. }
+            | Self::Conflict { op, .. } => op.run,
+            Self::RunEnded(ended) => ended.run,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! One process a pool, one a journal: `flock` on directories, gone with the process that held it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::sys;
+
+/// Why a directory could not be locked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Somebody else holds it.
+    #[error("locked by another run: {0:?}; wait for it to end")]
+    Held(PathBuf),
+    /// It cannot be locked at all.
+    #[error("cannot lock directory: {path:?}")]
+    Unlockable {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The lock on one directory, such as the journal's; dropping it gives it back.
+///
+/// Held by a descriptor that no child process inherits.
+#[derive(Debug)]
+#[must_use = "the lock is given back as soon as this is dropped"]
+pub struct DirLock {
+    _held: File,
+}
+
+impl DirLock {
+    /// Locks `dir`, or fails at once.
+    ///
+    /// # Errors
+    /// When another process, or this one, holds it, or it cannot be locked.
+    pub fn acquire(dir: &Path) -> Result<Self, LockError> {
+        let opened = open_dir(dir).map_err(|source| unlockable(dir, source))?;
+        Self::of(opened, dir)
+    }
+
+    fn of(opened: File, path: &Path) -> Result<Self, LockError> {
+        match sys::try_lock(opened.as_fd()) {
+            Ok(()) => Ok(Self { _held: opened }),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(LockError::Held(path.into())),
+            Err(source) => Err(unlockable(path, source)),
+        }
+    }
+}
+
+/// The locks on every branch of a pool; dropping it gives them back.
+///
+/// Two pools that share a branch exclude each other, under whatever path they know it.
+#[derive(Debug)]
+#[must_use = "the locks are given back as soon as this is dropped"]
+pub struct PoolLock {
+    _held: Vec<DirLock>,
+}
+
+impl PoolLock {
+    /// Locks each distinct root, or none.
+    ///
+    /// # Errors
+    /// When another run holds one of them, or one cannot be locked.
+    pub fn acquire(roots: impl IntoIterator<Item: AsRef<Path>>) -> Result<Self, LockError> {
+        // A root listed twice would lock itself out. In order of identity, so that of two runs that start
+        // together on the same branches one wins.
+        let mut distinct = BTreeMap::new();
+        for root in roots {
+            let root = root.as_ref();
+            let opened = open_dir(root).and_then(|dir| Ok((dir.metadata()?, dir)));
+            let (found, dir) = opened.map_err(|source| unlockable(root, source))?;
+            distinct
+                .entry((found.dev(), found.ino()))
+                .or_insert((dir, root.to_path_buf()));
+        }
+        let locks = distinct
+            .into_values()
+            .map(|(dir, path)| DirLock::of(dir, &path));
+        Ok(Self {
+            _held: locks.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// For reading, since `flock` refuses an `O_PATH` descriptor.
+fn open_dir(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?.into())
+}
+
+fn unlockable(path: &Path, source: io::Error) -> LockError {
+    LockError::Unlockable {
+        path: path.into(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_locked_until_the_lock_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DirLock::acquire(dir.path()).unwrap();
+        let refused = DirLock::acquire(dir.path()).unwrap_err();
+        assert!(matches!(refused, LockError::Held(path) if path == dir.path()));
+        drop(held);
+        drop(DirLock::acquire(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn a_root_listed_twice_does_not_lock_itself_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let alias = dir.path().join("alias");
+        symlink(dir.path(), &alias).unwrap();
+        drop(PoolLock::acquire([dir.path(), &alias, dir.path()]).unwrap());
+    }
+
+    #[test]
+    fn one_branch_held_refuses_the_pool_and_leaves_the_others_free() {
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let roots = dirs.each_ref().map(|dir| dir.path());
+        let held = DirLock::acquire(roots[1]).unwrap();
+        let refused = PoolLock::acquire(roots).unwrap_err();
+        assert!(matches!(refused, LockError::Held(path) if path == roots[1]));
+        drop(PoolLock::acquire([roots[0], roots[2]]).unwrap());
+        drop(held);
+        drop(PoolLock::acquire(roots).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_directory_is_named() {
+        for bad in ["/proc/version", "/no/such/root"] {
+            let error = PoolLock::acquire([bad]).unwrap_err();
+            assert!(error.to_string().contains(bad), "{error}");
+        }
+    }
+}

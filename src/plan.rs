@@ -1,0 +1,315 @@
+//! The plan: groups in, ops and refusals out. Pure: no I/O, no clock; equal input gives an equal plan.
+
+use std::collections::HashMap;
+
+use crate::execute::{Op, OpName};
+use crate::fs::{InodeId, Place};
+use crate::group::{Group, Member, Name};
+use crate::journal::{Found, OpKind};
+use crate::master::{self, Policy};
+use crate::metadata::IgnoreMetadata;
+use crate::pool::{BranchIdx, BranchMode};
+use crate::refusal::Reason;
+use crate::relpath::RelPath;
+
+/// What the plan must know of a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchFacts {
+    /// What mergerfs lets happen there.
+    pub mode: BranchMode,
+    /// Its filesystem or mount is read-only.
+    pub read_only: bool,
+    /// Its filesystem can be known again after a reboot.
+    pub identity: bool,
+    /// It lies within another branch, or another within it.
+    pub nested: bool,
+    /// `st_dev` of its root.
+    pub dev: u64,
+    /// The mount it lies on: with the device, the hard-link boundary.
+    pub mount: u64,
+    /// Free bytes.
+    pub free: u64,
+    /// How many names an inode can have there.
+    pub max_links: u64,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Where masters live, the first that has a member wins.
+    pub primaries: Vec<RelPath>,
+    /// Groups without a member under a primary too.
+    pub any_master: bool,
+    /// Which copy stays where no primary decides.
+    pub policy: Policy,
+    /// Which differences in metadata do not matter.
+    pub ignore: IgnoreMetadata,
+    /// Ops to plan, at most.
+    pub max_ops: Option<u64>,
+    /// Bytes to reclaim, at most (the op that passes it is not planned).
+    pub max_bytes: Option<u64>,
+}
+
+/// An op not planned, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// What it concerns: a relpath, or what a list gave where that is none, as bytes.
+    pub path: Vec<u8>,
+    /// The copy that would have stayed.
+    pub master: Option<RelPath>,
+    /// What was found.
+    pub detail: String,
+}
+
+/// One group as planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedGroup {
+    /// Size of one copy in bytes.
+    pub size: u64,
+    /// A name of the copy that stays; `None` where the group is left alone.
+    pub master: Option<Place>,
+    /// Every name of every copy.
+    pub paths: Vec<Place>,
+    /// Its ops, as a range of [`Plan::ops`].
+    pub ops: std::ops::Range<usize>,
+}
+
+/// All that is to be done and all that is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The groups of at least two names, in the order of the list.
+    pub groups: Vec<PlannedGroup>,
+    /// The ops, in that order.
+    pub ops: Vec<Op>,
+    /// What is not planned.
+    pub refusals: Vec<Refusal>,
+    /// Names that already share their master's inode.
+    pub already_linked: u64,
+    /// Groups without a member under a primary.
+    pub no_primary: u64,
+}
+
+impl Plan {
+    /// Bytes all ops together free.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.ops.iter().map(|op| op.bytes).sum()
+    }
+
+    /// The duplicates whose names are not all known: to be looked for before planning again.
+    pub fn incomplete<'g>(&self, groups: &'g [Group]) -> Vec<&'g Member> {
+        if !self
+            .refusals
+            .iter()
+            .any(|r| r.reason == Reason::UnknownLinks)
+        {
+            return Vec::new();
+        }
+        groups
+            .iter()
+            .flat_map(|g| &g.members)
+            .filter(|m| !m.complete())
+            .collect()
+    }
+}
+
+/// Makes the plan.
+#[must_use]
+pub fn plan(groups: &[Group], branches: &[BranchFacts], rules: &Rules) -> Plan {
+    let mut planner = Planner {
+        branches,
+        rules,
+        plan: Plan::default(),
+        bytes: 0,
+        links: HashMap::new(),
+    };
+    for group in groups {
+        planner.group(group);
+    }
+    planner.plan
+}
+
+struct Planner<'p> {
+    branches: &'p [BranchFacts],
+    rules: &'p Rules,
+    plan: Plan,
+    bytes: u64,
+    /// Names planned for a master, above those it has.
+    links: HashMap<InodeId, u64>,
+}
+
+impl Planner<'_> {
+    fn group(&mut self, group: &Group) {
+        let members = &group.members;
+        let first_op = self.plan.ops.len();
+        let listed = |m: &Member| m.names.iter().filter(|n| n.listed && !n.excluded).count() as u64;
+        self.plan.already_linked += members
+            .iter()
+            .map(|m| listed(m).saturating_sub(1))
+            .sum::<u64>();
+        let names = || members.iter().flat_map(|m| &m.names);
+        if names().nth(1).is_none() {
+            return;
+        }
+        let chosen = master::choose(members, self.branches, self.rules);
+        let master = chosen.and_then(|at| {
+            master::name_of(&members[at], self.rules).map(|name| (&members[at], name))
+        });
+        match master {
+            Some((master, name)) => {
+                for duplicate in members.iter().filter(|m| m.id != master.id) {
+                    self.member(master, name, duplicate);
+                }
+            }
+            None if members.len() > 1 => {
+                self.plan.no_primary += 1;
+                let path = names()
+                    .next()
+                    .map(|n| n.path.clone())
+                    .unwrap_or_else(RelPath::root);
+                self.refuse(Reason::NoPrimary, &path, None, String::new());
+            }
+            None => {}
+        }
+        self.plan.groups.push(PlannedGroup {
+            size: members.first().map_or(0, |m| m.size),
+            master: master.map(|(_, name)| place(name)),
+            paths: names().map(place).collect(),
+            ops: first_op..self.plan.ops.len(),
+        });
+    }
+
+    fn member(&mut self, master: &Member, name: &Name, duplicate: &Member) {
+        let Some(own) = duplicate.names.first() else {
+            return;
+        };
+        let local = (master.id.dev, master.mount) == (duplicate.id.dev, duplicate.mount);
+        let kind = if local { OpKind::Local } else { OpKind::Cross };
+        let bytes = duplicate.blocks * 512;
+        if let Err((reason, detail)) = self.admit(master, name, duplicate, bytes) {
+            self.refuse(reason, &own.path, Some(&name.path), detail);
+            return;
+        }
+        *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
+        self.bytes += bytes;
+        let names = duplicate.names.iter().map(|n| OpName {
+            path: n.path.clone(),
+            from: n.branch,
+            to: if local { n.branch } else { name.branch },
+            found: if local {
+                Found::Duplicate
+            } else {
+                Found::Absent
+            },
+        });
+        self.plan.ops.push(Op::planned(
+            kind,
+            (place(name), master.id),
+            (place(own), duplicate.id),
+            (duplicate.size, bytes),
+            names.collect(),
+        ));
+    }
+
+    /// Whether the rules let `duplicate` be replaced; the first reason against it.
+    fn admit(
+        &self,
+        master: &Member,
+        name: &Name,
+        duplicate: &Member,
+        bytes: u64,
+    ) -> Result<(), (Reason, String)> {
+        let fail = |reason, detail: String| Err((reason, detail));
+        if duplicate.size == 0 {
+            return fail(Reason::Empty, String::new());
+        }
+        if master.size != duplicate.size {
+            return fail(
+                Reason::Differs,
+                format!("{} and {} bytes", master.size, duplicate.size),
+            );
+        }
+        if !duplicate.complete() {
+            let detail = format!(
+                "{} of {} names found",
+                duplicate.names.len(),
+                duplicate.nlink
+            );
+            return fail(Reason::UnknownLinks, detail);
+        }
+        if let Some(n) = duplicate.names.iter().find(|n| n.excluded) {
+            return fail(Reason::Excluded, format!("{:?}", n.path));
+        }
+        if let Some(n) = duplicate.names.iter().find(|n| !n.shadows.is_empty()) {
+            return fail(Reason::Shadowed, format!("{:?}", n.path));
+        }
+        self.admit_branches(master, name, duplicate)?;
+        if master.immutable || duplicate.immutable {
+            return fail(Reason::Immutable, String::new());
+        }
+        if let Some(reason) = self
+            .rules
+            .ignore
+            .differs(&master.metadata, &duplicate.metadata)
+        {
+            return fail(reason, String::new());
+        }
+        let planned = self.links.get(&master.id).copied().unwrap_or(0);
+        // One more for the temp name a local op holds beside the name.
+        let wanted = master.nlink + planned + duplicate.names.len() as u64 + 1;
+        if wanted > self.branches[name.branch.index()].max_links {
+            return fail(Reason::TooManyLinks, format!("{wanted} names"));
+        }
+        let ops = self.plan.ops.len() as u64;
+        if self.rules.max_ops.is_some_and(|max| ops >= max)
+            || self
+                .rules
+                .max_bytes
+                .is_some_and(|max| self.bytes + bytes > max)
+        {
+            return fail(Reason::Limit, String::new());
+        }
+        Ok(())
+    }
+
+    fn admit_branches(
+        &self,
+        master: &Member,
+        name: &Name,
+        duplicate: &Member,
+    ) -> Result<(), (Reason, String)> {
+        let used = duplicate.names.iter().map(|n| (n.branch, duplicate.id.dev));
+        for (branch, dev) in used.chain([(name.branch, master.id.dev)]) {
+            let facts = &self.branches[branch.index()];
+            let problem = match () {
+                () if facts.mode == BranchMode::Ro || facts.read_only => Reason::ReadOnly,
+                () if !facts.identity => Reason::NoIdentity,
+                () if facts.nested => Reason::NestedBranch,
+                // A btrfs subvolume below the branch root: another device, with inode numbers of its own.
+                () if facts.dev != dev => Reason::Obstructed,
+                () => continue,
+            };
+            return Err((problem, self.which(branch)));
+        }
+        Ok(())
+    }
+
+    fn which(&self, branch: BranchIdx) -> String {
+        format!("branch {} of {}", branch.0 + 1, self.branches.len())
+    }
+
+    fn refuse(&mut self, reason: Reason, path: &RelPath, master: Option<&RelPath>, detail: String) {
+        self.plan.refusals.push(Refusal {
+            reason,
+            path: path.as_bytes().to_vec(),
+            master: master.cloned(),
+            detail,
+        });
+    }
+}
+
+fn place(name: &Name) -> Place {
+    Place::new(name.branch, name.path.clone())
+}

@@ -1,0 +1,245 @@
+//! Why an op is not planned or not done: a closed list, each with what a person can do about it.
+
+/// A reason, as data: shown in text and JSON, documented in the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The path does not lead to a file of this pool.
+    Unresolved,
+    /// The path is a directory, symlink or special file.
+    NotRegular,
+    /// The list gives another size than the file has.
+    ClaimSize,
+    /// No member of the group lies under a primary.
+    NoPrimary,
+    /// The relpath exists on several branches.
+    Shadowed,
+    /// The inode has names that could not be found.
+    UnknownLinks,
+    /// One of its names is excluded by a filter.
+    Excluded,
+    /// The branch is RO in the pool, or its filesystem is mounted read-only.
+    ReadOnly,
+    /// Owner or group differ.
+    OwnerDiffers,
+    /// Permission bits differ.
+    ModeDiffers,
+    /// ACLs differ.
+    AclDiffers,
+    /// Extended attributes differ.
+    XattrDiffers,
+    /// `chattr +i` or `+a`.
+    Immutable,
+    /// The filesystem cannot say for sure that nobody uses a file.
+    NoLease,
+    /// The filesystem has no identity that survives a reboot.
+    NoIdentity,
+    /// The master's inode cannot take more names.
+    TooManyLinks,
+    /// The filesystem cannot exchange two names.
+    NoExchange,
+    /// Branches lie within each other.
+    NestedBranch,
+    /// A mount point or symlink lies on the way.
+    Obstructed,
+    /// An empty file: nothing to reclaim.
+    Empty,
+    /// `--max-ops` or `--max-bytes` was reached.
+    Limit,
+    /// Somebody has the file open.
+    Busy,
+    /// It was changed since it was listed or compared.
+    Changed,
+    /// The bytes are not equal.
+    Differs,
+    /// Somebody changed both copies' standing while the op was under way; both are kept.
+    Conflict,
+    /// A system call failed.
+    Io,
+    /// The branch had an error before, or is no longer what it was.
+    BranchFailed,
+    /// The run was stopped before.
+    Interrupted,
+}
+
+/// Whether a timer should cry: exit 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// As the rules say; no failure.
+    Rule,
+    /// Something that was asked for could not be used or done.
+    Failure,
+}
+
+impl Reason {
+    /// Every reason, in the order of documentation.
+    pub const ALL: [Self; 28] = [
+        Self::Unresolved,
+        Self::NotRegular,
+        Self::ClaimSize,
+        Self::NoPrimary,
+        Self::Shadowed,
+        Self::UnknownLinks,
+        Self::Excluded,
+        Self::ReadOnly,
+        Self::OwnerDiffers,
+        Self::ModeDiffers,
+        Self::AclDiffers,
+        Self::XattrDiffers,
+        Self::Immutable,
+        Self::NoLease,
+        Self::NoIdentity,
+        Self::TooManyLinks,
+        Self::NoExchange,
+        Self::NestedBranch,
+        Self::Obstructed,
+        Self::Empty,
+        Self::Limit,
+        Self::Busy,
+        Self::Changed,
+        Self::Differs,
+        Self::Conflict,
+        Self::Io,
+        Self::BranchFailed,
+        Self::Interrupted,
+    ];
+
+    /// The word for it in JSON, CSV and text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unresolved => "unresolved",
+            Self::NotRegular => "not-regular",
+            Self::ClaimSize => "claim-size",
+            Self::NoPrimary => "no-primary",
+            Self::Shadowed => "shadowed",
+            Self::UnknownLinks => "unknown-links",
+            Self::Excluded => "excluded",
+            Self::ReadOnly => "read-only",
+            Self::OwnerDiffers => "owner-differs",
+            Self::ModeDiffers => "mode-differs",
+            Self::AclDiffers => "acl-differs",
+            Self::XattrDiffers => "xattr-differs",
+            Self::Immutable => "immutable",
+            Self::NoLease => "no-lease",
+            Self::NoIdentity => "no-identity",
+            Self::TooManyLinks => "too-many-links",
+            Self::NoExchange => "no-exchange",
+            Self::NestedBranch => "nested-branch",
+            Self::Obstructed => "obstructed",
+            Self::Empty => "empty",
+            Self::Limit => "limit",
+            Self::Busy => "busy",
+            Self::Changed => "changed",
+            Self::Differs => "differs",
+            Self::Conflict => "conflict",
+            Self::Io => "io-error",
+            Self::BranchFailed => "branch-failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Unresolved => {
+                "make the list again, on this pool; for names that are not UTF-8 use jdupes -0"
+            }
+            Self::NotRegular => "only regular files are linked; nothing to do",
+            Self::ClaimSize => "the file changed since the list was made: make the list again",
+            Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
+            Self::Shadowed => {
+                "the path exists on several branches: remove the copies you do not want (mergerfs.dedup)"
+            }
+            Self::UnknownLinks => {
+                "the file has hard links outside the branches of this pool: remove or include them"
+            }
+            Self::Excluded => {
+                "one of the file's hard links is excluded by a filter: widen the filter"
+            }
+            Self::ReadOnly => "make the branch RW in mergerfs and its filesystem writable",
+            Self::OwnerDiffers => "make owner and group equal (chown), or --ignore-metadata owner",
+            Self::ModeDiffers => "make the permissions equal (chmod), or --ignore-metadata mode",
+            Self::AclDiffers => "make the ACLs equal (setfacl), or --ignore-metadata acl",
+            Self::XattrDiffers => {
+                "make the extended attributes equal (setfattr), or --ignore-metadata xattr"
+            }
+            Self::Immutable => "chattr -i -a the file",
+            Self::NoLease => {
+                "the filesystem has no leases (or the file is not yours): run as root, or --no-lease while nothing else uses the pool"
+            }
+            Self::NoIdentity => {
+                "the filesystem has no UUID to know it by after a crash: use ext4, xfs or btrfs"
+            }
+            Self::TooManyLinks => "the master cannot take more hard links: keep a second copy",
+            Self::NoExchange => {
+                "the filesystem cannot exchange names (RENAME_EXCHANGE): update the kernel or the filesystem"
+            }
+            Self::NestedBranch => "list only branches that do not lie within each other",
+            Self::Obstructed => {
+                "a symlink or mount point lies on the way on that branch: name the real path"
+            }
+            Self::Empty => "empty files hold no data to reclaim; nothing to do",
+            Self::Limit => "run again for the rest, or raise --max-ops or --max-bytes",
+            Self::Busy => "somebody has the file open: run again when it is closed",
+            Self::Changed => "the file changed: make the list again",
+            Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
+            Self::Conflict => {
+                "somebody changed the file while it was replaced: both copies are kept; compare them and remove one"
+            }
+            Self::Io => "look at the kernel log and the disk's health",
+            Self::BranchFailed => {
+                "the branch had an error in this run: check the disk and its mount, then run again"
+            }
+            Self::Interrupted => "run again for the rest",
+        }
+    }
+
+    /// Whether it makes the exit status 1.
+    #[must_use]
+    pub fn weight(self) -> Weight {
+        match self {
+            Self::NotRegular
+            | Self::NoPrimary
+            | Self::Shadowed
+            | Self::UnknownLinks
+            | Self::Excluded
+            | Self::ReadOnly
+            | Self::OwnerDiffers
+            | Self::ModeDiffers
+            | Self::AclDiffers
+            | Self::XattrDiffers
+            | Self::Immutable
+            | Self::NoLease
+            | Self::NoIdentity
+            | Self::TooManyLinks
+            | Self::NoExchange
+            | Self::NestedBranch
+            | Self::Obstructed
+            | Self::Empty
+            | Self::Limit => Weight::Rule,
+            Self::Unresolved
+            | Self::ClaimSize
+            | Self::Busy
+            | Self::Changed
+            | Self::Differs
+            | Self::Conflict
+            | Self::Io
+            | Self::BranchFailed
+            | Self::Interrupted => Weight::Failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_reason_has_its_own_word_and_a_hint() {
+        let words: HashSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        assert!(Reason::ALL.iter().all(|r| !r.hint().is_empty()));
+    }
+}

@@ -1,0 +1,265 @@
+//! System calls that neither std nor nix offers. The only module with `unsafe`; it decides nothing.
+//!
+//! Everything here takes a held descriptor, or a name relative to one, and hands back what the kernel says.
+#![allow(
+    unsafe_code,
+    reason = "statx, leases and filesystem ioctls have no safe wrapper"
+)]
+
+use std::ffi::{CStr, c_int, c_long};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::sys::ioctl::ioctl_num_type;
+
+/// What `statx` is asked for: the classic fields, the birth time and the mount id.
+const STATX_WANTED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
+
+/// `statx(2)` of the descriptor itself; works on `O_PATH` descriptors, symlinks included.
+pub(crate) fn statx(fd: BorrowedFd<'_>) -> io::Result<libc::statx> {
+    statx_at(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+/// `statx(2)` of `path` relative to `dir`, never mounting anything on the way.
+pub(crate) fn statx_at(dir: BorrowedFd<'_>, path: &CStr, flags: c_int) -> io::Result<libc::statx> {
+    let flags = flags | libc::AT_NO_AUTOMOUNT | libc::AT_STATX_SYNC_AS_STAT;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `dir` is open, `path` is NUL-terminated, and the kernel writes at most one `statx` into `found`.
+    let rc = unsafe {
+        libc::statx(
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            STATX_WANTED,
+            found.as_mut_ptr(),
+        )
+    };
+    check(rc)?;
+    // SAFETY: all-zero bytes are a valid `statx`, and the successful call has filled it.
+    Ok(unsafe { found.assume_init() })
+}
+
+/// `F_SETLEASE` with `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
+pub(crate) fn set_lease(fd: BorrowedFd<'_>, kind: c_int) -> io::Result<()> {
+    // SAFETY: `fd` is open, and F_SETLEASE takes an int by value.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, kind) }).map(drop)
+}
+
+/// `F_GETLEASE`: `F_RDLCK`, `F_WRLCK` or `F_UNLCK`; while a break is pending, what it is to become.
+pub(crate) fn get_lease(fd: BorrowedFd<'_>) -> io::Result<c_int> {
+    // SAFETY: `fd` is open, and F_GETLEASE takes no argument.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLEASE) })
+}
+
+/// An exclusive `flock`, not waited for; closing the last copy of the descriptor gives it back.
+///
+/// nix' own guard panics where unlocking fails, and std has one only since 1.89.
+pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: `fd` is open, and flock takes an int by value.
+    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+}
+
+/// Makes the signal of a lease break harmless: its default action is to end the process.
+pub(crate) fn ignore_sigio() -> io::Result<()> {
+    // SAFETY: SIG_IGN installs no handler, so no code of ours runs in signal context.
+    let before = unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    if before == libc::SIG_ERR {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// The UUID from `FS_IOC_GETFSUUID` (Linux 6.9); `ENOTTY` where the filesystem does not tell it.
+pub(crate) fn fs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
+    /// `struct fsuuid2`.
+    #[repr(C)]
+    struct FsUuid2 {
+        len: u8,
+        uuid: [u8; 16],
+    }
+    let mut arg = FsUuid2 {
+        len: 0,
+        uuid: [0; 16],
+    };
+    let request = nix::request_code_read!(0x15, 0, size_of::<FsUuid2>());
+    // SAFETY: the kernel writes one `struct fsuuid2`, which `arg` mirrors.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    // A shorter one (FAT's 4 bytes) is no UUID.
+    if arg.len == 16 {
+        Ok(arg.uuid)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::ENOTTY))
+    }
+}
+
+/// The UUID from `EXT4_IOC_GETFSUUID` (Linux 6.0).
+pub(crate) fn ext4_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
+    /// `struct fsuuid` with room for the UUID its flexible array ends in.
+    #[repr(C)]
+    struct FsUuid {
+        len: u32,
+        flags: u32,
+        uuid: [u8; 16],
+    }
+    let mut arg = FsUuid {
+        len: 16,
+        flags: 0,
+        uuid: [0; 16],
+    };
+    // The request encodes the header only: the array counts as 0 bytes.
+    let request = nix::request_code_read!(b'f', 44, 2 * size_of::<u32>());
+    // SAFETY: the kernel writes the 8-byte header and at most `len` = 16 bytes behind it.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    Ok(arg.uuid)
+}
+
+/// The UUID from `XFS_IOC_FSGEOMETRY` in its oldest form, which every kernel answers.
+pub(crate) fn xfs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
+    /// `struct xfs_fsop_geom_v1`.
+    #[repr(C, align(8))]
+    struct Geometry {
+        before: [u8; 64],
+        uuid: [u8; 16],
+        after: [u8; 32],
+    }
+    let mut arg = Geometry {
+        before: [0; 64],
+        uuid: [0; 16],
+        after: [0; 32],
+    };
+    let request = nix::request_code_read!(b'X', 100, size_of::<Geometry>());
+    // SAFETY: the kernel writes one `struct xfs_fsop_geom_v1` of 112 bytes, the size of `arg`.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    Ok(arg.uuid)
+}
+
+/// The filesystem id from `BTRFS_IOC_FS_INFO`.
+pub(crate) fn btrfs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
+    /// `struct btrfs_ioctl_fs_info_args`.
+    #[repr(C, align(8))]
+    struct FsInfo {
+        before: [u8; 16],
+        fsid: [u8; 16],
+        after: [u8; 992],
+    }
+    let mut arg = FsInfo {
+        before: [0; 16],
+        fsid: [0; 16],
+        after: [0; 992],
+    };
+    let request = nix::request_code_read!(0x94, 31, size_of::<FsInfo>());
+    // SAFETY: the kernel writes one `struct btrfs_ioctl_fs_info_args` of 1024 bytes, the size of `arg`.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    Ok(arg.fsid)
+}
+
+/// The id of the btrfs subvolume that holds `fd`, from `BTRFS_IOC_INO_LOOKUP` on tree 0.
+pub(crate) fn btrfs_subvolume(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    /// `BTRFS_FIRST_FREE_OBJECTID`: the root directory of any subvolume; no privilege is needed to ask for it.
+    const ROOT_DIRECTORY: u64 = 256;
+    /// `struct btrfs_ioctl_ino_lookup_args`.
+    #[repr(C)]
+    struct InoLookup {
+        treeid: u64,
+        objectid: u64,
+        name: [u8; 4080],
+    }
+    let mut arg = InoLookup {
+        treeid: 0,
+        objectid: ROOT_DIRECTORY,
+        name: [0; 4080],
+    };
+    let request = nix::request_code_readwrite!(0x94, 18, size_of::<InoLookup>());
+    // SAFETY: the kernel reads and writes one `struct btrfs_ioctl_ino_lookup_args` of 4096 bytes, the size of `arg`.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    Ok(arg.treeid)
+}
+
+/// The argument of the inode flag ioctls: encoded as a long, but read and written as an int.
+#[repr(C)]
+struct InodeFlags {
+    flags: u32,
+    rest: [u8; size_of::<c_long>() - size_of::<c_int>()],
+}
+
+impl InodeFlags {
+    const fn new(flags: u32) -> Self {
+        Self {
+            flags,
+            rest: [0; size_of::<c_long>() - size_of::<c_int>()],
+        }
+    }
+}
+
+/// `FS_IOC_GETFLAGS`: what `lsattr` shows.
+pub(crate) fn inode_flags(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut arg = InodeFlags::new(0);
+    let request = nix::request_code_read!(b'f', 1, size_of::<c_long>());
+    // SAFETY: the kernel writes an int, or at most the long that the request encodes.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    Ok(arg.flags)
+}
+
+/// `FS_IOC_SETFLAGS`: what `chattr` does.
+pub(crate) fn set_inode_flags(fd: BorrowedFd<'_>, flags: u32) -> io::Result<()> {
+    let mut arg = InodeFlags::new(flags);
+    let request = nix::request_code_write!(b'f', 2, size_of::<c_long>());
+    // SAFETY: the kernel reads an int, or at most the long that the request encodes.
+    unsafe { ioctl(fd, request, &mut arg) }
+}
+
+/// `ioctl(2)` with a pointer to `arg`.
+///
+/// # Safety
+/// `request` must read and write nothing beyond a `T`, and leave a valid `T` behind.
+unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: ioctl_num_type, arg: &mut T) -> io::Result<()> {
+    // SAFETY: `fd` is open, `arg` is exclusively borrowed, and the caller vouches for the request.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(arg)) }).map(drop)
+}
+
+fn check(rc: c_int) -> io::Result<c_int> {
+    if rc == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(rc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn request_codes_are_those_of_the_kernel_headers() {
+        for (ours, kernel) in [
+            (nix::request_code_read!(0x15, 0, 17), 0x8011_1500),
+            (nix::request_code_read!(b'f', 44, 8), 0x8008_662c),
+            (nix::request_code_read!(b'X', 100, 112), 0x8070_5864),
+            (nix::request_code_read!(0x94, 31, 1024), 0x8400_941f),
+            (nix::request_code_readwrite!(0x94, 18, 4096), 0xd000_9412),
+        ] {
+            assert_eq!(ours, kernel, "{kernel:#x}");
+        }
+    }
+
+    #[test]
+    fn statx_of_a_descriptor_agrees_with_fstat() {
+        let dir = File::open("/").unwrap();
+        let (found, expected) = (statx(dir.as_fd()).unwrap(), dir.metadata().unwrap());
+        assert_eq!(found.stx_ino, expected.ino());
+        assert_eq!(u64::from(found.stx_nlink), expected.nlink());
+        assert_ne!(found.stx_mask & libc::STATX_MNT_ID, 0);
+    }
+
+    #[test]
+    fn a_lease_break_signal_does_not_end_the_process() {
+        ignore_sigio().unwrap();
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGIO).unwrap();
+    }
+}
