@@ -1,1 +1,4 @@
 //! Every test module.
+
+#[cfg(all(test, feature = "sim"))]
+mod crash_points;

@@ -13,7 +13,7 @@ use super::state::State;
 use super::{SimFile, SimFs};
 
 impl State {
-    fn stat(&self, disk: usize, ino: Ino, mount: u64) -> Stat {
+    pub(super) fn stat(&self, disk: usize, ino: Ino, mount: u64) -> Stat {
         let node = self.node(disk, ino);
         let size = node.data().len() as u64;
         Stat {

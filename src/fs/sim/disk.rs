@@ -95,6 +95,23 @@ impl Disk {
         self.persist(|_| true);
     }
 
+    /// The changes that may be lost, oldest first.
+    pub(super) fn unsynced(&self) -> &[Change] {
+        &self.log
+    }
+
+    /// Power goes away and comes back; of the unsynced changes those marked in `kept` have reached the disk.
+    pub(super) fn lose_power(&mut self, kept: &[bool]) {
+        for (change, kept) in std::mem::take(&mut self.log).iter().zip(kept) {
+            if *kept {
+                self.durable.apply(change);
+            }
+        }
+        self.durable.settle(ROOT);
+        self.live = self.durable.clone();
+        self.dev += 100;
+    }
+
     fn persist(&mut self, wanted: impl Fn(&Change) -> bool) {
         let mut keep: BTreeSet<usize> = (0..self.log.len())
             .filter(|i| wanted(&self.log[*i]))
@@ -117,7 +134,7 @@ impl Disk {
 
     /// The earlier changes without which change `i` cannot have reached the disk: those of the same names,
     /// and before a directory went those of what was in it.
-    fn needs(&self, i: usize) -> Vec<usize> {
+    pub(super) fn needs(&self, i: usize) -> Vec<usize> {
         let sets = self.log[i].sets();
         let gone: Vec<Ino> = match &self.log[i].what {
             What::Names { sets, moved } if sets.iter().all(|set| set.ino.is_none()) => {

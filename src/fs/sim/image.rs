@@ -4,6 +4,8 @@
 //! when it is synced, so that the two cannot drift apart.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::{FileKind, Metadata, Timestamp};
 use crate::relpath::RelPath;
@@ -222,21 +224,18 @@ impl Image {
         }
     }
 
-    /// Every file, symlink and so on below `root`, with its path.
-    pub(super) fn leaves(&self, root: Ino) -> Vec<(RelPath, Ino)> {
+    /// Every name below `root`, and what it leads to.
+    pub(super) fn below(&self, root: Ino) -> Vec<(RelPath, Ino)> {
         let (mut found, mut queue) = (Vec::new(), vec![(RelPath::root(), root)]);
-        while let Some((path, ino)) = queue.pop() {
-            match &self.node(ino).content {
-                Content::Dir(entries) => {
-                    for (name, ino) in entries {
-                        let name =
-                            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
-                        if let Ok(path) = path.join(name) {
-                            queue.push((path, *ino));
-                        }
-                    }
+        while let Some((dir, ino)) = queue.pop() {
+            let Content::Dir(entries) = &self.node(ino).content else {
+                continue;
+            };
+            for (name, ino) in entries {
+                if let Ok(path) = dir.join(OsStr::from_bytes(name)) {
+                    found.push((path.clone(), *ino));
+                    queue.push((path, *ino));
                 }
-                Content::File(_) | Content::Symlink | Content::Other => found.push((path, ino)),
             }
         }
         found

@@ -8,17 +8,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod calls;
+mod clients;
 mod disk;
 mod faults;
 mod image;
 mod lease;
+mod losses;
 mod setup;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use clients::{ClientId, Served};
 pub use faults::Fault;
 pub use lease::Acknowledged;
+pub use losses::{Data, PowerLoss};
 pub use setup::{DiskIdx, place};
 
 use faults::Plan;

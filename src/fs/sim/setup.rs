@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::fs::{InodeId, Metadata, Place, Timestamp};
+use crate::fs::{FileKind, InodeId, Metadata, Place, Stat, Timestamp};
 use crate::pool::{Branch as PoolBranch, BranchIdx, BranchMode, FsId, Pool};
 use crate::relpath::RelPath;
 
@@ -247,12 +247,41 @@ impl SimWorld {
         let mut files = BTreeMap::new();
         for (branch, index) in state.branches.iter().zip(0..) {
             let live = &state.disks[branch.disk].live;
-            for (path, ino) in live.leaves(branch.root) {
+            for (path, ino) in live.below(branch.root) {
+                if live.node(ino).kind() == FileKind::Directory {
+                    continue;
+                }
                 let file = (state.id(branch.disk, ino), live.node(ino).data().to_vec());
                 files.insert(Place::new(BranchIdx(index), path), file);
             }
         }
         files
+    }
+
+    /// Every name of every branch, directories too, with what it is.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<Place, Stat> {
+        let state = self.state();
+        let mut names = BTreeMap::new();
+        for (branch, index) in state.branches.iter().zip(0..) {
+            for (path, ino) in state.disks[branch.disk].live.below(branch.root) {
+                names.insert(
+                    Place::new(BranchIdx(index), path),
+                    state.stat(branch.disk, ino, 0),
+                );
+            }
+        }
+        names
+    }
+
+    /// How many files this process has open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.state()
+            .opens
+            .values()
+            .filter(|open| open.client.is_none())
+            .count()
     }
 
     /// The pool as clients see it: each path with the bytes on the first branch that has it.

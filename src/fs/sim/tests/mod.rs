@@ -1,6 +1,8 @@
 //! What the simulated filesystem promises to be: each test pins one fact about a real one.
 
+mod clients;
 mod faults;
+mod losses;
 mod names;
 
 use crate::fs::{Fs, Place, Result};

@@ -1,0 +1,101 @@
+//! The process dies, at every call.
+
+use mergerfs_xdedup::execute::Outcome;
+use mergerfs_xdedup::fs::sim::Fault;
+
+use super::scenario::{self, Scenario};
+use super::session::{Check, Failures, Session, View, ensure};
+
+/// Recovers to the end, and checks what must hold then.
+pub(super) fn recover(session: &mut Session, scenario: &Scenario, view: &View) -> Check {
+    let left = session
+        .recover()
+        .map_err(|err| format!("recovery fails: {err:?}"))?;
+    session.sound(scenario, view)?;
+    ensure(left == 0, || "ops stay open".to_owned())
+}
+
+/// The scenario killed at call `n`; `None` once it ends before that.
+pub(super) fn killed(scenario: &Scenario, n: usize) -> Option<Session> {
+    let mut session = Session::new(scenario);
+    session.world.plan_fault(Fault::DieAt(n));
+    let result = session.run(&scenario.ops);
+    if !session.world.died() {
+        result.unwrap_or_else(|err| panic!("{}: {err:?}\n{}", scenario.name, session.told()));
+        return None;
+    }
+    Some(session)
+}
+
+#[test]
+fn an_undisturbed_run_does_every_op() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let mut session = Session::new(&scenario);
+        let view = session.view();
+        session.run(&scenario.ops).unwrap();
+        let done = session
+            .outcomes
+            .iter()
+            .filter(|(_, o)| matches!(o, Outcome::Done { .. }));
+        let done = done.count() == scenario.ops.len();
+        let check = ensure(done, || "not done".to_owned());
+        let check = check.and_then(|()| session.sound(&scenario, &view));
+        failures.note(check, scenario.name, String::new, &session);
+    }
+}
+
+#[test]
+fn after_a_kill_at_any_call_the_pool_is_complete_and_recovery_ends_every_op() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let view = Session::new(&scenario).view();
+        let mut n = 1;
+        while let Some(session) = killed(&scenario, n) {
+            let point = || format!("killed at {n}");
+            failures.note(
+                session.shows(&view),
+                &format!("{} at once", scenario.name),
+                point,
+                &session,
+            );
+            let mut next = session.next();
+            let check = recover(&mut next, &scenario, &view);
+            failures.note(check, scenario.name, point, &next);
+            n += 1;
+        }
+        assert!(n > 20, "{}: {n} calls", scenario.name);
+    }
+}
+
+#[test]
+fn recovery_may_be_killed_at_any_call_too() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let view = Session::new(&scenario).view();
+        let mut n = 1;
+        while let Some(session) = killed(&scenario, n) {
+            let mut m = 1 + n % 3;
+            loop {
+                let mut second = session.next();
+                second.world.plan_fault(Fault::DieAt(m));
+                if second.recover().is_ok() && !second.world.died() {
+                    break;
+                }
+                let point = || format!("killed at {n}, recovery at {m}");
+                failures.note(
+                    second.shows(&view),
+                    &format!("{} at once", scenario.name),
+                    point,
+                    &second,
+                );
+                let mut third = second.next();
+                let check = recover(&mut third, &scenario, &view);
+                failures.note(check, scenario.name, point, &third);
+                m += 3;
+            }
+            n += 1;
+        }
+    }
+    assert!(failures.points() > 1000);
+}

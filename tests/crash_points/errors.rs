@@ -1,0 +1,81 @@
+//! Each call fails once.
+
+use libc::{EIO, EMLINK, ENOSPC, EPERM, EROFS};
+use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
+use mergerfs_xdedup::journal::mem_store::Kept;
+
+use super::deaths::recover;
+use super::scenario;
+use super::session::{Check, Failures, Session, ensure};
+
+/// Every op is reported once, unless the run stopped with an error.
+fn reported(session: &Session, ops: usize, ended: bool) -> Check {
+    let told = session.outcomes.len();
+    let complete = if ended { told == ops } else { told <= ops };
+    ensure(complete, || {
+        format!("{told} of {ops} ops are reported, run ended: {ended}")
+    })
+}
+
+#[test]
+fn after_an_error_at_any_call_the_pool_is_complete_and_recovery_ends_every_op() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let view = Session::new(&scenario).view();
+        for errno in [EIO, ENOSPC, EMLINK, EROFS, EPERM] {
+            let mut n = 1;
+            loop {
+                let mut session = Session::new(&scenario);
+                session.world.plan_fault(Fault::ErrorAt(n, errno));
+                let ended = session.run(&scenario.ops).is_ok();
+                if session.world.calls() < n {
+                    break;
+                }
+                let point = || format!("{} at {n}", std::io::Error::from_raw_os_error(errno));
+                let at_once = format!("{} at once", scenario.name);
+                failures.note(session.shows(&view), &at_once, point, &session);
+                let check = reported(&session, scenario.ops.len(), ended);
+                failures.note(check, scenario.name, point, &session);
+                let lost = PowerLoss::nothing_kept(&session.world);
+                let power = (session.after_power_loss(&lost, Kept::Nothing), "power lost");
+                for (mut next, how) in [(session.next(), "next run"), power] {
+                    let group = format!("{}, {how}", scenario.name);
+                    failures.note(next.shows(&view), &group, point, &next);
+                    let check = recover(&mut next, &scenario, &view);
+                    failures.note(check, &group, point, &next);
+                }
+                n += 1;
+            }
+        }
+    }
+    assert!(failures.points() > 1000);
+}
+
+#[test]
+fn after_an_error_in_recovery_another_recovery_ends_every_op() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let view = Session::new(&scenario).view();
+        let mut n = 5;
+        while let Some(first) = super::deaths::killed(&scenario, n) {
+            let mut m = 1 + n % 5;
+            loop {
+                let mut second = first.next();
+                second.world.plan_fault(Fault::ErrorAt(m, EIO));
+                let result = second.recover();
+                if second.world.calls() < m {
+                    break;
+                }
+                let point = || format!("killed at {n}, I/O error at {m}: {result:?}");
+                let at_once = format!("{} at once", scenario.name);
+                failures.note(second.shows(&view), &at_once, point, &second);
+                let mut third = second.next();
+                let check = recover(&mut third, &scenario, &view);
+                failures.note(check, scenario.name, point, &third);
+                m += 5;
+            }
+            n += 5;
+        }
+    }
+    assert!(failures.points() > 1000);
+}

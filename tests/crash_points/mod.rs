@@ -1,0 +1,12 @@
+//! Every point at which a run can be cut, with everything that can cut it: the executor, recovery and the journal over
+//! a simulated pool, call by call.
+//!
+//! After each cut the pool must be complete *at once* (invariant 1), and recovery must end every op, leave no
+//! name of ours, and be as cuttable itself (invariant 5).
+
+mod clients;
+mod deaths;
+mod errors;
+mod power;
+mod scenario;
+mod session;
