@@ -96,7 +96,7 @@ impl DirLock {
     }
 
     /// Locks the directory `path` without waiting. `None` where another process renamed it meanwhile.
-    fn take(path: &Path) -> Result<Option<Self>, JournalError> {
+    pub(super) fn take(path: &Path) -> Result<Option<Self>, JournalError> {
         let opened = File::options()
             .read(true)
             .custom_flags(libc::O_DIRECTORY)
@@ -123,7 +123,7 @@ impl DirLock {
 
     /// A lock may be had on what was half made when it was opened and is the finished journal, or gone, by now:
     /// acting on the name would then hit something else.
-    fn still_leads_there(&self) -> Result<bool, JournalError> {
+    pub(super) fn still_leads_there(&self) -> Result<bool, JournalError> {
         let held = self
             .handle
             .metadata()

@@ -261,6 +261,7 @@ fn explain(dir: &Path, what: &'static str, error: sled::Error) -> JournalError {
             | io::ErrorKind::InvalidInput => damaged(dir, source.to_string()),
             _ => failed(what, dir)(source),
         },
+        sled::Error::Corruption { .. } => damaged(dir, "its contents are corrupted".to_owned()),
         other => damaged(dir, other.to_string()),
     }
 }
