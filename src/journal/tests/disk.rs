@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::journal::durable::MarkFile;
-use crate::journal::journal_dir::DirLock;
+use crate::journal::journal_dir::{DirLock, check_space};
 use crate::journal::sled_store::Database;
 
 pub(super) fn made(dir: &Path) -> Journal<SledStore> {
@@ -340,4 +340,14 @@ fn a_lock_knows_when_its_name_leads_elsewhere() {
     fs::create_dir(&dir).unwrap();
     assert!(!lock.still_leads_there().unwrap());
     assert!(DirLock::take(&temp.path().join("none")).unwrap().is_none());
+}
+#[test]
+fn too_little_space_is_said_before_anything_is_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let later = temp.path().join("journal");
+    check_space(&later, 1).unwrap();
+    let short = check_space(&later, u64::MAX);
+    assert!(
+        matches!(short, Err(JournalError::NoSpace { path, free }) if path == later && free > 0)
+    );
 }
