@@ -1,6 +1,6 @@
 //! The main job: a list in, and the plan shown or carried out.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -164,6 +164,7 @@ impl Job<'_> {
             dry_run: !self.args.execute,
             verbose: self.common.verbose,
             quiet: self.common.quiet,
+            terminal: std::io::stdout().is_terminal(),
         }
     }
 

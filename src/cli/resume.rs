@@ -1,7 +1,7 @@
 //! `resume`: finish or put back what an interrupted run left open, from the journal alone.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -49,6 +49,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             dry_run: false,
             verbose: common.verbose.max(1),
             quiet: common.quiet,
+            terminal: std::io::stdout().is_terminal(),
         };
         let mut watch = Watch {
             scene,

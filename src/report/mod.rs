@@ -1,112 +1,66 @@
-#![allow(missing_docs, reason = "replaced soon")]
-//! stub
-use crate::execute::{Op, Outcome};
-use crate::plan::Plan;
-use crate::pool::Pool;
-use std::io::{self, Write};
+//! What a run says: the only place that makes result text.
+//!
+//! Plans and outcomes in, bytes out, to a writer that is handed in; nothing here decides what is done, and nothing
+//! prints by itself but the progress bar. Names are bytes: exact in JSON and scripts, and in text unless the reader
+//! is a terminal that a name could take over.
+
+pub mod json;
+mod progress;
+pub mod script;
+mod shown;
+mod state;
 pub mod status;
-#[derive(Clone, Copy)]
+mod tally;
+pub mod text;
+
+#[cfg(test)]
+mod sample;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+pub use progress::Progress;
+pub use shown::{sanitised, size};
+pub use state::State;
+pub use tally::{BranchUse, Tally};
+
+use crate::plan::Refusal;
+use crate::pool::{BranchIdx, Pool};
+use crate::relpath::RelPath;
+
+/// What results are said about, and to whom.
+#[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
+    /// The pool.
     pub pool: &'a Pool,
+    /// The run, where one was begun.
     pub run: Option<u64>,
+    /// Whether nothing is changed.
     pub dry_run: bool,
+    /// How often `-v` was given.
     pub verbose: u8,
+    /// Only what needs somebody.
     pub quiet: bool,
+    /// Whether the reader is a terminal: then names are sanitised.
+    pub terminal: bool,
 }
-#[derive(Default, Debug)]
-pub struct Tally {
-    pub planned: u64,
-    pub done: u64,
-    pub bytes_reclaimed: u64,
-    pub elapsed_s: f64,
-    pub still_open: u64,
-    pub bad: u64,
-}
-impl Tally {
-    pub fn planned(plan: &Plan) -> Self {
-        Self {
-            planned: plan.ops.len() as u64,
-            ..Self::default()
+
+impl Scene<'_> {
+    fn pool_path(&self, path: &RelPath) -> PathBuf {
+        self.pool.path_of(path)
+    }
+
+    fn root(&self, branch: BranchIdx) -> &Path {
+        let known = self.pool.branches.get(branch.index());
+        known.map_or(Path::new("?"), |branch| branch.path.as_path())
+    }
+
+    /// The pool path a refusal concerns; what a list gave where that is no path of the pool.
+    fn refused_path(&self, refusal: &Refusal) -> PathBuf {
+        match RelPath::new(&refusal.path) {
+            Ok(path) => self.pool_path(&path),
+            Err(_) => PathBuf::from(OsStr::from_bytes(&refusal.path)),
         }
-    }
-    pub fn outcome(&mut self, _o: &Op, out: &Outcome, _r: bool) {
-        match out {
-            Outcome::Done { reclaimed } => {
-                self.done += 1;
-                self.bytes_reclaimed += reclaimed
-            }
-            _ => self.bad += 1,
-        }
-    }
-    pub fn exit_code(&self) -> u8 {
-        u8::from(self.bad > 0)
-    }
-    pub fn before(&mut self, _p: &std::path::Path, _f: u64) {}
-    pub fn after(&mut self, _p: &std::path::Path, _f: u64) {}
-}
-pub struct Progress;
-impl Progress {
-    pub fn new(_: u64, _: u64, _: bool) -> Self {
-        Self
-    }
-    pub fn bytes(&mut self, _: u64) {}
-    pub fn op_done(&mut self) {}
-    pub fn finish(&mut self) {}
-}
-pub mod json {
-    use super::*;
-    pub fn op(out: &mut dyn Write, _s: &Scene<'_>, op: &Op, o: Option<&Outcome>) -> io::Result<()> {
-        writeln!(out, "{op:?} {o:?}")
-    }
-    pub fn group(
-        out: &mut dyn Write,
-        _s: &Scene<'_>,
-        g: &crate::plan::PlannedGroup,
-    ) -> io::Result<()> {
-        writeln!(out, "{g:?}")
-    }
-    pub fn refusal(
-        out: &mut dyn Write,
-        _s: &Scene<'_>,
-        g: &crate::plan::Refusal,
-    ) -> io::Result<()> {
-        writeln!(out, "{g:?}")
-    }
-    pub fn summary(out: &mut dyn Write, _s: &Scene<'_>, g: &Tally) -> io::Result<()> {
-        writeln!(out, "{g:?}")
-    }
-}
-pub mod text {
-    use super::*;
-    pub fn op(
-        out: &mut dyn Write,
-        _s: &Scene<'_>,
-        op: &Op,
-        o: &Outcome,
-        _r: bool,
-    ) -> io::Result<()> {
-        writeln!(out, "{:?} {o:?}", op.duplicate)
-    }
-    pub fn conclusion(
-        out: &mut dyn Write,
-        _s: &Scene<'_>,
-        r: &[crate::plan::Refusal],
-        g: &Tally,
-    ) -> io::Result<()> {
-        writeln!(out, "{g:?} {r:?}")
-    }
-    pub fn recovery(out: &mut dyn Write, g: &Tally) -> io::Result<()> {
-        writeln!(out, "{g:?}")
-    }
-}
-pub mod script {
-    use super::*;
-    pub fn write(
-        out: &mut dyn Write,
-        _s: &Scene<'_>,
-        p: &Plan,
-        _f: &mut dyn FnMut(&crate::fs::Place) -> Option<(u32, u32, u32)>,
-    ) -> io::Result<()> {
-        writeln!(out, "{p:?}")
     }
 }
