@@ -25,6 +25,7 @@ pub(crate) fn fill(pool: &Pool, count: u64) -> Vec<Group> {
         make_odd(&pool.branches()[disk], Path::new(dir));
     }
     age_directories(pool);
+    tree::settle();
     groups
 }
 

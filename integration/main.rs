@@ -27,6 +27,5 @@ mod limits;
 mod missing_disk;
 mod policies;
 mod power_cut;
-mod recovery;
 mod same_branch;
 mod shared_device;

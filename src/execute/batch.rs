@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::halt::Halt;
+use super::observe::DuplicateAt;
 use super::op::Op;
 use super::parents::missing_parents;
 use super::take_back::Back;
@@ -257,6 +258,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Takes an op back; `why` is what it is reported with.
     pub(super) fn back(&mut self, op: &Op, why: Halt) -> State {
+        if self.begun_to_remove(op) {
+            // After the first unlink of a link set there is only forward: later, or by a person.
+            return if why.again || why.stops.is_some() || why.reason == Reason::BranchFailed {
+                State::Stuck(why)
+            } else {
+                State::Conflict(why, self.retired_names(op))
+            };
+        }
         match self.take_back(op) {
             Back::Restored => State::Restored(why),
             Back::Stuck(halt) => {
@@ -265,6 +274,15 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
             Back::Conflict { halt, left } => State::Conflict(halt, left),
         }
+    }
+
+    /// Whether some, not all, of its retired names may be unlinked already.
+    fn begun_to_remove(&self, op: &Op) -> bool {
+        let gone = |k| {
+            self.observe(op, k)
+                .is_ok_and(|o| o.duplicate != DuplicateAt::Nowhere)
+        };
+        op.retired && !(0..op.names.len()).all(gone)
     }
 
     /// Syncs what was changed. Where that fails, nothing is known about the branch: its ops stay open.
