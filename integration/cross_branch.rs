@@ -163,8 +163,9 @@ fn assert_df_agrees(run: &Run, before: &[u64], after: &[u64]) {
         let told = branch["reclaimed"].as_i64().unwrap();
         let freed = i64::try_from(before[n]).unwrap() - i64::try_from(after[n]).unwrap();
         println!("branch {n}: reclaimed {told}, df says {freed}");
+        let own_needs = if n == 2 { OWN_NEEDS_BTRFS } else { OWN_NEEDS };
         assert!(
-            (told - freed).abs() < OWN_NEEDS,
+            (told - freed).abs() < own_needs,
             "branch {n}: told {told}, df says {freed}"
         );
     }
