@@ -307,10 +307,10 @@ impl Scene {
         text
     }
 
-    /// The tool with its journal.
+    /// The tool with its journal and what follows.
     pub(crate) fn tool(&self, arguments: &[&str]) -> Command {
         let mut tool = Command::new(env!("CARGO_BIN_EXE_mergerfs-xdedup"));
-        tool.args(arguments).arg("--journal").arg(self.journal());
+        tool.arg("--journal").arg(self.journal()).args(arguments);
         tool
     }
 

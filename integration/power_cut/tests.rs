@@ -84,8 +84,10 @@ impl Recorded {
     fn resume(&self, cut: Cut, rig: &Rig) -> Result<(), String> {
         let scene = &self.scene;
         let after = |wrong| format!("after recovery: {wrong}");
-        scene.run(rig, &mut scene.tool(&["resume"]), stretch(0))?;
+        let resumed = scene.run(rig, &mut scene.tool(&["resume"]), stretch(0));
+        // First the worst that can have happened.
         self.check_paths(cut).map_err(after)?;
+        resumed?;
         scene.check_no_own_names().map_err(after)?;
         scene.check_log_is_closed().map_err(after)
     }
