@@ -141,6 +141,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 continue;
             }
             op.id = Some(self.journal.next_op(self.run));
+            op.published = Some(vec![false; op.names.len()]);
             works.push(Work {
                 op,
                 state: State::Going,
@@ -249,12 +250,12 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Runs one phase over the ops that are still going.
-    fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &Op) -> Result<(), Halt>) {
+    fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>) {
         for work in works
             .iter_mut()
             .filter(|work| matches!(work.state, State::Going))
         {
-            if let Err(halt) = phase(self, &work.op) {
+            if let Err(halt) = phase(self, &mut work.op) {
                 self.stop_branch(&halt);
                 // At once: a replacement that may not stay is visible until then.
                 work.state = self.back(&work.op, halt);
@@ -269,7 +270,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return if why.again || why.stops.is_some() || why.reason == Reason::BranchFailed {
                 State::Stuck(why)
             } else {
-                State::Conflict(why, self.retired_names(op))
+                State::Conflict(why, self.hidden_left(op))
             };
         }
         match self.take_back(op) {

@@ -1,9 +1,8 @@
 //! Recovery is the executor (invariant 5): for each op that has an intent and no end, look at every name, decide, and
 //! take the same transitions an uninterrupted run takes. May be killed anywhere and run again.
 
-use std::time::Duration;
-
 use super::batch::{State, Work};
+use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::op::{Op, OpName, Recorded};
@@ -132,7 +131,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     fn compare_settled(&mut self, op: &mut Op) -> Result<(), Halt> {
         match self.compare(op) {
             Err(halt) if halt.again => {
-                self.fs.pause(Duration::from_millis(60));
+                self.fs.pause(SETTLE_TICK);
                 self.compare(op)
             }
             other => other,
@@ -260,6 +259,7 @@ fn op_from(
         dirs,
         id: Some(intent.op),
         master_mtime: intent.master.mtime,
+        published: None,
         retired,
         recorded: Some(Recorded {
             metadata: intent.metadata.clone(),
