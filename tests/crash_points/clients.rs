@@ -4,7 +4,7 @@ use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{Fault, place};
 use mergerfs_xdedup::relpath::RelPath;
 
-use super::meddling::{Client, Step, settle};
+use super::meddling::{Client, Step, in_conflict, settle};
 use super::scenario::{self, Scenario};
 use super::session::{Failures, Session};
 
@@ -71,6 +71,15 @@ fn met() -> Vec<Scenario> {
     ]
 }
 
+/// Those in which two things are cut.
+fn few() -> Vec<Scenario> {
+    vec![
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+    ]
+}
+
 /// A run with `steps` done before their calls, then what the client still has to do, then recovery.
 fn meddled(
     failures: &mut Failures,
@@ -102,7 +111,9 @@ fn meddled(
             &session,
         );
     }
-    let check = settle(&mut next).and_then(|()| client.content(&next));
+    let twice = steps.iter().any(|(n, _)| *n != steps[0].0);
+    let conflict = twice && (in_conflict(&session) || in_conflict(&next));
+    let check = settle(&mut next).and_then(|()| client.content_or_conflict(&next, conflict));
     failures.note(check, &group, point, &next);
     calls
 }
@@ -208,12 +219,7 @@ fn what_a_client_does_at_any_two_calls_stays_done() {
 #[test]
 fn what_a_client_did_stays_done_when_the_process_dies() {
     let mut failures = Failures::default();
-    for scenario in [
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-        scenario::link_set(),
-    ] {
+    for scenario in few() {
         for (group, steps) in steps(&scenario) {
             each_call(|n| {
                 let steps: Vec<_> = steps.iter().map(|step| (n, step.clone())).collect();
@@ -240,12 +246,7 @@ fn what_a_client_did_stays_done_when_the_process_dies() {
 #[test]
 fn what_a_client_does_while_recovering_stays_done() {
     let mut failures = Failures::default();
-    for scenario in [
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-        scenario::link_set(),
-    ] {
+    for scenario in few() {
         for (group, steps) in steps(&scenario) {
             let mut n = 1;
             while let Some(first) = super::deaths::killed(&scenario, n) {
