@@ -85,28 +85,3 @@ fn the_script_stops_when_a_file_has_changed_since() {
     Command::new("sh").arg(&script).output().unwrap();
     snapshot::assert_complete(&view, &snapshot::view(pool.root()));
 }
-
-#[test]
-fn a_scan_of_directories_plans_what_a_list_would() {
-    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).mount();
-    let made = library::fill(&pool, 30);
-    let tool = Tool::new();
-    let before = snapshot::all_entries(&pool);
-    let view = snapshot::view(pool.root());
-    let arguments = [
-        "--format",
-        "json",
-        "--any-master",
-        pool.root().to_str().unwrap(),
-    ];
-    let dry = tool.run(&arguments).expect(0).summary();
-    assert_eq!(dry.get("groups"), 30);
-    assert_eq!(snapshot::all_entries(&pool), before);
-    let done = tool
-        .run(&[&["-e"], &arguments[..]].concat())
-        .expect(0)
-        .summary();
-    assert_eq!(done.get("bytes_reclaimed"), dry.get("bytes_reclaimable"));
-    groups::assert_linked(&pool, &made);
-    snapshot::assert_same(&view, &snapshot::view(pool.root()));
-}

@@ -30,8 +30,15 @@ pub(crate) fn pairs(
         .collect()
 }
 
-/// Writes the groups as a list of jdupes to the place of this test's list, and returns it.
+/// Writes the groups as a list of jdupes to the place of this test's list, and returns it. Waits until the files are
+/// old enough to be worked on at once.
 pub(crate) fn list(tool: &Tool, pool: &Pool, groups: &[Group]) -> PathBuf {
+    tree::settle();
+    write_list(tool, pool, groups)
+}
+
+/// As [`list`], of files that may be as fresh as they are.
+pub(crate) fn write_list(tool: &Tool, pool: &Pool, groups: &[Group]) -> PathBuf {
     let absolute = |group: &Group| group.iter().map(|path| pool.path(path)).collect();
     let groups: Vec<Vec<PathBuf>> = groups.iter().map(absolute).collect();
     manifest::write_json(&groups, &tool.list());

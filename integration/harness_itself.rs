@@ -1,13 +1,13 @@
 //! The harness can be trusted: what it makes works, what it removes is gone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Mode, PoolPlan};
 use crate::harness::tool::Tool;
 use crate::harness::{manifest, snapshot, tree};
 
-fn mounts_below(dir: &std::path::Path) -> usize {
+fn mounts_below(dir: &Path) -> usize {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     table
         .lines()
@@ -73,4 +73,31 @@ fn jdupes_lists_the_duplicates_of_a_pool() {
     assert_eq!(of_nul, of_json);
     manifest::write_json(&of_nul, &list);
     assert_eq!(manifest::read_json(&list), of_json);
+}
+
+#[test]
+fn branches_can_be_directories_of_one_disk() {
+    let pool = PoolPlan::of(&[Ext4])
+        .branches(&[(0, "a"), (0, "b")])
+        .mode(1, Mode::NoCreate)
+        .mount();
+    tree::write(&pool.on(1, "f"), b"x");
+    assert_eq!(snapshot::places(&pool, "f").len(), 1);
+    assert!(pool.path("f").exists());
+}
+
+#[test]
+fn every_file_of_the_suite_is_compiled() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration");
+    let main = std::fs::read_to_string(dir.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(module) = name.strip_suffix(".rs").filter(|&m| m != "main") else {
+            continue;
+        };
+        assert!(
+            main.contains(&format!("mod {module};")),
+            "{name} is forgotten in main.rs"
+        );
+    }
 }

@@ -22,9 +22,10 @@ pub(crate) fn fill(pool: &Pool, count: u64) -> Vec<Group> {
         tree::write(&path, &tree::bytes(1_000_000 + n, 20_000));
     }
     for (disk, dir) in ODD_DIRS {
-        make_odd(pool.disk(disk).path(), Path::new(dir));
+        make_odd(&pool.branches()[disk], Path::new(dir));
     }
     age_directories(pool);
+    tree::settle();
     groups
 }
 
@@ -89,7 +90,7 @@ fn make_odd(branch: &Path, dir: &Path) {
 
 /// Puts the times of every directory into the past, each to another moment.
 fn age_directories(pool: &Pool) {
-    for index in 0..pool.disks().len() {
+    for index in 0..pool.branches().len() {
         let dirs: BTreeSet<PathBuf> = snapshot::entries(pool, index)
             .into_iter()
             .filter(|(_, entry)| entry.mode & libc::S_IFMT == libc::S_IFDIR)

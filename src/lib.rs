@@ -1,9 +1,64 @@
-//! mergerfs-xdedup
+//! mergerfs-xdedup replaces duplicates that lie on different disks of a mergerfs pool by hard links, without ever
+//! risking a file.
+//!
+//! A hard link cannot cross a filesystem, so the *name* is moved instead of the data: the copy that stays (the
+//! master) is linked on its own branch under the duplicate's relpath, that is made durable, and only then the
+//! duplicate is removed from its branch. Through the pool both paths are still there with the same bytes.
+//!
+//! # Data flow
+//!
+//! One direction, a plain value at each arrow; later stages never call earlier ones:
+//!
+//! ```text
+//! input ──► resolve ──► group ──► plan ──► execute ──► outcome ──► report
+//! claims    (pool,      inodes    ops and  (fs seam,
+//!           branches)   + names   refusals  journal)
+//! ```
+//!
+//! A dry run prints the [`plan::Plan`]; `-e` executes the same value. Nothing below [`cli`] knows which it is.
+//!
+//! # Following one op from list to unlink
+//!
+//! 1. [`input`] reads a list made by another program: claims, as bytes.
+//! 2. [`resolve`] asks the pool where each path is ([`pool::mergerfs`]) and looks at the inodes there ([`fs`]).
+//! 3. [`plan`] chooses the master ([`master`]) and makes an [`execute::Op`] for every other inode, or a refusal.
+//! 4. [`execute`] carries it out: `batch` is the order of everything; then one file a phase: `compare`,
+//!    `parents`, `publish`, `retire`, `remove`, and `take_back` for the way back.
+//! 5. [`journal`] makes intent, retired and done durable in between.
+//! 6. After a crash `execute::recover` looks at what each name is, decides, and takes the same transitions.
+//!
+//! # Invariants
+//!
+//! 1. At every instant some branch holds each path that was there before, with the same bytes: link first, remove
+//!    after. Upheld by the order in `execute::batch`.
+//! 2. Nothing is removed whose bytes were not compared equal to the master's, both unchanged since, nobody using
+//!    it, and while the master's data is not on stable storage (`execute::compare`, `execute::remove`).
+//! 3. No destructive call without a durable record of the exact names and inodes ([`journal::Intent`]); the record
+//!    alone is enough to recover.
+//! 4. A write by another program is never lost: short lease windows (`execute::window`), and the duplicate is
+//!    retired under a hidden name before it is unlinked (`execute::retire`).
+//! 5. Recovery is the executor (`execute::recover`).
+//! 6. Identity is (`st_dev`, inode) on branches within a run ([`fs::InodeId`]), the filesystem's UUID and more when
+//!    stored ([`pool::StoredId`]); never a path, never an inode number seen through the pool.
+//! 7. Nothing outside the branches is touched: every access is beneath a held branch descriptor, through no symlink
+//!    and no mount point ([`fs::real`]).
+//! 8. After an unexpected I/O error on a branch or the journal, that branch or the run stops.
+//!
+//! # What is deliberately absent
+//!
+//! The library prints nothing, reads no environment and does not exit: [`report`] makes text from values, [`cli`]
+//! decides where it goes. Only [`fs::real`] changes branches, only `journal::sled_store` names the database, only
+//! [`pool::mergerfs`] talks to mergerfs, and only `sys` contains `unsafe`. [`plan`] does no I/O and knows no clock.
+
+pub mod cli;
 pub mod execute;
+pub mod facts;
+pub mod filter;
 pub mod fs;
 pub mod group;
 pub mod input;
 pub mod journal;
+pub mod links;
 pub mod lock;
 pub mod master;
 pub mod metadata;
@@ -12,4 +67,6 @@ pub mod plan;
 pub mod pool;
 pub mod refusal;
 pub mod relpath;
+pub mod report;
+pub mod resolve;
 mod sys;

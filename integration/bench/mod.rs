@@ -41,7 +41,7 @@ fn pool_with_duplicates() -> (Pool, Vec<Group>) {
 }
 
 fn ours(pool: &Pool, tool: &Tool, made: &[Group]) -> Duration {
-    let list = groups::list(tool, pool, made);
+    let list = groups::write_list(tool, pool, made);
     let primary = pool.path("media");
     let start = Instant::now();
     let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]);
@@ -51,7 +51,7 @@ fn ours(pool: &Pool, tool: &Tool, made: &[Group]) -> Duration {
 }
 
 fn old_way(pool: &Pool, tool: &Tool, made: &[Group]) -> Duration {
-    let list = groups::list(tool, pool, made);
+    let list = groups::write_list(tool, pool, made);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/bench/old_way.py");
     let (database, log) = (tool.dir().join("state.sqlite"), tool.dir().join("log"));
     let primary = pool.path("media");

@@ -115,6 +115,12 @@ impl LoopDisk {
         );
     }
 
+    /// Takes it away from under the pool, as a disk that went, or never came.
+    pub(crate) fn detach(&mut self) {
+        run("umount", &["--lazy".as_ref(), self.mount_point.as_os_str()]);
+        self.mounted = false;
+    }
+
     fn tear_down(&mut self) -> Result<(), String> {
         if self.mounted {
             unmount(&self.mount_point)?;

@@ -33,26 +33,35 @@ impl Mode {
 /// What a pool is to be made of.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PoolPlan {
-    branches: Vec<(Filesystem, Mode)>,
+    disks: Vec<Filesystem>,
+    /// The disk of each branch, the directory on it, and the mode.
+    branches: Vec<(usize, &'static str, Mode)>,
     options: Vec<String>,
 }
 
 impl PoolPlan {
     /// A pool of these disks, all writable, in this branch order.
     pub(crate) fn of(filesystems: &[Filesystem]) -> Self {
-        let branches = filesystems
-            .iter()
-            .map(|&fs| (fs, Mode::ReadWrite))
+        let branches = (0..filesystems.len())
+            .map(|disk| (disk, "", Mode::ReadWrite))
             .collect();
         Self {
+            disks: filesystems.to_vec(),
             branches,
             options: Vec::new(),
         }
     }
 
+    /// Makes the branches directories of these disks, in this order, instead of one of each whole disk.
+    pub(crate) fn branches(mut self, directories: &[(usize, &'static str)]) -> Self {
+        let branch = |&(disk, dir)| (disk, dir, Mode::ReadWrite);
+        self.branches = directories.iter().map(branch).collect();
+        self
+    }
+
     /// Gives branch `index` another mode.
     pub(crate) fn mode(mut self, index: usize, mode: Mode) -> Self {
-        self.branches[index].1 = mode;
+        self.branches[index].2 = mode;
         self
     }
 
@@ -73,6 +82,7 @@ pub(crate) struct Pool {
     mount_point: PathBuf,
     /// mergerfs in the foreground: a child is waited for and ended by its id, a daemon has to be searched.
     mergerfs: Option<Child>,
+    branches: Vec<PathBuf>,
     disks: Vec<LoopDisk>,
     /// After the disks: fields go in order, and the images lie in here.
     scratch: Option<TempDir>,
@@ -87,13 +97,20 @@ impl Pool {
             .unwrap();
         let mount_point = scratch.path().join("pool");
         std::fs::create_dir(&mount_point).unwrap();
-        let disks = plan.branches.iter().enumerate();
-        let disks = disks
-            .map(|(i, &(fs, _))| LoopDisk::new(scratch.path(), &format!("disk{i}"), fs))
-            .collect();
+        let disk = |(i, &fs)| LoopDisk::new(scratch.path(), &format!("disk{i}"), fs);
+        let disks: Vec<LoopDisk> = plan.disks.iter().enumerate().map(disk).collect();
+        let mut branches = Vec::new();
+        for &(disk, dir, _) in &plan.branches {
+            // No empty last part: mergerfs would show the path without it.
+            let mut branch = disks[disk].path().to_owned();
+            branch.extend(Path::new(dir));
+            std::fs::create_dir_all(&branch).unwrap();
+            branches.push(branch);
+        }
         let mut pool = Self {
             mount_point,
             mergerfs: None,
+            branches,
             disks,
             scratch: Some(scratch),
         };
@@ -103,15 +120,9 @@ impl Pool {
 
     fn start_mergerfs(&mut self, plan: &PoolPlan) {
         let mut branches = String::new();
-        for (disk, (_, mode)) in self.disks.iter().zip(&plan.branches) {
+        for (path, (_, _, mode)) in self.branches.iter().zip(&plan.branches) {
             let separator = if branches.is_empty() { "" } else { ":" };
-            write!(
-                branches,
-                "{separator}{}={}",
-                disk.path().display(),
-                mode.suffix()
-            )
-            .unwrap();
+            write!(branches, "{separator}{}={}", path.display(), mode.suffix()).unwrap();
         }
         // mergerfs' own 4G would leave a small test disk without room for a single file.
         let mut options = String::from("minfreespace=1M,allow_other");
@@ -146,27 +157,37 @@ impl Pool {
         self.mount_point.join(relative)
     }
 
-    /// The directory that holds the branches.
+    /// The directory that holds the disks.
     pub(crate) fn branch_parent(&self) -> &Path {
         self.mount_point.parent().unwrap()
     }
 
-    /// The disk behind branch `index`.
+    /// The branches in order.
+    pub(crate) fn branches(&self) -> &[PathBuf] {
+        &self.branches
+    }
+
+    /// Disk `index`.
     pub(crate) fn disk(&self, index: usize) -> &LoopDisk {
         &self.disks[index]
     }
 
-    /// The disks in branch order.
+    /// Disk `index`, to take it away.
+    pub(crate) fn disk_mut(&mut self, index: usize) -> &mut LoopDisk {
+        &mut self.disks[index]
+    }
+
+    /// The disks, in branch order where each is a branch.
     pub(crate) fn disks(&self) -> &[LoopDisk] {
         &self.disks
     }
 
     /// A path on branch `index`.
     pub(crate) fn on(&self, index: usize, relative: impl AsRef<Path>) -> PathBuf {
-        self.disks[index].path().join(relative)
+        self.branches[index].join(relative)
     }
 
-    /// The bytes in use on every branch, as `df` counts them.
+    /// The bytes in use on every disk, as `df` counts them.
     pub(crate) fn used_bytes(&self) -> Vec<u64> {
         self.disks.iter().map(LoopDisk::used_bytes).collect()
     }

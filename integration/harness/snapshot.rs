@@ -75,7 +75,7 @@ pub(crate) fn view(root: &Path) -> View {
 
 /// Takes in everything on branch `index`.
 pub(crate) fn entries(pool: &Pool, index: usize) -> Entries {
-    let root = pool.disk(index).path();
+    let root = &pool.branches()[index];
     let entry = |(path, m): (PathBuf, Metadata)| {
         let xattrs = xattrs(&root.join(&path));
         let entry = Entry {
@@ -96,7 +96,7 @@ pub(crate) fn entries(pool: &Pool, index: usize) -> Entries {
 
 /// Takes in everything on every branch.
 pub(crate) fn all_entries(pool: &Pool) -> Vec<Entries> {
-    (0..pool.disks().len())
+    (0..pool.branches().len())
         .map(|index| entries(pool, index))
         .collect()
 }
@@ -154,7 +154,7 @@ pub(crate) fn places(pool: &Pool, path: impl AsRef<Path>) -> Vec<(usize, u64)> {
         let metadata = std::fs::symlink_metadata(pool.on(index, path.as_ref())).ok()?;
         Some((index, metadata.ino()))
     };
-    (0..pool.disks().len()).filter_map(found).collect()
+    (0..pool.branches().len()).filter_map(found).collect()
 }
 
 /// Panics unless all of `paths` are names of one inode on one branch, found nowhere else; returns branch and inode.

@@ -63,6 +63,12 @@ pub(crate) fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     xattr::set(path, name, value).unwrap();
 }
 
+/// Waits until what was written is old enough for the tool: it leaves files whose inode changed less than two
+/// seconds ago for the end of a run, and the time of that change cannot be put into the past.
+pub(crate) fn settle() {
+    std::thread::sleep(Duration::from_millis(2_100));
+}
+
 /// Puts the times of a file or directory `age` into the past.
 pub(crate) fn age_path(path: &Path, age: Duration) {
     set_age(&File::open(path).unwrap(), age);

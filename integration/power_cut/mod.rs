@@ -10,7 +10,8 @@
 //! Assumed of the disks: writes of 4096 aligned bytes are not torn, a write answered before a flush arrives is
 //! covered by that flush, and there is no order among writes between two flushes.
 //!
-//! [`proofs`] shows that all this finds what it should.
+//! [`proofs`] shows that all this finds what it should; [`tests`] cuts the power under the real tool, in the
+//! [`scene`] of a [`pool`] whose disks, and whose journal's disk, are recorded.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,10 +23,15 @@
 )]
 
 mod beside;
+mod csv_log;
 mod image;
+mod journal;
 mod log;
+mod pool;
 mod proofs;
 mod recorder;
 mod replay;
 mod rig;
+mod scene;
 mod sweep;
+mod tests;

@@ -36,13 +36,13 @@ impl FileSystem {
         }
     }
 
-    /// The size of a disk for it: about the least its mkfs accepts.
+    /// The size of a disk for it: about the least its mkfs, and the journal's wish for space, accept.
     pub(crate) fn disk_bytes(self) -> u64 {
         const MIB: u64 = 1 << 20;
         match self {
-            Self::Ext4 => 32 * MIB,
+            Self::Ext4 => 160 * MIB,
             Self::Xfs => 300 * MIB,
-            Self::Btrfs => 128 * MIB,
+            Self::Btrfs => 256 * MIB,
         }
     }
 

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::halt::Halt;
+use super::observe::DuplicateAt;
 use super::op::Op;
+use super::parents::missing_parents;
 use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
 use crate::fs::{Fs, InodeId, Place, Stat};
@@ -56,7 +58,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         // What could neither go on nor be taken back then: somebody had it open, perhaps no longer.
         let run = self.run;
-        for (op, halt) in self.recover_where(|open| open.intent.op.run == run)? {
+        for (op, halt) in self.recover(|open| open.intent.op.run == run)? {
             self.observer.outcome(&op, &Outcome::Open(halt), false);
         }
         Ok(())
@@ -96,7 +98,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
         }
         self.compare(op)?;
-        op.dirs = self.missing_parents(op)?;
+        let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
+        op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
         Ok(())
     }
 
@@ -196,7 +199,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     pub(super) fn carry_out(&mut self, mut works: Vec<Work>) -> Result<Vec<(Op, Halt)>, RunError> {
         self.each(&mut works, |this, op| {
             this.not_stopped(op)?;
-            this.make_parents(op)?;
+            this.make_parents(op)
+        });
+        // New directories have their names durably before anything is linked into them: else a power cut could keep
+        // a link inside a directory that is still called by its hidden name.
+        self.sync_touched(&mut works);
+        self.each(&mut works, |this, op| {
+            this.not_stopped(op)?;
             this.publish(op)
         });
         // Barrier. The replacements are durable before any duplicate leaves its name: a power cut may undo the one
@@ -255,6 +264,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Takes an op back; `why` is what it is reported with.
     pub(super) fn back(&mut self, op: &Op, why: Halt) -> State {
+        if self.begun_to_remove(op) {
+            // After the first unlink of a link set there is only forward: later, or by a person.
+            return if why.again || why.stops.is_some() || why.reason == Reason::BranchFailed {
+                State::Stuck(why)
+            } else {
+                State::Conflict(why, self.retired_names(op))
+            };
+        }
         match self.take_back(op) {
             Back::Restored => State::Restored(why),
             Back::Stuck(halt) => {
@@ -263,6 +280,15 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
             Back::Conflict { halt, left } => State::Conflict(halt, left),
         }
+    }
+
+    /// Whether some, not all, of its retired names may be unlinked already.
+    fn begun_to_remove(&self, op: &Op) -> bool {
+        let gone = |k| {
+            self.observe(op, k)
+                .is_ok_and(|o| o.duplicate != DuplicateAt::Nowhere)
+        };
+        op.retired && !(0..op.names.len()).all(gone)
     }
 
     /// Syncs what was changed. Where that fails, nothing is known about the branch: its ops stay open.

@@ -25,6 +25,7 @@ use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
 pub use op::{Op, OpName};
+pub use parents::missing_parents;
 pub use window::Leases;
 
 use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};

@@ -46,6 +46,11 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
+    /// Whether this name is past the unlink: what is at it by now is nobody's business.
+    pub(crate) fn finished(self, op: &Op) -> bool {
+        op.retired && self.duplicate == DuplicateAt::Nowhere
+    }
+
     /// Whether nobody but us is concerned: publishing or retiring hides nothing and brings nothing back.
     fn undisturbed(self) -> bool {
         self.elsewhere.is_none() && !self.own_taken && self.target != TargetIs::Other
@@ -115,7 +120,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let mut all = Vec::with_capacity(op.names.len());
         for k in 0..op.names.len() {
             let observed = self.observe(op, k)?;
-            if !expected(observed) {
+            if !observed.finished(op) && !expected(observed) {
                 let detail = format!("{:?} changed meanwhile: {observed:?}", op.names[k].path);
                 return Err(Halt::new(Reason::Changed, detail));
             }

@@ -15,76 +15,12 @@ use crate::refusal::Reason;
 use crate::relpath::RelPath;
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
-    /// The directories `op` will need, outermost first; for the intent.
-    pub(super) fn missing_parents(&self, op: &Op) -> Result<Vec<DirIntent>, Halt> {
-        let mut missing: Vec<DirIntent> = Vec::new();
-        if op.kind == OpKind::Local {
-            return Ok(missing);
-        }
-        for name in &op.names {
-            for path in self.missing_chain(name.to, &name.path)? {
-                if !missing.iter().any(|dir| dir.path == path) {
-                    let from = self.shown_directory(name.to, &path)?;
-                    missing.push(DirIntent {
-                        path,
-                        to: name.to,
-                        from,
-                    });
-                }
-            }
-        }
-        Ok(missing)
-    }
-
-    /// The missing ancestors of `path` on `branch`, outermost first.
-    fn missing_chain(&self, branch: BranchIdx, path: &RelPath) -> Result<Vec<RelPath>, Halt> {
-        let mut chain = Vec::new();
-        let mut next = path.parent();
-        while let Some(dir) = next.filter(|dir| !dir.is_root()) {
-            match self.fs.stat(&Place::new(branch, dir.clone()))? {
-                Some(stat) if stat.kind == FileKind::Directory => break,
-                Some(_) => {
-                    return Err(Halt::new(
-                        Reason::Obstructed,
-                        format!("{dir:?} is no directory on the master's branch"),
-                    ));
-                }
-                None => {}
-            }
-            next = dir.parent();
-            chain.push(dir);
-        }
-        chain.reverse();
-        Ok(chain)
-    }
-
-    /// The branch whose directory the pool shows: the first that has it, or the newest under `func.getattr=newest`.
-    fn shown_directory(&self, except: BranchIdx, path: &RelPath) -> Result<BranchIdx, Halt> {
-        let mut shown = None;
-        for branch in self.all_branches().filter(|b| *b != except) {
-            let Some(stat) = self.fs.stat(&Place::new(branch, path.clone()))? else {
-                continue;
-            };
-            if stat.kind != FileKind::Directory {
-                continue;
-            }
-            let newer =
-                shown.is_none_or(|(_, mtime)| self.options.newest_dirs && stat.mtime > mtime);
-            if newer {
-                shown = Some((branch, stat.mtime));
-            }
-        }
-        shown
-            .map(|(branch, _)| branch)
-            .ok_or_else(|| Halt::new(Reason::Changed, format!("directory {path:?} is gone")))
-    }
-
     /// Makes the parents of every name of `op` that are still missing.
     pub(super) fn make_parents(&mut self, op: &Op) -> Result<(), Halt> {
         for (k, name) in op.names.iter().enumerate() {
             // Another op, or somebody else, may make one at any time: look again until nothing is missing.
             for attempt in 0.. {
-                let chain = self.missing_chain(name.to, &name.path)?;
+                let chain = missing_chain(self.fs, name.to, &name.path)?;
                 if chain.is_empty() {
                     break;
                 }
@@ -199,6 +135,80 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         Ok(())
     }
+}
+
+/// The directories `op` will need on the master's branch, outermost first: for the intent, and for the dry run.
+///
+/// The source of each is the branch whose directory the pool shows: the first of `branches` that has it, or the
+/// newest under `func.getattr=newest`.
+///
+/// # Errors
+/// When something that is no directory is in the way, or a directory of the duplicate's path is gone.
+pub fn missing_parents<F: Fs>(
+    fs: &F,
+    branches: u16,
+    newest: bool,
+    op: &Op,
+) -> Result<Vec<DirIntent>, Halt> {
+    let mut missing: Vec<DirIntent> = Vec::new();
+    if op.kind == OpKind::Local {
+        return Ok(missing);
+    }
+    for name in &op.names {
+        for path in missing_chain(fs, name.to, &name.path)? {
+            if !missing.iter().any(|dir| dir.path == path) {
+                let others = (0..branches).map(BranchIdx).filter(|b| *b != name.to);
+                let from = shown_directory(fs, others, newest, &path)?;
+                missing.push(DirIntent {
+                    path,
+                    to: name.to,
+                    from,
+                });
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// The missing ancestors of `path` on `branch`, outermost first.
+fn missing_chain<F: Fs>(fs: &F, branch: BranchIdx, path: &RelPath) -> Result<Vec<RelPath>, Halt> {
+    let mut chain = Vec::new();
+    let mut next = path.parent();
+    while let Some(dir) = next.filter(|dir| !dir.is_root()) {
+        match fs.stat(&Place::new(branch, dir.clone()))? {
+            Some(stat) if stat.kind == FileKind::Directory => break,
+            Some(_) => {
+                let detail = format!("{dir:?} is no directory on the master's branch");
+                return Err(Halt::new(Reason::Obstructed, detail));
+            }
+            None => {}
+        }
+        next = dir.parent();
+        chain.push(dir);
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+fn shown_directory<F: Fs>(
+    fs: &F,
+    branches: impl Iterator<Item = BranchIdx>,
+    newest: bool,
+    path: &RelPath,
+) -> Result<BranchIdx, Halt> {
+    let mut shown = None;
+    for branch in branches {
+        let Some(stat) = fs.stat(&Place::new(branch, path.clone()))? else {
+            continue;
+        };
+        let better = shown.is_none_or(|(_, mtime)| newest && stat.mtime > mtime);
+        if stat.kind == FileKind::Directory && better {
+            shown = Some((branch, stat.mtime));
+        }
+    }
+    shown
+        .map(|(branch, _)| branch)
+        .ok_or_else(|| Halt::new(Reason::Changed, format!("directory {path:?} is gone")))
 }
 
 /// Where `dir`, which is `top` or below it, is made while `top` is still called `aside`.

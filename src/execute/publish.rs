@@ -70,7 +70,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
         let names = self.observe_all(op, Observed::may_publish)?;
         for (k, observed) in names.iter().enumerate() {
-            if observed.target != TargetIs::Master {
+            if observed.target != TargetIs::Master && !observed.finished(op) {
                 self.publish_name(op, k, window)?;
             }
         }

@@ -51,16 +51,12 @@ fn decide(kind: OpKind, retired: bool, names: &[Observed]) -> Next {
 }
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
-    /// Finishes or takes back every open op of the journal; gives those that must stay open, and why.
+    /// Finishes or takes back the open ops of the journal that are `wanted`; gives those that must stay open, and
+    /// why.
     ///
     /// # Errors
     /// When the journal fails.
-    pub fn recover(&mut self) -> Result<Vec<(Op, Halt)>, RunError> {
-        self.recover_where(|_| true)
-    }
-
-    /// The same for some of them.
-    pub(super) fn recover_where(
+    pub fn recover(
         &mut self,
         wanted: impl Fn(&OpenOp) -> bool,
     ) -> Result<Vec<(Op, Halt)>, RunError> {

@@ -84,12 +84,20 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             }
         }
         self.master_as_compared(op, &window.master)?;
+        let names = self.look(op)?;
+        // First the duplicate's own name, then the replacement's: the path is never without either.
+        if !self.return_duplicate(op, &names)?.is_empty() {
+            return Err(Halt::new(
+                Reason::Conflict,
+                "its path is taken by another file",
+            ));
+        }
         self.withdraw(op, &mut window.master)?;
         self.clear_hidden(op)
     }
 
     /// Where the duplicate is under a retired name of ours.
-    fn retired_names(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
+    pub(super) fn retired_names(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
         (0..op.names.len())
             .map(|k| op.retired_place(self.journal.id(), k))
             .filter(|at| {

@@ -1,6 +1,6 @@
 //! The branches on real disks: the only production code that changes them.
 //!
-//! A branch is a held directory descriptor ([`root::Root`]); every path is looked up beneath it by `openat2`,
+//! A branch is a held directory descriptor (`root::Root`); every path is looked up beneath it by `openat2`,
 //! through no symlink and no mount point (invariant 7). Changes of names go through the parent directory's
 //! descriptor and one plain final name, so nothing can be redirected between look-up and change.
 

@@ -30,7 +30,6 @@ impl JsonList {
     }
 
     fn header(&mut self) -> Result<(), InputError> {
-        self.json.source.skip_bom()?;
         self.json.begin_object()?;
         while let Some(key) = self.json.next_key()? {
             match key.as_slice() {

@@ -146,6 +146,14 @@ impl Json {
         value.ok_or_else(|| self.source.malformed("expected a whole number"))
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self) -> Result<bool, InputError> {
+        match self.literal()? {
+            Some(value) => Ok(value),
+            None => Err(self.source.malformed("expected true or false, found null")),
+        }
+    }
+
     /// Goes past a value of any kind.
     pub(super) fn skip_value(&mut self) -> Result<(), InputError> {
         let depth = self.scopes.len();

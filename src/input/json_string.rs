@@ -174,7 +174,7 @@ impl Decoder<'_> {
 }
 
 /// Appends `code` in the generalised UTF-8 that has surrogates too.
-fn encode(code: u32, out: &mut Vec<u8>) {
+pub(super) fn encode(code: u32, out: &mut Vec<u8>) {
     let tail = |shift: u32| 0x80 | (code >> shift & 0x3f) as u8;
     match code {
         0..0x80 => out.push(code as u8),

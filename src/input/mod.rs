@@ -9,16 +9,28 @@ use std::io::{self, BufRead, Cursor, Read};
 
 pub use format::{Format, UnknownFormat, detect};
 
+mod czkawka;
+mod dupe_krill;
+mod entries;
+mod fclones;
+mod fdupes;
 mod format;
+mod hardlink;
 mod jdupes;
 mod json;
 mod json_string;
+mod rdfind;
+mod rmlint;
 mod source;
+mod stfu8;
 
 use source::Source;
 
 /// How much of a list is looked at to tell its form.
 const DETECT_BYTES: u64 = 16 << 10;
+
+/// UTF-8's.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Some paths a list claims to have equal content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,25 +102,34 @@ pub struct Reader {
 /// # Errors
 /// When it cannot be read, or is of no known form, or is empty and no form was named.
 pub fn open(mut source: Box<dyn BufRead>, forced: Option<Format>) -> Result<Reader, InputError> {
-    let (format, source) = match forced {
-        Some(format) => (format, source),
-        None => {
-            let mut start = Vec::new();
-            source.by_ref().take(DETECT_BYTES).read_to_end(&mut start)?;
-            if start.is_empty() {
-                return Err(InputError::Empty);
-            }
-            let format = detect(&start).ok_or(InputError::Unknown)?;
-            (
-                format,
-                Box::new(Cursor::new(start).chain(source)) as Box<dyn BufRead>,
-            )
-        }
+    let mut start = Vec::new();
+    source.by_ref().take(DETECT_BYTES).read_to_end(&mut start)?;
+    let format = match forced.or_else(|| detect(&start)) {
+        Some(format) => format,
+        None if start.is_empty() => return Err(InputError::Empty),
+        None => return Err(format::known_unusable(&start).unwrap_or(InputError::Unknown)),
     };
-    let source = Source::new(source, format.name());
+    let nul_lines = start.contains(&0);
+    // Editors and shells of other systems add the mark; in a list that ends in NULs it would be part of a name.
+    let marked = start.starts_with(BYTE_ORDER_MARK) && !nul_lines;
+    let mut source = Source::new(Box::new(Cursor::new(start).chain(source)), format.name());
+    if marked {
+        source.consume(BYTE_ORDER_MARK.len());
+    }
     let form: Box<dyn Form> = match format {
         Format::JdupesJson => Box::new(jdupes::JsonList::new(source)),
         Format::JdupesNull => Box::new(jdupes::NullList::new(source)),
+        Format::Fdupes => Box::new(fdupes::List::new(source)),
+        Format::FclonesJson => Box::new(fclones::JsonList::new(source)),
+        Format::Fclones => Box::new(fclones::TextList::new(source)),
+        Format::Rmlint => Box::new(rmlint::List::new(source)),
+        Format::Czkawka => Box::new(czkawka::List::new(source)),
+        Format::DupeKrill => Box::new(dupe_krill::List::new(source)),
+        Format::Rdfind => Box::new(entries::List::new(source, rdfind::GRAMMAR)),
+        Format::Hardlink if nul_lines => {
+            Box::new(entries::List::new(source, hardlink::NUL_GRAMMAR))
+        }
+        Format::Hardlink => Box::new(entries::List::new(source, hardlink::GRAMMAR)),
     };
     Ok(Reader {
         format,

@@ -61,19 +61,6 @@ impl Source {
         Ok(byte)
     }
 
-    /// Goes past a UTF-8 byte order mark: editors and shells of other systems add one.
-    pub(super) fn skip_bom(&mut self) -> Result<(), InputError> {
-        if self.peek()? != Some(0xef) {
-            return Ok(());
-        }
-        for wanted in *b"\xef\xbb\xbf" {
-            if self.next()? != Some(wanted) {
-                return Err(self.malformed("starts with bytes that are neither a list nor UTF-8"));
-            }
-        }
-        Ok(())
-    }
-
     /// Reads up to the next `end`, which is consumed and left out; `None` at the end of the list.
     ///
     /// A record without its `end` is an error: the list was cut off there.
@@ -112,6 +99,13 @@ impl Source {
 
     pub(super) fn truncated(&self) -> InputError {
         self.malformed("the list ends in the middle; it was cut off")
+    }
+
+    pub(super) fn unusable(&self, problem: impl Into<String>) -> InputError {
+        InputError::Unusable {
+            format: self.format,
+            problem: problem.into(),
+        }
     }
 }
 

@@ -177,6 +177,26 @@ impl TornLine {
     }
 }
 
+/// Whether the end of a log is a line that plainly stands for itself; `false` where that cannot be told.
+pub(super) fn ends_in_a_whole_line(tail: &[u8]) -> bool {
+    let Some((b'\n', lines)) = tail.split_last() else {
+        return false;
+    };
+    let Some(start) = lines.iter().rposition(|b| *b == b'\n') else {
+        return false;
+    };
+    let line = &lines[start + 1..];
+    let quotes = line.iter().filter(|b| **b == b'"').count();
+    // The end of a line with a newline in a name has quotes that do not add up, or no time in front.
+    let shape = b"0000-00-00T00:00:00Z,";
+    let has_time = line.len() > shape.len()
+        && shape.iter().zip(line).all(|(shape, b)| match shape {
+            b'0' => b.is_ascii_digit(),
+            _ => shape == b,
+        });
+    has_time && quotes % 2 == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +229,24 @@ mod tests {
             let mut torn = TornLine::default();
             log.as_bytes().chunks(2).for_each(|part| torn.read(part));
             assert_eq!(torn.completion(), expected.as_bytes(), "{log:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_last_line_counts_as_whole() {
+        let time = "2026-01-31T23:59:59Z,1,2";
+        for (tail, whole) in [
+            (format!("header\n{time},a\n"), true),
+            (format!("header\n{time},\"a,b\"\n"), true),
+            (format!("header\n{time},a"), false),
+            (format!("header\n{time},\"a\n"), false),
+            (format!("header\n{time},\"a\nb\"\n"), false),
+            (format!("header\n{time},\"a\nb\n"), false),
+            (format!("{time}\n"), false),
+            ("\n".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(ends_in_a_whole_line(tail.as_bytes()), whole, "{tail:?}");
         }
     }
 }

@@ -37,6 +37,12 @@ pub enum JournalError {
         /// The directory.
         path: PathBuf,
     },
+    /// The CSV log was to be written to a file that holds something else.
+    #[error("not a log of this program: {path:?}")]
+    NotALog {
+        /// The file.
+        path: PathBuf,
+    },
     /// The directory is a mount point, which cannot be replaced by a finished journal.
     #[error("a journal cannot be made where a filesystem is mounted: {path:?}")]
     MountPoint {
@@ -93,6 +99,7 @@ impl JournalError {
                 Some("use the version of mergerfs.xdedup that wrote it, or a newer one")
             }
             Self::NotAJournal { .. } => Some("name an empty or a new directory with --journal"),
+            Self::NotALog { .. } => Some("name a new file with --log-file"),
             Self::MountPoint { .. } => Some("name a directory below it with --journal"),
             Self::NoSpace { .. } => {
                 Some("free some space there, or move the journal with --journal")

@@ -11,15 +11,19 @@ use std::sync::Arc;
 
 mod codec;
 mod csv;
+mod durable;
 mod error;
 mod index;
+mod journal_dir;
 mod mark;
 #[cfg(any(test, feature = "sim"))]
 pub mod mem_store;
+mod panic_boundary;
 mod path_bytes;
 mod reader;
 pub mod record;
 mod rfc3339;
+mod sled_store;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -28,12 +32,14 @@ pub use codec::{Chain, Entry};
 pub use csv::RefusedLine;
 pub use error::JournalError;
 pub use index::{Conflict, RunSummary};
+pub use journal_dir::{create_or_open, open_existing};
 pub use mark::Mark;
 pub use record::{
     BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
     RunStarted,
 };
 pub use rfc3339::rfc3339;
+pub use sled_store::SledStore;
 
 use crate::fs::Timestamp;
 use index::Index;

@@ -28,14 +28,16 @@ pub fn of_directory(dir: BorrowedFd<'_>) -> io::Result<Option<FsId>> {
         let (uuid, subvolume) = (sys::btrfs_uuid(dir)?, sys::btrfs_subvolume(dir)?);
         return Ok(known(uuid, subvolume));
     }
-    let uuid = told(sys::fs_uuid(dir))
-        .transpose()
-        .or_else(|| older(kind, dir).transpose());
-    Ok(uuid.transpose()?.and_then(|uuid| known(uuid, 0)))
+    let uuid = match own_answer(kind, dir)? {
+        Some(uuid) => Some(uuid),
+        None => told(sys::fs_uuid(dir))?,
+    };
+    Ok(uuid.and_then(|uuid| known(uuid, 0)))
 }
 
-/// What kernels before `FS_IOC_GETFSUUID` offer.
-fn older(kind: FsType, dir: BorrowedFd<'_>) -> io::Result<Option<[u8; 16]>> {
+/// The filesystem's own ioctl comes first: it also works on older kernels, and `FS_IOC_GETFSUUID` goes on giving
+/// the UUID of mount time (seen: zeros) where ext4's was changed since.
+fn own_answer(kind: FsType, dir: BorrowedFd<'_>) -> io::Result<Option<[u8; 16]>> {
     match kind {
         EXT4_SUPER_MAGIC => told(sys::ext4_uuid(dir)),
         XFS_SUPER_MAGIC => told(sys::xfs_uuid(dir)),

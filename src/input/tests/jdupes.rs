@@ -220,9 +220,16 @@ fn null_lists_keep_every_byte_but_nul() {
         group(None, &[b"lf\n\n\xff ", b"b"]),
         group(None, &[b"c", b"d"]),
     ];
-    assert_eq!(read(list, None).expect("read"), expected);
+    assert_eq!(
+        read(list, Some(Format::JdupesNull)).expect("read"),
+        expected
+    );
     // The last set of a list may lack the NUL that ends a set.
-    assert_eq!(read(&list[..list.len() - 1], None).expect("read"), expected);
+    let shorter = &list[..list.len() - 1];
+    assert_eq!(
+        read(shorter, Some(Format::JdupesNull)).expect("read"),
+        expected
+    );
 }
 
 #[test]

@@ -40,6 +40,22 @@ const PIECES: &[&[u8]] = &[
     b"-1.5",
     b"true",
     b"\xef\xbb\xbf",
+    b"\"header\":{\"command\":[],\"base_dir\":\"/\"},",
+    b"\"groups\":[{\"file_len\":1,\"files\":[",
+    b"\"\\\\xE9\"",
+    b"# Command: fclones group .\n",
+    b"# Total: 1 B (1 B) in 1 files in 1 groups\n",
+    b"aa, 1 B (1 B) * 1:\n    /a\n",
+    b"{\"type\":\"duplicate_file\",\"path\":\"/a\",\"size\":1,\"checksum\":\"aa\"},",
+    b"{\"aborted\":false}]",
+    b"\"9000\":[[",
+    b"{\"path\":\"/a\",\"hash\":\"1f\"}",
+    b"\"dupes\":[[[\"/a\"]]]",
+    b"DUPTYPE_FIRST_OCCURRENCE 1 1 1 1 1 1 /a\n",
+    b"DUPTYPE_OUTSIDE_TREE -1 1 1 1 1 1 /b\n",
+    b"# end of file\n",
+    b"0000000000000001\t/a\n",
+    b"2026-11-22 23:16 ",
 ];
 
 /// Any name: no NUL, no slash of its own.
@@ -86,7 +102,42 @@ fn claimed(size: Option<u64>, names: &[String]) -> ClaimedGroup {
     }
 }
 
+/// Writes a path as fclones does in its text.
+fn write_stfu8(path: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.extend(b"\\\\"),
+                '\n' => text.extend(b"\\n"),
+                '\0'..=' ' | '\x7f' => text.extend(format!("\\x{:02X}", u32::from(c)).bytes()),
+                _ => text.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            }
+        }
+        text.extend(
+            chunk
+                .invalid()
+                .iter()
+                .flat_map(|byte| format!("\\x{byte:02X}").into_bytes()),
+        );
+    }
+    text
+}
+
 proptest! {
+    #[test]
+    fn every_name_survives_an_fclones_list(
+        paths in prop::collection::vec(prop::collection::vec(1_u8.., 1..20), 0..4),
+    ) {
+        let mut list = b"# Command: fclones group .\n".to_vec();
+        list.extend(format!("aa, 5 B (5 B) * {}:\n", paths.len()).bytes());
+        for path in &paths {
+            list.extend([b"    ", write_stfu8(path).as_slice(), b"\n"].concat());
+        }
+        let expected = [ClaimedGroup { size: Some(5), paths }];
+        prop_assert_eq!(read(&list, Some(Format::Fclones)).expect("sound"), expected);
+    }
+
     #[test]
     fn no_bytes_make_a_reader_panic_or_run_on(list in soup()) {
         for forced in Format::ALL.into_iter().map(Some).chain([None]) {

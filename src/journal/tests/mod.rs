@@ -10,6 +10,8 @@ use crate::relpath::RelPath;
 
 mod codec;
 mod crash;
+mod damage;
+mod disk;
 mod journal;
 
 pub(super) const NOW: Timestamp = Timestamp {

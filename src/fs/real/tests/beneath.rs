@@ -175,7 +175,7 @@ fn a_branch_knows_its_filesystem() {
         assert!(stage.fs.free_bytes(branch).unwrap() > 0);
         assert!(!stage.fs.read_only(branch).unwrap());
         assert!(stage.fs.max_links(branch) >= 65_000);
-        let stat = stage.fs.stat(&stage.write("f", b"")).unwrap().unwrap();
+        let stat = stage.fs.stat(&place("")).unwrap().unwrap();
         let stored = stage.fs.stored_id(branch, &stat);
         assert_eq!(stored.map(|id| id.fs), stage.fs.identity(branch));
         let mut elsewhere = stat;

@@ -139,11 +139,14 @@ fn a_listing_has_names_inodes_and_kinds() {
         ];
         assert_eq!(listed.len(), expected.len());
         for (entry, (name, kind)) in listed.iter().zip(expected) {
-            let ino = stage.ino(format!("d/{name}"));
             assert_eq!(
-                (entry.name.as_slice(), entry.ino, entry.kind),
-                (name.as_bytes(), ino, Some(kind))
+                (entry.name.as_slice(), entry.kind),
+                (name.as_bytes(), Some(kind))
             );
+            // On an overlay of several filesystems a directory is listed under another number.
+            if kind != FileKind::Directory {
+                assert_eq!(entry.ino, stage.ino(format!("d/{name}")));
+            }
         }
         assert_eq!(
             stage.fs.names_with_prefix(&at.dir(), b"s").unwrap(),

@@ -1,0 +1,311 @@
+//! SIGKILL before, and errors from, every system call that the protocol lives on.
+//!
+//! strace ends the tool on its way into the Nth call of a kind, or lets that call fail. Whatever N: every path is
+//! there with its bytes at once, before anything is repaired; `resume` then leaves a pool without a trace, and a
+//! run after it does all that was planned. By default a few N of each call, `XDEDUP_FULL=1` takes every one.
+
+mod cell;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use self::cell::Cell;
+use crate::groups;
+use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
+use crate::harness::pool::{Pool, PoolPlan};
+use crate::harness::tool::{Run, Tool};
+use crate::harness::{snapshot, tree};
+
+/// The calls that change branches or make something durable there.
+const PROTOCOL: [&str; 14] = [
+    "linkat",
+    "renameat2",
+    "renameat",
+    "unlinkat",
+    "mkdirat",
+    "fsync",
+    "fdatasync",
+    "utimensat",
+    "fsetxattr",
+    "fchown",
+    "fchownat",
+    "fchmod",
+    "fchmodat",
+    "fcntl",
+];
+
+/// Those the journal and the log are written with, and what everything begins with.
+const AROUND: [&str; 8] = [
+    "pwrite64",
+    "write",
+    "sync_file_range",
+    "ftruncate",
+    "openat",
+    "openat2",
+    "rename",
+    "flock",
+];
+
+/// The errors that a call can be made to return.
+const ERRORS: [(&str, &[&str]); 12] = [
+    ("linkat", &["EIO", "ENOSPC", "EMLINK", "EROFS", "EDQUOT"]),
+    ("renameat2", &["EIO", "ENOSPC", "EROFS", "EDQUOT"]),
+    ("renameat", &["EIO", "ENOSPC"]),
+    ("unlinkat", &["EIO", "EROFS"]),
+    ("mkdirat", &["EIO", "ENOSPC", "EROFS", "EDQUOT"]),
+    ("fsync", &["EIO", "ENOSPC", "EDQUOT"]),
+    ("fdatasync", &["EIO", "ENOSPC"]),
+    ("utimensat", &["EIO"]),
+    ("fsetxattr", &["ENOSPC", "EDQUOT"]),
+    ("fcntl", &["EAGAIN"]),
+    ("pwrite64", &["EIO", "ENOSPC"]),
+    ("write", &["ENOSPC"]),
+];
+
+/// More calls of a kind than a run over one cell makes: an enumeration that gets here hangs.
+const CALLS_AT_MOST: usize = 5_000;
+
+fn full() -> bool {
+    std::env::var_os("XDEDUP_FULL").is_some_and(|value| value == "1")
+}
+
+fn two_disks() -> Pool {
+    PoolPlan::of(&[Ext4, Xfs])
+        .option("category.create=epmfs")
+        .mount()
+}
+
+/// How often an undisturbed run makes each call: the most that one thread does, as strace counts by thread.
+fn count_calls(pool: &Pool, calls: &[&str], master_disk: usize) -> BTreeMap<String, usize> {
+    let cell = Cell::new(pool, "counted", master_disk);
+    tree::settle();
+    let trace = cell.tool.dir().join("trace");
+    let of_calls = format!(
+        "trace={}",
+        calls
+            .iter()
+            .map(|call| format!("?{call}"))
+            .collect::<Vec<_>>()
+            .join(",")
+    );
+    let options = [
+        "-o",
+        trace.to_str().unwrap(),
+        "-e",
+        &of_calls,
+        "-e",
+        "signal=none",
+    ];
+    cell.run_traced(pool, &options).expect(0);
+    groups::assert_linked(pool, &cell.groups);
+    let mut by_thread: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for line in std::fs::read_to_string(&trace).unwrap().lines() {
+        let (thread, rest) = line.split_once(' ').unwrap();
+        // `<... call resumed>` is the other half of one already counted.
+        if let Some((call, _)) = rest.trim_start().split_once('(') {
+            *by_thread
+                .entry((call.to_owned(), thread.to_owned()))
+                .or_default() += 1;
+        }
+    }
+    cell.remove(pool);
+    let mut most = BTreeMap::new();
+    for ((call, _), count) in by_thread {
+        let known = most.entry(call).or_insert(0);
+        *known = count.max(*known);
+    }
+    most
+}
+
+/// Which of `count` calls are disturbed: all, or a few with the first and the last.
+fn chosen(count: usize, sample: usize) -> Vec<usize> {
+    if full() || count <= sample {
+        return (1..=count).collect();
+    }
+    (0..sample)
+        .map(|n| 1 + n * (count - 1) / (sample - 1))
+        .collect()
+}
+
+/// What is done to a run: at the Nth call of a kind, in the words of strace.
+struct Disturbance {
+    call: String,
+    n: usize,
+    what: String,
+}
+
+/// Its name, also of the directory it works on.
+impl std::fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}-{}-{}",
+            self.call,
+            self.n,
+            self.what.replace(['=', ':'], "-")
+        )
+    }
+}
+
+/// How many cells wait together for their files to be old enough.
+const TOGETHER: usize = 24;
+
+/// Runs the tool once for each disturbance, over a cell of its own, and looks at what is left each time; `judge`
+/// says whether the run may end as it did. All disturbances have their turn before a failure is told.
+fn disturb(disturbances: &[Disturbance], master_disk: usize, judge: impl Fn(&Run)) {
+    let pool = two_disks();
+    let mut failed = Vec::new();
+    for together in disturbances.chunks(TOGETHER) {
+        let cells: Vec<_> = together
+            .iter()
+            .map(|d| (d, Cell::new(&pool, &d.to_string(), master_disk)))
+            .collect();
+        tree::settle();
+        let mut sound = Vec::new();
+        for (disturbance, cell) in cells {
+            let check = || check_disturbed(&pool, disturbance, &cell, &judge);
+            if catch_unwind(AssertUnwindSafe(check)).is_ok() {
+                sound.push((disturbance, cell));
+            } else {
+                failed.push(disturbance.to_string());
+                cell.remove(&pool);
+            }
+        }
+        // Last, so that nobody waits for files that recovery touched.
+        for (disturbance, cell) in sound {
+            let check = || cell.assert_can_be_done(&pool);
+            if catch_unwind(AssertUnwindSafe(check)).is_err() {
+                failed.push(format!("{disturbance}, the run after it"));
+            }
+            cell.remove(&pool);
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:#?}");
+}
+
+fn check_disturbed(pool: &Pool, disturbance: &Disturbance, cell: &Cell, judge: impl Fn(&Run)) {
+    let Disturbance { call, n, what } = disturbance;
+    let run = cell.run_injected(pool, call, &format!("{what}:when={n}"));
+    println!(
+        "{disturbance}: killed {}, {:?}",
+        run.was_killed(),
+        run.code()
+    );
+    judge(&run);
+    cell.assert_complete(pool);
+    cell.assert_resumes(pool);
+}
+
+/// Kills runs at the Nth of `calls`, for the chosen N, or a little later where threads are in another order.
+fn kill_at(calls: &[&str], master_disk: usize, sample: usize) {
+    let counts = count_calls(&two_disks(), calls, master_disk);
+    println!("calls of an undisturbed run: {counts:?}");
+    let at = |(call, &count): (&String, &usize)| {
+        let chosen = chosen(count.min(CALLS_AT_MOST), sample).into_iter();
+        let call = call.clone();
+        let what = "signal=KILL".to_owned();
+        chosen.map(move |n| Disturbance {
+            call: call.clone(),
+            n,
+            what: what.clone(),
+        })
+    };
+    let disturbances: Vec<_> = counts.iter().flat_map(at).collect();
+    let killed = std::cell::Cell::new(0);
+    disturb(&disturbances, master_disk, |run| {
+        assert!(run.was_killed() || run.code() == Some(0), "{run}");
+        killed.set(killed.get() + usize::from(run.was_killed()));
+    });
+    println!(
+        "{} of {} runs were killed",
+        killed.get(),
+        disturbances.len()
+    );
+    assert!(
+        killed.get() * 10 >= disturbances.len() * 9,
+        "the kills do not kill"
+    );
+}
+
+#[test]
+fn killed_in_the_protocol_with_masters_on_the_first_branch() {
+    kill_at(&PROTOCOL, 0, 12);
+}
+
+#[test]
+fn killed_in_the_protocol_with_masters_on_the_last_branch() {
+    kill_at(&PROTOCOL, 1, 4);
+}
+
+#[test]
+fn killed_while_it_writes_its_journal() {
+    kill_at(&AROUND, 0, 3);
+}
+
+#[test]
+fn errors_of_every_call_leave_a_complete_pool_that_resumes() {
+    let counts = count_calls(&two_disks(), &ERRORS.map(|(call, _)| call), 0);
+    let mut disturbances = Vec::new();
+    for (call, errors) in ERRORS {
+        for error in errors {
+            for n in chosen(counts.get(call).copied().unwrap_or(0), 2) {
+                let what = format!("error={error}");
+                disturbances.push(Disturbance {
+                    call: call.to_owned(),
+                    n,
+                    what,
+                });
+            }
+        }
+    }
+    assert!(disturbances.len() > 20);
+    // A panic would be 101, an abort no code at all.
+    disturb(&disturbances, 0, |run| {
+        assert!(matches!(run.code(), Some(0 | 1 | 3 | 4)), "{run}");
+    });
+}
+
+/// More ops than share a batch: after the first there is something left to be stopped at.
+const SEVERAL_BATCHES: u64 = 700;
+
+#[test]
+fn an_interrupt_ends_the_run_in_good_order() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let pool = two_disks();
+        let made = groups::pairs(&pool, 0, 1, SEVERAL_BATCHES);
+        let tool = Tool::new();
+        let list = groups::list(&tool, &pool, &made);
+        let view = snapshot::view(pool.root());
+        let inject = format!("inject=linkat:signal={signal}:when=1");
+        let strace = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=linkat",
+            "-e",
+            &inject,
+        ];
+        let arguments = [
+            "-e".as_ref(),
+            "--any-master".as_ref(),
+            "-m".as_ref(),
+            list.as_os_str(),
+        ];
+        tool.run_under(&strace, &arguments).expect(code);
+        // Nothing is left to repair: the batch was finished or put back.
+        snapshot::assert_same(&view, &snapshot::view(pool.root()));
+        snapshot::assert_no_own_names(&pool);
+        let before = snapshot::all_entries(&pool);
+        tool.run(&["resume"]).expect(0);
+        assert_eq!(
+            snapshot::all_entries(&pool),
+            before,
+            "something was left to do"
+        );
+        tool.run(&arguments).expect(0);
+        groups::assert_linked(&pool, &made);
+    }
+}

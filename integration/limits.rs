@@ -1,0 +1,86 @@
+//! What runs out: links of an inode, room for the journal.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::groups;
+use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
+use crate::harness::loop_disk::LoopDisk;
+use crate::harness::pool::PoolPlan;
+use crate::harness::tool::{BINARY, Run, Tool};
+use crate::harness::{snapshot, tree};
+
+/// The most names that an inode can have on ext4.
+const EXT4_LINKS: u32 = 65_000;
+
+#[test]
+fn a_master_that_takes_no_more_links_costs_nothing() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let mut made = groups::pairs(&pool, 0, 1, 2);
+    // One link is left, two duplicates want one each.
+    made[0].push("downloads/too".into());
+    tree::write(&pool.on(1, &made[0][2]), &tree::bytes(0, groups::SMALL));
+    std::fs::create_dir(pool.on(0, "many")).unwrap();
+    for n in 1..EXT4_LINKS - 1 {
+        let link = pool.on(0, format!("many/{n}"));
+        std::fs::hard_link(pool.on(0, &made[0][0]), link).unwrap();
+    }
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let seen = || ["media", "downloads"].map(|dir| snapshot::view(&pool.path(dir)));
+    let before = seen();
+    let primary = pool.path("media");
+    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]);
+    assert!(matches!(run.code(), Some(0 | 1)), "{run}");
+    assert_eq!(seen(), before, "{run}");
+    groups::assert_linked(&pool, &made[1..]);
+}
+
+/// Runs with a journal on a disk of its own.
+fn execute_with_journal(tool: &Tool, journal: &Path, list: &Path) -> Run {
+    let mut line: Vec<OsString> = vec![BINARY.into(), "--journal".into(), journal.into()];
+    line.extend(["-e", "--any-master", "-m"].map(Into::into));
+    line.push(list.into());
+    tool.run_line(&line)
+}
+
+/// Fills a disk so that about `rest` bytes can still be written.
+fn fill(disk: &LoopDisk, rest: u64) -> PathBuf {
+    let path = disk.path().join("filler");
+    let mut file = File::create(&path).unwrap();
+    let block = vec![0; 1 << 20];
+    // It ends with ENOSPC, that is the point.
+    while file.write_all(&block).is_ok() {}
+    file.sync_all().unwrap();
+    let len = file.metadata().unwrap().len();
+    file.set_len(len.saturating_sub(rest)).unwrap();
+    file.sync_all().unwrap();
+    path
+}
+
+#[test]
+fn a_full_disk_under_the_journal_stops_the_run_and_loses_nothing() {
+    for rest in [0, 64 << 10, 512 << 10, 2 << 20] {
+        let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+        let made = groups::pairs(&pool, 0, 1, 100);
+        let tool = Tool::new();
+        let list = groups::list(&tool, &pool, &made);
+        let state = LoopDisk::new(tool.dir(), "state", Ext4);
+        let journal = state.path().join("journal");
+        let filler = fill(&state, rest);
+        let view = snapshot::view(pool.root());
+
+        let run = execute_with_journal(&tool, &journal, &list);
+        println!("{rest} bytes left for the journal: {:?}", run.code());
+        assert!(matches!(run.code(), Some(0 | 1 | 3 | 4)), "{run}");
+        snapshot::assert_complete(&view, &snapshot::view(pool.root()));
+
+        std::fs::remove_file(filler).unwrap();
+        execute_with_journal(&tool, &journal, &list).expect(0);
+        groups::assert_linked(&pool, &made);
+        snapshot::assert_same(&view, &snapshot::view(pool.root()));
+        snapshot::assert_no_own_names(&pool);
+    }
+}

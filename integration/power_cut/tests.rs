@@ -1,0 +1,208 @@
+//! The power goes while the tool is at work, at many points; nothing may be lost, and `resume` must clean up.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::log::{Cut, Dice, Log};
+use super::replay::Variant;
+use super::rig::{FileSystem, Rig};
+use super::scene::Scene;
+use super::sweep::{Seen, Sweep, sampling, seed, variants};
+
+use FileSystem::{Btrfs, Ext4, Xfs};
+
+/// Which filesystems the branches are on, and last the journal.
+const KINDS: [[FileSystem; 4]; 3] = [
+    [Ext4, Xfs, Btrfs, Ext4],
+    [Xfs, Btrfs, Ext4, Btrfs],
+    [Btrfs, Ext4, Xfs, Xfs],
+];
+
+/// What an image showed before and after recovery.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    /// Names of the tool's own were about: the power went in the middle of an op.
+    interrupted: bool,
+    /// Inodes the groups took up before recovery.
+    inodes: usize,
+}
+
+/// A run of the tool, recorded.
+struct Recorded {
+    scene: Scene,
+    log: Log,
+}
+
+/// Slow enough a disk, and stretches of odd lengths, so that others write in the middle of an op.
+fn stretch(turn: u64) -> Duration {
+    Duration::from_millis(2 + Dice::new(&[seed(), turn]).below(9))
+}
+
+fn record_run(turn: u64, kinds: [FileSystem; 4]) -> Recorded {
+    let mut scene = Scene::new(kinds).unwrap();
+    let rig = Rig::format(&scene.slots).unwrap();
+    scene.fill().unwrap();
+    rig.recorder().set_flush_time(Duration::from_millis(1));
+    scene
+        .run(&rig, &mut scene.tool_that_executes(), stretch(turn))
+        .unwrap();
+    assert_eq!(
+        scene.distinct_inodes().unwrap(),
+        scene.group_count(),
+        "not all was done"
+    );
+    scene.check_no_own_names().unwrap();
+    let log = rig.stop().unwrap();
+    Recorded { scene, log }
+}
+
+impl Recorded {
+    /// What must be readable when the power goes at `cut`.
+    fn check_paths(&self, cut: Cut) -> Result<(), String> {
+        self.scene.check_paths(&self.scene.durable)?;
+        if cut >= self.log.mark("end") {
+            self.scene.check_paths(&self.scene.young)?;
+        }
+        Ok(())
+    }
+
+    /// What must hold as the power cut left it, and after `resume`.
+    fn look(&self, cut: Cut, rig: &Rig) -> Result<Shown, String> {
+        let scene = &self.scene;
+        let before = |wrong| format!("before recovery: {wrong}");
+        self.check_paths(cut).map_err(before)?;
+        scene.check_missing_are_logged().map_err(before)?;
+        let inodes = scene.distinct_inodes().map_err(|error| error.to_string())?;
+        let interrupted = scene.check_no_own_names().is_err();
+        self.resume(cut, rig)?;
+        Ok(Shown {
+            interrupted,
+            inodes,
+        })
+    }
+
+    fn resume(&self, cut: Cut, rig: &Rig) -> Result<(), String> {
+        let scene = &self.scene;
+        let after = |wrong| format!("after recovery: {wrong}");
+        let resumed = scene.run(rig, &mut scene.tool(&["resume"]), stretch(0));
+        // First the worst that can have happened.
+        self.check_paths(cut).map_err(after)?;
+        resumed?;
+        scene.check_no_own_names().map_err(after)?;
+        scene.check_log_is_closed().map_err(after)
+    }
+}
+
+/// What a person would type: a link on the master's branch (0), and off with the duplicate on another.
+const BY_HAND: &str = r#"
+    cd "$0"
+    replace() {
+        mkdir -p "disk0/$(dirname "$2")"
+        $SYNC disk0
+        ln "disk0/$1" "disk0/$2"
+        $SYNC disk0
+        rm "disk$3/$2"
+        sleep 0.01
+    }
+    replace a/1 b/1 1; replace a/1 c/deep/er/1 2
+    replace y/2 b/2 1; replace y/2 c/2 2
+    replace a/5 c/5 2; replace a/5 c/deep/5too 2
+"#;
+
+/// Runs [`BY_HAND`] and looks at every path after power cuts; no recovery follows.
+fn sweep_by_hand(sync: &str) -> Seen<()> {
+    let mut scene = Scene::new(KINDS[0]).unwrap();
+    let rig = Rig::format(&scene.slots).unwrap();
+    scene.fill().unwrap();
+    let mut by_hand = Command::new("sh");
+    by_hand
+        .env("SYNC", sync)
+        .args(["-c", BY_HAND])
+        .arg(scene.stage());
+    scene.run(&rig, &mut by_hand, stretch(0)).unwrap();
+    let log = rig.stop().unwrap();
+    let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(30));
+    let sweep = Sweep {
+        log: &log,
+        slots: &scene.slots,
+        cuts,
+        variants: variants(),
+    };
+    sweep.look(|_, _, _rig| scene.check_paths(&scene.durable))
+}
+
+#[test]
+fn replacing_by_hand_without_syncs_is_caught() {
+    sweep_by_hand("true").some_bad("by hand, no syncs");
+}
+
+#[test]
+fn replacing_by_hand_with_syncs_is_not_blamed() {
+    sweep_by_hand("sync -f").all_good("by hand, with syncs");
+}
+
+#[test]
+fn power_cut_at_any_point_of_a_run_loses_nothing_and_resume_cleans_up() {
+    for (turn, kinds) in KINDS.into_iter().enumerate() {
+        let recorded = record_run(turn as u64, kinds);
+        let Recorded { scene, log } = &recorded;
+        let cuts = log.cut_points(log.mark("start")..log.end(), sampling(30));
+        let sweep = Sweep {
+            log,
+            slots: &scene.slots,
+            cuts,
+            variants: variants(),
+        };
+        let seen = sweep.look(|cut, _, rig| recorded.look(cut, &rig));
+        let seen = seen.all_good(&format!("run on {kinds:?}"));
+        assert!(
+            seen.iter().any(|shown| shown.interrupted),
+            "no cut was in the middle of an op"
+        );
+        let inodes = |wanted: &dyn Fn(usize) -> bool| seen.iter().any(|shown| wanted(shown.inodes));
+        assert!(
+            inodes(&|n| n == scene.group_count()),
+            "no cut was at the end"
+        );
+        assert!(
+            inodes(&|n| n > scene.group_count()),
+            "no cut was before the end"
+        );
+    }
+}
+
+#[test]
+fn power_cut_during_recovery_loses_nothing_and_resume_cleans_up() {
+    let recorded = record_run(7, KINDS[0]);
+    let Recorded { scene, log } = &recorded;
+    let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(12));
+    let variants = vec![Variant::Random(seed())];
+    let outer = Sweep {
+        log,
+        slots: &scene.slots,
+        cuts,
+        variants,
+    };
+    let mut recoveries = Vec::new();
+    let seen = outer.look(|cut, _, rig| {
+        recorded.resume(cut, &rig)?;
+        recoveries.push((cut, rig.stop().map_err(|error| error.to_string())?));
+        Ok(())
+    });
+    seen.all_good("first recovery");
+    for (cut, again) in &recoveries {
+        let cuts = again.cut_points(again.mark("start")..again.end(), sampling(6));
+        let variants = vec![Variant::DropUnflushed, Variant::Torn(seed())];
+        let inner = Sweep {
+            log: again,
+            slots: &scene.slots,
+            cuts,
+            variants,
+        };
+        let seen = inner.look(|_, _, rig| recorded.look(*cut, &rig));
+        seen.all_good(&format!(
+            "second recovery, first cut at {}",
+            log.describe(*cut)
+        ));
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line: arguments to library calls, errors to exit codes. One file a command.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+mod args;
+mod dedupe;
+mod failure;
+mod list;
+mod resume;
+mod session;
+mod signals;
+mod status;
+mod watch;
+
+pub use args::{Cli, Command, Common, OutputFormat, RunArgs};
+use failure::Failure;
+
+/// Exit status of a usage error or unusable input.
+const EXIT_USAGE: u8 = 2;
+
+/// Parses `args` (the program's name first) and does what they say; gives the exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; a broken pipe is quiet.
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            return error
+                .print()
+                .map_or(ExitCode::from(code), |()| ExitCode::from(code));
+        }
+    };
+    start_log(&cli.common);
+    match dispatch(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<u8, Failure> {
+    match &cli.command {
+        None => dedupe::run(&cli.common, &cli.run),
+        Some(command) => {
+            only_common(&cli.run)?;
+            match command {
+                Command::Resume => resume::run(&cli.common),
+                Command::Status => status::run(&cli.common),
+                Command::Completions { shell } => {
+                    let mut command = Cli::command();
+                    clap_complete::generate(
+                        *shell,
+                        &mut command,
+                        "mergerfs.xdedup",
+                        &mut session::stdout(),
+                    );
+                    Ok(0)
+                }
+            }
+        }
+    }
+}
+
+/// Options of a run make no sense with another command: a forgotten one must not be passed over.
+fn only_common(run: &RunArgs) -> Result<(), Failure> {
+    let given = run.execute
+        || run.manifest.is_some()
+        || !run.dirs.is_empty()
+        || !run.primary.is_empty()
+        || run.log_file.is_some();
+    if given {
+        return Err(Failure::usage(
+            "options of a run cannot stand with another command",
+        ));
+    }
+    Ok(())
+}
+
+fn start_log(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => tracing::Level::ERROR,
+        (_, 0) => tracing::Level::WARN,
+        (_, 1) => tracing::Level::INFO,
+        (_, 2) => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let filter = tracing_subscriber::filter::Targets::new().with_target("mergerfs_xdedup", level);
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false);
+    if tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .try_init()
+        .is_err()
+    {
+        tracing::debug!("a log is set up already");
+    }
+}

@@ -1,0 +1,148 @@
+//! `resume`: finish or put back what an interrupted run left open, from the journal alone.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::args::Common;
+use super::failure::Failure;
+use super::session::{self, DiskJournal, Session};
+use super::signals::Signals;
+use super::watch::Watch;
+use crate::execute::{Executor, Leases, Options};
+use crate::facts::branch_records;
+use crate::journal::{self, RunStarted};
+use crate::lock::PoolLock;
+use crate::metadata::IgnoreMetadata;
+use crate::pool::{Branch, Pool, mergerfs};
+use crate::report::{Progress, Scene, Tally, text};
+
+/// Ops that share a barrier.
+const BATCH_OPS: usize = 256;
+
+pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+    let signals = Signals::listen()
+        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let mut out = session::stdout();
+    let Some(mut journal) = journal::open_existing(&session::journal_dir(common)?, None)? else {
+        return nothing(&mut out, common, "no journal: nothing was ever begun");
+    };
+    let mut open = 0;
+    let mut tally = Tally::default();
+    let runs: Vec<Arc<RunStarted>> = journal.open_ops().into_iter().map(|op| op.run).collect();
+    if runs.is_empty() {
+        return nothing(&mut out, common, "nothing is open");
+    }
+    let pools: BTreeSet<PathBuf> = runs.iter().map(|run| run.pool.clone()).collect();
+    for mount in pools {
+        let of_pool: Vec<_> = runs
+            .iter()
+            .filter(|run| run.pool == mount)
+            .cloned()
+            .collect();
+        let session = Session::open(pool_of(&of_pool)?)?;
+        let _lock = PoolLock::acquire(session.pool.branches.iter().map(|b| b.path.clone()))?;
+        let scene = Scene {
+            pool: &session.pool,
+            run: None,
+            dry_run: false,
+            verbose: common.verbose.max(1),
+            quiet: common.quiet,
+            terminal: std::io::stdout().is_terminal(),
+        };
+        let mut watch = Watch {
+            scene,
+            format: common.format,
+            signals: &signals,
+            tally: std::mem::take(&mut tally),
+            progress: Progress::new(0, 0, false),
+            out: Box::new(session::stdout()),
+            refused: Vec::new(),
+        };
+        open += recover_pool(&session, &mut journal, &mut watch, Leases::Required)?;
+        watch
+            .out
+            .flush()
+            .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        tally = watch.tally;
+    }
+    tally.still_open = open as u64;
+    text::recovery(&mut out, &tally)
+        .and_then(|()| out.flush())
+        .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+    Ok(match (open, signals.exit_code()) {
+        (0, _) => tally.exit_code(),
+        (_, Some(code)) => code,
+        (_, None) => 4,
+    })
+}
+
+fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failure> {
+    if !common.quiet {
+        writeln!(out, "{what}")
+            .and_then(|()| out.flush())
+            .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+    }
+    Ok(0)
+}
+
+/// The pool as it is now; where it is not mounted, as the runs found it. Branches that a run used and the pool no
+/// longer lists come last: the record alone is enough to recover.
+fn pool_of(runs: &[Arc<RunStarted>]) -> Result<Pool, Failure> {
+    let Some(last) = runs.last() else {
+        return Err(Failure::environment("no run is open"));
+    };
+    let recorded = runs.iter().flat_map(|run| &run.branches);
+    let mut pool = match mergerfs::discover(&last.pool) {
+        Ok(pool) if pool.mount == last.pool => pool,
+        Ok(_) | Err(_) => {
+            tracing::warn!(pool = ?last.pool, "the pool is not mounted; working on its branches as recorded");
+            Pool {
+                mount: last.pool.clone(),
+                version: "unknown".to_owned(),
+                branches: Vec::new(),
+                branches_raw: Vec::new(),
+                getattr_newest: last.newest_dirs,
+            }
+        }
+    };
+    for branch in recorded {
+        if !pool.branches.iter().any(|known| known.path == branch.path) {
+            pool.branches.push(Branch {
+                path: branch.path.clone(),
+                mode: branch.mode,
+            });
+        }
+    }
+    Ok(pool)
+}
+
+/// Recovers every open op on the branches of `session`; gives how many must stay open, and reports why.
+pub(super) fn recover_pool(
+    session: &Session,
+    journal: &mut DiskJournal,
+    watch: &mut Watch<'_>,
+    leases: Leases,
+) -> Result<usize, Failure> {
+    let options = Options {
+        branches: branch_records(&session.fs, &session.pool.branches),
+        ignore: IgnoreMetadata::default(),
+        leases,
+        newest_dirs: session.pool.getattr_newest,
+        batch_ops: BATCH_OPS,
+        batch_bytes: u64::MAX,
+    };
+    let mount = session.pool.mount.clone();
+    let remaining = Executor::new(&session.fs, journal, watch, options, 0)
+        .recover(|open| open.run.pool == mount)?;
+    for (op, halt) in &remaining {
+        tracing::error!(
+            path = ?session.pool.path_of(&op.duplicate.path),
+            why = %halt,
+            hint = halt.reason.hint(),
+            "stays open"
+        );
+    }
+    Ok(remaining.len())
+}

@@ -1,0 +1,174 @@
+//! What every command needs open: the pool, its branches, the journal, the locks.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::args::Common;
+use super::failure::Failure;
+use crate::facts;
+use crate::fs::real::RealFs;
+use crate::journal::{Journal, RunSummary, SledStore};
+use crate::plan::BranchFacts;
+use crate::pool::{Pool, mergerfs};
+
+/// A pool with its branches held open.
+pub(super) struct Session {
+    pub(super) pool: Pool,
+    pub(super) fs: RealFs,
+    pub(super) facts: Vec<BranchFacts>,
+}
+
+impl Session {
+    /// Opens every branch of `pool`; refuses bare mount points.
+    pub(super) fn open(pool: Pool) -> Result<Self, Failure> {
+        for branch in &pool.branches {
+            if mergerfs::awaits_mount(&branch.path) {
+                let message = format!("the disk of branch {:?} is not mounted", branch.path);
+                return Err(Failure::environment(message).hint("mount it, then run again"));
+            }
+        }
+        let fs = RealFs::open(&pool.branches)?;
+        let facts = facts::branch_facts(&fs, &pool)?;
+        Ok(Self { pool, fs, facts })
+    }
+
+    /// Refuses a branch behind which another filesystem is than the journal remembers: a disk that is not mounted
+    /// leaves its mount point, an empty directory of the disk below.
+    pub(super) fn same_as_before<'j>(
+        &self,
+        mut runs: impl DoubleEndedIterator<Item = &'j RunSummary>,
+    ) -> Result<(), Failure> {
+        let last = runs.rfind(|run| run.started.pool == self.pool.mount);
+        let Some(last) = last else { return Ok(()) };
+        for now in facts::branch_records(&self.fs, &self.pool.branches) {
+            let before = last.started.branches.iter().find(|b| b.path == now.path);
+            if before.is_some_and(|before| (before.fs, before.root_ino) != (now.fs, now.root_ino)) {
+                let message = format!(
+                    "another filesystem is behind branch {:?} than in run {}",
+                    now.path, last.started.run
+                );
+                return Err(Failure::environment(message)
+                    .hint("mount its disk; if it was replaced on purpose: --accept-branches"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses unless every branch lies below `root`.
+    pub(super) fn all_below(&self, root: &Path) -> Result<(), Failure> {
+        let real = root.canonicalize().map_err(|error| {
+            Failure::usage(format!("cannot look up --pool-root {root:?}: {error}"))
+        })?;
+        match self
+            .pool
+            .branches
+            .iter()
+            .find(|b| !b.path.starts_with(&real))
+        {
+            None => Ok(()),
+            Some(branch) => Err(Failure::environment(format!(
+                "branch {:?} does not lie below the pool root {real:?}",
+                branch.path
+            ))
+            .hint("name the directory that holds all branches, or leave --pool-root out")),
+        }
+    }
+
+    /// A journal on the pool or a branch would be moved, deduplicated, or lost with the disk it is to repair.
+    pub(super) fn journal_outside(&self, journal: &Path) -> Result<(), Failure> {
+        let real = real_path(journal);
+        let roots =
+            std::iter::once(&self.pool.mount).chain(self.pool.branches.iter().map(|b| &b.path));
+        for root in roots {
+            if real.starts_with(root) {
+                let message =
+                    format!("the journal {real:?} lies in the pool or a branch: {root:?}");
+                return Err(
+                    Failure::usage(message).hint("name a directory elsewhere with --journal")
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path with everything that exists of it resolved.
+fn real_path(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut rest = Vec::new();
+    let mut known = absolute.as_path();
+    loop {
+        if let Ok(real) = known.canonicalize() {
+            return rest.iter().rev().fold(real, |path, part| path.join(part));
+        }
+        match (known.parent(), known.file_name()) {
+            (Some(parent), Some(name)) => {
+                rest.push(name.to_os_string());
+                known = parent;
+            }
+            _ => return absolute,
+        }
+    }
+}
+
+/// Where the journal is.
+pub(super) fn journal_dir(common: &Common) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &common.journal {
+        return Ok(dir.clone());
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/mergerfs-xdedup"));
+    }
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state.map(|dir| dir.join("mergerfs-xdedup")).ok_or_else(|| {
+        Failure::usage("no place for the journal: neither XDG_STATE_HOME nor HOME is set")
+            .hint("name a directory with --journal")
+    })
+}
+
+/// The journal on disk.
+pub(super) type DiskJournal = Journal<SledStore>;
+
+/// Standard output that goes quiet when its reader goes away.
+pub(super) fn stdout() -> impl Write {
+    Quiet {
+        out: io::BufWriter::new(io::stdout()),
+        gone: false,
+    }
+}
+
+struct Quiet<W: Write> {
+    out: W,
+    gone: bool,
+}
+
+impl<W: Write> Quiet<W> {
+    fn ask<T>(&mut self, fallback: T, call: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.gone {
+            return Ok(fallback);
+        }
+        match call(&mut self.out) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(fallback)
+            }
+            other => other,
+        }
+    }
+}
+
+impl<W: Write> Write for Quiet<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.ask(buf.len(), |out| out.write(buf))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.ask((), Write::flush)
+    }
+}

@@ -1,0 +1,42 @@
+//! SIGINT and SIGTERM: the first lets the batch in hand finish, a second stops at once (the journal is for that).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// Whether and by what the program was asked to stop.
+#[derive(Debug, Clone)]
+pub(super) struct Signals {
+    asked: Arc<AtomicBool>,
+    which: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub(super) fn listen() -> io::Result<Self> {
+        let signals = Self {
+            asked: Arc::new(AtomicBool::new(false)),
+            which: Arc::new(AtomicUsize::new(0)),
+        };
+        for (signal, number) in [(SIGINT, 2), (SIGTERM, 15)] {
+            // In this order: the first time the flag is not set yet when the shutdown looks at it.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.asked))?;
+            flag::register_usize(signal, Arc::clone(&signals.which), number)?;
+            flag::register(signal, Arc::clone(&signals.asked))?;
+        }
+        Ok(signals)
+    }
+
+    pub(super) fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The exit status a shell gives a program that died of the signal.
+    pub(super) fn exit_code(&self) -> Option<u8> {
+        let which = self.which.load(Ordering::Relaxed);
+        self.asked().then(|| 128 + u8::try_from(which).unwrap_or(2))
+    }
+}

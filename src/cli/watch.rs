@@ -1,0 +1,67 @@
+//! Watches a run for the user: results on standard output, progress on standard error, signals.
+
+use std::io::Write;
+
+use super::args::OutputFormat;
+use super::signals::Signals;
+use crate::execute::{Observer, Op, Outcome};
+use crate::journal::RefusedLine;
+use crate::pool::{Pool, mergerfs};
+use crate::report::{Progress, Scene, Tally, json, text};
+
+/// The observer of a run.
+pub(super) struct Watch<'w> {
+    pub(super) scene: Scene<'w>,
+    pub(super) format: OutputFormat,
+    pub(super) signals: &'w Signals,
+    pub(super) tally: Tally,
+    pub(super) progress: Progress,
+    pub(super) out: Box<dyn Write>,
+    pub(super) refused: Vec<RefusedLine>,
+}
+
+impl Watch<'_> {
+    fn pool(&self) -> &Pool {
+        self.scene.pool
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn bytes_read(&mut self, bytes: u64) {
+        self.progress.bytes(bytes);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.signals.asked()
+    }
+
+    fn pool_changed(&mut self) -> Option<String> {
+        match mergerfs::branches_raw(self.pool()) {
+            Ok(raw) if raw == self.pool().branches_raw => None,
+            Ok(_) => Some("its list of branches is another one now".to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) {
+        self.tally.outcome(op, outcome, recovered);
+        self.progress.op_done();
+        if let Outcome::NotDone(halt) | Outcome::Open(halt) = outcome {
+            self.refused.push(RefusedLine {
+                run: self.scene.run.unwrap_or(0),
+                op: op.id(),
+                reason: halt.reason.as_str().to_owned(),
+                pool_path: self.pool().path_of(&op.duplicate.path),
+                master: self.pool().path_of(&op.master.path),
+                bytes: op.bytes,
+            });
+        }
+        let written = match self.format {
+            OutputFormat::Json => json::op(&mut self.out, &self.scene, op, Some(outcome)),
+            OutputFormat::Text => text::op(&mut self.out, &self.scene, op, outcome, recovered),
+        };
+        if let Err(error) = written {
+            tracing::debug!(%error, "result not written");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! fclones: JSON and the default text. Paths are STFU-8 in both, in JSON on top of JSON's own escapes.
+
+use super::json::Json;
+use super::source::{Collector, Source};
+use super::{ClaimedGroup, Form, InputError, stfu8};
+
+/// `fclones group -f json`.
+pub(super) struct JsonList {
+    json: Json,
+    state: State,
+    base_dir: Option<Vec<u8>>,
+    command_seen: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Header,
+    Groups,
+    Done,
+}
+
+impl JsonList {
+    pub(super) fn new(source: Source) -> Self {
+        let (base_dir, command_seen) = (None, false);
+        Self {
+            json: Json::new(source),
+            state: State::Header,
+            base_dir,
+            command_seen,
+        }
+    }
+
+    fn document(&mut self) -> Result<(), InputError> {
+        self.json.begin_object()?;
+        while let Some(key) = self.json.next_key()? {
+            match key.as_slice() {
+                b"header" => self.header()?,
+                b"groups" => {
+                    refuse_unknown_command(self.command_seen, &self.json.source)?;
+                    self.state = State::Groups;
+                    return self.json.begin_array();
+                }
+                _ => self.json.skip_value()?,
+            }
+        }
+        Err(self.json.source.malformed("has no \"groups\""))
+    }
+
+    fn header(&mut self) -> Result<(), InputError> {
+        self.json.begin_object()?;
+        while let Some(key) = self.json.next_key()? {
+            match key.as_slice() {
+                b"base_dir" => {
+                    let text = self.json.string()?;
+                    self.base_dir = Some(path(&text, &self.json.source)?);
+                }
+                b"command" => {
+                    self.json.begin_array()?;
+                    while self.json.next_element()? {
+                        let word = self.json.string()?;
+                        refuse_option(&word, &self.json.source)?;
+                    }
+                    self.command_seen = true;
+                }
+                _ => self.json.skip_value()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self) -> Result<ClaimedGroup, InputError> {
+        let mut group = Collector::default();
+        let mut listed = false;
+        self.json.begin_object()?;
+        while let Some(key) = self.json.next_key()? {
+            match key.as_slice() {
+                b"file_len" => group.set_size(self.json.whole_number()?),
+                b"files" => {
+                    self.json.begin_array()?;
+                    while self.json.next_element()? {
+                        let text = self.json.string()?;
+                        group.push(path(&text, &self.json.source)?, &self.json.source)?;
+                    }
+                    listed = true;
+                }
+                _ => self.json.skip_value()?,
+            }
+        }
+        if !listed {
+            return Err(self.json.source.malformed("a group without \"files\""));
+        }
+        Ok(group.finish())
+    }
+
+    fn trailer(&mut self) -> Result<(), InputError> {
+        while let Some(key) = self.json.next_key()? {
+            if key == b"groups" {
+                return Err(self.json.source.malformed("has \"groups\" twice"));
+            }
+            self.json.skip_value()?;
+        }
+        self.json.finish()?;
+        self.state = State::Done;
+        Ok(())
+    }
+}
+
+impl Form for JsonList {
+    fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError> {
+        if self.state == State::Header {
+            self.document()?;
+        }
+        if self.state == State::Done {
+            return Ok(None);
+        }
+        if self.json.next_element()? {
+            return self.group().map(Some);
+        }
+        self.trailer()?;
+        Ok(None)
+    }
+
+    fn base_dir(&self) -> Option<&[u8]> {
+        self.base_dir.as_deref()
+    }
+}
+
+/// `fclones group`, the default text.
+pub(super) struct TextList {
+    source: Source,
+    base_dir: Option<Vec<u8>>,
+    command_seen: bool,
+    /// How many groups the header announces.
+    announced: Option<u64>,
+    read: u64,
+}
+
+impl TextList {
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source,
+            base_dir: None,
+            command_seen: false,
+            announced: None,
+            read: 0,
+        }
+    }
+
+    fn comment(&mut self, line: &[u8]) -> Result<(), InputError> {
+        if let Some(command) = line.strip_prefix(b"# Command: ") {
+            for word in command.split(u8::is_ascii_whitespace) {
+                refuse_option(word, &self.source)?;
+            }
+            self.command_seen = true;
+        } else if let Some(base_dir) = line.strip_prefix(b"# Base dir: ") {
+            self.base_dir = Some(path(base_dir, &self.source)?);
+        } else if line.starts_with(b"# Total: ") {
+            let words: Vec<_> = line.split(|byte| *byte == b' ').collect();
+            if let [.., b"in", count, b"groups"] = words.as_slice() {
+                self.announced = std::str::from_utf8(count)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, header: &[u8]) -> Result<ClaimedGroup, InputError> {
+        let parsed = std::str::from_utf8(header).ok().and_then(group_header);
+        let Some((size, count)) = parsed else {
+            return Err(self.source.malformed("a line that does not begin a group"));
+        };
+        refuse_unknown_command(self.command_seen, &self.source)?;
+        let mut group = Collector::default();
+        group.set_size(size);
+        for _ in 0..count {
+            let Some(line) = self.source.record(b'\n')? else {
+                return Err(self.source.truncated());
+            };
+            // Only the indentation goes: a name may begin or end in spaces.
+            let Some(text) = line.strip_prefix(b"    ") else {
+                return Err(self
+                    .source
+                    .malformed("a group with fewer paths than it announces"));
+            };
+            group.push(path(text, &self.source)?, &self.source)?;
+        }
+        self.read += 1;
+        Ok(group.finish())
+    }
+}
+
+impl Form for TextList {
+    fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError> {
+        while let Some(line) = self.source.record(b'\n')? {
+            if line.starts_with(b"#") {
+                self.comment(&line)?;
+            } else if !line.is_empty() {
+                return self.group(&line).map(Some);
+            }
+        }
+        refuse_unknown_command(self.command_seen, &self.source)?;
+        match self.announced {
+            Some(announced) if announced != self.read => Err(self.source.malformed(format!(
+                "announces {announced} groups and has {}; it was cut off",
+                self.read
+            ))),
+            _ => Ok(None),
+        }
+    }
+
+    fn base_dir(&self) -> Option<&[u8]> {
+        self.base_dir.as_deref()
+    }
+}
+
+/// Size and count of `HASH, 3000000 B (3.0 MB) * 2:`.
+fn group_header(line: &str) -> Option<(u64, u64)> {
+    let (hash, rest) = line.split_once(", ")?;
+    let (size, rest) = rest.split_once(" B ")?;
+    let (_, count) = rest.strip_suffix(':')?.rsplit_once(" * ")?;
+    let sound = !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some((size.parse().ok()?, count.parse().ok()?)).filter(|_| sound)
+}
+
+fn path(text: &[u8], source: &Source) -> Result<Vec<u8>, InputError> {
+    let decoded = stfu8::decode(text);
+    decoded.ok_or_else(|| source.malformed("a path with an escape fclones does not write"))
+}
+
+/// Refuses lists whose groups are no claims of equal content. `word` may carry the quotes fclones writes.
+fn refuse_option(word: &[u8], source: &Source) -> Result<(), InputError> {
+    let word = word.strip_prefix(b"$").unwrap_or(word);
+    let word = word.strip_prefix(b"'").unwrap_or(word);
+    let word = word.strip_suffix(b"'").unwrap_or(word);
+    if word == b"--transform" || word.starts_with(b"--transform=") {
+        return Err(source.unusable(
+            "made with --transform: the files of a group differ; make the list without it",
+        ));
+    }
+    if word == b"--skip-content-hash" {
+        return Err(source.unusable(
+            "made with --skip-content-hash: no contents were compared; make the list without it",
+        ));
+    }
+    Ok(())
+}
+
+fn refuse_unknown_command(seen: bool, source: &Source) -> Result<(), InputError> {
+    if seen {
+        return Ok(());
+    }
+    Err(source.unusable(
+        "does not begin with the command that made it, so what its groups mean is unknown",
+    ))
+}
+
+#[cfg(test)]
+#[path = "tests/fclones.rs"]
+mod tests;

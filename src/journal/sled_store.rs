@@ -1,0 +1,286 @@
+//! The journal on disk. The only file that names sled.
+//!
+//! What is known of sled 0.34.7 and answered here: its `flush` does not survive a power cut; it panics on some
+//! damaged files and silently drops the end of others; it writes values too long for a page to side files it
+//! never syncs.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::JournalError;
+use super::codec::CHUNK_MAX;
+use super::durable::{CsvLog, MarkFile, failed, free_bytes, settle_file, sync_dir};
+use super::journal_dir::{DirLock, check_space};
+use super::mark::Mark;
+use super::panic_boundary::contain;
+use super::store::{Pair, PairVisitor, Store};
+
+const CACHE_BYTES: u64 = 32 << 20;
+/// Below this nothing is written any more: a run stops before the disk is full, not when it is.
+const SPACE_LEFT_MIN: u64 = 16 << 20;
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// A journal directory: database, mark and CSV log, locked as long as this lives.
+#[derive(Debug)]
+pub struct SledStore {
+    database: Database,
+    mark: MarkFile,
+    csv: Option<CsvLog>,
+    csv_path: PathBuf,
+    /// Last, so that it is given back after everything is closed.
+    lock: DirLock,
+}
+
+impl SledStore {
+    /// Opens the database `database` and the mark file `mark` of a locked directory; the log when it is needed.
+    pub(super) fn open(
+        lock: DirLock,
+        database: &Path,
+        mark: &Path,
+        csv_path: PathBuf,
+    ) -> Result<Self, JournalError> {
+        // The mark first: a journal of a newer version is refused before its database is touched.
+        let mark = MarkFile::open(mark)?;
+        let database = Database::open_existing(database)?;
+        Ok(Self {
+            database,
+            mark,
+            csv: None,
+            csv_path,
+            lock,
+        })
+    }
+
+    /// Opens the CSV log now rather than at the first line.
+    pub(super) fn open_csv(&mut self) -> Result<&mut CsvLog, JournalError> {
+        let log = match self.csv.take() {
+            Some(log) => log,
+            None => CsvLog::open(&self.csv_path)?,
+        };
+        Ok(self.csv.insert(log))
+    }
+}
+
+impl Store for SledStore {
+    fn id(&self) -> u32 {
+        self.mark.id()
+    }
+
+    fn place(&self) -> &Path {
+        self.lock.path()
+    }
+
+    fn load(&self, visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
+        self.database.load(visit)
+    }
+
+    fn append_csv(&mut self, lines: &[u8]) -> Result<(), JournalError> {
+        // Before the first write of a batch, so that it is written whole or not at all.
+        check_space(self.place(), SPACE_LEFT_MIN)?;
+        self.open_csv()?.append(lines)
+    }
+
+    fn commit(&mut self, pairs: &[Pair]) -> Result<(), JournalError> {
+        self.database.commit(pairs)
+    }
+
+    fn write_mark(&mut self, mark: &Mark) -> Result<(), JournalError> {
+        self.mark.write(mark)
+    }
+
+    fn read_mark(&self) -> Result<Mark, JournalError> {
+        Ok(self.mark.mark())
+    }
+}
+
+/// The database: one tree, because a batch is all or nothing only within a tree.
+#[derive(Debug)]
+pub(super) struct Database {
+    dir: PathBuf,
+    /// `None` only while dropping.
+    handles: Option<Handles>,
+    /// Our own descriptor of the file sled writes: the only way to sync it.
+    file: File,
+}
+
+#[derive(Debug)]
+struct Handles {
+    db: sled::Db,
+    log: sled::Tree,
+}
+
+impl Database {
+    /// Makes an empty database in the new directory `dir`, its files synced.
+    pub(super) fn create(dir: &Path) -> Result<(), JournalError> {
+        // Twice: the second opening leaves a snapshot. Without one, damage is taken for the torn end of the
+        // log, and everything from there on is dropped without an error.
+        drop(Self::open(dir)?);
+        drop(Self::open(dir)?);
+        // sled syncs neither its files nor their names: after a power cut they would be empty or gone.
+        settle(dir)?;
+        sync_dir(&dir.join("blobs"))?;
+        sync_dir(dir)
+    }
+
+    /// Opens a database that was made before.
+    pub(super) fn open_existing(dir: &Path) -> Result<Self, JournalError> {
+        // sled would make an empty database of a missing one.
+        for name in ["db", "conf"] {
+            if !dir.join(name).is_file() {
+                return Err(damaged(dir, format!("it has no file {name:?}")));
+            }
+        }
+        // A killed process can leave writes in memory only. Recovery inside sled builds on them and syncs its
+        // own snapshot: after a power cut that would refer to a log that never reached the disk.
+        settle(dir)?;
+        let database = Self::open(dir)?;
+        // What recovery wrote, and the name of its snapshot.
+        database.sync()?;
+        sync_dir(dir)?;
+        Ok(database)
+    }
+
+    fn open(dir: &Path) -> Result<Self, JournalError> {
+        let config = sled::Config::new()
+            .path(dir)
+            .mode(sled::Mode::LowSpace)
+            .cache_capacity(CACHE_BYTES)
+            // No thread that syncs at times of its own and only logs what fails.
+            .flush_every_ms(None);
+        let open = || -> sled::Result<Handles> {
+            let db = config.open()?;
+            let log = db.open_tree("log")?;
+            Ok(Handles { db, log })
+        };
+        // The directory is locked, so who holds sled's own lock is an earlier handle of this process: sled's
+        // threads let go of it some time after it is dropped.
+        let give_up = Instant::now() + LOCK_WAIT;
+        let handles = loop {
+            match contain(open).map_err(|panic| panicked(dir, &panic))? {
+                Err(error) if is_locked(&error) && Instant::now() < give_up => {
+                    sleep(Duration::from_millis(5));
+                }
+                opened => break opened.map_err(|error| explain(dir, "open", error))?,
+            }
+        };
+        let path = dir.join("db");
+        let file = File::open(&path).map_err(failed("open", &path))?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            handles: Some(handles),
+            file,
+        })
+    }
+
+    fn handles(&self) -> Result<&Handles, JournalError> {
+        self.handles.as_ref().ok_or(JournalError::Poisoned)
+    }
+
+    fn load(&self, visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
+        let mut pairs = self.handles()?.log.iter();
+        // Pages are read while iterating, and damaged ones panic there too. An error would repeat for ever:
+        // the first one ends it.
+        while let Some(pair) =
+            contain(|| pairs.next()).map_err(|panic| panicked(&self.dir, &panic))?
+        {
+            let (key, value) = pair.map_err(|error| explain(&self.dir, "read", error))?;
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&self, pairs: &[Pair]) -> Result<(), JournalError> {
+        let mut batch = sled::Batch::default();
+        // With what sled adds: up to 3.7 bytes written for one that is stored, measured.
+        let mut bytes = 0;
+        for (key, value) in pairs {
+            // Longer values can end in side files that are never synced.
+            if value.len() > CHUNK_MAX {
+                return Err(JournalError::TooLong { bytes: value.len() });
+            }
+            batch.insert(key.as_slice(), value.as_slice());
+            bytes += 4 * value.len() as u64;
+        }
+        check_space(&self.dir, SPACE_LEFT_MIN / 2 + bytes)?;
+        let handles = self.handles()?;
+        let write = || {
+            handles.log.apply_batch(batch)?;
+            handles.db.flush()
+        };
+        contain(write)
+            .map_err(|panic| panicked(&self.dir, &panic))?
+            .map_err(|error| explain(&self.dir, "write", error))?;
+        self.sync()
+    }
+
+    /// After sled's `flush`: that one only starts the writing, so acknowledged records would be lost in a
+    /// power cut. An error is final: the pages count as clean afterwards, and a second try would succeed.
+    fn sync(&self) -> Result<(), JournalError> {
+        self.file
+            .sync_data()
+            .map_err(failed("sync", &self.dir.join("db")))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let handles = self.handles.take();
+        // Closing writes too, and everything that counts is durable already.
+        if let Err(panic) = contain(|| drop(handles)) {
+            tracing::debug!(dir = ?self.dir, panic, "closing the journal's database");
+        }
+    }
+}
+
+/// Makes every file of a database durable as it is.
+fn settle(dir: &Path) -> Result<(), JournalError> {
+    for entry in dir.read_dir().map_err(failed("list", dir))? {
+        let entry = entry.map_err(failed("list", dir))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            settle_file(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error)
+        if error.kind() == io::ErrorKind::Other && error.to_string().contains("could not acquire lock"))
+}
+
+fn explain(dir: &Path, what: &'static str, error: sled::Error) -> JournalError {
+    if is_locked(&error) {
+        return JournalError::Locked {
+            path: dir.to_path_buf(),
+        };
+    }
+    match error {
+        sled::Error::Io(source) => match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalError::NoSpace {
+                path: dir.to_path_buf(),
+                free: free_bytes(dir).unwrap_or(0),
+            },
+            // What its files say leads beyond their end, or makes no sense.
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput => damaged(dir, source.to_string()),
+            _ => failed(what, dir)(source),
+        },
+        sled::Error::Corruption { .. } => damaged(dir, "its contents are corrupted".to_owned()),
+        other => damaged(dir, other.to_string()),
+    }
+}
+
+fn panicked(dir: &Path, panic: &str) -> JournalError {
+    damaged(dir, format!("the database cannot be used: {panic}"))
+}
+
+fn damaged(dir: &Path, what: String) -> JournalError {
+    JournalError::Damaged {
+        path: dir.to_path_buf(),
+        what,
+    }
+}

@@ -1,0 +1,399 @@
+//! JSON lines: one object a line, `type` first of what to look at.
+//!
+//! Every path is a string; one that is not UTF-8 has `\u{fffd}` in it and is also given exactly, base64-encoded, under
+//! the same key with `_b64` (for a list of paths: a list of the same length, `null` for those that are UTF-8).
+//! Sizes are bytes. A key is left out, or `null`, where there is nothing to say. Keys may be added.
+//!
+//! | `type` | keys |
+//! |---|---|
+//! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
+//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
+//! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too |
+//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `per_branch` (`branch`, `before_free`, `after_free`, `reclaimed`, `reclaimable`), `elapsed_s` |
+//!
+//! `state` is `planned` (dry run), `done`, `busy`, `failed` or `left`, each counted under its name in the summary, where
+//! planned = done + busy + failed + left. Ops that an earlier run left open have `recovered` (finished), `restored`
+//! (taken back), `conflict` or `open`, and are in none of these. `refused` counts what was never planned: the
+//! `refusal` lines without `state`, and those for groups under no primary, which are lines only with `-v`.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::Scene;
+use super::state::{State, halt};
+use super::tally::{BranchUse, Tally};
+use crate::execute::{Halt, Op, Outcome};
+use crate::journal::OpKind;
+use crate::plan::{PlannedGroup, Refusal};
+use crate::refusal::Reason;
+use crate::relpath::RelPath;
+
+type Object = Map<String, Value>;
+
+/// One group.
+///
+/// # Errors
+/// When `out` fails.
+pub fn group(out: &mut dyn Write, scene: &Scene<'_>, group: &PlannedGroup) -> io::Result<()> {
+    let mut object = typed("group");
+    object.insert("size".into(), group.size.into());
+    let master = group.master.as_ref().map(|place| &place.path);
+    put_pool_path(&mut object, "master", scene, master);
+    let paths = group.paths.iter().map(|place| &place.path);
+    put_pool_paths(&mut object, "paths", scene, paths);
+    line(out, object)
+}
+
+/// One op: planned, or with how it ended, and then its refusal where it was not done.
+///
+/// An op of another run than the scene's was left open by an earlier one.
+///
+/// # Errors
+/// When `out` fails.
+pub fn op(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    op: &Op,
+    outcome: Option<&Outcome>,
+) -> io::Result<()> {
+    let recovered = op.id().is_some_and(|id| Some(id.run) != scene.run);
+    let state = outcome.map_or(State::Planned, |outcome| State::of(outcome, recovered));
+    let mut object = op_object(scene, op, state);
+    match outcome {
+        Some(Outcome::Done { reclaimed }) => {
+            object.insert("reclaimed".into(), (*reclaimed).into());
+        }
+        Some(Outcome::Open(_)) => {
+            object.insert("open".into(), true.into());
+        }
+        Some(Outcome::NotDone(_) | Outcome::Conflict(_)) | None => {}
+    }
+    let halt = outcome.and_then(halt);
+    if let Some(halt) = halt {
+        object.insert("reason".into(), halt.reason.as_str().into());
+        object.insert("detail".into(), halt.detail.as_str().into());
+    }
+    line(out, object)?;
+    match halt {
+        // Taken back, as it should be: nothing of this run was refused.
+        Some(_) if state == State::Restored => Ok(()),
+        Some(halt) => line(out, stopped(scene, op, halt, state)),
+        None => Ok(()),
+    }
+}
+
+/// Something that was not planned.
+///
+/// # Errors
+/// When `out` fails.
+pub fn refusal(out: &mut dyn Write, scene: &Scene<'_>, refusal: &Refusal) -> io::Result<()> {
+    let mut object = reasoned(refusal.reason, &refusal.detail);
+    put_path(&mut object, "path", &scene.refused_path(refusal));
+    put_pool_path(&mut object, "master", scene, refusal.master.as_ref());
+    line(out, object)
+}
+
+/// The figures.
+///
+/// # Errors
+/// When `out` fails.
+pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
+    let per_branch: Vec<Value> = tally.per_branch(scene.pool).iter().map(branch).collect();
+    let mut object = typed("summary");
+    let figures = json!({
+        "run": scene.run,
+        "dry_run": scene.dry_run,
+        "groups": tally.groups,
+        "planned": tally.planned,
+        "done": tally.done,
+        "busy": tally.busy,
+        "failed": tally.failed,
+        "left": tally.left(),
+        "open": tally.open,
+        "conflicts": tally.conflicts,
+        "already_linked": tally.already_linked,
+        "refused": tally.refused,
+        "no_primary": tally.no_primary,
+        "refusals": by_reason(&tally.refusals),
+        "not_done": by_reason(&tally.not_done),
+        "recovered_done": tally.recovered_done,
+        "recovered_restored": tally.recovered_restored,
+        "still_open": tally.still_open,
+        "bytes_reclaimable": tally.bytes_reclaimable,
+        "bytes_reclaimed": tally.bytes_reclaimed,
+        "bytes_recovered": tally.bytes_recovered,
+        "per_branch": per_branch,
+        "elapsed_s": tally.elapsed_s,
+    });
+    if let Value::Object(mut figures) = figures {
+        object.append(&mut figures);
+    }
+    line(out, object)
+}
+
+fn typed(kind: &str) -> Object {
+    let mut object = Object::new();
+    object.insert("type".into(), kind.into());
+    object
+}
+
+fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
+    writeln!(out, "{}", Value::Object(object))
+}
+
+fn op_object(scene: &Scene<'_>, op: &Op, state: State) -> Object {
+    let mut object = typed("op");
+    let kind = match op.kind {
+        OpKind::Cross => "cross",
+        OpKind::Local => "local",
+    };
+    let run = op.id().map(|id| id.run).or(scene.run);
+    object.insert("run".into(), run.into());
+    object.insert("op".into(), op.id().map(|id| id.seq).into());
+    object.insert("kind".into(), kind.into());
+    object.insert("state".into(), state.as_str().into());
+    object.insert("size".into(), op.size.into());
+    object.insert("bytes".into(), op.bytes.into());
+    put_pool_path(&mut object, "master", scene, Some(&op.master.path));
+    put_pool_paths(
+        &mut object,
+        "names",
+        scene,
+        op.names.iter().map(|n| &n.path),
+    );
+    put_path(&mut object, "from", scene.root(op.duplicate.branch));
+    let to = op.names.first().map_or(op.master.branch, |name| name.to);
+    put_path(&mut object, "to", scene.root(to));
+    object
+}
+
+/// The refusal of an op that was planned.
+fn stopped(scene: &Scene<'_>, op: &Op, halt: &Halt, state: State) -> Object {
+    let mut object = reasoned(halt.reason, &halt.detail);
+    object.insert("state".into(), state.as_str().into());
+    put_pool_path(&mut object, "path", scene, Some(&op.duplicate.path));
+    put_pool_path(&mut object, "master", scene, Some(&op.master.path));
+    object
+}
+
+fn reasoned(reason: Reason, detail: &str) -> Object {
+    let mut object = typed("refusal");
+    object.insert("reason".into(), reason.as_str().into());
+    object.insert("hint".into(), reason.hint().into());
+    object.insert("detail".into(), detail.into());
+    object
+}
+
+fn branch(branch: &BranchUse) -> Value {
+    let mut object = Object::new();
+    put_path(&mut object, "branch", &branch.path);
+    object.insert("before_free".into(), branch.before_free.into());
+    object.insert("after_free".into(), branch.after_free.into());
+    object.insert("reclaimed".into(), branch.reclaimed.into());
+    object.insert("reclaimable".into(), branch.reclaimable.into());
+    Value::Object(object)
+}
+
+fn by_reason(counts: &std::collections::BTreeMap<Reason, u64>) -> Value {
+    let count = |(reason, count): (&Reason, &u64)| (reason.as_str().to_owned(), (*count).into());
+    Value::Object(counts.iter().map(count).collect())
+}
+
+fn put_pool_path(object: &mut Object, key: &str, scene: &Scene<'_>, path: Option<&RelPath>) {
+    match path {
+        Some(path) => put_path(object, key, &scene.pool_path(path)),
+        None => {
+            object.insert(key.into(), Value::Null);
+        }
+    }
+}
+
+fn put_path(object: &mut Object, key: &str, path: &Path) {
+    object.insert(key.into(), path.to_string_lossy().into());
+    if let Some(exact) = exact(path) {
+        object.insert(format!("{key}_b64"), exact);
+    }
+}
+
+fn put_pool_paths<'p>(
+    object: &mut Object,
+    key: &str,
+    scene: &Scene<'_>,
+    paths: impl Iterator<Item = &'p RelPath>,
+) {
+    let paths: Vec<_> = paths.map(|path| scene.pool_path(path)).collect();
+    let strings: Vec<Value> = paths.iter().map(|p| p.to_string_lossy().into()).collect();
+    object.insert(key.into(), strings.into());
+    if paths.iter().any(|path| path.to_str().is_none()) {
+        let exact = paths.iter().map(|path| exact(path).unwrap_or_default());
+        object.insert(format!("{key}_b64"), exact.collect());
+    }
+}
+
+/// The bytes of a path that no string holds.
+fn exact(path: &Path) -> Option<Value> {
+    let bytes = path.as_os_str().as_bytes();
+    path.to_str()
+        .is_none()
+        .then(|| STANDARD.encode(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use crate::fs::Place;
+    use crate::plan::Plan;
+    use crate::pool::BranchIdx;
+
+    fn lines(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<Value> {
+        let mut bytes = Vec::new();
+        write(&mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn sample_plan() -> Plan {
+        let place = |branch, path: &[u8]| Place::new(BranchIdx(branch), sample::path(path));
+        let refusal = |reason, path: &[u8], master: Option<&[u8]>| Refusal {
+            reason,
+            path: path.to_vec(),
+            master: master.map(sample::path),
+            detail: "why".into(),
+        };
+        Plan {
+            groups: vec![
+                PlannedGroup {
+                    size: 5,
+                    master: Some(place(0, b"m/a")),
+                    paths: vec![place(0, b"m/a"), place(1, b"d/\xff")],
+                    ops: 0..1,
+                },
+                PlannedGroup {
+                    size: 6,
+                    master: None,
+                    paths: vec![place(0, b"x"), place(1, b"y")],
+                    ops: 1..1,
+                },
+            ],
+            ops: vec![sample::op(OpKind::Cross, b"m/a", &[b"d/\xff", b"e"], 512)],
+            refusals: vec![
+                refusal(Reason::NoPrimary, b"x", None),
+                refusal(Reason::Unresolved, b"/else where/\n", None),
+                refusal(Reason::OwnerDiffers, b"o", Some(b"m/o")),
+            ],
+            already_linked: 3,
+            no_primary: 1,
+        }
+    }
+
+    #[test]
+    fn a_dry_run_lists_groups_ops_and_refusals() {
+        let pool = sample::pool();
+        let mut scene = sample::scene(&pool);
+        scene.dry_run = true;
+        scene.run = None;
+        let plan = sample_plan();
+        let told = lines(|out| {
+            group(out, &scene, &plan.groups[0])?;
+            op(out, &scene, &plan.ops[0], None)?;
+            plan.refusals
+                .iter()
+                .try_for_each(|r| refusal(out, &scene, r))
+        });
+        assert_eq!(
+            told,
+            [
+                json!({"type": "group", "size": 5, "master": "/pool/m/a",
+                    "paths": ["/pool/m/a", "/pool/d/\u{fffd}"],
+                    "paths_b64": [null, "L3Bvb2wvZC//"]}),
+                json!({"type": "op", "run": null, "op": null, "kind": "cross", "state": "planned",
+                    "master": "/pool/m/a", "names": ["/pool/d/\u{fffd}", "/pool/e"],
+                    "names_b64": ["L3Bvb2wvZC//", null], "from": "/mnt/d2", "to": "/mnt/d1",
+                    "size": 512, "bytes": 512}),
+                json!({"type": "refusal", "reason": "no-primary", "path": "/pool/x",
+                    "master": null, "detail": "why", "hint": Reason::NoPrimary.hint()}),
+                json!({"type": "refusal", "reason": "unresolved", "path": "/else where/\n",
+                    "master": null, "detail": "why", "hint": Reason::Unresolved.hint()}),
+                json!({"type": "refusal", "reason": "owner-differs", "path": "/pool/o",
+                    "master": "/pool/m/o", "detail": "why", "hint": Reason::OwnerDiffers.hint()}),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_op_says_what_became_of_it_and_why() {
+        let pool = sample::pool();
+        let scene = sample::scene(&pool);
+        let op = sample::op(OpKind::Local, b"m/a", &[b"d/a"], 512);
+        let mut earlier = op.clone();
+        earlier.id = Some(crate::journal::OpId { run: 6, seq: 9 });
+        let told = |how: Outcome, op: &Op| lines(|out| super::op(out, &scene, op, Some(&how)));
+        let done = told(Outcome::Done { reclaimed: 512 }, &op);
+        assert_eq!(
+            done,
+            [
+                json!({"type": "op", "run": 7, "op": null, "kind": "local", "state": "done",
+                "master": "/pool/m/a", "names": ["/pool/d/a"], "from": "/mnt/d1", "to": "/mnt/d1",
+                "size": 512, "bytes": 512, "reclaimed": 512})
+            ]
+        );
+        let halt = Halt::new(Reason::Busy, "open");
+        let busy = told(Outcome::NotDone(halt.clone()), &op);
+        assert_eq!(
+            (&busy[0]["state"], &busy[0]["reason"]),
+            (&json!("busy"), &json!("busy"))
+        );
+        assert_eq!(
+            busy[1],
+            json!({"type": "refusal", "reason": "busy", "state": "busy", "path": "/pool/d/a",
+                "master": "/pool/m/a", "detail": "open", "hint": Reason::Busy.hint()})
+        );
+        let restored = told(Outcome::NotDone(halt.clone()), &earlier);
+        let figures = [
+            &restored[0]["state"],
+            &restored[0]["run"],
+            &restored[0]["op"],
+        ];
+        assert_eq!(
+            (restored.len(), figures),
+            (1, [&json!("restored"), &json!(6), &json!(9)])
+        );
+        assert_eq!(told(Outcome::Open(halt), &op)[0]["open"], true);
+    }
+
+    #[test]
+    fn the_summary_has_every_figure_and_they_add_up() {
+        let pool = sample::pool();
+        let scene = sample::scene(&pool);
+        let mut tally = Tally::planned(&sample_plan());
+        tally.before(&pool.branches[0].path, 4);
+        let told = lines(|out| summary(out, &scene, &tally)).remove(0);
+        for key in "run dry_run groups planned done already_linked refused failed busy left conflicts open \
+            bytes_reclaimable bytes_reclaimed per_branch elapsed_s recovered_done still_open"
+            .split_whitespace()
+        {
+            assert!(!told[key].is_null(), "{key}");
+        }
+        assert_eq!((&told["planned"], &told["left"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&told["refused"], &told["no_primary"]),
+            (&json!(3), &json!(1))
+        );
+        assert_eq!(told["refusals"]["owner-differs"], 1);
+        assert_eq!(
+            told["per_branch"],
+            json!([
+                {"branch": "/mnt/d1", "before_free": 4, "after_free": null, "reclaimed": 0, "reclaimable": 0},
+                {"branch": "/mnt/d2", "before_free": null, "after_free": null, "reclaimed": 0, "reclaimable": 512},
+            ])
+        );
+    }
+}

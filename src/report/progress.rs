@@ -1,0 +1,157 @@
+//! How far a run is, for a person who waits: on standard error, never among the results.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::shown::size;
+
+/// How often a line is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// How far a run is: a bar on a terminal, elsewhere a line in the log now and then (seen with `-v`).
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    lines: Option<Lines>,
+    bytes: u64,
+    total_bytes: u64,
+    ops: u64,
+    total_ops: u64,
+}
+
+struct Lines {
+    start: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    /// At nothing of `total_bytes` compared and `total_ops` ended; says nothing unless `enabled`.
+    #[must_use]
+    pub fn new(total_bytes: u64, total_ops: u64, enabled: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let target = || ProgressDrawTarget::stderr_with_hz(4);
+        let mut progress = Self::hidden(total_bytes, total_ops);
+        progress.bar = (enabled && terminal).then(|| bar(total_bytes, target()));
+        let now = Instant::now();
+        progress.lines = (enabled && !terminal).then_some(Lines {
+            start: now,
+            last: now,
+        });
+        progress.tell_ops();
+        progress
+    }
+
+    fn hidden(total_bytes: u64, total_ops: u64) -> Self {
+        Self {
+            bar: None,
+            lines: None,
+            bytes: 0,
+            total_bytes,
+            ops: 0,
+            total_ops,
+        }
+    }
+
+    /// `count` more bytes were read.
+    pub fn bytes(&mut self, count: u64) {
+        self.bytes += count;
+        if let Some(bar) = &self.bar {
+            // Files that come twice, after being busy: never more than all.
+            bar.set_position(self.bytes.min(self.total_bytes));
+        }
+        if let Some(line) = self.line(Instant::now()) {
+            tracing::info!("{line}");
+        }
+    }
+
+    /// One more op ended.
+    pub fn op_done(&mut self) {
+        self.ops += 1;
+        self.tell_ops();
+    }
+
+    /// Runs `write` with the bar out of the way of what it writes (and flushes) to the same terminal.
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.lines = None;
+    }
+
+    fn tell_ops(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}/{} ops", self.ops, self.total_ops));
+        }
+    }
+
+    /// What the log gets at `now`, where that is due.
+    fn line(&mut self, now: Instant) -> Option<String> {
+        let lines = self.lines.as_mut()?;
+        if now.duration_since(lines.last) < LINE_EVERY {
+            return None;
+        }
+        lines.last = now;
+        let seconds = now.duration_since(lines.start).as_secs().max(1);
+        Some(format!(
+            "{} of {} compared, {} of {} ops, {}/s",
+            size(self.bytes),
+            size(self.total_bytes),
+            self.ops,
+            self.total_ops,
+            size(self.bytes / seconds),
+        ))
+    }
+}
+
+fn bar(total_bytes: u64, target: ProgressDrawTarget) -> ProgressBar {
+    let form =
+        "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
+    let style = ProgressStyle::with_template(form)
+        .expect("invariant: the form of the bar is a constant that its test reads");
+    ProgressBar::with_draw_target(Some(total_bytes), target).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_shows_bytes_and_ops_and_never_more_than_all() {
+        let mut progress = Progress::hidden(1000, 2);
+        progress.bar = Some(bar(1000, ProgressDrawTarget::hidden()));
+        progress.bytes(900);
+        progress.op_done();
+        // A file that was busy and is read again.
+        progress.bytes(900);
+        let bar = progress.bar.clone().unwrap();
+        assert_eq!(
+            (bar.position(), bar.message()),
+            (1000, "1/2 ops".to_owned())
+        );
+        assert_eq!(progress.suspend(|| 5), 5);
+        progress.finish();
+        assert!(bar.is_finished());
+    }
+
+    #[test]
+    fn without_a_terminal_a_line_comes_every_half_minute() {
+        let start = Instant::now();
+        let mut progress = Progress::hidden(4 << 20, 2);
+        assert_eq!(progress.line(start + LINE_EVERY), None);
+        progress.lines = Some(Lines { start, last: start });
+        progress.bytes = 3 << 20;
+        assert_eq!(progress.line(start + LINE_EVERY / 2), None);
+        let line = "3.0 MiB of 4.0 MiB compared, 0 of 2 ops, 102.4 KiB/s";
+        assert_eq!(progress.line(start + LINE_EVERY).as_deref(), Some(line));
+        assert_eq!(progress.line(start + LINE_EVERY), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! Names and sizes as a person sees them.
+
+/// `bytes` on one line, with nothing in it that a terminal obeys or a reader is deceived by: control characters,
+/// marks that turn the direction of text, invisible ones, and bytes that are no UTF-8 are spelled out.
+#[must_use]
+pub fn sanitised(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if deceives(c) {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+fn deceives(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A size in the unit that suits it.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut unit = 0;
+    let mut shift = 10;
+    // Up before it would be written as 1024.0.
+    while unit + 1 < UNITS.len() && tenths(bytes, shift) >= 10_240 {
+        unit += 1;
+        shift += 10;
+    }
+    let tenths = tenths(bytes, shift);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// `bytes` in tenths of `1 << shift`, rounded.
+fn tenths(bytes: u64, shift: u32) -> u64 {
+    let tenths = (u128::from(bytes) * 10 + (1 << (shift - 1))) >> shift;
+    u64::try_from(tenths).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_take_over_a_terminal() {
+        for (name, seen) in [
+            (&b"plain \xc3\xa9 'q'"[..], "plain \u{e9} 'q'"),
+            (b"new\nline\ttab", "new\\nline\\ttab"),
+            (b"\x1b[2J\x7f\xc2\x9b", "\\u{1b}[2J\\u{7f}\\u{9b}"),
+            ("gpj.\u{202e}exe".as_bytes(), "gpj.\\u{202e}exe"),
+            (b"a\xff\xfe\x80b", "a\\xff\\xfe\\x80b"),
+            (b"", ""),
+        ] {
+            assert_eq!(sanitised(name), seen);
+        }
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_suits_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (5 << 30, "5.0 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The figures of a run. They add up: planned = done + busy + failed + left, and each branch's share is in the sum.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::state::{State, halt};
+use crate::execute::{Op, Outcome};
+use crate::plan::{Plan, Refusal};
+use crate::pool::{BranchIdx, Pool};
+use crate::refusal::{Reason, Weight};
+
+/// What a run made of one branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchUse {
+    /// Its root.
+    pub path: PathBuf,
+    /// Bytes free before the run; `None` where it could not be told.
+    pub before_free: Option<u64>,
+    /// Bytes free after it.
+    pub after_free: Option<u64>,
+    /// Bytes of the inodes removed there.
+    pub reclaimed: u64,
+    /// Bytes of the inodes that the plan removes there.
+    pub reclaimable: u64,
+}
+
+/// The figures.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    /// Groups of at least two names.
+    pub groups: u64,
+    /// Ops planned.
+    pub planned: u64,
+    /// Of those, replaced.
+    pub done: u64,
+    /// Of those, not done because somebody uses a file.
+    pub busy: u64,
+    /// Of those, not done for another reason (conflicts and ops left open too).
+    pub failed: u64,
+    /// Of the failed and busy ones, those begun and neither finished nor taken back.
+    pub open: u64,
+    /// Ops that somebody else's change came in between of; both copies stay.
+    pub conflicts: u64,
+    /// Names that already shared their master's inode.
+    pub already_linked: u64,
+    /// What was not planned.
+    pub refused: u64,
+    /// Of the refused, groups without a member under a primary.
+    pub no_primary: u64,
+    /// The refused by reason.
+    pub refusals: BTreeMap<Reason, u64>,
+    /// Planned ops that were not done, by reason.
+    pub not_done: BTreeMap<Reason, u64>,
+    /// Bytes the plan frees.
+    pub bytes_reclaimable: u64,
+    /// Bytes that became free, by finished ops of earlier runs too.
+    pub bytes_reclaimed: u64,
+    /// Of those, by ops of earlier runs.
+    pub bytes_recovered: u64,
+    /// Ops of earlier runs that were finished.
+    pub recovered_done: u64,
+    /// Ops of earlier runs that were taken back.
+    pub recovered_restored: u64,
+    /// Ops of earlier runs that are still neither.
+    pub still_open: u64,
+    /// Bytes of the inodes that go, and that went, by branch.
+    shares: BTreeMap<BranchIdx, Share>,
+    /// Free bytes before and after, by branch root.
+    free: BTreeMap<PathBuf, (Option<u64>, Option<u64>)>,
+    /// How many seconds it took.
+    pub elapsed_s: f64,
+    /// Set by who runs the recovery: what an earlier run left open could not be settled (exit 4).
+    pub recovery_incomplete: bool,
+}
+
+/// What one branch gives up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Share {
+    reclaimable: u64,
+    reclaimed: u64,
+}
+
+impl Tally {
+    /// What a plan comes to, refusals too, before anything of it is done.
+    #[must_use]
+    pub fn planned(plan: &Plan) -> Self {
+        let mut tally = Self {
+            groups: plan.groups.len() as u64,
+            planned: plan.ops.len() as u64,
+            already_linked: plan.already_linked,
+            bytes_reclaimable: plan.bytes(),
+            ..Self::default()
+        };
+        for op in &plan.ops {
+            tally
+                .shares
+                .entry(op.duplicate.branch)
+                .or_default()
+                .reclaimable += op.bytes;
+        }
+        for refusal in &plan.refusals {
+            tally.refused(refusal);
+        }
+        tally
+    }
+
+    /// Takes over what a recovery before the run came to.
+    pub fn add_recovered(&mut self, recovery: &Self) {
+        self.recovered_done += recovery.recovered_done;
+        self.recovered_restored += recovery.recovered_restored;
+        self.still_open += recovery.still_open;
+        self.recovery_incomplete |= recovery.recovery_incomplete;
+        self.conflicts += recovery.conflicts;
+        self.bytes_reclaimed += recovery.bytes_reclaimed;
+        self.bytes_recovered += recovery.bytes_recovered;
+        for (branch, share) in &recovery.shares {
+            self.shares.entry(*branch).or_default().reclaimed += share.reclaimed;
+        }
+    }
+
+    /// Takes in something that was not planned.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.refused += 1;
+        self.no_primary += u64::from(refusal.reason == Reason::NoPrimary);
+        *self.refusals.entry(refusal.reason).or_default() += 1;
+    }
+
+    /// Takes in how an op ended; `recovered` ones were begun by an earlier run and are counted apart.
+    pub fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) {
+        match State::of(outcome, recovered) {
+            State::Done => self.done += 1,
+            State::Busy => self.busy += 1,
+            State::Failed => self.failed += 1,
+            State::Recovered => self.recovered_done += 1,
+            State::Restored => self.recovered_restored += 1,
+            State::Open => self.still_open += 1,
+            // What nothing else counts is left; a conflict is counted below.
+            State::Planned | State::Left | State::Conflict => {}
+        }
+        match outcome {
+            Outcome::Done { reclaimed } => self.reclaimed(op, *reclaimed, recovered),
+            Outcome::Open(_) => self.open += u64::from(!recovered),
+            Outcome::Conflict(_) => self.conflicts += 1,
+            Outcome::NotDone(_) => {}
+        }
+        if let Some(halt) = halt(outcome).filter(|_| !recovered) {
+            *self.not_done.entry(halt.reason).or_default() += 1;
+        }
+        debug_assert!(recovered || self.done + self.busy + self.failed <= self.planned);
+    }
+
+    fn reclaimed(&mut self, op: &Op, bytes: u64, recovered: bool) {
+        self.bytes_reclaimed += bytes;
+        if recovered {
+            self.bytes_recovered += bytes;
+        }
+        self.shares
+            .entry(op.duplicate.branch)
+            .or_default()
+            .reclaimed += bytes;
+    }
+
+    /// `free` bytes were free on the branch at `root` before the run.
+    pub fn before(&mut self, root: &Path, free: u64) {
+        self.free.entry(root.to_path_buf()).or_default().0 = Some(free);
+    }
+
+    /// `free` bytes were free on the branch at `root` after it.
+    pub fn after(&mut self, root: &Path, free: u64) {
+        self.free.entry(root.to_path_buf()).or_default().1 = Some(free);
+    }
+
+    /// What the run made of each branch of `pool`, in branch order.
+    #[must_use]
+    pub fn per_branch(&self, pool: &Pool) -> Vec<BranchUse> {
+        let branch = |at: BranchIdx| {
+            let path = &pool.branches[at.index()].path;
+            let (before_free, after_free) = self.free.get(path).copied().unwrap_or_default();
+            let share = self.shares.get(&at).copied().unwrap_or_default();
+            BranchUse {
+                path: path.clone(),
+                before_free,
+                after_free,
+                reclaimed: share.reclaimed,
+                reclaimable: share.reclaimable,
+            }
+        };
+        pool.indices().map(branch).collect()
+    }
+
+    /// Planned ops that were not begun; in a dry run all.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        let ended = self.done + self.busy + self.failed;
+        debug_assert!(ended <= self.planned, "{self:?}");
+        self.planned.saturating_sub(ended)
+    }
+
+    /// The exit status these figures make: 0, 1, or 4 where the caller says that recovery is incomplete.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let failure = |reason: &Reason| reason.weight() == Weight::Failure;
+        let failed = self.conflicts + self.open + self.still_open > 0
+            || self.refusals.keys().any(failure)
+            || self.not_done.keys().any(failure);
+        match () {
+            () if self.recovery_incomplete => 4,
+            () => u8::from(failed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use crate::execute::Halt;
+
+    fn refusal(reason: Reason) -> Refusal {
+        Refusal {
+            reason,
+            path: b"a".to_vec(),
+            master: None,
+            detail: String::new(),
+        }
+    }
+
+    fn not_done(reason: Reason) -> Outcome {
+        Outcome::NotDone(Halt::new(reason, ""))
+    }
+
+    fn tally(ops: usize, outcomes: &[(Outcome, bool)]) -> Tally {
+        let op = sample::cross("media/a", "dl/a", 4096);
+        let plan = Plan {
+            ops: vec![op.clone(); ops],
+            ..Plan::default()
+        };
+        let mut tally = Tally::planned(&plan);
+        for (outcome, recovered) in outcomes {
+            tally.outcome(&op, outcome, *recovered);
+        }
+        tally
+    }
+
+    #[test]
+    fn the_counts_add_up() {
+        let done = Outcome::Done { reclaimed: 4096 };
+        let open = Outcome::Open(Halt::new(Reason::Busy, ""));
+        let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, ""));
+        let tally = tally(
+            8,
+            &[
+                (done.clone(), true),
+                (not_done(Reason::Busy), true),
+                (open.clone(), true),
+                (conflict.clone(), true),
+                (done.clone(), false),
+                (done, false),
+                (not_done(Reason::Busy), false),
+                (not_done(Reason::Differs), false),
+                (not_done(Reason::Interrupted), false),
+                (open, false),
+                (conflict, false),
+            ],
+        );
+        // One was never reported: the run stopped.
+        assert_eq!((tally.planned, tally.done, tally.left()), (8, 2, 2));
+        assert_eq!((tally.busy, tally.failed), (2, 2));
+        assert_eq!(tally.done + tally.busy + tally.failed + tally.left(), 8);
+        assert_eq!((tally.open, tally.conflicts, tally.still_open), (1, 2, 1));
+        assert_eq!((tally.recovered_done, tally.recovered_restored), (1, 1));
+        assert_eq!(
+            (tally.bytes_reclaimed, tally.bytes_recovered),
+            (12_288, 4096)
+        );
+        assert_eq!(tally.bytes_reclaimable, 8 * 4096);
+        let branches = tally.per_branch(&sample::pool());
+        let shares: Vec<u64> = branches.iter().map(|b| b.reclaimed).collect();
+        assert_eq!(shares, [0, 12_288]);
+        assert_eq!(tally.not_done.values().sum::<u64>(), 5);
+    }
+
+    #[test]
+    fn refusals_by_rule_are_no_failure() {
+        for (reason, code) in [
+            (Reason::NoPrimary, 0),
+            (Reason::OwnerDiffers, 0),
+            (Reason::Shadowed, 0),
+            (Reason::ReadOnly, 0),
+            (Reason::Limit, 0),
+            (Reason::Unresolved, 1),
+            (Reason::ClaimSize, 1),
+        ] {
+            let mut tally = tally(0, &[]);
+            tally.refused(&refusal(reason));
+            assert_eq!(tally.exit_code(), code, "{reason:?}");
+            assert_eq!((tally.refused, tally.refusals[&reason]), (1, 1));
+        }
+    }
+
+    #[test]
+    fn the_exit_code_tells_what_was_planned_and_not_done() {
+        let done = Outcome::Done { reclaimed: 0 };
+        let open = Outcome::Open(Halt::new(Reason::NoLease, ""));
+        for (outcome, recovered, code) in [
+            (Some(done.clone()), false, 0),
+            (Some(not_done(Reason::Busy)), false, 1),
+            (Some(not_done(Reason::Io)), false, 1),
+            (Some(not_done(Reason::NoLease)), false, 0),
+            (Some(open), false, 1),
+            // Never reported: a dry run, or a run that ended with an error of its own.
+            (None, false, 0),
+        ] {
+            let outcomes: Vec<_> = outcome.into_iter().map(|o| (o, recovered)).collect();
+            assert_eq!(tally(1, &outcomes).exit_code(), code, "{outcomes:?}");
+        }
+        let mut stuck = tally(0, &[(not_done(Reason::Busy), true)]);
+        assert_eq!(stuck.exit_code(), 0);
+        stuck.recovery_incomplete = true;
+        assert_eq!(stuck.exit_code(), 4);
+    }
+}

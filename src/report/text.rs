@@ -1,0 +1,396 @@
+//! What a person reads of a run: what was not done and why, what each branch gained, one line that adds up.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::Scene;
+use super::shown::{sanitised, size};
+use super::state::{State, halt};
+use super::tally::Tally;
+use crate::execute::{Op, Outcome};
+use crate::plan::Refusal;
+use crate::refusal::{Reason, Weight};
+
+/// How many paths stand for all of a reason, without `-v`.
+const EXAMPLES: usize = 3;
+
+/// How lines look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    /// What each line begins with.
+    pub(super) prefix: &'static str,
+    /// Whether names are made harmless.
+    pub(super) sanitise: bool,
+}
+
+impl Style {
+    fn of(scene: &Scene<'_>) -> Self {
+        Self {
+            prefix: "",
+            sanitise: scene.terminal,
+        }
+    }
+
+    fn name(self, path: &Path) -> Vec<u8> {
+        self.bytes(path.as_os_str().as_bytes())
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Vec<u8> {
+        if self.sanitise {
+            sanitised(bytes).into_bytes()
+        } else {
+            bytes.to_vec()
+        }
+    }
+}
+
+/// One op: always when it was not done, with `-v` when it was, its further names with `-vv`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn op(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    op: &Op,
+    outcome: &Outcome,
+    recovered: bool,
+) -> io::Result<()> {
+    let state = State::of(outcome, recovered);
+    // Counted in the summary; one line each would be the whole plan after a Ctrl-C.
+    let plain = state.is_well() || state == State::Left;
+    if plain && (scene.verbose == 0 || scene.quiet) {
+        return Ok(());
+    }
+    let style = Style::of(scene);
+    let name = style.name(&scene.pool_path(&op.duplicate.path));
+    write!(out, "{:<9} {:>10}  ", state.as_str(), size(op.bytes))?;
+    out.write_all(&name)?;
+    if op.names.len() > 1 {
+        write!(out, " and {} more", op.names.len() - 1)?;
+    }
+    match halt(outcome) {
+        Some(halt) => {
+            write!(out, ": {}", halt.reason.as_str())?;
+            if !halt.detail.is_empty() {
+                out.write_all(b": ")?;
+                out.write_all(&style.bytes(halt.detail.as_bytes()))?;
+            }
+        }
+        None => {
+            out.write_all(b" -> ")?;
+            out.write_all(&style.name(&scene.pool_path(&op.master.path)))?;
+        }
+    }
+    out.write_all(b"\n")?;
+    let further = op.names.iter().filter(|n| n.path != op.duplicate.path);
+    for name in further.take(if scene.verbose > 1 { usize::MAX } else { 0 }) {
+        out.write_all(b"                       ")?;
+        out.write_all(&style.name(&scene.pool_path(&name.path)))?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// What was not planned, by reason, each line in `style`.
+pub(super) fn refusals(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    refusals: &[Refusal],
+    style: Style,
+) -> io::Result<()> {
+    let mut by_reason: BTreeMap<Reason, Vec<&Refusal>> = BTreeMap::new();
+    for refusal in refusals {
+        by_reason.entry(refusal.reason).or_default().push(refusal);
+    }
+    if scene.quiet {
+        by_reason.retain(|reason, _| reason.weight() == Weight::Failure);
+    }
+    for (reason, all) in by_reason {
+        reason_line(out, style.prefix, "refused", reason, all.len() as u64)?;
+        let shown = match scene.verbose {
+            0 if reason == Reason::NoPrimary => continue,
+            0 => EXAMPLES.min(all.len()),
+            _ => all.len(),
+        };
+        for refusal in &all[..shown] {
+            example(out, scene, refusal, style)?;
+        }
+        if shown < all.len() {
+            let more = all.len() - shown;
+            writeln!(out, "{}    and {more} more (-v lists all)", style.prefix)?;
+        }
+    }
+    Ok(())
+}
+
+fn reason_line(
+    out: &mut dyn Write,
+    prefix: &str,
+    what: &str,
+    reason: Reason,
+    count: u64,
+) -> io::Result<()> {
+    let (word, hint) = (reason.as_str(), reason.hint());
+    writeln!(out, "{prefix}{what}: {count} {word} ({hint})")
+}
+
+fn example(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    refusal: &Refusal,
+    style: Style,
+) -> io::Result<()> {
+    out.write_all(style.prefix.as_bytes())?;
+    out.write_all(b"    ")?;
+    out.write_all(&style.name(&scene.refused_path(refusal)))?;
+    if let Some(master) = &refusal.master {
+        out.write_all(b" (copy of ")?;
+        out.write_all(&style.name(&scene.pool_path(master)))?;
+        out.write_all(b")")?;
+    }
+    if !refusal.detail.is_empty() {
+        out.write_all(b": ")?;
+        out.write_all(&style.bytes(refusal.detail.as_bytes()))?;
+    }
+    out.write_all(b"\n")
+}
+
+/// What was refused, what to do about what was not done, the branches, and the line that adds up.
+///
+/// # Errors
+/// When `out` fails.
+pub fn conclusion(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    refused: &[Refusal],
+    tally: &Tally,
+) -> io::Result<()> {
+    refusals(out, scene, refused, Style::of(scene))?;
+    summary(out, scene, tally)
+}
+
+fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
+    if scene.quiet && tally.exit_code() == 0 {
+        return Ok(());
+    }
+    for (reason, count) in &tally.not_done {
+        reason_line(out, "", "not done", *reason, *count)?;
+    }
+    if !scene.quiet && tally.planned + tally.recovered_done > 0 {
+        table(out, scene, tally)?;
+    }
+    recovery(out, tally)?;
+    total_line(out, scene, tally)
+}
+
+/// What became of ops that earlier runs left open; nothing where there were none.
+///
+/// # Errors
+/// When `out` fails.
+pub fn recovery(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
+    let (finished, back, open) = (
+        tally.recovered_done,
+        tally.recovered_restored,
+        tally.still_open,
+    );
+    if finished + back + open == 0 {
+        return Ok(());
+    }
+    let freed = exactly(tally.bytes_recovered);
+    writeln!(
+        out,
+        "left open by earlier runs: {finished} finished ({freed}), {back} taken back, {open} still open"
+    )
+}
+
+fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
+    let run = scene
+        .run
+        .map_or(String::new(), |run| format!("run {run}: "));
+    let extra = [(tally.open, "left open"), (tally.conflicts, "in conflict")];
+    let extra: String = extra
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!(", {count} {what}"))
+        .collect();
+    writeln!(
+        out,
+        "{run}{} planned = {} done + {} busy + {} failed + {} left{extra}; {} refused, {} already linked, {} groups",
+        tally.planned,
+        tally.done,
+        tally.busy,
+        tally.failed,
+        tally.left(),
+        tally.refused,
+        tally.already_linked,
+        tally.groups,
+    )?;
+    writeln!(
+        out,
+        "{run}reclaimed {} of {} in {:.1} s",
+        exactly(tally.bytes_reclaimed),
+        exactly(tally.bytes_reclaimable + tally.bytes_recovered),
+        tally.elapsed_s,
+    )
+}
+
+/// A size in a unit, and to the byte where that says more.
+pub(super) fn exactly(bytes: u64) -> String {
+    match bytes {
+        0..1024 => size(bytes),
+        _ => format!("{} ({bytes} bytes)", size(bytes)),
+    }
+}
+
+fn table(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
+    let style = Style::of(scene);
+    let branches = tally.per_branch(scene.pool);
+    let names: Vec<Vec<u8>> = branches.iter().map(|b| style.name(&b.path)).collect();
+    let width = |name: &Vec<u8>| String::from_utf8_lossy(name).chars().count();
+    let widest = names.iter().map(width).max().unwrap_or(0).max(6);
+    writeln!(
+        out,
+        "{:<widest$}  {:>11}  {:>11}  {:>11}",
+        "branch", "free before", "free after", "reclaimed"
+    )?;
+    let free = |free: Option<u64>| free.map_or("?".to_owned(), size);
+    for (branch, name) in branches.iter().zip(&names) {
+        out.write_all(name)?;
+        writeln!(
+            out,
+            "{:pad$}  {:>11}  {:>11}  {:>11}",
+            "",
+            free(branch.before_free),
+            free(branch.after_free),
+            size(branch.reclaimed),
+            pad = widest - width(name),
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use crate::execute::Halt;
+    use crate::journal::OpKind;
+
+    fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
+        String::from_utf8(written(write)).unwrap()
+    }
+
+    #[test]
+    fn what_was_not_done_is_always_said_and_what_was_done_with_v() {
+        let pool = sample::pool();
+        let op = sample::op(OpKind::Cross, b"m/a", &[b"d/a", b"d/b"], 2048);
+        let done = Outcome::Done { reclaimed: 2048 };
+        let busy = Outcome::NotDone(Halt::new(Reason::Busy, "cannot lease"));
+        let left = Outcome::NotDone(Halt::new(Reason::Interrupted, "not begun"));
+        let mut scene = sample::scene(&pool);
+        let told = |scene, how: &Outcome| text(|out| super::op(out, &scene, &op, how, false));
+        assert_eq!(told(scene, &done), "");
+        assert_eq!(told(scene, &left), "");
+        let line = "busy         2.0 KiB  /pool/d/a and 1 more: busy: cannot lease\n";
+        assert_eq!(told(scene, &busy), line);
+        scene.verbose = 2;
+        assert_eq!(
+            told(scene, &done),
+            "done         2.0 KiB  /pool/d/a and 1 more -> /pool/m/a\n                       /pool/d/b\n"
+        );
+        scene.quiet = true;
+        assert_eq!(told(scene, &done), "");
+    }
+
+    #[test]
+    fn names_are_exact_unless_a_terminal_reads_them() {
+        let pool = sample::pool();
+        let op = sample::op(OpKind::Cross, b"m", &[b"d\x1b[1m\n\xff"], 0);
+        let io = Outcome::NotDone(Halt::new(Reason::Io, "\u{202e}"));
+        let mut scene = sample::scene(&pool);
+        let told = |scene| written(|out| super::op(out, &scene, &op, &io, false));
+        let exact = b"failed           0 B  /pool/d\x1b[1m\n\xff: io-error: \xe2\x80\xae\n";
+        assert_eq!(told(scene), exact);
+        scene.terminal = true;
+        let shown = "failed           0 B  /pool/d\\u{1b}[1m\\n\\xff: io-error: \\u{202e}\n";
+        assert_eq!(told(scene), shown.as_bytes());
+    }
+
+    #[test]
+    fn refusals_are_counted_by_reason_with_a_few_examples_and_the_hint() {
+        let pool = sample::pool();
+        let mut scene = sample::scene(&pool);
+        let refused = |reason, path: String, master: Option<&str>| Refusal {
+            reason,
+            path: path.into(),
+            master: master.map(sample::path),
+            detail: String::new(),
+        };
+        let mut all: Vec<_> = (0..5)
+            .map(|n| refused(Reason::OwnerDiffers, format!("o{n}"), Some("m")))
+            .collect();
+        all.push(refused(Reason::NoPrimary, "x".into(), None));
+        all.push(refused(Reason::Unresolved, "/gone".into(), None));
+        let told = |scene| text(|out| refusals(out, &scene, &all, Style::of(&scene)));
+        let (gone, alone) = (Reason::Unresolved.hint(), Reason::NoPrimary.hint());
+        let owner = Reason::OwnerDiffers.hint();
+        let unresolved = format!("refused: 1 unresolved ({gone})\n    /gone\n");
+        assert_eq!(
+            told(scene),
+            format!(
+                "{unresolved}refused: 1 no-primary ({alone})\nrefused: 5 owner-differs ({owner})\n    \
+                 /pool/o0 (copy of /pool/m)\n    /pool/o1 (copy of /pool/m)\n    /pool/o2 (copy of /pool/m)\n    \
+                 and 2 more (-v lists all)\n"
+            )
+        );
+        scene.verbose = 1;
+        assert!(told(scene).contains("/pool/o4") && told(scene).contains("/pool/x"));
+        scene.quiet = true;
+        assert_eq!(told(scene), unresolved);
+    }
+
+    #[test]
+    fn the_summary_adds_up() {
+        let pool = sample::pool();
+        let mut scene = sample::scene(&pool);
+        let op = sample::cross("m", "d", 3 << 20);
+        let mut tally = Tally::planned(&crate::plan::Plan {
+            ops: vec![op.clone(); 3],
+            already_linked: 4,
+            ..Default::default()
+        });
+        tally.outcome(&op, &Outcome::Done { reclaimed: 3 << 20 }, false);
+        let differs = Outcome::NotDone(Halt::new(Reason::Differs, ""));
+        tally.outcome(&op, &differs, false);
+        tally.outcome(&op, &differs, true);
+        tally.elapsed_s = 1.25;
+        tally.before(&pool.branches[0].path, 10 << 30);
+        tally.before(&pool.branches[1].path, 9 << 30);
+        tally.after(&pool.branches[0].path, 10 << 30);
+        let told = text(|out| summary(out, &scene, &tally));
+        let hint = Reason::Differs.hint();
+        assert_eq!(
+            told,
+            format!(
+                "not done: 1 differs ({hint})\n\
+                 branch   free before   free after    reclaimed\n\
+                 /mnt/d1     10.0 GiB     10.0 GiB          0 B\n\
+                 /mnt/d2      9.0 GiB            ?      3.0 MiB\n\
+                 left open by earlier runs: 0 finished (0 B), 1 taken back, 0 still open\n\
+                 run 7: 3 planned = 1 done + 0 busy + 1 failed + 1 left; 0 refused, 4 already linked, 0 groups\n\
+                 run 7: reclaimed 3.0 MiB (3145728 bytes) of 9.0 MiB (9437184 bytes) in 1.2 s\n"
+            )
+        );
+        scene.quiet = true;
+        assert!(!text(|out| summary(out, &scene, &tally)).contains("branch"));
+        assert_eq!(text(|out| summary(out, &scene, &Tally::default())), "");
+    }
+}
