@@ -1,4 +1,5 @@
 //! Every test module.
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod crash_points;
