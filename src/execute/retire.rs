@@ -50,7 +50,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         moved: &mut Vec<(Place, Place)>,
     ) -> Result<(), Halt> {
         let names = self.observe_all(op, Observed::may_retire)?;
-        // Now, not after the renames: from then on who opens the path gets the master, and may well be waiting for
+        // All that can be checked before the renames is: putting back afterwards is for the rest.
+        self.check_duplicate(op, window)?;
+        // The master now, not after the renames: from then on who opens the path gets the master, and may well be waiting for
         // it. That is how it will be for good, and the retired inode still equals it.
         if !window.master.unbroken()? {
             return Err(Halt::again(
@@ -87,9 +89,21 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         self.check_retired(op, window)
     }
 
-    /// The last look: nobody asked for either file, and the retired inode is what was compared.
+    /// The last look: the retired inode is what was compared, and nobody asked for it.
     fn check_retired(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
         self.note_both(op, window)?;
+        self.check_duplicate(op, window)?;
+        // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
+        if self.fs.stat_open(&window.master.file)?.nlink == 0 {
+            return Err(Halt::new(
+                Reason::Changed,
+                "the master was deleted meanwhile",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_duplicate(&self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
         let seen = op
             .seen
             .as_ref()

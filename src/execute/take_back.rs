@@ -6,7 +6,7 @@ use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::op::Op;
 use super::window::{Leased, Window};
-use crate::fs::{Fs, FsError, Lease, Place, Stat};
+use crate::fs::{Fs, FsError, Lease, Place};
 use crate::journal::{Found, OpKind, Store};
 use crate::names::Role;
 use crate::pool::BranchIdx;
