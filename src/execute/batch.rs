@@ -199,7 +199,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     pub(super) fn carry_out(&mut self, mut works: Vec<Work>) -> Result<Vec<(Op, Halt)>, RunError> {
         self.each(&mut works, |this, op| {
             this.not_stopped(op)?;
-            this.make_parents(op)?;
+            this.make_parents(op)
+        });
+        // New directories have their names durably before anything is linked into them: else a power cut could keep
+        // a link inside a directory that is still called by its hidden name.
+        self.sync_touched(&mut works);
+        self.each(&mut works, |this, op| {
+            this.not_stopped(op)?;
             this.publish(op)
         });
         // Barrier. The replacements are durable before any duplicate leaves its name: a power cut may undo the one

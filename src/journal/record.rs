@@ -1,6 +1,6 @@
 //! What the journal remembers: one value a fact, complete enough to recover from alone (invariant 3).
 //!
-//! Stored encoding: see [`super::codec`]. Adding a variant or field means a new version there.
+//! Stored encoding: see `codec.rs`. Adding a variant or field means a new version there.
 
 use std::path::PathBuf;
 

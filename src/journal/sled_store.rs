@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use super::JournalError;
 use super::codec::CHUNK_MAX;
 use super::durable::{CsvLog, MarkFile, failed, free_bytes, settle_file, sync_dir};
-use super::journal_dir::DirLock;
+use super::journal_dir::{DirLock, check_space};
 use super::mark::Mark;
 use super::panic_boundary::contain;
 use super::store::{Pair, PairVisitor, Store};
 
 const CACHE_BYTES: u64 = 32 << 20;
+/// Below this nothing is written any more: a run stops before the disk is full, not when it is.
+const SPACE_LEFT_MIN: u64 = 16 << 20;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// A journal directory: database, mark and CSV log, locked as long as this lives.
@@ -76,6 +78,8 @@ impl Store for SledStore {
     }
 
     fn append_csv(&mut self, lines: &[u8]) -> Result<(), JournalError> {
+        // Before the first write of a batch, so that it is written whole or not at all.
+        check_space(self.place(), SPACE_LEFT_MIN)?;
         self.open_csv()?.append(lines)
     }
 
@@ -190,13 +194,17 @@ impl Database {
 
     fn commit(&self, pairs: &[Pair]) -> Result<(), JournalError> {
         let mut batch = sled::Batch::default();
+        // With what sled adds: up to 3.7 bytes written for one that is stored, measured.
+        let mut bytes = 0;
         for (key, value) in pairs {
             // Longer values can end in side files that are never synced.
             if value.len() > CHUNK_MAX {
                 return Err(JournalError::TooLong { bytes: value.len() });
             }
             batch.insert(key.as_slice(), value.as_slice());
+            bytes += 4 * value.len() as u64;
         }
+        check_space(&self.dir, SPACE_LEFT_MIN / 2 + bytes)?;
         let handles = self.handles()?;
         let write = || {
             handles.log.apply_batch(batch)?;
@@ -261,6 +269,7 @@ fn explain(dir: &Path, what: &'static str, error: sled::Error) -> JournalError {
             | io::ErrorKind::InvalidInput => damaged(dir, source.to_string()),
             _ => failed(what, dir)(source),
         },
+        sled::Error::Corruption { .. } => damaged(dir, "its contents are corrupted".to_owned()),
         other => damaged(dir, other.to_string()),
     }
 }

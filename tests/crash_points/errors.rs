@@ -66,7 +66,12 @@ fn after_an_error_in_recovery_another_recovery_ends_every_op() {
                 if second.world.calls() < m {
                     break;
                 }
-                let point = || format!("killed at {n}, I/O error at {m}: {result:?}");
+                let point = || {
+                    format!(
+                        "killed at {n}, I/O error at {m}: {result:?}\n{}\nthen",
+                        second.told()
+                    )
+                };
                 let at_once = format!("{} at once", scenario.name);
                 failures.note(second.shows(&view), &at_once, point, &second);
                 let mut third = second.next();

@@ -119,6 +119,14 @@ fn records_ahead_of_the_mark_by_a_batch_are_accepted_and_marked() {
     assert_eq!(next.read_mark().unwrap().seq, 3);
 }
 
+fn missing(seq: usize, count: usize) -> String {
+    if seq == count {
+        format!("records {seq} to {count} are missing")
+    } else {
+        format!("record {seq} is missing")
+    }
+}
+
 #[test]
 fn missing_swapped_and_changed_records_are_damage() {
     let (mut journal, store) = new_journal();
@@ -127,7 +135,7 @@ fn missing_swapped_and_changed_records_are_damage() {
     for at in 0..count {
         let image = store.after_kill();
         image.remove_pair(at);
-        damage(&image);
+        assert_eq!(damage(&image), missing(at + 1, count));
         for byte in [0, 1, 2, 5, 12, 40] {
             let image = store.after_kill();
             image.flip(at, byte);

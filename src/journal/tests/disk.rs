@@ -5,17 +5,20 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use super::*;
+use crate::journal::durable::MarkFile;
+use crate::journal::journal_dir::{DirLock, check_space};
+use crate::journal::sled_store::Database;
 
 pub(super) fn made(dir: &Path) -> Journal<SledStore> {
     create_or_open(dir, None).unwrap()
 }
 
-/// A journal with one run and `ops` ops, in batches of 8; what is in it.
-pub(super) fn filled(dir: &Path, ops: u64) -> Vec<Entry> {
+/// A journal with one run and `ops` ops, in batches of `batch`; what is in it.
+pub(super) fn filled(dir: &Path, ops: u64, batch: u64) -> Vec<Entry> {
     let mut journal = made(dir);
     let run = journal.start_run(run_started).unwrap().run;
-    for _ in 0..ops.div_ceil(8) {
-        let ids: Vec<OpId> = (0..8).map(|_| journal.next_op(run)).collect();
+    for _ in 0..ops.div_ceil(batch) {
+        let ids: Vec<OpId> = (0..batch).map(|_| journal.next_op(run)).collect();
         let intents: Vec<Record> = ids
             .iter()
             .map(|id| boxed_intent(*id, "a/name.mkv"))
@@ -54,16 +57,11 @@ fn a_journal_is_made_with_its_parents_and_comes_back_as_it_was() {
     assert!(open_existing(&dir, None).unwrap().is_none());
     assert!(!temp.path().join("var").exists());
 
-    let written = filled(&dir, 100);
+    let written = filled(&dir, 104, 8);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(names(dir.parent().unwrap()), ["journal"]);
     assert_eq!(names(&dir), ["db", "log.csv", "mark"]);
-    assert!(
-        names(&dir.join("db"))
-            .iter()
-            .any(|name| name.starts_with("snap."))
-    );
 
     let journal = open_existing(&dir, None).unwrap().unwrap();
     let id = journal.id();
@@ -219,7 +217,7 @@ fn a_journal_that_lacks_a_part_is_damaged() {
     for part in ["mark", "db", "db/db", "db/conf"] {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("journal");
-        filled(&dir, 8);
+        filled(&dir, 8, 8);
         let away = temp.path().join("away");
         move_away(&dir.join(part), &away);
         for _ in 0..2 {
@@ -267,7 +265,7 @@ fn the_log_goes_where_it_is_asked_to_and_nothing_else_is_written_over() {
 fn a_torn_last_line_of_the_log_is_closed() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("journal");
-    filled(&dir, 8);
+    filled(&dir, 8, 8);
     let log = dir.join("log.csv");
     let whole = fs::read(&log).unwrap();
     let line = b"2026-01-31T23:59:59Z,1,1,PENDING,\"/mnt/pool/a\nb\"";
@@ -294,4 +292,62 @@ fn a_torn_last_line_of_the_log_is_closed() {
         made(&dir);
         assert_eq!(fs::read(&log).unwrap(), closed);
     }
+}
+
+#[test]
+fn a_new_database_has_a_snapshot_before_its_first_record() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("db");
+    Database::create(&dir).unwrap();
+    assert!(names(&dir).iter().any(|name| name.starts_with("snap.")));
+}
+
+#[test]
+fn marks_are_written_to_the_two_slots_in_turn() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("mark");
+    MarkFile::create(&path, 3).unwrap();
+    let mark = |seq| Mark {
+        seq,
+        ..Mark::genesis(3)
+    };
+    let mut file = MarkFile::open(&path).unwrap();
+    for seq in 1..6 {
+        if seq == 4 {
+            file = MarkFile::open(&path).unwrap();
+        }
+        file.write(&mark(seq)).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let seqs = [4096, 8192].map(|slot| {
+            let mut one = whole.clone();
+            one[slot..slot + 36].fill(0);
+            mark::parse(&one).unwrap().mark.seq
+        });
+        assert_eq!((seqs[0].min(seqs[1]), seqs[0].max(seqs[1])), (seq - 1, seq));
+        assert_eq!(MarkFile::open(&path).unwrap().mark(), mark(seq));
+    }
+}
+
+#[test]
+fn a_lock_knows_when_its_name_leads_elsewhere() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, away) = (temp.path().join("journal"), temp.path().join("away"));
+    fs::create_dir(&dir).unwrap();
+    let lock = DirLock::take(&dir).unwrap().unwrap();
+    assert!(lock.still_leads_there().unwrap());
+    move_away(&dir, &away);
+    assert!(!lock.still_leads_there().unwrap());
+    fs::create_dir(&dir).unwrap();
+    assert!(!lock.still_leads_there().unwrap());
+    assert!(DirLock::take(&temp.path().join("none")).unwrap().is_none());
+}
+#[test]
+fn too_little_space_is_said_before_anything_is_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let later = temp.path().join("journal");
+    check_space(&later, 1).unwrap();
+    let short = check_space(&later, u64::MAX);
+    assert!(
+        matches!(short, Err(JournalError::NoSpace { path, free }) if path == later && free > 0)
+    );
 }
