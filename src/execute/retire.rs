@@ -52,16 +52,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         let names = self.observe_all(op, Observed::may_retire)?;
         // All that can be checked before the renames is: putting back afterwards is for the rest.
         self.check_duplicate(op, window)?;
-        // The master now, not after the renames: from then on who opens the path gets the master, and may well be waiting for
-        // it. That is how it will be for good, and the retired inode still equals it.
-        if !window.master.unbroken()? {
-            return Err(Halt::again(
-                Reason::Busy,
-                "the master was opened for writing meanwhile",
-            ));
-        }
-        // Now, not after the renames: from then on who opens the path gets the master, and may well be waiting for
-        // it. That is how it will be for good, and the retired inode still equals it.
+        // The master now, not after the renames: from then on who opens the path gets the master, and may well be
+        // waiting for it. That is how it will be for good, and the retired inode still equals it.
         if !window.master.unbroken()? {
             return Err(Halt::again(
                 Reason::Busy,
@@ -120,13 +112,6 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             return Err(Halt::again(
                 Reason::Busy,
                 "the duplicate was opened while it was replaced",
-            ));
-        }
-        // The last name of the master may have been removed meanwhile: then this is the only copy left.
-        if self.fs.stat_open(&window.master.file)?.nlink == 0 {
-            return Err(Halt::new(
-                Reason::Changed,
-                "the master was deleted meanwhile",
             ));
         }
         Ok(())
