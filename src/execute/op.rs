@@ -113,6 +113,17 @@ impl Op {
         }
     }
 
+    /// The same op as it was planned.
+    pub(crate) fn begun_anew(self) -> Self {
+        Self {
+            dirs: Vec::new(),
+            id: None,
+            published: None,
+            seen: None,
+            ..self
+        }
+    }
+
     /// What the journal calls it, once there is an intent.
     #[must_use]
     pub fn id(&self) -> Option<OpId> {

@@ -84,7 +84,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     work.state = State::Stuck(halt.clone());
                 }
             }
-            remaining.extend(self.carry_out(works)?);
+            remaining.extend(self.carry_out(works)?.open);
         }
         Ok(remaining)
     }
