@@ -173,13 +173,6 @@ impl Op {
         self.published.as_ref().is_none_or(|published| published[k])
     }
 
-    /// Whether replacement `k` was put in place in this pass: then what its name holds by now is a client's doing.
-    pub(crate) fn surely_published(&self, k: usize) -> bool {
-        self.published
-            .as_ref()
-            .is_some_and(|published| published[k])
-    }
-
     /// The branches it changes.
     pub(crate) fn branches(&self) -> impl Iterator<Item = BranchIdx> + '_ {
         self.names.iter().flat_map(|n| [n.from, n.to])

@@ -7,7 +7,7 @@ use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::op::Op;
 use super::window::Window;
 use crate::fs::Fs;
-use crate::journal::{OpKind, Store};
+use crate::journal::{Found, OpKind, Store};
 use crate::names::Role;
 use crate::refusal::Reason;
 
@@ -77,11 +77,14 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
         let names = self.observe_all(op, Observed::may_publish)?;
         for (k, observed) in names.iter().enumerate() {
-            let past = observed.duplicate == DuplicateAt::Nowhere; // unlinked before an interruption
-            if observed.target != TargetIs::Master && !past {
+            let in_place = observed.target == TargetIs::Master;
+            if in_place && op.published.is_some() && op.names[k].found != Found::Master {
+                // It was not there when the op began, and we have not made it: a client renamed the master here.
+                let detail = format!("{:?} is the master already", op.names[k].path);
+                return Err(Halt::new(Reason::Changed, detail));
+            }
+            if !in_place && observed.duplicate == DuplicateAt::Own {
                 self.publish_name(op, k, window)?;
-            } else if let Some(published) = &mut op.published {
-                published[k] = true;
             }
         }
         // ... and after: a client that saved by rename or deleted meanwhile must not see its path come back.

@@ -47,25 +47,74 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     fn try_take_back(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+        self.only_before_removal(op)?;
+        self.return_strangers(op)?;
         self.clear_hidden(op, None)?;
         let names = self.look(op)?;
-        let mut master = None;
-        if names
-            .iter()
-            .enumerate()
-            .any(|(k, observed)| is_ours(op, k, *observed))
-        {
-            let file = self.open_master(op)?;
-            let mut leased = Leased::new(self.fs, self.options.leases, file);
-            leased.take(Lease::Write, "master")?;
-            self.master_as_compared(op, &leased)?;
-            master = Some(leased);
+        let mut ours = names.iter().enumerate();
+        let in_place = ours.any(|(k, observed)| is_ours(op, k, *observed));
+        if in_place {
+            // A master written since keeps what it has: before anything is moved.
+            self.lease_master(op)?;
         }
         let left = self.return_duplicate(op, &names)?;
-        if let Some(mut master) = master {
+        if in_place {
+            for k in 0..op.names.len() {
+                // The duplicate has its names durably before the replacements go: else a power cut could keep the
+                // going and not the coming back. No lease is held meanwhile.
+                self.fs.sync_dir(&op.own(k).dir())?;
+            }
+            let mut master = self.lease_master(op)?;
             self.withdraw(op, &mut master, None)?;
         }
         Ok(left)
+    }
+
+    /// The master with a write lease, unchanged since it was compared.
+    fn lease_master(&self, op: &Op) -> Result<Leased<'a, F>, Halt> {
+        let file = self.open_master(op)?;
+        let mut master = Leased::new(self.fs, self.options.leases, file);
+        master.take(Lease::Write, "master")?;
+        self.master_as_compared(op, &master)?;
+        Ok(master)
+    }
+
+    /// After the first unlink of a link set there is only forward: its replacements stay.
+    fn only_before_removal(&self, op: &Op) -> Result<(), Halt> {
+        if op.retired {
+            for observed in self.look(op)? {
+                if observed.duplicate == DuplicateAt::Nowhere {
+                    return Err(Halt::again(Reason::Busy, "partly removed already"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back files of others that an interrupted rename or exchange of ours took along.
+    pub(super) fn return_strangers(&mut self, op: &Op) -> Result<(), Halt> {
+        for k in 0..op.names.len() {
+            let hidden = op.retired_place(self.journal.id(), k);
+            let Some(stat) = self.fs.stat(&hidden)? else {
+                continue;
+            };
+            if stat.id == op.duplicate_id || stat.id == op.master_id {
+                continue;
+            }
+            match op.kind {
+                OpKind::Cross => self.rename(&hidden, &op.own(k))?,
+                OpKind::Local => {
+                    let target = op.target(k);
+                    let now = self.fs.stat(&target)?.map(|stat| stat.id);
+                    if now == Some(op.master_id) {
+                        self.exchange(&hidden, &target)?;
+                    } else {
+                        self.rename(&hidden, &target)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The same inside the publish window, where the duplicate still has its name or gets it back at once.
@@ -84,26 +133,28 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             }
         }
         self.master_as_compared(op, &window.master)?;
-        let names = self.look(op)?;
-        // First the duplicate's own name, then the replacement's: the path is never without either.
-        if !self.return_duplicate(op, &names)?.is_empty() {
-            return Err(Halt::new(
-                Reason::Conflict,
-                "its path is taken by another file",
-            ));
+        for observed in self.look(op)? {
+            // An op found half done: giving the duplicate its names back takes a sync, which has no place here.
+            let moved = op.kind == OpKind::Cross && observed.duplicate != DuplicateAt::Own;
+            if moved && op.published.is_none() {
+                return Err(Halt::again(
+                    Reason::Busy,
+                    "the duplicate is retired already",
+                ));
+            }
         }
         self.withdraw(op, &mut window.master, Some(&window.duplicate.file))?;
         self.clear_hidden(op, Some(&window.duplicate.file))
     }
 
-    /// Which hidden names of this op still hold one of its files.
+    /// Which hidden names of this op still hold a file.
     pub(super) fn hidden_left(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
         let mut left = Vec::new();
         for k in 0..op.names.len() {
             for role in [Role::Retired, Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);
-                let found = self.fs.stat(&at).ok().flatten().map(|stat| stat.id);
-                if found.is_some_and(|id| id == op.duplicate_id || id == op.master_id) {
+                // Whatever it holds: it is reported, not removed.
+                if self.fs.stat(&at).ok().flatten().is_some() {
                     left.push((at.branch, at.path));
                 }
             }
