@@ -16,7 +16,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     ///
     /// An error means that the op must not go on; what it left is for [`Self::take_back`].
     pub(super) fn publish(&mut self, op: &mut Op) -> Result<(), Halt> {
-        let mut window = self.enter(op)?;
+        let mut window = self.enter_again(op)?;
         let done = self.publish_names(op, &window);
         let noted = self.note_both(op, &window);
         let unbroken = window.duplicate.unbroken();
@@ -107,14 +107,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 ));
             }
         }
+        // Before the call: an error may come from what follows it, and the name be ours all the same.
+        op.note_published(k, true);
         match op.kind {
-            OpKind::Cross => self.rename(&temp, &target)?,
-            OpKind::Local => self.exchange_in(op, k)?,
+            OpKind::Cross => self.rename(&temp, &target).map_err(|error| {
+                // What is there is somebody else's, even where it is another name of the master.
+                op.note_published(k, error.errno() != libc::EEXIST);
+                error.into()
+            }),
+            OpKind::Local => self.exchange_in(op, k),
         }
-        if let Some(published) = &mut op.published {
-            published[k] = true;
-        }
-        Ok(())
     }
 
     /// Exchanges temp and name: from now on the temp name holds the duplicate.

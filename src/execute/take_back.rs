@@ -132,11 +132,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 taken?;
             }
         }
+        self.only_before_removal(op)?;
         self.master_as_compared(op, &window.master)?;
         for observed in self.look(op)? {
             // An op found half done: giving the duplicate its names back takes a sync, which has no place here.
-            let moved = op.kind == OpKind::Cross && observed.duplicate != DuplicateAt::Own;
-            if moved && op.published.is_none() {
+            let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
+            if moved && op.kind == OpKind::Cross {
                 return Err(Halt::again(
                     Reason::Busy,
                     "the duplicate is retired already",
@@ -335,7 +336,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Removes the hidden names of the master that an interrupted publish or take-back left.
     ///
     /// As in [`Self::keeps_a_copy`], `duplicate` is the open duplicate, wherever its name is by now.
-    fn clear_hidden(&mut self, op: &Op, duplicate: Option<&F::File>) -> Result<(), Halt> {
+    pub(super) fn clear_hidden(
+        &mut self,
+        op: &Op,
+        duplicate: Option<&F::File>,
+    ) -> Result<(), Halt> {
         let named = match duplicate {
             Some(file) => self.fs.stat_open(file)?.nlink > 0,
             None => false,
