@@ -4,7 +4,7 @@ use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{Fault, place};
 use mergerfs_xdedup::relpath::RelPath;
 
-use super::meddling::{Client, Step, settle};
+use super::meddling::{Client, Step, in_conflict, settle};
 use super::scenario::{self, Scenario};
 use super::session::{Failures, Session};
 
@@ -71,6 +71,15 @@ fn met() -> Vec<Scenario> {
     ]
 }
 
+/// Those in which two things are cut.
+fn few() -> Vec<Scenario> {
+    vec![
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+    ]
+}
+
 /// A run with `steps` done before their calls, then what the client still has to do, then recovery.
 fn meddled(
     failures: &mut Failures,
@@ -84,7 +93,9 @@ fn meddled(
     for (n, step) in steps {
         client.plan(&session, *n, step);
     }
-    dies.map(|n| session.world.plan_fault(Fault::DieAt(n)));
+    if let Some(n) = dies {
+        session.world.plan_fault(Fault::DieAt(n));
+    }
     let ended = session.run(&scenario.ops).is_ok();
     let calls = session.world.calls();
     let point = || format!("{steps:?} {dies:?}\n{}\nthen", session.told());
@@ -102,7 +113,10 @@ fn meddled(
             &session,
         );
     }
-    let check = settle(&mut next).and_then(|()| client.content(&next));
+    let twice = steps.iter().any(|(n, _)| *n != steps[0].0);
+    let settled = settle(&mut next);
+    let conflict = twice && (in_conflict(&session) || in_conflict(&next));
+    let check = settled.and_then(|()| client.content_or_conflict(&next, conflict));
     failures.note(check, &group, point, &next);
     calls
 }
@@ -190,14 +204,15 @@ fn what_a_client_does_at_any_two_calls_stays_done() {
     ] {
         for (group, [first, second]) in pairs(&scenario) {
             each_call(|n| {
-                let mut m = n + 1;
+                // Every distance between the two, at some call.
+                let mut m = n + 1 + n % 5;
                 loop {
                     let steps = [(n, first.clone()), (m, second.clone())];
                     let calls = meddled(&mut failures, &scenario, group, &steps, None);
                     if m > calls {
                         break calls;
                     }
-                    m += 2;
+                    m += 5;
                 }
             });
         }
@@ -208,16 +223,11 @@ fn what_a_client_does_at_any_two_calls_stays_done() {
 #[test]
 fn what_a_client_did_stays_done_when_the_process_dies() {
     let mut failures = Failures::default();
-    for scenario in [
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-        scenario::link_set(),
-    ] {
+    for scenario in few() {
         for (group, steps) in steps(&scenario) {
             each_call(|n| {
                 let steps: Vec<_> = steps.iter().map(|step| (n, step.clone())).collect();
-                let mut dies = n + 1;
+                let mut dies = n + 1 + n % 7;
                 loop {
                     let calls = meddled(
                         &mut failures,
@@ -229,7 +239,7 @@ fn what_a_client_did_stays_done_when_the_process_dies() {
                     if calls < dies {
                         break calls;
                     }
-                    dies += 3;
+                    dies += 7;
                 }
             });
         }
@@ -240,16 +250,11 @@ fn what_a_client_did_stays_done_when_the_process_dies() {
 #[test]
 fn what_a_client_does_while_recovering_stays_done() {
     let mut failures = Failures::default();
-    for scenario in [
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-        scenario::link_set(),
-    ] {
+    for scenario in few() {
         for (group, steps) in steps(&scenario) {
             let mut n = 1;
             while let Some(first) = super::deaths::killed(&scenario, n) {
-                let mut m = 1 + n % 3;
+                let mut m = 1 + n % 11;
                 loop {
                     let mut second = first.next();
                     let client = Client::new(&second);
@@ -270,7 +275,7 @@ fn what_a_client_does_while_recovering_stays_done() {
                     if calls < m {
                         break;
                     }
-                    m += 3;
+                    m += 11;
                 }
                 n += 3;
             }

@@ -85,6 +85,21 @@ impl Client {
         }
     }
 
+    /// The same where the client had the duplicate open, or wrote to both: a conflict is allowed then, if it was
+    /// reported and every copy is kept.
+    pub(crate) fn content_or_conflict(&self, session: &Session, conflict: bool) -> Check {
+        let check = self.content(session);
+        let files = session.world.files();
+        let mut newest = BTreeMap::new();
+        for write in session.world.acknowledged() {
+            newest.insert(write.id, write.bytes);
+        }
+        let kept = newest
+            .values()
+            .all(|bytes| files.values().any(|(_, found)| found == bytes));
+        if conflict && kept { Ok(()) } else { check }
+    }
+
     /// Whether everything it was told is so.
     pub(crate) fn content(&self, session: &Session) -> Check {
         let knows = self.0.lock().unwrap();
@@ -95,12 +110,14 @@ impl Client {
             let Some(found) = now.get(path) else {
                 return Err(format!("{path:?} is lost"));
             };
-            // Another name of an inode that was written to shows the write: they are hard links by then.
+            // Another name of an inode that was written to shows the write: they are hard links by then. But what
+            // was written by this path must not have gone to another inode.
             let id = session.world.client_read(path).map(|(id, _)| id).ok();
-            let linked = written.iter().rev().find(|write| Some(write.id) == id);
-            let shared = linked.is_some_and(|write| write.path != *path && write.bytes == *found);
-            let own = written.iter().any(|write| write.path == *path);
-            ensure(found == bytes || (shared && !own), || {
+            let newest = written.iter().rev().find(|write| Some(write.id) == id);
+            let own = written.iter().rev().find(|write| write.path == *path);
+            let shared = newest.is_some_and(|write| write.bytes == *found)
+                && own.is_none_or(|own| Some(own.id) == id);
+            ensure(found == bytes || shared, || {
                 format!("{path:?} has other bytes")
             })?;
         }
@@ -157,8 +174,14 @@ impl Knows {
                 }
             }
             Step::Create(at) => {
-                world.client_create(at, &bytes)?;
-                self.view.insert(at.path.clone(), bytes);
+                match world.client_create(at, &bytes) {
+                    // What it removed a moment ago is there again until the next look: facts 7.5 (b).
+                    Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {}
+                    created => {
+                        created?;
+                        self.view.insert(at.path.clone(), bytes);
+                    }
+                }
             }
             Step::Chmod(path) => {
                 world.client_chmod(path, 0o600)?;
