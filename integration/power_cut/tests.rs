@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use super::files::{MIXED, new_parents};
 use super::log::{Cut, Dice, Log};
 use super::replay::Variant;
 use super::rig::{FileSystem, Rig};
@@ -38,13 +39,12 @@ fn stretch(turn: u64) -> Duration {
     Duration::from_millis(2 + Dice::new(&[seed(), turn]).below(9))
 }
 
-fn record_run(turn: u64, kinds: [FileSystem; 4]) -> Recorded {
-    let mut scene = Scene::new(kinds).unwrap();
+fn record_run(mut scene: Scene, stretch: Duration) -> Recorded {
     let rig = Rig::format(&scene.slots).unwrap();
     scene.fill().unwrap();
     rig.recorder().set_flush_time(Duration::from_millis(1));
     scene
-        .run(&rig, &mut scene.tool_that_executes(), stretch(turn), &[0])
+        .run(&rig, &mut scene.tool_that_executes(), stretch, &[0])
         .unwrap();
     assert_eq!(
         scene.distinct_inodes().unwrap(),
@@ -136,7 +136,7 @@ const BY_HAND: &str = r#"
 
 /// Runs [`BY_HAND`] and looks at every path after power cuts; no recovery follows.
 fn sweep_by_hand(sync: &str) -> Seen<()> {
-    let mut scene = Scene::new(KINDS[0]).unwrap();
+    let mut scene = Scene::new(KINDS[0], MIXED).unwrap();
     let rig = Rig::format(&scene.slots).unwrap();
     scene.fill().unwrap();
     let mut by_hand = Command::new("sh");
@@ -169,7 +169,7 @@ fn replacing_by_hand_with_syncs_is_not_blamed() {
 #[test]
 fn power_cut_at_any_point_of_a_run_loses_nothing_and_recovery_cleans_up() {
     for (turn, kinds) in KINDS.into_iter().enumerate() {
-        let recorded = record_run(turn as u64, kinds);
+        let recorded = record_run(Scene::new(kinds, MIXED).unwrap(), stretch(turn as u64));
         let Recorded { scene, log } = &recorded;
         let cuts = log.cut_points(log.mark("start")..log.end(), sampling(30));
         let sweep = Sweep {
@@ -198,7 +198,7 @@ fn power_cut_at_any_point_of_a_run_loses_nothing_and_recovery_cleans_up() {
 
 #[test]
 fn power_cut_during_recovery_loses_nothing_and_recovery_cleans_up() {
-    let recorded = record_run(7, KINDS[0]);
+    let recorded = record_run(Scene::new(KINDS[0], MIXED).unwrap(), stretch(7));
     let Recorded { scene, log } = &recorded;
     let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(12));
     let variants = vec![Variant::Random(seed())];
@@ -230,4 +230,25 @@ fn power_cut_during_recovery_loses_nothing_and_recovery_cleans_up() {
             log.describe(*cut)
         ));
     }
+}
+
+#[test]
+fn power_cut_while_parents_are_made_leaves_none_that_recovery_cannot_handle() {
+    let kinds = [Btrfs, Ext4, Ext4, Ext4];
+    let mut scene = Scene::new(kinds, &new_parents(30)).unwrap();
+    // A btrfs that writes all it has between the sync of a new directory and its rename remembers later what is
+    // in the directory, and not yet its new name.
+    scene.busy = vec![0];
+    let recorded = record_run(scene, Duration::from_millis(1));
+    let Recorded { scene, log } = &recorded;
+    let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(60));
+    let variants = vec![Variant::DropUnflushed];
+    let sweep = Sweep {
+        log,
+        slots: &scene.slots,
+        cuts,
+        variants,
+    };
+    let seen = sweep.look(|cut, variant, rig| recorded.look(cut, variant, &rig));
+    seen.all_good("new parents on btrfs");
 }
