@@ -233,13 +233,13 @@ impl Job<'_> {
         let _lock = PoolLock::acquire(roots)?;
         let csv = self.args.log_file.as_deref();
         let mut existing = journal::open_existing(&dir, csv)?;
-        let (mut open, mut resolved) = (0, resolved);
+        let (mut recovered, mut resolved) = (Tally::default(), resolved);
         if let Some(journal) = &mut existing {
             if !self.args.accept_branches {
                 self.session.same_as_before(journal.runs())?;
             }
             if !journal.open_ops().is_empty() {
-                open = self.recover(journal)?;
+                recovered = self.recover(journal)?;
                 // Paths lead to other inodes now.
                 resolved = list::resolve_again(resolved, &self.session, &self.filter)?;
             }
@@ -250,10 +250,7 @@ impl Job<'_> {
         } else {
             Some((existing, dir.as_path(), csv))
         };
-        let mut code = self.carry_out(plan, journal)?;
-        if open > 0 {
-            code = 4;
-        }
+        let code = self.carry_out(plan, journal, &recovered)?;
         Ok(self
             .signals
             .exit_code()
@@ -261,11 +258,13 @@ impl Job<'_> {
             .unwrap_or(code))
     }
 
-    fn recover(&self, journal: &mut DiskJournal) -> Result<usize, Failure> {
+    fn recover(&self, journal: &mut DiskJournal) -> Result<Tally, Failure> {
         let mut watch = self.watch(0, Tally::default(), 0);
         let open = recover_pool(&self.session, journal, &mut watch, self.leases())?;
         watch.out.flush().map_err(output_failed)?;
-        Ok(open)
+        watch.tally.still_open = open as u64;
+        watch.tally.recovery_incomplete = open > 0;
+        Ok(watch.tally)
     }
 
     fn watch(&self, run: u64, tally: Tally, bytes: u64) -> Watch<'_> {
@@ -295,6 +294,7 @@ impl Job<'_> {
         &self,
         plan: Plan,
         journal: Option<(Option<DiskJournal>, &Path, Option<&Path>)>,
+        recovered: &Tally,
     ) -> Result<u8, Failure> {
         let mut tally = self.tally(&plan, &self.scene(None));
         let mut journal = match journal {
@@ -343,6 +343,7 @@ impl Job<'_> {
                 time,
             )?;
         }
+        watch.tally.add_recovered(recovered);
         // What was done is said even where the run stopped.
         let code = self.conclude(watch, &plan.refusals)?;
         result?;

@@ -7,6 +7,7 @@
 mod clients;
 mod deaths;
 mod errors;
+mod meddling;
 mod power;
 mod scenario;
 mod session;
