@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(crate) enum Slow {
     Calls(&'static str),
     /// Stopped and continued: whenever the log grows, and in between.
     Stops,
+    /// mergerfs is: strace delays these calls of it.
+    Mergerfs(&'static str),
     /// Killed as soon as some op is there.
     KilledAt(Moment, &'static str),
 }
@@ -285,6 +288,10 @@ fn execute(pool: &Pool, tool: &Tool, list: &std::path::Path, slow: Slow) -> Run 
     let told = format!("echo $$ >'{pid}.new' && mv '{pid}.new' '{pid}' && exec \"$0\" \"$@\"");
     let calls = match slow {
         Slow::No => return tool.run(&arguments),
+        Slow::Mergerfs(calls) => {
+            let _strace = SlowMergerfs::attach(pool, calls);
+            return tool.run(&arguments);
+        }
         Slow::Stops => None,
         Slow::Calls(calls) | Slow::KilledAt(_, calls) => Some(calls),
     };
@@ -292,18 +299,51 @@ fn execute(pool: &Pool, tool: &Tool, list: &std::path::Path, slow: Slow) -> Run 
     let mut wrapper: Vec<String> = Vec::new();
     if let Some(injections) = injections {
         wrapper.extend(["strace", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned));
-        wrapper.extend(["-e".to_owned(), format!("trace={}", traced(slow))]);
+        wrapper.extend([
+            "-e".to_owned(),
+            format!("trace={}", traced(calls.unwrap_or_default())),
+        ]);
         wrapper.extend(injections.flat_map(|one| ["-e".to_owned(), one]));
     }
     wrapper.extend(["sh".to_owned(), "-c".to_owned(), told]);
     tool.run_under(&wrapper, &arguments)
 }
 
+/// strace at work on a pool's mergerfs; dropping it lets mergerfs go on undelayed.
+struct SlowMergerfs(Child);
+
+impl SlowMergerfs {
+    fn attach(pool: &Pool, calls: &str) -> Self {
+        let root = pool.root().as_os_str().as_bytes();
+        let serves = |process: &std::fs::DirEntry| {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let parts: Vec<_> = line.split(|&b| b == 0).collect();
+            parts.first() == Some(&b"mergerfs".as_slice()) && parts.contains(&root)
+        };
+        let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let process = processes.find(serves).unwrap().file_name();
+        let trace = format!("trace={}", traced(calls));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace]);
+        for call in calls.split(' ') {
+            strace.args(["-e", &format!("inject={call}")]);
+        }
+        let child = strace.arg("-p").arg(process).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        Self(child)
+    }
+}
+
+impl Drop for SlowMergerfs {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).expect("a pid"));
+        kill(pid, Signal::SIGTERM).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// The names of the calls that are delayed.
-fn traced(slow: Slow) -> String {
-    let (Slow::Calls(calls) | Slow::KilledAt(_, calls)) = slow else {
-        return String::new();
-    };
+fn traced(calls: &str) -> String {
     let names = calls.split(' ').map(|call| call.split(':').next().unwrap());
     names.collect::<Vec<_>>().join(",")
 }

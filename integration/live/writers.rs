@@ -111,3 +111,17 @@ fn at_any_time_thousands_of_times() {
     }
     println!("FIGURE writers: {done} replaced beside clients that wrote at any time");
 }
+
+#[test]
+fn while_mergerfs_is_slow() {
+    let mut scene = Scene::new(&[], 160);
+    for pair in &mut scene.pairs {
+        let moment = [Moment::Linking, Moment::Published, Moment::Pending][pair.n / 8 % 3];
+        pair.script.push_back((When::At(moment), Act::Rewrite));
+    }
+    round(
+        scene,
+        Slow::Mergerfs("lstat:delay_exit=2000 newfstatat:delay_exit=2000"),
+        "slow",
+    );
+}
