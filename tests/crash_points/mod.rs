@@ -11,3 +11,4 @@ mod meddling;
 mod power;
 mod scenario;
 mod session;
+mod unsynced;
