@@ -36,6 +36,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  mergerfs.xdedup /pool                           find duplicates, show what would be done
   jdupes -r -0 /pool > list                       list duplicates with another program
   mergerfs.xdedup -m list -p /pool/media          show what would be done
   mergerfs.xdedup -m list -p /pool/media -e       do it
@@ -70,7 +71,7 @@ pub struct Common {
 /// The options of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// A directory of the pool; with -m only names the pool
+    /// A directory of the pool to scan for duplicates; with -m only names the pool
     #[arg(value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
     /// Do it; without this, only show what would be done
@@ -136,6 +137,12 @@ pub struct RunArgs {
     /// Do without leases, on filesystems that have none: only while nothing else uses the pool
     #[arg(long)]
     pub no_lease: bool,
+    /// Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]
+    #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
+    pub cache: Option<PathBuf>,
+    /// Read every file again, and remember nothing
+    #[arg(long, conflicts_with_all = ["cache", "manifest"])]
+    pub no_cache: bool,
     /// Draw no progress bar
     #[arg(long)]
     pub no_progress: bool,

@@ -10,6 +10,7 @@ mod dedupe;
 mod failure;
 mod list;
 mod resume;
+mod scan;
 mod session;
 mod signals;
 mod status;

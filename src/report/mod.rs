@@ -6,6 +6,7 @@
 
 pub mod json;
 mod progress;
+mod scanning;
 pub mod script;
 mod shown;
 mod state;
@@ -21,6 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use progress::Progress;
+pub use scanning::ScanProgress;
 pub use shown::{sanitised, size};
 pub use state::State;
 pub use tally::{BranchUse, Tally};
