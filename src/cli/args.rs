@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::input::Format;
 use crate::master::Policy;
+use crate::report::groups::GroupsForm;
 
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
 ///
@@ -143,6 +144,18 @@ pub struct RunArgs {
     /// Read every file again, and remember nothing
     #[arg(long, conflicts_with_all = ["cache", "manifest"])]
     pub no_cache: bool,
+    /// Write the duplicates that the scan found to FILE, for other programs
+    #[arg(long, value_name = "FILE", conflicts_with = "manifest")]
+    pub groups: Option<PathBuf>,
+    /// The form of that: fclones' JSON can hold any name, jdupes' only UTF-8
+    #[arg(
+        long,
+        value_name = "FORM",
+        value_enum,
+        default_value = "fclones",
+        requires = "groups"
+    )]
+    pub groups_format: GroupsForm,
     /// Draw no progress bar
     #[arg(long)]
     pub no_progress: bool,
@@ -186,6 +199,19 @@ pub enum MetadataKind {
     Acl,
     /// Extended attributes.
     Xattr,
+}
+
+impl ValueEnum for GroupsForm {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Fclones, Self::Jdupes]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Fclones => "fclones",
+            Self::Jdupes => "jdupes",
+        }))
+    }
 }
 
 impl ValueEnum for Policy {

@@ -1,5 +1,7 @@
 //! The own scan on its way in: directories to relpaths, the cache opened, the branches scanned.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::PathBuf;
 
 use super::args::{Common, RunArgs};
@@ -8,10 +10,11 @@ use super::list::discover;
 use super::session::Session;
 use super::signals::Signals;
 use crate::filter::Filter;
+use crate::fs::Fs;
 use crate::plan::Rules;
 use crate::pool::Pool;
 use crate::relpath::RelPath;
-use crate::report::{ScanProgress, size};
+use crate::report::{ScanProgress, groups, size};
 use crate::resolve::{self, Resolved};
 use crate::scan::{Around, Cache, Found, Meter, Scan, ScanError};
 
@@ -51,6 +54,7 @@ pub(super) fn find(
     match found {
         Ok(found) => {
             tell(&found);
+            write_groups(session, args, &found)?;
             Ok(Some(resolved(found)))
         }
         Err(ScanError::Interrupted) => Ok(None),
@@ -107,6 +111,33 @@ fn default_cache() -> Option<PathBuf> {
     let cache =
         absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     cache.map(|dir| dir.join("mergerfs-xdedup"))
+}
+
+fn write_groups(session: &Session, args: &RunArgs, found: &Found) -> Result<(), Failure> {
+    let Some(path) = &args.groups else {
+        return Ok(());
+    };
+    let write = || {
+        let mut out = BufWriter::new(File::create(path)?);
+        let dirs = args.dirs.iter().map(|dir| std::path::absolute(dir));
+        let dirs = dirs.collect::<Result<Vec<_>, _>>()?;
+        let about = (&session.pool, dirs.as_slice());
+        let now = session.fs.now();
+        groups::write(&mut out, args.groups_format, about, &found.groups, now)
+    };
+    match write() {
+        Ok(0) => Ok(()),
+        Ok(names) => {
+            tracing::warn!(
+                names,
+                "left out of the list: not UTF-8, which jdupes cannot write"
+            );
+            Ok(())
+        }
+        Err(error) => Err(Failure::environment(format!(
+            "cannot write the groups to {path:?}: {error}"
+        ))),
+    }
 }
 
 fn tell(found: &Found) {
