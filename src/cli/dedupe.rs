@@ -1,4 +1,4 @@
-//! The main job: a list in, and the plan shown or carried out.
+//! The main job: a list or a scan in, and the plan shown or carried out.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -8,6 +8,7 @@ use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
 use super::list::{self, List};
 use super::resume::recover_pool;
+use super::scan;
 use super::session::{self, DiskJournal, Session};
 use super::signals::Signals;
 use super::watch::Watch;
@@ -47,22 +48,30 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
             "--db-file is accepted for old command lines, and not used"
         );
     }
-    let Some(manifest) = &args.manifest else {
-        return Err(Failure::usage("no list of duplicates").hint(
-            "make one, for example with: jdupes -r -0 DIR > LIST; then give it with -m LIST",
-        ));
-    };
     let signals = Signals::listen()
         .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
     let filter = Filter::new(&args.include, &args.exclude, args.min_size, args.max_size)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let mut list = List::open(manifest, args)?;
-    let session = Session::open(list.pool(args)?)?;
+    let mut list = match &args.manifest {
+        Some(manifest) => Some(List::open(manifest, args)?),
+        None => None,
+    };
+    let pool = match &mut list {
+        Some(list) => list.pool(args)?,
+        None => scan::pool(args)?,
+    };
+    let session = Session::open(pool)?;
     if let Some(root) = &args.pool_root {
         session.all_below(root)?;
     }
     let rules = rules(args, &session)?;
-    let resolved = list.resolve(&session, &filter, args)?;
+    let resolved = match list {
+        Some(list) => list.resolve(&session, &filter, args)?,
+        None => match scan::find(&session, (&filter, &rules), (common, args), &signals)? {
+            Some(found) => found,
+            None => return Ok(signals.exit_code().unwrap_or(1)),
+        },
+    };
     if resolved.asked_branches {
         tracing::warn!("mergerfs does not tell where every file is; each branch was looked at");
     }

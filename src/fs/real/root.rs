@@ -139,7 +139,7 @@ pub(super) fn stat_of(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     Ok(stat_from(&sys::statx(fd)?))
 }
 
-fn stat_from(found: &libc::statx) -> Stat {
+pub(super) fn stat_from(found: &libc::statx) -> Stat {
     let fixed = (libc::STATX_ATTR_IMMUTABLE | libc::STATX_ATTR_APPEND).cast_unsigned();
     let mode = u32::from(found.stx_mode);
     Stat {
