@@ -76,7 +76,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Unresolved,
         Self::NotRegular,
         Self::Unreadable,

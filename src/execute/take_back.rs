@@ -236,13 +236,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 }
             }
         }
-        let unbroken = master.unbroken()?;
-        if !unbroken && op.kind == OpKind::Cross {
-            // Somebody opened the master meanwhile, perhaps by the name just taken away: it gets it back.
-            for (at, target) in hidden.iter().rev() {
-                self.rename(at, target)?;
-            }
-            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+        if op.kind == OpKind::Cross {
+            self.still_unopened(master, &hidden)?;
         }
         for (at, _) in hidden {
             self.unlink(&at, op.master_id)?;
@@ -254,6 +249,53 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             .is_some_and(|s| self.unchanged(&before, &s.master, "master").is_ok())
         {
             self.note_ctime(&master.file, &before)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody who opened the master meanwhile may have done so by a name just taken away: it gets it back.
+    fn still_unopened(
+        &mut self,
+        master: &Leased<'_, F>,
+        hidden: &[(Place, Place)],
+    ) -> Result<(), Halt> {
+        if master.unbroken()? {
+            return Ok(());
+        }
+        for (at, target) in hidden.iter().rev() {
+            self.rename(at, target)?;
+        }
+        Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+    }
+
+    /// Takes away the replacements that would hide a file made at the same path since.
+    ///
+    /// mergerfs looks at one branch after the other: a client's look-up that began before the replacement was
+    /// there, and came to the duplicate's branch after that was retired, finds nothing, and its `O_CREAT` makes a
+    /// new file. That file is the newest at the path; the master keeps its bytes under its other names.
+    pub(super) fn yield_to_newer(&mut self, op: &Op) -> Result<(), Halt> {
+        let mut hiding = Vec::new();
+        for (k, observed) in self.look(op)?.into_iter().enumerate() {
+            let newer = observed.own_taken || observed.elsewhere.is_some();
+            if newer && observed.target == TargetIs::Master && op.names[k].found != Found::Master {
+                hiding.push(k);
+            }
+        }
+        if hiding.is_empty() {
+            return Ok(());
+        }
+        let master = self.lease_master(op)?;
+        if self.fs.stat_open(&master.file)?.nlink <= hiding.len() as u64 {
+            let why = "a new file is at its path, and the replacement is the only copy left";
+            return Err(Halt::new(Reason::Conflict, why));
+        }
+        let mut hidden = Vec::new();
+        for k in hiding {
+            self.hide_replacement(op, k, &mut hidden)?;
+        }
+        self.still_unopened(&master, &hidden)?;
+        for (at, _) in hidden {
+            self.unlink(&at, op.master_id)?;
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ fn meddled(
     let conflict = twice && (in_conflict(&session) || in_conflict(&next));
     let content = client.content_or_conflict(&next, conflict);
     let limit = known_limit(scenario, steps.iter().map(|(_, s)| s), [&session, &next]);
-    let check = settled.and_then(|()| if limit { Ok(()) } else { content });
+    let check = settled.and(if limit { Ok(()) } else { content });
     failures.note(check, &group, point, &next);
     calls
 }
@@ -298,7 +298,7 @@ fn what_a_client_does_while_recovering_stays_done() {
                     let settled = settle(&mut third);
                     let limit = known_limit(&scenario, &steps, [&second, &third]);
                     let content = client.content(&third);
-                    let check = settled.and_then(|()| if limit { Ok(()) } else { content });
+                    let check = settled.and(if limit { Ok(()) } else { content });
                     let group = format!("{}: {group}, recovering", scenario.name);
                     failures.note(check, &group, point, &third);
                     if calls < m {
