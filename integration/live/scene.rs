@@ -34,6 +34,7 @@ pub(crate) enum Slow {
     /// mergerfs is: strace delays these calls of it.
     Mergerfs(&'static str),
     /// Killed as soon as some op is there.
+    #[allow(dead_code, reason = "for tries by hand")]
     KilledAt(Moment, &'static str),
 }
 
