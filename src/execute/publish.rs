@@ -76,9 +76,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     fn publish_names(&mut self, op: &mut Op, window: &Window<'_, F>) -> Result<(), Halt> {
         // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
         let names = self.observe_all(op, Observed::may_publish)?;
+        if op.published.is_none() {
+            // Found open: what is in place now may be ours, what comes from now on is ours only if we make it.
+            let in_place = names
+                .iter()
+                .map(|observed| observed.target == TargetIs::Master);
+            op.published = Some(in_place.collect());
+        }
         for (k, observed) in names.iter().enumerate() {
             let in_place = observed.target == TargetIs::Master;
-            if in_place && op.published.is_some() && op.names[k].found != Found::Master {
+            if in_place && !op.may_be_ours(k) && op.names[k].found != Found::Master {
                 // It was not there when the op began, and we have not made it: a client renamed the master here.
                 let detail = format!("{:?} is the master already", op.names[k].path);
                 return Err(Halt::new(Reason::Changed, detail));

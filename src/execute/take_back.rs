@@ -365,7 +365,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             Some(file) => self.fs.stat_open(file)?.nlink > 0,
             None => false,
         };
-        let others = self.fs.stat_open(&master.file)?.nlink > op.names.len() as u64;
+        let others = self.fs.stat_open(&master.file)?.nlink > self.links_of_ours(op)?;
         if at_its_name || named || others {
             return Ok(());
         }
@@ -373,6 +373,18 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             Reason::Conflict,
             "the replacement is the only copy left",
         ))
+    }
+
+    /// How many names of the master this op made, or may have made: replacements and hidden names.
+    fn links_of_ours(&self, op: &Op) -> Result<u64, FsError> {
+        let mut ours = 0;
+        for k in 0..op.names.len() {
+            let hidden = [Role::Temp, Role::Withdrawn].map(|r| op.hidden(self.journal.id(), k, r));
+            for at in hidden.iter().chain([&op.target(k)]) {
+                ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
+            }
+        }
+        Ok(ours)
     }
 
     /// Removes the hidden names of the master that an interrupted publish or take-back left.
