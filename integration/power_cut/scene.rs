@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::unistd::syncfs;
 use tempfile::TempDir;
 
-use super::beside::run_in_stretches;
+use super::beside::Beside;
 use super::csv_log::LogLines;
 use super::files::{Age, FileGroup, Member, parse};
 use super::pool::PoolMount;
@@ -36,8 +36,6 @@ pub(crate) struct Scene {
     /// The same for files that nobody had synced: only once the tool says it is done.
     pub(crate) young: BTreeMap<PathBuf, Vec<u8>>,
     groups: Vec<FileGroup>,
-    /// The disks that write now and then while a tool is at work.
-    pub(crate) busy: Vec<usize>,
 }
 
 impl Scene {
@@ -59,7 +57,6 @@ impl Scene {
             durable,
             young,
             groups: parse(files),
-            busy: (0..=BRANCHES).collect(),
         })
     }
 
@@ -192,20 +189,19 @@ impl Scene {
         tool
     }
 
-    /// Runs the tool over the disks of `rig`, one of which writes now and then; what it says when it ends with
-    /// a code that is none of `codes`.
+    /// Runs the tool over the disks of `rig` with others beside it; what it says when it ends with a code that
+    /// is none of `codes`.
     pub(crate) fn run(
         &self,
         rig: &Rig,
         tool: &mut Command,
-        stretch: Duration,
+        beside: &Beside,
         codes: &[i32],
     ) -> Result<(), String> {
         let mut run = || {
             let pool = self.mount_pool()?;
-            let dirs: Vec<&Path> = self.busy.iter().map(|&n| self.branch(n)).collect();
             rig.mark("start");
-            let (output, _) = run_in_stretches(tool, &dirs, stretch, COMMAND_TIME_MAX)?;
+            let (output, _) = beside.run(tool, COMMAND_TIME_MAX)?;
             rig.mark("end");
             drop(pool);
             Ok(output)
