@@ -36,6 +36,8 @@ pub(crate) enum When {
     At(Moment),
     /// So long after the run began.
     After(Duration),
+    /// When they are told to.
+    Go,
 }
 
 /// One group, its model, and its script.
