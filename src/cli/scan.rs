@@ -119,7 +119,7 @@ fn write_groups(session: &Session, args: &RunArgs, found: &Found) -> Result<(), 
     };
     let write = || {
         let mut out = BufWriter::new(File::create(path)?);
-        let dirs = args.dirs.iter().map(|dir| std::path::absolute(dir));
+        let dirs = args.dirs.iter().map(std::path::absolute);
         let dirs = dirs.collect::<Result<Vec<_>, _>>()?;
         let about = (&session.pool, dirs.as_slice());
         let now = session.fs.now();
