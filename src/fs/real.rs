@@ -31,7 +31,7 @@ mod tests;
 
 pub use dir::DirEntry;
 pub use file::RealFile;
-pub use scan::{ScanDir, ScanEntry, ScanFile};
+pub use scan::{ScanDir, ScanEntry, ScanFile, ScanParent};
 
 use root::{Root, stat_of};
 

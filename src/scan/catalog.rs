@@ -4,6 +4,8 @@
 //! paths do.
 
 use std::collections::HashMap;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::{Place, Stat, Timestamp};
 use crate::pool::BranchIdx;
@@ -12,7 +14,7 @@ use crate::relpath::RelPath;
 use super::ScanError;
 
 /// A directory of the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DirId(u32);
 
 /// A file of the catalog: one name of one inode.
@@ -20,7 +22,7 @@ pub(super) struct DirId(u32);
 pub(super) struct File {
     pub(super) stamp: Stamp,
     pub(super) ino: u64,
-    dir: DirId,
+    pub(super) dir: DirId,
     /// Where its name begins, from where its directory's names begin.
     name: u32,
     /// Owner and mode, as a number: files that differ in them are not for each other.
@@ -175,6 +177,11 @@ impl Catalog {
         self.place(file.dir, Some(file.name))
     }
 
+    /// The name of a file in its directory.
+    pub(super) fn file_name(&self, file: &File) -> &OsStr {
+        OsStr::from_bytes(self.name(file.dir, file.name))
+    }
+
     fn place(&self, dir: DirId, name: Option<u32>) -> Place {
         let branch = self.dirs[dir.0 as usize].branch;
         let mut parts = Vec::with_capacity(16);
@@ -200,11 +207,9 @@ impl Catalog {
 
     fn name(&self, dir: DirId, name: u32) -> &[u8] {
         let at = self.dirs[dir.0 as usize].names + u64::from(name);
-        let from = usize::try_from(at)
-            .ok()
-            .and_then(|at| self.names.get(at..))
-            .unwrap_or_default();
-        from.split(|byte| *byte == 0).next().unwrap_or_default()
+        let from = usize::try_from(at).ok();
+        let from = from.and_then(|at| self.names.get(at..)).unwrap_or_default();
+        CStr::from_bytes_until_nul(from).unwrap_or(c"").to_bytes()
     }
 
     /// Gives back memory that is no longer needed, when only files that matter are left.

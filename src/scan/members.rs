@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::candidates::{Candidate, Candidates};
 use super::catalog::{Catalog, Stamp};
 use super::meter::Phase;
+use super::opener::is_gone;
 use super::walk::unreadable;
 use super::{FoundGroup, Scan, ScanError};
 use crate::fs::{Fs, FsError, InodeId, Place};
@@ -110,11 +111,13 @@ fn member(
     let Some(file) = names.iter().find(|name| !name.excluded) else {
         return Ok(None);
     };
-    let opened = match scan.fs.open(&catalog.file_place(file)) {
-        Err(error) if error.errno() == libc::ENOENT => return Ok(None),
+    let place = catalog.file_place(file);
+    let opened = match scan.fs.open_to_scan(&place) {
+        Err(error) if is_gone(&error) => return Ok(None),
         opened => opened?,
     };
-    let stat = scan.fs.stat_open(&opened)?;
+    let failed = |error| scan.fs.scan_error("look at open file", &place, error);
+    let stat = opened.stat().map_err(failed)?;
     let id = InodeId {
         dev: scan.dev_of(file.device),
         ino: file.ino,
@@ -122,7 +125,7 @@ fn member(
     if stat.id != id || Stamp::of(&stat) != file.stamp {
         return Ok(None);
     }
-    let mut member = Member::new(&stat, scan.fs.metadata(&opened)?);
+    let mut member = Member::new(&stat, opened.metadata(&stat).map_err(failed)?);
     for name in names {
         let place = catalog.file_place(name);
         let shadows = shadows(scan, &place)?;

@@ -1,7 +1,7 @@
 //! How far a scan is, to be looked at from another thread: numbers only, no text.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a scan is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,13 @@ pub struct Meter {
     files_total: AtomicU64,
     bytes: AtomicU64,
     bytes_total: AtomicU64,
-    disks: Mutex<Vec<DiskShare>>,
+    disks: Mutex<Vec<Arc<DiskMeter>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct DiskMeter {
+    share: DiskShare,
+    bytes: AtomicU64,
 }
 
 /// What a phase reads from one disk.
@@ -70,6 +76,10 @@ impl Meter {
     #[must_use]
     pub fn read(&self) -> Reading {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let share = |disk: &Arc<DiskMeter>| DiskShare {
+            bytes: get(&disk.bytes),
+            ..disk.share.clone()
+        };
         let phase = usize::from(self.phase.load(Ordering::Relaxed));
         Reading {
             phase: PHASES.get(phase).copied().unwrap_or(Phase::Members),
@@ -77,7 +87,7 @@ impl Meter {
             files_total: get(&self.files_total),
             bytes: get(&self.bytes),
             bytes_total: get(&self.bytes_total),
-            disks: self.disks.lock().map(|d| d.clone()).unwrap_or_default(),
+            disks: self.disks().iter().map(share).collect(),
         }
     }
 
@@ -88,9 +98,11 @@ impl Meter {
         set(&self.bytes, 0);
         set(&self.files_total, files);
         set(&self.bytes_total, disks.iter().map(|d| d.total).sum());
-        if let Ok(mut shares) = self.disks.lock() {
-            *shares = disks;
-        }
+        let disk = |share| {
+            let bytes = AtomicU64::new(0);
+            Arc::new(DiskMeter { share, bytes })
+        };
+        *self.disks() = disks.into_iter().map(disk).collect();
         let at = PHASES.iter().position(|p| *p == phase).unwrap_or(0);
         self.phase
             .store(u8::try_from(at).unwrap_or(0), Ordering::Relaxed);
@@ -100,14 +112,28 @@ impl Meter {
         self.files.fetch_add(files, Ordering::Relaxed);
     }
 
-    /// `bytes` more were read from disk `disk`.
-    pub(super) fn add_bytes(&self, disk: usize, bytes: u64) {
+    /// `bytes` more were read from a disk.
+    pub(super) fn add_bytes(&self, disk: &DiskMeter, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if let Ok(mut shares) = self.disks.lock()
-            && let Some(share) = shares.get_mut(disk)
-        {
-            share.bytes += bytes;
-        }
+        disk.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The figures of one disk in the phase in hand.
+    pub(super) fn disk(&self, at: usize) -> Arc<DiskMeter> {
+        let none = || {
+            let share = DiskShare {
+                name: String::new(),
+                bytes: 0,
+                total: 0,
+            };
+            let bytes = AtomicU64::new(0);
+            Arc::new(DiskMeter { share, bytes })
+        };
+        self.disks().get(at).cloned().unwrap_or_else(none)
+    }
+
+    fn disks(&self) -> MutexGuard<'_, Vec<Arc<DiskMeter>>> {
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,7 +155,7 @@ mod tests {
             (Phase::Walk, 0)
         );
         meter.begin(Phase::Heads, 3, vec![share("a", 0), share("b", 0)]);
-        meter.add_bytes(1, 40);
+        meter.add_bytes(&meter.disk(1), 40);
         meter.add_files(1);
         let now = meter.read();
         assert_eq!(

@@ -11,6 +11,7 @@
 //! remove anything: the executor compares bytes itself. `cache` remembers hashes between scans.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use crate::filter::Filter;
 use crate::fs::real::RealFs;
@@ -27,6 +28,7 @@ mod disks;
 mod gate;
 mod members;
 mod meter;
+mod opener;
 mod read;
 mod skip;
 mod stages;
@@ -143,13 +145,18 @@ impl<'s> Scan<'s> {
     /// # Errors
     /// When it was asked to stop. What cannot be read is a refusal, not an error.
     pub fn run(mut self) -> Result<Found, ScanError> {
+        let begin = Instant::now();
+        let took = |what| tracing::debug!(what, seconds = begin.elapsed().as_secs_f64(), "scan");
         let disks = disks::under(self.fs, self.pool, &self.branches);
         self.number_devices(&disks);
         let mut walked = walk::walk(&self, &disks)?;
+        took("walked");
         let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules);
         let stages = Stages::new(&self, &disks, &walked.catalog);
         let mut counts = stages.run(&mut candidates, &mut walked.refusals)?;
+        took("read");
         let mut members = members::of(&self, &walked.catalog, &candidates)?;
+        took("looked at members");
         counts.changed += members.changed;
         walked.refusals.append(&mut members.refusals);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));

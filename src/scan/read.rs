@@ -1,10 +1,13 @@
 //! Reads a part of a file and hashes it, in bounded memory, without a place in the page cache.
 
-use super::catalog::Stamp;
+use std::sync::Arc;
+
+use super::catalog::File;
 use super::gate::{Gate, Turn};
-use super::meter::Meter;
-use crate::fs::real::{RealFs, ScanFile};
-use crate::fs::{FileKind, FsError, InodeId, Place};
+use super::meter::{DiskMeter, Meter};
+use super::opener::{Opener, is_gone};
+use crate::fs::real::ScanFile;
+use crate::fs::{FileKind, FsError, InodeId};
 
 /// What one reader holds in memory.
 const BUFFER: usize = 1 << 20;
@@ -56,68 +59,72 @@ pub(super) enum Outcome {
 
 /// Reads from one disk.
 pub(super) struct Reader<'r> {
-    pub(super) fs: &'r RealFs,
-    pub(super) gate: &'r Gate,
-    pub(super) meter: &'r Meter,
-    /// The disk, to the meter.
-    pub(super) disk: usize,
-    pub(super) interrupted: &'r (dyn Fn() -> bool + Sync),
+    opener: Opener<'r>,
+    gate: &'r Gate,
+    meter: &'r Meter,
+    disk: Arc<DiskMeter>,
+    interrupted: &'r (dyn Fn() -> bool + Sync),
     buffer: Vec<u8>,
 }
 
 /// What is to be read.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) place: Place,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'c> {
+    pub(super) file: &'c File,
     pub(super) id: InodeId,
-    pub(super) stamp: Stamp,
     pub(super) part: Part,
 }
 
 impl<'r> Reader<'r> {
     pub(super) fn new(
-        fs: &'r RealFs,
+        opener: Opener<'r>,
         gate: &'r Gate,
         (meter, disk): (&'r Meter, usize),
         interrupted: &'r (dyn Fn() -> bool + Sync),
     ) -> Self {
         Self {
-            fs,
+            opener,
             gate,
             meter,
-            disk,
+            disk: meter.disk(disk),
             interrupted,
             buffer: Vec::new(),
         }
     }
 
-    /// Reads and hashes what `target` says, if it still is what the walk saw, before and after.
-    pub(super) fn read(&mut self, target: &Target) -> Outcome {
-        let file = match self.fs.open_to_scan(&target.place) {
+    /// Reads and hashes what `target` says, if the file still is what the walk saw when it has been read.
+    pub(super) fn read(&mut self, target: Target<'_>) -> Outcome {
+        let file = match self.opener.open(target.file) {
             Ok(file) => file,
-            Err(error) if error.errno() == libc::ENOENT => return Outcome::Changed,
+            Err(error) if is_gone(&error) => return Outcome::Changed,
             Err(error) => return Outcome::Failed(error),
         };
-        let read = || -> std::io::Result<Option<Hash>> {
-            if !same(&file, target)? {
-                return Ok(None);
-            }
-            let Some(hash) = self.hash(&file, target)? else {
-                return Ok(None);
-            };
-            Ok(same(&file, target)?.then_some(hash))
-        };
-        match { read }() {
+        match self.hash_unchanged(&file, target) {
             Ok(Some(hash)) => Outcome::Read(hash),
             Ok(None) if (self.interrupted)() => Outcome::Stopped,
             Ok(None) => Outcome::Changed,
-            Err(error) => Outcome::Failed(self.fs.scan_error("read", &target.place, error)),
+            Err(error) => Outcome::Failed(self.opener.failed("read", target.file, error)),
         }
     }
 
+    fn hash_unchanged(
+        &mut self,
+        file: &ScanFile,
+        target: Target<'_>,
+    ) -> std::io::Result<Option<Hash>> {
+        // Before a long read too; times that are those of the walk afterwards say all that matters.
+        if target.file.stamp.size > WHOLE && !same(file, target)? {
+            return Ok(None);
+        }
+        let Some(hash) = self.hash(file, target)? else {
+            return Ok(None);
+        };
+        Ok(same(file, target)?.then_some(hash))
+    }
+
     /// `None` where the file ended early, or the scan is to stop.
-    fn hash(&mut self, file: &ScanFile, target: &Target) -> std::io::Result<Option<Hash>> {
-        let (mut offset, len) = target.part.range(target.stamp.size);
+    fn hash(&mut self, file: &ScanFile, target: Target<'_>) -> std::io::Result<Option<Hash>> {
+        let (mut offset, len) = target.part.range(target.file.stamp.size);
         let end = offset + len;
         if len > WHOLE {
             file.expect_whole();
@@ -155,16 +162,16 @@ impl<'r> Reader<'r> {
             }
             hasher.update(&buf[..read]);
             offset += read as u64;
-            self.meter.add_bytes(self.disk, read as u64);
+            self.meter.add_bytes(&self.disk, read as u64);
         }
         Ok(Some(shortened(&hasher.finalize())))
     }
 }
 
-fn same(file: &ScanFile, target: &Target) -> std::io::Result<bool> {
+fn same(file: &ScanFile, target: Target<'_>) -> std::io::Result<bool> {
     let stat = file.stat()?;
-    let now = (stat.id, Stamp::of(&stat));
-    Ok(stat.kind == FileKind::Regular && now == (target.id, target.stamp))
+    let now = (stat.id, super::catalog::Stamp::of(&stat));
+    Ok(stat.kind == FileKind::Regular && now == (target.id, target.file.stamp))
 }
 
 fn shortened(hash: &blake3::Hash) -> Hash {

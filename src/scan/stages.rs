@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cache::Entry;
 use super::candidates::{Candidate, Candidates};
-use super::catalog::{Catalog, Stamp};
+use super::catalog::{Catalog, File, Stamp};
 use super::disks::Disk;
 use super::gate::Gate;
 use super::meter::{DiskShare, Phase};
+use super::opener::Opener;
 use super::read::{Hash, Outcome, Part, Reader, Target, WHOLE};
 use super::walk::unreadable;
 use super::{Scan, ScanError};
@@ -18,11 +19,13 @@ use crate::fs::InodeId;
 use crate::plan::Refusal;
 
 /// Readers a disk; on one that rotates all wait for one unless what they read is in memory.
-const READERS: usize = 4;
+const READERS: usize = 8;
 /// A disk that does not rotate answers within this time.
 const QUICK: Duration = Duration::from_millis(1);
 /// How many files are tried before the order of many is looked up.
 const SAMPLE: usize = 16;
+/// Files that a reader takes at a time: neighbours share a directory, which is looked up once.
+const PORTION: usize = 16;
 /// Results that are kept back before they are given to the cache.
 const PENDING_MAX: usize = 8192;
 /// A file changed less than this before it was read may change again without another time.
@@ -230,27 +233,37 @@ struct Round<'r> {
 
 impl Round<'_> {
     fn run(&self, mut work: Vec<Work>) {
-        self.put_in_order(&mut work);
+        // What lies side by side on a disk is read one after the other, by whoever's turn it is.
+        let portion = if self.put_in_order(&mut work) {
+            1
+        } else {
+            PORTION
+        };
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..READERS.min(work.len()) {
-                scope.spawn(|| self.read(&work, &next));
+                scope.spawn(|| self.read(&work, &next, portion));
             }
         });
     }
 
-    fn read(&self, work: &[Work], next: &AtomicUsize) {
+    fn read(&self, work: &[Work], next: &AtomicUsize, portion: usize) {
         let scan = self.stages.scan;
         let mut reader = self.reader();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let fresh = now.unwrap_or_default().saturating_sub(FRESH).as_nanos();
         let mut own = Results::default();
-        while let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let portions = std::iter::from_fn(|| {
+            let at = next.fetch_add(portion, Ordering::Relaxed);
+            let left = work.get(at..)?;
+            (!left.is_empty()).then(|| &left[..portion.min(left.len())])
+        });
+        for work in portions.flatten() {
             let candidate = &self.candidates.all[work.candidate as usize];
             let Some(target) = self.target(candidate) else {
                 continue;
             };
-            match reader.read(&target) {
+            match reader.read(target) {
                 Outcome::Read(hash) => {
                     own.keys.push((work.candidate, hash));
                     let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
@@ -268,7 +281,8 @@ impl Round<'_> {
                 }
                 Outcome::Failed(error) => {
                     own.lost.push(work.candidate);
-                    own.refusals.push(unreadable(&target.place.path, &error));
+                    let place = self.stages.catalog.file_place(target.file);
+                    own.refusals.push(unreadable(&place.path, &error));
                 }
                 Outcome::Stopped => break,
             }
@@ -296,52 +310,58 @@ impl Round<'_> {
     fn reader(&self) -> Reader<'_> {
         let scan = self.stages.scan;
         let gate = &self.stages.gates[self.disk];
-        Reader::new(scan.fs, gate, (scan.meter, self.disk), scan.interrupted)
+        let opener = Opener::new(scan.fs, self.stages.catalog);
+        Reader::new(opener, gate, (scan.meter, self.disk), scan.interrupted)
     }
 
-    fn target(&self, candidate: &Candidate) -> Option<Target> {
+    fn target(&self, candidate: &Candidate) -> Option<Target<'_>> {
         let catalog = self.stages.catalog;
         // A name that a filter leaves out may be one that cannot be reached.
         let mut names = catalog.names_of(candidate).iter();
         let file = names.find(|name| !name.excluded)?;
         Some(Target {
-            place: catalog.file_place(file),
+            file,
             id: InodeId {
                 dev: self.stages.scan.dev_of(file.device),
                 ino: file.ino,
             },
-            stamp: file.stamp,
             part: part(self.phase, file.stamp)?,
         })
     }
 
     /// Puts files in the order in which they lie on a disk whose arm has to go from one to the next. What is in
-    /// memory needs no order, and looking it up takes a call a file: a few are tried first.
-    fn put_in_order(&self, work: &mut [Work]) {
+    /// memory needs no order, and looking it up takes a call a file: a few are tried first. Gives whether the disk
+    /// has to be waited for; otherwise files are put together by directory.
+    fn put_in_order(&self, work: &mut [Work]) -> bool {
         let gate = &self.stages.gates[self.disk];
-        if !gate.order_pays() {
-            return;
-        }
         let step = work.len() / SAMPLE;
-        if step > 1 && !self.waits(work.iter().step_by(step).take(SAMPLE)) {
-            return;
+        let order_pays =
+            gate.order_pays() && (step < 2 || self.waits(work.iter().step_by(step).take(SAMPLE)));
+        if !order_pays {
+            let of = |w: &Work| self.file(w);
+            work.sort_unstable_by_key(|w| (of(w).device, of(w).dir, of(w).ino));
+            return false;
         }
         let scan = self.stages.scan;
+        let mut opener = Opener::new(scan.fs, self.stages.catalog);
         for work in work.iter_mut() {
             let candidate = &self.candidates.all[work.candidate as usize];
-            let place = self.target(candidate).map(|target| target.place);
-            let file = place.and_then(|place| scan.fs.open_to_scan(&place).ok());
+            let target = self.target(candidate);
+            let file = target.and_then(|target| opener.open(target.file).ok());
             if let Some(physical) = file.and_then(|file| file.first_extent()) {
                 work.order = physical;
             }
             if (scan.interrupted)() {
-                return;
+                return true;
             }
         }
-        work.sort_unstable_by_key(|w| {
-            let candidate = &self.candidates.all[w.candidate as usize];
-            (self.stages.catalog.file_of(candidate).device, w.order)
-        });
+        work.sort_unstable_by_key(|w| (self.file(w).device, w.order));
+        true
+    }
+
+    fn file(&self, work: &Work) -> &File {
+        let candidate = &self.candidates.all[work.candidate as usize];
+        self.stages.catalog.file_of(candidate)
     }
 
     /// Whether most of these have to be waited for, and for long.
@@ -349,15 +369,16 @@ impl Round<'_> {
         let stages = self.stages;
         let gate = &stages.gates[self.disk];
         let (mut resident, mut tried) = (0, 0);
+        let mut opener = Opener::new(stages.scan.fs, stages.catalog);
         let mut buf = [0; 4096];
         for work in sample {
             let target = self.target(&self.candidates.all[work.candidate as usize]);
             let Some(target) = target else { continue };
-            let Ok(file) = stages.scan.fs.open_to_scan(&target.place) else {
+            let Ok(file) = opener.open(target.file) else {
                 continue;
             };
             tried += 1;
-            let at = target.part.range(target.stamp.size).0;
+            let at = target.part.range(target.file.stamp.size).0;
             match file.read_resident(&mut buf, at) {
                 Ok(None) => {
                     let turn = gate.enter();

@@ -8,6 +8,7 @@ use super::catalog::{Batch, Catalog, DirId, FileFacts, Stamp};
 use super::disks::Disk;
 use super::gate::Gate;
 use super::meter::Phase;
+use super::opener::is_gone;
 use super::skip::skipped;
 use super::{Scan, ScanError};
 use crate::fs::real::{ScanDir, ScanEntry};
@@ -75,6 +76,8 @@ struct Pending {
     dirs: Vec<(DirId, bool)>,
     /// Walkers that may still add some.
     busy: usize,
+    /// Walkers with nothing to do.
+    waiting: usize,
     stopped: bool,
 }
 
@@ -94,10 +97,12 @@ impl Queue {
             if state.busy == 0 {
                 return None;
             }
+            state.waiting += 1;
             state = self
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -106,9 +111,14 @@ impl Queue {
         let mut state = self.state();
         state.busy -= 1;
         state.stopped |= stop;
+        // The walker that found them takes one itself.
+        let for_others = found.len() > 1 && state.waiting > 0;
         state.dirs.extend(found.into_iter().map(|dir| (dir, false)));
+        let over = state.stopped || (state.busy == 0 && state.dirs.is_empty());
         drop(state);
-        self.changed.notify_all();
+        if for_others || over {
+            self.changed.notify_all();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Pending> {
@@ -272,10 +282,7 @@ impl Walker<'_> {
 
     /// A directory that could not be opened: named, unless it is gone or another mount begins there.
     fn unopened(&self, place: &Place, error: &FsError) {
-        if !matches!(
-            error.errno(),
-            libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EXDEV
-        ) {
+        if !is_gone(error) {
             self.refuse(&place.path, error);
         }
     }

@@ -87,24 +87,12 @@ impl Root {
     ///
     /// Only for flags that break no lease (`O_PATH`, directories): the `EAGAIN` of a lease is not repeated.
     pub(super) fn entry(&self, path: &RelPath, flags: OFlag) -> io::Result<OwnedFd> {
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
-            ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_SYMLINKS
-                | ResolveFlag::RESOLVE_NO_XDEV
-                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-        );
         let path = if path.is_root() {
             Path::new(".")
         } else {
             path.as_path()
         };
-        let mut tries = LOOKUP_TRIES;
-        loop {
-            match openat2(&self.dir, path, how) {
-                Err(Errno::EAGAIN | Errno::EINTR) if tries > 0 => tries -= 1,
-                opened => return Ok(opened?),
-            }
-        }
+        entry_beneath(&self.dir, path, flags)
     }
 
     /// Opens a directory for reading, without moving its atime where that is ours to ask.
@@ -126,6 +114,23 @@ impl Root {
             OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW,
         )?;
         Ok((dir, path.file_name()))
+    }
+}
+
+/// Opens `path` beneath a held directory, through no symlink, mount point or magic link.
+pub(super) fn entry_beneath(dir: &OwnedFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+    );
+    let mut tries = LOOKUP_TRIES;
+    loop {
+        match openat2(dir, path, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) if tries > 0 => tries -= 1,
+            opened => return Ok(opened?),
+        }
     }
 }
 

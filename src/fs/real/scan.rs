@@ -3,17 +3,19 @@
 //! Nothing here changes a branch, a time, or (as far as the kernel lets us) what the page cache holds.
 
 use std::cell::Cell;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
-use super::super::{FileKind, FsError, InodeId, Place, Result, Stat};
-use super::root::{Root, stat_from, stat_of};
+use super::super::{FileKind, FsError, InodeId, Metadata, Place, Result, Stat};
+use super::file::metadata_of;
+use super::root::{Root, entry_beneath, stat_from, stat_of};
 use super::{RealFs, dir};
 use crate::sys;
 
@@ -79,6 +81,33 @@ impl ScanDir {
     }
 }
 
+/// A directory held while files in it are opened: the way to it is looked up once.
+#[derive(Debug)]
+pub struct ScanParent(OwnedFd);
+
+impl ScanParent {
+    /// Opens what was a regular file when the directory was read, as [`RealFs::open_to_scan`].
+    ///
+    /// # Errors
+    /// What the kernel says; `EAGAIN` where a lease of somebody else is in the way.
+    pub fn open(&self, name: &OsStr) -> io::Result<ScanFile> {
+        open_file(&self.0, Path::new(name))
+    }
+}
+
+fn open_file(dir: &OwnedFd, path: &Path) -> io::Result<ScanFile> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let opened = match entry_beneath(dir, path, flags | OFlag::O_NOATIME) {
+        // Only the owner may ask for O_NOATIME.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => entry_beneath(dir, path, flags),
+        opened => opened,
+    };
+    Ok(ScanFile {
+        file: opened?.into(),
+        leaves_from: Cell::new(None),
+    })
+}
+
 /// A regular file open to be read once.
 #[derive(Debug)]
 pub struct ScanFile {
@@ -94,6 +123,14 @@ impl ScanFile {
     /// What the kernel says.
     pub fn stat(&self) -> io::Result<Stat> {
         stat_of(self.file.as_fd())
+    }
+
+    /// Owner, mode, ACL and extended attributes, where `stat` was just taken.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn metadata(&self, stat: &Stat) -> io::Result<Metadata> {
+        metadata_of(&self.file, stat)
     }
 
     /// Reads what is in memory already; `None` where the disk would have to be waited for.
@@ -170,14 +207,24 @@ impl RealFs {
         self.told("list directory", at, opened)
     }
 
-    /// Opens what was a regular file when its directory was read, without following a symlink, blocking, or moving
-    /// its atime. The caller looks whether it still is that file.
+    /// Opens what was a regular file when its directory was read, without following a symlink, crossing a mount,
+    /// blocking, or moving its atime. The caller looks whether it still is that file.
     ///
     /// # Errors
     /// What the kernel says; `EAGAIN` where a lease of somebody else is in the way.
     pub fn open_to_scan(&self, at: &Place) -> Result<ScanFile> {
-        let opened = open_file(self.root(at.branch), at);
+        let opened = open_file(&self.root(at.branch).dir, at.path.as_path());
         self.told("open", at, opened)
+    }
+
+    /// Opens a directory to open files in it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn scan_parent(&self, at: &Place) -> Result<ScanParent> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let opened = self.root(at.branch).entry(&at.path, flags);
+        self.told("open directory", at, opened.map(ScanParent))
     }
 
     /// An error of [`ScanDir`] or [`ScanFile`], with what it is about.
@@ -212,18 +259,5 @@ fn open_dir(root: &Root, at: &Place) -> io::Result<ScanDir> {
         mount: stat.mount,
         names,
         entries,
-    })
-}
-
-fn open_file(root: &Root, at: &Place) -> io::Result<ScanFile> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let opened = match root.entry(&at.path, flags | OFlag::O_NOATIME) {
-        // Only the owner may ask for O_NOATIME.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => root.entry(&at.path, flags),
-        opened => opened,
-    };
-    Ok(ScanFile {
-        file: opened?.into(),
-        leaves_from: Cell::new(None),
     })
 }
