@@ -82,7 +82,7 @@ impl Moments {
                     dirs.push((disk, dir));
                 }
             }
-            let (master, duplicate) = pair.inodes(pool);
+            let (master, duplicate) = pair.inodes;
             inodes.insert((pair.master_disk, master), (index, true));
             inodes.insert((pair.duplicate_disk(), duplicate), (index, false));
             let path = root.join(pair.relative(Name::Duplicate));

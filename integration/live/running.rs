@@ -33,6 +33,15 @@ pub(crate) enum Slow {
     Mergerfs(Vec<PathBuf>),
 }
 
+/// What the tool is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// To replace what the list says.
+    Replace,
+    /// To settle what was left open.
+    Resume,
+}
+
 /// How long mergerfs is over one of its places.
 const STALL: Duration = Duration::from_millis(1_500);
 
@@ -71,10 +80,10 @@ impl Shared {
     }
 }
 
-/// Runs the tool over the list, in the pool mounted there; for all but [`Slow::No`], somebody should [`meddle`].
-pub(crate) fn execute(pool: &Path, tool: &Tool, list: &Path, slow: &Slow) -> Run {
+/// Runs the tool, over the list in the pool mounted there; for all but [`Slow::No`], somebody should [`meddle`].
+pub(crate) fn execute(job: Job, pool: &Path, tool: &Tool, list: &Path, slow: &Slow) -> Run {
     let primary = pool.join("media");
-    let arguments: [&OsStr; 7] = [
+    let replace: [&OsStr; 7] = [
         "--format".as_ref(),
         "json".as_ref(),
         "-e".as_ref(),
@@ -83,6 +92,10 @@ pub(crate) fn execute(pool: &Path, tool: &Tool, list: &Path, slow: &Slow) -> Run
         "-m".as_ref(),
         list.as_ref(),
     ];
+    let arguments = match job {
+        Job::Replace => &replace[..],
+        Job::Resume => &["resume".as_ref()],
+    };
     let mut wrapper = Vec::new();
     if let Slow::Calls(calls) | Slow::KilledAt(_, calls) = slow {
         wrapper.extend(["strace", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned));
@@ -92,7 +105,7 @@ pub(crate) fn execute(pool: &Path, tool: &Tool, list: &Path, slow: &Slow) -> Run
     let pid = pid_file(tool);
     let tell = "echo $$ >\"$0.new\" && mv \"$0.new\" \"$0\" && exec \"$@\"";
     wrapper.extend(["sh", "-c", tell, pid.to_str().unwrap()].map(str::to_owned));
-    tool.run_under(&wrapper, &arguments)
+    tool.run_under(&wrapper, arguments)
 }
 
 /// The options of strace for these calls and what is done to them.
@@ -145,8 +158,10 @@ fn stop_and_go(process: Process, log: &mut Log, shared: &Shared) {
 
 fn kill_at(process: Process, moment: Moment, shared: &Shared) {
     while !shared.ended.load(Ordering::Acquire) {
+        // In its window is one op at a time; the others wait for each other.
+        let enough = if moment == Moment::Linking { 1 } else { 8 };
         let there = (0..shared.moments.len()).filter(|&n| shared.is_at(n, moment));
-        if there.count() > 3 {
+        if there.count() >= enough {
             process.signal(Signal::SIGKILL);
             return;
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::{Client, Met};
+use super::client::{Act, Client, Met};
 use super::model::Name;
 use super::moments::Moments;
 use super::pair::{Kind, Pair, When};
-use super::running::{Shared, Slow, execute, meddle};
+use super::running::{Job, Shared, Slow, execute, meddle};
 use super::second_mount::SecondMount;
 use crate::groups;
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
@@ -76,6 +76,7 @@ impl Scene {
     /// Runs the tool while clients follow their scripts and `beside` does something else, until the run is over.
     pub(crate) fn run_beside<T: Send>(
         &mut self,
+        job: Job,
         slow: &Slow,
         beside: impl FnOnce(&Pool, &AtomicBool) -> T + Send,
     ) -> (Run, Met, T) {
@@ -103,7 +104,7 @@ impl Scene {
             let clients: Vec<_> = parts.into_iter().map(follow).collect();
             scope.spawn(|| meddle(pool, tool, slow, &shared));
             let other = scope.spawn(|| beside(pool, &shared.over));
-            let run = execute(root, tool, list, slow);
+            let run = execute(job, root, tool, list, slow);
             shared.ended.store(true, Ordering::Release);
             for client in clients {
                 let (part, more) = client.join().unwrap();
@@ -114,6 +115,17 @@ impl Scene {
         });
         self.pairs.sort_by_key(|pair| pair.n);
         (run, met, other)
+    }
+
+    /// Lets one client do its thing to every group that `act` names one for, with nobody beside it.
+    pub(crate) fn act(&mut self, when: &str, act: impl Fn(&Pair) -> Option<Act>) {
+        let mut client = Client::new(self.pool.branches());
+        for pair in &mut self.pairs {
+            if let Some(act) = act(pair) {
+                client.act(pair, act, when);
+            }
+        }
+        client.met.assert_none_lost(when);
     }
 
     /// Reads every path of every group, as a client that comes later does.
@@ -151,9 +163,10 @@ impl Scene {
 
     /// `resume`, and then a run, with nobody beside them: nothing is open after it, and nothing was lost.
     pub(crate) fn resume_quietly(&mut self) {
-        self.tool.run(&["resume"]).expect(0);
+        let resumed = self.tool.run(&["resume"]);
+        assert!(matches!(resumed.code(), Some(0 | 1)), "{resumed}");
         self.judge("after resume");
-        let quiet = execute(&self.root, &self.tool, &self.list, &Slow::No);
+        let quiet = execute(Job::Replace, &self.root, &self.tool, &self.list, &Slow::No);
         assert!(matches!(quiet.code(), Some(0 | 1)), "{quiet}");
         let summary = quiet.summary();
         let open = (summary.get("open"), summary.get("still_open"));

@@ -10,7 +10,7 @@ use super::client::Act;
 use super::model::Name;
 use super::moments::Moment;
 use super::pair::{Pair, When};
-use super::running::Slow;
+use super::running::{Job, Slow};
 use super::scene::Scene;
 use super::second_mount::SecondMount;
 use crate::harness::pool::Pool;
@@ -23,7 +23,7 @@ fn nothing(_: &Pool, _: &AtomicBool) {}
 
 /// One run with clients beside it, and everything that has to hold afterwards.
 fn round(mut scene: Scene, slow: &Slow, what: &str) -> u64 {
-    let (run, met, ()) = scene.run_beside(slow, nothing);
+    let (run, met, ()) = scene.run_beside(Job::Replace, slow, nothing);
     scene.tell(&run, &met, what);
     met.assert_none_lost("beside the run");
     if !matches!(slow, Slow::Mergerfs(_)) {
@@ -141,4 +141,54 @@ fn a_new_file_where_mergerfs_missed_the_name() {
     };
     let places = scene.pairs.iter().map(at).collect();
     round(scene, &Slow::Mergerfs(places), "mergerfs stalls");
+}
+
+/// Ends a run while ops are at `moment`, lets clients work on what it left, and on more of it while `resume` is at it.
+fn crash(moment: Moment, calls: &'static str) {
+    let mut scene = Scene::new(&[], 16 * Act::ALL.len());
+    let slow = Slow::KilledAt(moment, calls);
+    let (run, _, ()) = scene.run_beside(Job::Replace, &slow, nothing);
+    assert!(run.was_killed(), "{:?} {}", run.code(), run.stderr);
+    let act = |pair: &Pair| Act::ALL[pair.n / 16 % Act::ALL.len()];
+    let early = |pair: &Pair| pair.n / 8 % 2 == 0;
+    scene.act("after the crash", |pair| early(pair).then(|| act(pair)));
+    for pair in scene.pairs.iter_mut().filter(|pair| !early(pair)) {
+        let after = Duration::from_millis(pair.n as u64 * 5);
+        pair.script.push_back((When::After(after), act(pair)));
+    }
+    let stops = Slow::Stops;
+    let (resumed, met, ()) = scene.run_beside(Job::Resume, &stops, nothing);
+    // Ops whose files are in use stay open.
+    assert!(matches!(resumed.code(), Some(0 | 1 | 4)), "{resumed}");
+    println!(
+        "FIGURE writers after a crash at {moment:?}: {:?}; {met}",
+        resumed.stdout.lines().last()
+    );
+    met.assert_none_lost("beside resume");
+    met.assert_patient();
+    scene.judge("after the first resume");
+    scene.resume_quietly();
+}
+
+#[test]
+fn after_a_crash_between_link_and_name() {
+    crash(
+        Moment::Linking,
+        "renameat2:delay_enter=20000:delay_exit=20000",
+    );
+}
+
+#[test]
+fn after_a_crash_between_publish_and_retire() {
+    crash(Moment::Published, "fsync:delay_enter=60000");
+}
+
+#[test]
+fn after_a_crash_before_the_record_of_what_was_retired() {
+    crash(Moment::Retired, "fdatasync:delay_enter=80000");
+}
+
+#[test]
+fn after_a_crash_amid_the_unlinks() {
+    crash(Moment::Replaced, "unlinkat:delay_enter=20000");
 }
