@@ -4,7 +4,5 @@ mod client;
 mod model;
 mod moments;
 mod pair;
-mod running;
 mod scene;
-mod second_mount;
 mod writers;
