@@ -36,7 +36,7 @@ def content(length):
 
 
 def path(branch, n, kind):
-    directory = os.path.join(branches[branch], kind, str(n % 97), str(n // 97 % 35))
+    directory = os.path.join(branches[branch], kind, str(n % 60), str(n // 60 % 20))
     os.makedirs(directory, exist_ok=True)
     return os.path.join(directory, f"file number {n:07}.bin")
 

@@ -1,5 +1,6 @@
 //! The main job: a list or a scan in, and the plan shown or carried out.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -12,9 +13,12 @@ use super::signals::Signals;
 use crate::execute::missing_parents;
 use crate::filter::Filter;
 use crate::fs::Fs;
+use crate::journal::{DirIntent, OpKind};
 use crate::metadata::IgnoreMetadata;
 use crate::plan::{Plan, Rules};
+use crate::pool::BranchIdx;
 use crate::refusal::Reason;
+use crate::relpath::RelPath;
 use crate::report::{Scene, Tally, json, script};
 use crate::resolve::{self, Resolved};
 
@@ -142,14 +146,27 @@ impl Job<'_> {
 
     fn fill_directories(&self, plan: &mut Plan) {
         let branches = u16::try_from(self.session.facts.len()).unwrap_or(u16::MAX);
+        // Many duplicates lie in one directory.
+        let mut known: HashMap<(BranchIdx, RelPath), Vec<DirIntent>> = HashMap::new();
         for op in &mut plan.ops {
+            let key = match op.names.as_slice() {
+                [only] if op.kind == OpKind::Cross => only.path.parent().map(|dir| (only.to, dir)),
+                _ => None,
+            };
+            if let Some(dirs) = key.as_ref().and_then(|key| known.get(key)) {
+                op.dirs.clone_from(dirs);
+                continue;
+            }
             match missing_parents(
                 &self.session.fs,
                 branches,
                 self.session.pool.getattr_newest,
                 op,
             ) {
-                Ok(dirs) => op.dirs = dirs,
+                Ok(dirs) => {
+                    known.extend(key.map(|key| (key, dirs.clone())));
+                    op.dirs = dirs;
+                }
                 Err(halt) => tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done"),
             }
         }

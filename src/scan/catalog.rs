@@ -14,7 +14,7 @@ use crate::relpath::RelPath;
 use super::ScanError;
 
 /// A directory of the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct DirId(u32);
 
 /// A file of the catalog: one name of one inode.

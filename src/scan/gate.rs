@@ -25,6 +25,7 @@ pub(super) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     inside: usize,
+    waiting: usize,
     answers: u32,
     /// How long an answer takes, smoothed, in seconds.
     answer_s: f64,
@@ -51,10 +52,12 @@ impl Gate {
     pub(super) fn enter(&self) -> Turn<'_> {
         let mut state = self.state();
         while state.inside >= self.readers(&state) {
+            state.waiting += 1;
             state = self
                 .free
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
         state.inside += 1;
         Turn { gate: self }
@@ -81,7 +84,7 @@ impl Gate {
         // The mean at first, then what the last few dozen were like.
         let share = (1.0 / f64::from(state.answers)).max(1.0 / 32.0);
         state.answer_s += (took - state.answer_s) * share;
-        let more = self.readers(&state) > 1;
+        let more = self.readers(&state) > 1 && state.waiting > 0;
         drop(state);
         if more {
             self.free.notify_all();
@@ -110,8 +113,14 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.gate.state().inside -= 1;
-        self.gate.free.notify_one();
+        let mut state = self.gate.state();
+        state.inside -= 1;
+        // A wake-up is a system call even where nobody waits.
+        let waiting = state.waiting > 0;
+        drop(state);
+        if waiting {
+            self.gate.free.notify_one();
+        }
     }
 }
 

@@ -183,8 +183,101 @@ fn shortened(hash: &blake3::Hash) -> Hash {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests set the stage with std::fs"
+)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::catalog::{Batch, Catalog, FileFacts, Stamp};
     use super::*;
+    use crate::fs::real::RealFs;
+    use crate::fs::{Fs, Place};
+    use crate::pool::{Branch, BranchIdx, BranchMode};
+    use crate::relpath::RelPath;
+
+    /// What reading part `part` of a file comes to, if `change` is done to it after the walk has seen it.
+    fn read_after(contents: &[u8], part: Part, change: impl FnOnce(&std::path::Path)) -> Outcome {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, contents).unwrap();
+        let branch = Branch {
+            path: dir.path().canonicalize().unwrap(),
+            mode: BranchMode::Rw,
+        };
+        let fs = RealFs::open(&[branch]).unwrap();
+        let place = Place::new(BranchIdx(0), RelPath::new("f").unwrap());
+        let stat = fs.stat(&place).unwrap().unwrap();
+        let mut catalog = Catalog::default();
+        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
+        let mut batch = Batch::default();
+        let facts = FileFacts {
+            stamp: Stamp::of(&stat),
+            ino: stat.id.ino,
+            class: 0,
+            device: 0,
+            excluded: false,
+        };
+        batch.file(root, b"f", facts);
+        catalog.add(root, batch).unwrap();
+        change(&path);
+        let (gate, meter) = (Gate::new(false, Duration::ZERO), Meter::default());
+        let opener = Opener::new(&fs, &catalog);
+        let mut reader = Reader::new(opener, &gate, (&meter, 0), &|| false);
+        reader.read(Target {
+            file: &catalog.files[0],
+            id: stat.id,
+            part,
+        })
+    }
+
+    #[test]
+    fn each_part_has_the_hash_of_its_bytes() {
+        let contents: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
+        for (part, bytes) in [
+            (Part::Head, &contents[..PART as usize]),
+            (Part::Tail, &contents[contents.len() - PART as usize..]),
+            (Part::Whole, &contents[..]),
+        ] {
+            let read = read_after(&contents, part, |_| ());
+            let expected = shortened(&blake3::hash(bytes));
+            assert!(
+                matches!(read, Outcome::Read(hash) if hash == expected),
+                "{read:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_what_the_walk_saw_drops_out() {
+        type Change = fn(&std::path::Path);
+        let changes: [(&str, Change); 5] = [
+            ("rewritten", |path| {
+                std::fs::write(path, [8; 300_000]).unwrap()
+            }),
+            ("shorter", |path| std::fs::write(path, b"8").unwrap()),
+            ("gone", |path| std::fs::remove_file(path).unwrap()),
+            ("another file", |path| {
+                std::fs::write(path.with_extension("new"), [7; 300_000]).unwrap();
+                std::fs::rename(path.with_extension("new"), path).unwrap();
+            }),
+            ("a FIFO", |path| {
+                std::fs::remove_file(path).unwrap();
+                nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            for part in [Part::Head, Part::Tail, Part::Whole] {
+                let read = read_after(&[7; 300_000], part, |path| {
+                    // Timestamps stand still for some milliseconds.
+                    std::thread::sleep(Duration::from_millis(12));
+                    change(path);
+                });
+                assert!(matches!(read, Outcome::Changed), "{what}: {read:?}");
+            }
+        }
+    }
 
     #[test]
     fn parts_lie_within_the_file() {

@@ -296,7 +296,11 @@ impl Walker<'_> {
 /// The refusal for what a scan could not read.
 pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
     Refusal {
-        reason: Reason::Unreadable,
+        reason: match error.errno() {
+            // On another branch, where a copy would be linked or looked for.
+            libc::ELOOP | libc::EXDEV => Reason::Obstructed,
+            _ => Reason::Unreadable,
+        },
         path: path.as_bytes().to_vec(),
         master: None,
         detail: format!("{error}: {}", error.source),
