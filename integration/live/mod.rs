@@ -4,5 +4,7 @@ mod client;
 mod model;
 mod moments;
 mod pair;
+mod running;
 mod scene;
+mod second_mount;
 mod writers;

@@ -113,6 +113,17 @@ impl Op {
         }
     }
 
+    /// The same op as it was planned.
+    pub(crate) fn begun_anew(self) -> Self {
+        Self {
+            dirs: Vec::new(),
+            id: None,
+            published: None,
+            seen: None,
+            ..self
+        }
+    }
+
     /// What the journal calls it, once there is an intent.
     #[must_use]
     pub fn id(&self) -> Option<OpId> {
@@ -162,11 +173,11 @@ impl Op {
         self.published.as_ref().is_none_or(|published| published[k])
     }
 
-    /// Whether replacement `k` was put in place in this pass: then what its name holds by now is a client's doing.
-    pub(crate) fn surely_published(&self, k: usize) -> bool {
-        self.published
-            .as_ref()
-            .is_some_and(|published| published[k])
+    /// Remembers whether replacement `k` was put in place in this pass.
+    pub(crate) fn note_published(&mut self, k: usize, whether: bool) {
+        if let Some(published) = &mut self.published {
+            published[k] = whether;
+        }
     }
 
     /// The branches it changes.

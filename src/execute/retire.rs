@@ -32,7 +32,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Enters the window; where somebody touched one of the files since (another link of the master, say), compares
     /// both again first.
-    fn enter_again(&mut self, op: &mut Op) -> Result<Window<'a, F>, Halt> {
+    pub(super) fn enter_again(&mut self, op: &mut Op) -> Result<Window<'a, F>, Halt> {
         match self.enter(op) {
             Err(halt) if halt.again && halt.reason == Reason::Changed => {
                 self.fs.pause(SETTLE_TICK);
@@ -61,6 +61,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             ));
         }
         for (k, observed) in names.iter().enumerate() {
+            if observed.duplicate == DuplicateAt::Both {
+                // A filesystem that cannot rename without replacing: its link is made, its unlink is not.
+                self.unlink(&op.own(k), op.duplicate_id)?;
+            }
             if op.kind == OpKind::Cross && observed.duplicate == DuplicateAt::Own {
                 let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
                 self.rename(&own, &retired)?;

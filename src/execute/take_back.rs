@@ -47,25 +47,74 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     fn try_take_back(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+        self.only_before_removal(op)?;
+        self.return_strangers(op)?;
         self.clear_hidden(op, None)?;
         let names = self.look(op)?;
-        let mut master = None;
-        if names
-            .iter()
-            .enumerate()
-            .any(|(k, observed)| is_ours(op, k, *observed))
-        {
-            let file = self.open_master(op)?;
-            let mut leased = Leased::new(self.fs, self.options.leases, file);
-            leased.take(Lease::Write, "master")?;
-            self.master_as_compared(op, &leased)?;
-            master = Some(leased);
+        let mut ours = names.iter().enumerate();
+        let in_place = ours.any(|(k, observed)| is_ours(op, k, *observed));
+        if in_place {
+            // A master written since keeps what it has: before anything is moved.
+            self.lease_master(op)?;
         }
         let left = self.return_duplicate(op, &names)?;
-        if let Some(mut master) = master {
+        if in_place {
+            for k in 0..op.names.len() {
+                // The duplicate has its names durably before the replacements go: else a power cut could keep the
+                // going and not the coming back. No lease is held meanwhile.
+                self.fs.sync_dir(&op.own(k).dir())?;
+            }
+            let mut master = self.lease_master(op)?;
             self.withdraw(op, &mut master, None)?;
         }
         Ok(left)
+    }
+
+    /// The master with a write lease, unchanged since it was compared.
+    fn lease_master(&self, op: &Op) -> Result<Leased<'a, F>, Halt> {
+        let file = self.open_master(op)?;
+        let mut master = Leased::new(self.fs, self.options.leases, file);
+        master.take(Lease::Write, "master")?;
+        self.master_as_compared(op, &master)?;
+        Ok(master)
+    }
+
+    /// After the first unlink of a link set there is only forward: its replacements stay.
+    fn only_before_removal(&self, op: &Op) -> Result<(), Halt> {
+        if op.retired {
+            for observed in self.look(op)? {
+                if observed.duplicate == DuplicateAt::Nowhere {
+                    return Err(Halt::again(Reason::Busy, "partly removed already"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back files of others that an interrupted rename or exchange of ours took along.
+    pub(super) fn return_strangers(&mut self, op: &Op) -> Result<(), Halt> {
+        for k in 0..op.names.len() {
+            let hidden = op.retired_place(self.journal.id(), k);
+            let Some(stat) = self.fs.stat(&hidden)? else {
+                continue;
+            };
+            if stat.id == op.duplicate_id || stat.id == op.master_id {
+                continue;
+            }
+            match op.kind {
+                OpKind::Cross => self.rename(&hidden, &op.own(k))?,
+                OpKind::Local => {
+                    let target = op.target(k);
+                    let now = self.fs.stat(&target)?.map(|stat| stat.id);
+                    if now == Some(op.master_id) {
+                        self.exchange(&hidden, &target)?;
+                    } else {
+                        self.rename(&hidden, &target)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The same inside the publish window, where the duplicate still has its name or gets it back at once.
@@ -83,27 +132,30 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 taken?;
             }
         }
+        self.only_before_removal(op)?;
         self.master_as_compared(op, &window.master)?;
-        let names = self.look(op)?;
-        // First the duplicate's own name, then the replacement's: the path is never without either.
-        if !self.return_duplicate(op, &names)?.is_empty() {
-            return Err(Halt::new(
-                Reason::Conflict,
-                "its path is taken by another file",
-            ));
+        for observed in self.look(op)? {
+            // An op found half done: giving the duplicate its names back takes a sync, which has no place here.
+            let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
+            if moved && op.kind == OpKind::Cross {
+                return Err(Halt::again(
+                    Reason::Busy,
+                    "the duplicate is retired already",
+                ));
+            }
         }
         self.withdraw(op, &mut window.master, Some(&window.duplicate.file))?;
         self.clear_hidden(op, Some(&window.duplicate.file))
     }
 
-    /// Which hidden names of this op still hold one of its files.
+    /// Which hidden names of this op still hold a file.
     pub(super) fn hidden_left(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
         let mut left = Vec::new();
         for k in 0..op.names.len() {
             for role in [Role::Retired, Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);
-                let found = self.fs.stat(&at).ok().flatten().map(|stat| stat.id);
-                if found.is_some_and(|id| id == op.duplicate_id || id == op.master_id) {
+                // Whatever it holds: it is reported, not removed.
+                if self.fs.stat(&at).ok().flatten().is_some() {
                     left.push((at.branch, at.path));
                 }
             }
@@ -184,13 +236,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 }
             }
         }
-        let unbroken = master.unbroken()?;
-        if !unbroken && op.kind == OpKind::Cross {
-            // Somebody opened the master meanwhile, perhaps by the name just taken away: it gets it back.
-            for (at, target) in hidden.iter().rev() {
-                self.rename(at, target)?;
-            }
-            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+        if op.kind == OpKind::Cross {
+            self.still_unopened(master, &hidden)?;
         }
         for (at, _) in hidden {
             self.unlink(&at, op.master_id)?;
@@ -202,6 +249,53 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             .is_some_and(|s| self.unchanged(&before, &s.master, "master").is_ok())
         {
             self.note_ctime(&master.file, &before)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody who opened the master meanwhile may have done so by a name just taken away: it gets it back.
+    fn still_unopened(
+        &mut self,
+        master: &Leased<'_, F>,
+        hidden: &[(Place, Place)],
+    ) -> Result<(), Halt> {
+        if master.unbroken()? {
+            return Ok(());
+        }
+        for (at, target) in hidden.iter().rev() {
+            self.rename(at, target)?;
+        }
+        Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+    }
+
+    /// Takes away the replacements that would hide a file made at the same path since.
+    ///
+    /// mergerfs looks at one branch after the other: a client's look-up that began before the replacement was
+    /// there, and came to the duplicate's branch after that was retired, finds nothing, and its `O_CREAT` makes a
+    /// new file. That file is the newest at the path; the master keeps its bytes under its other names.
+    pub(super) fn yield_to_newer(&mut self, op: &Op) -> Result<(), Halt> {
+        let mut hiding = Vec::new();
+        for (k, observed) in self.look(op)?.into_iter().enumerate() {
+            let newer = observed.own_taken || observed.elsewhere.is_some();
+            if newer && observed.target == TargetIs::Master && op.names[k].found != Found::Master {
+                hiding.push(k);
+            }
+        }
+        if hiding.is_empty() {
+            return Ok(());
+        }
+        let master = self.lease_master(op)?;
+        if self.fs.stat_open(&master.file)?.nlink <= hiding.len() as u64 {
+            let why = "a new file is at its path, and the replacement is the only copy left";
+            return Err(Halt::new(Reason::Conflict, why));
+        }
+        let mut hidden = Vec::new();
+        for k in hiding {
+            self.hide_replacement(op, k, &mut hidden)?;
+        }
+        self.still_unopened(&master, &hidden)?;
+        for (at, _) in hidden {
+            self.unlink(&at, op.master_id)?;
         }
         Ok(())
     }
@@ -271,7 +365,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             Some(file) => self.fs.stat_open(file)?.nlink > 0,
             None => false,
         };
-        let others = self.fs.stat_open(&master.file)?.nlink > op.names.len() as u64;
+        let others = self.fs.stat_open(&master.file)?.nlink > self.links_of_ours(op)?;
         if at_its_name || named || others {
             return Ok(());
         }
@@ -281,10 +375,26 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         ))
     }
 
+    /// How many names of the master this op made, or may have made: replacements and hidden names.
+    fn links_of_ours(&self, op: &Op) -> Result<u64, FsError> {
+        let mut ours = 0;
+        for k in 0..op.names.len() {
+            let hidden = [Role::Temp, Role::Withdrawn].map(|r| op.hidden(self.journal.id(), k, r));
+            for at in hidden.iter().chain([&op.target(k)]) {
+                ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
+            }
+        }
+        Ok(ours)
+    }
+
     /// Removes the hidden names of the master that an interrupted publish or take-back left.
     ///
     /// As in [`Self::keeps_a_copy`], `duplicate` is the open duplicate, wherever its name is by now.
-    fn clear_hidden(&mut self, op: &Op, duplicate: Option<&F::File>) -> Result<(), Halt> {
+    pub(super) fn clear_hidden(
+        &mut self,
+        op: &Op,
+        duplicate: Option<&F::File>,
+    ) -> Result<(), Halt> {
         let named = match duplicate {
             Some(file) => self.fs.stat_open(file)?.nlink > 0,
             None => false,
