@@ -13,7 +13,7 @@ fn beside(at: &Place, name: &str) -> Place {
 }
 
 /// Everything a client may do to `scenario` in one step.
-pub(super) fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
+fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
     let (m, d) = (&scenario.master, &scenario.duplicate);
     let mut all = Vec::new();
     for (at, whose) in [(d, "duplicate"), (m, "master")] {
@@ -62,7 +62,7 @@ fn kind(step: &Step) -> String {
 }
 
 /// The scenarios a client meets; few enough to try pairs of calls.
-pub(super) fn met() -> Vec<Scenario> {
+fn met() -> Vec<Scenario> {
     vec![
         scenario::cross(),
         scenario::cross_later(),
@@ -75,7 +75,7 @@ pub(super) fn met() -> Vec<Scenario> {
 }
 
 /// Those in which two things are cut.
-pub(super) fn few() -> Vec<Scenario> {
+fn few() -> Vec<Scenario> {
     vec![
         scenario::cross(),
         scenario::cross_later(),
@@ -151,7 +151,7 @@ fn meddled(
 }
 
 /// Calls `at` for every call of a run.
-pub(super) fn each_call(mut at: impl FnMut(usize) -> usize) {
+fn each_call(mut at: impl FnMut(usize) -> usize) {
     let mut n = 1;
     while at(n) >= n {
         n += 1;
@@ -173,7 +173,7 @@ fn what_a_client_does_at_any_call_stays_done() {
 }
 
 /// Steps a client takes at two calls of its own.
-pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
+fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
     let d = &scenario.duplicate;
     let (m, path) = (&scenario.master.path, &d.path);
     let away = beside(d, "away").path;

@@ -4,7 +4,6 @@
 //! After each cut the pool must be complete *at once* (invariant 1), and recovery must end every op, leave no
 //! name of ours, and be as cuttable itself (invariant 5).
 
-mod at_once;
 mod clients;
 mod deaths;
 mod errors;
@@ -13,4 +12,3 @@ mod power;
 mod scenario;
 mod session;
 mod unsynced;
-mod writes;

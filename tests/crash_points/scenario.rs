@@ -1,7 +1,5 @@
 //! Pools and what is planned on them.
 
-use std::collections::BTreeSet;
-
 use mergerfs_xdedup::execute::{Op, OpName};
 use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
@@ -17,16 +15,6 @@ pub(crate) struct Scenario {
     /// A name of a master and one of its duplicates, for clients to meddle with.
     pub(crate) master: Place,
     pub(crate) duplicate: Place,
-}
-
-impl Scenario {
-    /// Every name of every master and duplicate.
-    pub(crate) fn names(&self) -> BTreeSet<Place> {
-        let masters = self.ops.iter().map(|op| op.master.clone());
-        let names = self.ops.iter().flat_map(|op| &op.names);
-        let own = names.map(|name| Place::new(name.from, name.path.clone()));
-        masters.chain(own).collect()
-    }
 }
 
 pub(crate) const BYTES: &[u8] = b"the same bytes";
