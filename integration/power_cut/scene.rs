@@ -1,6 +1,6 @@
 //! The disks and files that a tool is let loose on while the power may go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -189,15 +189,15 @@ impl Scene {
         tool
     }
 
-    /// Runs the tool over the disks of `rig` with others beside it; what it says when it ends with a code that
-    /// is none of `codes`.
+    /// Runs the tool over the disks of `rig` with others beside it: what it says. An error when it ends with a
+    /// code that is none of `codes`.
     pub(crate) fn run(
         &self,
         rig: &Rig,
         tool: &mut Command,
         beside: &Beside,
         codes: &[i32],
-    ) -> Result<(), String> {
+    ) -> Result<String, String> {
         let mut run = || {
             let pool = self.mount_pool()?;
             rig.mark("start");
@@ -207,15 +207,15 @@ impl Scene {
             Ok(output)
         };
         let output = run().map_err(|error: io::Error| format!("{tool:?}: {error}"))?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
         if output
             .status
             .code()
             .is_some_and(|code| codes.contains(&code))
         {
-            return Ok(());
+            return Ok(said);
         }
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
         Err(format!("{tool:?}: {}: {said}", output.status))
     }
 
@@ -283,16 +283,36 @@ impl Scene {
     }
 
     /// How many distinct inodes the groups' paths lead to.
-    pub(crate) fn distinct_inodes(&self) -> io::Result<usize> {
-        let mut inodes = std::collections::BTreeSet::new();
-        for path in self.claims().flat_map(FileGroup::paths) {
-            for branch in self.branches() {
-                if let Ok(meta) = fs::symlink_metadata(branch.join(path)) {
-                    inodes.insert((meta.dev(), meta.ino()));
+    pub(crate) fn distinct_inodes(&self) -> usize {
+        let inodes: BTreeSet<_> = self
+            .claims()
+            .flat_map(|group| self.inodes(group))
+            .map(|(inode, _)| inode)
+            .collect();
+        inodes.len()
+    }
+
+    /// The branch paths of the groups that have more than one inode, a group a line.
+    pub(crate) fn undone(&self) -> String {
+        let groups = self.claims().map(|group| self.inodes(group));
+        groups
+            .filter(|inodes| inodes.keys().len() > 1)
+            .map(|inodes| format!("{inodes:?}\n"))
+            .collect()
+    }
+
+    /// The inodes (device, number) of one group, and the branch paths that lead there.
+    fn inodes(&self, group: &FileGroup) -> BTreeMap<(u64, u64), Vec<PathBuf>> {
+        let mut inodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for path in group.paths() {
+            for path in self.branches().map(|branch| branch.join(path)) {
+                if let Ok(meta) = fs::symlink_metadata(&path) {
+                    let inode = (meta.dev(), meta.ino());
+                    inodes.entry(inode).or_default().push(path);
                 }
             }
         }
-        Ok(inodes.len())
+        inodes
     }
 }
 
