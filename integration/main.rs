@@ -24,6 +24,7 @@ mod kill;
 mod legacy_cli;
 mod library;
 mod limits;
+mod live;
 mod missing_disk;
 mod policies;
 mod power_cut;

@@ -120,9 +120,9 @@ fn a_path_on_two_branches_is_left_alone() {
         .execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()])
         .expect(0);
     assert_eq!(snapshot::places(&pool, &made[0][1]).len(), 2, "{run}");
-    assert_eq!(
-        run.reasons_for(&pool.path(&made[0][1])),
-        ["shadowed"],
+    let reasons = run.reasons_for(&pool.path(&made[0][1]));
+    assert!(
+        !reasons.is_empty() && reasons.iter().all(|r| r == "shadowed"),
         "{run}"
     );
     groups::assert_linked(&pool, &made[1..]);

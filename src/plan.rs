@@ -284,7 +284,8 @@ impl Planner<'_> {
         for (branch, dev) in used.chain([(name.branch, master.id.dev)]) {
             let facts = &self.branches[branch.index()];
             let problem = match () {
-                () if facts.mode == BranchMode::Ro || facts.read_only => Reason::ReadOnly,
+                () if facts.mode == BranchMode::Ro => Reason::ReadOnly,
+                () if facts.read_only => Reason::DiskReadOnly,
                 () if !facts.identity => Reason::NoIdentity,
                 () if facts.nested => Reason::NestedBranch,
                 // A btrfs subvolume below the branch root: another device, with inode numbers of its own.
@@ -301,6 +302,11 @@ impl Planner<'_> {
     }
 
     fn refuse(&mut self, reason: Reason, path: &RelPath, master: Option<&RelPath>, detail: String) {
+        // A path on several branches has several members, and is one path to the user.
+        let same = |r: &Refusal| r.reason == reason && r.path == path.as_bytes();
+        if self.plan.refusals.last().is_some_and(same) {
+            return;
+        }
         self.plan.refusals.push(Refusal {
             reason,
             path: path.as_bytes().to_vec(),

@@ -19,8 +19,10 @@ pub enum Reason {
     UnknownLinks,
     /// One of its names is excluded by a filter.
     Excluded,
-    /// The branch is RO in the pool, or its filesystem is mounted read-only.
+    /// The branch is RO in the pool.
     ReadOnly,
+    /// The branch is not RO in the pool, and its filesystem or mount is read-only all the same.
+    DiskReadOnly,
     /// Owner or group differ.
     OwnerDiffers,
     /// Permission bits differ.
@@ -74,7 +76,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Unresolved,
         Self::NotRegular,
         Self::Unreadable,
@@ -84,6 +86,7 @@ impl Reason {
         Self::UnknownLinks,
         Self::Excluded,
         Self::ReadOnly,
+        Self::DiskReadOnly,
         Self::OwnerDiffers,
         Self::ModeDiffers,
         Self::AclDiffers,
@@ -119,6 +122,7 @@ impl Reason {
             Self::UnknownLinks => "unknown-links",
             Self::Excluded => "excluded",
             Self::ReadOnly => "read-only",
+            Self::DiskReadOnly => "disk-read-only",
             Self::OwnerDiffers => "owner-differs",
             Self::ModeDiffers => "mode-differs",
             Self::AclDiffers => "acl-differs",
@@ -164,7 +168,10 @@ impl Reason {
             Self::Excluded => {
                 "one of the file's hard links is excluded by a filter: widen the filter"
             }
-            Self::ReadOnly => "make the branch RW in mergerfs and its filesystem writable",
+            Self::ReadOnly => "make the branch RW in mergerfs, if it may be changed",
+            Self::DiskReadOnly => {
+                "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it"
+            }
             Self::OwnerDiffers => "make owner and group equal (chown), or --ignore-metadata owner",
             Self::ModeDiffers => "make the permissions equal (chmod), or --ignore-metadata mode",
             Self::AclDiffers => "make the ACLs equal (setfacl), or --ignore-metadata acl",
@@ -228,6 +235,7 @@ impl Reason {
             Self::Unresolved
             | Self::Unreadable
             | Self::ClaimSize
+            | Self::DiskReadOnly
             | Self::Busy
             | Self::Changed
             | Self::Differs

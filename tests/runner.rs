@@ -1,4 +1,6 @@
 //! Every test module.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(feature = "sim")]
 mod crash_points;
+mod readme;

@@ -63,7 +63,7 @@ fn copy(branch: u16, path: RelPath) -> Copy {
 
 /// Every third one is longer than what sled keeps within its own file.
 fn intent(seq: u64) -> Record {
-    let count = if seq % 3 == 0 { 60 } else { 1 };
+    let count = if seq.is_multiple_of(3) { 60 } else { 1 };
     let path = |n: u64| RelPath::new(format!("dir/{seq}-{n}-{}", "x".repeat(150)).as_bytes());
     let name = |n| NameIntent {
         path: path(n).unwrap(),

@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 
 mod args;
 mod dedupe;
+mod execution;
 mod failure;
 mod list;
 mod resume;

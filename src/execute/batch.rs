@@ -41,6 +41,15 @@ pub(super) enum State {
     Removed(u64),
 }
 
+/// What of a batch is not reported yet.
+#[derive(Default)]
+pub(super) struct Ended {
+    /// Open in the journal.
+    pub(super) open: Vec<(Op, Halt)>,
+    /// As before, and worth another try.
+    pub(super) put_back: Vec<(Op, Halt)>,
+}
+
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Does `ops` in order; those that were busy or changed a moment ago once more at the end.
     ///
@@ -83,7 +92,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     Err(halt) => self.not_done(&op, halt),
                 }
             }
-            self.batch(batch)?;
+            let put_back = self.batch(batch)?;
+            match last {
+                // Somebody came in between; at the end of the run perhaps no longer.
+                false => again.extend(put_back.into_iter().map(|(op, _)| op)),
+                true => put_back
+                    .into_iter()
+                    .for_each(|(op, halt)| self.not_done(&op, halt)),
+            }
         }
         Ok(again)
     }
@@ -123,9 +139,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Journals the intents of compared ops and carries them out.
-    fn batch(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
+    ///
+    /// Gives the ops that were put back and are worth another try.
+    fn batch(&mut self, ops: Vec<Op>) -> Result<Vec<(Op, Halt)>, RunError> {
         if ops.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         if let Some(what) = self.observer.pool_changed() {
             return Err(RunError::PoolChanged(what));
@@ -141,6 +159,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 continue;
             }
             op.id = Some(self.journal.next_op(self.run));
+            op.published = Some(vec![false; op.names.len()]);
             works.push(Work {
                 op,
                 state: State::Going,
@@ -154,8 +173,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
         self.journal.record(&intents, self.fs.now())?;
         // What stays open is tried again at the end of the run.
-        self.carry_out(works)?;
-        Ok(())
+        Ok(self.carry_out(works)?.put_back)
     }
 
     /// Makes durable what the batch will rely on; gives the inodes for which that failed.
@@ -195,8 +213,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         failed
     }
 
-    /// Carries out ops whose intents are durable, from wherever they are; gives those that stay open.
-    pub(super) fn carry_out(&mut self, mut works: Vec<Work>) -> Result<Vec<(Op, Halt)>, RunError> {
+    /// Carries out ops whose intents are durable, from wherever they are; gives those that are not
+    /// reported yet.
+    pub(super) fn carry_out(&mut self, mut works: Vec<Work>) -> Result<Ended, RunError> {
         self.each(&mut works, |this, op| {
             this.not_stopped(op)?;
             this.make_parents(op)
@@ -235,6 +254,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     .and_then(|()| self.remove(&work.op))
                 {
                     Ok(reclaimed) => State::Removed(reclaimed),
+                    Err(halt) if halt.reason == Reason::Conflict => {
+                        State::Conflict(halt, self.hidden_left(&work.op))
+                    }
                     // Retired and recorded: only forward, later.
                     Err(halt) => State::Stuck(halt),
                 };
@@ -249,12 +271,12 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Runs one phase over the ops that are still going.
-    fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &Op) -> Result<(), Halt>) {
+    fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>) {
         for work in works
             .iter_mut()
             .filter(|work| matches!(work.state, State::Going))
         {
-            if let Err(halt) = phase(self, &work.op) {
+            if let Err(halt) = phase(self, &mut work.op) {
                 self.stop_branch(&halt);
                 // At once: a replacement that may not stay is visible until then.
                 work.state = self.back(&work.op, halt);
@@ -269,7 +291,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return if why.again || why.stops.is_some() || why.reason == Reason::BranchFailed {
                 State::Stuck(why)
             } else {
-                State::Conflict(why, self.retired_names(op))
+                State::Conflict(why, self.hidden_left(op))
             };
         }
         match self.take_back(op) {
@@ -308,8 +330,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Records how each op ended, then reports it; gives those that stay open.
-    fn conclude(&mut self, works: Vec<Work>) -> Result<Vec<(Op, Halt)>, RunError> {
+    /// Records how each op ended, then reports it; gives those that are not
+    /// reported yet.
+    fn conclude(&mut self, works: Vec<Work>) -> Result<Ended, RunError> {
         let mut records = Vec::new();
         for work in &works {
             let Some(op) = work.op.id else { continue };
@@ -334,21 +357,25 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
         }
         self.journal.record(&records, self.fs.now())?;
-        let mut open = Vec::new();
+        let mut ended = Ended::default();
         for work in works {
             let outcome = match work.state {
                 State::Removed(reclaimed) => Outcome::Done { reclaimed },
+                State::Restored(halt) if halt.again && work.op.recorded.is_none() => {
+                    ended.put_back.push((work.op.begun_anew(), halt));
+                    continue;
+                }
                 State::Restored(halt) => Outcome::NotDone(halt),
                 State::Conflict(halt, _) => Outcome::Conflict(halt),
                 State::Stuck(halt) => {
-                    open.push((work.op, halt));
+                    ended.open.push((work.op, halt));
                     continue;
                 }
                 State::Going => continue,
             };
             self.observer.outcome(&work.op, &outcome, work.recovered);
         }
-        Ok(open)
+        Ok(ended)
     }
 
     fn intent(&self, op: &Op) -> Intent {

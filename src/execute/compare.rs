@@ -1,5 +1,7 @@
 //! Compare: nothing is removed whose bytes were not found equal to the master's in this run (invariant 2).
 
+use std::time::Duration;
+
 use super::op::{Op, Seen};
 use super::window::Leased;
 use super::{Executor, halt::Halt};
@@ -15,6 +17,8 @@ const SETTLED_NS: i128 = 2_000_000_000;
 
 /// More than a tick of any clock that file times are taken from.
 const TICK_NS: i128 = 50_000_000;
+/// What to wait for an op that is under way, whose files were touched a moment ago.
+pub(super) const SETTLE_TICK: Duration = Duration::from_millis(60);
 
 /// A file, its lease given back, and what it was while that was held.
 struct Held<'f, F: Fs> {
@@ -52,6 +56,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             master: master.stat.fingerprint(),
             duplicate: duplicate.stat.fingerprint(),
             metadata: duplicate.metadata,
+            master_metadata: master.metadata,
             atime: duplicate.stat.atime,
             master_stat: master.stat,
             duplicate_stat: duplicate.stat,
@@ -199,12 +204,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         // Times in the future (a clock that was set back) say nothing about a moment ago.
         let recent = |time: Timestamp, settled| (0..settled).contains(&(now - time.as_nanos()));
         let by_us = self.ours.get(&stat.id) == Some(&stat.ctime);
-        // An op found open: its ctimes were moved by the process that began it.
-        let settled = if op.recorded.is_some() {
-            TICK_NS
-        } else {
-            SETTLED_NS
-        };
+        // An op under way: its ctimes were moved by this process or the one that began it.
+        let settled = if op.id.is_some() { TICK_NS } else { SETTLED_NS };
         recent(stat.mtime, SETTLED_NS) || (recent(stat.ctime, settled) && !by_us)
     }
 

@@ -42,10 +42,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.changing([&a.dir(), &b.dir()], |fs| fs.exchange(a, b))
     }
 
-    /// Removes a name that was just found to be `expected`.
+    /// Removes a name, if it still holds `expected`: nothing is removed that was not looked at (invariant 2).
     ///
-    /// # Panics
-    /// When it is not: nothing is removed that was not looked at (invariant 2).
+    /// An error where something else has the name by now; a name that is gone already is fine.
     pub(super) fn unlink(&mut self, at: &Place, expected: InodeId) -> Result<(), Halt> {
         match self.fs.stat(at)? {
             Some(stat) if stat.id == expected => {

@@ -46,9 +46,11 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    /// Whether this name is past the unlink: what is at it by now is nobody's business.
-    pub(crate) fn finished(self, op: &Op) -> bool {
-        op.retired && self.duplicate == DuplicateAt::Nowhere
+    /// Whether the duplicate has left this name for good: retired, after the replacement was durable at it, or past
+    /// its unlink. What is at the name since is a client's doing and not ours to undo.
+    pub(crate) fn left_behind(self, op: &Op) -> bool {
+        self.duplicate == DuplicateAt::Retired
+            || (op.retired && self.duplicate == DuplicateAt::Nowhere)
     }
 
     /// Whether nobody but us is concerned: publishing or retiring hides nothing and brings nothing back.
@@ -60,15 +62,15 @@ impl Observed {
     pub(crate) fn may_publish(self) -> bool {
         let pair = match self.duplicate {
             DuplicateAt::Own => true,
-            DuplicateAt::Retired | DuplicateAt::Both => self.target == TargetIs::Master,
-            DuplicateAt::Nowhere => false,
+            DuplicateAt::Both => self.target == TargetIs::Master,
+            DuplicateAt::Retired | DuplicateAt::Nowhere => false,
         };
         self.undisturbed() && pair
     }
 
     /// Whether the duplicate may be retired, or is.
     pub(crate) fn may_retire(self) -> bool {
-        let there = matches!(self.duplicate, DuplicateAt::Own | DuplicateAt::Retired);
+        let there = matches!(self.duplicate, DuplicateAt::Own | DuplicateAt::Both);
         self.undisturbed() && there && self.target == TargetIs::Master
     }
 }
@@ -112,6 +114,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Looks at every name, and stops at the first that is not as `expected`.
+    ///
+    /// Names the duplicate has left are not looked at.
     pub(super) fn observe_all(
         &self,
         op: &Op,
@@ -120,7 +124,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let mut all = Vec::with_capacity(op.names.len());
         for k in 0..op.names.len() {
             let observed = self.observe(op, k)?;
-            if !observed.finished(op) && !expected(observed) {
+            if !observed.left_behind(op) && !expected(observed) {
                 let detail = format!("{:?} changed meanwhile: {observed:?}", op.names[k].path);
                 return Err(Halt::new(Reason::Changed, detail));
             }

@@ -33,6 +33,10 @@ pub struct Op {
     pub(crate) id: Option<OpId>,
     /// The master's mtime when it was compared.
     pub(crate) master_mtime: Timestamp,
+    /// Which replacements this pass put in place itself; `None` for an op found open, where that is unknown.
+    ///
+    /// A client can give a name to the master, too: one that is not ours is not taken away.
+    pub(crate) published: Option<Vec<bool>>,
     /// Whether the journal says that every name was retired.
     pub(crate) retired: bool,
     /// What the intent says, for an op that was found open.
@@ -73,6 +77,7 @@ pub(crate) struct Seen {
     pub(crate) master: Fingerprint,
     pub(crate) duplicate: Fingerprint,
     pub(crate) metadata: Metadata,
+    pub(crate) master_metadata: Metadata,
     pub(crate) atime: Timestamp,
     pub(crate) master_stat: Stat,
     pub(crate) duplicate_stat: Stat,
@@ -101,9 +106,21 @@ impl Op {
             dirs: Vec::new(),
             id: None,
             master_mtime: Timestamp::default(),
+            published: None,
             retired: false,
             recorded: None,
             seen: None,
+        }
+    }
+
+    /// The same op as it was planned.
+    pub(crate) fn begun_anew(self) -> Self {
+        Self {
+            dirs: Vec::new(),
+            id: None,
+            published: None,
+            seen: None,
+            ..self
         }
     }
 
@@ -149,6 +166,18 @@ impl Op {
     /// The bare hidden name.
     pub(crate) fn hidden_name(&self, journal: u32, k: usize, role: Role) -> OsString {
         hidden_name(journal, self.id.unwrap_or(OpId { run: 0, seq: 0 }), k, role)
+    }
+
+    /// Whether replacement `k` was, or may have been, put in place by us.
+    pub(crate) fn may_be_ours(&self, k: usize) -> bool {
+        self.published.as_ref().is_none_or(|published| published[k])
+    }
+
+    /// Remembers whether replacement `k` was put in place in this pass.
+    pub(crate) fn note_published(&mut self, k: usize, whether: bool) {
+        if let Some(published) = &mut self.published {
+            published[k] = whether;
+        }
     }
 
     /// The branches it changes.

@@ -3,11 +3,11 @@
 
 use super::Executor;
 use super::halt::Halt;
-use super::observe::{Observed, TargetIs};
+use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::op::Op;
 use super::window::Window;
 use crate::fs::Fs;
-use crate::journal::{OpKind, Store};
+use crate::journal::{Found, OpKind, Store};
 use crate::names::Role;
 use crate::refusal::Reason;
 
@@ -15,12 +15,14 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Publishes every name of `op` that is not in place yet, in one short window.
     ///
     /// An error means that the op must not go on; what it left is for [`Self::take_back`].
-    pub(super) fn publish(&mut self, op: &Op) -> Result<(), Halt> {
-        let mut window = self.enter(op)?;
+    pub(super) fn publish(&mut self, op: &mut Op) -> Result<(), Halt> {
+        let mut window = self.enter_again(op)?;
         let done = self.publish_names(op, &window);
         let noted = self.note_both(op, &window);
         let unbroken = window.duplicate.unbroken();
         let halt = match (done.and(noted), unbroken) {
+            // A broken lease of the master's alone is no reason to take back: whoever asked for it may have done so
+            // by the new name, and waits. Retire looks at the master again.
             (Ok(()), Ok(true)) => return Ok(()),
             (Ok(()), Ok(false)) => Halt::again(
                 Reason::Busy,
@@ -59,18 +61,36 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Remembers the ctimes our calls in the window left on both inodes.
+    ///
+    /// The duplicate must be what it was otherwise. The master may be touched by a client through its new name
+    /// already; then its ctime is not taken for ours, and it is compared again before anything is removed.
     pub(super) fn note_both(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
         let Some(seen) = &op.seen else { return Ok(()) };
-        self.note_ctime(&window.master.file, &seen.master_stat)?;
+        if let Err(touched) = self.note_ctime(&window.master.file, &seen.master_stat) {
+            tracing::debug!(%touched, "master");
+        }
         self.note_ctime(&window.duplicate.file, &seen.duplicate_stat)?;
         Ok(())
     }
 
-    fn publish_names(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
+    fn publish_names(&mut self, op: &mut Op, window: &Window<'_, F>) -> Result<(), Halt> {
         // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
         let names = self.observe_all(op, Observed::may_publish)?;
+        if op.published.is_none() {
+            // Found open: what is in place now may be ours, what comes from now on is ours only if we make it.
+            let in_place = names
+                .iter()
+                .map(|observed| observed.target == TargetIs::Master);
+            op.published = Some(in_place.collect());
+        }
         for (k, observed) in names.iter().enumerate() {
-            if observed.target != TargetIs::Master && !observed.finished(op) {
+            let in_place = observed.target == TargetIs::Master;
+            if in_place && !op.may_be_ours(k) && op.names[k].found != Found::Master {
+                // It was not there when the op began, and we have not made it: a client renamed the master here.
+                let detail = format!("{:?} is the master already", op.names[k].path);
+                return Err(Halt::new(Reason::Changed, detail));
+            }
+            if !in_place && observed.duplicate == DuplicateAt::Own {
                 self.publish_name(op, k, window)?;
             }
         }
@@ -79,7 +99,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    fn publish_name(&mut self, op: &Op, k: usize, window: &Window<'_, F>) -> Result<(), Halt> {
+    fn publish_name(&mut self, op: &mut Op, k: usize, window: &Window<'_, F>) -> Result<(), Halt> {
         let temp = op.hidden(self.journal.id(), k, Role::Temp);
         let target = op.target(k);
         // The master is linked by descriptor: its name may lead elsewhere by now. To a temp name first, so that
@@ -94,8 +114,14 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 ));
             }
         }
+        // Before the call: an error may come from what follows it, and the name be ours all the same.
+        op.note_published(k, true);
         match op.kind {
-            OpKind::Cross => Ok(self.rename(&temp, &target)?),
+            OpKind::Cross => self.rename(&temp, &target).map_err(|error| {
+                // What is there is somebody else's, even where it is another name of the master.
+                op.note_published(k, error.errno() != libc::EEXIST);
+                error.into()
+            }),
             OpKind::Local => self.exchange_in(op, k),
         }
     }

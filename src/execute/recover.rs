@@ -1,14 +1,13 @@
 //! Recovery is the executor (invariant 5): for each op that has an intent and no end, look at every name, decide, and
 //! take the same transitions an uninterrupted run takes. May be killed anywhere and run again.
 
-use std::time::Duration;
-
 use super::batch::{State, Work};
+use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::op::{Op, OpName, Recorded};
 use super::{Executor, RunError};
-use crate::fs::{Fs, InodeId, Place};
+use crate::fs::{Fs, FsError, InodeId, Place};
 use crate::journal::{Copy, Intent, OpKind, OpenOp, RunStarted, Store};
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
@@ -45,7 +44,13 @@ fn decide(kind: OpKind, retired: bool, names: &[Observed]) -> Next {
         // After the first unlink of a link set there is only forward.
         _ if nowhere > 0 && retired => Next::Forward,
         _ if nowhere > 0 => Next::Back,
-        _ if names.iter().all(|n| n.may_publish()) => Next::Forward,
+        // A name the duplicate has left had its replacement durably before: what is there now is a client's doing.
+        _ if names
+            .iter()
+            .all(|n| n.duplicate == DuplicateAt::Retired || n.may_publish()) =>
+        {
+            Next::Forward
+        }
         _ => Next::Back,
     }
 }
@@ -85,7 +90,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     work.state = State::Stuck(halt.clone());
                 }
             }
-            remaining.extend(self.carry_out(works)?);
+            remaining.extend(self.carry_out(works)?.open);
         }
         Ok(remaining)
     }
@@ -106,6 +111,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for branch in op.branches() {
             self.fs.check_branch(branch)?;
         }
+        self.return_strangers(op)?;
         let mut names = Vec::with_capacity(op.names.len());
         for k in 0..op.names.len() {
             names.push(self.observe(op, k)?);
@@ -113,7 +119,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let next = decide(op.kind, op.retired, &names);
         tracing::debug!(op = ?op.id, ?next, ?names, "open op");
         match next {
-            Next::Finish => Ok(State::Removed(entry.intent.bytes)),
+            Next::Finish => {
+                self.clear_hidden(op, None)?;
+                Ok(State::Removed(entry.intent.bytes))
+            }
             Next::Back => {
                 let why = Halt::new(Reason::Changed, "the path was changed since the op began");
                 Ok(self.back(op, why))
@@ -132,7 +141,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     fn compare_settled(&mut self, op: &mut Op) -> Result<(), Halt> {
         match self.compare(op) {
             Err(halt) if halt.again => {
-                self.fs.pause(Duration::from_millis(60));
+                self.fs.pause(SETTLE_TICK);
                 self.compare(op)
             }
             other => other,
@@ -193,8 +202,16 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             .collect();
         let master = Place::new(here(intent.master.branch), intent.master.path.clone());
         let duplicate = Place::new(here(intent.duplicate.branch), intent.duplicate.path.clone());
-        let master_id = self.current_inode(&master, &intent.master);
-        let duplicate_id = self.current_inode(&duplicate, &intent.duplicate);
+        // An identity that cannot be told now must not be guessed: the op stays open.
+        let mut unknown = None;
+        let mut inode = |at: &Place, copy: &Copy| {
+            self.current_inode(at, copy).unwrap_or_else(|error| {
+                unknown = Some(Halt::from(error));
+                InodeId { dev: 0, ino: 0 }
+            })
+        };
+        let master_id = inode(&master, &intent.master);
+        let duplicate_id = inode(&duplicate, &intent.duplicate);
         let op = op_from(
             intent,
             entry.retired,
@@ -207,7 +224,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             let detail = format!("branch {path:?} is not there, or is another filesystem now");
             Err(Halt::new(Reason::BranchFailed, detail))
         });
-        (op, here)
+        (op, here.and(unknown.map_or(Ok(()), Err)))
     }
 
     /// Where a recorded branch is in this run: the same directory of the same filesystem.
@@ -226,17 +243,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// A recorded inode under the device number its filesystem has now.
-    fn current_inode(&self, at: &Place, copy: &Copy) -> InodeId {
-        let root = self
-            .fs
-            .stat(&Place::new(at.branch, RelPath::root()))
-            .ok()
-            .flatten();
-        let dev = root.map_or(0, |stat| stat.id.dev);
-        InodeId {
+    fn current_inode(&self, at: &Place, copy: &Copy) -> Result<InodeId, FsError> {
+        let root = Place::new(at.branch, RelPath::root());
+        let dev = self.fs.stat(&root)?.map_or(0, |stat| stat.id.dev);
+        Ok(InodeId {
             dev,
             ino: copy.id.ino,
-        }
+        })
     }
 }
 
@@ -260,6 +273,7 @@ fn op_from(
         dirs,
         id: Some(intent.op),
         master_mtime: intent.master.mtime,
+        published: None,
         retired,
         recorded: Some(Recorded {
             metadata: intent.metadata.clone(),
@@ -297,8 +311,9 @@ mod tests {
             (Local, false, vec![name(Nowhere, Absent)], Next::Back),
             (Cross, false, vec![name(Retired, Master)], Next::Forward),
             (Cross, true, vec![name(Retired, Master)], Next::Forward),
-            (Cross, true, vec![name(Retired, Absent)], Next::Back),
-            (Cross, true, vec![name(Retired, Other)], Next::Back),
+            (Cross, true, vec![name(Retired, Absent)], Next::Forward),
+            (Cross, true, vec![name(Retired, Other)], Next::Forward),
+            (Local, false, vec![name(Retired, Absent)], Next::Forward),
             (Cross, false, vec![name(Own, Absent)], Next::Forward),
             (Cross, false, vec![name(Own, Master)], Next::Forward),
             (Cross, false, vec![name(Own, Other)], Next::Back),

@@ -4,6 +4,7 @@
 //! still be put back.
 
 use super::Executor;
+use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed};
 use super::op::Op;
@@ -12,12 +13,12 @@ use crate::fs::{Fs, Place};
 use crate::journal::{OpKind, Store};
 use crate::refusal::Reason;
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Moves every name of the duplicate to its retired name, in one short window.
     ///
     /// For a local op the exchange of publish did that already; here it is checked under leases once more.
-    pub(super) fn retire(&mut self, op: &Op) -> Result<(), Halt> {
-        let window = self.enter(op)?;
+    pub(super) fn retire(&mut self, op: &mut Op) -> Result<(), Halt> {
+        let window = self.enter_again(op)?;
         let mut moved = Vec::new();
         let result = self.retire_names(op, &window, &mut moved);
         if let Err(halt) = result {
@@ -29,6 +30,19 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
+    /// Enters the window; where somebody touched one of the files since (another link of the master, say), compares
+    /// both again first.
+    pub(super) fn enter_again(&mut self, op: &mut Op) -> Result<Window<'a, F>, Halt> {
+        match self.enter(op) {
+            Err(halt) if halt.again && halt.reason == Reason::Changed => {
+                self.fs.pause(SETTLE_TICK);
+                self.compare(op)?;
+                self.enter(op)
+            }
+            other => other,
+        }
+    }
+
     fn retire_names(
         &mut self,
         op: &Op,
@@ -36,7 +50,21 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         moved: &mut Vec<(Place, Place)>,
     ) -> Result<(), Halt> {
         let names = self.observe_all(op, Observed::may_retire)?;
+        // All that can be checked before the renames is: putting back afterwards is for the rest.
+        self.check_duplicate(op, window)?;
+        // The master now, not after the renames: from then on who opens the path gets the master, and may well be
+        // waiting for it. That is how it will be for good, and the retired inode still equals it.
+        if !window.master.unbroken()? {
+            return Err(Halt::again(
+                Reason::Busy,
+                "the master was opened for writing meanwhile",
+            ));
+        }
         for (k, observed) in names.iter().enumerate() {
+            if observed.duplicate == DuplicateAt::Both {
+                // A filesystem that cannot rename without replacing: its link is made, its unlink is not.
+                self.unlink(&op.own(k), op.duplicate_id)?;
+            }
             if op.kind == OpKind::Cross && observed.duplicate == DuplicateAt::Own {
                 let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
                 self.rename(&own, &retired)?;
@@ -57,9 +85,21 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.check_retired(op, window)
     }
 
-    /// The last look: nobody asked for either file, and the retired inode is what was compared.
+    /// The last look: the retired inode is what was compared, and nobody asked for it.
     fn check_retired(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
         self.note_both(op, window)?;
+        self.check_duplicate(op, window)?;
+        // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
+        if self.fs.stat_open(&window.master.file)?.nlink == 0 {
+            return Err(Halt::new(
+                Reason::Changed,
+                "the master was deleted meanwhile",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_duplicate(&self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
         let seen = op
             .seen
             .as_ref()
@@ -76,12 +116,6 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return Err(Halt::again(
                 Reason::Busy,
                 "the duplicate was opened while it was replaced",
-            ));
-        }
-        if !window.master.unbroken()? {
-            return Err(Halt::again(
-                Reason::Busy,
-                "the master was opened for writing meanwhile",
             ));
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::op::Op;
 use super::window::{Leased, Window};
-use crate::fs::{Fs, FsError, Lease, Place, Stat};
+use crate::fs::{Fs, FsError, Lease, Place};
 use crate::journal::{Found, OpKind, Store};
 use crate::names::Role;
 use crate::pool::BranchIdx;
@@ -20,11 +20,11 @@ pub(crate) enum Back {
     Restored,
     /// Not now: both copies stay, the op stays open.
     Stuck(Halt),
-    /// Never: both copies stay, the duplicate where `left` says, else at its own name.
+    /// Never: both copies stay, where `left` says, else at their own names.
     Conflict {
         /// What was found.
         halt: Halt,
-        /// Retired names the duplicate could not leave.
+        /// Hidden names that still hold one of the files.
         left: Vec<(BranchIdx, RelPath)>,
     },
 }
@@ -39,7 +39,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 Back::Conflict { halt, left }
             }
             Err(halt) if halt.reason == Reason::Conflict => {
-                let left = self.retired_names(op);
+                let left = self.hidden_left(op);
                 Back::Conflict { halt, left }
             }
             Err(halt) => Back::Stuck(halt),
@@ -47,25 +47,74 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     fn try_take_back(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
-        self.clear_hidden(op)?;
+        self.only_before_removal(op)?;
+        self.return_strangers(op)?;
+        self.clear_hidden(op, None)?;
         let names = self.look(op)?;
-        let mut master = None;
-        if names
-            .iter()
-            .zip(&op.names)
-            .any(|(observed, name)| is_ours(op, *observed, name.found))
-        {
-            let file = self.open_master(op)?;
-            let mut leased = Leased::new(self.fs, self.options.leases, file);
-            leased.take(Lease::Write, "master")?;
-            self.master_as_compared(op, &leased)?;
-            master = Some(leased);
+        let mut ours = names.iter().enumerate();
+        let in_place = ours.any(|(k, observed)| is_ours(op, k, *observed));
+        if in_place {
+            // A master written since keeps what it has: before anything is moved.
+            self.lease_master(op)?;
         }
         let left = self.return_duplicate(op, &names)?;
-        if let Some(mut master) = master {
-            self.withdraw(op, &mut master)?;
+        if in_place {
+            for k in 0..op.names.len() {
+                // The duplicate has its names durably before the replacements go: else a power cut could keep the
+                // going and not the coming back. No lease is held meanwhile.
+                self.fs.sync_dir(&op.own(k).dir())?;
+            }
+            let mut master = self.lease_master(op)?;
+            self.withdraw(op, &mut master, None)?;
         }
         Ok(left)
+    }
+
+    /// The master with a write lease, unchanged since it was compared.
+    fn lease_master(&self, op: &Op) -> Result<Leased<'a, F>, Halt> {
+        let file = self.open_master(op)?;
+        let mut master = Leased::new(self.fs, self.options.leases, file);
+        master.take(Lease::Write, "master")?;
+        self.master_as_compared(op, &master)?;
+        Ok(master)
+    }
+
+    /// After the first unlink of a link set there is only forward: its replacements stay.
+    fn only_before_removal(&self, op: &Op) -> Result<(), Halt> {
+        if op.retired {
+            for observed in self.look(op)? {
+                if observed.duplicate == DuplicateAt::Nowhere {
+                    return Err(Halt::again(Reason::Busy, "partly removed already"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back files of others that an interrupted rename or exchange of ours took along.
+    pub(super) fn return_strangers(&mut self, op: &Op) -> Result<(), Halt> {
+        for k in 0..op.names.len() {
+            let hidden = op.retired_place(self.journal.id(), k);
+            let Some(stat) = self.fs.stat(&hidden)? else {
+                continue;
+            };
+            if stat.id == op.duplicate_id || stat.id == op.master_id {
+                continue;
+            }
+            match op.kind {
+                OpKind::Cross => self.rename(&hidden, &op.own(k))?,
+                OpKind::Local => {
+                    let target = op.target(k);
+                    let now = self.fs.stat(&target)?.map(|stat| stat.id);
+                    if now == Some(op.master_id) {
+                        self.exchange(&hidden, &target)?;
+                    } else {
+                        self.rename(&hidden, &target)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The same inside the publish window, where the duplicate still has its name or gets it back at once.
@@ -83,48 +132,60 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 taken?;
             }
         }
+        self.only_before_removal(op)?;
         self.master_as_compared(op, &window.master)?;
-        let names = self.look(op)?;
-        // First the duplicate's own name, then the replacement's: the path is never without either.
-        if !self.return_duplicate(op, &names)?.is_empty() {
-            return Err(Halt::new(
-                Reason::Conflict,
-                "its path is taken by another file",
-            ));
+        for observed in self.look(op)? {
+            // An op found half done: giving the duplicate its names back takes a sync, which has no place here.
+            let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
+            if moved && op.kind == OpKind::Cross {
+                return Err(Halt::again(
+                    Reason::Busy,
+                    "the duplicate is retired already",
+                ));
+            }
         }
-        self.withdraw(op, &mut window.master)?;
-        self.clear_hidden(op)
+        self.withdraw(op, &mut window.master, Some(&window.duplicate.file))?;
+        self.clear_hidden(op, Some(&window.duplicate.file))
     }
 
-    /// Where the duplicate is under a retired name of ours.
-    pub(super) fn retired_names(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
-        (0..op.names.len())
-            .map(|k| op.retired_place(self.journal.id(), k))
-            .filter(|at| {
-                self.fs
-                    .stat(at)
-                    .ok()
-                    .flatten()
-                    .is_some_and(|stat| stat.id == op.duplicate_id)
-            })
-            .map(|at| (at.branch, at.path))
-            .collect()
+    /// Which hidden names of this op still hold a file.
+    pub(super) fn hidden_left(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
+        let mut left = Vec::new();
+        for k in 0..op.names.len() {
+            for role in [Role::Retired, Role::Temp, Role::Withdrawn] {
+                let at = op.hidden(self.journal.id(), k, role);
+                // Whatever it holds: it is reported, not removed.
+                if self.fs.stat(&at).ok().flatten().is_some() {
+                    left.push((at.branch, at.path));
+                }
+            }
+        }
+        left
     }
 
     fn look(&self, op: &Op) -> Result<Vec<Observed>, FsError> {
         (0..op.names.len()).map(|k| self.observe(op, k)).collect()
     }
 
-    /// A master written since the publish may hold somebody's acknowledged write under the new name.
+    /// A master written since the publish may hold somebody's acknowledged write under the new name; one that was
+    /// touched, somebody's mode or attribute.
     fn master_as_compared(&self, op: &Op, master: &Leased<'_, F>) -> Result<(), Halt> {
         let now = self.fs.stat_open(&master.file)?;
-        if now.size == op.size && now.mtime == op.master_mtime {
-            return Ok(());
+        if now.size != op.size || now.mtime != op.master_mtime {
+            return Err(Halt::new(
+                Reason::Conflict,
+                "the master was written to since it was linked",
+            ));
         }
-        Err(Halt::new(
-            Reason::Conflict,
-            "the master was written to since it was linked",
-        ))
+        let Some(seen) = &op.seen else { return Ok(()) };
+        self.unchanged(&now, &seen.master, "master")?;
+        if self.fs.metadata(&master.file)? != seen.master_metadata {
+            return Err(Halt::again(
+                Reason::Changed,
+                "the master was touched since it was linked",
+            ));
+        }
+        Ok(())
     }
 
     /// Renames retired duplicates to their own names, where that brings nothing old back; gives those that stay.
@@ -157,26 +218,26 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Takes away every replacement of `op` that is in place, under the lease held on the master.
-    fn withdraw(&mut self, op: &Op, master: &mut Leased<'_, F>) -> Result<(), Halt> {
+    fn withdraw(
+        &mut self,
+        op: &Op,
+        master: &mut Leased<'_, F>,
+        duplicate: Option<&F::File>,
+    ) -> Result<(), Halt> {
         let before = self.fs.stat_open(&master.file)?;
         let mut hidden = Vec::new();
         for k in 0..op.names.len() {
             let observed = self.observe(op, k)?;
-            if is_ours(op, observed, op.names[k].found) {
-                self.keeps_a_copy(op, master, observed)?;
+            if is_ours(op, k, observed) {
+                self.keeps_a_copy(op, master, duplicate, observed)?;
                 match op.kind {
                     OpKind::Cross => self.hide_replacement(op, k, &mut hidden)?,
                     OpKind::Local => self.exchange_out(op, k, &mut hidden)?,
                 }
             }
         }
-        let unbroken = master.unbroken()?;
-        if !unbroken && op.kind == OpKind::Cross {
-            // Somebody opened the master meanwhile, perhaps by the name just taken away: it gets it back.
-            for (at, target) in hidden.iter().rev() {
-                self.rename(at, target)?;
-            }
-            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+        if op.kind == OpKind::Cross {
+            self.still_unopened(master, &hidden)?;
         }
         for (at, _) in hidden {
             self.unlink(&at, op.master_id)?;
@@ -188,6 +249,53 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             .is_some_and(|s| self.unchanged(&before, &s.master, "master").is_ok())
         {
             self.note_ctime(&master.file, &before)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody who opened the master meanwhile may have done so by a name just taken away: it gets it back.
+    fn still_unopened(
+        &mut self,
+        master: &Leased<'_, F>,
+        hidden: &[(Place, Place)],
+    ) -> Result<(), Halt> {
+        if master.unbroken()? {
+            return Ok(());
+        }
+        for (at, target) in hidden.iter().rev() {
+            self.rename(at, target)?;
+        }
+        Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+    }
+
+    /// Takes away the replacements that would hide a file made at the same path since.
+    ///
+    /// mergerfs looks at one branch after the other: a client's look-up that began before the replacement was
+    /// there, and came to the duplicate's branch after that was retired, finds nothing, and its `O_CREAT` makes a
+    /// new file. That file is the newest at the path; the master keeps its bytes under its other names.
+    pub(super) fn yield_to_newer(&mut self, op: &Op) -> Result<(), Halt> {
+        let mut hiding = Vec::new();
+        for (k, observed) in self.look(op)?.into_iter().enumerate() {
+            let newer = observed.own_taken || observed.elsewhere.is_some();
+            if newer && observed.target == TargetIs::Master && op.names[k].found != Found::Master {
+                hiding.push(k);
+            }
+        }
+        if hiding.is_empty() {
+            return Ok(());
+        }
+        let master = self.lease_master(op)?;
+        if self.fs.stat_open(&master.file)?.nlink <= hiding.len() as u64 {
+            let why = "a new file is at its path, and the replacement is the only copy left";
+            return Err(Halt::new(Reason::Conflict, why));
+        }
+        let mut hidden = Vec::new();
+        for k in hiding {
+            self.hide_replacement(op, k, &mut hidden)?;
+        }
+        self.still_unopened(&master, &hidden)?;
+        for (at, _) in hidden {
+            self.unlink(&at, op.master_id)?;
         }
         Ok(())
     }
@@ -242,16 +350,23 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Nothing is taken away unless another name of the master, or the duplicate at its name, remains.
+    /// Nothing is taken away unless another name of the master, or the duplicate at a name of its own, remains.
+    ///
+    /// While the duplicate is held open it may have any name: a client that renamed it took the contents along.
     fn keeps_a_copy(
         &self,
         op: &Op,
         master: &Leased<'_, F>,
+        duplicate: Option<&F::File>,
         observed: Observed,
     ) -> Result<(), Halt> {
-        let duplicate = observed.duplicate != DuplicateAt::Nowhere;
-        let stat: Stat = self.fs.stat_open(&master.file)?;
-        if duplicate || stat.nlink > op.names.len() as u64 {
+        let at_its_name = observed.duplicate != DuplicateAt::Nowhere;
+        let named = match duplicate {
+            Some(file) => self.fs.stat_open(file)?.nlink > 0,
+            None => false,
+        };
+        let others = self.fs.stat_open(&master.file)?.nlink > self.links_of_ours(op)?;
+        if at_its_name || named || others {
             return Ok(());
         }
         Err(Halt::new(
@@ -260,8 +375,30 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         ))
     }
 
+    /// How many names of the master this op made, or may have made: replacements and hidden names.
+    fn links_of_ours(&self, op: &Op) -> Result<u64, FsError> {
+        let mut ours = 0;
+        for k in 0..op.names.len() {
+            let hidden = [Role::Temp, Role::Withdrawn].map(|r| op.hidden(self.journal.id(), k, r));
+            for at in hidden.iter().chain([&op.target(k)]) {
+                ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
+            }
+        }
+        Ok(ours)
+    }
+
     /// Removes the hidden names of the master that an interrupted publish or take-back left.
-    fn clear_hidden(&mut self, op: &Op) -> Result<(), Halt> {
+    ///
+    /// As in [`Self::keeps_a_copy`], `duplicate` is the open duplicate, wherever its name is by now.
+    pub(super) fn clear_hidden(
+        &mut self,
+        op: &Op,
+        duplicate: Option<&F::File>,
+    ) -> Result<(), Halt> {
+        let named = match duplicate {
+            Some(file) => self.fs.stat_open(file)?.nlink > 0,
+            None => false,
+        };
         for k in 0..op.names.len() {
             for role in [Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);
@@ -271,11 +408,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 if stat.id != op.master_id {
                     continue; // a local op's duplicate; anything else is reported, never removed
                 }
-                let duplicate = self
+                let at_its_name = self
                     .fs
                     .stat(&op.own(k))?
                     .is_some_and(|s| s.id == op.duplicate_id);
-                if stat.nlink < 2 && !duplicate {
+                if stat.nlink < 2 && !at_its_name && !named {
                     let detail = format!("{:?} is the only copy left", at.path);
                     return Err(Halt::new(Reason::Conflict, detail));
                 }
@@ -286,9 +423,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 }
 
-/// Whether the name holds a replacement that this op made (or would have made) and may take away.
-fn is_ours(op: &Op, observed: Observed, found: Found) -> bool {
-    let in_place = observed.target == TargetIs::Master && found != Found::Master;
+/// Whether name `k` holds a replacement that this op made (or may have made) and may take away.
+fn is_ours(op: &Op, k: usize, observed: Observed) -> bool {
+    let in_place = observed.target == TargetIs::Master
+        && op.names[k].found != Found::Master
+        && op.may_be_ours(k);
     match op.kind {
         OpKind::Cross => in_place,
         // Without the duplicate under the temp name there is nothing to exchange it with.

@@ -36,7 +36,7 @@ const PROMISE: &str = "\
 # only then removes the duplicate, if nobody changed it. What fails is left as it was, and the rest goes on.
 #
 # mergerfs.xdedup -e does the same plan, and more. This script LACKS the protection against programs that use the
-# files meanwhile, the journal (undo, recovery after a power cut), and the care for the times of directories.
+# files meanwhile, the journal (recovery after a power cut), and the care for the times of directories.
 # Run it as root while nothing else uses the pool. It can be run again.
 ";
 

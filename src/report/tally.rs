@@ -104,6 +104,20 @@ impl Tally {
         tally
     }
 
+    /// Takes over what a recovery before the run came to.
+    pub fn add_recovered(&mut self, recovery: &Self) {
+        self.recovered_done += recovery.recovered_done;
+        self.recovered_restored += recovery.recovered_restored;
+        self.still_open += recovery.still_open;
+        self.recovery_incomplete |= recovery.recovery_incomplete;
+        self.conflicts += recovery.conflicts;
+        self.bytes_reclaimed += recovery.bytes_reclaimed;
+        self.bytes_recovered += recovery.bytes_recovered;
+        for (branch, share) in &recovery.shares {
+            self.shares.entry(*branch).or_default().reclaimed += share.reclaimed;
+        }
+    }
+
     /// Takes in something that was not planned.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.refused += 1;

@@ -1,1 +1,317 @@
-//! todo
+//! Clients of the pool do things, at every call.
+
+use mergerfs_xdedup::fs::Place;
+use mergerfs_xdedup::fs::sim::{Fault, place};
+use mergerfs_xdedup::relpath::RelPath;
+
+use super::meddling::{Client, Step, in_conflict, settle};
+use super::scenario::{self, Scenario};
+use super::session::{Failures, Session};
+
+fn beside(at: &Place, name: &str) -> Place {
+    Place::new(at.branch, at.path.sibling(name).unwrap())
+}
+
+/// Everything a client may do to `scenario` in one step.
+fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
+    let (m, d) = (&scenario.master, &scenario.duplicate);
+    let mut all = Vec::new();
+    for (at, whose) in [(d, "duplicate"), (m, "master")] {
+        let path = at.path.clone();
+        let moved = beside(at, "moved").path;
+        let mut steps = vec![
+            vec![Step::Write(path.clone())],
+            vec![Step::Truncate(path.clone())],
+            vec![Step::Remove(path.clone())],
+            vec![Step::Rename(path.clone(), moved.clone())],
+            vec![Step::Chmod(path.clone())],
+            vec![Step::Setxattr(path.clone())],
+            vec![Step::Remove(path.clone()), Step::Create(at.clone())],
+        ];
+        for branch in scenario.world.pool().indices() {
+            steps.push(vec![Step::Save(Place::new(branch, path.clone()))]);
+        }
+        for steps in steps {
+            let acts: Vec<String> = steps.iter().map(kind).collect();
+            all.push((format!("{} {whose}", acts.join("+")), steps));
+        }
+    }
+    all.push(("create".to_owned(), vec![Step::Create(beside(d, "new"))]));
+    // mergerfs looks at one branch after the other, and can miss a name that moves meanwhile.
+    let missed = vec![Step::Create(d.clone())];
+    all.push(("create at the duplicate's place".to_owned(), missed));
+    all.push((
+        "rename over duplicate".to_owned(),
+        vec![Step::Rename(m.path.clone(), d.path.clone())],
+    ));
+    all.push((
+        "rename over master".to_owned(),
+        vec![Step::Rename(d.path.clone(), m.path.clone())],
+    ));
+    all
+}
+
+fn kind(step: &Step) -> String {
+    match step {
+        Step::Save(at) => format!("save on {}", at.branch.0),
+        other => {
+            let all = format!("{other:?}").to_lowercase();
+            all.split('(').next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+/// The scenarios a client meets; few enough to try pairs of calls.
+fn met() -> Vec<Scenario> {
+    vec![
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+        scenario::link_set(),
+        scenario::missing_parents(),
+        scenario::shared_master(),
+        scenario::shared_device(),
+    ]
+}
+
+/// Those in which two things are cut.
+fn few() -> Vec<Scenario> {
+    vec![
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+    ]
+}
+
+/// The two limits the README names. A client renames one of the two files onto the other's path within a window:
+///
+/// - the master onto the duplicate, whose replacement is a name of the master by then: the kernel does nothing and
+///   says it did (both are names of one inode), so that the file may stay at the master's path;
+/// - the duplicate onto the master, and the machine stops before this is seen: the replacement may be the only name
+///   of the master left, and is kept and reported as a conflict.
+fn known_limit<'s>(
+    scenario: &Scenario,
+    steps: impl IntoIterator<Item = &'s Step>,
+    sessions: [&Session; 2],
+) -> bool {
+    let (master, duplicate) = (&scenario.master.path, &scenario.duplicate.path);
+    let view = sessions[1].view();
+    steps.into_iter().all(|step| match step {
+        Step::Rename(from, to) if (from, to) == (master, duplicate) => view
+            .get(master)
+            .is_some_and(|bytes| bytes == scenario::BYTES),
+        Step::Rename(from, to) if (from, to) == (duplicate, master) => {
+            sessions.iter().any(|session| in_conflict(session)) && view.contains_key(master)
+        }
+        _ => false,
+    })
+}
+
+/// A run with `steps` done before their calls, then what the client still has to do, then recovery.
+fn meddled(
+    failures: &mut Failures,
+    scenario: &Scenario,
+    group: &str,
+    steps: &[(usize, Step)],
+    dies: Option<usize>,
+) -> usize {
+    let mut session = Session::new(scenario);
+    let client = Client::new(&session);
+    for (n, step) in steps {
+        client.plan(&session, *n, step);
+    }
+    if let Some(n) = dies {
+        session.world.plan_fault(Fault::DieAt(n));
+    }
+    let ended = session.run(&scenario.ops).is_ok();
+    let calls = session.world.calls();
+    let point = || format!("{steps:?} {dies:?}\n{}\nthen", session.told());
+    let writes = !steps
+        .iter()
+        .any(|(_, step)| matches!(step, Step::OpenRead(_)));
+    let mut next = session.next();
+    client.finish(&next.world, writes);
+    let group = format!("{}: {group}", scenario.name);
+    if dies.is_none() {
+        failures.note(
+            super::session::ensure(ended, || "the run fails".to_owned()),
+            &group,
+            point,
+            &session,
+        );
+    }
+    let twice = steps.iter().any(|(n, _)| *n != steps[0].0);
+    let settled = settle(&mut next);
+    let conflict = twice && (in_conflict(&session) || in_conflict(&next));
+    let content = client.content_or_conflict(&next, conflict);
+    let limit = known_limit(scenario, steps.iter().map(|(_, s)| s), [&session, &next]);
+    let check = settled.and(if limit { Ok(()) } else { content });
+    failures.note(check, &group, point, &next);
+    calls
+}
+
+/// Calls `at` for every call of a run.
+fn each_call(mut at: impl FnMut(usize) -> usize) {
+    let mut n = 1;
+    while at(n) >= n {
+        n += 1;
+    }
+}
+
+#[test]
+fn what_a_client_does_at_any_call_stays_done() {
+    let mut failures = Failures::default();
+    for scenario in met() {
+        for (group, steps) in steps(&scenario) {
+            each_call(|n| {
+                let steps: Vec<_> = steps.iter().map(|step| (n, step.clone())).collect();
+                meddled(&mut failures, &scenario, &group, &steps, None)
+            });
+        }
+    }
+    assert!(failures.points() > 1000);
+}
+
+/// Steps a client takes at two calls of its own.
+fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
+    let d = &scenario.duplicate;
+    let (m, path) = (&scenario.master.path, &d.path);
+    let away = beside(d, "away").path;
+    let paths: [RelPath; 2] = [path.clone(), m.clone()];
+    let mut all = Vec::new();
+    for at in paths {
+        all.push((
+            "open for writing, write",
+            [Step::OpenWrite(at.clone()), Step::WriteHeld],
+        ));
+        all.push((
+            "open for writing, store",
+            [Step::OpenWrite(at.clone()), Step::StoreMapped],
+        ));
+        all.push((
+            "open for writing, close",
+            [Step::OpenWrite(at.clone()), Step::Close],
+        ));
+        all.push((
+            "open for reading, close",
+            [Step::OpenRead(at.clone()), Step::Close],
+        ));
+        all.push((
+            "open for reading, write",
+            [Step::OpenRead(at.clone()), Step::Write(at.clone())],
+        ));
+        all.push(("write twice", [Step::Write(at.clone()), Step::Write(at)]));
+    }
+    all.push((
+        "write one, then the other",
+        [Step::Write(path.clone()), Step::Write(m.clone())],
+    ));
+    all.push((
+        "remove, create",
+        [
+            Step::Remove(path.clone()),
+            Step::Create(place(scenario.master.branch, path.as_bytes())),
+        ],
+    ));
+    all.push((
+        "rename away and back",
+        [
+            Step::Rename(path.clone(), away.clone()),
+            Step::Rename(away, path.clone()),
+        ],
+    ));
+    all
+}
+
+#[test]
+fn what_a_client_does_at_any_two_calls_stays_done() {
+    let mut failures = Failures::default();
+    for scenario in [
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+    ] {
+        for (group, [first, second]) in pairs(&scenario) {
+            each_call(|n| {
+                // Every distance between the two, at some call.
+                let mut m = n + 1 + n % 5;
+                loop {
+                    let steps = [(n, first.clone()), (m, second.clone())];
+                    let calls = meddled(&mut failures, &scenario, group, &steps, None);
+                    if m > calls {
+                        break calls;
+                    }
+                    m += 5;
+                }
+            });
+        }
+    }
+    assert!(failures.points() > 1000);
+}
+
+#[test]
+fn what_a_client_did_stays_done_when_the_process_dies() {
+    let mut failures = Failures::default();
+    for scenario in few() {
+        for (group, steps) in steps(&scenario) {
+            each_call(|n| {
+                let steps: Vec<_> = steps.iter().map(|step| (n, step.clone())).collect();
+                let mut dies = n + 1 + n % 7;
+                loop {
+                    let calls = meddled(
+                        &mut failures,
+                        &scenario,
+                        &format!("{group}, killed"),
+                        &steps,
+                        Some(dies),
+                    );
+                    if calls < dies {
+                        break calls;
+                    }
+                    dies += 7;
+                }
+            });
+        }
+    }
+    assert!(failures.points() > 1000);
+}
+
+#[test]
+fn what_a_client_does_while_recovering_stays_done() {
+    let mut failures = Failures::default();
+    for scenario in few() {
+        for (group, steps) in steps(&scenario) {
+            let mut n = 1;
+            while let Some(first) = super::deaths::killed(&scenario, n) {
+                let mut m = 1 + n % 11;
+                loop {
+                    let mut second = first.next();
+                    let client = Client::new(&second);
+                    steps.iter().for_each(|step| client.plan(&second, m, step));
+                    let recovered = second.recover();
+                    let calls = second.world.calls();
+                    let mut third = second.next();
+                    client.finish(&third.world, true);
+                    let point = || {
+                        format!(
+                            "killed at {n}, {steps:?} at {m}: {recovered:?}\n{}\nthen",
+                            second.told()
+                        )
+                    };
+                    let settled = settle(&mut third);
+                    let limit = known_limit(&scenario, &steps, [&second, &third]);
+                    let content = client.content(&third);
+                    let check = settled.and(if limit { Ok(()) } else { content });
+                    let group = format!("{}: {group}, recovering", scenario.name);
+                    failures.note(check, &group, point, &third);
+                    if calls < m {
+                        break;
+                    }
+                    m += 11;
+                }
+                n += 3;
+            }
+        }
+    }
+    assert!(failures.points() > 1000);
+}

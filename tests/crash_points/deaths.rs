@@ -75,7 +75,7 @@ fn recovery_may_be_killed_at_any_call_too() {
         let view = Session::new(&scenario).view();
         let mut n = 1;
         while let Some(session) = killed(&scenario, n) {
-            let mut m = 1 + n % 3;
+            let mut m = 1 + n % 7;
             loop {
                 let mut second = session.next();
                 second.world.plan_fault(Fault::DieAt(m));
@@ -92,7 +92,7 @@ fn recovery_may_be_killed_at_any_call_too() {
                 let mut third = second.next();
                 let check = recover(&mut third, &scenario, &view);
                 failures.note(check, scenario.name, point, &third);
-                m += 3;
+                m += 7;
             }
             n += 1;
         }

@@ -7,6 +7,8 @@
 mod clients;
 mod deaths;
 mod errors;
+mod meddling;
 mod power;
 mod scenario;
 mod session;
+mod unsynced;

@@ -19,7 +19,7 @@ pub(crate) struct Scenario {
 
 pub(crate) const BYTES: &[u8] = b"the same bytes";
 
-fn branches<const N: usize>(world: &SimWorld) -> [BranchIdx; N] {
+pub(crate) fn branches<const N: usize>(world: &SimWorld) -> [BranchIdx; N] {
     [(); N].map(|()| world.add_branch(world.add_disk()))
 }
 
@@ -54,7 +54,11 @@ fn op(world: &SimWorld, master: &Place, names: &[Place]) -> Op {
     )
 }
 
-fn scenario(name: &'static str, world: SimWorld, plan: &[(Place, Vec<Place>)]) -> Scenario {
+pub(crate) fn scenario(
+    name: &'static str,
+    world: SimWorld,
+    plan: &[(Place, Vec<Place>)],
+) -> Scenario {
     let ops = plan
         .iter()
         .map(|(master, names)| op(&world, master, names))
@@ -70,7 +74,7 @@ fn scenario(name: &'static str, world: SimWorld, plan: &[(Place, Vec<Place>)]) -
     }
 }
 
-fn add(world: &SimWorld, at: &Place) -> Place {
+pub(crate) fn add(world: &SimWorld, at: &Place) -> Place {
     world.add_file(at, BYTES);
     at.clone()
 }

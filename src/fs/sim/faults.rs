@@ -151,6 +151,7 @@ impl SimWorld {
             .before(call.line())
             .and_then(|()| act(&mut self.state()));
         if let Err(errno) = &result
+            && !self.died()
             && let Some(line) = self.plan().trace.last_mut()
         {
             line.push_str(&format!(" = {}", std::io::Error::from_raw_os_error(*errno)));
