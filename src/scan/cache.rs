@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cache_block::{Block, Slot};
 use super::catalog::Stamp;
@@ -28,6 +28,10 @@ const PRUNED: &[u8] = b"pruned";
 const MEMORY: u64 = 4 << 20;
 /// Records after which the database is closed and opened again: it does not keep to what it is allowed.
 const BLOCKS_BETWEEN_RESTS: u32 = 8192;
+/// How often a lock is asked for again.
+const LOCK_TRIES: u32 = 400;
+/// The time between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Days after which a use is noted again.
 const NOTE_DAYS: u16 = 7;
 /// Days after which what was not used goes.
@@ -191,7 +195,7 @@ impl Cache {
     fn with<T>(&self, work: impl FnOnce(&Handles) -> sled::Result<T>) -> Option<T> {
         let mut state = self.state();
         if matches!(*state, State::Resting) {
-            *state = Handles::open(&self.dir).map_or_else(
+            *state = Handles::open_again(&self.dir).map_or_else(
                 |error| {
                     tracing::warn!(%error, "what is read from now on is not remembered");
                     State::Lost
@@ -301,6 +305,17 @@ impl Handles {
             }),
             opened => opened.map_err(|error| damaged(error.to_string())),
         }
+    }
+
+    /// Opens what was closed a moment ago: the database lets go of its lock some time later.
+    fn open_again(path: &Path) -> Result<Self, CacheError> {
+        for _ in 0..LOCK_TRIES {
+            match Self::open(path) {
+                Err(CacheError::Locked(_)) => std::thread::sleep(LOCK_PAUSE),
+                opened => return opened,
+            }
+        }
+        Self::open(path)
     }
 
     fn block(&self, key: &[u8]) -> sled::Result<Block> {
@@ -509,6 +524,27 @@ mod tests {
         let cache = Cache::open(dir.path()).unwrap();
         cache.store(vec![entry(1, Part::Whole, 9)]);
         assert_eq!(std::fs::read(path.join("letter")).unwrap(), b"dear");
+    }
+
+    #[test]
+    fn a_cache_that_rests_knows_what_it_knew_and_takes_in_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let far = |n: u64| entry(n * Block::INODES, Part::Whole, n);
+        cache.store((0..100).map(far).collect());
+        cache.rest();
+        assert!(matches!(*cache.state(), State::Resting));
+        // Another process may have it meanwhile.
+        reopened(dir.path()).close();
+        assert_eq!(find(&cache, far(7)), Some([7, !7]));
+        cache.store(vec![far(100)]);
+        cache.rest();
+        let mut view = cache.view();
+        view.blocks = BLOCKS_BETWEEN_RESTS - 50;
+        for n in 0..101 {
+            assert_eq!(view.find(far(n)), Some([n, !n]));
+        }
+        assert_eq!(view.blocks, 51, "it has rested in between");
     }
 
     #[test]

@@ -304,6 +304,44 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_files_that_are_gone_go_and_the_others_stay() {
+        let stamp = Stamp {
+            size: 1,
+            mtime: 2,
+            ctime: 3,
+        };
+        let facts = FileFacts {
+            stamp,
+            ino: 4,
+            class: 0,
+            device: 0,
+            excluded: false,
+        };
+        let mut catalog = Catalog::default();
+        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
+        let mut batch = Batch::default();
+        batch.file(root, b"a long name that goes", facts);
+        batch.dir(b"sub");
+        batch.file(root, b"stays", facts);
+        let sub = catalog.add(root, batch).unwrap()[0];
+        let mut batch = Batch::default();
+        for name in [&b"goes, too"[..], b"x", b"y"] {
+            batch.file(sub, name, facts);
+        }
+        catalog.add(sub, batch).unwrap();
+        catalog.files.retain(|file| file.name != 0);
+        let paths = |catalog: &Catalog| -> Vec<RelPath> {
+            let files = catalog.files.iter();
+            files.map(|file| catalog.file_place(file).path).collect()
+        };
+        let before = paths(&catalog);
+        catalog.drop_other_names();
+        assert_eq!(paths(&catalog), before);
+        assert_eq!(before.len(), 3);
+        assert_eq!(catalog.names.len(), "sub stays x y ".len());
+    }
+
+    #[test]
     fn equal_owners_and_modes_are_one_class() {
         let mut catalog = Catalog::default();
         let one = catalog.class(1, 2, 0o644);
