@@ -171,6 +171,9 @@ pub enum Command {
     Resume,
     /// Show what is open, and what the last run did
     Status,
+    /// Say what about a pool would make runs fail or surprise; changes nothing
+    #[command(after_help = DOCTOR_EXIT)]
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -178,6 +181,21 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+/// The options of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// The pool, or a directory of it [default: every pool that is mounted]
+    #[arg(value_name = "POOL")]
+    pub pool: Option<PathBuf>,
+    /// Look for names that crashes left in the uppermost directories only
+    #[arg(long)]
+    pub quick: bool,
+}
+
+const DOCTOR_EXIT: &str = "\
+Exit status: 0 nothing that prevents runs, 1 something does, 3 not a mergerfs pool.
+It reads attributes, directories and mount tables, and takes a read lease on one file a branch for a moment.";
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -18,8 +18,10 @@ use super::{Branch, Pool};
 use crate::sys;
 
 mod branch_list;
+mod describe;
 mod locate;
 
+pub use describe::{Description, describe, only_path, pools};
 pub use locate::{Located, Locator};
 
 /// Why a pool cannot be worked with.
@@ -260,7 +262,7 @@ fn missing(branch: &Branch, source: io::Error) -> PoolError {
     }
 }
 
-fn path_of(bytes: &[u8]) -> PathBuf {
+pub(crate) fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
