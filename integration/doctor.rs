@@ -134,7 +134,7 @@ fn beside<T>(script: &str, look: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn a_container_with_two_pieces_of_the_pool_and_a_second_pool_are_said() {
+fn a_container_that_sees_the_pool_in_two_pieces_is_said() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     groups::pairs(&pool, 0, 1, 1);
     let tool = Tool::new();
