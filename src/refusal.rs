@@ -160,7 +160,7 @@ impl Reason {
             Self::ClaimSize => "the file changed since the list was made: make the list again",
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
             Self::Shadowed => {
-                "the path exists on several branches: remove the copies you do not want (mergerfs.dedup)"
+                "the path exists on several branches: remove the copies you do not want (mergerfs.dedup), or --shadows merge"
             }
             Self::UnknownLinks => {
                 "the file has hard links outside the branches of this pool: remove or include them"

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::input::Format;
 use crate::master::Policy;
+use crate::plan::Shadows;
 use crate::report::groups::GroupsForm;
 
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
@@ -117,6 +118,9 @@ pub struct RunArgs {
     /// Metadata that may differ between copies; the master's stays
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
     pub ignore_metadata: Vec<MetadataKind>,
+    /// What to do about paths that are on several branches
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
+    pub shadows: Shadows,
     /// Plan at most N replacements
     #[arg(long, value_name = "N")]
     pub max_ops: Option<u64>,
@@ -229,6 +233,20 @@ impl ValueEnum for GroupsForm {
             Self::Fclones => "fclones",
             Self::Jdupes => "jdupes",
         }))
+    }
+}
+
+impl ValueEnum for Shadows {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Keep, Self::Merge]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Keep => ("keep", "leave them alone"),
+            Self::Merge => ("merge", "remove hidden copies that equal the one shown"),
+        };
+        Some(PossibleValue::new(name).help(help))
     }
 }
 

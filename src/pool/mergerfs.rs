@@ -21,7 +21,7 @@ mod branch_list;
 mod describe;
 mod locate;
 
-pub use describe::{Description, describe, only_path, pools};
+pub use describe::{Description, describe, only_path, pools, shows_other_than_first};
 pub use locate::{Located, Locator};
 
 /// Why a pool cannot be worked with.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{PoolError, branch_list, control, path_of, pool_mount};
-use crate::pool::{Branch, mountinfo};
+use crate::pool::{Branch, Pool, mountinfo};
 
 /// The options that make a difference, in the spelling of the newest version.
 const OPTIONS: [&str; 18] = [
@@ -101,4 +101,27 @@ pub fn pools() -> Result<Vec<PathBuf>, PoolError> {
 pub fn only_path(pool_path: &Path) -> Option<PathBuf> {
     let answer = xattr::get(pool_path, "user.mergerfs.allpaths").ok()??;
     (!answer.is_empty() && !answer.contains(&0)).then(|| path_of(&answer))
+}
+
+/// Why a path on several branches may be shown from another branch than the first that has it; `None` where it is not.
+#[must_use]
+pub fn shows_other_than_first(pool: &Pool) -> Option<String> {
+    // What clients look at a path with, and open it with.
+    let functions = [
+        "getattr",
+        "open",
+        "access",
+        "readlink",
+        "getxattr",
+        "listxattr",
+    ];
+    functions.into_iter().find_map(|function| {
+        let name = format!("func.{function}");
+        match option(&pool.mount, &name) {
+            // Of these each takes the first branch where only one is wanted.
+            Some(policy) if ["ff", "epff", "all", "epall"].contains(&policy.as_str()) => None,
+            Some(policy) => Some(format!("{name}={policy}")),
+            None => Some(format!("{name} is not told")),
+        }
+    })
 }
