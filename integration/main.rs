@@ -31,4 +31,5 @@ mod policies;
 mod power_cut;
 mod same_branch;
 mod scan;
+mod shadows;
 mod shared_device;

@@ -200,7 +200,8 @@ impl Planner<'_> {
                 members = shadows::collapsed(members, pair);
             }
         }
-        members.retain(|member| !member.names.is_empty());
+        // Whether it goes or was refused, each was dealt with.
+        members.retain(|member| !kept.contains(&member.id));
         members
     }
 
@@ -435,7 +436,8 @@ impl Planner<'_> {
 
     fn refuse(&mut self, reason: Reason, path: &RelPath, master: Option<&RelPath>, detail: String) {
         // A path on several branches has several members, and is one path to the user.
-        let same = |r: &Refusal| r.reason == reason && r.path == path.as_bytes();
+        let said = |r: &Refusal| r.reason == reason || reason == Reason::Shadowed;
+        let same = |r: &Refusal| r.path == path.as_bytes() && said(r);
         if self.plan.refusals.last().is_some_and(same) {
             return;
         }

@@ -97,6 +97,5 @@ pub(super) fn collapsed(mut members: Vec<Member>, pair: Pair) -> Vec<Member> {
         });
         shown.nlink += (shown.names.len() - before) as u64;
     }
-    members[pair.hidden].names.clear();
     members
 }

@@ -290,5 +290,5 @@ fn a_hidden_copy_that_may_not_go_keeps_the_shown_one_too() {
     };
     let plan = plan(&[group(members)], &branches, &rules);
     assert_eq!(ops(&plan), []);
-    assert_eq!(reasons(&plan), [Reason::ReadOnly, Reason::Shadowed]);
+    assert_eq!(reasons(&plan), [Reason::ReadOnly]);
 }
