@@ -33,3 +33,4 @@ mod same_branch;
 mod scan;
 mod shadows;
 mod shared_device;
+mod versions;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::command::require_machine;
 use super::loop_disk::{Filesystem, LoopDisk, unmount};
+use super::stand_in::{self, StandIn};
 use super::{finish_clean_up, keep, wait};
 
 /// What mergerfs may do on a branch.
@@ -37,6 +38,7 @@ pub(crate) struct PoolPlan {
     /// The disk of each branch, the directory on it, and the mode.
     branches: Vec<(usize, &'static str, Mode)>,
     options: Vec<String>,
+    stand_in: Option<stand_in::Plan>,
 }
 
 impl PoolPlan {
@@ -49,7 +51,14 @@ impl PoolPlan {
             disks: filesystems.to_vec(),
             branches,
             options: Vec::new(),
+            stand_in: None,
         }
+    }
+
+    /// Mounts the stand-in for mergerfs in place of the real one.
+    pub(crate) fn stand_in(mut self, plan: stand_in::Plan) -> Self {
+        self.stand_in = Some(plan);
+        self
     }
 
     /// Makes the branches directories of these disks, in this order, instead of one of each whole disk.
@@ -82,6 +91,7 @@ pub(crate) struct Pool {
     mount_point: PathBuf,
     /// mergerfs in the foreground: a child is waited for and ended by its id, a daemon has to be searched.
     mergerfs: Option<Child>,
+    stand_in: Option<StandIn>,
     branches: Vec<PathBuf>,
     disks: Vec<LoopDisk>,
     /// After the disks: fields go in order, and the images lie in here.
@@ -110,12 +120,22 @@ impl Pool {
         let mut pool = Self {
             mount_point,
             mergerfs: None,
+            stand_in: None,
             branches,
             disks,
             scratch: Some(scratch),
         };
-        pool.start_mergerfs(plan);
+        match plan.stand_in {
+            Some(stand_in) => pool.start_stand_in(plan, stand_in),
+            None => pool.start_mergerfs(plan),
+        }
         pool
+    }
+
+    fn start_stand_in(&mut self, plan: &PoolPlan, stand_in: stand_in::Plan) {
+        let modes = plan.branches.iter().map(|(_, _, mode)| mode.suffix());
+        let branches: Vec<_> = self.branches.iter().cloned().zip(modes).collect();
+        self.stand_in = Some(StandIn::mount(stand_in, &self.mount_point, &branches));
     }
 
     fn start_mergerfs(&mut self, plan: &PoolPlan) {
@@ -193,6 +213,12 @@ impl Pool {
     }
 
     fn stop_mergerfs(&mut self) -> Result<(), String> {
+        if let Some(stand_in) = self.stand_in.take() {
+            unmount(&self.mount_point)?;
+            return stand_in
+                .join()
+                .map_err(|e| format!("the stand-in failed: {e}"));
+        }
         let Some(mut child) = self.mergerfs.take() else {
             return Ok(());
         };

@@ -122,7 +122,8 @@ pub fn discover_with(path: &Path, list: &[u8]) -> Result<Pool, PoolError> {
 
 /// The branch list as the control file gives it now, to be compared with [`Pool::branches_raw`].
 ///
-/// Empty for a pool whose branches were supplied: it has nothing to compare with.
+/// Empty for a pool whose branches were supplied: it has nothing to compare with. Under `xattr=nosys`, where mergerfs
+/// cannot be asked any more, the list as it was.
 ///
 /// # Errors
 /// When the control file does not answer.
@@ -130,7 +131,16 @@ pub fn branches_raw(pool: &Pool) -> Result<Vec<u8>, PoolError> {
     if pool.branches_raw.is_empty() {
         return Ok(Vec::new());
     }
-    control(&pool.mount, "user.mergerfs.branches")
+    match control(&pool.mount, "user.mergerfs.branches") {
+        // Under xattr=nosys the kernel asks no more once a file was asked about. Each branch is still held, and
+        // compared with what its path leads to.
+        Err(PoolError::Control { source, .. })
+            if source.raw_os_error() == Some(libc::EOPNOTSUPP) =>
+        {
+            Ok(pool.branches_raw.clone())
+        }
+        list => list,
+    }
 }
 
 /// Whether mergerfs' own marker says that a disk belongs on this branch path and is not mounted: the marker is put
