@@ -10,6 +10,10 @@ const COMMITTED: &str = include_str!("../contrib/man/mergerfs.xdedup.1");
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/man/mergerfs.xdedup.1");
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the page lies in this source tree"
+)]
 fn the_committed_man_page_is_current() {
     let page = page();
     if std::env::var_os("XDEDUP_WRITE_MAN").is_some() {
