@@ -25,6 +25,7 @@ mod kill;
 mod legacy_cli;
 mod library;
 mod limits;
+mod lists;
 mod live;
 mod missing_disk;
 mod policies;
