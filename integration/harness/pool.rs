@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::command::require_machine;
+use super::command::{require_machine, run};
 use super::loop_disk::{Filesystem, LoopDisk, unmount};
 use super::stand_in::{self, StandIn};
 use super::{finish_clean_up, keep, wait};
@@ -39,6 +39,7 @@ pub(crate) struct PoolPlan {
     branches: Vec<(usize, &'static str, Mode)>,
     options: Vec<String>,
     stand_in: Option<stand_in::Plan>,
+    subvolumes: bool,
 }
 
 impl PoolPlan {
@@ -52,7 +53,14 @@ impl PoolPlan {
             branches,
             options: Vec::new(),
             stand_in: None,
+            subvolumes: false,
         }
+    }
+
+    /// Makes each branch directory a subvolume of its btrfs.
+    pub(crate) fn subvolumes(mut self) -> Self {
+        self.subvolumes = true;
+        self
     }
 
     /// Mounts the stand-in for mergerfs in place of the real one.
@@ -114,6 +122,10 @@ impl Pool {
             // No empty last part: mergerfs would show the path without it.
             let mut branch = disks[disk].path().to_owned();
             branch.extend(Path::new(dir));
+            if plan.subvolumes && !dir.is_empty() {
+                let create = ["subvolume".as_ref(), "create".as_ref(), branch.as_os_str()];
+                run("btrfs", &create);
+            }
             std::fs::create_dir_all(&branch).unwrap();
             branches.push(branch);
         }
