@@ -90,6 +90,8 @@ fn doctor_reads_the_options_of_every_version() {
 /// Runs where mergerfs tells nothing about single files: each branch is looked at.
 fn check_silent(pool: &Pool, latches: bool) {
     let made = groups::pairs(pool, 0, 1, 4);
+    // By this a list without the second branch is known to be wrong, also where mergerfs cannot be asked.
+    tree::make_dir(&pool.on(1, "only here"), 0o755, (0, 0));
     let tool = Tool::new();
     let list = groups::list(&tool, pool, &made[..2]);
     let view = snapshot::view(pool.root());
@@ -103,6 +105,22 @@ fn check_silent(pool: &Pool, latches: bool) {
         assert!(asked.is_err(), "the kernel still asks");
         let silent = tool.execute(&list, &[]).expect(3);
         assert!(silent.stderr.contains("--branches"), "{silent}");
+    }
+    let one = pool.on(0, "").display().to_string();
+    let stranger = tool.dir().join("stranger");
+    std::fs::create_dir_all(stranger.join("not of the pool")).unwrap();
+    let before = snapshot::all_entries(pool);
+    for (wrong, code) in [
+        (format!("{}=XX", one.trim_end_matches('/')), 2),
+        (one.trim_end_matches('/').to_owned(), 3),
+        (
+            format!("{one}:{}:{}", pool.on(1, "").display(), stranger.display()),
+            3,
+        ),
+    ] {
+        let run = tool.execute(&list, &["--branches".as_ref(), wrong.as_ref()]);
+        assert_eq!(run.code(), Some(code), "{run}");
+        assert_eq!(snapshot::all_entries(pool), before, "{run}");
     }
     let branches = format!(
         "{}=RW:{}=NC",

@@ -20,6 +20,7 @@ use crate::sys;
 mod branch_list;
 mod describe;
 mod locate;
+mod supplied;
 
 pub use describe::{Description, describe, only_path, pools, shows_other_than_first};
 pub use locate::{Located, Locator};
@@ -81,6 +82,14 @@ pub enum PoolError {
     /// The branch list is not understood.
     #[error("not a branch list, PATH=RW|RO|NC separated by colons with absolute paths: {0:?}")]
     BranchList(PathBuf),
+    /// A supplied list is another pool's, or lacks a branch.
+    #[error("the branches supplied are not those of the pool {pool:?}: {what}")]
+    OtherBranches {
+        /// The mount point.
+        pool: PathBuf,
+        /// What speaks against them.
+        what: String,
+    },
     /// A branch path leads nowhere, which mergerfs itself passes over in silence.
     #[error("cannot look up branch: {path:?}; mount its disk, or take the branch out of the pool")]
     BranchMissing {
@@ -115,9 +124,17 @@ pub fn discover(path: &Path) -> Result<Pool, PoolError> {
 /// The pool that `path` lies on, with the branches of `list` (`A=RW:B=RO`) in place of those it cannot tell.
 ///
 /// # Errors
-/// When `path` is not on a mergerfs pool, or a branch is missing.
+/// When `path` is not on a mergerfs pool, a branch is missing, or the list is not that of this pool.
 pub fn discover_with(path: &Path, list: &[u8]) -> Result<Pool, PoolError> {
-    with_list(pool_mount(path)?, list, Vec::new())
+    let mount = pool_mount(path)?;
+    // First of all requests, as in `discover`.
+    let told = control(&mount, "user.mergerfs.branches").ok();
+    let pool = with_list(mount, list, Vec::new())?;
+    match told {
+        Some(told) => supplied::as_told(&pool, &told)?,
+        None => supplied::as_shown(&pool)?,
+    }
+    Ok(pool)
 }
 
 /// The branch list as the control file gives it now, to be compared with [`Pool::branches_raw`].
