@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-use serde_json::json;
+use serde_json::Value;
 
+use super::json::{line, put_path, put_paths, typed};
 use super::sanitised;
 use crate::doctor::{Facts, Finding, Level};
 
@@ -59,39 +60,39 @@ pub fn text(
     Ok(())
 }
 
-/// One object a finding, then one for the pool.
+/// One object a finding, then one for the pool. Paths as in [`super::json`].
 ///
 /// # Errors
 /// When `out` fails.
 pub fn json(out: &mut dyn Write, facts: &Facts, findings: &[Finding]) -> io::Result<()> {
-    let mount = facts.pool.mount.to_string_lossy();
     for found in findings {
-        let at = found.at.as_ref().map(|path| path.to_string_lossy());
-        let line = json!({
-            "type": "finding",
-            "pool": mount,
-            "level": found.topic.level().as_str(),
-            "topic": found.topic.as_str(),
-            "at": at,
-            "what": found.what,
-            "advice": found.topic.advice(),
-        });
-        writeln!(out, "{line}")?;
+        let mut object = typed("finding");
+        put_path(&mut object, "pool", &facts.pool.mount);
+        object.insert("level".into(), found.topic.level().as_str().into());
+        object.insert("topic".into(), found.topic.as_str().into());
+        match &found.at {
+            Some(path) => put_path(&mut object, "at", path),
+            None => drop(object.insert("at".into(), Value::Null)),
+        }
+        object.insert("what".into(), found.what.as_str().into());
+        object.insert("advice".into(), found.topic.advice().into());
+        line(out, object)?;
     }
-    let branches = facts.branches.iter();
-    let branches: Vec<_> = branches.map(|b| b.path.to_string_lossy()).collect();
-    let line = json!({
-        "type": "pool",
-        "pool": mount,
-        "version": facts.pool.option("version"),
-        "kernel": facts.host.kernel,
-        "branches": branches,
-        "journal": facts.journal.dir.to_string_lossy(),
-        "prevents": count(findings, Level::Prevents),
-        "surprises": count(findings, Level::Surprises),
-        "notes": count(findings, Level::Note),
-    });
-    writeln!(out, "{line}")
+    let mut object = typed("pool");
+    put_path(&mut object, "pool", &facts.pool.mount);
+    object.insert("version".into(), facts.pool.option("version").into());
+    object.insert("kernel".into(), facts.host.kernel.as_str().into());
+    let branches = facts.branches.iter().map(|branch| branch.path.clone());
+    put_paths(&mut object, "branches", branches.collect());
+    put_path(&mut object, "journal", &facts.journal.dir);
+    for (key, level) in [
+        ("prevents", Level::Prevents),
+        ("surprises", Level::Surprises),
+        ("notes", Level::Note),
+    ] {
+        object.insert(key.into(), count(findings, level).into());
+    }
+    line(out, object)
 }
 
 #[cfg(test)]
@@ -164,5 +165,14 @@ mod tests {
         assert_eq!(parsed[0]["pool"], "/po\nol");
         assert_eq!(parsed[3]["type"], "pool");
         assert_eq!(parsed[3]["surprises"], 1);
+        assert!(parsed[0].get("at_b64").is_none());
+        let at = |path: &[u8]| Some(crate::pool::mergerfs::path_of(path));
+        let mut odd = findings();
+        odd[0].at = at(b"/mnt/\xff");
+        let mut out = Vec::new();
+        json(&mut out, &facts(), &odd[..1]).unwrap();
+        let first = out.split(|byte| *byte == b'\n').next().unwrap();
+        let first: serde_json::Value = serde_json::from_slice(first).unwrap();
+        assert_eq!(first["at_b64"], "L21udC//");
     }
 }
