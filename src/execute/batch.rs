@@ -203,8 +203,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
         self.journal.record(&intents, self.fs.now())?;
-        let ended = self.carry_out(works)?;
         // What stays open is tried again at the end of the run.
+        let ended = self.carry_out(works)?;
         for (op, _) in &ended.open {
             self.stays_open(op);
         }
