@@ -32,6 +32,7 @@ mod live;
 mod missing_disk;
 mod policies;
 mod power_cut;
+mod refusals;
 mod same_branch;
 mod scan;
 mod shadows;

@@ -98,6 +98,38 @@ fn equal_copies_of_a_path_become_one_and_others_are_never_touched() {
 }
 
 #[test]
+fn a_scan_finds_hidden_copies_and_merges_them() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Ext4]).mount();
+    copies(&pool, "d/two", 1, &[0, 2]);
+    copies(&pool, "d/away", 2, &[1, 2]);
+    copies(&pool, "media/away", 2, &[0]);
+    copies(&pool, "d/other", 3, &[0]);
+    tree::write(&pool.on(1, "d/other"), &tree::bytes(33, groups::SMALL));
+    tree::settle();
+    let tool = Tool::new();
+    let view = snapshot::view(pool.root());
+    let (root, media) = (pool.root(), pool.path("media"));
+    let line = [
+        "-e",
+        "--format",
+        "json",
+        "--any-master",
+        "--shadows",
+        "merge",
+        "-p",
+    ];
+    let paths = [media.to_str().unwrap(), root.to_str().unwrap()];
+    let run = tool.run(&[&line[..], &paths].concat()).expect(0);
+    assert_eq!(run.summary().get("done"), 3, "{run}");
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    assert_eq!(
+        (on(&pool, "d/two"), on(&pool, "d/away")),
+        (vec![0], vec![0])
+    );
+    assert_eq!(on(&pool, "d/other"), [0, 1], "{run}");
+}
+
+#[test]
 fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let path = copies(&pool, "d/it's", 1, &[0, 1]);
