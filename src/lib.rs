@@ -51,6 +51,7 @@
 //! [`pool::mergerfs`] talks to mergerfs, and only `sys` contains `unsafe`. [`plan`] does no I/O and knows no clock.
 
 pub mod cli;
+pub mod doctor;
 pub mod execute;
 pub mod facts;
 pub mod filter;

@@ -12,6 +12,7 @@ pub(crate) mod loop_disk;
 pub(crate) mod manifest;
 pub(crate) mod pool;
 pub(crate) mod snapshot;
+pub(crate) mod stand_in;
 pub(crate) mod tool;
 pub(crate) mod tree;
 pub(crate) mod wait;
