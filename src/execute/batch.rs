@@ -11,7 +11,7 @@ use super::op::Op;
 use super::parents::missing_parents;
 use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
-use crate::fs::{Fs, InodeId, Place, Stat};
+use crate::fs::{Fs, InodeId, Place, Stat, Timestamp};
 use crate::journal::{Copy, Intent, NameIntent, Record, Store};
 use crate::pool::{BranchIdx, StoredId};
 use crate::refusal::Reason;
@@ -113,13 +113,16 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             let path = &self.root(branch).path;
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
         }
+        if op.undo.is_some() {
+            return self.begin_undo(op);
+        }
         self.compare(op)?;
         let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
         op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
         Ok(())
     }
 
-    fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
         match op.branches().find(|branch| self.stopped.contains(branch)) {
             Some(_) => Err(Halt::new(
                 Reason::BranchFailed,
@@ -129,7 +132,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    fn not_done(&mut self, op: &Op, halt: Halt) {
+    pub(super) fn not_done(&mut self, op: &Op, halt: Halt) {
         self.stop_branch(&halt);
         self.observer.outcome(op, &Outcome::NotDone(halt), false);
     }
@@ -147,6 +150,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         if let Some(what) = self.observer.pool_changed() {
             return Err(RunError::PoolChanged(what));
+        }
+        if ops.iter().any(|op| op.undo.is_some()) {
+            return self.undo_batch(ops);
         }
         let mut works = Vec::with_capacity(ops.len());
         let failures = self.settle_sources(&ops);
@@ -230,6 +236,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         // Barrier. The replacements are durable before any duplicate leaves its name: a power cut may undo the one
         // that is not synced, and must never undo both.
         self.sync_touched(&mut works);
+        // Only now: until its names are durable, the hidden one is all a power cut leaves of a copy.
+        self.each(&mut works, |this, op| this.drop_copy(op));
         self.each(&mut works, |this, op| {
             this.not_stopped(op)?;
             this.retire(op)
@@ -262,6 +270,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 };
             }
         }
+        self.remove_emptied(&works);
         for error in self.touched.give_times_back(self.fs) {
             tracing::warn!(%error, "directory keeps its new time");
         }
@@ -271,7 +280,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Runs one phase over the ops that are still going.
-    fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>) {
+    pub(super) fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>) {
         for work in works
             .iter_mut()
             .filter(|work| matches!(work.state, State::Going))
@@ -314,7 +323,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Syncs what was changed. Where that fails, nothing is known about the branch: its ops stay open.
-    fn sync_touched(&mut self, works: &mut [Work]) {
+    pub(super) fn sync_touched(&mut self, works: &mut [Work]) {
         for (branch, error) in self.touched.sync(self.fs) {
             let halt = Halt {
                 stops: Some(branch),
@@ -378,23 +387,29 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ok(ended)
     }
 
+    /// An inode of `branch` as it is known after a reboot.
+    pub(super) fn stored(
+        &self,
+        branch: BranchIdx,
+        (ino, btime): (u64, Option<Timestamp>),
+    ) -> StoredId {
+        let fs = self.root(branch).fs;
+        StoredId {
+            fs: fs.expect("invariant: begin refuses branches without identity"),
+            ino,
+            btime,
+        }
+    }
+
     fn intent(&self, op: &Op) -> Intent {
         let seen = op
             .seen
             .as_ref()
             .expect("invariant: only compared ops get an intent");
-        let stored = |branch: BranchIdx, stat: &Stat| StoredId {
-            fs: self
-                .root(branch)
-                .fs
-                .expect("invariant: begin refuses branches without identity"),
-            ino: stat.id.ino,
-            btime: stat.btime,
-        };
         let copy = |place: &Place, stat: &Stat| Copy {
             branch: place.branch,
             path: place.path.clone(),
-            id: stored(place.branch, stat),
+            id: self.stored(place.branch, (stat.id.ino, stat.btime)),
             size: stat.size,
             mtime: stat.mtime,
             ctime: stat.ctime,

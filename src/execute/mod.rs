@@ -3,11 +3,12 @@
 //! An op goes through [`compare`](Executor::compare), the intent record, [`make_parents`](Executor::make_parents),
 //! [`publish`](Executor::publish), the barrier, [`retire`](Executor::retire), the retired record,
 //! [`remove`](Executor::remove) and the done record; [`take_back`](Executor::take_back) undoes all before the first
-//! unlink. `batch` drives many ops through each phase so that they share every barrier, and `recover` decides, from
+//! unlink. An op that undoes another takes the same way, after [`copy`](Executor::copy) has made its master. `batch` drives many ops through each phase so that they share every barrier, and `recover` decides, from
 //! what is found on disk, which of the same transitions an interrupted op takes next.
 
 mod batch;
 mod compare;
+mod copy;
 mod halt;
 mod hands;
 mod observe;
@@ -19,12 +20,13 @@ mod remove;
 mod retire;
 mod take_back;
 mod touched;
+mod undo;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
-pub use op::{Op, OpName};
+pub use op::{Op, OpName, Undoing};
 pub use parents::missing_parents;
 pub use window::Leases;
 

@@ -274,6 +274,34 @@ impl Fs for RealFs {
         self.told("exchange names at", a, done)
     }
 
+    fn create(&self, at: &Place) -> Result<RealFile> {
+        self.told("create", at, file::create(self.root(at.branch), at))
+    }
+
+    fn write_at(&self, file: &RealFile, buf: &[u8], offset: u64) -> Result<()> {
+        self.told("write", &file.at, file.file.write_all_at(buf, offset))
+    }
+
+    fn set_len(&self, file: &RealFile, size: u64) -> Result<()> {
+        self.told("set the size of", &file.at, file.file.set_len(size))
+    }
+
+    fn set_metadata(&self, file: &RealFile, metadata: &Metadata) -> Result<()> {
+        clone::file(&file.file, metadata).map_err(|(call, error)| {
+            let path = self.root(file.at.branch).path_of(&file.at.path);
+            failed(call, file.at.branch, path, error)
+        })
+    }
+
+    fn set_times(&self, file: &RealFile, atime: Timestamp, mtime: Timestamp) -> Result<()> {
+        let set = futimens(&file.file, &atime.into(), &mtime.into());
+        self.told("set the times of", &file.at, set.map_err(io::Error::from))
+    }
+
+    fn sync_file(&self, file: &RealFile) -> Result<()> {
+        self.told("sync", &file.at, file.file.sync_all())
+    }
+
     fn unlink(&self, at: &Place) -> Result<()> {
         self.told("remove", at, names::unlink(self.root(at.branch), &at.path))
     }

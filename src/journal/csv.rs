@@ -35,14 +35,18 @@ pub struct RefusedLine {
 }
 
 /// What a record makes true, as the CSV log calls it; `None` where it is no state of an op.
-fn state_of(record: &Record) -> Option<&'static str> {
+fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
     match record {
-        Record::Intent(_) => Some("PENDING"),
+        Record::Intent(_) | Record::UndoIntent(_) => Some("PENDING"),
         Record::Retired { .. } => Some("LINKED"),
+        Record::Done { .. } if op.undo.is_some() => Some("UNDONE"),
         Record::Done { .. } => Some("DELETED"),
         Record::Restored { .. } => Some("RESTORED"),
         Record::Conflict { .. } => Some("CONFLICT"),
-        Record::RunStarted(_) | Record::RunEnded(_) => None,
+        Record::RunStarted(_)
+        | Record::UndoStarted(_)
+        | Record::RunEnded(_)
+        | Record::Copied { .. } => None,
     }
 }
 
@@ -56,7 +60,7 @@ pub(super) fn push_op(
     op: &OpenOp,
     record: &Record,
 ) -> Option<()> {
-    let Some(state) = state_of(record) else {
+    let Some(state) = state_of(record, op) else {
         return Some(());
     };
     let intent = &op.intent;

@@ -36,12 +36,13 @@ pub use journal_dir::{create_or_open, open_existing};
 pub use mark::Mark;
 pub use record::{
     BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
-    RunStarted,
+    RunStarted, UndoIntent, UndoStarted,
 };
 pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;
 
 use crate::fs::Timestamp;
+use crate::relpath::RelPath;
 use index::Index;
 use reader::{ReadError, Reader};
 pub use store::Store;
@@ -55,6 +56,23 @@ pub struct OpenOp {
     pub intent: Arc<Intent>,
     /// Whether a `Retired` record exists.
     pub retired: bool,
+    /// What more there is to know where it undoes another op.
+    pub undo: Option<Arc<OpenUndo>>,
+}
+
+/// The part of an open op that only undo has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenUndo {
+    /// The op that is undone.
+    pub undoes: OpId,
+    /// The hidden name of the copy, on the master's branch.
+    pub copy: RelPath,
+    /// Whether zeros become holes.
+    pub sparse: bool,
+    /// Directories to be removed where empty, innermost first, on the duplicate's branch.
+    pub emptied: Vec<RelPath>,
+    /// Whether the copy is complete; only then the intent knows the master's inode.
+    pub copied: bool,
 }
 
 /// An open, verified journal.
@@ -128,9 +146,29 @@ impl<S: Store> Journal<S> {
         &mut self,
         make: impl FnOnce(u64) -> RunStarted,
     ) -> Result<Arc<RunStarted>, JournalError> {
+        self.start(make, Record::RunStarted)
+    }
+
+    /// The same for a run that undoes run `undoes`.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn start_undo(
+        &mut self,
+        undoes: u64,
+        make: impl FnOnce(u64) -> RunStarted,
+    ) -> Result<Arc<RunStarted>, JournalError> {
+        self.start(make, |run| Record::UndoStarted(UndoStarted { run, undoes }))
+    }
+
+    fn start(
+        &mut self,
+        make: impl FnOnce(u64) -> RunStarted,
+        record: impl FnOnce(RunStarted) -> Record,
+    ) -> Result<Arc<RunStarted>, JournalError> {
         let started = make(self.index.newest_run() + 1);
         let (run, time) = (started.run, started.time);
-        self.record(&[Record::RunStarted(started)], time)?;
+        self.record(&[record(started)], time)?;
         let summary = self.index.runs.get(&run);
         summary
             .map(|summary| Arc::clone(&summary.started))
