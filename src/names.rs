@@ -63,7 +63,13 @@ mod tests {
                 seq: 70_000,
             },
         ];
-        let roles = [Role::Temp, Role::Retired, Role::Withdrawn, Role::Aside, Role::Copy];
+        let roles = [
+            Role::Temp,
+            Role::Retired,
+            Role::Withdrawn,
+            Role::Aside,
+            Role::Copy,
+        ];
         let names: HashSet<_> = ops
             .iter()
             .flat_map(|op| roles.iter().map(move |role| (op, role)))

@@ -270,7 +270,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 };
             }
         }
-        self.remove_emptied(&works);
+        self.remove_emptied(&mut works);
         for error in self.touched.give_times_back(self.fs) {
             tracing::warn!(%error, "directory keeps its new time");
         }
@@ -280,7 +280,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Runs one phase over the ops that are still going.
-    pub(super) fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>) {
+    pub(super) fn each(
+        &mut self,
+        works: &mut [Work],
+        phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>,
+    ) {
         for work in works
             .iter_mut()
             .filter(|work| matches!(work.state, State::Going))

@@ -73,7 +73,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     pub(super) fn open_master(&self, op: &Op) -> Result<F::File, Halt> {
         let targets = (0..op.names.len()).map(|k| op.target(k));
         let copy = op.copy_place().cloned();
-        let places = std::iter::once(op.master.clone()).chain(targets).chain(copy);
+        let places = std::iter::once(op.master.clone())
+            .chain(targets)
+            .chain(copy);
         let born = op
             .recorded
             .as_ref()
@@ -120,7 +122,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Takes fingerprint and metadata under a momentary lease: a store through an older shared mapping moves no
     /// times, and while the lease can be had there is no such mapping.
-    pub(super) fn hold(&self, file: F::File, lease: Lease, what: &str) -> Result<Held<'a, F>, Halt> {
+    pub(super) fn hold(
+        &self,
+        file: F::File,
+        lease: Lease,
+        what: &str,
+    ) -> Result<Held<'a, F>, Halt> {
         let mut leased = Leased::new(self.fs, self.options.leases, file);
         leased.take(lease, what)?;
         let stat = self.fs.stat_open(&leased.file)?;
@@ -303,7 +310,12 @@ fn differs(op: &Op) -> Halt {
     )
 }
 
-pub(super) fn read_full<F: Fs>(fs: &F, file: &F::File, buf: &mut [u8], offset: u64) -> Result<usize, Halt> {
+pub(super) fn read_full<F: Fs>(
+    fs: &F,
+    file: &F::File,
+    buf: &mut [u8],
+    offset: u64,
+) -> Result<usize, Halt> {
     let mut filled = 0;
     while filled < buf.len() {
         match fs.read_at(file, &mut buf[filled..], offset + filled as u64)? {

@@ -1,6 +1,7 @@
 //! Copy: an undo makes the file again that an op removed, under a hidden name, complete before anybody sees it.
 
 use super::Executor;
+use super::batch::{State, Work};
 use super::halt::Halt;
 use super::op::{Op, Undoing};
 use crate::fs::{FileKind, Fs, Metadata, Place};
@@ -135,26 +136,38 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Removes the directories that runs made and that undone ops have left empty, innermost first.
-    pub(super) fn remove_emptied(&mut self, works: &[super::batch::Work]) {
-        for work in works {
-            let removed = matches!(work.state, super::batch::State::Removed(_));
-            let Some(undo) = work.op.undo.as_ref().filter(|_| removed) else {
-                continue;
-            };
-            for dir in &undo.emptied {
-                let place = Place::new(work.op.duplicate.branch, dir.clone());
+    ///
+    /// Where that fails the op stays open, and its recovery tries again.
+    pub(super) fn remove_emptied(&mut self, works: &mut [Work]) {
+        for work in works
+            .iter_mut()
+            .filter(|work| matches!(work.state, State::Removed(_)))
+        {
+            let branch = work.op.duplicate.branch;
+            let emptied = work.op.undo.iter().flat_map(|undo| &undo.emptied);
+            for dir in emptied {
+                let place = Place::new(branch, dir.clone());
                 match self.remove_dirs(std::slice::from_ref(&place)) {
                     Ok(()) => {}
-                    // Something is in it, so it stays, and so do those above it.
-                    Err(error) if error.errno() == libc::ENOTEMPTY => break,
+                    // Something is in it, or it is not ours to remove: so it stays, and so do those above it.
+                    Err(error) if stays(error.errno()) => break,
                     Err(error) => {
-                        tracing::warn!(%error, "directory stays");
+                        let halt = Halt::from(error);
+                        self.stop_branch(&halt);
+                        work.state = State::Stuck(halt);
                         break;
                     }
                 }
             }
         }
     }
+}
+
+fn stays(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ENOTEMPTY | libc::EEXIST | libc::EBUSY | libc::EPERM | libc::EACCES | libc::ENOTDIR
+    )
 }
 
 /// A security label is the kernel's to give: where it refuses one, its policy has chosen another.

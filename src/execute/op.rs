@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::fs::{Fingerprint, InodeId, Metadata, Place, Stat, Timestamp};
-use crate::journal::{DirIntent, Found, OpId, OpKind};
+use crate::journal::{DirIntent, Found, Intent, OpId, OpKind};
 use crate::names::{Role, hidden_name};
 use crate::pool::BranchIdx;
 use crate::relpath::RelPath;
@@ -115,6 +115,27 @@ pub(crate) struct Seen {
     pub(crate) master_stat: Stat,
     pub(crate) duplicate_stat: Stat,
     pub(crate) blake3: [u8; 32],
+}
+
+impl Undoing {
+    /// The part of `removed`, whose duplicate had `metadata` and times, that makes it again.
+    #[must_use]
+    pub fn new(removed: &Intent, emptied: Vec<RelPath>) -> Self {
+        Self {
+            of: removed.op,
+            metadata: removed.metadata.clone(),
+            atime: removed.atime,
+            mtime: removed.duplicate.mtime,
+            blake3: removed.blake3,
+            // Fewer blocks than bytes: it had holes.
+            sparse: removed.bytes < removed.duplicate.size,
+            source_mtime: removed.master.mtime,
+            emptied,
+            copy: None,
+            copied: false,
+            source: None,
+        }
+    }
 }
 
 impl Op {

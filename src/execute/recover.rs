@@ -125,20 +125,26 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             Next::Finish => {
                 self.clear_hidden(op, None)?;
                 // An undo frees nothing.
-                let bytes = if op.undo.is_some() { 0 } else { entry.intent.bytes };
+                let bytes = if op.undo.is_some() {
+                    0
+                } else {
+                    entry.intent.bytes
+                };
                 Ok(State::Removed(bytes))
             }
             Next::Back => {
                 let why = Halt::new(Reason::Changed, "the path was changed since the op began");
                 Ok(self.back(op, why))
             }
-            Next::Forward => Ok(match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
-                Ok(()) => State::Going,
-                Err(halt) if halt.again || halt.reason == Reason::Interrupted => {
-                    self.busy_on_the_way(op, halt, &names)
-                }
-                Err(halt) => self.back(op, halt),
-            }),
+            Next::Forward => Ok(
+                match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
+                    Ok(()) => State::Going,
+                    Err(halt) if halt.again || halt.reason == Reason::Interrupted => {
+                        self.busy_on_the_way(op, halt, &names)
+                    }
+                    Err(halt) => self.back(op, halt),
+                },
+            ),
         }
     }
 

@@ -78,7 +78,10 @@ impl Index {
             }
             Record::Copied { op, ino, btime } => {
                 let open = self.open.get_mut(op).ok_or_else(|| not_open(*op))?;
-                let undo = open.undo.as_mut().ok_or("an op was copied that undoes nothing")?;
+                let undo = open
+                    .undo
+                    .as_mut()
+                    .ok_or("an op was copied that undoes nothing")?;
                 Arc::make_mut(undo).copied = true;
                 let master = &mut Arc::make_mut(&mut open.intent).master;
                 (master.id.ino, master.id.btime) = (*ino, *btime);
