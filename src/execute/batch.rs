@@ -209,8 +209,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         for (dir, duplicate) in dirs {
             // A duplicate that is nowhere after a crash was then removed by somebody, not lost by the crash.
-            if let Err(error) = self.fs.sync_dir(&dir) {
-                failed.insert(duplicate, Halt::from(error));
+            match self.fs.sync_dir(&dir) {
+                // Gone with all its names, by somebody or by an undo that left it empty: nothing to sync.
+                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+                Err(error) => drop(failed.insert(duplicate, Halt::from(error))),
+                Ok(()) => {}
             }
         }
         for halt in failed.values() {
