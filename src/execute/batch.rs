@@ -239,8 +239,6 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         // Barrier. The replacements are durable before any duplicate leaves its name: a power cut may undo the one
         // that is not synced, and must never undo both.
         self.sync_touched(&mut works);
-        // Only now: until its names are durable, the hidden one is all a power cut leaves of a copy.
-        self.each(&mut works, |this, op| this.drop_copy(op));
         self.each(&mut works, |this, op| {
             this.not_stopped(op)?;
             this.retire(op)
@@ -263,6 +261,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 work.state = match self
                     .not_stopped(&work.op)
                     .and_then(|()| self.remove(&work.op))
+                    .and_then(|reclaimed| self.clear_copy(&work.op).map(|()| reclaimed))
                 {
                     Ok(reclaimed) => State::Removed(reclaimed),
                     Err(halt) if halt.reason == Reason::Conflict => {

@@ -103,28 +103,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ok(self.fs.set_times(made, undo.atime, undo.mtime)?)
     }
 
-    /// Drops the hidden name of a copy that has its names by now.
-    pub(super) fn drop_copy(&mut self, op: &Op) -> Result<(), Halt> {
-        let Some(at) = op.copy_place() else {
-            return Ok(());
-        };
-        let Some(before) = self.fs.stat(at)?.filter(|stat| stat.id == op.master_id) else {
-            return Ok(());
-        };
-        // The only name left: somebody removed the path, which retire will find out.
-        if before.nlink < 2 {
-            return Ok(());
-        }
-        let file = self.fs.open(at)?;
-        self.unlink(at, op.master_id)?;
-        // Touched by a client through its new name already: then it is compared again before anything is removed.
-        if let Err(touched) = self.note_ctime(&file, &before) {
-            tracing::debug!(%touched, "copy");
-        }
-        Ok(())
-    }
-
-    /// Removes what is under the hidden name of a copy: no path ever led to it there, and a copy is all it is.
+    /// Removes what is under the hidden name of a copy: a copy is all it is there.
+    ///
+    /// Not before the names it replaces are gone: by that name it is found again, whatever a client does to its path.
     pub(super) fn clear_copy(&mut self, op: &Op) -> Result<(), Halt> {
         let Some(at) = op.copy_place() else {
             return Ok(());

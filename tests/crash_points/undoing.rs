@@ -7,6 +7,8 @@ use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
 use mergerfs_xdedup::fs::{FileKind, Fs, Metadata, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::Kept;
 
+use super::clients::{each_call, met, steps};
+use super::meddling::{Client, Step, settle as settle_clients};
 use super::scenario::{self, Scenario};
 use super::session::{Check, Failures, Session, View, ensure};
 
@@ -236,4 +238,61 @@ fn a_power_loss_at_any_call_of_an_undo_loses_nothing_and_it_can_be_finished() {
         }
     }
     assert!(failures.points() > 5_000);
+}
+
+/// What an undo does not promise:
+///
+/// - that owner, mode and attributes set since the run stay: those from before the run come back;
+/// - the path, where a client renames one of the two files onto the other's, as in a run.
+fn limit(scenario: &Scenario, steps: &[Step], session: &Session) -> bool {
+    let (master, duplicate) = (&scenario.master.path, &scenario.duplicate.path);
+    let view = session.view();
+    steps.iter().all(|step| match step {
+        Step::Chmod(path) | Step::Setxattr(path) => {
+            path == duplicate && view.get(path).is_some_and(|bytes| bytes == scenario::BYTES)
+        }
+        Step::Rename(from, to) if from == duplicate && to == master => {
+            view.get(to).is_some_and(|bytes| bytes == scenario::BYTES)
+        }
+        Step::Rename(from, to) if from == master && to == duplicate => {
+            view.get(to).is_some_and(|bytes| bytes == scenario::BYTES)
+        }
+        _ => false,
+    })
+}
+
+/// An undo with `steps` done before call `n`, then recovery; gives how many calls it took.
+fn meddled(
+    failures: &mut Failures,
+    (scenario, done): (&Scenario, &Session),
+    (group, steps): (&str, &[Step]),
+    n: usize,
+) -> usize {
+    let mut session = done.next();
+    let client = Client::new(&session);
+    for step in steps {
+        client.plan(&session, n, step);
+    }
+    let ended = session.undo();
+    let calls = session.world.calls();
+    let point = || format!("{steps:?} at {n}: {ended:?}\n{}\nthen", session.told());
+    let mut next = session.next();
+    client.finish(&next.world, true);
+    let settled = settle_clients(&mut next);
+    let limit = limit(scenario, steps, &next);
+    let check = settled.and_then(|()| if limit { Ok(()) } else { client.content(&next) });
+    failures.note(check, &format!("{}: {group}", scenario.name), point, &next);
+    calls
+}
+
+#[test]
+fn what_a_client_does_at_any_call_of_an_undo_stays_done() {
+    let mut failures = Failures::default();
+    for scenario in met() {
+        let (done, _) = done(&scenario);
+        for (group, steps) in steps(&scenario) {
+            each_call(|n| meddled(&mut failures, (&scenario, &done), (&group, &steps), n));
+        }
+    }
+    assert!(failures.points() > 1000);
 }
