@@ -47,7 +47,7 @@ pub enum Reason {
     Obstructed,
     /// An empty file: nothing to reclaim.
     Empty,
-    /// `--max-ops` or `--max-bytes` was reached.
+    /// `--max-ops`, `--max-bytes` or `--max-time` was reached.
     Limit,
     /// Somebody has the file open.
     Busy,
@@ -206,7 +206,7 @@ impl Reason {
                 "a symlink or mount point lies on the way on that branch: name the real path"
             }
             Self::Empty => "empty files hold no data to reclaim; nothing to do",
-            Self::Limit => "run again for the rest, or raise --max-ops or --max-bytes",
+            Self::Limit => "run again for the rest, or raise --max-ops, --max-bytes or --max-time",
             Self::Busy => "somebody has the file open: run again when it is closed",
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",

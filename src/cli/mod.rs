@@ -16,9 +16,10 @@ mod scan;
 mod session;
 mod signals;
 mod status;
+mod undo;
 mod watch;
 
-pub use args::{Cli, Command, Common, OutputFormat, RunArgs};
+pub use args::{Cli, Command, Common, OutputFormat, RunArgs, UndoArgs};
 use failure::Failure;
 
 /// Exit status of a usage error or unusable input.
@@ -54,6 +55,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             match command {
                 Command::Resume => resume::run(&cli.common),
                 Command::Status => status::run(&cli.common),
+                Command::Undo(args) => undo::run(&cli.common, args),
                 Command::Completions { shell } => {
                     let mut command = Cli::command();
                     clap_complete::generate(
@@ -75,7 +77,8 @@ fn only_common(run: &RunArgs) -> Result<(), Failure> {
         || run.manifest.is_some()
         || !run.dirs.is_empty()
         || !run.primary.is_empty()
-        || run.log_file.is_some();
+        || run.log_file.is_some()
+        || run.max_time.is_some();
     if given {
         return Err(Failure::usage(
             "options of a run cannot stand with another command",

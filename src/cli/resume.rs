@@ -20,7 +20,7 @@ use crate::pool::{Branch, Pool, mergerfs};
 use crate::report::{Progress, Scene, Tally, text};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let signals = Signals::listen()
+    let signals = Signals::listen(None)
         .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
     let mut out = session::stdout();
     let Some(mut journal) = journal::open_existing(&session::journal_dir(common)?, None)? else {

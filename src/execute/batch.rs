@@ -60,7 +60,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     pub fn run(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
         let again = self.pass(ops.into(), false)?;
         if !again.is_empty() {
-            if !self.observer.interrupted() {
+            if self.asked_to_stop().is_none() {
                 self.fs.pause(SETTLE);
             }
             self.pass(again, true)?;
@@ -105,8 +105,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     fn begin(&mut self, op: &mut Op) -> Result<(), Halt> {
-        if self.observer.interrupted() {
-            return Err(Halt::new(Reason::Interrupted, "not begun"));
+        if let Some(reason) = self.asked_to_stop() {
+            return Err(Halt::new(reason, "not begun"));
         }
         self.not_stopped(op)?;
         if let Some(branch) = op.branches().find(|b| self.root(*b).fs.is_none()) {

@@ -291,10 +291,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     pub(super) fn progress(&mut self, bytes: u64) -> Result<(), Halt> {
         self.observer.bytes_read(bytes);
-        if self.observer.interrupted() {
-            return Err(Halt::new(Reason::Interrupted, "stopped while comparing"));
+        match self.asked_to_stop() {
+            Some(reason) => Err(Halt::new(reason, "stopped while reading")),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

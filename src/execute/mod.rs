@@ -34,6 +34,7 @@ use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};
 use crate::journal::{BranchRecord, Journal, JournalError, Store};
 use crate::metadata::IgnoreMetadata;
 use crate::pool::BranchIdx;
+use crate::refusal::Reason;
 use touched::Touched;
 
 /// What the executor needs to know about the pool and the wishes of the user.
@@ -76,6 +77,11 @@ pub trait Observer {
 
     /// Whether to finish the batch in hand and stop.
     fn interrupted(&self) -> bool {
+        false
+    }
+
+    /// Whether to do the same because the time the user gave is up.
+    fn time_is_up(&self) -> bool {
         false
     }
 
@@ -136,6 +142,15 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             hashes: HashMap::new(),
             buffers: compare::buffers(),
             stopped: BTreeSet::new(),
+        }
+    }
+
+    /// Why no more is to be begun, if so.
+    fn asked_to_stop(&self) -> Option<Reason> {
+        if self.observer.interrupted() {
+            Some(Reason::Interrupted)
+        } else {
+            self.observer.time_is_up().then_some(Reason::Limit)
         }
     }
 

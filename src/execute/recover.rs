@@ -139,7 +139,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             Next::Forward => Ok(
                 match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
                     Ok(()) => State::Going,
-                    Err(halt) if halt.again || halt.reason == Reason::Interrupted => {
+                    Err(halt)
+                        if halt.again
+                            || matches!(halt.reason, Reason::Interrupted | Reason::Limit) =>
+                    {
                         self.busy_on_the_way(op, halt, &names)
                     }
                     Err(halt) => self.back(op, halt),

@@ -14,6 +14,7 @@ mod state;
 pub mod status;
 mod tally;
 pub mod text;
+pub mod undo;
 
 #[cfg(test)]
 mod sample;
