@@ -31,3 +31,4 @@ mod power_cut;
 mod same_branch;
 mod scan;
 mod shared_device;
+mod undo;

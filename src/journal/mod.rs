@@ -100,7 +100,7 @@ impl<S: Store> Journal<S> {
         let mut met = mark.seq == 0 && mark == Mark::genesis(store.id());
         let tip = read_all(&store, |entry, tip| {
             met |= *tip == mark;
-            index.apply(&entry.record).map_err(ReadError::Damaged)?;
+            index.apply(entry.record).map_err(ReadError::Damaged)?;
             Ok(())
         })?;
         if !met {
@@ -225,6 +225,29 @@ impl<S: Store> Journal<S> {
         Ok(())
     }
 
+    /// Shows the lines that the CSV log has of the ops of a run, or of all, oldest first; the header first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, and what `show` returns.
+    pub fn csv<E: From<JournalError>>(
+        &self,
+        run: Option<u64>,
+        mut show: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        show(csv::HEADER)?;
+        let mut index = Index::default();
+        self.replay(None, |entry| {
+            let of = entry.record.run();
+            let applied = index.apply(entry.record.clone());
+            let op = applied.map_err(JournalError::Unexpected)?;
+            let mut lines = Vec::new();
+            if let Some(op) = op.filter(|_| run.is_none_or(|run| run == of)) {
+                csv::push_op(&mut lines, entry.time, &op, &entry.record);
+            }
+            show(&lines)
+        })
+    }
+
     /// The ops that have no end, in the order of runs and ops.
     #[must_use]
     pub fn open_ops(&self) -> Vec<OpenOp> {
@@ -295,7 +318,8 @@ impl<S: Store> Journal<S> {
             tip: self.tip,
         };
         for record in records {
-            let op = self.index.apply(record).map_err(JournalError::Unexpected)?;
+            let applied = self.index.apply(record.clone());
+            let op = applied.map_err(JournalError::Unexpected)?;
             if let Some(op) = op {
                 csv::push_op(&mut batch.lines, now, &op, record).ok_or_else(|| {
                     JournalError::Unexpected("an op on a branch its run does not have".to_owned())

@@ -255,7 +255,7 @@ fn limit(scenario: &Scenario, steps: &[Step], session: &Session) -> bool {
             view.get(to).is_some_and(|bytes| bytes == scenario::BYTES)
         }
         Step::Rename(from, to) if from == master && to == duplicate => {
-            view.get(to).is_some_and(|bytes| bytes == scenario::BYTES)
+            view.values().any(|bytes| bytes == scenario::BYTES)
         }
         _ => false,
     })
