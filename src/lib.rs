@@ -73,3 +73,4 @@ pub mod resolve;
 pub mod scan;
 mod sys;
 pub mod undo;
+pub mod verify;

@@ -176,8 +176,14 @@ pub enum Command {
     Resume,
     /// Take back what a run did: each duplicate is a file of its own again
     Undo(UndoArgs),
+    /// Read the files that stayed again, and compare them with what the journal recorded
+    Verify(VerifyArgs),
     /// Show what is open, and what the last run did
     Status,
+    /// List every run
+    History(HistoryArgs),
+    /// Print all that the journal holds, for programs
+    Export(ExportArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -213,6 +219,39 @@ pub struct UndoArgs {
     /// Draw no progress bar
     #[arg(long)]
     pub no_progress: bool,
+}
+
+/// The options of `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// The run, as `history` numbers them [default: the newest that changed something]
+    #[arg(value_name = "RUN")]
+    pub run: Option<u64>,
+    /// Draw no progress bar
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// The options of `history`.
+#[derive(Debug, Clone, Args)]
+pub struct HistoryArgs {
+    /// Forget runs older than DAYS, which then can no longer be undone or verified; what is open is kept
+    #[arg(long, value_name = "DAYS")]
+    pub prune: Option<u32>,
+}
+
+/// The options of `export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// Only this run
+    #[arg(value_name = "RUN")]
+    pub run: Option<u64>,
+    /// As the lines of the CSV log
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// As JSON lines, a record each, nothing left out (default)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How results are printed.

@@ -10,6 +10,7 @@ mod args;
 mod dedupe;
 mod execution;
 mod failure;
+mod history;
 mod list;
 mod resume;
 mod scan;
@@ -17,9 +18,12 @@ mod session;
 mod signals;
 mod status;
 mod undo;
+mod verify;
 mod watch;
 
-pub use args::{Cli, Command, Common, OutputFormat, RunArgs, UndoArgs};
+pub use args::{
+    Cli, Command, Common, ExportArgs, HistoryArgs, OutputFormat, RunArgs, UndoArgs, VerifyArgs,
+};
 use failure::Failure;
 
 /// Exit status of a usage error or unusable input.
@@ -55,6 +59,9 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             match command {
                 Command::Resume => resume::run(&cli.common),
                 Command::Status => status::run(&cli.common),
+                Command::Verify(args) => verify::run(&cli.common, args),
+                Command::History(args) => history::run(&cli.common, args),
+                Command::Export(args) => history::export(&cli.common, args),
                 Command::Undo(args) => undo::run(&cli.common, args),
                 Command::Completions { shell } => {
                     let mut command = Cli::command();

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::futimens;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
@@ -124,6 +124,19 @@ impl RealFs {
             ino: stat.id.ino,
             btime: stat.btime,
         })
+    }
+
+    /// Lets the contents of a file be read from the disk next time, not from memory.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn forget_cached(&self, file: &RealFile) -> Result<()> {
+        // Pages that are not written yet stay: first out with them.
+        let forget = file.file.sync_data().and_then(|()| {
+            let all = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+            Ok(posix_fadvise(&file.file, 0, 0, all)?)
+        });
+        self.told("forget the cached contents of", &file.at, forget)
     }
 
     /// Every entry of a directory but `.` and `..`, in the filesystem's order.

@@ -4,6 +4,7 @@
 //! last one counts. Paths are complete and exact: fields are bytes, quoted as RFC 4180 has it. No names are
 //! worked out here; this only writes down.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -155,6 +156,34 @@ fn quoted(field: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The lines of a log that are about the runs in `keep`, and those that cannot be told.
+pub(super) fn of_runs(log: &[u8], keep: &BTreeSet<u64>) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(log.len());
+    for line in whole_lines(log) {
+        let run = line.split(|b| *b == b',').nth(1);
+        let run = run.and_then(|run| std::str::from_utf8(run).ok()?.parse().ok());
+        if run.is_none_or(|run: u64| keep.contains(&run)) {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}
+
+/// The lines of a log, a newline within quotes being no end.
+pub(super) fn whole_lines(log: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = log;
+    std::iter::from_fn(move || {
+        let mut in_quotes = false;
+        let end = rest.iter().position(|b| {
+            in_quotes ^= *b == b'"';
+            *b == b'\n' && !in_quotes
+        });
+        let (line, after) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
 /// What makes a log whole whose last line was cut short by a crash: reads it from a point between two lines.
 #[derive(Debug, Default)]
 pub(super) struct TornLine {
@@ -217,6 +246,13 @@ mod tests {
         ] {
             assert_eq!(quoted(field), expected);
         }
+    }
+
+    #[test]
+    fn lines_of_forgotten_runs_go() {
+        let log = b"time,run,op\nT,1,1,\"a\nT,2,x\"\nT,2,1,b\nT,3,1,c\nT,3";
+        let kept = of_runs(log, &[1, 3].into());
+        assert_eq!(kept, b"time,run,op\nT,1,1,\"a\nT,2,x\"\nT,3,1,c\nT,3");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod mark;
 pub mod mem_store;
 pub(crate) mod panic_boundary;
 mod path_bytes;
+mod prune;
 mod reader;
 pub mod record;
 mod rfc3339;
@@ -36,6 +37,7 @@ pub use finished::{DoneOp, Finished};
 pub use index::{Conflict, RunSummary};
 pub use journal_dir::{create_or_open, open_existing};
 pub use mark::Mark;
+pub use prune::{Pruned, prune};
 pub use record::{
     BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
     RunStarted, UndoIntent, UndoStarted,
@@ -301,6 +303,11 @@ impl<S: Store> Journal<S> {
             }));
         }
         Ok(())
+    }
+
+    /// Closes the journal.
+    fn into_store(self) -> S {
+        self.store
     }
 
     fn check(&self) -> Result<(), JournalError> {

@@ -33,7 +33,7 @@ use crate::plan::{PlannedGroup, Refusal};
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
 
-type Object = Map<String, Value>;
+pub(super) type Object = Map<String, Value>;
 
 /// One group.
 ///
@@ -137,13 +137,13 @@ pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Res
     line(out, object)
 }
 
-fn typed(kind: &str) -> Object {
+pub(super) fn typed(kind: &str) -> Object {
     let mut object = Object::new();
     object.insert("type".into(), kind.into());
     object
 }
 
-fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
+pub(super) fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
     writeln!(out, "{}", Value::Object(object))
 }
 
@@ -211,7 +211,12 @@ fn by_reason(counts: &std::collections::BTreeMap<Reason, u64>) -> Value {
     Value::Object(counts.iter().map(count).collect())
 }
 
-fn put_pool_path(object: &mut Object, key: &str, scene: &Scene<'_>, path: Option<&RelPath>) {
+pub(super) fn put_pool_path(
+    object: &mut Object,
+    key: &str,
+    scene: &Scene<'_>,
+    path: Option<&RelPath>,
+) {
     match path {
         Some(path) => put_path(object, key, &scene.pool_path(path)),
         None => {
@@ -220,7 +225,7 @@ fn put_pool_path(object: &mut Object, key: &str, scene: &Scene<'_>, path: Option
     }
 }
 
-fn put_path(object: &mut Object, key: &str, path: &Path) {
+pub(super) fn put_path(object: &mut Object, key: &str, path: &Path) {
     object.insert(key.into(), path.to_string_lossy().into());
     if let Some(exact) = exact(path) {
         object.insert(format!("{key}_b64"), exact);

@@ -4,7 +4,9 @@
 //! prints by itself but the progress bar. Names are bytes: exact in JSON and scripts, and in text unless the reader
 //! is a terminal that a name could take over.
 
+pub mod export;
 pub mod groups;
+pub mod history;
 pub mod json;
 mod progress;
 mod scanning;
@@ -15,6 +17,7 @@ pub mod status;
 mod tally;
 pub mod text;
 pub mod undo;
+pub mod verify;
 
 #[cfg(test)]
 mod sample;
