@@ -318,6 +318,17 @@ impl<S: Store> Journal<S> {
         }
     }
 
+    /// Runs are numbered without gaps as they begin; gaps come from pruning alone.
+    fn in_sequence(&self, record: &Record) -> Result<(), JournalError> {
+        let begins = matches!(record, Record::RunStarted(_) | Record::UndoStarted(_));
+        let next = self.index.newest_run() + 1;
+        if begins && record.run() != next {
+            let what = format!("run {} cannot follow run {}", record.run(), next - 1);
+            return Err(JournalError::Unexpected(what));
+        }
+        Ok(())
+    }
+
     fn batch(&mut self, records: &[Record], now: Timestamp) -> Result<Batch, JournalError> {
         let mut batch = Batch {
             lines: Vec::new(),
@@ -325,6 +336,7 @@ impl<S: Store> Journal<S> {
             tip: self.tip,
         };
         for record in records {
+            self.in_sequence(record)?;
             let applied = self.index.apply(record.clone());
             let op = applied.map_err(JournalError::Unexpected)?;
             if let Some(op) = op {
