@@ -72,10 +72,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Opens the master by any name that still leads to it.
     pub(super) fn open_master(&self, op: &Op) -> Result<F::File, Halt> {
         let targets = (0..op.names.len()).map(|k| op.target(k));
-        let copy = op.copy_place().cloned();
-        let places = std::iter::once(op.master.clone())
-            .chain(targets)
-            .chain(copy);
+        // The hidden name of a copy first: no client takes that away.
+        let copy = op.copy_place().cloned().into_iter();
+        let places = copy.chain([op.master.clone()]).chain(targets);
         let born = op
             .recorded
             .as_ref()

@@ -5,6 +5,7 @@
 //! made durable, and then the names that were replaced are retired, looked at once more, recorded and unlinked.
 
 use super::batch::{State, Work};
+use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::Observed;
 use super::op::{Op, entry};
@@ -68,6 +69,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         });
         // The copies have their hidden names durably before a record says that they are complete.
         self.sync_touched(&mut works);
+        // What the run that is undone touched a moment ago is not taken for somebody else's change.
+        self.fs.pause(SETTLE_TICK);
         self.each(&mut works, Self::compare);
         self.settle_copies(&mut works);
         self.record_copies(&mut works)?;
