@@ -14,6 +14,7 @@ mod busy;
 mod changed;
 mod clients;
 mod cross_branch;
+mod damage;
 mod dry_run;
 mod exit_codes;
 mod groups;

@@ -323,3 +323,31 @@ fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
         .unwrap();
     assert_eq!(String::from_utf8(lines).unwrap(), csv);
 }
+
+#[test]
+fn a_clock_that_goes_back_changes_no_order_and_loses_nothing() {
+    let (mut journal, store) = new_journal();
+    let at = |run, secs| RunStarted {
+        time: Timestamp { secs, nanos: 0 },
+        ..run_started(run)
+    };
+    journal.start_run(|run| at(run, NOW.secs)).unwrap();
+    let op = journal.next_op(1);
+    journal.record(&[boxed_intent(op, "a")], NOW).unwrap();
+    let earlier = Timestamp {
+        secs: NOW.secs - 86_400 * 3_650,
+        nanos: 0,
+    };
+    let second = journal.start_run(|run| at(run, earlier.secs)).unwrap();
+    assert_eq!(second.run, 2);
+    let other = journal.next_op(2);
+    journal
+        .record(&[boxed_intent(other, "b")], earlier)
+        .unwrap();
+    journal.record(&[Record::Retired { op }], earlier).unwrap();
+    let again = Journal::open(store.after_kill()).unwrap();
+    let open: Vec<OpId> = again.open_ops().iter().map(|op| op.intent.op).collect();
+    assert_eq!(open, [op, other]);
+    let runs: Vec<u64> = again.runs().map(|run| run.started.run).collect();
+    assert_eq!(runs, [1, 2]);
+}
