@@ -67,6 +67,7 @@ pub mod names;
 pub mod plan;
 pub mod pool;
 pub mod refusal;
+pub mod relink;
 pub mod relpath;
 pub mod report;
 pub mod resolve;

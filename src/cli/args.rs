@@ -173,7 +173,7 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Finish or put back what an interrupted run left open
-    Resume,
+    Resume(ResumeArgs),
     /// Take back what a run did: each duplicate is a file of its own again
     Undo(UndoArgs),
     /// Read the files that stayed again, and compare them with what the journal recorded
@@ -190,6 +190,24 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+/// The options of `resume`.
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log
+    /// (filepath,status), -m the list it was given
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    pub from_log: Option<PathBuf>,
+    /// The list of duplicates for --from-log
+    #[arg(short, long, value_name = "FILE", requires = "from_log")]
+    pub manifest: Option<PathBuf>,
+    /// The form of the list, where it cannot be told from its contents
+    #[arg(long, value_name = "FORM", requires = "manifest")]
+    pub manifest_format: Option<Format>,
+    /// Where relative paths begin [default: what the list says, else the current directory]
+    #[arg(long, value_name = "DIR", requires = "manifest")]
+    pub base: Option<PathBuf>,
 }
 
 /// The options of `undo`.

@@ -10,6 +10,7 @@ mod args;
 mod dedupe;
 mod execution;
 mod failure;
+mod from_log;
 mod history;
 mod list;
 mod resume;
@@ -22,7 +23,8 @@ mod verify;
 mod watch;
 
 pub use args::{
-    Cli, Command, Common, ExportArgs, HistoryArgs, OutputFormat, RunArgs, UndoArgs, VerifyArgs,
+    Cli, Command, Common, ExportArgs, HistoryArgs, OutputFormat, ResumeArgs, RunArgs, UndoArgs,
+    VerifyArgs,
 };
 use failure::Failure;
 
@@ -57,7 +59,12 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Some(command) => {
             only_common(&cli.run)?;
             match command {
-                Command::Resume => resume::run(&cli.common),
+                Command::Resume(args) => match (&args.from_log, &args.manifest) {
+                    (Some(log), Some(manifest)) => {
+                        from_log::run(&cli.common, args, (log, manifest))
+                    }
+                    _ => resume::run(&cli.common),
+                },
                 Command::Status => status::run(&cli.common),
                 Command::Verify(args) => verify::run(&cli.common, args),
                 Command::History(args) => history::run(&cli.common, args),

@@ -319,7 +319,10 @@ fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
     assert!(csv.lines().last().unwrap().contains(",UNDONE,"), "{csv}");
     let mut lines = Vec::new();
     journal
-        .csv::<JournalError>(None, |line| Ok(lines.extend_from_slice(line)))
+        .csv::<JournalError>(None, |line| {
+            lines.extend_from_slice(line);
+            Ok(())
+        })
         .unwrap();
     assert_eq!(String::from_utf8(lines).unwrap(), csv);
 }

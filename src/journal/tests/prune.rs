@@ -93,7 +93,7 @@ fn what_an_interrupted_rebuilding_left_is_no_obstacle() {
     assert!(!new.exists());
     // Somebody's directory that only has the name stays, and so does the journal.
     fs::create_dir(&new).unwrap();
-    fs::write(new.join("precious"), b"x").unwrap();
+    fs::File::create(new.join("precious")).unwrap();
     assert!(prune(&dir, 900 * 86_400).is_err());
     assert!(new.join("precious").exists());
     assert_eq!(
