@@ -127,9 +127,9 @@ fn what_the_old_script_deleted_and_did_not_link_comes_back() {
     let view = snapshot::view(pool.root());
     let path = |n: usize| pool.path(&made[n][1]).display().to_string();
     let mut log = String::from("filepath,status\r\n");
-    for n in 0..4 {
+    for (n, group) in made.iter().enumerate().take(4) {
         log += &format!("{},PENDING\r\n", path(n));
-        std::fs::remove_file(pool.path(&made[n][1])).unwrap();
+        std::fs::remove_file(pool.path(&group[1])).unwrap();
         // It stopped in the last one between the delete and the line.
         if n < 3 {
             log += &format!("{},DELETED\r\n", path(n));
