@@ -13,7 +13,7 @@ fn beside(at: &Place, name: &str) -> Place {
 }
 
 /// Everything a client may do to `scenario` in one step.
-fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
+pub(super) fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
     let (m, d) = (&scenario.master, &scenario.duplicate);
     let mut all = Vec::new();
     for (at, whose) in [(d, "duplicate"), (m, "master")] {
@@ -62,7 +62,7 @@ fn kind(step: &Step) -> String {
 }
 
 /// The scenarios a client meets; few enough to try pairs of calls.
-fn met() -> Vec<Scenario> {
+pub(super) fn met() -> Vec<Scenario> {
     vec![
         scenario::cross(),
         scenario::cross_later(),
@@ -75,7 +75,7 @@ fn met() -> Vec<Scenario> {
 }
 
 /// Those in which two things are cut.
-fn few() -> Vec<Scenario> {
+pub(super) fn few() -> Vec<Scenario> {
     vec![
         scenario::cross(),
         scenario::cross_later(),
@@ -89,7 +89,7 @@ fn few() -> Vec<Scenario> {
 ///   says it did (both are names of one inode), so that the file may stay at the master's path;
 /// - the duplicate onto the master, and the machine stops before this is seen: the replacement may be the only name
 ///   of the master left, and is kept and reported as a conflict.
-fn known_limit<'s>(
+pub(super) fn known_limit<'s>(
     scenario: &Scenario,
     steps: impl IntoIterator<Item = &'s Step>,
     sessions: [&Session; 2],
@@ -151,7 +151,7 @@ fn meddled(
 }
 
 /// Calls `at` for every call of a run.
-fn each_call(mut at: impl FnMut(usize) -> usize) {
+pub(super) fn each_call(mut at: impl FnMut(usize) -> usize) {
     let mut n = 1;
     while at(n) >= n {
         n += 1;
@@ -173,7 +173,7 @@ fn what_a_client_does_at_any_call_stays_done() {
 }
 
 /// Steps a client takes at two calls of its own.
-fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
+pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
     let d = &scenario.duplicate;
     let (m, path) = (&scenario.master.path, &d.path);
     let away = beside(d, "away").path;
