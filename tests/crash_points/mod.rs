@@ -5,9 +5,13 @@
 //! name of ours, and be as cuttable itself (invariant 5).
 
 mod at_once;
+mod branches;
+mod claims;
 mod clients;
 mod deaths;
+mod directories;
 mod errors;
+mod identity;
 mod meddling;
 mod power;
 mod scenario;
