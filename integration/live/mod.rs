@@ -4,6 +4,7 @@ mod client;
 mod model;
 mod moments;
 mod pair;
+mod readers;
 mod running;
 mod scene;
 mod second_mount;

@@ -139,11 +139,6 @@ impl Model {
         self.states[0].names[name as usize].is_some()
     }
 
-    /// Whether any client did anything here.
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.history.is_empty()
-    }
-
     /// Takes note of something acknowledged; `when` is for the message.
     pub(crate) fn acknowledge(&mut self, done: &Done, when: &str) {
         let mut note = match done {

@@ -1,8 +1,9 @@
 //! A pool, groups, clients that follow their scripts while the tool runs, and what must be true afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -144,7 +145,28 @@ impl Scene {
                 }
             }
         }
+        client.met.lost.extend(self.unlisted());
         client.met.assert_none_lost(when);
+    }
+
+    /// The names that are there, but in no listing of their directory.
+    fn unlisted(&self) -> Vec<String> {
+        let mut listings: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
+        let mut missing = Vec::new();
+        for pair in &self.pairs {
+            for name in Name::ALL
+                .into_iter()
+                .filter(|name| pair.model.exists(*name))
+            {
+                let path = pair.path(name);
+                let dir = path.parent().unwrap().to_owned();
+                let listing = listings.entry(dir).or_insert_with_key(|dir| listed(dir));
+                if !listing.contains(path.file_name().unwrap()) {
+                    missing.push(format!("{}: {name:?} is not listed", pair.told()));
+                }
+            }
+        }
+        missing
     }
 
     /// A run with nobody beside it finishes whatever was left open, and loses nothing either.
@@ -225,6 +247,12 @@ impl Scene {
             by(1),
         );
     }
+}
+
+/// The names in a directory.
+pub(crate) fn listed(dir: &Path) -> HashSet<OsString> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
 }
 
 /// The ops that a run reports in one of these states.

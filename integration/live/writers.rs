@@ -3,7 +3,8 @@
 //! The invariant, and why it is enough, is told in [`super::model`].
 
 use std::fs::File;
-use std::sync::atomic::AtomicBool;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::client::Act;
@@ -11,9 +12,10 @@ use super::model::Name;
 use super::moments::Moment;
 use super::pair::{Pair, When};
 use super::running::{Job, Slow};
-use super::scene::Scene;
+use super::scene::{Scene, listed};
 use super::second_mount::SecondMount;
 use crate::harness::pool::Pool;
+use crate::harness::tree;
 
 fn full() -> bool {
     std::env::var_os("XDEDUP_FULL").is_some_and(|value| value == "1")
@@ -21,17 +23,63 @@ fn full() -> bool {
 
 fn nothing(_: &Pool, _: &AtomicBool) {}
 
-/// One run with clients beside it, and everything that has to hold afterwards.
+/// One run with clients beside it, and everything that has to hold afterwards; how many ops were done.
 fn round(mut scene: Scene, slow: &Slow, what: &str) -> u64 {
-    let (run, met, ()) = scene.run_beside(Job::Replace, slow, nothing);
+    let (run, met, made) = scene.run_beside(Job::Replace, slow, make_files);
     scene.tell(&run, &met, what);
     met.assert_none_lost("beside the run");
     if !matches!(slow, Slow::Mergerfs(_)) {
         met.assert_patient();
     }
+    // A moment that no client ever met would prove nothing.
+    let had_their_time = scene.pairs.iter().filter(|pair| pair.script.is_empty());
+    assert!(
+        had_their_time.count() * 2 > scene.pairs.len(),
+        "clients came too late"
+    );
     let done = run.summary().get("done");
     scene.end_quietly(&run);
+    assert_listed(&made, what);
     done
+}
+
+/// The directories that replacements appear in and duplicates leave.
+const DIRS: [&str; 5] = ["down", "set", "local", "fresh0/deep", "fresh1/deep"];
+
+/// Lists directories over and over, and makes a file in them now and then; returns what it made.
+///
+/// A directory gets its old time back after the tool's own changes. If it got it after somebody else's, then whoever
+/// goes by that time would not see the new file: the kernel's own copy of the listing, for one (`cache.readdir`).
+fn make_files(pool: &Pool, over: &AtomicBool) -> Vec<PathBuf> {
+    let mut made = Vec::new();
+    for n in 0.. {
+        for dir in DIRS.map(|dir| pool.path(dir)) {
+            listed(&dir);
+            if n % 32 == 0 {
+                let new = dir.join(format!("made-{n}"));
+                std::fs::write(&new, "new").unwrap();
+                made.push(new);
+            }
+        }
+        if over.load(Ordering::Acquire) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    made
+}
+
+fn assert_listed(made: &[PathBuf], what: &str) {
+    println!(
+        "FIGURE writers {what}: {} files made beside the run",
+        made.len()
+    );
+    for path in made {
+        let listing = listed(path.parent().unwrap());
+        let name = path.file_name().unwrap();
+        assert!(listing.contains(name), "{} is not listed", path.display());
+        assert_eq!(std::fs::read(path).unwrap(), b"new");
+    }
 }
 
 /// Every operation at each of these moments, for each kind of op and each order of the branches.
@@ -93,20 +141,22 @@ fn while_it_is_stopped() {
 #[test]
 fn at_any_time_thousands_of_times() {
     let rounds = if full() { 20 } else { 4 };
+    let pools: [&[&str]; 2] = [
+        &["category.create=mfs"],
+        &["category.create=epmfs", "cache.readdir=true"],
+    ];
     let mut done = 0;
     for n in 0..rounds {
-        let options: &[&str] = [
-            &["category.create=mfs"][..],
-            &["category.create=epmfs", "cache.readdir=true"],
-        ][n % 2];
-        let mut scene = Scene::new(options, 800);
+        let options = pools[n % pools.len()];
+        let mut scene = Scene::new(options, 900);
         for pair in &mut scene.pairs {
-            let random = crate::harness::tree::bytes((n * 10_000 + pair.n) as u64, 8);
-            let act = Act::ALL[usize::from(random[0]) % Act::ALL.len()];
-            let when = match random[1] % 4 {
-                0 => continue,
-                1 => When::At(Moment::ALL[usize::from(random[2]) % Moment::ALL.len()]),
-                _ => When::After(Duration::from_millis(u64::from(random[3]) * 8)),
+            let random = tree::bytes((n * 10_000 + pair.n) as u64, 4);
+            let [act, how, moment, time] = [0, 1, 2, 3].map(|at| usize::from(random[at]));
+            let act = Act::ALL[act % Act::ALL.len()];
+            let when = match how % 10 {
+                0..4 => continue,
+                4..7 => When::At(Moment::ALL[1 + moment % 5]),
+                _ => When::After(Duration::from_millis(300 + time as u64 * 8)),
             };
             pair.script.push_back((when, act));
         }
@@ -117,6 +167,7 @@ fn at_any_time_thousands_of_times() {
         );
     }
     println!("FIGURE writers: {done} replaced beside clients that wrote at any time");
+    assert!(done > rounds as u64 * 400);
 }
 
 /// mergerfs looks for a name on one branch after the other. One that moves to an earlier branch meanwhile is missed,
