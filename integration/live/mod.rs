@@ -1,5 +1,6 @@
 //! Other programs at work on the pool while the tool runs: no write of theirs is ever lost.
 
+mod attacker;
 mod client;
 mod model;
 mod moments;
