@@ -8,6 +8,7 @@
 //! inside his own tree, which he can rename and not enter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use crate::groups::{self, Group, SMALL};
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
-use crate::harness::tool::Tool;
+use crate::harness::tool::{Run, Tool};
 use crate::harness::tree;
 
 /// The user and the group that attack.
@@ -28,6 +29,9 @@ const NOBODY: (u32, u32) = (65_534, 65_534);
 /// Directories of one round, and files in each.
 const DIRS: usize = 6;
 const FILES: usize = 10;
+
+/// The modes of files that are not the attacker's.
+const OF_OTHERS: [u32; 3] = [0o644, 0o600, 0o4755];
 
 /// Directories that are missing on the master's disk, with one file each.
 const FRESH: usize = 40;
@@ -97,7 +101,7 @@ fn make_outside(root: &Path) {
             if file % 2 == 0 {
                 tree::set_owner(&path, NOBODY);
             }
-            tree::set_mode(&path, [0o644, 0o600, 0o4755][file % 3]);
+            tree::set_mode(&path, OF_OTHERS[file % 3]);
         }
     }
 }
@@ -131,6 +135,7 @@ impl Round {
                 round.make_group(pool, dir, file);
             }
         }
+        round.make_sticky(pool);
         for n in 0..FRESH {
             let path = pool
                 .on(1 - round.master_disk, &round.name)
@@ -175,8 +180,10 @@ impl Round {
                 let theirs = other.join(file.to_string());
                 tree::write(&theirs, b"something else");
                 tree::set_owner(&theirs, NOBODY);
-                self.pairs
-                    .push([path.join(file.to_string()), decoy.clone()]);
+                if file >= FILES - 3 {
+                    self.pairs
+                        .push([path.join(file.to_string()), decoy.clone()]);
+                }
             }
             for _ in 0..FILES / 3 {
                 self.pairs.push([path.clone(), link.clone()]);
@@ -218,6 +225,53 @@ impl Round {
             tree::set_owner(&path, NOBODY);
         }
         self.groups.push(names.map(PathBuf::from).to_vec());
+    }
+
+    /// A directory for everybody, where only the owner of a file can rename it: with files of root's, setuid ones too.
+    fn make_sticky(&mut self, pool: &Pool) {
+        let dir = format!("{}-sticky", self.name);
+        for disk in [0, 1] {
+            let own = pool.on(disk, &dir).join("decoy");
+            tree::make_dir(own.parent().unwrap(), 0o1777, (0, 0));
+            symlink("/etc", &own).unwrap();
+            std::os::unix::fs::lchown(&own, Some(NOBODY.0), Some(NOBODY.1)).unwrap();
+            for file in 0..FILES {
+                let theirs = pool.on(disk, &dir).join(file.to_string());
+                self.pairs.push([theirs, own.clone()]);
+            }
+            let dir = own.parent().unwrap().to_owned();
+            self.decoys.insert(dir, vec![own]);
+        }
+        for file in 0..FILES {
+            let master = format!("others/{dir}-{file}");
+            let names = [master, format!("{dir}/{file}")].map(PathBuf::from);
+            let disks = [self.master_disk, 1 - self.master_disk];
+            for (disk, name) in disks.into_iter().zip(&names) {
+                let path = pool.on(disk, name);
+                tree::write(&path, &bytes(0, file));
+                tree::set_mode(&path, OF_OTHERS[file % 3]);
+            }
+            self.groups.push(names.to_vec());
+        }
+    }
+
+    /// Files of root's where the attacker has no say, that are not what they were: through the pool, linked or not.
+    fn changed_files_of_others(&self, pool: &Pool) -> Vec<String> {
+        let mut changed = Vec::new();
+        for file in 0..FILES {
+            let dir = format!("{}-sticky", self.name);
+            for name in [format!("others/{dir}-{file}"), format!("{dir}/{file}")] {
+                let path = pool.path(&name);
+                let same = path.symlink_metadata().is_ok_and(|now| {
+                    let mode = now.mode() & 0o7777 == OF_OTHERS[file % 3];
+                    now.is_file() && now.uid() == 0 && mode
+                });
+                if !same || std::fs::read(&path).unwrap() != bytes(0, file) {
+                    changed.push(name);
+                }
+            }
+        }
+        changed
     }
 
     /// Starts swapping.
@@ -265,14 +319,33 @@ impl Drop for Attacker {
 }
 
 /// What is slowed down in each round: every step of the protocol is long enough for a swap in one of them.
-const SLOW: [&str; 6] = [
-    "linkat:delay_exit=2000",
+const SLOW: [&str; 4] = [
+    "linkat:delay_exit=2000 unlinkat:delay_enter=2000",
     "renameat2:delay_enter=2000:delay_exit=2000",
     "mkdirat:delay_exit=4000 fchown:delay_enter=4000 fchmod:delay_enter=4000",
-    "openat2:delay_exit=150",
-    "unlinkat:delay_enter=2000",
-    "fsync:delay_enter=3000",
+    "openat2:delay_exit=150 fsync:delay_enter=3000",
 ];
+
+/// Runs the tool over the groups of a round, slowly.
+fn run_slowly(pool: &Pool, tool: &Tool, round: &Round, slow: &str) -> Run {
+    let calls = slow.split(' ').map(|call| call.split(':').next().unwrap());
+    let trace = format!("trace={}", calls.collect::<Vec<_>>().join(","));
+    let mut strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace]
+        .map(str::to_owned)
+        .to_vec();
+    for call in slow.split(' ') {
+        strace.extend(["-e".to_owned(), format!("inject={call}")]);
+    }
+    let own = format!("{}/0", round.name);
+    let primaries = [pool.path("media"), pool.path(own), pool.path("others")];
+    let mut arguments: Vec<&OsStr> = ["--format", "json", "-e"].map(OsStr::new).to_vec();
+    for primary in &primaries {
+        arguments.extend(["-p".as_ref(), primary.as_os_str()]);
+    }
+    let list = tool.list();
+    arguments.extend(["-m".as_ref(), list.as_os_str()]);
+    tool.run_under(&strace, &arguments)
+}
 
 #[test]
 fn nobody_can_turn_the_tool_against_what_is_not_his() {
@@ -291,49 +364,25 @@ fn nobody_can_turn_the_tool_against_what_is_not_his() {
     let rounds: Vec<_> = (0..SLOW.len())
         .map(|n| Round::new(&pool, &outside, n))
         .collect();
-    let tool = Tool::new();
     tree::settle();
     let before: Vec<_> = outside.iter().map(|root| facts(root)).collect();
+    let tool = Tool::new();
     let mut changed = Vec::new();
     for (round, slow) in rounds.iter().zip(SLOW) {
         let vaults_before = vaults(&pool, round);
-        let list = groups::write_list(&tool, &pool, &round.groups);
+        groups::write_list(&tool, &pool, &round.groups);
         let attacker = round.attack();
-        let mut strace = vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e"];
-        let trace: Vec<_> = slow
-            .split(' ')
-            .map(|call| call.split(':').next().unwrap())
-            .collect();
-        let trace = format!("trace={}", trace.join(","));
-        let injections: Vec<_> = slow
-            .split(' ')
-            .map(|call| format!("inject={call}"))
-            .collect();
-        strace.push(&trace);
-        injections.iter().for_each(|one| strace.extend(["-e", one]));
-        let primary = [pool.path("media"), pool.path(format!("{}/0", round.name))];
-        let arguments: [&std::ffi::OsStr; 9] = [
-            "--format".as_ref(),
-            "json".as_ref(),
-            "-e".as_ref(),
-            "-p".as_ref(),
-            primary[0].as_ref(),
-            "-p".as_ref(),
-            primary[1].as_ref(),
-            "-m".as_ref(),
-            list.as_ref(),
-        ];
-        let run = tool.run_under(&strace, &arguments);
+        let run = run_slowly(&pool, &tool, round, slow);
         let told = attacker.stop();
-        println!(
-            "FIGURE attacker {slow}: {told}; {}",
-            run.stdout.lines().last().unwrap_or_default()
-        );
         assert!(matches!(run.code(), Some(0 | 1 | 4)), "{run}");
+        let done = run.summary().get("done");
+        println!("FIGURE attacker {slow}: {done} replaced beside {told}");
+        assert!(told["swaps"].as_u64() > Some(1_000) && told["uid"] == NOBODY.0);
         for (root, before) in outside.iter().zip(&before) {
             changed.extend(differences(before, &facts(root)));
         }
         changed.extend(differences(&vaults_before, &vaults(&pool, round)));
+        changed.extend(round.changed_files_of_others(&pool));
         assert_no_names(&pool, &before);
     }
     assert!(changed.is_empty(), "not his, and changed: {changed:#?}");
