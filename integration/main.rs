@@ -29,4 +29,5 @@ mod missing_disk;
 mod policies;
 mod power_cut;
 mod same_branch;
+mod scan;
 mod shared_device;

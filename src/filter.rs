@@ -50,6 +50,12 @@ impl Filter {
         })
     }
 
+    /// Whether any path is left out at all.
+    #[must_use]
+    pub fn has_globs(&self) -> bool {
+        self.include.is_some() || !self.exclude.is_empty()
+    }
+
     /// Whether the globs let a path in.
     #[must_use]
     pub fn admits_path(&self, path: &RelPath) -> bool {

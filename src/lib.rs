@@ -69,4 +69,5 @@ pub mod refusal;
 pub mod relpath;
 pub mod report;
 pub mod resolve;
+pub mod scan;
 mod sys;

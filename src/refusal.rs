@@ -7,6 +7,8 @@ pub enum Reason {
     Unresolved,
     /// The path is a directory, symlink or special file.
     NotRegular,
+    /// A scan could not look into a directory, or read a file.
+    Unreadable,
     /// The list gives another size than the file has.
     ClaimSize,
     /// No member of the group lies under a primary.
@@ -74,9 +76,10 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Unresolved,
         Self::NotRegular,
+        Self::Unreadable,
         Self::ClaimSize,
         Self::NoPrimary,
         Self::Shadowed,
@@ -112,6 +115,7 @@ impl Reason {
         match self {
             Self::Unresolved => "unresolved",
             Self::NotRegular => "not-regular",
+            Self::Unreadable => "unreadable",
             Self::ClaimSize => "claim-size",
             Self::NoPrimary => "no-primary",
             Self::Shadowed => "shadowed",
@@ -150,6 +154,9 @@ impl Reason {
                 "make the list again, on this pool; for names that are not UTF-8 use jdupes -0"
             }
             Self::NotRegular => "only regular files are linked; nothing to do",
+            Self::Unreadable => {
+                "it was left out of the scan: look at its permissions, and at the disk's health"
+            }
             Self::ClaimSize => "the file changed since the list was made: make the list again",
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
             Self::Shadowed => {
@@ -226,6 +233,7 @@ impl Reason {
             | Self::Empty
             | Self::Limit => Weight::Rule,
             Self::Unresolved
+            | Self::Unreadable
             | Self::ClaimSize
             | Self::DiskReadOnly
             | Self::Busy

@@ -40,6 +40,58 @@ pub(crate) fn statx_at(dir: BorrowedFd<'_>, path: &CStr, flags: c_int) -> io::Re
     Ok(unsafe { found.assume_init() })
 }
 
+/// `preadv2(2)` into one buffer, with the flags of this one read (`RWF_NOWAIT`, `RWF_DONTCACHE`).
+pub(crate) fn read_at_with(
+    fd: BorrowedFd<'_>,
+    buf: &mut [u8],
+    offset: u64,
+    flags: c_int,
+) -> io::Result<usize> {
+    let offset =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    let part = libc::iovec {
+        iov_base: buf.as_mut_ptr().cast(),
+        iov_len: buf.len(),
+    };
+    // SAFETY: `fd` is open, and the one part is exclusively borrowed and as long as it says.
+    let read = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const part, 1, offset, flags) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
+/// Where on the disk a file's data begins, from `FS_IOC_FIEMAP`; `None` where it has none or is not on a disk yet.
+pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    /// `struct fiemap` with room for one `struct fiemap_extent`.
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Fiemap {
+        start: u64,
+        length: u64,
+        flags: u32,
+        mapped: u32,
+        count: u32,
+        reserved: u32,
+        logical: u64,
+        physical: u64,
+        extent_length: u64,
+        reserved64: [u64; 2],
+        extent_flags: u32,
+        reserved32: [u32; 3],
+    }
+    /// `FIEMAP_EXTENT_UNKNOWN`: the physical place says nothing.
+    const UNKNOWN: u32 = 2;
+    let mut arg = Fiemap {
+        length: u64::MAX,
+        count: 1,
+        ..Fiemap::default()
+    };
+    // The request encodes the header only: the array of extents counts as 0 bytes.
+    let request = nix::request_code_readwrite!(b'f', 11, 32);
+    // SAFETY: the kernel reads the 32-byte header, and writes it and at most `count` = 1 extent behind it.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    let known = arg.mapped > 0 && arg.extent_flags & UNKNOWN == 0;
+    Ok(known.then_some(arg.physical))
+}
+
 /// `F_SETLEASE` with `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
 pub(crate) fn set_lease(fd: BorrowedFd<'_>, kind: c_int) -> io::Result<()> {
     // SAFETY: `fd` is open, and F_SETLEASE takes an int by value.
@@ -243,6 +295,7 @@ mod tests {
             (nix::request_code_read!(b'X', 100, 112), 0x8070_5864),
             (nix::request_code_read!(0x94, 31, 1024), 0x8400_941f),
             (nix::request_code_readwrite!(0x94, 18, 4096), 0xd000_9412),
+            (nix::request_code_readwrite!(b'f', 11, 32), 0xc020_660b),
         ] {
             assert_eq!(ours, kernel, "{kernel:#x}");
         }

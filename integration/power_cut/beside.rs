@@ -3,10 +3,10 @@
 //! A fast tool is over before any disk has written anything, and a fsync it forgot goes unnoticed. So while it
 //! runs, a filesystem must now and then write out what it holds, one disk and not the other.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, syncfs};
+use tempfile::NamedTempFile;
+
+use super::log::Dice;
 
 /// Writes and syncs a side file of one filesystem now and then, in a thread, until dropped.
 #[derive(Debug)]
@@ -67,45 +70,74 @@ impl Drop for Pump {
     }
 }
 
-/// Runs `command` in short stretches; between two of them it stands still and one of `dirs`' filesystems, each in
-/// its turn, writes out what it holds. Kills it when it takes longer than `limit`.
-pub(crate) fn run_in_stretches(
-    command: &mut Command,
-    dirs: &[&Path],
-    stretch: Duration,
-    limit: Duration,
-) -> io::Result<(Output, usize)> {
-    // Files, not pipes: a full pipe would stop a tool that says much.
-    let (out, err) = (
-        tempfile::NamedTempFile::new()?,
-        tempfile::NamedTempFile::new()?,
-    );
-    command.stdout(out.reopen()?).stderr(err.reopen()?);
-    let mut child = Reaped(command.spawn()?);
-    let start = Instant::now();
-    let mut turns = 0;
-    loop {
-        std::thread::sleep(stretch);
-        if let Some(status) = child.0.try_wait()? {
-            let (stdout, stderr) = (std::fs::read(out.path())?, std::fs::read(err.path())?);
-            return Ok((
-                Output {
+/// What a disk is made to write while a tool stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// A file beside, with fsync: that commits the journal of ext4 or xfs, but not the data of other files.
+    SideFile,
+    /// All it holds.
+    Everything,
+}
+
+/// Disks that write while a tool stands still, now one and now another.
+#[derive(Debug, Clone)]
+pub(crate) struct Beside {
+    /// Where each is mounted, and what it writes.
+    pub(crate) disks: Vec<(PathBuf, Writes)>,
+    /// How long the tool runs at most in between; each time is drawn.
+    pub(crate) stretch_max: Duration,
+    /// What everything is drawn by.
+    pub(crate) seed: u64,
+}
+
+impl Beside {
+    /// Runs `command` to its end; how often it stood still. Kills it when it takes longer than `limit`.
+    pub(crate) fn run(&self, command: &mut Command, limit: Duration) -> io::Result<(Output, u64)> {
+        // Files, not pipes: a full pipe would stop a tool that says much.
+        let (out, err) = (NamedTempFile::new()?, NamedTempFile::new()?);
+        command.stdout(out.reopen()?).stderr(err.reopen()?);
+        let mut child = Reaped(command.spawn()?);
+        let mut dice = Dice::new(&[self.seed]);
+        let start = Instant::now();
+        for turns in 0.. {
+            std::thread::sleep(self.stretch(&mut dice));
+            if let Some(status) = child.0.try_wait()? {
+                let (stdout, stderr) = (fs::read(out.path())?, fs::read(err.path())?);
+                let output = Output {
                     status,
                     stdout,
                     stderr,
-                },
-                turns,
-            ));
+                };
+                return Ok((output, turns));
+            }
+            if start.elapsed() > limit {
+                break;
+            }
+            child.stand_still()?;
+            self.write(turns, &mut dice)?;
+            child.go_on()?;
         }
-        if start.elapsed() > limit {
-            return Err(io::Error::other(format!(
-                "{command:?} runs for longer than {limit:?}"
-            )));
+        let text = format!("{command:?} runs for longer than {limit:?}");
+        Err(io::Error::other(text))
+    }
+
+    fn stretch(&self, dice: &mut Dice) -> Duration {
+        let most_us = u64::try_from(self.stretch_max.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(dice.below(most_us.max(1)))
+    }
+
+    fn write(&self, turn: u64, dice: &mut Dice) -> io::Result<()> {
+        let (dir, writes) = &self.disks[dice.below(self.disks.len() as u64) as usize];
+        match writes {
+            Writes::SideFile => {
+                let mut options = File::options();
+                let side = options.write(true).create(true).truncate(false);
+                let side = side.open(dir.join("side"))?;
+                side.write_all_at(&turn.to_le_bytes(), 0)?;
+                side.sync_all()
+            }
+            Writes::Everything => Ok(syncfs(File::open(dir)?)?),
         }
-        child.stand_still()?;
-        syncfs(File::open(dirs[turns % dirs.len()])?)?;
-        child.go_on()?;
-        turns += 1;
     }
 }
 
@@ -122,7 +154,7 @@ impl Reaped {
         kill(self.pid(), Signal::SIGSTOP)?;
         let stat = format!("/proc/{}/stat", self.pid());
         for _ in 0..1000 {
-            let text = std::fs::read_to_string(&stat)?;
+            let text = fs::read_to_string(&stat)?;
             let state = text
                 .rsplit(") ")
                 .next()

@@ -11,7 +11,6 @@ pub(crate) struct LogLines(Vec<Line>);
 
 #[derive(Debug)]
 struct Line {
-    run: String,
     op: String,
     state: String,
     master: PathBuf,
@@ -29,12 +28,7 @@ impl LogLines {
         };
         let text = String::from_utf8_lossy(&text);
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        whole
-            .lines()
-            .skip(1)
-            .filter_map(|line| line_of(line).transpose())
-            .collect::<Result<_, _>>()
-            .map(Self)
+        Ok(Self(whole.lines().skip(1).filter_map(line_of).collect()))
     }
 
     /// Whether some op names `path` as one it takes away.
@@ -49,11 +43,11 @@ impl LogLines {
             .any(|line| line.op == op && line.state == state)
     }
 
-    /// Whether every op is over, by its last lines, and the disks agree.
+    /// Whether the last line about each path says that it is settled, and the disks agree.
     pub(crate) fn check_closed(&self) -> Result<(), String> {
         let mut last = BTreeMap::new();
         for line in &self.0 {
-            last.insert((&line.run, &line.op, &line.from), line);
+            last.insert(&line.from, line);
         }
         last.into_values().try_for_each(Line::check_closed)
     }
@@ -86,20 +80,21 @@ fn inode(path: &Path) -> Option<u64> {
     path.symlink_metadata().ok().map(|meta| meta.ino())
 }
 
-/// time,run,op,state,pool_path,master,from,to,bytes; nothing where no op is named.
-fn line_of(line: &str) -> Result<Option<Line>, String> {
+/// time,run,op,state,pool_path,master,from,to,bytes. Nothing where no op is named, and for what a power cut left
+/// of a line: the next line then begins on a new one.
+fn line_of(line: &str) -> Option<Line> {
     let fields: Vec<&str> = line.split(',').collect();
-    let [_, run, op, state, _, master, from, to, _] = fields[..] else {
-        return Err(format!("not a line of the log: {line:?}"));
+    let [_, _, op, state, _, master, from, to, _] = fields[..] else {
+        return None;
     };
-    let [run, op, state] = [run, op, state].map(str::to_owned);
+    let [op, state] = [op, state].map(str::to_owned);
     let [master, from, to] = [master, from, to].map(PathBuf::from);
-    Ok((!op.is_empty()).then_some(Line {
-        run,
+    let line = Line {
         op,
         state,
         master,
         from,
         to,
-    }))
+    };
+    (!line.op.is_empty()).then_some(line)
 }

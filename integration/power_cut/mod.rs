@@ -24,6 +24,7 @@
 
 mod beside;
 mod csv_log;
+mod files;
 mod image;
 mod journal;
 mod log;

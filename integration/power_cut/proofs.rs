@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::unistd::syncfs;
 use tempfile::TempDir;
 
-use super::beside::{Pump, run_in_stretches};
+use super::beside::{Beside, Pump, Writes};
 use super::log::{Cut, Log};
 use super::recorder::Recorder;
 use super::replay::{Replay, Variant};
@@ -369,8 +369,12 @@ fn disks_write_while_a_tool_stands_still() {
     let script = "for n in 1 2 3 4 5 6 7 8 9 10; do echo $n > $0/$n; sleep 0.02; done";
     let mut tool = Command::new("sh");
     tool.args(["-c", script]).arg(&slots[0].dir);
-    let (stretch, limit) = (Duration::from_millis(10), Duration::from_secs(20));
-    let (output, turns) = run_in_stretches(&mut tool, &[&slots[0].dir], stretch, limit).unwrap();
+    let beside = Beside {
+        disks: vec![(slots[0].dir.clone(), Writes::SideFile)],
+        stretch_max: Duration::from_millis(20),
+        seed: 1,
+    };
+    let (output, turns) = beside.run(&mut tool, Duration::from_secs(20)).unwrap();
     rig.mark("end");
     assert!(output.status.success());
     assert!(turns > 5, "it stood still only {turns} times");

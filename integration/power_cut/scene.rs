@@ -1,7 +1,6 @@
 //! The disks and files that a tool is let loose on while the power may go.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,8 +12,9 @@ use std::time::Duration;
 use nix::unistd::syncfs;
 use tempfile::TempDir;
 
-use super::beside::run_in_stretches;
+use super::beside::Beside;
 use super::csv_log::LogLines;
+use super::files::{Age, FileGroup, Member, parse};
 use super::pool::PoolMount;
 use super::rig::{FileSystem, Rig, Slot};
 
@@ -35,131 +35,12 @@ pub(crate) struct Scene {
     pub(crate) durable: BTreeMap<PathBuf, Vec<u8>>,
     /// The same for files that nobody had synced: only once the tool says it is done.
     pub(crate) young: BTreeMap<PathBuf, Vec<u8>>,
-    groups: Vec<Vec<PathBuf>>,
+    groups: Vec<FileGroup>,
 }
-
-/// One file of a group: where it is, and all its names.
-struct Member {
-    branch: usize,
-    names: &'static [&'static str],
-    age: Age,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Age {
-    /// Synced long ago.
-    Durable,
-    /// Written a moment ago and never synced.
-    Young,
-    /// Synced long ago, and written over a moment ago.
-    Rewritten,
-}
-
-const fn durable(branch: usize, names: &'static [&'static str]) -> Member {
-    Member {
-        branch,
-        names,
-        age: Age::Durable,
-    }
-}
-
-const fn young(branch: usize, names: &'static [&'static str]) -> Member {
-    Member {
-        branch,
-        names,
-        age: Age::Young,
-    }
-}
-
-/// Groups of equal files; where the ages differ, the file with most names is the master.
-const GROUPS: &[(usize, &[Member])] = &[
-    (
-        5000,
-        &[
-            durable(0, &["a/1"]),
-            durable(1, &["b/1"]),
-            durable(2, &["c/deep/er/1"]),
-        ],
-    ),
-    (
-        70_000,
-        &[
-            young(0, &["y/2", "y/2too"]),
-            durable(1, &["b/2"]),
-            durable(2, &["c/2"]),
-        ],
-    ),
-    (
-        4096,
-        &[
-            durable(0, &["a/3", "a/3too", "a/3three"]),
-            young(1, &["y/3"]),
-            young(2, &["z/3", "y/3c"]),
-        ],
-    ),
-    (
-        9000,
-        &[
-            durable(1, &["b/4", "b/4too"]),
-            durable(1, &["b/sub/4"]),
-            durable(1, &["b/4x"]),
-        ],
-    ),
-    (
-        1,
-        &[
-            durable(0, &["a/5", "a/5too", "a/5three"]),
-            durable(2, &["c/5", "c/deep/5too"]),
-        ],
-    ),
-    (
-        12_288,
-        &[
-            durable(2, &["c/6", "c/6too"]),
-            durable(0, &["a/6"]),
-            durable(1, &["only/on/one/6"]),
-        ],
-    ),
-    (
-        30_000,
-        &[
-            durable(1, &["b/7", "b/7too"]),
-            durable(1, &["b/7local"]),
-            durable(2, &["c/7"]),
-        ],
-    ),
-    (
-        20_000,
-        &[
-            young(2, &["y/8", "y/8too"]),
-            durable(2, &["c/8local"]),
-            durable(0, &["a/8"]),
-        ],
-    ),
-    (
-        16_384,
-        &[
-            Member {
-                branch: 1,
-                names: &["b/9", "b/9too"],
-                age: Age::Rewritten,
-            },
-            durable(0, &["a/9"]),
-            durable(2, &["c/9"]),
-        ],
-    ),
-];
-
-/// Files that are nobody's duplicate.
-const OTHERS: &[Member] = &[
-    durable(0, &["a/other"]),
-    durable(1, &["b/other"]),
-    durable(2, &["c/other", "c/deep/link"]),
-];
 
 impl Scene {
-    /// Slots for these filesystems: the branches', then the journal's.
-    pub(crate) fn new(kinds: [FileSystem; BRANCHES + 1]) -> io::Result<Self> {
+    /// Slots for these filesystems, the branches' and then the journal's, and `files` to come.
+    pub(crate) fn new(kinds: [FileSystem; BRANCHES + 1], files: &str) -> io::Result<Self> {
         let stage = tempfile::Builder::new()
             .prefix("power-cut-pool.")
             .tempdir()?;
@@ -175,7 +56,7 @@ impl Scene {
             slots,
             durable,
             young,
-            groups: Vec::new(),
+            groups: parse(files),
         })
     }
 
@@ -216,65 +97,53 @@ impl Scene {
 
     /// Puts the files there, the synced ones first, and the list of duplicates.
     pub(crate) fn fill(&mut self) -> io::Result<()> {
-        let all: Vec<(Vec<u8>, &Member)> = GROUPS
-            .iter()
-            .enumerate()
-            .flat_map(|(n, (size, members))| members.iter().map(move |m| (bytes(n, *size), m)))
-            .chain(
-                OTHERS
-                    .iter()
-                    .enumerate()
-                    .map(|(n, other)| (bytes(100 + n, 3000), other)),
-            )
-            .collect();
-        for (bytes, member) in all.iter().filter(|(_, member)| member.age != Age::Young) {
-            let old = if member.age == Age::Rewritten {
-                &vec![b'?'; bytes.len()]
-            } else {
-                bytes
-            };
-            self.put(member, old)?;
+        for (bytes, member) in self.files().filter(|(_, member)| member.age != Age::Young) {
+            match member.age {
+                Age::Rewritten => self.put(member, &vec![b'?'; bytes.len()])?,
+                Age::Durable | Age::Young => self.put(member, bytes)?,
+            }
         }
         for slot in &self.slots {
             syncfs(File::open(&slot.dir)?)?;
         }
-        for (bytes, member) in all.iter().filter(|(_, member)| member.age != Age::Durable) {
+        for (bytes, member) in self
+            .files()
+            .filter(|(_, member)| member.age != Age::Durable)
+        {
             self.put(member, bytes)?;
         }
-        for (bytes, member) in &all {
-            let known = match member.age {
-                Age::Durable => &mut self.durable,
-                Age::Young | Age::Rewritten => &mut self.young,
-            };
-            known.extend(
-                member
-                    .names
-                    .iter()
-                    .map(|name| (PathBuf::from(name), bytes.clone())),
-            );
-        }
-        let names = |members: &[Member]| {
-            members
-                .iter()
-                .flat_map(|m| m.names)
-                .map(PathBuf::from)
-                .collect::<Vec<_>>()
-        };
-        self.groups = GROUPS.iter().map(|(_, members)| names(members)).collect();
+        self.durable = self.expected(|age| age == Age::Durable);
+        self.young = self.expected(|age| age != Age::Durable);
         fs::write(self.manifest(), self.manifest_text())?;
         std::thread::sleep(SETTLED);
         Ok(())
     }
 
+    fn files<'a>(&'a self) -> impl Iterator<Item = (&'a [u8], &'a Member)> {
+        let files = |group: &'a FileGroup| group.members.iter().map(|m| (&group.bytes[..], m));
+        self.groups.iter().flat_map(files)
+    }
+
+    fn expected(&self, wanted: impl Fn(Age) -> bool) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.files()
+            .filter(|(_, member)| wanted(member.age))
+            .flat_map(|(bytes, member)| {
+                member
+                    .names
+                    .iter()
+                    .map(|name| (name.clone(), bytes.to_vec()))
+            })
+            .collect()
+    }
+
     fn put(&self, member: &Member, bytes: &[u8]) -> io::Result<()> {
-        let mut names = member
-            .names
-            .iter()
-            .map(|name| self.branch(member.branch).join(name));
-        let first = names.next().expect("every member has a name");
+        let root = self.branch(member.branch);
+        let mut names = member.names.iter().map(|name| root.join(name));
+        let first = names.next().expect("every file has a name");
         make_parent(&first)?;
         // In place, where it is there already.
-        let file = File::options()
+        let mut options = File::options();
+        let file = options
             .write(true)
             .create(true)
             .truncate(false)
@@ -287,24 +156,23 @@ impl Scene {
         Ok(())
     }
 
+    /// The groups that have duplicates.
+    fn claims(&self) -> impl Iterator<Item = &FileGroup> {
+        self.groups.iter().filter(|group| group.members.len() > 1)
+    }
+
     /// The list as jdupes writes it.
     fn manifest_text(&self) -> String {
-        let mut text = String::from("{\"jdupesVersion\": \"1.21.3\", \"matchSets\": [");
-        for (n, (size, _)) in GROUPS.iter().enumerate() {
-            let path = |name: &PathBuf| {
-                format!("{{\"filePath\": \"{}\"}}", self.pool().join(name).display())
-            };
-            let files: Vec<String> = self.groups[n].iter().map(path).collect();
-            let separator = if n == 0 { "" } else { "," };
-            let files = files.join(", ");
-            write!(
-                text,
-                "{separator}\n{{\"fileSize\": {size}, \"fileList\": [{files}]}}"
-            )
-            .expect("writing to a string");
-        }
-        text.push_str("\n]}\n");
-        text
+        let path =
+            |name: &PathBuf| format!("{{\"filePath\": \"{}\"}}", self.pool().join(name).display());
+        let set = |group: &FileGroup| {
+            let files: Vec<String> = group.paths().map(path).collect();
+            let (size, files) = (group.bytes.len(), files.join(", "));
+            format!("{{\"fileSize\": {size}, \"fileList\": [{files}]}}")
+        };
+        let sets: Vec<String> = self.claims().map(set).collect();
+        let sets = sets.join(",\n");
+        format!("{{\"jdupesVersion\": \"1.21.3\", \"matchSets\": [\n{sets}\n]}}\n")
     }
 
     /// The tool with its journal and what follows.
@@ -321,20 +189,19 @@ impl Scene {
         tool
     }
 
-    /// Runs the tool over the disks of `rig`, one of which writes now and then; what it says when it ends with
-    /// a code that is none of `codes`.
+    /// Runs the tool over the disks of `rig` with others beside it; what it says when it ends with a code that
+    /// is none of `codes`.
     pub(crate) fn run(
         &self,
         rig: &Rig,
         tool: &mut Command,
-        stretch: Duration,
+        beside: &Beside,
         codes: &[i32],
     ) -> Result<(), String> {
         let mut run = || {
             let pool = self.mount_pool()?;
-            let dirs: Vec<&Path> = self.slots.iter().map(|slot| slot.dir.as_path()).collect();
             rig.mark("start");
-            let (output, _) = run_in_stretches(tool, &dirs, stretch, COMMAND_TIME_MAX)?;
+            let (output, _) = beside.run(tool, COMMAND_TIME_MAX)?;
             rig.mark("end");
             drop(pool);
             Ok(output)
@@ -390,14 +257,15 @@ impl Scene {
 
     /// How many groups there are.
     pub(crate) fn group_count(&self) -> usize {
-        self.groups.len()
+        self.claims().count()
     }
 
     /// Whether the log names every durable path that is no longer on the branch it was on (invariant 3).
     pub(crate) fn check_missing_are_logged(&self) -> Result<(), String> {
         let lines = LogLines::read(&self.journal().join("log.csv"))?;
-        for member in GROUPS.iter().flat_map(|(_, members)| *members) {
-            for name in member.names.iter().filter(|_| member.age == Age::Durable) {
+        let durable = |(_, member): &(&[u8], &Member)| member.age == Age::Durable;
+        for (_, member) in self.files().filter(durable) {
+            for name in &member.names {
                 let path = self.branch(member.branch).join(name);
                 if !path.exists() && !lines.name(&path) {
                     return Err(format!(
@@ -417,7 +285,7 @@ impl Scene {
     /// How many distinct inodes the groups' paths lead to.
     pub(crate) fn distinct_inodes(&self) -> io::Result<usize> {
         let mut inodes = std::collections::BTreeSet::new();
-        for path in self.groups.iter().flatten() {
+        for path in self.claims().flat_map(FileGroup::paths) {
             for branch in self.branches() {
                 if let Ok(meta) = fs::symlink_metadata(branch.join(path)) {
                     inodes.insert((meta.dev(), meta.ino()));
@@ -430,13 +298,6 @@ impl Scene {
 
 fn make_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
-/// Contents that no other group has.
-fn bytes(group: usize, size: usize) -> Vec<u8> {
-    (0..size)
-        .map(|n| b'A' + ((n / 7 + group * 31 + n * group) % 53) as u8)
-        .collect()
 }
 
 fn differs(path: &Path, branch: usize, there: &[u8], expected: &[u8]) -> String {

@@ -3,9 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::log::{Cut, Dice, Log};
+use super::beside::{Beside, Writes};
+use super::files::{MIXED, new_parents};
+use super::log::{Cut, Log};
 use super::replay::Variant;
-use super::rig::{FileSystem, Rig};
+use super::rig::{FileSystem, Rig, Slot};
 use super::scene::Scene;
 use super::sweep::{Seen, Sweep, sampling, seed, variants};
 
@@ -33,18 +35,30 @@ struct Recorded {
     log: Log,
 }
 
-/// Slow enough a disk, and stretches of odd lengths, so that others write in the middle of an op.
-fn stretch(turn: u64) -> Duration {
-    Duration::from_millis(2 + Dice::new(&[seed(), turn]).below(9))
+/// Every disk writes now and then. A btrfs writes out all it has in every other turn: only that commits names no
+/// fsync has asked for, but it also brings the data of young files to the disk.
+fn beside(scene: &Scene, turn: u64) -> Beside {
+    let writes = |slot: &Slot| match slot.fs {
+        Btrfs if turn % 2 == 1 => Writes::Everything,
+        Ext4 | Xfs | Btrfs => Writes::SideFile,
+    };
+    Beside {
+        disks: scene
+            .slots
+            .iter()
+            .map(|slot| (slot.dir.clone(), writes(slot)))
+            .collect(),
+        stretch_max: Duration::from_millis(20),
+        seed: seed() * 100 + turn,
+    }
 }
 
-fn record_run(turn: u64, kinds: [FileSystem; 4]) -> Recorded {
-    let mut scene = Scene::new(kinds).unwrap();
+fn record_run(mut scene: Scene, beside: &Beside) -> Recorded {
     let rig = Rig::format(&scene.slots).unwrap();
     scene.fill().unwrap();
     rig.recorder().set_flush_time(Duration::from_millis(1));
     scene
-        .run(&rig, &mut scene.tool_that_executes(), stretch(turn), &[0])
+        .run(&rig, &mut scene.tool_that_executes(), beside, &[0])
         .unwrap();
     assert_eq!(
         scene.distinct_inodes().unwrap(),
@@ -88,7 +102,9 @@ impl Recorded {
 
     fn resume(&self, cut: Cut, rig: &Rig) -> Result<(), String> {
         let mut resume = self.scene.tool(&["resume"]);
-        let resumed = self.scene.run(rig, &mut resume, stretch(0), &[0]);
+        let resumed = self
+            .scene
+            .run(rig, &mut resume, &beside(&self.scene, 0), &[0]);
         self.check_recovered(cut, resumed)
     }
 
@@ -98,7 +114,12 @@ impl Recorded {
         let young = scene.check_paths(&scene.young);
         // What nobody had synced may be gone or short: that part of the list cannot be used then.
         let codes: &[i32] = if young.is_ok() { &[0] } else { &[0, 1] };
-        let ran = scene.run(rig, &mut scene.tool_that_executes(), stretch(0), codes);
+        let ran = scene.run(
+            rig,
+            &mut scene.tool_that_executes(),
+            &beside(scene, 0),
+            codes,
+        );
         self.check_recovered(cut, ran)?;
         match scene.distinct_inodes() {
             Ok(count) if young.is_ok() && count != scene.group_count() => {
@@ -136,7 +157,7 @@ const BY_HAND: &str = r#"
 
 /// Runs [`BY_HAND`] and looks at every path after power cuts; no recovery follows.
 fn sweep_by_hand(sync: &str) -> Seen<()> {
-    let mut scene = Scene::new(KINDS[0]).unwrap();
+    let mut scene = Scene::new(KINDS[0], MIXED).unwrap();
     let rig = Rig::format(&scene.slots).unwrap();
     scene.fill().unwrap();
     let mut by_hand = Command::new("sh");
@@ -144,7 +165,9 @@ fn sweep_by_hand(sync: &str) -> Seen<()> {
         .env("SYNC", sync)
         .args(["-c", BY_HAND])
         .arg(scene.stage());
-    scene.run(&rig, &mut by_hand, stretch(0), &[0]).unwrap();
+    scene
+        .run(&rig, &mut by_hand, &beside(&scene, 0), &[0])
+        .unwrap();
     let log = rig.stop().unwrap();
     let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(30));
     let sweep = Sweep {
@@ -169,7 +192,9 @@ fn replacing_by_hand_with_syncs_is_not_blamed() {
 #[test]
 fn power_cut_at_any_point_of_a_run_loses_nothing_and_recovery_cleans_up() {
     for (turn, kinds) in KINDS.into_iter().enumerate() {
-        let recorded = record_run(turn as u64, kinds);
+        let scene = Scene::new(kinds, MIXED).unwrap();
+        let beside = beside(&scene, turn as u64);
+        let recorded = record_run(scene, &beside);
         let Recorded { scene, log } = &recorded;
         let cuts = log.cut_points(log.mark("start")..log.end(), sampling(30));
         let sweep = Sweep {
@@ -198,7 +223,9 @@ fn power_cut_at_any_point_of_a_run_loses_nothing_and_recovery_cleans_up() {
 
 #[test]
 fn power_cut_during_recovery_loses_nothing_and_recovery_cleans_up() {
-    let recorded = record_run(7, KINDS[0]);
+    let scene = Scene::new(KINDS[0], MIXED).unwrap();
+    let beside = beside(&scene, 7);
+    let recorded = record_run(scene, &beside);
     let Recorded { scene, log } = &recorded;
     let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(12));
     let variants = vec![Variant::Random(seed())];
@@ -230,4 +257,26 @@ fn power_cut_during_recovery_loses_nothing_and_recovery_cleans_up() {
             log.describe(*cut)
         ));
     }
+}
+
+#[test]
+fn power_cut_while_parents_are_made_leaves_none_that_recovery_cannot_handle() {
+    let kinds = [Btrfs, Ext4, Ext4, Ext4];
+    let scene = Scene::new(kinds, &new_parents(30)).unwrap();
+    // A btrfs that writes all it has between the sync of a new directory and its rename remembers later what is
+    // in the directory, and not yet its new name.
+    let mut beside = beside(&scene, 1);
+    beside.disks.truncate(1);
+    let recorded = record_run(scene, &beside);
+    let Recorded { scene, log } = &recorded;
+    let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(120));
+    let variants = vec![Variant::DropUnflushed];
+    let sweep = Sweep {
+        log,
+        slots: &scene.slots,
+        cuts,
+        variants,
+    };
+    let seen = sweep.look(|cut, variant, rig| recorded.look(cut, variant, &rig));
+    seen.all_good("new parents on btrfs");
 }

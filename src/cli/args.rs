@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::input::Format;
 use crate::master::Policy;
+use crate::report::groups::GroupsForm;
 
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
 ///
@@ -36,6 +37,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  mergerfs.xdedup /pool                           find duplicates, show what would be done
   jdupes -r -0 /pool > list                       list duplicates with another program
   mergerfs.xdedup -m list -p /pool/media          show what would be done
   mergerfs.xdedup -m list -p /pool/media -e       do it
@@ -70,7 +72,7 @@ pub struct Common {
 /// The options of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// A directory of the pool; with -m only names the pool
+    /// A directory of the pool to scan for duplicates; with -m only names the pool
     #[arg(value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
     /// Do it; without this, only show what would be done
@@ -136,6 +138,24 @@ pub struct RunArgs {
     /// Do without leases, on filesystems that have none: only while nothing else uses the pool
     #[arg(long)]
     pub no_lease: bool,
+    /// Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]
+    #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
+    pub cache: Option<PathBuf>,
+    /// Read every file again, and remember nothing
+    #[arg(long, conflicts_with_all = ["cache", "manifest"])]
+    pub no_cache: bool,
+    /// Write the duplicates that the scan found to FILE, for other programs
+    #[arg(long, value_name = "FILE", conflicts_with = "manifest")]
+    pub groups: Option<PathBuf>,
+    /// The form of that: fclones' JSON can hold any name, jdupes' only UTF-8
+    #[arg(
+        long,
+        value_name = "FORM",
+        value_enum,
+        default_value = "fclones",
+        requires = "groups"
+    )]
+    pub groups_format: GroupsForm,
     /// Draw no progress bar
     #[arg(long)]
     pub no_progress: bool,
@@ -179,6 +199,19 @@ pub enum MetadataKind {
     Acl,
     /// Extended attributes.
     Xattr,
+}
+
+impl ValueEnum for GroupsForm {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Fclones, Self::Jdupes]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Fclones => "fclones",
+            Self::Jdupes => "jdupes",
+        }))
+    }
 }
 
 impl ValueEnum for Policy {

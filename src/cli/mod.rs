@@ -1,15 +1,18 @@
 //! The command line: arguments to library calls, errors to exit codes. One file a command.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 mod args;
 mod dedupe;
+mod execution;
 mod failure;
 mod list;
 mod resume;
+mod scan;
 mod session;
 mod signals;
 mod status;
@@ -94,6 +97,7 @@ fn start_log(common: &Common) {
     use tracing_subscriber::util::SubscriberInitExt;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .with_target(false);
     if tracing_subscriber::registry()

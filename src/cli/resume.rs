@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::Common;
+use super::execution::BATCH_OPS;
 use super::failure::Failure;
 use super::session::{self, DiskJournal, Session};
 use super::signals::Signals;
@@ -17,9 +18,6 @@ use crate::lock::PoolLock;
 use crate::metadata::IgnoreMetadata;
 use crate::pool::{Branch, Pool, mergerfs};
 use crate::report::{Progress, Scene, Tally, text};
-
-/// Ops that share a barrier.
-const BATCH_OPS: usize = 256;
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let signals = Signals::listen()

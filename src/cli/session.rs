@@ -76,16 +76,19 @@ impl Session {
 
     /// A journal on the pool or a branch would be moved, deduplicated, or lost with the disk it is to repair.
     pub(super) fn journal_outside(&self, journal: &Path) -> Result<(), Failure> {
-        let real = real_path(journal);
+        self.outside("journal", journal)
+    }
+
+    /// Refuses a place for `what` that is within the pool or a branch.
+    pub(super) fn outside(&self, what: &str, place: &Path) -> Result<(), Failure> {
+        let real = real_path(place);
         let roots =
             std::iter::once(&self.pool.mount).chain(self.pool.branches.iter().map(|b| &b.path));
         for root in roots {
             if real.starts_with(root) {
-                let message =
-                    format!("the journal {real:?} lies in the pool or a branch: {root:?}");
-                return Err(
-                    Failure::usage(message).hint("name a directory elsewhere with --journal")
-                );
+                let message = format!("the {what} {real:?} lies in the pool or a branch: {root:?}");
+                return Err(Failure::usage(message)
+                    .hint(format!("name a directory elsewhere with --{what}")));
             }
         }
         Ok(())

@@ -254,6 +254,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     .and_then(|()| self.remove(&work.op))
                 {
                     Ok(reclaimed) => State::Removed(reclaimed),
+                    Err(halt) if halt.reason == Reason::Conflict => {
+                        State::Conflict(halt, self.hidden_left(&work.op))
+                    }
                     // Retired and recorded: only forward, later.
                     Err(halt) => State::Stuck(halt),
                 };

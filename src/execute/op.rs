@@ -173,6 +173,13 @@ impl Op {
         self.published.as_ref().is_none_or(|published| published[k])
     }
 
+    /// Remembers whether replacement `k` was put in place in this pass.
+    pub(crate) fn note_published(&mut self, k: usize, whether: bool) {
+        if let Some(published) = &mut self.published {
+            published[k] = whether;
+        }
+    }
+
     /// The branches it changes.
     pub(crate) fn branches(&self) -> impl Iterator<Item = BranchIdx> + '_ {
         self.names.iter().flat_map(|n| [n.from, n.to])

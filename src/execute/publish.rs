@@ -16,7 +16,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     ///
     /// An error means that the op must not go on; what it left is for [`Self::take_back`].
     pub(super) fn publish(&mut self, op: &mut Op) -> Result<(), Halt> {
-        let mut window = self.enter(op)?;
+        let mut window = self.enter_again(op)?;
         let done = self.publish_names(op, &window);
         let noted = self.note_both(op, &window);
         let unbroken = window.duplicate.unbroken();
@@ -76,9 +76,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     fn publish_names(&mut self, op: &mut Op, window: &Window<'_, F>) -> Result<(), Halt> {
         // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
         let names = self.observe_all(op, Observed::may_publish)?;
+        if op.published.is_none() {
+            // Found open: what is in place now may be ours, what comes from now on is ours only if we make it.
+            let in_place = names
+                .iter()
+                .map(|observed| observed.target == TargetIs::Master);
+            op.published = Some(in_place.collect());
+        }
         for (k, observed) in names.iter().enumerate() {
             let in_place = observed.target == TargetIs::Master;
-            if in_place && op.published.is_some() && op.names[k].found != Found::Master {
+            if in_place && !op.may_be_ours(k) && op.names[k].found != Found::Master {
                 // It was not there when the op began, and we have not made it: a client renamed the master here.
                 let detail = format!("{:?} is the master already", op.names[k].path);
                 return Err(Halt::new(Reason::Changed, detail));
@@ -107,14 +114,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 ));
             }
         }
+        // Before the call: an error may come from what follows it, and the name be ours all the same.
+        op.note_published(k, true);
         match op.kind {
-            OpKind::Cross => self.rename(&temp, &target)?,
-            OpKind::Local => self.exchange_in(op, k)?,
+            OpKind::Cross => self.rename(&temp, &target).map_err(|error| {
+                // What is there is somebody else's, even where it is another name of the master.
+                op.note_published(k, error.errno() != libc::EEXIST);
+                error.into()
+            }),
+            OpKind::Local => self.exchange_in(op, k),
         }
-        if let Some(published) = &mut op.published {
-            published[k] = true;
-        }
-        Ok(())
     }
 
     /// Exchanges temp and name: from now on the temp name holds the duplicate.

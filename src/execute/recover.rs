@@ -119,7 +119,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let next = decide(op.kind, op.retired, &names);
         tracing::debug!(op = ?op.id, ?next, ?names, "open op");
         match next {
-            Next::Finish => Ok(State::Removed(entry.intent.bytes)),
+            Next::Finish => {
+                self.clear_hidden(op, None)?;
+                Ok(State::Removed(entry.intent.bytes))
+            }
             Next::Back => {
                 let why = Halt::new(Reason::Changed, "the path was changed since the op began");
                 Ok(self.back(op, why))

@@ -21,6 +21,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             .seen
             .as_ref()
             .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
+        self.yield_to_newer(op)?;
         let mut duplicate = Leased::new(self.fs, self.options.leases, self.open_duplicate(op)?);
         // An indexer may have found the hidden name: whoever has it open keeps it until the next try.
         duplicate.take(Lease::Write, "retired duplicate")?;

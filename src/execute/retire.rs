@@ -32,7 +32,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Enters the window; where somebody touched one of the files since (another link of the master, say), compares
     /// both again first.
-    fn enter_again(&mut self, op: &mut Op) -> Result<Window<'a, F>, Halt> {
+    pub(super) fn enter_again(&mut self, op: &mut Op) -> Result<Window<'a, F>, Halt> {
         match self.enter(op) {
             Err(halt) if halt.again && halt.reason == Reason::Changed => {
                 self.fs.pause(SETTLE_TICK);

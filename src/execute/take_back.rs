@@ -132,11 +132,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 taken?;
             }
         }
+        self.only_before_removal(op)?;
         self.master_as_compared(op, &window.master)?;
         for observed in self.look(op)? {
             // An op found half done: giving the duplicate its names back takes a sync, which has no place here.
-            let moved = op.kind == OpKind::Cross && observed.duplicate != DuplicateAt::Own;
-            if moved && op.published.is_none() {
+            let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
+            if moved && op.kind == OpKind::Cross {
                 return Err(Halt::again(
                     Reason::Busy,
                     "the duplicate is retired already",
@@ -235,13 +236,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 }
             }
         }
-        let unbroken = master.unbroken()?;
-        if !unbroken && op.kind == OpKind::Cross {
-            // Somebody opened the master meanwhile, perhaps by the name just taken away: it gets it back.
-            for (at, target) in hidden.iter().rev() {
-                self.rename(at, target)?;
-            }
-            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+        if op.kind == OpKind::Cross {
+            self.still_unopened(master, &hidden)?;
         }
         for (at, _) in hidden {
             self.unlink(&at, op.master_id)?;
@@ -253,6 +249,53 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             .is_some_and(|s| self.unchanged(&before, &s.master, "master").is_ok())
         {
             self.note_ctime(&master.file, &before)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody who opened the master meanwhile may have done so by a name just taken away: it gets it back.
+    fn still_unopened(
+        &mut self,
+        master: &Leased<'_, F>,
+        hidden: &[(Place, Place)],
+    ) -> Result<(), Halt> {
+        if master.unbroken()? {
+            return Ok(());
+        }
+        for (at, target) in hidden.iter().rev() {
+            self.rename(at, target)?;
+        }
+        Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+    }
+
+    /// Takes away the replacements that would hide a file made at the same path since.
+    ///
+    /// mergerfs looks at one branch after the other: a client's look-up that began before the replacement was
+    /// there, and came to the duplicate's branch after that was retired, finds nothing, and its `O_CREAT` makes a
+    /// new file. That file is the newest at the path; the master keeps its bytes under its other names.
+    pub(super) fn yield_to_newer(&mut self, op: &Op) -> Result<(), Halt> {
+        let mut hiding = Vec::new();
+        for (k, observed) in self.look(op)?.into_iter().enumerate() {
+            let newer = observed.own_taken || observed.elsewhere.is_some();
+            if newer && observed.target == TargetIs::Master && op.names[k].found != Found::Master {
+                hiding.push(k);
+            }
+        }
+        if hiding.is_empty() {
+            return Ok(());
+        }
+        let master = self.lease_master(op)?;
+        if self.fs.stat_open(&master.file)?.nlink <= hiding.len() as u64 {
+            let why = "a new file is at its path, and the replacement is the only copy left";
+            return Err(Halt::new(Reason::Conflict, why));
+        }
+        let mut hidden = Vec::new();
+        for k in hiding {
+            self.hide_replacement(op, k, &mut hidden)?;
+        }
+        self.still_unopened(&master, &hidden)?;
+        for (at, _) in hidden {
+            self.unlink(&at, op.master_id)?;
         }
         Ok(())
     }
@@ -322,7 +365,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             Some(file) => self.fs.stat_open(file)?.nlink > 0,
             None => false,
         };
-        let others = self.fs.stat_open(&master.file)?.nlink > op.names.len() as u64;
+        let others = self.fs.stat_open(&master.file)?.nlink > self.links_of_ours(op)?;
         if at_its_name || named || others {
             return Ok(());
         }
@@ -332,10 +375,26 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         ))
     }
 
+    /// How many names of the master this op made, or may have made: replacements and hidden names.
+    fn links_of_ours(&self, op: &Op) -> Result<u64, FsError> {
+        let mut ours = 0;
+        for k in 0..op.names.len() {
+            let hidden = [Role::Temp, Role::Withdrawn].map(|r| op.hidden(self.journal.id(), k, r));
+            for at in hidden.iter().chain([&op.target(k)]) {
+                ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
+            }
+        }
+        Ok(ours)
+    }
+
     /// Removes the hidden names of the master that an interrupted publish or take-back left.
     ///
     /// As in [`Self::keeps_a_copy`], `duplicate` is the open duplicate, wherever its name is by now.
-    fn clear_hidden(&mut self, op: &Op, duplicate: Option<&F::File>) -> Result<(), Halt> {
+    pub(super) fn clear_hidden(
+        &mut self,
+        op: &Op,
+        duplicate: Option<&F::File>,
+    ) -> Result<(), Halt> {
         let named = match duplicate {
             Some(file) => self.fs.stat_open(file)?.nlink > 0,
             None => false,

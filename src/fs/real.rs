@@ -25,11 +25,13 @@ mod dir;
 mod file;
 mod names;
 mod root;
+mod scan;
 #[cfg(test)]
 mod tests;
 
 pub use dir::DirEntry;
 pub use file::RealFile;
+pub use scan::{ScanDir, ScanEntry, ScanFile, ScanParent};
 
 use root::{Root, stat_of};
 

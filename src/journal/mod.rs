@@ -18,7 +18,7 @@ mod journal_dir;
 mod mark;
 #[cfg(any(test, feature = "sim"))]
 pub mod mem_store;
-mod panic_boundary;
+pub(crate) mod panic_boundary;
 mod path_bytes;
 mod reader;
 pub mod record;

@@ -11,7 +11,7 @@ thread_local! {
 /// What `act` returns, or what it panicked with; nothing is printed then.
 ///
 /// Whatever `act` worked on must not be used after a panic.
-pub(super) fn contain<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn contain<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     silence_contained_panics();
     let outer = QUIET.replace(true);
     let result = catch_unwind(AssertUnwindSafe(act));

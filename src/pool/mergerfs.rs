@@ -277,6 +277,7 @@ mod tests {
             root: root.into(),
             point,
             fs_type: fs_type.into(),
+            source: PathBuf::new(),
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Mount {
     pub point: PathBuf,
     /// The filesystem type with its subtype.
     pub fs_type: Vec<u8>,
+    /// What is mounted: for a filesystem on a disk, the device's path.
+    pub source: PathBuf,
 }
 
 impl Mount {
@@ -63,13 +65,16 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let device = (major.parse().ok()?, minor.parse().ok()?);
     let (root, point) = (path_of(fields.next()?), path_of(fields.next()?));
     let _options = fields.next()?;
-    let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let mut last = fields.skip_while(|field| *field != b"-").skip(1);
+    let fs_type = last.next()?;
+    let source = last.next().map(path_of).unwrap_or_default();
     Some(Mount {
         id,
         device,
         root,
         point,
         fs_type: unescape(fs_type),
+        source,
     })
 }
 
@@ -150,6 +155,7 @@ not a mount\n\
         let pools = mounts.iter().map(Mount::is_mergerfs).collect::<Vec<_>>();
         assert_eq!(pools, [false, true, true, true, false]);
         assert_eq!(mounts[3].root, PathBuf::from("/only part"));
+        assert_eq!(mounts[4].source, PathBuf::from("/dev/sda1"));
     }
 
     #[test]

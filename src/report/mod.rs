@@ -4,8 +4,10 @@
 //! prints by itself but the progress bar. Names are bytes: exact in JSON and scripts, and in text unless the reader
 //! is a terminal that a name could take over.
 
+pub mod groups;
 pub mod json;
 mod progress;
+mod scanning;
 pub mod script;
 mod shown;
 mod state;
@@ -21,6 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use progress::Progress;
+pub use scanning::ScanProgress;
 pub use shown::{sanitised, size};
 pub use state::State;
 pub use tally::{BranchUse, Tally};

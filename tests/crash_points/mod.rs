@@ -4,6 +4,7 @@
 //! After each cut the pool must be complete *at once* (invariant 1), and recovery must end every op, leave no
 //! name of ours, and be as cuttable itself (invariant 5).
 
+mod at_once;
 mod clients;
 mod deaths;
 mod errors;
@@ -11,3 +12,5 @@ mod meddling;
 mod power;
 mod scenario;
 mod session;
+mod unsynced;
+mod writes;

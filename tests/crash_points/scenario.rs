@@ -1,5 +1,7 @@
 //! Pools and what is planned on them.
 
+use std::collections::BTreeSet;
+
 use mergerfs_xdedup::execute::{Op, OpName};
 use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
@@ -17,9 +19,19 @@ pub(crate) struct Scenario {
     pub(crate) duplicate: Place,
 }
 
+impl Scenario {
+    /// Every name of every master and duplicate.
+    pub(crate) fn names(&self) -> BTreeSet<Place> {
+        let masters = self.ops.iter().map(|op| op.master.clone());
+        let names = self.ops.iter().flat_map(|op| &op.names);
+        let own = names.map(|name| Place::new(name.from, name.path.clone()));
+        masters.chain(own).collect()
+    }
+}
+
 pub(crate) const BYTES: &[u8] = b"the same bytes";
 
-fn branches<const N: usize>(world: &SimWorld) -> [BranchIdx; N] {
+pub(crate) fn branches<const N: usize>(world: &SimWorld) -> [BranchIdx; N] {
     [(); N].map(|()| world.add_branch(world.add_disk()))
 }
 
@@ -54,7 +66,11 @@ fn op(world: &SimWorld, master: &Place, names: &[Place]) -> Op {
     )
 }
 
-fn scenario(name: &'static str, world: SimWorld, plan: &[(Place, Vec<Place>)]) -> Scenario {
+pub(crate) fn scenario(
+    name: &'static str,
+    world: SimWorld,
+    plan: &[(Place, Vec<Place>)],
+) -> Scenario {
     let ops = plan
         .iter()
         .map(|(master, names)| op(&world, master, names))
@@ -70,7 +86,7 @@ fn scenario(name: &'static str, world: SimWorld, plan: &[(Place, Vec<Place>)]) -
     }
 }
 
-fn add(world: &SimWorld, at: &Place) -> Place {
+pub(crate) fn add(world: &SimWorld, at: &Place) -> Place {
     world.add_file(at, BYTES);
     at.clone()
 }

@@ -126,6 +126,12 @@ impl Session {
         Ok(left.len())
     }
 
+    /// Whether the journal knows of any op.
+    pub(crate) fn recorded(&self) -> bool {
+        let journal = Journal::open(self.store.after_kill()).unwrap();
+        journal.runs().any(|run| run.intents > 0)
+    }
+
     /// The pool as clients see it, without names of ours.
     pub(crate) fn view(&self) -> View {
         let mut view = self.world.pool_view();

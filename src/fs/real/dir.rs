@@ -44,7 +44,7 @@ pub(super) fn list(dir: OwnedFd) -> io::Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
-fn kind_of(kind: Type) -> FileKind {
+pub(super) fn kind_of(kind: Type) -> FileKind {
     match kind {
         Type::File => FileKind::Regular,
         Type::Directory => FileKind::Directory,

@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, open as nix_open};
 use nix::sys::stat::Mode;
 use xattr::FileExt;
 
-use super::super::{FileKind, Lease, Metadata, Place};
+use super::super::{FileKind, Lease, Metadata, Place, Stat};
 use super::root::{Root, proc_path, stat_of};
 use crate::sys;
 
@@ -65,16 +65,7 @@ fn reopen(entry: &OwnedFd) -> io::Result<OwnedFd> {
 
 impl RealFile {
     pub(super) fn metadata(&self) -> io::Result<Metadata> {
-        let stat = stat_of(self.as_fd())?;
-        let mut xattrs = all_xattrs(&self.file)?;
-        let acl = xattrs.remove(ACCESS_ACL);
-        Ok(Metadata {
-            uid: stat.uid,
-            gid: stat.gid,
-            mode: stat.mode,
-            acl,
-            xattrs,
-        })
+        metadata_of(&self.file, &stat_of(self.as_fd())?)
     }
 
     pub(super) fn lease(&self, lease: Lease) -> io::Result<()> {
@@ -100,6 +91,19 @@ impl RealFile {
             released => released,
         }
     }
+}
+
+/// Owner, mode, ACL and extended attributes of an open file of which `stat` was just taken.
+pub(super) fn metadata_of(file: &File, stat: &Stat) -> io::Result<Metadata> {
+    let mut xattrs = all_xattrs(file)?;
+    let acl = xattrs.remove(ACCESS_ACL);
+    Ok(Metadata {
+        uid: stat.uid,
+        gid: stat.gid,
+        mode: stat.mode,
+        acl,
+        xattrs,
+    })
 }
 
 /// Every extended attribute of an open file or directory, ACLs too; xfs' second view of the ACLs left out.

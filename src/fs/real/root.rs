@@ -87,24 +87,12 @@ impl Root {
     ///
     /// Only for flags that break no lease (`O_PATH`, directories): the `EAGAIN` of a lease is not repeated.
     pub(super) fn entry(&self, path: &RelPath, flags: OFlag) -> io::Result<OwnedFd> {
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
-            ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_SYMLINKS
-                | ResolveFlag::RESOLVE_NO_XDEV
-                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-        );
         let path = if path.is_root() {
             Path::new(".")
         } else {
             path.as_path()
         };
-        let mut tries = LOOKUP_TRIES;
-        loop {
-            match openat2(&self.dir, path, how) {
-                Err(Errno::EAGAIN | Errno::EINTR) if tries > 0 => tries -= 1,
-                opened => return Ok(opened?),
-            }
-        }
+        entry_beneath(&self.dir, path, flags)
     }
 
     /// Opens a directory for reading, without moving its atime where that is ours to ask.
@@ -129,6 +117,23 @@ impl Root {
     }
 }
 
+/// Opens `path` beneath a held directory, through no symlink, mount point or magic link.
+pub(super) fn entry_beneath(dir: &OwnedFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+    );
+    let mut tries = LOOKUP_TRIES;
+    loop {
+        match openat2(dir, path, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) if tries > 0 => tries -= 1,
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 /// The name under which `/proc` leads to what is open, whatever became of its names.
 pub(super) fn proc_path(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
@@ -139,7 +144,7 @@ pub(super) fn stat_of(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     Ok(stat_from(&sys::statx(fd)?))
 }
 
-fn stat_from(found: &libc::statx) -> Stat {
+pub(super) fn stat_from(found: &libc::statx) -> Stat {
     let fixed = (libc::STATX_ATTR_IMMUTABLE | libc::STATX_ATTR_APPEND).cast_unsigned();
     let mode = u32::from(found.stx_mode);
     Stat {

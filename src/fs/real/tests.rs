@@ -21,6 +21,7 @@ mod beneath;
 mod cloning;
 mod leases;
 mod names;
+mod scanning;
 
 /// Two branches of one filesystem, and the calls on them.
 pub(super) struct Stage {

@@ -263,6 +263,7 @@ mod tests {
                 root: root.into(),
                 point,
                 fs_type,
+                source: PathBuf::new(),
             };
             below_mount(&mount, Path::new(path))
         };

@@ -1,0 +1,177 @@
+//! The own scan on its way in: directories to relpaths, the cache opened, the branches scanned.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+
+use super::args::{Common, RunArgs};
+use super::failure::Failure;
+use super::list::discover;
+use super::session::Session;
+use super::signals::Signals;
+use crate::filter::Filter;
+use crate::fs::Fs;
+use crate::plan::Rules;
+use crate::pool::Pool;
+use crate::relpath::RelPath;
+use crate::report::{ScanProgress, groups, size};
+use crate::resolve::{self, Resolved};
+use crate::scan::{Around, Cache, Found, Meter, Scan, ScanError};
+
+/// The pool of the directories to scan.
+pub(super) fn pool(args: &RunArgs) -> Result<Pool, Failure> {
+    let Some(dir) = args.dirs.first() else {
+        return Err(Failure::usage("no directory to scan")
+            .hint("name one on the pool; or give a list of duplicates with -m LIST"));
+    };
+    Ok(discover(dir, args)?)
+}
+
+/// Finds the duplicates; `None` where a signal stopped the scan.
+pub(super) fn find(
+    session: &Session,
+    (filter, rules): (&Filter, &Rules),
+    (common, args): (&Common, &RunArgs),
+    signals: &Signals,
+) -> Result<Option<Resolved>, Failure> {
+    let dirs = directories(session, args)?;
+    let cache = open_cache(session, args)?;
+    let meter = Meter::default();
+    let interrupted = || signals.asked();
+    let around = Around {
+        cache: cache.as_ref(),
+        meter: &meter,
+        interrupted: &interrupted,
+    };
+    let branches = (&session.fs, &session.pool, session.facts.as_slice());
+    let scan = Scan::new(branches, &dirs, (filter, rules), around);
+    let shown = !args.no_progress && !common.quiet;
+    let found = ScanProgress::new(&meter, shown).around(|| scan.run());
+    // What was read is kept, whatever ended the scan.
+    if let Some(cache) = cache {
+        cache.close();
+    }
+    match found {
+        Ok(found) => {
+            tell(&found);
+            write_groups(session, args, &found)?;
+            Ok(Some(resolved(found)))
+        }
+        Err(ScanError::Interrupted) => Ok(None),
+        Err(error @ ScanError::TooManyDirectories) => Err(Failure::environment(error.to_string())),
+    }
+}
+
+fn directories(session: &Session, args: &RunArgs) -> Result<Vec<RelPath>, Failure> {
+    let mut dirs = Vec::new();
+    for dir in &args.dirs {
+        if !dir.is_dir() {
+            return Err(Failure::usage(format!("not a directory: {dir:?}")));
+        }
+        let path = resolve::pool_directory(&session.pool, dir)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        dirs.push(path.ok_or_else(|| {
+            let mount = &session.pool.mount;
+            Failure::usage(format!("{dir:?} is not on the pool {mount:?}"))
+                .hint("scan one pool at a time")
+        })?);
+    }
+    Ok(dirs)
+}
+
+/// Without a cache a scan is slower and nothing else: what is wrong with it is a warning.
+fn open_cache(session: &Session, args: &RunArgs) -> Result<Option<Cache>, Failure> {
+    if args.no_cache {
+        return Ok(None);
+    }
+    let Some(dir) = args.cache.clone().or_else(default_cache) else {
+        tracing::warn!("no place for the hash cache: neither XDG_CACHE_HOME nor HOME is set");
+        return Ok(None);
+    };
+    session.outside("cache", &dir)?;
+    match Cache::open(&dir) {
+        Ok(cache) => Ok(Some(cache)),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "every file is read");
+            Ok(None)
+        }
+    }
+}
+
+fn default_cache() -> Option<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Some(PathBuf::from("/var/cache/mergerfs-xdedup"));
+    }
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let cache =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    cache.map(|dir| dir.join("mergerfs-xdedup"))
+}
+
+fn write_groups(session: &Session, args: &RunArgs, found: &Found) -> Result<(), Failure> {
+    let Some(path) = &args.groups else {
+        return Ok(());
+    };
+    let write = || {
+        let mut out = BufWriter::new(File::create(path)?);
+        let dirs = args.dirs.iter().map(std::path::absolute);
+        let dirs = dirs.collect::<Result<Vec<_>, _>>()?;
+        let about = (&session.pool, dirs.as_slice());
+        let now = session.fs.now();
+        groups::write(&mut out, args.groups_format, about, &found.groups, now)
+    };
+    match write() {
+        Ok(0) => Ok(()),
+        Ok(names) => {
+            tracing::warn!(
+                names,
+                "left out of the list: not UTF-8, which jdupes cannot write"
+            );
+            Ok(())
+        }
+        Err(error) => Err(Failure::environment(format!(
+            "cannot write the groups to {path:?}: {error}"
+        ))),
+    }
+}
+
+fn tell(found: &Found) {
+    let (counts, left_out) = (found.counts, found.left_out);
+    tracing::info!(
+        files = found.files,
+        groups = found.groups.len(),
+        read = counts.parts,
+        bytes = size(counts.bytes),
+        cached = counts.cached,
+        "scanned"
+    );
+    if counts.changed > 0 {
+        tracing::info!(files = counts.changed, "changed during the scan, left out");
+    }
+    if left_out.by_metadata > 0 {
+        tracing::info!(
+            files = left_out.by_metadata,
+            "not read: every other file of their size has another owner or mode (--ignore-metadata)"
+        );
+    }
+    if left_out.by_primary > 0 {
+        tracing::info!(
+            files = left_out.by_primary,
+            "not read: no file of their size lies under a primary (--any-master)"
+        );
+    }
+}
+
+fn resolved(found: Found) -> Resolved {
+    Resolved {
+        claimed_groups: found.groups.len() as u64,
+        groups: found.groups.into_iter().map(|found| found.group).collect(),
+        refusals: found.refusals,
+        asked_branches: false,
+    }
+}

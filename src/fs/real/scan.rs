@@ -1,0 +1,263 @@
+//! Fast looking around for a scan: one open directory serves all its entries, one open file all its parts.
+//!
+//! Nothing here changes a branch, a time, or (as far as the kernel lets us) what the page cache holds.
+
+use std::cell::Cell;
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
+
+use super::super::{FileKind, FsError, InodeId, Metadata, Place, Result, Stat};
+use super::file::metadata_of;
+use super::root::{Root, entry_beneath, stat_from, stat_of};
+use super::{RealFs, dir};
+use crate::sys;
+
+/// A directory with its entries, held open to look at them.
+#[derive(Debug)]
+pub struct ScanDir {
+    dir: Dir,
+    id: InodeId,
+    mount: u64,
+    /// The names, each ended by a NUL.
+    names: Vec<u8>,
+    entries: Vec<ScanEntry>,
+}
+
+/// An entry of a [`ScanDir`], without looking at the inode.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanEntry {
+    /// The inode number the directory gives.
+    pub ino: u64,
+    /// What it is, where the filesystem says so.
+    pub kind: Option<FileKind>,
+    /// Where in the names its name begins.
+    name: usize,
+}
+
+impl ScanDir {
+    /// The directory itself.
+    #[must_use]
+    pub fn id(&self) -> InodeId {
+        self.id
+    }
+
+    /// Every entry but `.` and `..`, by inode number: the order in which inodes lie on most disks.
+    #[must_use]
+    pub fn entries(&self) -> &[ScanEntry] {
+        &self.entries
+    }
+
+    /// The name of one of its entries.
+    #[must_use]
+    pub fn name(&self, entry: &ScanEntry) -> &CStr {
+        CStr::from_bytes_until_nul(&self.names[entry.name..]).unwrap_or(c"")
+    }
+
+    /// What an entry is; `None` where it is gone, or lies on another mount or device than its directory.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn stat(&self, entry: &ScanEntry) -> io::Result<Option<Stat>> {
+        let found = sys::statx_at(
+            self.dir.as_fd(),
+            self.name(entry),
+            libc::AT_SYMLINK_NOFOLLOW,
+        );
+        match found {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            found => {
+                let stat = stat_from(&found?);
+                let here = (stat.mount, stat.id.dev) == (self.mount, self.id.dev);
+                Ok(here.then_some(stat))
+            }
+        }
+    }
+}
+
+/// A directory held while files in it are opened: the way to it is looked up once.
+#[derive(Debug)]
+pub struct ScanParent(OwnedFd);
+
+impl ScanParent {
+    /// Opens what was a regular file when the directory was read, as [`RealFs::open_to_scan`].
+    ///
+    /// # Errors
+    /// What the kernel says; `EAGAIN` where a lease of somebody else is in the way.
+    pub fn open(&self, name: &OsStr) -> io::Result<ScanFile> {
+        open_file(&self.0, Path::new(name))
+    }
+}
+
+fn open_file(dir: &OwnedFd, path: &Path) -> io::Result<ScanFile> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let opened = match entry_beneath(dir, path, flags | OFlag::O_NOATIME) {
+        // Only the owner may ask for O_NOATIME.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => entry_beneath(dir, path, flags),
+        opened => opened,
+    };
+    Ok(ScanFile {
+        file: opened?.into(),
+        leaves_from: Cell::new(None),
+    })
+}
+
+/// A regular file open to be read once.
+#[derive(Debug)]
+pub struct ScanFile {
+    file: File,
+    /// Where reading began that leaves pages behind, for a kernel that cannot read without.
+    leaves_from: Cell<Option<u64>>,
+}
+
+impl ScanFile {
+    /// `fstat`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn stat(&self) -> io::Result<Stat> {
+        stat_of(self.file.as_fd())
+    }
+
+    /// Owner, mode, ACL and extended attributes, where `stat` was just taken.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn metadata(&self, stat: &Stat) -> io::Result<Metadata> {
+        metadata_of(&self.file, stat)
+    }
+
+    /// Reads what is in memory already; `None` where the disk would have to be waited for.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_resident(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        match sys::read_at_with(self.file.as_fd(), buf, offset, libc::RWF_NOWAIT) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Reads from the disk and leaves no pages behind, as far as the kernel can: what the machine had in memory
+    /// for others is worth more to it than what is read once.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_passing(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.leaves_from.get().is_none() {
+            match sys::read_at_with(self.file.as_fd(), buf, offset, libc::RWF_DONTCACHE) {
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS)
+                    ) =>
+                {
+                    self.leaves_from.set(Some(offset));
+                }
+                read => return read,
+            }
+        }
+        self.file.read_at(buf, offset)
+    }
+
+    /// Tells the kernel that all of it is about to be read, in order.
+    pub fn expect_whole(&self) {
+        let advice = PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL;
+        if let Err(errno) = posix_fadvise(&self.file, 0, 0, advice) {
+            tracing::trace!(%errno, "advice not taken");
+        }
+    }
+
+    /// Where on the disk its data begins, where the filesystem says so.
+    #[must_use]
+    pub fn first_extent(&self) -> Option<u64> {
+        sys::first_extent(self.file.as_fd()).ok().flatten()
+    }
+}
+
+impl Drop for ScanFile {
+    fn drop(&mut self) {
+        let Some(from) = self.leaves_from.get() else {
+            return;
+        };
+        let from = i64::try_from(from).unwrap_or(0);
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        if let Err(errno) = posix_fadvise(&self.file, from, 0, advice) {
+            tracing::trace!(%errno, "advice not taken");
+        }
+    }
+}
+
+impl RealFs {
+    /// Opens a directory and reads its entries.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn scan_dir(&self, at: &Place) -> Result<ScanDir> {
+        let opened = open_dir(self.root(at.branch), at);
+        self.told("list directory", at, opened)
+    }
+
+    /// Opens what was a regular file when its directory was read, without following a symlink, crossing a mount,
+    /// blocking, or moving its atime. The caller looks whether it still is that file.
+    ///
+    /// # Errors
+    /// What the kernel says; `EAGAIN` where a lease of somebody else is in the way.
+    pub fn open_to_scan(&self, at: &Place) -> Result<ScanFile> {
+        let opened = open_file(&self.root(at.branch).dir, at.path.as_path());
+        self.told("open", at, opened)
+    }
+
+    /// Opens a directory to open files in it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn scan_parent(&self, at: &Place) -> Result<ScanParent> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let opened = self.root(at.branch).entry(&at.path, flags);
+        self.told("open directory", at, opened.map(ScanParent))
+    }
+
+    /// An error of [`ScanDir`] or [`ScanFile`], with what it is about.
+    #[must_use]
+    pub fn scan_error(&self, call: &'static str, at: &Place, error: io::Error) -> FsError {
+        let path = self.root(at.branch).path_of(&at.path);
+        super::failed(call, at.branch, path, error)
+    }
+}
+
+fn open_dir(root: &Root, at: &Place) -> io::Result<ScanDir> {
+    let fd = root.readable_dir(&at.path)?;
+    let stat = stat_of(fd.as_fd())?;
+    let mut dir = Dir::from_fd(fd)?;
+    let (mut names, mut entries) = (Vec::new(), Vec::new());
+    for entry in dir.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            entries.push(ScanEntry {
+                ino: entry.ino(),
+                kind: entry.file_type().map(dir::kind_of),
+                name: names.len(),
+            });
+            names.extend_from_slice(name.to_bytes_with_nul());
+        }
+    }
+    entries.sort_unstable_by_key(|entry| entry.ino);
+    Ok(ScanDir {
+        dir,
+        id: stat.id,
+        mount: stat.mount,
+        names,
+        entries,
+    })
+}

@@ -1,0 +1,413 @@
+//! The steps that narrow candidates down by what is in them: beginnings, ends, contents. Each step asks the cache
+//! first, then reads disk by disk, in the order in which the files lie on those that rotate.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::cache::Entry;
+use super::candidates::{Candidate, Candidates};
+use super::catalog::{Catalog, File, Stamp};
+use super::disks::Disk;
+use super::gate::Gate;
+use super::meter::{DiskShare, Phase};
+use super::opener::Opener;
+use super::read::{Hash, Outcome, Part, Reader, Target, WHOLE};
+use super::walk::unreadable;
+use super::{Scan, ScanError};
+use crate::fs::InodeId;
+use crate::plan::Refusal;
+
+/// Readers a disk; on one that rotates all wait for one unless what they read is in memory.
+const READERS: usize = 8;
+/// A disk that does not rotate answers within this time.
+const QUICK: Duration = Duration::from_millis(1);
+/// How many files are tried before the order of many is looked up.
+const SAMPLE: usize = 16;
+/// Files that a reader takes at a time: neighbours share a directory, which is looked up once.
+const PORTION: usize = 16;
+/// Results that are kept back before they are given to the cache.
+const PENDING_MAX: usize = 8192;
+/// A file changed less than this before it was read may change again without another time.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What the steps need.
+pub(super) struct Stages<'s> {
+    scan: &'s Scan<'s>,
+    disks: &'s [Disk],
+    gates: Vec<Gate>,
+    catalog: &'s Catalog,
+}
+
+/// What was read, and not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadCounts {
+    /// Parts of files read.
+    pub parts: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Parts known from the cache.
+    pub cached: u64,
+    /// Files that changed during the scan, and were dropped.
+    pub changed: u64,
+}
+
+/// One file to be read.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    candidate: u32,
+    /// Where on its disk it lies.
+    order: u64,
+}
+
+/// What readers hand in.
+#[derive(Debug, Default)]
+struct Results {
+    keys: Vec<(u32, Hash)>,
+    lost: Vec<u32>,
+    refusals: Vec<Refusal>,
+    /// For the cache: a candidate and what was read of it.
+    pending: Vec<Entry>,
+    changed: u64,
+    parts: u64,
+}
+
+impl<'s> Stages<'s> {
+    pub(super) fn new(scan: &'s Scan<'s>, disks: &'s [Disk], catalog: &'s Catalog) -> Self {
+        let gates = disks.iter().map(|d| Gate::new(d.rotating, QUICK)).collect();
+        Self {
+            scan,
+            disks,
+            gates,
+            catalog,
+        }
+    }
+
+    /// Narrows `candidates` to those with equal contents.
+    pub(super) fn run(
+        &self,
+        candidates: &mut Candidates,
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<ReadCounts, ScanError> {
+        let mut counts = ReadCounts::default();
+        for phase in [Phase::Heads, Phase::Tails, Phase::Contents] {
+            self.step(phase, candidates, refusals, &mut counts)?;
+            candidates.narrow(self.catalog, self.scan.rules);
+        }
+        Ok(counts)
+    }
+
+    fn step(
+        &self,
+        phase: Phase,
+        candidates: &mut Candidates,
+        refusals: &mut Vec<Refusal>,
+        counts: &mut ReadCounts,
+    ) -> Result<(), ScanError> {
+        let work = self.ask_cache(phase, candidates, counts);
+        let share = |(disk, work): (&Disk, &Vec<Work>)| DiskShare {
+            name: disk.name.clone(),
+            bytes: 0,
+            total: work
+                .iter()
+                .map(|w| self.length(phase, candidates, *w))
+                .sum(),
+        };
+        let shares: Vec<DiskShare> = self.disks.iter().zip(&work).map(share).collect();
+        counts.bytes += shares.iter().map(|share| share.total).sum::<u64>();
+        let files = work.iter().map(Vec::len).sum::<usize>() as u64;
+        self.scan.meter.begin(phase, files, shares);
+        let results = Mutex::new(Results::default());
+        std::thread::scope(|scope| {
+            for (disk, work) in work.into_iter().enumerate().filter(|(_, w)| !w.is_empty()) {
+                let (results, candidates) = (&results, &*candidates);
+                let turn = Round {
+                    stages: self,
+                    disk,
+                    phase,
+                    candidates,
+                    results,
+                };
+                scope.spawn(move || turn.run(work));
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.remember(&mut results);
+        if (self.scan.interrupted)() {
+            return Err(ScanError::Interrupted);
+        }
+        counts.parts += results.parts;
+        counts.changed += results.changed;
+        refusals.append(&mut results.refusals);
+        for (at, hash) in results.keys {
+            let candidate = &mut candidates.all[at as usize];
+            candidate.key = key(phase, self.catalog, candidate, hash);
+        }
+        let mut lost = results.lost;
+        lost.sort_unstable();
+        let mut at = 0;
+        candidates.retain(|_| {
+            at += 1;
+            lost.binary_search(&(at - 1)).is_err()
+        });
+        Ok(())
+    }
+
+    /// Sets the keys the cache knows; gives what is to be read, by disk, in inode order.
+    fn ask_cache(
+        &self,
+        phase: Phase,
+        candidates: &mut Candidates,
+        counts: &mut ReadCounts,
+    ) -> Vec<Vec<Work>> {
+        let mut work: Vec<Vec<Work>> = self.disks.iter().map(|_| Vec::new()).collect();
+        for (at, candidate) in (0u32..).zip(&candidates.all) {
+            let file = self.catalog.file_of(candidate);
+            if part(phase, file.stamp).is_some() {
+                work[self.scan.disk_of(file.device)].push(Work {
+                    candidate: at,
+                    order: file.ino,
+                });
+            }
+        }
+        for work in &mut work {
+            work.sort_unstable_by_key(|w| {
+                let file = self.catalog.file_of(&candidates.all[w.candidate as usize]);
+                (file.device, file.ino)
+            });
+            let Some(cache) = self.scan.cache else {
+                continue;
+            };
+            let mut view = cache.view();
+            work.retain(|w| {
+                let candidate = &mut candidates.all[w.candidate as usize];
+                let known = self
+                    .entry(phase, candidate)
+                    .and_then(|asked| view.find(asked));
+                if let Some(hash) = known {
+                    candidate.key = key(phase, self.catalog, candidate, hash);
+                    counts.cached += 1;
+                }
+                known.is_none()
+            });
+        }
+        work
+    }
+
+    /// The cache's question for a candidate; `None` where the filesystem cannot be known again.
+    fn entry(&self, phase: Phase, candidate: &Candidate) -> Option<Entry> {
+        let file = self.catalog.file_of(candidate);
+        Some(Entry {
+            fs: self.scan.identity_of(file.device)?,
+            ino: file.ino,
+            stamp: file.stamp,
+            part: part(phase, file.stamp)?,
+            hash: [0; 2],
+        })
+    }
+
+    fn length(&self, phase: Phase, candidates: &Candidates, work: Work) -> u64 {
+        let stamp = self
+            .catalog
+            .file_of(&candidates.all[work.candidate as usize])
+            .stamp;
+        part(phase, stamp).map_or(0, |part| part.range(stamp.size).1)
+    }
+
+    fn remember(&self, results: &mut Results) {
+        let pending = std::mem::take(&mut results.pending);
+        if let Some(cache) = self.scan.cache {
+            cache.store(pending);
+        }
+    }
+}
+
+/// One step on one disk.
+struct Round<'r> {
+    stages: &'r Stages<'r>,
+    disk: usize,
+    phase: Phase,
+    candidates: &'r Candidates,
+    results: &'r Mutex<Results>,
+}
+
+impl Round<'_> {
+    fn run(&self, mut work: Vec<Work>) {
+        // What lies side by side on a disk is read one after the other, by whoever's turn it is.
+        let portion = if self.put_in_order(&mut work) {
+            1
+        } else {
+            PORTION
+        };
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..READERS.min(work.len()) {
+                scope.spawn(|| self.read(&work, &next, portion));
+            }
+        });
+    }
+
+    fn read(&self, work: &[Work], next: &AtomicUsize, portion: usize) {
+        let scan = self.stages.scan;
+        let mut reader = self.reader();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let fresh = now.unwrap_or_default().saturating_sub(FRESH).as_nanos();
+        let mut own = Results::default();
+        let portions = std::iter::from_fn(|| {
+            let at = next.fetch_add(portion, Ordering::Relaxed);
+            let left = work.get(at..)?;
+            (!left.is_empty()).then(|| &left[..portion.min(left.len())])
+        });
+        for work in portions.flatten() {
+            let candidate = &self.candidates.all[work.candidate as usize];
+            let Some(target) = self.target(candidate) else {
+                continue;
+            };
+            match reader.read(target) {
+                Outcome::Read(hash) => {
+                    own.keys.push((work.candidate, hash));
+                    let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
+                    let entry = self
+                        .stages
+                        .entry(self.phase, candidate)
+                        .filter(|entry| settled(entry.stamp.mtime) && settled(entry.stamp.ctime));
+                    own.pending
+                        .extend(entry.map(|entry| Entry { hash, ..entry }));
+                    own.parts += 1;
+                }
+                Outcome::Changed => {
+                    own.lost.push(work.candidate);
+                    own.changed += 1;
+                }
+                Outcome::Failed(error) => {
+                    own.lost.push(work.candidate);
+                    let place = self.stages.catalog.file_place(target.file);
+                    own.refusals.push(unreadable(&place.path, &error));
+                }
+                Outcome::Stopped => break,
+            }
+            scan.meter.add_files(1);
+            if own.pending.len() >= PENDING_MAX / READERS {
+                self.hand_in(&mut own);
+            }
+        }
+        self.hand_in(&mut own);
+    }
+
+    fn hand_in(&self, own: &mut Results) {
+        let mut all = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        all.keys.append(&mut own.keys);
+        all.lost.append(&mut own.lost);
+        all.refusals.append(&mut own.refusals);
+        all.pending.append(&mut own.pending);
+        all.changed += std::mem::take(&mut own.changed);
+        all.parts += std::mem::take(&mut own.parts);
+        if all.pending.len() >= PENDING_MAX {
+            self.stages.remember(&mut all);
+        }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        let scan = self.stages.scan;
+        let gate = &self.stages.gates[self.disk];
+        let opener = Opener::new(scan.fs, self.stages.catalog);
+        Reader::new(opener, gate, (scan.meter, self.disk), scan.interrupted)
+    }
+
+    fn target(&self, candidate: &Candidate) -> Option<Target<'_>> {
+        let catalog = self.stages.catalog;
+        // A name that a filter leaves out may be one that cannot be reached.
+        let mut names = catalog.names_of(candidate).iter();
+        let file = names.find(|name| !name.excluded)?;
+        Some(Target {
+            file,
+            id: InodeId {
+                dev: self.stages.scan.dev_of(file.device),
+                ino: file.ino,
+            },
+            part: part(self.phase, file.stamp)?,
+        })
+    }
+
+    /// Puts files in the order in which they lie on a disk whose arm has to go from one to the next. What is in
+    /// memory needs no order, and looking it up takes a call a file: a few are tried first. Gives whether the disk
+    /// has to be waited for; otherwise files are put together by directory.
+    fn put_in_order(&self, work: &mut [Work]) -> bool {
+        let gate = &self.stages.gates[self.disk];
+        let step = work.len() / SAMPLE;
+        let order_pays =
+            gate.order_pays() && (step < 2 || self.waits(work.iter().step_by(step).take(SAMPLE)));
+        if !order_pays {
+            let of = |w: &Work| self.file(w);
+            work.sort_unstable_by_key(|w| (of(w).device, of(w).dir, of(w).ino));
+            return false;
+        }
+        let scan = self.stages.scan;
+        let mut opener = Opener::new(scan.fs, self.stages.catalog);
+        for work in work.iter_mut() {
+            let candidate = &self.candidates.all[work.candidate as usize];
+            let target = self.target(candidate);
+            let file = target.and_then(|target| opener.open(target.file).ok());
+            if let Some(physical) = file.and_then(|file| file.first_extent()) {
+                work.order = physical;
+            }
+            if (scan.interrupted)() {
+                return true;
+            }
+        }
+        work.sort_unstable_by_key(|w| (self.file(w).device, w.order));
+        true
+    }
+
+    fn file(&self, work: &Work) -> &File {
+        let candidate = &self.candidates.all[work.candidate as usize];
+        self.stages.catalog.file_of(candidate)
+    }
+
+    /// Whether most of these have to be waited for, and for long.
+    fn waits<'w>(&self, sample: impl Iterator<Item = &'w Work>) -> bool {
+        let stages = self.stages;
+        let gate = &stages.gates[self.disk];
+        let (mut resident, mut tried) = (0, 0);
+        let mut opener = Opener::new(stages.scan.fs, stages.catalog);
+        let mut buf = [0; 4096];
+        for work in sample {
+            let target = self.target(&self.candidates.all[work.candidate as usize]);
+            let Some(target) = target else { continue };
+            let Ok(file) = opener.open(target.file) else {
+                continue;
+            };
+            tried += 1;
+            let at = target.part.range(target.file.stamp.size).0;
+            match file.read_resident(&mut buf, at) {
+                Ok(None) => {
+                    let turn = gate.enter();
+                    // What is wrong with it comes to light when it is read.
+                    drop(turn.ask(|| file.read_passing(&mut buf, at)));
+                }
+                Ok(Some(_)) | Err(_) => resident += 1,
+            }
+        }
+        resident * 2 < tried && gate.order_pays()
+    }
+}
+
+/// What a step reads of a file; `None` where an earlier step has read all of it.
+fn part(phase: Phase, stamp: Stamp) -> Option<Part> {
+    match (phase, stamp.size <= WHOLE) {
+        (Phase::Heads, true) | (Phase::Contents, false) => Some(Part::Whole),
+        (Phase::Heads, false) => Some(Part::Head),
+        (Phase::Tails, false) => Some(Part::Tail),
+        (Phase::Tails | Phase::Contents, true) | (Phase::Walk | Phase::Members, _) => None,
+    }
+}
+
+/// What is known of a candidate's contents after a step.
+fn key(phase: Phase, catalog: &Catalog, candidate: &Candidate, hash: Hash) -> [u64; 2] {
+    match part(phase, catalog.file_of(candidate).stamp) {
+        Some(Part::Head) => [hash[0], 0],
+        // Equal ends do not unite what differs at the beginning.
+        Some(Part::Tail) => [candidate.key[0], hash[0]],
+        Some(Part::Whole) | None => hash,
+    }
+}
