@@ -135,6 +135,8 @@ impl std::fmt::Display for Met {
 pub(crate) struct Client {
     branches: Vec<PathBuf>,
     mapper: Mapper,
+    /// Whether it looks at what it did at once.
+    pub(crate) reads_back: bool,
     pub(crate) met: Met,
 }
 
@@ -144,11 +146,12 @@ impl Client {
         Self {
             branches: branches.to_vec(),
             mapper: Mapper::default(),
+            reads_back: true,
             met: Met::default(),
         }
     }
 
-    /// Does `act` to a file of `pair`, and reads it back. A name that is gone by now is made again.
+    /// Does `act` to a file of `pair`. A name that is gone by now is made again.
     pub(crate) fn act(&mut self, pair: &mut Pair, act: Act, when: &str) {
         let name = match act.name() {
             Name::Second if !pair.has_second() => Name::Duplicate,
@@ -166,7 +169,9 @@ impl Client {
         pair.model
             .acknowledge(&done, &format!("{act:?} when {when}"));
         self.met.acts += 1;
-        self.read_back(pair, name);
+        if self.reads_back {
+            self.read_back(pair, name);
+        }
     }
 
     fn change(&mut self, pair: &Pair, act: Act, name: Name, path: &Path) -> Done {

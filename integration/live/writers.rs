@@ -171,7 +171,8 @@ fn at_any_time_thousands_of_times() {
 }
 
 /// mergerfs looks for a name on one branch after the other. One that moves to an earlier branch meanwhile is missed,
-/// and `O_CREAT` then makes a new file, on whichever branch the create policy says.
+/// and `O_CREAT` then makes a new file, on whichever branch the create policy says: it must not stay hidden. (Where the
+/// name missed was one of two links, the new file is one of its own; nobody but mergerfs could help that.)
 #[test]
 fn a_new_file_where_mergerfs_missed_the_name() {
     let mut scene = Scene::new(&["threads=32", "category.create=mfs"], 24);
@@ -183,7 +184,7 @@ fn a_new_file_where_mergerfs_missed_the_name() {
     }
     let second = SecondMount::of(&scene.pool);
     scene.run_through(&second);
-    for pair in &mut scene.pairs {
+    for pair in scene.pairs.iter_mut().filter(|pair| !pair.has_second()) {
         pair.script.push_back((When::Go, Act::Rewrite));
     }
     let at = |pair: &Pair| {
