@@ -76,6 +76,15 @@ fn facts(root: &Path) -> Tree {
     found
 }
 
+/// What the attacker swaps for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Swapped {
+    /// His files and directories, for symbolic links and for each other.
+    Own,
+    /// Also for a directory of another owner.
+    WithOfOthers,
+}
+
 /// One round: a tree of the attacker's on both branches, and the groups in it.
 struct Round {
     name: String,
@@ -83,6 +92,7 @@ struct Round {
     groups: Vec<Group>,
     pairs: Vec<[PathBuf; 2]>,
     decoys: BTreeMap<PathBuf, Vec<PathBuf>>,
+    swapped: Swapped,
     /// The inodes of the directories of another owner in it, by disk.
     vaults: Vec<u64>,
 }
@@ -107,13 +117,14 @@ fn make_outside(root: &Path) {
 }
 
 impl Round {
-    fn new(pool: &Pool, outside: &[PathBuf], number: usize) -> Self {
+    fn new(pool: &Pool, outside: &[PathBuf], number: usize, swapped: Swapped) -> Self {
         let mut round = Self {
             name: format!("round{number}"),
             master_disk: number % 2,
             groups: Vec::new(),
             pairs: Vec::new(),
             decoys: BTreeMap::new(),
+            swapped,
             vaults: Vec::new(),
         };
         for disk in [0, 1] {
@@ -127,8 +138,11 @@ impl Round {
             }
             let decoy = home.join("decoy");
             symlink(&outside[disk], &decoy).unwrap();
-            let vault = home.join("vault");
-            round.decoys.insert(home, vec![decoy, vault]);
+            let mut decoys = vec![decoy];
+            if swapped == Swapped::WithOfOthers {
+                decoys.push(home.join("vault"));
+            }
+            round.decoys.insert(home, decoys);
         }
         for dir in 0..DIRS {
             for file in 0..FILES {
@@ -188,14 +202,16 @@ impl Round {
             for _ in 0..FILES / 3 {
                 self.pairs.push([path.clone(), link.clone()]);
                 self.pairs.push([path.clone(), other.clone()]);
-                self.pairs.push([path.clone(), home.join("vault")]);
+                if self.swapped == Swapped::WithOfOthers {
+                    self.pairs.push([path.clone(), home.join("vault")]);
+                }
             }
             self.decoys.insert(path, vec![decoy]);
         }
     }
 
     fn make_group(&mut self, pool: &Pool, dir: usize, file: usize) {
-        let (both, own, local) = (dir < DIRS - 2, file % 3 == 0, file % 5 == 4);
+        let (both, own, local) = (dir < DIRS - 2, file.is_multiple_of(3), file % 5 == 4);
         let other = usize::from(!(both && local));
         let disk = (self.master_disk + other) % 2;
         let name = format!("{dir}/{file}");
@@ -348,7 +364,16 @@ fn run_slowly(pool: &Pool, tool: &Tool, round: &Round, slow: &str) -> Run {
 }
 
 #[test]
-fn nobody_can_turn_the_tool_against_what_is_not_his() {
+fn no_swap_leads_the_tool_out_of_the_branches_or_to_files_of_others() {
+    attack(Swapped::Own);
+}
+
+#[test]
+fn no_swap_leads_the_tool_into_a_directory_of_another_owner() {
+    attack(Swapped::WithOfOthers);
+}
+
+fn attack(swapped: Swapped) {
     let pool = PoolPlan::of(&[Ext4, Xfs])
         .branches(&[(0, "branch"), (1, "branch")])
         .mount();
@@ -362,7 +387,7 @@ fn nobody_can_turn_the_tool_against_what_is_not_his() {
     .to_vec();
     outside.iter().for_each(|root| make_outside(root));
     let rounds: Vec<_> = (0..SLOW.len())
-        .map(|n| Round::new(&pool, &outside, n))
+        .map(|n| Round::new(&pool, &outside, n, swapped))
         .collect();
     tree::settle();
     let before: Vec<_> = outside.iter().map(|root| facts(root)).collect();
