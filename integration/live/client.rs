@@ -70,6 +70,9 @@ const HELD: Duration = Duration::from_millis(20);
 const RETRIES: u32 = 200;
 const BETWEEN: Duration = Duration::from_millis(2);
 
+/// No call of a client may take longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A call that took longer was waiting for somebody.
 const BLOCKED: Duration = Duration::from_millis(4);
 
@@ -99,12 +102,41 @@ impl Met {
             self.longest = other.longest;
         }
     }
+
+    /// Panics with some of what was lost.
+    pub(crate) fn assert_none_lost(&self, when: &str) {
+        let some = self.lost[..self.lost.len().min(4)].join("\n");
+        assert!(
+            some.is_empty(),
+            "{when}, {} times:\n{some}",
+            self.lost.len()
+        );
+    }
+
+    /// Panics when a client had to wait for long: that is a loss too.
+    pub(crate) fn assert_patient(&self) {
+        let (took, call) = &self.longest;
+        assert!(*took <= PATIENCE, "a client waited {took:?} for {call}");
+    }
+}
+
+impl std::fmt::Display for Met {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let call = self.longest.1.split(' ').next().unwrap_or_default();
+        write!(
+            f,
+            "{} operations acknowledged, {} calls waited, the longest {:?} ({call}), a name missed {} times",
+            self.acts, self.blocked, self.longest.0, self.missed
+        )
+    }
 }
 
 /// One client, one thread.
 pub(crate) struct Client {
     branches: Vec<PathBuf>,
     mapper: Mapper,
+    /// Whether it looks at what it did at once.
+    pub(crate) reads_back: bool,
     pub(crate) met: Met,
 }
 
@@ -113,12 +145,13 @@ impl Client {
     pub(crate) fn new(branches: &[PathBuf]) -> Self {
         Self {
             branches: branches.to_vec(),
-            mapper: Mapper::start(),
+            mapper: Mapper::default(),
+            reads_back: true,
             met: Met::default(),
         }
     }
 
-    /// Does `act` to a file of `pair`, and reads it back. A name that is gone by now is made again.
+    /// Does `act` to a file of `pair`. A name that is gone by now is made again.
     pub(crate) fn act(&mut self, pair: &mut Pair, act: Act, when: &str) {
         let name = match act.name() {
             Name::Second if !pair.has_second() => Name::Duplicate,
@@ -136,7 +169,9 @@ impl Client {
         pair.model
             .acknowledge(&done, &format!("{act:?} when {when}"));
         self.met.acts += 1;
-        self.read_back(pair, name);
+        if self.reads_back {
+            self.read_back(pair, name);
+        }
     }
 
     fn change(&mut self, pair: &Pair, act: Act, name: Name, path: &Path) -> Done {
@@ -178,7 +213,10 @@ impl Client {
                 Edit::Truncate(len)
             }
             Act::Map => {
-                let mut mapper = std::mem::take(&mut self.mapper);
+                let mut mapper = match std::mem::take(&mut self.mapper) {
+                    Mapper(None) => Mapper::start(),
+                    started => started,
+                };
                 self.again("map", path, || mapper.store(path, stamp.0, &stamp.1));
                 self.mapper = mapper;
                 Edit::Write(stamp.0, stamp.1)
