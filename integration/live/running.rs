@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -27,10 +27,22 @@ pub(crate) enum Slow {
     /// The tool is killed as soon as some ops are there.
     KilledAt(Moment, &'static str),
     /// mergerfs is long over finding out that there is nothing at these places; clients may [`When::Go`] then. The tool
-    /// publishes and retires meanwhile, and waits for them before it removes.
+    /// publishes and retires meanwhile, and removes when `longer` says.
     ///
     /// [`When::Go`]: super::pair::When::Go
-    Mergerfs(Vec<PathBuf>),
+    Mergerfs {
+        places: Vec<PathBuf>,
+        longer: Longer,
+    },
+}
+
+/// Who takes longer: mergerfs over a client's open, or the tool from the publish to the last look before it removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Longer {
+    /// The tool waits until every client had its answer.
+    Tool,
+    /// The tool has ended before any client has its answer.
+    Mergerfs,
 }
 
 /// What the tool is told to do.
@@ -43,7 +55,7 @@ pub(crate) enum Job {
 }
 
 /// How long mergerfs is over one of its places.
-const STALL: Duration = Duration::from_millis(1_500);
+const STALL: Duration = Duration::from_millis(800);
 
 /// What the threads of one run tell each other.
 pub(crate) struct Shared {
@@ -52,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) moments: Vec<AtomicU8>,
     /// What clients may wait for.
     pub(crate) go: AtomicBool,
+    /// How many operations they still have to do.
+    pub(crate) left: AtomicUsize,
     /// The tool has ended.
     pub(crate) ended: AtomicBool,
     /// And everybody knows where each op is.
@@ -59,11 +73,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(count: usize) -> Self {
+    /// For `count` groups, and clients with `left` operations to do.
+    pub(crate) fn new(count: usize, left: usize) -> Self {
         Self {
             begin: Instant::now(),
             moments: (0..count).map(|_| AtomicU8::new(0)).collect(),
             go: AtomicBool::new(false),
+            left: AtomicUsize::new(left),
             ended: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }
@@ -139,7 +155,13 @@ pub(crate) fn meddle(pool: &Pool, tool: &Tool, slow: &Slow, shared: &Shared) {
                 Slow::No | Slow::Calls(_) => return,
                 Slow::Stops => stop_and_go(process, &mut log, shared),
                 Slow::KilledAt(moment, _) => kill_at(process, *moment, shared),
-                Slow::Mergerfs(places) => stall(pool, process, &mut log, places, shared),
+                Slow::Mergerfs { places, longer } => {
+                    let stalled = stall(pool, process, &log, places, shared);
+                    match longer {
+                        Longer::Tool => wait_for_clients(process, &log, stalled, shared),
+                        Longer::Mergerfs => wait_for_end(shared),
+                    }
+                }
             }
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -169,7 +191,7 @@ fn kill_at(process: Process, moment: Moment, shared: &Shared) {
     }
 }
 
-fn stall(pool: &Pool, process: Process, log: &mut Log, places: &[PathBuf], shared: &Shared) {
+fn stall(pool: &Pool, process: Process, log: &Log, places: &[PathBuf], shared: &Shared) -> Stalled {
     // The intents are about to be durable.
     log.wait_for("PENDING", shared);
     process.signal(Signal::SIGSTOP);
@@ -177,12 +199,22 @@ fn stall(pool: &Pool, process: Process, log: &mut Log, places: &[PathBuf], share
     shared.go.store(true, Ordering::Release);
     std::thread::sleep(STALL / 8);
     process.signal(Signal::SIGCONT);
-    // Everything is retired, and the record of it is about to be durable.
+    stalled
+}
+
+/// Stops the tool where everything is retired, and the record of it is about to be durable, until the clients are
+/// through.
+fn wait_for_clients(process: Process, log: &Log, stalled: Stalled, shared: &Shared) {
     log.wait_for("LINKED", shared);
     process.signal(Signal::SIGSTOP);
-    std::thread::sleep(2 * STALL);
+    let through = || shared.left.load(Ordering::Acquire) == 0;
+    wait::until("the clients", 20 * STALL, through).unwrap();
     drop(stalled);
     process.signal(Signal::SIGCONT);
+    wait_for_end(shared);
+}
+
+fn wait_for_end(shared: &Shared) {
     while !shared.ended.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -84,7 +84,8 @@ impl Scene {
         tree::settle();
         let log = self.tool.journal().join("log.csv");
         let mut moments = Moments::new(&self.pool, &self.root, &self.pairs, log);
-        let shared = &Shared::new(self.pairs.len());
+        let left = self.pairs.iter().map(|pair| pair.script.len()).sum();
+        let shared = &Shared::new(self.pairs.len(), left);
         let mut parts: Vec<Vec<Pair>> = (0..self.clients).map(|_| Vec::new()).collect();
         for pair in self.pairs.drain(..) {
             parts[pair.n % self.clients].push(pair);
@@ -102,7 +103,7 @@ impl Scene {
                 shared.over.store(true, Ordering::Release);
             });
             // A new file may be hidden by a replacement until that is about to be removed.
-            let reads_back = !matches!(slow, Slow::Mergerfs(_));
+            let reads_back = !matches!(slow, Slow::Mergerfs { .. });
             let follow = |part| scope.spawn(move || follow(pool, part, shared, reads_back));
             let clients: Vec<_> = parts.into_iter().map(follow).collect();
             scope.spawn(|| meddle(pool, tool, slow, shared));
@@ -292,6 +293,7 @@ fn follow(
             if is_time(pair, when) {
                 pair.script.pop_front();
                 client.act(pair, act, &format!("{when:?}"));
+                shared.left.fetch_sub(1, Ordering::Release);
                 idle = false;
             }
         }
