@@ -69,7 +69,8 @@ const OTHER: Timestamp = Timestamp {
 
 #[test]
 fn a_file_whose_inode_number_was_used_again_is_not_removed() {
-    let others: [(&str, fn(&mut Intent)); 2] = [
+    type Change = fn(&mut Intent);
+    let others: [(&str, Change); 2] = [
         ("duplicate", |intent| {
             intent.duplicate.id.btime = Some(OTHER)
         }),
