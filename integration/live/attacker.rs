@@ -34,7 +34,7 @@ const FILES: usize = 10;
 const OF_OTHERS: [u32; 3] = [0o644, 0o600, 0o4755];
 
 /// Directories that are missing on the master's disk, with one file each.
-const FRESH: usize = 40;
+const FRESH: usize = 16;
 
 /// All that must stay as it is of a file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

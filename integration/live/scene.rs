@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -107,6 +107,7 @@ impl Scene {
             let follow = |part| scope.spawn(move || follow(pool, part, shared, reads_back));
             let clients: Vec<_> = parts.into_iter().map(follow).collect();
             scope.spawn(|| meddle(pool, tool, slow, shared));
+            let late = scope.spawn(|| lateness(shared));
             let other = scope.spawn(|| beside(pool, &shared.over));
             let run = execute(job, root, tool, list, slow);
             shared.ended.store(true, Ordering::Release);
@@ -115,6 +116,7 @@ impl Scene {
                 self.pairs.extend(part);
                 met.add(more);
             }
+            met.late = late.join().unwrap();
             (run, other.join().unwrap())
         });
         self.pairs.sort_by_key(|pair| pair.n);
@@ -267,6 +269,17 @@ fn ops_in(run: &Run, states: &[&str]) -> BTreeSet<(u64, u64)> {
     let ops = run.lines_of("op").into_iter().filter(told);
     ops.map(|op| (op["run"].as_u64().unwrap(), op["op"].as_u64().unwrap_or(0)))
         .collect()
+}
+
+/// The longest that a thread which only sleeps was woken too late: a busy machine makes every call seem slow.
+fn lateness(shared: &Shared) -> Duration {
+    let (nap, mut longest) = (Duration::from_millis(1), Duration::ZERO);
+    while !shared.over.load(Ordering::Acquire) {
+        let begin = Instant::now();
+        std::thread::sleep(nap);
+        longest = longest.max(begin.elapsed() - nap);
+    }
+    longest
 }
 
 /// One client: does what the scripts of its groups say when it is time. What never had its time is left undone.

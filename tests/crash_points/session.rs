@@ -178,15 +178,21 @@ impl Session {
         })
     }
 
-    /// The pool has what it should.
-    pub(crate) fn shows(&self, view: &View) -> Check {
+    /// The pool has every path with its bytes.
+    pub(crate) fn keeps(&self, view: &View) -> Check {
         let now = self.view();
         let lost = view
             .iter()
             .find(|(path, bytes)| now.get(*path) != Some(*bytes));
         ensure(lost.is_none(), || {
             format!("lost or other bytes: {:?}", lost.map(|(path, _)| path))
-        })?;
+        })
+    }
+
+    /// The pool has what it should, and nothing else.
+    pub(crate) fn shows(&self, view: &View) -> Check {
+        self.keeps(view)?;
+        let now = self.view();
         let new = now.keys().find(|path| !view.contains_key(*path));
         ensure(new.is_none(), || format!("came from nowhere: {new:?}"))
     }
