@@ -1,5 +1,6 @@
 //! Writes that leave the size as it was: nothing but times, leases and the bytes themselves can tell.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use mergerfs_xdedup::relpath::RelPath;
 use super::clients::each_call;
 use super::meddling::settle;
 use super::scenario::{self, BYTES, Scenario};
-use super::session::{Check, Failures, Session, ensure};
+use super::session::{Check, Failures, Session, ensure, is_hidden};
 
 const OTHER: &[u8] = b"THE SAME BYTES";
 
@@ -126,4 +127,72 @@ fn a_write_within_the_clocks_tick_of_another_is_not_missed() {
             drop(session.world.client_write(&path, BYTES));
         }
     });
+}
+
+/// Every write that was acknowledged has a name still.
+fn none_lost(session: &Session) -> Check {
+    let newest: BTreeMap<_, _> = session
+        .world
+        .acknowledged()
+        .into_iter()
+        .map(|write| (write.id, write.bytes))
+        .collect();
+    let files = session.world.files();
+    let named = |bytes: &Vec<u8>| files.values().any(|(_, found)| found == bytes);
+    ensure(newest.values().all(named), || {
+        "a write is nowhere".to_owned()
+    })
+}
+
+/// A client that goes by what is in a directory, hidden names too, opens one before call `n` for writing; it writes
+/// at once, or when the run is over. One that has to wait for a lease came too late: nothing is owed to it.
+fn each_hidden(at_once: bool) {
+    let mut failures = Failures::default();
+    for scenario in all() {
+        each_call(|n| {
+            let mut session = Session::new(&scenario);
+            let held = Arc::new(Mutex::new((None, Served::AtOnce)));
+            let told = Arc::clone(&held);
+            let act = move |world: &SimWorld| {
+                let mut names = world.files().into_keys();
+                let Some(at) = names.find(|at| is_hidden(&at.path)) else {
+                    return;
+                };
+                *told.lock().unwrap() = if at_once {
+                    (None, world.client_write(&at.path, OTHER).unwrap())
+                } else {
+                    let (id, served) = world.client_open_write(&at.path).unwrap();
+                    (Some(id), served)
+                };
+            };
+            session.world.plan_fault(Fault::foreign_at(n, act));
+            let ended = session.run(&scenario.ops);
+            let (held, served) = *held.lock().unwrap();
+            if served == Served::Waiting {
+                return session.world.calls();
+            }
+            if let Some(id) = held {
+                session.world.client_write_held(id, OTHER).unwrap();
+                session.world.client_close(id);
+            }
+            let point = || format!("at {n}: {ended:?}");
+            failures.note(none_lost(&session), scenario.name, point, &session);
+            let mut next = session.next();
+            let check = settle(&mut next).and_then(|()| none_lost(&next));
+            let group = format!("{}, next run", scenario.name);
+            failures.note(check, &group, point, &next);
+            session.world.calls()
+        });
+    }
+    assert!(failures.points() > 300);
+}
+
+#[test]
+fn a_write_by_a_hidden_name_is_not_lost() {
+    each_hidden(true);
+}
+
+#[test]
+fn what_has_a_hidden_name_open_is_not_removed_under_it() {
+    each_hidden(false);
 }
