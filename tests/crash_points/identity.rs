@@ -146,13 +146,13 @@ fn what_the_journal_calls_the_contents_is_what_was_replaced() {
 }
 
 /// The intents of a journal, and which of them are done.
-fn ended(session: &Session) -> (Vec<Box<Intent>>, Vec<OpId>) {
+fn ended(session: &Session) -> (Vec<Intent>, Vec<OpId>) {
     let journal = Journal::open(session.store.after_kill()).unwrap();
     let (mut intents, mut done) = (Vec::new(), Vec::new());
     journal
         .replay(None, |entry| -> Result<(), JournalError> {
             match entry.record {
-                Record::Intent(intent) => intents.push(intent),
+                Record::Intent(intent) => intents.push(*intent),
                 Record::Done { op, .. } => done.push(op),
                 _ => {}
             }
