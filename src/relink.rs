@@ -206,10 +206,10 @@ impl<'r, F: Fs> Relinker<'r, F> {
         let model = model.map_or(parent.clone(), |branch| {
             Place::new(branch, dir.path.clone())
         });
-        self.fs.make_dir(&aside)?;
+        let made = self.fs.make_dir(&aside)?;
         let made = self
             .fs
-            .clone_dir(&model, &aside)
+            .clone_dir(&model, &aside, &made)
             .and_then(|()| self.fs.sync_dir(&aside))
             .and_then(|()| self.fs.rename_noreplace(&aside, &dir));
         if let Err(error) = made {

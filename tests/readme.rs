@@ -1,5 +1,7 @@
 //! The README says what the program does: its tables are compared with the code.
 
+use std::path::Path;
+
 use clap::CommandFactory;
 use mergerfs_xdedup::cli::Cli;
 use mergerfs_xdedup::refusal::Reason;
@@ -12,6 +14,34 @@ fn every_reason_is_in_the_readme_with_what_to_do() {
         let row = format!("| `{}` | {} |", reason.as_str(), reason.hint());
         assert!(README.contains(&row), "missing in README.md: {row}");
     }
+}
+
+/// The last column of the table of guarantees: modules of tests, as `cargo test` and `integration/run` take them.
+#[test]
+fn every_test_behind_a_guarantee_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = README.split("| guarantee |").nth(1).unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let mut rows_seen = 0;
+    for row in rows {
+        let cell = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
+        let tests: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test behind: {row}");
+        for test in tests {
+            let path = test.replace("::", "/");
+            let there = |dir: &str| {
+                let at = root.join(dir).join(&path);
+                at.is_dir() || at.with_extension("rs").is_file()
+            };
+            let known = ["tests", "integration", "src"].into_iter().any(there);
+            assert!(known, "README.md names {test}, which does not exist");
+        }
+        rows_seen += 1;
+    }
+    assert!(rows_seen > 5, "the table was not found");
 }
 
 #[test]

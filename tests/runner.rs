@@ -4,4 +4,5 @@
 #[cfg(feature = "sim")]
 mod crash_points;
 mod man;
+mod mutants;
 mod readme;

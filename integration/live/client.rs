@@ -70,6 +70,9 @@ const HELD: Duration = Duration::from_millis(20);
 const RETRIES: u32 = 200;
 const BETWEEN: Duration = Duration::from_millis(2);
 
+/// No call of a client may take longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A call that took longer was waiting for somebody.
 const BLOCKED: Duration = Duration::from_millis(4);
 
@@ -84,6 +87,8 @@ pub(crate) struct Met {
     pub(crate) blocked: u64,
     /// The longest call, and which it was.
     pub(crate) longest: (Duration, String),
+    /// The longest that the machine itself was late with anything.
+    pub(crate) late: Duration,
     /// What was lost.
     pub(crate) lost: Vec<String>,
 }
@@ -94,10 +99,41 @@ impl Met {
         self.acts += other.acts;
         self.missed += other.missed;
         self.blocked += other.blocked;
+        self.late = self.late.max(other.late);
         self.lost.extend(other.lost);
         if other.longest.0 > self.longest.0 {
             self.longest = other.longest;
         }
+    }
+
+    /// Panics with some of what was lost.
+    pub(crate) fn assert_none_lost(&self, when: &str) {
+        let some = self.lost[..self.lost.len().min(4)].join("\n");
+        assert!(
+            some.is_empty(),
+            "{when}, {} times:\n{some}",
+            self.lost.len()
+        );
+    }
+
+    /// Panics when a client had to wait for long, other than for the machine: that is a loss too.
+    pub(crate) fn assert_patient(&self) {
+        let ((took, call), late) = (&self.longest, self.late);
+        assert!(
+            *took <= PATIENCE + late,
+            "a client waited {took:?} for {call}, on a machine that is {late:?} late"
+        );
+    }
+}
+
+impl std::fmt::Display for Met {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let call = self.longest.1.split(' ').next().unwrap_or_default();
+        write!(
+            f,
+            "{} operations acknowledged, {} calls waited, the longest {:?} ({call}), a name missed {} times",
+            self.acts, self.blocked, self.longest.0, self.missed
+        )
     }
 }
 
@@ -105,6 +141,8 @@ impl Met {
 pub(crate) struct Client {
     branches: Vec<PathBuf>,
     mapper: Mapper,
+    /// Whether it looks at what it did at once.
+    pub(crate) reads_back: bool,
     pub(crate) met: Met,
 }
 
@@ -113,12 +151,13 @@ impl Client {
     pub(crate) fn new(branches: &[PathBuf]) -> Self {
         Self {
             branches: branches.to_vec(),
-            mapper: Mapper::start(),
+            mapper: Mapper::default(),
+            reads_back: true,
             met: Met::default(),
         }
     }
 
-    /// Does `act` to a file of `pair`, and reads it back. A name that is gone by now is made again.
+    /// Does `act` to a file of `pair`. A name that is gone by now is made again.
     pub(crate) fn act(&mut self, pair: &mut Pair, act: Act, when: &str) {
         let name = match act.name() {
             Name::Second if !pair.has_second() => Name::Duplicate,
@@ -136,7 +175,9 @@ impl Client {
         pair.model
             .acknowledge(&done, &format!("{act:?} when {when}"));
         self.met.acts += 1;
-        self.read_back(pair, name);
+        if self.reads_back {
+            self.read_back(pair, name);
+        }
     }
 
     fn change(&mut self, pair: &Pair, act: Act, name: Name, path: &Path) -> Done {
@@ -178,7 +219,10 @@ impl Client {
                 Edit::Truncate(len)
             }
             Act::Map => {
-                let mut mapper = std::mem::take(&mut self.mapper);
+                let mut mapper = match std::mem::take(&mut self.mapper) {
+                    Mapper(None) => Mapper::start(),
+                    started => started,
+                };
                 self.again("map", path, || mapper.store(path, stamp.0, &stamp.1));
                 self.mapper = mapper;
                 Edit::Write(stamp.0, stamp.1)

@@ -68,8 +68,8 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
-    /// Sees these groups; `log` is the CSV log of the run.
-    pub(crate) fn new(pool: &Pool, pairs: &[Pair], log: PathBuf) -> Self {
+    /// Sees these groups of `pool`, which the tool sees at `root`; `log` is the CSV log of the run.
+    pub(crate) fn new(pool: &Pool, root: &Path, pairs: &[Pair], log: PathBuf) -> Self {
         let mut dirs = Vec::new();
         let mut inodes = HashMap::new();
         let mut paths = HashMap::new();
@@ -82,10 +82,10 @@ impl Moments {
                     dirs.push((disk, dir));
                 }
             }
-            let (master, duplicate) = pair.inodes(pool);
+            let (master, duplicate) = pair.inodes;
             inodes.insert((pair.master_disk, master), (index, true));
             inodes.insert((pair.duplicate_disk(), duplicate), (index, false));
-            let path = pair.path(Name::Duplicate);
+            let path = root.join(pair.relative(Name::Duplicate));
             paths.insert(path.as_os_str().as_bytes().to_vec(), index);
             known.push(Known {
                 local: pair.kind == Kind::Local,

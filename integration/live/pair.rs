@@ -36,6 +36,8 @@ pub(crate) enum When {
     At(Moment),
     /// So long after the run began.
     After(Duration),
+    /// When they are told to.
+    Go,
 }
 
 /// One group, its model, and its script.
@@ -46,6 +48,8 @@ pub(crate) struct Pair {
     /// Relative to branch and mount, in the order of [`Name::ALL`].
     names: [PathBuf; 4],
     root: PathBuf,
+    /// Inode numbers of master and duplicate, as they were made, each on its disk.
+    pub(crate) inodes: (u64, u64),
     pub(crate) model: Model,
     /// Operations so far.
     pub(crate) serial: usize,
@@ -79,10 +83,12 @@ impl Pair {
         if kind == Kind::Set {
             std::fs::hard_link(pool.on(disk, &names[1]), pool.on(disk, &names[2])).unwrap();
         }
+        let ino = |disk, name| pool.on(disk, name).symlink_metadata().unwrap().ino();
         Self {
             n,
             kind,
             master_disk,
+            inodes: (ino(master_disk, &names[0]), ino(disk, &names[1])),
             names,
             root: pool.root().to_owned(),
             model: Model::new(&bytes, kind == Kind::Set),
@@ -97,15 +103,6 @@ impl Pair {
             Kind::Local => self.master_disk,
             Kind::Cross | Kind::Fresh | Kind::Set => 1 - self.master_disk,
         }
-    }
-
-    /// Inode numbers of master and duplicate, each on its disk.
-    pub(crate) fn inodes(&self, pool: &Pool) -> (u64, u64) {
-        let ino = |disk, name| pool.on(disk, name).symlink_metadata().unwrap().ino();
-        (
-            ino(self.master_disk, &self.names[0]),
-            ino(self.duplicate_disk(), &self.names[1]),
-        )
     }
 
     /// The group as a list of duplicates has it.

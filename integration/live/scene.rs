@@ -1,48 +1,27 @@
 //! A pool, groups, clients that follow their scripts while the tool runs, and what must be true afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::client::{Client, Met};
+use super::client::{Act, Client, Met};
 use super::model::Name;
-use super::moments::{Moment, Moments};
+use super::moments::Moments;
 use super::pair::{Kind, Pair, When};
+use super::running::{Job, Shared, Slow, execute, meddle};
+use super::second_mount::SecondMount;
 use crate::groups;
-use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
+use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
+use crate::harness::manifest;
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::snapshot;
 use crate::harness::tool::{Run, Tool};
 use crate::harness::tree;
-
-/// How a run is slowed down, so that clients can act in the middle of it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Slow {
-    /// Not at all.
-    No,
-    /// strace delays these calls, in its words.
-    Calls(&'static str),
-    /// Stopped and continued: whenever the log grows, and in between.
-    Stops,
-    /// mergerfs is: strace delays these calls of it.
-    Mergerfs(&'static str),
-    /// Killed as soon as some op is there.
-    #[allow(dead_code, reason = "for tries by hand")]
-    KilledAt(Moment, &'static str),
-}
-
-/// Clients at work at the same time, each on groups of its own.
-const CLIENTS: usize = 4;
-
-/// No call of a client may take longer.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long mergerfs and the kernel may show old attributes.
 const CACHED: Duration = Duration::from_millis(1_200);
@@ -52,13 +31,17 @@ pub(crate) struct Scene {
     pub(crate) pool: Pool,
     pub(crate) tool: Tool,
     pub(crate) pairs: Vec<Pair>,
+    /// Clients at work at the same time, each on groups of its own.
+    pub(crate) clients: usize,
+    /// The mount that the tool is told of.
+    root: PathBuf,
     list: PathBuf,
 }
 
 impl Scene {
     /// `count` groups on three disks, the third empty, in a pool with these mount options.
     pub(crate) fn new(options: &[&str], count: usize) -> Self {
-        let mut plan = PoolPlan::of(&[Ext4, Xfs, Btrfs]);
+        let mut plan = PoolPlan::of(&[Ext4, Xfs, Ext4]);
         for option in options {
             plan = plan.option(option);
         }
@@ -67,30 +50,49 @@ impl Scene {
         let pairs: Vec<Pair> = (0..count).map(|n| Pair::make(&pool, n)).collect();
         let made: Vec<_> = pairs.iter().map(Pair::group).collect();
         let list = groups::write_list(&tool, &pool, &made);
+        let root = pool.root().to_owned();
         Self {
             pool,
             tool,
             pairs,
+            clients: 4,
+            root,
             list,
         }
+    }
+
+    /// Lets the tool work through another mount: then the kernel knows nothing of a file before a client asks for it.
+    pub(crate) fn run_through(&mut self, mount: &SecondMount) {
+        self.root = mount.root().to_owned();
+        let all = |pair: &Pair| {
+            pair.group()
+                .iter()
+                .map(|name| self.root.join(name))
+                .collect()
+        };
+        let groups: Vec<_> = self.pairs.iter().map(all).collect();
+        manifest::write_json(&groups, &self.list);
     }
 
     /// Runs the tool while clients follow their scripts and `beside` does something else, until the run is over.
     pub(crate) fn run_beside<T: Send>(
         &mut self,
-        slow: Slow,
+        job: Job,
+        slow: &Slow,
         beside: impl FnOnce(&Pool, &AtomicBool) -> T + Send,
     ) -> (Run, Met, T) {
         tree::settle();
         let log = self.tool.journal().join("log.csv");
-        let mut moments = Moments::new(&self.pool, &self.pairs, log);
-        let shared = Shared::new(self.pairs.len());
-        let mut parts: Vec<Vec<Pair>> = (0..CLIENTS).map(|_| Vec::new()).collect();
+        let mut moments = Moments::new(&self.pool, &self.root, &self.pairs, log);
+        let left = self.pairs.iter().map(|pair| pair.script.len()).sum();
+        let shared = &Shared::new(self.pairs.len(), left);
+        let mut parts: Vec<Vec<Pair>> = (0..self.clients).map(|_| Vec::new()).collect();
         for pair in self.pairs.drain(..) {
-            parts[pair.n % CLIENTS].push(pair);
+            parts[pair.n % self.clients].push(pair);
         }
         let mut met = Met::default();
         let (pool, tool, list) = (&self.pool, &self.tool, &self.list);
+        let root = &self.root;
         let (run, other) = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !shared.ended.load(Ordering::Acquire) {
@@ -100,23 +102,36 @@ impl Scene {
                 moments.look(&shared.moments);
                 shared.over.store(true, Ordering::Release);
             });
-            let clients: Vec<_> = parts
-                .into_iter()
-                .map(|part| scope.spawn(|| follow(pool, part, &shared)))
-                .collect();
-            scope.spawn(|| meddle(tool, slow, &shared));
+            // A new file may be hidden by a replacement until that is about to be removed.
+            let reads_back = !matches!(slow, Slow::Mergerfs { .. });
+            let follow = |part| scope.spawn(move || follow(pool, part, shared, reads_back));
+            let clients: Vec<_> = parts.into_iter().map(follow).collect();
+            scope.spawn(|| meddle(pool, tool, slow, shared));
+            let late = scope.spawn(|| lateness(shared));
             let other = scope.spawn(|| beside(pool, &shared.over));
-            let run = execute(pool, tool, list, slow);
+            let run = execute(job, root, tool, list, slow);
             shared.ended.store(true, Ordering::Release);
             for client in clients {
                 let (part, more) = client.join().unwrap();
                 self.pairs.extend(part);
                 met.add(more);
             }
+            met.late = late.join().unwrap();
             (run, other.join().unwrap())
         });
         self.pairs.sort_by_key(|pair| pair.n);
         (run, met, other)
+    }
+
+    /// Lets one client do its thing to every group that `act` names one for, with nobody beside it.
+    pub(crate) fn act(&mut self, when: &str, act: impl Fn(&Pair) -> Option<Act>) {
+        let mut client = Client::new(self.pool.branches());
+        for pair in &mut self.pairs {
+            if let Some(act) = act(pair) {
+                client.act(pair, act, when);
+            }
+        }
+        client.met.assert_none_lost(when);
     }
 
     /// Reads every path of every group, as a client that comes later does.
@@ -130,14 +145,33 @@ impl Scene {
                 let left = snapshot::places(&self.pool, pair.relative(name));
                 if !pair.model.exists(name) && !left.is_empty() {
                     let told = pair.told();
-                    client
-                        .met
-                        .lost
-                        .push(format!("{told}: {name:?} came back: {left:?}"));
+                    let why = format!("{told}: {name:?} came back: {left:?}");
+                    client.met.lost.push(why);
                 }
             }
         }
-        assert_none_lost(&client.met, when);
+        client.met.lost.extend(self.unlisted());
+        client.met.assert_none_lost(when);
+    }
+
+    /// The names that are there, but in no listing of their directory.
+    fn unlisted(&self) -> Vec<String> {
+        let mut listings: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
+        let mut missing = Vec::new();
+        for pair in &self.pairs {
+            for name in Name::ALL
+                .into_iter()
+                .filter(|name| pair.model.exists(*name))
+            {
+                let path = pair.path(name);
+                let dir = path.parent().unwrap().to_owned();
+                let listing = listings.entry(dir).or_insert_with_key(|dir| listed(dir));
+                if !listing.contains(path.file_name().unwrap()) {
+                    missing.push(format!("{}: {name:?} is not listed", pair.told()));
+                }
+            }
+        }
+        missing
     }
 
     /// A run with nobody beside it finishes whatever was left open, and loses nothing either.
@@ -151,16 +185,19 @@ impl Scene {
             .filter(|(_, op)| !unsettled.contains(op))
             .collect();
         assert!(strange.is_empty(), "unexplained: {strange:?}\n{run}");
-        self.tool.run(&["resume"]).expect(0);
+        self.resume_quietly();
+    }
+
+    /// `resume`, and then a run, with nobody beside them: nothing is open after it, and nothing was lost.
+    pub(crate) fn resume_quietly(&mut self) {
+        let resumed = self.tool.run(&["resume"]);
+        assert!(matches!(resumed.code(), Some(0 | 1)), "{resumed}");
         self.judge("after resume");
-        let quiet = execute(&self.pool, &self.tool, &self.list, Slow::No);
+        let quiet = execute(Job::Replace, &self.root, &self.tool, &self.list, &Slow::No);
         assert!(matches!(quiet.code(), Some(0 | 1)), "{quiet}");
         let summary = quiet.summary();
-        assert_eq!(
-            (summary.get("open"), summary.get("still_open")),
-            (0, 0),
-            "{quiet}"
-        );
+        let open = (summary.get("open"), summary.get("still_open"));
+        assert_eq!(open, (0, 0), "{quiet}");
         let nothing = self.tool.run(&["resume"]).expect(0);
         assert!(nothing.stdout.contains("nothing is open"), "{nothing}");
         self.judge("after a quiet run");
@@ -168,18 +205,16 @@ impl Scene {
     }
 
     /// Every hidden name that is left is one that `status` tells of.
-    pub(crate) fn only_conflicts_left(&self) {
+    fn only_conflicts_left(&self) {
         let status = self.tool.run(&["status"]).expect(0);
         for (name, _) in self.hidden_names() {
-            assert!(
-                status.stdout.contains(&name),
-                "{name} is in no conflict:\n{status}"
-            );
+            let told = status.stdout.contains(&name);
+            assert!(told, "{name} is in no conflict:\n{status}");
         }
     }
 
     /// Every name of the tool's own on the branches, with the run and the number of the op it belongs to.
-    pub(crate) fn hidden_names(&self) -> Vec<(String, (u64, u64))> {
+    fn hidden_names(&self) -> Vec<(String, (u64, u64))> {
         let mut found = Vec::new();
         for entries in snapshot::all_entries(&self.pool) {
             for path in entries.keys() {
@@ -193,64 +228,74 @@ impl Scene {
         }
         found
     }
+
+    /// A line for people: how the groups stand, and what the clients met.
+    pub(crate) fn tell(&self, run: &Run, met: &Met, what: &str) {
+        let linked = |pair: &&Pair| {
+            let at = |name| snapshot::places(&self.pool, pair.relative(name));
+            let (master, duplicate) = (at(Name::Master), at(Name::Duplicate));
+            master.len() == 1 && master == duplicate
+        };
+        let by = |disk: usize| {
+            let here = || self.pairs.iter().filter(move |p| p.master_disk == disk);
+            let local = here().filter(|p| p.kind == Kind::Local);
+            let (all, one) = (here().count(), here().filter(linked).count());
+            format!("{one} of {all} ({} local)", local.filter(linked).count())
+        };
+        let summary = run.summary();
+        let figures = ["done", "busy", "failed", "open", "conflicts"]
+            .map(|name| format!("{} {name}", summary.get(name)));
+        println!(
+            "FIGURE writers {what}: {}; one file in the end: master's branch first {}, last {}; {met}",
+            figures.join(", "),
+            by(0),
+            by(1),
+        );
+    }
 }
 
-/// Panics with some of what was lost; a client that waited for long has lost something too.
-pub(crate) fn assert_none_lost(met: &Met, when: &str) {
-    assert!(
-        met.lost.is_empty(),
-        "{when}, {} times:\n{}",
-        met.lost.len(),
-        met.lost[..met.lost.len().min(4)].join("\n")
-    );
-    let (took, call) = &met.longest;
-    assert!(*took <= PATIENCE, "a client waited {took:?} for {call}");
+/// The names in a directory.
+pub(crate) fn listed(dir: &Path) -> HashSet<OsString> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
 }
 
 /// The ops that a run reports in one of these states.
 fn ops_in(run: &Run, states: &[&str]) -> BTreeSet<(u64, u64)> {
-    let ops = run.lines_of("op").into_iter();
     let told = |op: &Value| {
-        let state = op["state"].as_str().unwrap();
-        let reason = op["reason"].as_str().unwrap_or_default();
-        states.contains(&state) || states.contains(&reason) || op["open"] == true
+        let is = |key: &str| states.contains(&op[key].as_str().unwrap_or_default());
+        is("state") || is("reason") || op["open"] == true
     };
-    ops.filter(|op| told(op))
-        .map(|op| (op["run"].as_u64().unwrap(), op["op"].as_u64().unwrap_or(0)))
+    let ops = run.lines_of("op").into_iter().filter(told);
+    ops.map(|op| (op["run"].as_u64().unwrap(), op["op"].as_u64().unwrap_or(0)))
         .collect()
 }
 
-/// What the threads of one run tell each other.
-struct Shared {
-    begin: Instant,
-    moments: Vec<AtomicU8>,
-    /// The tool has ended.
-    ended: AtomicBool,
-    /// And everybody knows where each op is.
-    over: AtomicBool,
-}
-
-impl Shared {
-    fn new(count: usize) -> Self {
-        Self {
-            begin: Instant::now(),
-            moments: (0..count).map(|_| AtomicU8::new(0)).collect(),
-            ended: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-        }
+/// The longest that a thread which only sleeps was woken too late: a busy machine makes every call seem slow.
+fn lateness(shared: &Shared) -> Duration {
+    let (nap, mut longest) = (Duration::from_millis(1), Duration::ZERO);
+    while !shared.over.load(Ordering::Acquire) {
+        let begin = Instant::now();
+        std::thread::sleep(nap);
+        longest = longest.max(begin.elapsed() - nap);
     }
-
-    fn is_time(&self, pair: &Pair, when: When) -> bool {
-        match when {
-            When::At(moment) => self.moments[pair.n].load(Ordering::Acquire) == moment as u8,
-            When::After(time) => self.begin.elapsed() >= time,
-        }
-    }
+    longest
 }
 
 /// One client: does what the scripts of its groups say when it is time. What never had its time is left undone.
-fn follow(pool: &Pool, mut pairs: Vec<Pair>, shared: &Shared) -> (Vec<Pair>, Met) {
+fn follow(
+    pool: &Pool,
+    mut pairs: Vec<Pair>,
+    shared: &Shared,
+    reads_back: bool,
+) -> (Vec<Pair>, Met) {
+    let is_time = |pair: &Pair, when| match when {
+        When::At(moment) => shared.is_at(pair.n, moment),
+        When::After(time) => shared.elapsed() >= time,
+        When::Go => shared.go.load(Ordering::Acquire),
+    };
     let mut client = Client::new(pool.branches());
+    client.reads_back = reads_back;
     loop {
         let over = shared.over.load(Ordering::Acquire);
         let mut idle = true;
@@ -258,9 +303,10 @@ fn follow(pool: &Pool, mut pairs: Vec<Pair>, shared: &Shared) -> (Vec<Pair>, Met
             let Some(&(when, act)) = pair.script.front() else {
                 continue;
             };
-            if shared.is_time(pair, when) {
+            if is_time(pair, when) {
                 pair.script.pop_front();
                 client.act(pair, act, &format!("{when:?}"));
+                shared.left.fetch_sub(1, Ordering::Release);
                 idle = false;
             }
         }
@@ -271,151 +317,4 @@ fn follow(pool: &Pool, mut pairs: Vec<Pair>, shared: &Shared) -> (Vec<Pair>, Met
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-}
-
-/// Runs the tool over the list, as slowly as wanted.
-fn execute(pool: &Pool, tool: &Tool, list: &std::path::Path, slow: Slow) -> Run {
-    let primary = pool.path("media");
-    let arguments: [&std::ffi::OsStr; 7] = [
-        "--format".as_ref(),
-        "json".as_ref(),
-        "-e".as_ref(),
-        "-p".as_ref(),
-        primary.as_ref(),
-        "-m".as_ref(),
-        list.as_ref(),
-    ];
-    let pid = tool.dir().join("pid").display().to_string();
-    let told = format!("echo $$ >'{pid}.new' && mv '{pid}.new' '{pid}' && exec \"$0\" \"$@\"");
-    let calls = match slow {
-        Slow::No => return tool.run(&arguments),
-        Slow::Mergerfs(calls) => {
-            let _strace = SlowMergerfs::attach(pool, calls);
-            return tool.run(&arguments);
-        }
-        Slow::Stops => None,
-        Slow::Calls(calls) | Slow::KilledAt(_, calls) => Some(calls),
-    };
-    let injections = calls.map(|calls| calls.split(' ').map(|call| format!("inject={call}")));
-    let mut wrapper: Vec<String> = Vec::new();
-    if let Some(injections) = injections {
-        wrapper.extend(["strace", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned));
-        wrapper.extend([
-            "-e".to_owned(),
-            format!("trace={}", traced(calls.unwrap_or_default())),
-        ]);
-        wrapper.extend(injections.flat_map(|one| ["-e".to_owned(), one]));
-    }
-    wrapper.extend(["sh".to_owned(), "-c".to_owned(), told]);
-    tool.run_under(&wrapper, &arguments)
-}
-
-/// strace at work on a pool's mergerfs; dropping it lets mergerfs go on undelayed.
-struct SlowMergerfs(Child);
-
-impl SlowMergerfs {
-    fn attach(pool: &Pool, calls: &str) -> Self {
-        let root = pool.root().as_os_str().as_bytes();
-        let serves = |process: &std::fs::DirEntry| {
-            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let parts: Vec<_> = line.split(|&b| b == 0).collect();
-            parts.first() == Some(&b"mergerfs".as_slice()) && parts.contains(&root)
-        };
-        let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let process = processes.find(serves).unwrap().file_name();
-        let trace = format!("trace={}", traced(calls));
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace]);
-        for call in calls.split(' ') {
-            strace.args(["-e", &format!("inject={call}")]);
-        }
-        let child = strace.arg("-p").arg(process).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(200));
-        Self(child)
-    }
-}
-
-impl Drop for SlowMergerfs {
-    fn drop(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.0.id()).expect("a pid"));
-        kill(pid, Signal::SIGTERM).unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-/// The names of the calls that are delayed.
-fn traced(calls: &str) -> String {
-    let names = calls.split(' ').map(|call| call.split(':').next().unwrap());
-    names.collect::<Vec<_>>().join(",")
-}
-
-/// Stops or kills the tool from outside.
-fn meddle(tool: &Tool, slow: Slow, shared: &Shared) {
-    let pid = || {
-        let pid = std::fs::read_to_string(tool.dir().join("pid")).ok()?;
-        Some(Pid::from_raw(pid.trim().parse().ok()?))
-    };
-    let log = tool.journal().join("log.csv");
-    let mut logged = 0;
-    while !shared.ended.load(Ordering::Acquire) {
-        std::thread::sleep(Duration::from_millis(1));
-        match (slow, pid()) {
-            (Slow::Stops, Some(pid)) => {
-                let now = log.metadata().map_or(0, |metadata| metadata.len());
-                let pause = if now > logged { 150 } else { 25 };
-                logged = now;
-                // It may have ended a moment ago: then there is nothing to be stopped.
-                if kill(pid, Signal::SIGSTOP).is_ok() {
-                    std::thread::sleep(Duration::from_millis(pause));
-                    kill(pid, Signal::SIGCONT).ok();
-                }
-                std::thread::sleep(Duration::from_millis(4));
-            }
-            (Slow::KilledAt(moment, _), Some(pid)) => {
-                let there = |told: &AtomicU8| told.load(Ordering::Acquire) == moment as u8;
-                if shared.moments.iter().filter(|told| there(told)).count() > 3 {
-                    // By now it may have ended by itself.
-                    kill(pid, Signal::SIGKILL).ok();
-                    return;
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// How the groups of one order stand: a line for people.
-pub(crate) fn figures(scene: &Scene, run: &Run, met: &Met, what: &str) {
-    let linked = |pair: &&Pair| {
-        let at = |name| snapshot::places(&scene.pool, pair.relative(name));
-        let (master, duplicate) = (at(Name::Master), at(Name::Duplicate));
-        master.len() == 1 && master == duplicate
-    };
-    let by = |disk: usize| {
-        let here = || scene.pairs.iter().filter(move |p| p.master_disk == disk);
-        let local = here().filter(|p| p.kind == Kind::Local);
-        let (all, one) = (here().count(), here().filter(linked).count());
-        format!(
-            "{one}/{all} one file ({} local)",
-            local.filter(linked).count()
-        )
-    };
-    let summary = run.summary();
-    let figure = |name| summary.get(name);
-    println!(
-        "FIGURE writers {what}: {} done, {} busy, {} failed, {} open, {} conflicts; master's branch first {}, last {}; \
-         {} operations acknowledged, {} calls waited, longest {:?} ({}), a name missed {} times",
-        figure("done"),
-        figure("busy"),
-        figure("failed"),
-        figure("open"),
-        figure("conflicts"),
-        by(0),
-        by(1),
-        met.acts,
-        met.blocked,
-        met.longest.0,
-        met.longest.1.split(' ').next().unwrap_or_default(),
-        met.missed,
-    );
 }

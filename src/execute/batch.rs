@@ -296,29 +296,39 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for work in &mut works {
             work.op.retired |= matches!(work.state, State::Going);
         }
-        for work in &mut works {
-            if matches!(work.state, State::Going) {
-                work.state = match self
-                    .not_stopped(&work.op)
-                    .and_then(|()| self.remove(&work.op))
-                    .and_then(|reclaimed| self.clear_copy(&work.op).map(|()| reclaimed))
-                {
-                    Ok(reclaimed) => State::Removed(reclaimed),
-                    Err(halt) if halt.reason == Reason::Conflict => {
-                        State::Conflict(halt, self.hidden_left(&work.op))
-                    }
-                    // Retired and recorded: only forward, later.
-                    Err(halt) => State::Stuck(halt),
-                };
-            }
+        for work in works
+            .iter_mut()
+            .filter(|work| matches!(work.state, State::Going))
+        {
+            work.state = self.removed(&work.op);
         }
         self.remove_emptied(&mut works);
         for error in self.touched.give_times_back(self.fs) {
             tracing::warn!(%error, "directory keeps its new time");
+            self.stop_branch(&Halt::from(error));
         }
         // The unlinks, and what was taken back, are durable before the journal says so.
         self.sync_touched(&mut works);
         self.conclude(works)
+    }
+
+    /// Removes what `op` retired.
+    fn removed(&mut self, op: &Op) -> State {
+        let removed = self
+            .not_stopped(op)
+            .and_then(|()| self.remove(op))
+            .and_then(|reclaimed| self.clear_copy(op).map(|()| reclaimed));
+        match removed {
+            Ok(reclaimed) => State::Removed(reclaimed),
+            Err(halt) if halt.reason == Reason::Conflict => {
+                State::Conflict(halt, self.hidden_left(op))
+            }
+            // Retired and recorded: only forward, later.
+            Err(halt) => {
+                self.stop_branch(&halt);
+                State::Stuck(halt)
+            }
+        }
     }
 
     /// Runs one phase over the ops that are still going.

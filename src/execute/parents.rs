@@ -57,19 +57,17 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             ));
         }
         self.touched.before(self.fs, &outer)?;
-        let made = places.iter().try_for_each(|place| self.fs.make_dir(place));
+        let made: Result<Vec<_>, _> = places.iter().map(|place| self.fs.make_dir(place)).collect();
         // Innermost first: making an entry moves the time of the directory it is made in.
-        let cloned = made.and_then(|()| {
-            chain
-                .iter()
-                .zip(&places)
-                .rev()
-                .try_for_each(|(dir, place)| {
-                    let from = sources.iter().find(|d| d.path == *dir).map(|d| d.from);
-                    from.map_or(Ok(()), |b| {
-                        self.fs.clone_dir(&Place::new(b, dir.clone()), place)
-                    })
+        let cloned = made.and_then(|made| {
+            let dirs = chain.iter().zip(places.iter().zip(&made));
+            dirs.rev().try_for_each(|(dir, (place, made))| {
+                let from = sources.iter().find(|d| d.path == *dir).map(|d| d.from);
+                from.map_or(Ok(()), |branch| {
+                    let shown = Place::new(branch, dir.clone());
+                    self.fs.clone_dir(&shown, place, made)
                 })
+            })
         });
         // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
         let synced =

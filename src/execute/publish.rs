@@ -35,6 +35,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         // Whether it worked does not matter here: the caller takes back again, from what it finds.
         if let Err(stuck) = self.withdraw_in_window(op, &mut window) {
             tracing::debug!(%stuck, "not taken back in the window");
+            self.stop_branch(&stuck);
         }
         Err(halt)
     }
@@ -66,8 +67,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// already; then its ctime is not taken for ours, and it is compared again before anything is removed.
     pub(super) fn note_both(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
         let Some(seen) = &op.seen else { return Ok(()) };
-        if let Err(touched) = self.note_ctime(&window.master.file, &seen.master_stat) {
-            tracing::debug!(%touched, "master");
+        match self.note_ctime(&window.master.file, &seen.master_stat) {
+            // The disk, not a client (invariant 8).
+            Err(halt) if halt.stops.is_some() => return Err(halt),
+            Err(touched) => tracing::debug!(%touched, "master"),
+            Ok(_) => {}
         }
         self.note_ctime(&window.duplicate.file, &seen.duplicate_stat)?;
         Ok(())

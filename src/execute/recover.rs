@@ -100,7 +100,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     fn resume(&mut self, mut op: Op, entry: &OpenOp) -> Work {
         let recovered = entry.intent.op.run != self.run;
-        let state = self.next_state(&mut op, entry).unwrap_or_else(State::Stuck);
+        let state = self.next_state(&mut op, entry).unwrap_or_else(|halt| {
+            self.stop_branch(&halt);
+            State::Stuck(halt)
+        });
         Work {
             op,
             state,

@@ -144,7 +144,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 ));
             }
         }
-        self.withdraw(op, &mut window.master, Some(&window.duplicate.file))?;
+        self.withdraw(op, &mut window.master, Some(&window.duplicate))?;
         self.clear_hidden(op, Some(&window.duplicate.file))
     }
 
@@ -227,22 +227,23 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         &mut self,
         op: &Op,
         master: &mut Leased<'_, F>,
-        duplicate: Option<&F::File>,
+        duplicate: Option<&Leased<'_, F>>,
     ) -> Result<(), Halt> {
         let before = self.fs.stat_open(&master.file)?;
         let mut hidden = Vec::new();
         for k in 0..op.names.len() {
             let observed = self.observe(op, k)?;
             if is_ours(op, k, observed) {
-                self.keeps_a_copy(op, master, duplicate, observed)?;
+                self.keeps_a_copy(op, master, duplicate.map(|d| &d.file), observed)?;
                 match op.kind {
                     OpKind::Cross => self.hide_replacement(op, k, &mut hidden)?,
                     OpKind::Local => self.exchange_out(op, k, &mut hidden)?,
                 }
             }
         }
-        if op.kind == OpKind::Cross {
-            self.still_unopened(master, &hidden)?;
+        match op.kind {
+            OpKind::Cross => self.still_unopened(master, &hidden)?,
+            OpKind::Local => self.still_unasked(master, duplicate, &hidden)?,
         }
         for (at, _) in hidden {
             self.unlink(&at, op.master_id)?;
@@ -269,6 +270,33 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         for (at, target) in hidden.iter().rev() {
             self.rename(at, target)?;
+        }
+        Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+    }
+
+    /// The same for a local op, whose duplicate lost its name to the replacement.
+    ///
+    /// Somebody who waits for the duplicate needs it back at the path, whoever reads the master. Somebody who waits
+    /// to write the master may have asked for it by the path while the replacement was there: sent away from it, that
+    /// write would change the master's other names and not the path it was made by. So the replacement stays then,
+    /// and the duplicate keeps the hidden name, where what is written to it is found.
+    fn still_unasked(
+        &mut self,
+        master: &Leased<'_, F>,
+        duplicate: Option<&Leased<'_, F>>,
+        exchanged: &[(Place, Place)],
+    ) -> Result<(), Halt> {
+        let waited_for = duplicate.map_or(Ok(false), |d| d.unbroken().map(|unbroken| !unbroken))?;
+        let asked = if waited_for {
+            master.writer_waits()?
+        } else {
+            !master.unbroken()?
+        };
+        if !asked {
+            return Ok(());
+        }
+        for (temp, target) in exchanged.iter().rev() {
+            self.exchange(temp, target)?;
         }
         Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
     }

@@ -71,6 +71,14 @@ impl<'f, F: Fs> Leased<'f, F> {
         }
     }
 
+    /// Whether somebody waits to open the file for writing; a reader who waits for a write lease to go does not count.
+    pub(crate) fn writer_waits(&self) -> Result<bool, FsError> {
+        match (self.leases, self.held) {
+            (Leases::Off, _) | (_, None) => Ok(false),
+            (Leases::Required, Some(_)) => Ok(self.fs.lease_state(&self.file)?.is_none()),
+        }
+    }
+
     /// Gives the lease back; those who waited go on.
     pub(crate) fn release(&mut self) -> Result<(), FsError> {
         if self.held.take().is_some() && self.leases == Leases::Required {

@@ -131,6 +131,23 @@ impl Stat {
     }
 }
 
+/// A directory that a call made: its name may lead to somebody else's by the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeDir {
+    /// Identity within this run.
+    pub id: InodeId,
+    /// Birth, where the filesystem has one.
+    pub btime: Option<Timestamp>,
+}
+
+impl MadeDir {
+    /// Whether `stat` is of this directory.
+    #[must_use]
+    pub fn is(&self, stat: &Stat) -> bool {
+        (stat.id, stat.btime) == (self.id, self.btime)
+    }
+}
+
 /// Identity, size and times of a file whose contents were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
@@ -338,8 +355,8 @@ pub trait Fs {
     /// Makes a directory of mode 0700 that inherits no ACL.
     ///
     /// # Errors
-    /// `EEXIST` where something is there.
-    fn make_dir(&self, at: &Place) -> Result<()>;
+    /// `EEXIST` where something is there; `ENOENT` where it is another one by the time it is looked at.
+    fn make_dir(&self, at: &Place) -> Result<MadeDir>;
 
     /// Removes an empty directory.
     ///
@@ -350,8 +367,8 @@ pub trait Fs {
     /// Gives directory `to` the owner, mode (setgid too), ACLs, extended attributes, and last the times of `from`.
     ///
     /// # Errors
-    /// When any of them cannot be given.
-    fn clone_dir(&self, from: &Place, to: &Place) -> Result<()>;
+    /// When any of them cannot be given; `ENOENT` where `to` is no longer the directory that was made.
+    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()>;
 
     /// Sets a directory's mtime; the atime stays.
     ///

@@ -16,7 +16,7 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
 use nix::unistd::fsync;
 
-use super::{Fs, FsError, InodeId, Lease, Metadata, Place, Result, Stat, Timestamp};
+use super::{Fs, FsError, InodeId, Lease, MadeDir, Metadata, Place, Result, Stat, Timestamp};
 use crate::pool::{Branch, BranchIdx, FsId, StoredId};
 use crate::sys;
 
@@ -319,7 +319,7 @@ impl Fs for RealFs {
         self.told("remove", at, names::unlink(self.root(at.branch), &at.path))
     }
 
-    fn make_dir(&self, at: &Place) -> Result<()> {
+    fn make_dir(&self, at: &Place) -> Result<MadeDir> {
         self.told(
             "make directory",
             at,
@@ -335,10 +335,12 @@ impl Fs for RealFs {
         )
     }
 
-    fn clone_dir(&self, from: &Place, to: &Place) -> Result<()> {
+    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()> {
         let source = self.root(from.branch).readable_dir(&from.path);
         let source = self.told("open directory", from, source)?;
+        // Somebody who may rename names here could have put another's directory at this one: it would be given away.
         let target = self.root(to.branch).readable_dir(&to.path);
+        let target = target.and_then(|fd| dir::expect(fd, made));
         let target = self.told("open directory", to, target)?;
         clone::directory(&source.into(), &target.into()).map_err(|(call, error)| {
             failed(

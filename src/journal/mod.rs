@@ -31,6 +31,8 @@ pub mod store;
 mod tests;
 
 pub use codec::{Chain, Entry};
+#[cfg(feature = "sim")]
+pub use codec::{fuzz_body, fuzz_bytes};
 pub use csv::RefusedLine;
 pub use error::JournalError;
 pub use finished::{DoneOp, Finished};

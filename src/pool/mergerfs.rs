@@ -160,6 +160,15 @@ pub fn branches_raw(pool: &Pool) -> Result<Vec<u8>, PoolError> {
     }
 }
 
+/// Takes a branch list apart without looking at the branches. For fuzzing.
+///
+/// # Errors
+/// When it is no branch list.
+#[cfg(feature = "sim")]
+pub fn fuzz_branches(list: &[u8]) -> Result<Vec<crate::pool::Branch>, PoolError> {
+    branch_list::parse(list)
+}
+
 /// Whether mergerfs' own marker says that a disk belongs on this branch path and is not mounted: the marker is put
 /// on the bare mount point directory, and hidden as long as the disk covers it.
 #[must_use]

@@ -133,7 +133,57 @@ mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// As the kernel writes a name.
+    fn escape(name: &[u8]) -> Vec<u8> {
+        let byte = |byte: &u8| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' => format!("\\{byte:03o}").into_bytes(),
+            other => vec![*other],
+        };
+        name.iter().flat_map(byte).collect()
+    }
+
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![1_u8.., prop::sample::select(&b" \t\n\\#-0147"[..])];
+        prop::collection::vec(byte, 1..20)
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_comes_back_as_the_kernel_wrote_it(
+            (id, major, minor) in any::<(u64, u32, u32)>(),
+            (root, point, source) in (name(), name(), name()),
+            optional in prop::collection::vec("[a-z_]{1,9}:[0-9]{1,3}", 0..4),
+        ) {
+            let mut line = format!("{id} 1 {major}:{minor} ").into_bytes();
+            line.extend([escape(&root), escape(&point)].join(&b' '));
+            let optional: String = optional.iter().map(|field| format!(" {field}")).collect();
+            line.extend(format!(" rw{optional} - fuse.mergerfs ").bytes());
+            line.extend(escape(&source));
+            line.extend(b" rw,user_id=0\n");
+            let path = |bytes| PathBuf::from(OsString::from_vec(bytes));
+            let expected = Mount {
+                id,
+                device: (major, minor),
+                root: path(root),
+                point: path(point),
+                fs_type: MERGERFS.to_vec(),
+                source: path(source),
+            };
+            prop_assert_eq!(parse(&[&line[..], TABLE].concat())[0].clone(), expected);
+        }
+
+        #[test]
+        fn any_bytes_make_at_most_one_mount_a_line(
+            table in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b" \n:-/0\\"[..])], 0..200),
+        ) {
+            let lines = table.split(|byte| *byte == b'\n').count();
+            prop_assert!(parse(&table).len() <= lines);
+        }
+    }
 
     const TABLE: &[u8] = b"\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\

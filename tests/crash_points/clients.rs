@@ -75,7 +75,7 @@ pub(super) fn met() -> Vec<Scenario> {
 }
 
 /// Those in which two things are cut.
-fn few() -> Vec<Scenario> {
+pub(super) fn few() -> Vec<Scenario> {
     vec![
         scenario::cross(),
         scenario::cross_later(),
@@ -89,7 +89,7 @@ fn few() -> Vec<Scenario> {
 ///   says it did (both are names of one inode), so that the file may stay at the master's path;
 /// - the duplicate onto the master, and the machine stops before this is seen: the replacement may be the only name
 ///   of the master left, and is kept and reported as a conflict.
-fn known_limit<'s>(
+pub(super) fn known_limit<'s>(
     scenario: &Scenario,
     steps: impl IntoIterator<Item = &'s Step>,
     sessions: [&Session; 2],
@@ -173,7 +173,7 @@ fn what_a_client_does_at_any_call_stays_done() {
 }
 
 /// Steps a client takes at two calls of its own.
-fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
+pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
     let d = &scenario.duplicate;
     let (m, path) = (&scenario.master.path, &d.path);
     let away = beside(d, "away").path;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{ClientId, Fault, SimWorld};
-use mergerfs_xdedup::fs::{Fs, Place};
+use mergerfs_xdedup::fs::{Fs, InodeId, Place};
 use mergerfs_xdedup::journal::Journal;
 use mergerfs_xdedup::relpath::RelPath;
 
@@ -34,6 +34,8 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 struct Knows {
     view: View,
+    /// The inodes there were before it began: only of these the tool makes links.
+    inodes: BTreeSet<InodeId>,
     modes: BTreeMap<RelPath, u32>,
     xattrs: BTreeSet<RelPath>,
     held: Option<(ClientId, RelPath)>,
@@ -50,6 +52,7 @@ impl Client {
     pub(crate) fn new(session: &Session) -> Self {
         let knows = Knows {
             view: session.view(),
+            inodes: session.world.files().into_values().map(|f| f.0).collect(),
             ..Knows::default()
         };
         Self(Arc::new(Mutex::new(knows)))
@@ -111,11 +114,13 @@ impl Client {
                 return Err(format!("{path:?} is lost"));
             };
             // Another name of an inode that was written to shows the write: they are hard links by then. But what
-            // was written by this path must not have gone to another inode.
+            // was written by this path must not have gone to another inode, and a new file has its own name alone.
             let id = session.world.client_read(path).map(|(id, _)| id).ok();
             let newest = written.iter().rev().find(|write| Some(write.id) == id);
             let own = written.iter().rev().find(|write| write.path == *path);
-            let shared = newest.is_some_and(|write| write.bytes == *found)
+            let linked = id.is_some_and(|id| knows.inodes.contains(&id));
+            let shared = linked
+                && newest.is_some_and(|write| write.bytes == *found)
                 && own.is_none_or(|own| Some(own.id) == id);
             ensure(found == bytes || shared, || {
                 format!("{path:?} has other bytes")

@@ -4,9 +4,14 @@
 //! After each cut the pool must be complete *at once* (invariant 1), and recovery must end every op, leave no
 //! name of ours, and be as cuttable itself (invariant 5).
 
+mod at_once;
+mod branches;
+mod claims;
 mod clients;
 mod deaths;
+mod directories;
 mod errors;
+mod identity;
 mod meddling;
 mod power;
 mod scenario;
@@ -14,3 +19,4 @@ mod session;
 mod shadows;
 mod undoing;
 mod unsynced;
+mod writes;

@@ -1,7 +1,8 @@
 //! The power goes, at every call, with every way the disks may have kept what was not synced.
 
 use mergerfs_xdedup::execute::Op;
-use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
+use mergerfs_xdedup::fs::Fs;
+use mergerfs_xdedup::fs::sim::{Fault, PowerLoss, place};
 use mergerfs_xdedup::journal::mem_store::Kept;
 
 use super::deaths::{killed, recover};
@@ -74,6 +75,47 @@ fn power_may_go_again_while_recovering_from_a_kill_or_a_power_loss() {
                     });
                     m += 19;
                 }
+            }
+            n += 5;
+        }
+    }
+    assert!(failures.points() > 1000);
+}
+
+/// A name of a link set that a client removed makes recovery take the others back.
+#[test]
+fn a_power_loss_while_an_op_is_taken_back_loses_no_path() {
+    let mut failures = Failures::default();
+    for scenario in [scenario::link_set()] {
+        let removed = &scenario.ops[0].names[1].path;
+        let mut n = 1;
+        while let Some(first) = killed(&scenario, n) {
+            let mut m = 1 + n % 3;
+            loop {
+                let mut second = first.next();
+                second.world.client_remove(removed).unwrap();
+                for branch in second.world.pool().indices() {
+                    // That it was removed is durable.
+                    drop(second.world.fs().sync_dir(&place(branch, "d")));
+                }
+                let view = second.view();
+                let before = second.world.calls();
+                second.world.plan_fault(Fault::DieAt(before + m));
+                if second.recover().is_ok() && !second.world.died() {
+                    break;
+                }
+                lose_power(&second, 6, |mut next, loss| {
+                    let point = || {
+                        let told = second.told();
+                        format!("killed at {n}, power lost at {m}, {loss}\n{told}\nthen")
+                    };
+                    let at_once = format!("{} at once", scenario.name);
+                    failures.note(next.keeps(&view), &at_once, point, &next);
+                    let recovered = next.recover().map_err(|err| format!("{err:?}"));
+                    let check = recovered.and_then(|_| next.keeps(&view));
+                    failures.note(check, scenario.name, point, &next);
+                });
+                m += 3;
             }
             n += 5;
         }

@@ -1,5 +1,7 @@
 //! Pools and what is planned on them.
 
+use std::collections::BTreeSet;
+
 use mergerfs_xdedup::execute::{Op, OpName};
 use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
@@ -15,6 +17,22 @@ pub(crate) struct Scenario {
     /// A name of a master and one of its duplicates, for clients to meddle with.
     pub(crate) master: Place,
     pub(crate) duplicate: Place,
+}
+
+impl Scenario {
+    /// Every name of every master and duplicate.
+    pub(crate) fn names(&self) -> BTreeSet<Place> {
+        let masters = self.ops.iter().map(|op| op.master.clone());
+        masters.chain(self.ops.iter().flat_map(own)).collect()
+    }
+}
+
+/// The duplicate's own names.
+pub(crate) fn own(op: &Op) -> Vec<Place> {
+    let names = op.names.iter();
+    names
+        .map(|name| Place::new(name.from, name.path.clone()))
+        .collect()
 }
 
 pub(crate) const BYTES: &[u8] = b"the same bytes";

@@ -67,7 +67,12 @@ impl Session {
         Self::over(self.world.power_loss(loss), &store, self.batch_ops)
     }
 
-    fn options(&self) -> Options {
+    /// The same with another journal.
+    pub(crate) fn next_with(&self, store: &MemStore) -> Self {
+        Self::over(self.world.fork(), store, self.batch_ops)
+    }
+
+    pub(crate) fn options(&self) -> Options {
         // Looked up in a fork: this is no call of the process.
         let fork = self.world.fork();
         let root = |n: u16| {
@@ -143,7 +148,12 @@ impl Session {
 
     /// Recovers as `resume` does; gives how many ops stay open.
     pub(crate) fn recover(&mut self) -> Result<usize, RunError> {
-        let (options, fs) = (self.options(), self.world.fs());
+        self.recover_with(self.options())
+    }
+
+    /// The same on branches that may be others by now.
+    pub(crate) fn recover_with(&mut self, options: Options) -> Result<usize, RunError> {
+        let fs = self.world.fs();
         let mut journal = Journal::open(self.store.handle())?;
         let mut observer = Outcomes(&mut self.outcomes);
         let left =
@@ -156,6 +166,12 @@ impl Session {
     pub(crate) fn recorded(&self) -> bool {
         let journal = Journal::open(self.store.after_kill()).unwrap();
         journal.runs().any(|run| run.intents > 0)
+    }
+
+    /// Whether some op has no end yet.
+    pub(crate) fn is_open(&self) -> bool {
+        let journal = Journal::open(self.store.after_kill()).unwrap();
+        !journal.open_ops().is_empty()
     }
 
     /// The pool as clients see it, without names of ours.
@@ -188,15 +204,21 @@ impl Session {
         })
     }
 
-    /// The pool has what it should.
-    pub(crate) fn shows(&self, view: &View) -> Check {
+    /// The pool has every path with its bytes.
+    pub(crate) fn keeps(&self, view: &View) -> Check {
         let now = self.view();
         let lost = view
             .iter()
             .find(|(path, bytes)| now.get(*path) != Some(*bytes));
         ensure(lost.is_none(), || {
             format!("lost or other bytes: {:?}", lost.map(|(path, _)| path))
-        })?;
+        })
+    }
+
+    /// The pool has what it should, and nothing else.
+    pub(crate) fn shows(&self, view: &View) -> Check {
+        self.keeps(view)?;
+        let now = self.view();
         let new = now.keys().find(|path| !view.contains_key(*path));
         ensure(new.is_none(), || format!("came from nowhere: {new:?}"))
     }

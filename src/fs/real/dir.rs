@@ -2,18 +2,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::dir::{Dir, Type};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::geteuid;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use xattr::FileExt;
 
-use super::super::FileKind;
+use super::super::{FileKind, MadeDir};
 use super::file::{ACCESS_ACL, DEFAULT_ACL};
-use super::root::Root;
+use super::root::{Root, stat_of};
 use crate::relpath::RelPath;
 
 /// An entry of a directory, without looking at the inode.
@@ -54,18 +56,44 @@ pub(super) fn kind_of(kind: Type) -> FileKind {
 }
 
 /// Makes a directory that only its owner can enter and that inherits nothing from its parent.
-pub(super) fn make(root: &Root, path: &RelPath) -> io::Result<()> {
+pub(super) fn make(root: &Root, path: &RelPath) -> io::Result<MadeDir> {
     let private = Mode::S_IRWXU;
     let (parent, name) = root.parent(path)?;
+    // The clock that birth times are taken from.
+    let begun = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?;
+    let begun = (begun.tv_sec(), begun.tv_nsec());
     mkdirat(&parent, name, private)?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = File::from(openat(&parent, name, flags, Mode::empty())?);
+    let stat = stat_of(made.as_fd())?;
+    // Between the two calls somebody who may rename names here can have put another's directory there, to have it
+    // opened to everybody. No older one, and none that a user could make, is taken for the new one.
+    let ours = stat.uid == geteuid().as_raw();
+    let young = match stat.btime {
+        Some(born) => (born.secs, i64::from(born.nanos)) >= begun,
+        // An old format of ext4, which counts in seconds too.
+        None => stat.mtime.secs >= begun.0,
+    };
+    if !(ours && young) {
+        return Err(io::Error::from_raw_os_error(libc::ENOENT));
+    }
     // A default ACL of the parent has been applied, and would be handed down to everything made in here.
     for acl in [ACCESS_ACL, DEFAULT_ACL] {
         remove_xattr(&made, acl)?;
     }
     // Takes away an inherited setgid bit, and what the ACL had put into the group bits.
-    Ok(fchmod(&made, private)?)
+    fchmod(&made, private)?;
+    let (id, btime) = (stat.id, stat.btime);
+    Ok(MadeDir { id, btime })
+}
+
+/// The open directory, if it still is the one that was made.
+pub(super) fn expect(open: OwnedFd, made: &MadeDir) -> io::Result<OwnedFd> {
+    if made.is(&stat_of(open.as_fd())?) {
+        Ok(open)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::ENOENT))
+    }
 }
 
 /// Removes an extended attribute that need not be there, on a filesystem that need not know it.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::{FileKind, Fs, FsError, Place};
+use super::super::{FileKind, Fs, FsError, MadeDir, Place};
 use super::RealFs;
 use crate::pool::{Branch, BranchIdx, BranchMode};
 use crate::relpath::RelPath;
@@ -63,6 +63,15 @@ impl Stage {
 pub(super) fn everywhere(test: impl Fn(&Stage)) {
     for parent in [std::env::temp_dir(), PathBuf::from("/dev/shm")] {
         test(&Stage::new(&parent));
+    }
+}
+
+/// What `make_dir` would have said of a directory that is there already.
+pub(super) fn made(stage: &Stage, path: &str) -> MadeDir {
+    let stat = stage.fs.stat(&place(path)).unwrap().unwrap();
+    MadeDir {
+        id: stat.id,
+        btime: stat.btime,
     }
 }
 

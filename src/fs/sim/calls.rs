@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fs::{Fs, Lease, Metadata, Place, Result, Stat, Timestamp};
+use crate::fs::{Fs, Lease, MadeDir, Metadata, Place, Result, Stat, Timestamp};
 use crate::pool::BranchIdx;
 use crate::relpath::RelPath;
 
@@ -76,10 +76,13 @@ impl State {
         Ok(())
     }
 
-    fn clone_dir(&mut self, from: &Place, to: &Place) -> Sys<()> {
+    fn clone_dir(&mut self, from: &Place, to: &Place, made: &MadeDir) -> Sys<()> {
         let (disk, ino) = self.find_dir(from)?;
         let model = self.node(disk, ino).attrs.clone();
-        self.find_dir(to)?;
+        let (disk, ino) = self.find_dir(to)?;
+        if self.id(disk, ino) != made.id {
+            return Err(libc::ENOENT);
+        }
         self.alter(to, |attrs| {
             attrs.meta = model.meta;
             attrs.default_acl = model.default_acl;
@@ -291,11 +294,11 @@ impl Fs for SimFs {
         self.at("unlink", at, |state| state.unlink(at))
     }
 
-    fn make_dir(&self, at: &Place) -> Result<()> {
+    fn make_dir(&self, at: &Place) -> Result<MadeDir> {
         self.at("make the directory", at, |state| {
-            state
-                .make(at, Content::Dir(Default::default()), 0o700)
-                .map(|_| ())
+            let (disk, ino) = state.make(at, Content::Dir(Default::default()), 0o700)?;
+            let (id, btime) = (state.id(disk, ino), None);
+            Ok(MadeDir { id, btime })
         })
     }
 
@@ -303,10 +306,10 @@ impl Fs for SimFs {
         self.at("remove the directory", at, |state| state.remove_dir(at))
     }
 
-    fn clone_dir(&self, from: &Place, to: &Place) -> Result<()> {
+    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()> {
         self.world
             .call(Call::new("clone the directory", from).to(to), |state| {
-                state.clone_dir(from, to)
+                state.clone_dir(from, to, made)
             })
     }
 

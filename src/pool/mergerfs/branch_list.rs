@@ -38,7 +38,52 @@ fn parse_mode(mode: &[u8]) -> Option<BranchMode> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Any path a branch can have: mergerfs cannot be told of one with a colon.
+    fn path() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            (1_u8..).prop_filter("a separator", |b| *b != b':' && *b != b'/'),
+            prop::sample::select(&b"=,RWO \n"[..]),
+        ];
+        let name = prop::collection::vec(byte, 1..12);
+        let names = prop::collection::vec(name, 0..4);
+        names.prop_map(|names| [b"/", names.join(&b'/').as_slice()].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn every_list_comes_back_as_mergerfs_wrote_it(
+            branches in prop::collection::vec((path(), 0..3_usize, prop::option::of(0..9_u32)), 1..6),
+        ) {
+            let modes = [("RW", BranchMode::Rw), ("RO", BranchMode::Ro), ("NC", BranchMode::Nc)];
+            let entry = |(path, mode, space): &(Vec<u8>, usize, Option<u32>)| {
+                let space = space.map_or(String::new(), |space| format!(",{space}K"));
+                [path, b"=".as_slice(), modes[*mode].0.as_bytes(), space.as_bytes()].concat()
+            };
+            let list = branches.iter().map(entry).collect::<Vec<_>>().join(&b':');
+            let expected: Vec<_> = branches
+                .iter()
+                .map(|(path, mode, _)| Branch { path: path_of(path), mode: modes[*mode].1 })
+                .collect();
+            prop_assert_eq!(parse(&list).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_bytes_give_absolute_paths_or_an_error(
+            list in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"/:=RWONC,"[..])], 0..60),
+        ) {
+            for branch in parse(&list).into_iter().flatten() {
+                let path = branch.path.as_os_str().as_bytes();
+                prop_assert!(path.starts_with(b"/"));
+                prop_assert!(path == b"/" || !path.ends_with(b"/"), "{path:?}");
+            }
+        }
+    }
 
     #[test]
     fn modes_and_odd_paths_are_understood() {

@@ -76,14 +76,17 @@ fn a_cloned_directory_is_like_its_source_and_has_nothing_else() {
             fs::set_permissions(&from, fs::Permissions::from_mode(0o3771)).unwrap();
             set(&from, b"trusted.kept", b"2");
         }
-        stage.fs.make_dir(&place("to")).unwrap();
+        let made = stage.fs.make_dir(&place("to")).unwrap();
         set(&to, b"user.stale", b"1");
         let mtime = Timestamp {
             secs: 1_000_000_000,
             nanos: 123,
         };
         stage.fs.set_dir_mtime(&place("from"), mtime).unwrap();
-        stage.fs.clone_dir(&place("from"), &place("to")).unwrap();
+        stage
+            .fs
+            .clone_dir(&place("from"), &place("to"), &made)
+            .unwrap();
 
         let source = stage.fs.stat(&place("from")).unwrap().unwrap();
         let target = stage.fs.stat(&place("to")).unwrap().unwrap();
@@ -110,10 +113,31 @@ fn a_clone_of_a_plain_directory_loses_inherited_acls() {
         set(&stage.path(""), DEFAULT_ACL, ACL);
         fs::create_dir(stage.path("to")).unwrap();
         assert!(get(&stage.path("to"), DEFAULT_ACL).is_some());
-        stage.fs.clone_dir(&place("from"), &place("to")).unwrap();
+        let made = made(stage, "to");
+        stage
+            .fs
+            .clone_dir(&place("from"), &place("to"), &made)
+            .unwrap();
         let to = stage.path("to");
         assert_eq!((get(&to, ACCESS_ACL), get(&to, DEFAULT_ACL)), (None, None));
         assert_eq!(fs::metadata(to).unwrap().mode() & 0o7777, 0o755);
+    });
+}
+
+/// An attacker who may rename names beside it puts another's directory in the place of a new one.
+#[test]
+fn another_directory_in_the_place_of_a_new_one_is_not_given_away() {
+    everywhere(|stage| {
+        fs::create_dir(stage.path("from")).unwrap();
+        fs::create_dir(stage.path("private")).unwrap();
+        fs::set_permissions(stage.path("private"), fs::Permissions::from_mode(0o700)).unwrap();
+        let made = stage.fs.make_dir(&place("to")).unwrap();
+        fs::rename(stage.path("to"), stage.path("away")).unwrap();
+        fs::rename(stage.path("private"), stage.path("to")).unwrap();
+        let cloned = stage.fs.clone_dir(&place("from"), &place("to"), &made);
+        assert_eq!(errno(cloned), libc::ENOENT);
+        let mode = fs::metadata(stage.path("to")).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o700);
     });
 }
 

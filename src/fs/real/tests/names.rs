@@ -86,7 +86,7 @@ fn the_branch_root_itself_is_never_renamed_or_removed() {
         for done in [
             stage.fs.unlink(&place("")),
             stage.fs.remove_dir(&place("")),
-            stage.fs.make_dir(&place("")),
+            stage.fs.make_dir(&place("")).map(drop),
             stage.fs.rename_noreplace(&place(""), &place("a")),
         ] {
             assert_eq!(errno(done), libc::EINVAL);

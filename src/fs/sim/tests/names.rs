@@ -194,8 +194,8 @@ fn a_cloned_directory_looks_like_its_model_and_has_its_times() {
         ..Metadata::default()
     };
     world.set_metadata(&two.b("d"), meta);
-    fs.make_dir(&two.a("new")).unwrap();
-    fs.clone_dir(&two.b("d"), &two.a("new")).unwrap();
+    let made = fs.make_dir(&two.a("new")).unwrap();
+    fs.clone_dir(&two.b("d"), &two.a("new"), &made).unwrap();
     let (old, new) = (
         fs.stat(&two.b("d")).unwrap().unwrap(),
         fs.stat(&two.a("new")).unwrap().unwrap(),

@@ -1,0 +1,167 @@
+//! A plan is what somebody claimed some time ago: what is no longer, or never was, as it says is left alone.
+
+use std::time::Duration;
+
+use mergerfs_xdedup::execute::Outcome;
+use mergerfs_xdedup::fs::sim::SimWorld;
+use mergerfs_xdedup::fs::{Fs, Metadata, Place};
+use mergerfs_xdedup::refusal::Reason;
+
+use super::scenario::{self, BYTES, Scenario};
+use super::session::Session;
+
+const OTHER: &[u8] = b"THE SAME BYTES";
+
+type Change = fn(&SimWorld, &Place);
+
+fn meta(change: impl FnOnce(&mut Metadata)) -> Metadata {
+    let mut meta = Metadata {
+        mode: 0o644,
+        ..Metadata::default()
+    };
+    change(&mut meta);
+    meta
+}
+
+/// Replaces the file by another one, as old as everything else.
+fn replace(world: &SimWorld, at: &Place, bytes: &[u8]) {
+    world.fs().unlink(at).unwrap();
+    world.add_file(at, bytes);
+}
+
+/// What is done to one of the two files after the plan was made, and the reason then given.
+fn changes() -> Vec<(&'static str, Change, Reason)> {
+    vec![
+        (
+            "other bytes",
+            |world, at| rewrite(world, at, OTHER),
+            Reason::Differs,
+        ),
+        (
+            "another size",
+            |world, at| rewrite(world, at, b"short"),
+            Reason::Changed,
+        ),
+        (
+            "another inode",
+            |world, at| replace(world, at, BYTES),
+            Reason::Changed,
+        ),
+        ("one more name", one_more_name, Reason::UnknownLinks),
+        (
+            "gone",
+            |world, at| world.fs().unlink(at).unwrap(),
+            Reason::Changed,
+        ),
+        (
+            "immutable",
+            |world, at| world.set_immutable(at, true),
+            Reason::Immutable,
+        ),
+        (
+            "another owner",
+            |world, at| world.set_metadata(at, meta(|m| m.uid = 7)),
+            Reason::OwnerDiffers,
+        ),
+        (
+            "another mode",
+            |world, at| world.set_metadata(at, meta(|m| m.mode = 0o600)),
+            Reason::ModeDiffers,
+        ),
+        (
+            "an ACL",
+            |world, at| world.set_metadata(at, meta(|m| m.acl = Some(vec![1]))),
+            Reason::AclDiffers,
+        ),
+        (
+            "an attribute",
+            |world, at| {
+                let xattrs = [(b"user.a".to_vec(), b"1".to_vec())].into();
+                world.set_metadata(at, meta(|m| m.xattrs = xattrs));
+            },
+            Reason::XattrDiffers,
+        ),
+    ]
+}
+
+/// Writes in place, long ago.
+fn rewrite(world: &SimWorld, at: &Place, bytes: &[u8]) {
+    world.client_write(&at.path, bytes).unwrap();
+    world.fs().pause(Duration::from_secs(100));
+}
+
+fn one_more_name(world: &SimWorld, at: &Place) {
+    world.add_link(at, &Place::new(at.branch, at.path.sibling("more").unwrap()));
+}
+
+/// Runs the plan of `scenario` after `change` was made to `at`; the ops in `concerned` must be refused for `reason`
+/// with their files as they were, the others done.
+fn check(
+    scenario: &Scenario,
+    what: &str,
+    change: Change,
+    at: &Place,
+    reason: Reason,
+    concerned: &[usize],
+) {
+    let mut session = Session::new(scenario);
+    change(&session.world, at);
+    let before = session.world.files();
+    session.run(&scenario.ops).unwrap();
+    let after = session.world.files();
+    for (k, op) in scenario.ops.iter().enumerate() {
+        let outcome = session
+            .outcomes
+            .iter()
+            .find(|(told, _)| told.duplicate == op.duplicate);
+        let told = || {
+            format!(
+                "{}, {what}: {at:?}, op {k}\n{}",
+                scenario.name,
+                session.told()
+            )
+        };
+        let Some((_, outcome)) = outcome else {
+            panic!("not reported: {}", told());
+        };
+        if !concerned.contains(&k) {
+            assert!(matches!(outcome, Outcome::Done { .. }), "{}", told());
+            continue;
+        }
+        let refused = matches!(outcome, Outcome::NotDone(halt) if halt.reason == reason);
+        assert!(refused, "{}", told());
+        for name in &op.names {
+            let own = Place::new(name.from, name.path.clone());
+            assert_eq!(after.get(&own), before.get(&own), "{}", told());
+        }
+    }
+    session.clean().unwrap();
+}
+
+#[test]
+fn what_is_no_longer_as_it_was_planned_is_left_alone() {
+    for scenario in [
+        scenario::cross(),
+        scenario::local(),
+        scenario::missing_parents(),
+        scenario::shared_master(),
+    ] {
+        let all: Vec<usize> = (0..scenario.ops.len()).collect();
+        for (what, change, reason) in changes() {
+            for k in all.clone() {
+                check(
+                    &scenario,
+                    what,
+                    change,
+                    &scenario.ops[k].duplicate,
+                    reason,
+                    &[k],
+                );
+            }
+            // More names of the master are nobody's concern.
+            if reason != Reason::UnknownLinks {
+                check(&scenario, what, change, &scenario.master, reason, &all);
+            }
+        }
+    }
+}

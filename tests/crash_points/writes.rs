@@ -1,0 +1,198 @@
+//! Writes that leave the size as it was: nothing but times, leases and the bytes themselves can tell.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mergerfs_xdedup::fs::Fs;
+use mergerfs_xdedup::fs::sim::{Fault, Served, SimWorld};
+use mergerfs_xdedup::relpath::RelPath;
+
+use super::clients::each_call;
+use super::meddling::settle;
+use super::scenario::{self, BYTES, Scenario};
+use super::session::{Check, Failures, Session, ensure, is_hidden};
+
+const OTHER: &[u8] = b"THE SAME BYTES";
+
+/// How a client writes.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    InPlace,
+    /// Through a mapping it had before the run began, which moves no times; then it closes the file.
+    Mapped,
+}
+
+/// What the pool showed just after a write that was acknowledged at once: what every path must still show.
+type Owed = Arc<Mutex<Option<Vec<(RelPath, Vec<u8>)>>>>;
+
+/// Writes to `path` before call `n`.
+fn plan_write(session: &Session, scenario: &Scenario, path: &RelPath, how: How, n: usize) -> Owed {
+    let owed = Owed::default();
+    let told = Arc::clone(&owed);
+    let path = path.clone();
+    let paths: Vec<RelPath> = scenario.names().into_iter().map(|at| at.path).collect();
+    let held = match how {
+        How::InPlace => None,
+        How::Mapped => Some(session.world.client_open_write(&path).unwrap().0),
+    };
+    let act = move |world: &SimWorld| {
+        let at_once = match held {
+            None => world.client_write(&path, OTHER).unwrap() == Served::AtOnce,
+            Some(id) => {
+                world.client_store_mapped(id, OTHER).unwrap();
+                world.client_close(id);
+                true
+            }
+        };
+        if at_once {
+            let read = |path: &RelPath| (path.clone(), world.client_read(path).unwrap().1);
+            *told.lock().unwrap() = Some(paths.iter().map(read).collect());
+        }
+    };
+    session.world.plan_fault(Fault::foreign_at(n, act));
+    owed
+}
+
+/// Whether every path still has what it had when the write was acknowledged.
+fn kept(session: &Session, owed: &Owed) -> Check {
+    let view = session.view();
+    for (path, bytes) in owed.lock().unwrap().iter().flatten() {
+        let now = view.get(path);
+        ensure(now == Some(bytes), || format!("{path:?} is now {now:?}"))?;
+    }
+    Ok(())
+}
+
+fn each_write(scenarios: Vec<Scenario>, how: How, prepare: impl Fn(&Session)) {
+    let mut failures = Failures::default();
+    for scenario in scenarios {
+        for at in scenario.names() {
+            each_call(|n| {
+                let mut session = Session::new(&scenario);
+                prepare(&session);
+                let owed = plan_write(&session, &scenario, &at.path, how, n);
+                let ended = session.run(&scenario.ops);
+                let mut next = session.next();
+                let settled = settle(&mut next);
+                let point =
+                    || format!("{how:?} {at:?} at {n}: {ended:?}\n{}\nthen", session.told());
+                let group = format!("{}: write {:?}", scenario.name, at.path);
+                failures.note(
+                    settled.and_then(|()| kept(&next, &owed)),
+                    &group,
+                    point,
+                    &next,
+                );
+                session.world.calls()
+            });
+        }
+    }
+    assert!(failures.points() > 300);
+}
+
+fn all() -> Vec<Scenario> {
+    vec![
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+        scenario::shared_master(),
+    ]
+}
+
+#[test]
+fn a_write_of_equal_size_changes_its_own_path_alone() {
+    each_write(all(), How::InPlace, |_| {});
+}
+
+#[test]
+fn a_store_through_an_older_mapping_changes_its_own_path_alone() {
+    each_write(all(), How::Mapped, |_| {});
+}
+
+#[test]
+fn a_write_within_the_clocks_tick_of_another_is_not_missed() {
+    each_write(all(), How::InPlace, |session| {
+        // Both copies have just been written, and the clock stands still until somebody waits.
+        session.world.set_step(Duration::ZERO);
+        session.world.fs().pause(Duration::from_secs(1));
+        for path in [
+            b"m/master".as_slice(),
+            b"d/dup",
+            b"d/one",
+            b"d/two",
+            b"d/three",
+        ] {
+            let path = RelPath::new(path).unwrap();
+            drop(session.world.client_write(&path, BYTES));
+        }
+    });
+}
+
+/// Every write that was acknowledged has a name still.
+fn none_lost(session: &Session) -> Check {
+    let newest: BTreeMap<_, _> = session
+        .world
+        .acknowledged()
+        .into_iter()
+        .map(|write| (write.id, write.bytes))
+        .collect();
+    let files = session.world.files();
+    let named = |bytes: &Vec<u8>| files.values().any(|(_, found)| found == bytes);
+    ensure(newest.values().all(named), || {
+        "a write is nowhere".to_owned()
+    })
+}
+
+/// A client that goes by what is in a directory, hidden names too, opens one before call `n` for writing; it writes
+/// at once, or when the run is over. One that has to wait for a lease came too late: nothing is owed to it.
+fn each_hidden(at_once: bool) {
+    let mut failures = Failures::default();
+    for scenario in all() {
+        each_call(|n| {
+            let mut session = Session::new(&scenario);
+            let held = Arc::new(Mutex::new((None, Served::AtOnce)));
+            let told = Arc::clone(&held);
+            let act = move |world: &SimWorld| {
+                let mut names = world.files().into_keys();
+                let Some(at) = names.find(|at| is_hidden(&at.path)) else {
+                    return;
+                };
+                *told.lock().unwrap() = if at_once {
+                    (None, world.client_write(&at.path, OTHER).unwrap())
+                } else {
+                    let (id, served) = world.client_open_write(&at.path).unwrap();
+                    (Some(id), served)
+                };
+            };
+            session.world.plan_fault(Fault::foreign_at(n, act));
+            let ended = session.run(&scenario.ops);
+            let (held, served) = *held.lock().unwrap();
+            if served == Served::Waiting {
+                return session.world.calls();
+            }
+            if let Some(id) = held {
+                session.world.client_write_held(id, OTHER).unwrap();
+                session.world.client_close(id);
+            }
+            let point = || format!("at {n}: {ended:?}");
+            failures.note(none_lost(&session), scenario.name, point, &session);
+            let mut next = session.next();
+            let check = settle(&mut next).and_then(|()| none_lost(&next));
+            let group = format!("{}, next run", scenario.name);
+            failures.note(check, &group, point, &next);
+            session.world.calls()
+        });
+    }
+    assert!(failures.points() > 300);
+}
+
+#[test]
+fn a_write_by_a_hidden_name_is_not_lost() {
+    each_hidden(true);
+}
+
+#[test]
+fn what_has_a_hidden_name_open_is_not_removed_under_it() {
+    each_hidden(false);
+}
