@@ -117,3 +117,42 @@ fn a_pool_root_that_does_not_hold_the_branches_is_refused() {
     assert!(matches!(run.code(), Some(2 | 3)), "{run}");
     assert_eq!(snapshot::all_entries(&pool), before);
 }
+
+#[test]
+fn what_the_old_script_deleted_and_did_not_link_comes_back() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 1, 0, 5);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    let path = |n: usize| pool.path(&made[n][1]).display().to_string();
+    let mut log = String::from("filepath,status\r\n");
+    for (n, group) in made.iter().enumerate().take(4) {
+        log += &format!("{},PENDING\r\n", path(n));
+        std::fs::remove_file(pool.path(&group[1])).unwrap();
+        // It stopped in the last one between the delete and the line.
+        if n < 3 {
+            log += &format!("{},DELETED\r\n", path(n));
+        }
+    }
+    std::fs::create_dir_all(pool.on(1, "downloads")).unwrap();
+    std::fs::hard_link(pool.on(1, &made[0][0]), pool.on(1, &made[0][1])).unwrap();
+    log += &format!("{},LINKED\r\n", path(0));
+    let file = tool.dir().join("old.csv");
+    std::fs::write(&file, &log).unwrap();
+    let line: Vec<OsString> = vec![
+        "resume".into(),
+        "--from-log".into(),
+        file.clone().into(),
+        "-m".into(),
+        list.into(),
+    ];
+    let run = tool.run(&line).expect(0);
+    assert!(run.stdout.contains("3 linked again, 0 were there"), "{run}");
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    groups::assert_linked(&pool, &made[..4]);
+    let again = tool.run(&line).expect(0);
+    assert!(again.stdout.contains("nothing is unfinished"), "{again}");
+    std::fs::write(&file, "time,run\n").unwrap();
+    tool.run(&line).expect(2);
+}

@@ -25,7 +25,8 @@
 //! 4. [`execute`] carries it out: `batch` is the order of everything; then one file a phase: `compare`,
 //!    `parents`, `publish`, `retire`, `remove`, and `take_back` for the way back.
 //! 5. [`journal`] makes intent, retired and done durable in between.
-//! 6. After a crash `execute::recover` looks at what each name is, decides, and takes the same transitions.
+//! 6. [`undo`] plans, from the journal, ops that take others back; they go the same way after a copy.
+//! 7. After a crash `execute::recover` looks at what each name is, decides, and takes the same transitions.
 //!
 //! # Invariants
 //!
@@ -67,8 +68,11 @@ pub mod names;
 pub mod plan;
 pub mod pool;
 pub mod refusal;
+pub mod relink;
 pub mod relpath;
 pub mod report;
 pub mod resolve;
 pub mod scan;
 mod sys;
+pub mod undo;
+pub mod verify;

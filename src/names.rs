@@ -21,6 +21,8 @@ pub enum Role {
     Withdrawn,
     /// A parent directory being made aside.
     Aside,
+    /// The copy that an undo makes, before it has its names.
+    Copy,
 }
 
 /// The hidden name for the `index`-th name of `op`.
@@ -31,6 +33,7 @@ pub fn hidden_name(journal: u32, op: OpId, index: usize, role: Role) -> OsString
         Role::Retired => 'r',
         Role::Withdrawn => 'w',
         Role::Aside => 'd',
+        Role::Copy => 'c',
     };
     format!(
         "{PREFIX}{journal:08x}-{:08x}-{:08x}-{index:08x}-{role}",
@@ -60,13 +63,19 @@ mod tests {
                 seq: 70_000,
             },
         ];
-        let roles = [Role::Temp, Role::Retired, Role::Withdrawn, Role::Aside];
+        let roles = [
+            Role::Temp,
+            Role::Retired,
+            Role::Withdrawn,
+            Role::Aside,
+            Role::Copy,
+        ];
         let names: HashSet<_> = ops
             .iter()
             .flat_map(|op| roles.iter().map(move |role| (op, role)))
             .flat_map(|(op, role)| [0, 1, 65_000].map(|k| hidden_name(7, *op, k, *role)))
             .collect();
-        assert_eq!(names.len(), 36);
+        assert_eq!(names.len(), 45);
         assert!(
             names
                 .iter()

@@ -47,7 +47,7 @@ pub enum Reason {
     Obstructed,
     /// An empty file: nothing to reclaim.
     Empty,
-    /// `--max-ops` or `--max-bytes` was reached.
+    /// `--max-ops`, `--max-bytes` or `--max-time` was reached.
     Limit,
     /// Somebody has the file open.
     Busy,
@@ -63,6 +63,12 @@ pub enum Reason {
     BranchFailed,
     /// The run was stopped before.
     Interrupted,
+    /// To be undone, and changed on purpose since it was linked.
+    ChangedSince,
+    /// Its bytes are not those recorded, though its times are.
+    Damaged,
+    /// To be undone, and no longer as the run left it.
+    Gone,
 }
 
 /// Whether a timer should cry: exit 0 or 1.
@@ -76,7 +82,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::Unresolved,
         Self::NotRegular,
         Self::Unreadable,
@@ -107,6 +113,9 @@ impl Reason {
         Self::Io,
         Self::BranchFailed,
         Self::Interrupted,
+        Self::ChangedSince,
+        Self::Damaged,
+        Self::Gone,
     ];
 
     /// The word for it in JSON, CSV and text.
@@ -143,6 +152,9 @@ impl Reason {
             Self::Io => "io-error",
             Self::BranchFailed => "branch-failed",
             Self::Interrupted => "interrupted",
+            Self::ChangedSince => "changed-since",
+            Self::Damaged => "damaged",
+            Self::Gone => "gone",
         }
     }
 
@@ -194,7 +206,7 @@ impl Reason {
                 "a symlink or mount point lies on the way on that branch: name the real path"
             }
             Self::Empty => "empty files hold no data to reclaim; nothing to do",
-            Self::Limit => "run again for the rest, or raise --max-ops or --max-bytes",
+            Self::Limit => "run again for the rest, or raise --max-ops, --max-bytes or --max-time",
             Self::Busy => "somebody has the file open: run again when it is closed",
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
@@ -206,6 +218,15 @@ impl Reason {
                 "the branch had an error in this run: check the disk and its mount, then run again"
             }
             Self::Interrupted => "run again for the rest",
+            Self::ChangedSince => {
+                "the file was edited after it was linked, under all its names: copy it by hand (cp -a) for a file of its own"
+            }
+            Self::Damaged => {
+                "the bytes changed and the times did not: look at the disk's health, and restore the file from a backup"
+            }
+            Self::Gone => {
+                "the path was deleted, moved or replaced since, which stays so; undo a later run first if that did it"
+            }
         }
     }
 
@@ -231,7 +252,8 @@ impl Reason {
             | Self::NestedBranch
             | Self::Obstructed
             | Self::Empty
-            | Self::Limit => Weight::Rule,
+            | Self::Limit
+            | Self::Gone => Weight::Rule,
             Self::Unresolved
             | Self::Unreadable
             | Self::ClaimSize
@@ -242,7 +264,9 @@ impl Reason {
             | Self::Conflict
             | Self::Io
             | Self::BranchFailed
-            | Self::Interrupted => Weight::Failure,
+            | Self::Interrupted
+            | Self::ChangedSince
+            | Self::Damaged => Weight::Failure,
         }
     }
 }

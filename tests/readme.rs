@@ -16,8 +16,10 @@ fn every_reason_is_in_the_readme_with_what_to_do() {
 
 #[test]
 fn every_option_the_readme_names_exists() {
-    let known: Vec<String> = Cli::command()
-        .get_arguments()
+    let all = Cli::command();
+    let commands = all.get_subcommands().chain([&all]);
+    let known: Vec<String> = commands
+        .flat_map(clap::Command::get_arguments)
         .flat_map(|arg| {
             let all = arg.get_all_aliases().unwrap_or_default();
             let long = arg.get_long().into_iter().chain(all);

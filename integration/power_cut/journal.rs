@@ -177,7 +177,10 @@ fn check_lines(records: &[Record], dir: &Path) -> Result<(), String> {
             Record::Restored { .. }
             | Record::Conflict { .. }
             | Record::RunStarted(_)
-            | Record::RunEnded(_) => continue,
+            | Record::RunEnded(_)
+            | Record::UndoStarted(_)
+            | Record::UndoIntent(_)
+            | Record::Copied { .. } => continue,
         };
         if !lines.has(&op.seq.to_string(), state) {
             return Err(format!("no line {state} for op {}", op.seq));

@@ -1,6 +1,7 @@
 //! What the user typed, as clap sees it. The help text is here; nothing is looked up or decided.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -43,6 +44,7 @@ Examples:
   mergerfs.xdedup -m list -p /pool/media          show what would be done
   mergerfs.xdedup -m list -p /pool/media -e       do it
   mergerfs.xdedup resume                          finish what a crash interrupted
+  mergerfs.xdedup undo                            show what taking back the last run comes to (-e: do it)
 
 Exit status: 0 done or nothing to do, 1 something was not done, 2 usage or unusable list,
 3 not a mergerfs pool or locked, 4 journal unreadable or recovery incomplete, 130/143 stopped by a signal.";
@@ -127,6 +129,9 @@ pub struct RunArgs {
     /// Plan to reclaim at most N bytes (suffixes K, M, G, T)
     #[arg(long, value_name = "N", value_parser = parse_size)]
     pub max_bytes: Option<u64>,
+    /// Stop after TIME (such as 90s, 30m, 1h30m): the batch in hand is finished, the rest is left for the next run
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub max_time: Option<Duration>,
     /// Write the CSV log to FILE [default: log.csv beside the journal]
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
@@ -172,12 +177,20 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Finish or put back what an interrupted run left open
-    Resume,
+    Resume(ResumeArgs),
+    /// Take back what a run did: each duplicate is a file of its own again
+    Undo(UndoArgs),
+    /// Read the files that stayed again, and compare them with what the journal recorded
+    Verify(VerifyArgs),
     /// Show what is open, and what the last run did
     Status,
     /// Say what about a pool would make runs fail or surprise; changes nothing
     #[command(after_help = DOCTOR_EXIT)]
     Doctor(DoctorArgs),
+    /// List every run
+    History(HistoryArgs),
+    /// Print all that the journal holds, for programs
+    Export(ExportArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -200,6 +213,85 @@ pub struct DoctorArgs {
 const DOCTOR_EXIT: &str = "\
 Exit status: 0 nothing that prevents runs, 1 something does, 3 not a mergerfs pool.
 It reads attributes, directories and mount tables, and takes a read lease on one file a branch for a moment.";
+/// The options of `resume`.
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log
+    /// (filepath,status), -m the list it was given
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    pub from_log: Option<PathBuf>,
+    /// The list of duplicates for --from-log
+    #[arg(short, long, value_name = "FILE", requires = "from_log")]
+    pub manifest: Option<PathBuf>,
+    /// The form of the list, where it cannot be told from its contents
+    #[arg(long, value_name = "FORM", requires = "manifest")]
+    pub manifest_format: Option<Format>,
+    /// Where relative paths begin [default: what the list says, else the current directory]
+    #[arg(long, value_name = "DIR", requires = "manifest")]
+    pub base: Option<PathBuf>,
+}
+
+/// The options of `undo`.
+#[derive(Debug, Clone, Args)]
+pub struct UndoArgs {
+    /// The run, as `history` numbers them [default: the newest that changed something]
+    #[arg(value_name = "RUN")]
+    pub run: Option<u64>,
+    /// Do it; without this, only show what would be done
+    #[arg(short, long)]
+    pub execute: bool,
+    /// Only what lies at or below PATH in the pool; repeat for more
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<PathBuf>,
+    /// Stop after TIME: the batch in hand is finished, the rest is left for the next undo
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub max_time: Option<Duration>,
+    /// Accept that other filesystems are behind the branches than the journal remembers
+    #[arg(long)]
+    pub accept_branches: bool,
+    /// Do without leases, on filesystems that have none: only while nothing else uses the pool
+    #[arg(long)]
+    pub no_lease: bool,
+    /// Write the CSV log to FILE [default: log.csv beside the journal]
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Draw no progress bar
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// The options of `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// The run, as `history` numbers them [default: the newest that changed something]
+    #[arg(value_name = "RUN")]
+    pub run: Option<u64>,
+    /// Draw no progress bar
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// The options of `history`.
+#[derive(Debug, Clone, Args)]
+pub struct HistoryArgs {
+    /// Forget runs older than DAYS, which then can no longer be undone or verified; what is open is kept
+    #[arg(long, value_name = "DAYS")]
+    pub prune: Option<u32>,
+}
+
+/// The options of `export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// Only this run
+    #[arg(value_name = "RUN")]
+    pub run: Option<u64>,
+    /// As the lines of the CSV log
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// As JSON lines, a record each, nothing left out (default)
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -300,6 +392,33 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "too large".to_owned())
 }
 
+/// A length of time: numbers with the units s, m, h and d; without one, seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "not a time, such as 90s, 30m or 1h30m".to_owned();
+    let mut seconds = 0u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit());
+        let (number, unit) = rest.split_at(digits.unwrap_or(rest.len()));
+        let (factor, after) = match unit.chars().next() {
+            None if number.len() == text.len() => (1, unit),
+            Some('s') => (1, &unit[1..]),
+            Some('m') => (60, &unit[1..]),
+            Some('h') => (3_600, &unit[1..]),
+            Some('d') => (86_400, &unit[1..]),
+            None | Some(_) => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let part = number.checked_mul(factor).ok_or_else(wrong)?;
+        seconds = seconds.checked_add(part).ok_or_else(wrong)?;
+        rest = after;
+    }
+    match seconds {
+        0 => Err(wrong()),
+        _ => Ok(Duration::from_secs(seconds)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +443,36 @@ mod tests {
         }
         for bad in ["", "K", "1.5G", "-1", "99999999T", "1X"] {
             assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, seconds) in [
+            ("90", 90),
+            ("90s", 90),
+            ("30m", 1_800),
+            ("1h30m", 5_400),
+            ("2d", 172_800),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for bad in [
+            "",
+            "0",
+            "0s",
+            "1x",
+            "m",
+            "-1",
+            "1h30",
+            "1.5h",
+            "999999999999999999d",
+        ] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
             "--db-file is accepted for old command lines, and not used"
         );
     }
-    let signals = Signals::listen()
+    let signals = Signals::listen(args.max_time)
         .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
     let filter = Filter::new(&args.include, &args.exclude, args.min_size, args.max_size)
         .map_err(|error| Failure::usage(error.to_string()))?;
@@ -65,6 +65,12 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
         Some(list) => list.resolve(&session, &filter, args)?,
         None => match scan::find(&session, (&filter, &rules), (common, args), &signals)? {
             Some(found) => found,
+            None if signals.exit_code().is_none() => {
+                tracing::warn!(
+                    "the time was up before the scan was through: nothing was changed; what was read is remembered"
+                );
+                return Ok(0);
+            }
             None => return Ok(signals.exit_code().unwrap_or(1)),
         },
     };
@@ -150,11 +156,9 @@ impl Job<'_> {
 
     pub(super) fn plan(&self, resolved: Resolved) -> Result<Plan, Failure> {
         let Resolved {
-            mut groups,
-            refusals,
-            ..
+            groups, refusals, ..
         } = resolved;
-        let mut plan = list::plan_groups(&mut groups, &self.session, &self.filter, &self.rules)?;
+        let mut plan = list::plan_groups(groups, &self.session, &self.filter, &self.rules)?;
         plan.refusals.splice(0..0, refusals);
         Ok(plan)
     }

@@ -11,15 +11,22 @@ mod dedupe;
 mod doctor;
 mod execution;
 mod failure;
+mod from_log;
+mod history;
 mod list;
 mod resume;
 mod scan;
 mod session;
 mod signals;
 mod status;
+mod undo;
+mod verify;
 mod watch;
 
-pub use args::{Cli, Command, Common, OutputFormat, RunArgs};
+pub use args::{
+    Cli, Command, Common, ExportArgs, HistoryArgs, OutputFormat, ResumeArgs, RunArgs, UndoArgs,
+    VerifyArgs,
+};
 use failure::Failure;
 
 /// Exit status of a usage error or unusable input.
@@ -27,6 +34,8 @@ const EXIT_USAGE: u8 = 2;
 
 /// Parses `args` (the program's name first) and does what they say; gives the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A scan's threads make what the planning thread gives back.
+    crate::sys::share_memory();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -53,9 +62,18 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Some(command) => {
             only_common(&cli.run)?;
             match command {
-                Command::Resume => resume::run(&cli.common),
+                Command::Resume(args) => match (&args.from_log, &args.manifest) {
+                    (Some(log), Some(manifest)) => {
+                        from_log::run(&cli.common, args, (log, manifest))
+                    }
+                    _ => resume::run(&cli.common),
+                },
                 Command::Status => status::run(&cli.common),
                 Command::Doctor(args) => doctor::run(&cli.common, args),
+                Command::Verify(args) => verify::run(&cli.common, args),
+                Command::History(args) => history::run(&cli.common, args),
+                Command::Export(args) => history::export(&cli.common, args),
+                Command::Undo(args) => undo::run(&cli.common, args),
                 Command::Completions { shell } => {
                     let mut command = Cli::command();
                     clap_complete::generate(
@@ -77,7 +95,8 @@ fn only_common(run: &RunArgs) -> Result<(), Failure> {
         || run.manifest.is_some()
         || !run.dirs.is_empty()
         || !run.primary.is_empty()
-        || run.log_file.is_some();
+        || run.log_file.is_some()
+        || run.max_time.is_some();
     if given {
         return Err(Failure::usage(
             "options of a run cannot stand with another command",

@@ -20,7 +20,7 @@ use crate::pool::{Branch, Pool, mergerfs};
 use crate::report::{Progress, Scene, Tally, text};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let signals = Signals::listen()
+    let signals = Signals::listen(None)
         .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
     let mut out = session::stdout();
     let Some(mut journal) = journal::open_existing(&session::journal_dir(common)?, None)? else {
@@ -87,7 +87,7 @@ fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failu
 
 /// The pool as it is now; where it is not mounted, as the runs found it. Branches that a run used and the pool no
 /// longer lists come last: the record alone is enough to recover.
-fn pool_of(runs: &[Arc<RunStarted>]) -> Result<Pool, Failure> {
+pub(super) fn pool_of(runs: &[Arc<RunStarted>]) -> Result<Pool, Failure> {
     let Some(last) = runs.last() else {
         return Err(Failure::environment("no run is open"));
     };

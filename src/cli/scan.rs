@@ -37,7 +37,7 @@ pub(super) fn find(
     let dirs = directories(session, args)?;
     let cache = open_cache(session, args)?;
     let meter = Meter::default();
-    let interrupted = || signals.asked();
+    let interrupted = || signals.asked() || signals.time_is_up();
     let around = Around {
         cache: cache.as_ref(),
         meter: &meter,

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -12,14 +13,18 @@ use signal_hook::flag;
 pub(super) struct Signals {
     asked: Arc<AtomicBool>,
     which: Arc<AtomicUsize>,
+    deadline: Option<Instant>,
 }
 
 impl Signals {
     /// Listens from now on.
-    pub(super) fn listen() -> io::Result<Self> {
+    ///
+    /// `max_time` from now the program is to stop in the same way, of its own accord.
+    pub(super) fn listen(max_time: Option<Duration>) -> io::Result<Self> {
         let signals = Self {
             asked: Arc::new(AtomicBool::new(false)),
             which: Arc::new(AtomicUsize::new(0)),
+            deadline: max_time.and_then(|time| Instant::now().checked_add(time)),
         };
         for (signal, number) in [(SIGINT, 2), (SIGTERM, 15)] {
             // In this order: the first time the flag is not set yet when the shutdown looks at it.
@@ -32,6 +37,11 @@ impl Signals {
 
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the time is up.
+    pub(super) fn time_is_up(&self) -> bool {
+        self.deadline.is_some_and(|at| Instant::now() >= at)
     }
 
     /// The exit status a shell gives a program that died of the signal.

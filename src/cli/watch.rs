@@ -35,6 +35,10 @@ impl Observer for Watch<'_> {
         self.signals.asked()
     }
 
+    fn time_is_up(&self) -> bool {
+        self.signals.time_is_up()
+    }
+
     fn pool_changed(&mut self) -> Option<String> {
         match mergerfs::branches_raw(self.pool()) {
             Ok(raw) if raw == self.pool().branches_raw => None,

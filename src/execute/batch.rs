@@ -11,7 +11,7 @@ use super::op::Op;
 use super::parents::missing_parents;
 use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
-use crate::fs::{Fs, InodeId, Place, Stat};
+use crate::fs::{Fs, InodeId, Place, Stat, Timestamp};
 use crate::journal::{Copy, Found, Intent, NameIntent, Record, Store};
 use crate::pool::{BranchIdx, StoredId};
 use crate::refusal::Reason;
@@ -63,7 +63,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         let again = self.pass(ops.into(), false)?;
         if !again.is_empty() {
-            if !self.observer.interrupted() {
+            if self.asked_to_stop().is_none() {
                 self.fs.pause(SETTLE);
             }
             self.pass(again, true)?;
@@ -114,8 +114,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     fn begin(&mut self, op: &mut Op) -> Result<(), Halt> {
-        if self.observer.interrupted() {
-            return Err(Halt::new(Reason::Interrupted, "not begun"));
+        if let Some(reason) = self.asked_to_stop() {
+            return Err(Halt::new(reason, "not begun"));
         }
         self.not_stopped(op)?;
         self.not_open(op)?;
@@ -123,13 +123,16 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             let path = &self.root(branch).path;
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
         }
+        if op.undo.is_some() {
+            return self.begin_undo(op);
+        }
         self.compare(op)?;
         let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
         op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
         Ok(())
     }
 
-    fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
         match op.branches().find(|branch| self.stopped.contains(branch)) {
             Some(_) => Err(Halt::new(
                 Reason::BranchFailed,
@@ -160,7 +163,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.open.1.insert(op.duplicate_id);
     }
 
-    fn not_done(&mut self, op: &Op, halt: Halt) {
+    pub(super) fn not_done(&mut self, op: &Op, halt: Halt) {
         self.stop_branch(&halt);
         self.observer.outcome(op, &Outcome::NotDone(halt), false);
     }
@@ -178,6 +181,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         if let Some(what) = self.observer.pool_changed() {
             return Err(RunError::PoolChanged(what));
+        }
+        if ops.iter().any(|op| op.undo.is_some()) {
+            return self.undo_batch(ops);
         }
         let mut works = Vec::with_capacity(ops.len());
         let failures = self.settle_sources(&ops);
@@ -243,8 +249,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         for (dir, duplicate) in dirs {
             // A duplicate that is nowhere after a crash was then removed by somebody, not lost by the crash.
-            if let Err(error) = self.fs.sync_dir(&dir) {
-                failed.insert(duplicate, Halt::from(error));
+            match self.fs.sync_dir(&dir) {
+                // Gone with all its names, by somebody or by an undo that left it empty: nothing to sync.
+                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+                Err(error) => drop(failed.insert(duplicate, Halt::from(error))),
+                Ok(()) => {}
             }
         }
         for halt in failed.values() {
@@ -292,6 +301,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 work.state = match self
                     .not_stopped(&work.op)
                     .and_then(|()| self.remove(&work.op))
+                    .and_then(|reclaimed| self.clear_copy(&work.op).map(|()| reclaimed))
                 {
                     Ok(reclaimed) => State::Removed(reclaimed),
                     Err(halt) if halt.reason == Reason::Conflict => {
@@ -302,6 +312,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 };
             }
         }
+        self.remove_emptied(&mut works);
         for error in self.touched.give_times_back(self.fs) {
             tracing::warn!(%error, "directory keeps its new time");
         }
@@ -311,7 +322,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Runs one phase over the ops that are still going.
-    fn each(&mut self, works: &mut [Work], phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>) {
+    pub(super) fn each(
+        &mut self,
+        works: &mut [Work],
+        phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>,
+    ) {
         for work in works
             .iter_mut()
             .filter(|work| matches!(work.state, State::Going))
@@ -354,7 +369,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Syncs what was changed. Where that fails, nothing is known about the branch: its ops stay open.
-    fn sync_touched(&mut self, works: &mut [Work]) {
+    pub(super) fn sync_touched(&mut self, works: &mut [Work]) {
         for (branch, error) in self.touched.sync(self.fs) {
             let halt = Halt {
                 stops: Some(branch),
@@ -418,23 +433,29 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ok(ended)
     }
 
+    /// An inode of `branch` as it is known after a reboot.
+    pub(super) fn stored(
+        &self,
+        branch: BranchIdx,
+        (ino, btime): (u64, Option<Timestamp>),
+    ) -> StoredId {
+        let fs = self.root(branch).fs;
+        StoredId {
+            fs: fs.expect("invariant: begin refuses branches without identity"),
+            ino,
+            btime,
+        }
+    }
+
     fn intent(&self, op: &Op) -> Intent {
         let seen = op
             .seen
             .as_ref()
             .expect("invariant: only compared ops get an intent");
-        let stored = |branch: BranchIdx, stat: &Stat| StoredId {
-            fs: self
-                .root(branch)
-                .fs
-                .expect("invariant: begin refuses branches without identity"),
-            ino: stat.id.ino,
-            btime: stat.btime,
-        };
         let copy = |place: &Place, stat: &Stat| Copy {
             branch: place.branch,
             path: place.path.clone(),
-            id: stored(place.branch, stat),
+            id: self.stored(place.branch, (stat.id.ino, stat.btime)),
             size: stat.size,
             mtime: stat.mtime,
             ctime: stat.ctime,

@@ -21,9 +21,9 @@ const TICK_NS: i128 = 50_000_000;
 pub(super) const SETTLE_TICK: Duration = Duration::from_millis(60);
 
 /// A file, its lease given back, and what it was while that was held.
-struct Held<'f, F: Fs> {
+pub(super) struct Held<'f, F: Fs> {
     file: Leased<'f, F>,
-    stat: Stat,
+    pub(super) stat: Stat,
     metadata: Metadata,
 }
 
@@ -47,12 +47,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 "both copies changed since the op began",
             ));
         }
+        if op.undo.as_ref().is_some_and(|undo| undo.blake3 != blake3) {
+            let why = "not the bytes that were recorded";
+            return Err(Halt::new(Reason::Damaged, why));
+        }
         for held in [&master, &duplicate] {
             let now = self.fs.stat_open(&held.file.file)?;
             self.unchanged(&now, &held.stat.fingerprint(), "file")?;
         }
         op.master_mtime = master.stat.mtime;
-        op.seen = Some(Seen {
+        op.seen = Some(Box::new(Seen {
             master: master.stat.fingerprint(),
             duplicate: duplicate.stat.fingerprint(),
             metadata: duplicate.metadata,
@@ -61,14 +65,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             master_stat: master.stat,
             duplicate_stat: duplicate.stat,
             blake3,
-        });
+        }));
         Ok(())
     }
 
     /// Opens the master by any name that still leads to it.
     pub(super) fn open_master(&self, op: &Op) -> Result<F::File, Halt> {
         let targets = (0..op.names.len()).map(|k| op.target(k));
-        let places = std::iter::once(op.master.clone()).chain(targets);
+        // The hidden name of a copy first: no client takes that away.
+        let copy = op.copy_place().cloned().into_iter();
+        let places = copy.chain([op.master.clone()]).chain(targets);
         let born = op
             .recorded
             .as_ref()
@@ -115,7 +121,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Takes fingerprint and metadata under a momentary lease: a store through an older shared mapping moves no
     /// times, and while the lease can be had there is no such mapping.
-    fn hold(&self, file: F::File, lease: Lease, what: &str) -> Result<Held<'a, F>, Halt> {
+    pub(super) fn hold(
+        &self,
+        file: F::File,
+        lease: Lease,
+        what: &str,
+    ) -> Result<Held<'a, F>, Halt> {
         let mut leased = Leased::new(self.fs, self.options.leases, file);
         leased.take(lease, what)?;
         let stat = self.fs.stat_open(&leased.file)?;
@@ -148,6 +159,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                     format!("the {what} changed a moment ago"),
                 ));
             }
+        }
+        if op.undo.is_some() {
+            // The one was made after what is recorded; the other keeps its further names and its own metadata.
+            return Ok(());
         }
         let known = self.known_links(op)?;
         if duplicate.stat.nlink != known {
@@ -273,12 +288,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(hasher.finalize().into())
     }
 
-    fn progress(&mut self, bytes: u64) -> Result<(), Halt> {
+    pub(super) fn progress(&mut self, bytes: u64) -> Result<(), Halt> {
         self.observer.bytes_read(bytes);
-        if self.observer.interrupted() {
-            return Err(Halt::new(Reason::Interrupted, "stopped while comparing"));
+        match self.asked_to_stop() {
+            Some(reason) => Err(Halt::new(reason, "stopped while reading")),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -294,7 +309,12 @@ fn differs(op: &Op) -> Halt {
     )
 }
 
-fn read_full<F: Fs>(fs: &F, file: &F::File, buf: &mut [u8], offset: u64) -> Result<usize, Halt> {
+pub(super) fn read_full<F: Fs>(
+    fs: &F,
+    file: &F::File,
+    buf: &mut [u8],
+    offset: u64,
+) -> Result<usize, Halt> {
     let mut filled = 0;
     while filled < buf.len() {
         match fs.read_at(file, &mut buf[filled..], offset + filled as u64)? {

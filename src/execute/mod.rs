@@ -3,11 +3,12 @@
 //! An op goes through [`compare`](Executor::compare), the intent record, [`make_parents`](Executor::make_parents),
 //! [`publish`](Executor::publish), the barrier, [`retire`](Executor::retire), the retired record,
 //! [`remove`](Executor::remove) and the done record; [`take_back`](Executor::take_back) undoes all before the first
-//! unlink. `batch` drives many ops through each phase so that they share every barrier, and `recover` decides, from
+//! unlink. An op that undoes another takes the same way, after [`copy`](Executor::copy) has made its master. `batch` drives many ops through each phase so that they share every barrier, and `recover` decides, from
 //! what is found on disk, which of the same transitions an interrupted op takes next.
 
 mod batch;
 mod compare;
+mod copy;
 mod halt;
 mod hands;
 mod observe;
@@ -19,12 +20,13 @@ mod remove;
 mod retire;
 mod take_back;
 mod touched;
+mod undo;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
-pub use op::{Op, OpName};
+pub use op::{Op, OpName, Undoing};
 pub use parents::missing_parents;
 pub use window::Leases;
 
@@ -32,6 +34,7 @@ use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};
 use crate::journal::{BranchRecord, Journal, JournalError, Store};
 use crate::metadata::IgnoreMetadata;
 use crate::pool::BranchIdx;
+use crate::refusal::Reason;
 use touched::Touched;
 
 /// What the executor needs to know about the pool and the wishes of the user.
@@ -74,6 +77,11 @@ pub trait Observer {
 
     /// Whether to finish the batch in hand and stop.
     fn interrupted(&self) -> bool {
+        false
+    }
+
+    /// Whether to do the same because the time the user gave is up.
+    fn time_is_up(&self) -> bool {
         false
     }
 
@@ -137,6 +145,15 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             buffers: compare::buffers(),
             stopped: BTreeSet::new(),
             open: (BTreeSet::new(), BTreeSet::new()),
+        }
+    }
+
+    /// Why no more is to be begun, if so.
+    fn asked_to_stop(&self) -> Option<Reason> {
+        if self.observer.interrupted() {
+            Some(Reason::Interrupted)
+        } else {
+            self.observer.time_is_up().then_some(Reason::Limit)
         }
     }
 

@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 
 use crate::fs::{Fingerprint, InodeId, Metadata, Place, Stat, Timestamp};
-use crate::journal::{DirIntent, Found, OpId, OpKind};
+use crate::journal::{DirIntent, Found, Intent, OpId, OpKind};
 use crate::names::{Role, hidden_name};
 use crate::pool::BranchIdx;
 use crate::relpath::RelPath;
+
+/// What stands for an inode that is not there yet: no file has it.
+pub(crate) const NO_INODE: InodeId = InodeId { dev: 0, ino: 0 };
 
 /// One duplicate inode to be replaced, with all its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +43,39 @@ pub struct Op {
     /// Whether the journal says that every name was retired.
     pub(crate) retired: bool,
     /// What the intent says, for an op that was found open.
-    pub(crate) recorded: Option<Recorded>,
+    pub(crate) recorded: Option<Box<Recorded>>,
     /// What was compared in this run.
-    pub(crate) seen: Option<Seen>,
+    pub(crate) seen: Option<Box<Seen>>,
+    /// What it has on top where it undoes another op.
+    pub undo: Option<Box<Undoing>>,
+}
+
+/// What an op has on top that undoes another: its master is the file that comes back, and does not exist yet; its
+/// duplicate is the file that stays, which loses these of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoing {
+    /// The op that is undone.
+    pub of: OpId,
+    /// Owner, mode, ACL and attributes of the file that comes back.
+    pub metadata: Metadata,
+    /// Its atime.
+    pub atime: Timestamp,
+    /// Its mtime.
+    pub mtime: Timestamp,
+    /// Its contents.
+    pub blake3: [u8; 32],
+    /// Whether zeros become holes.
+    pub sparse: bool,
+    /// The mtime of the file that stays when it was compared: another one is somebody's change.
+    pub source_mtime: Timestamp,
+    /// Directories of the duplicate's branch to be removed where empty, innermost first.
+    pub emptied: Vec<RelPath>,
+    /// The hidden name of the copy, once there is an intent.
+    pub(crate) copy: Option<Place>,
+    /// Whether the copy is complete and recorded.
+    pub(crate) copied: bool,
+    /// The file that stays, as it was found.
+    pub(crate) source: Option<Stat>,
 }
 
 /// One name of the duplicate; the same relpath on both branches.
@@ -84,6 +117,27 @@ pub(crate) struct Seen {
     pub(crate) blake3: [u8; 32],
 }
 
+impl Undoing {
+    /// The part of `removed`, whose duplicate had `metadata` and times, that makes it again.
+    #[must_use]
+    pub fn new(removed: &Intent, emptied: Vec<RelPath>) -> Self {
+        Self {
+            of: removed.op,
+            metadata: removed.metadata.clone(),
+            atime: removed.atime,
+            mtime: removed.duplicate.mtime,
+            blake3: removed.blake3,
+            // Fewer blocks than bytes: it had holes.
+            sparse: removed.bytes < removed.duplicate.size,
+            source_mtime: removed.master.mtime,
+            emptied,
+            copy: None,
+            copied: false,
+            source: None,
+        }
+    }
+}
+
 impl Op {
     /// An op as the plan makes it.
     #[must_use]
@@ -110,11 +164,25 @@ impl Op {
             retired: false,
             recorded: None,
             seen: None,
+            undo: None,
+        }
+    }
+
+    /// An op that undoes another, as it is planned.
+    #[must_use]
+    pub fn undoing(planned: Self, undo: Undoing) -> Self {
+        Self {
+            undo: Some(Box::new(undo)),
+            ..planned
         }
     }
 
     /// The same op as it was planned.
-    pub(crate) fn begun_anew(self) -> Self {
+    pub(crate) fn begun_anew(mut self) -> Self {
+        if let Some(undo) = &mut self.undo {
+            (undo.copy, undo.copied, undo.source) = (None, false, None);
+            self.master_id = NO_INODE;
+        }
         Self {
             dirs: Vec::new(),
             id: None,
@@ -128,6 +196,11 @@ impl Op {
     #[must_use]
     pub fn id(&self) -> Option<OpId> {
         self.id
+    }
+
+    /// The hidden name of the copy that an undo makes.
+    pub(crate) fn copy_place(&self) -> Option<&Place> {
+        self.undo.as_ref().and_then(|undo| undo.copy.as_ref())
     }
 
     /// The duplicate's own name `k`.

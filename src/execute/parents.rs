@@ -128,7 +128,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    fn remove_dirs(&mut self, innermost_first: &[Place]) -> Result<(), FsError> {
+    pub(super) fn remove_dirs(&mut self, innermost_first: &[Place]) -> Result<(), FsError> {
         for place in innermost_first {
             let dir = place.dir();
             self.touched.before(self.fs, &dir)?;

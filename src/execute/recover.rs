@@ -5,7 +5,7 @@ use super::batch::{State, Work};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
-use super::op::{Op, OpName, Recorded};
+use super::op::{NO_INODE, Op, OpName, Recorded, Undoing};
 use super::{Executor, RunError};
 use crate::fs::{Fs, FsError, InodeId, Place};
 use crate::journal::{Copy, Intent, OpKind, OpenOp, RunStarted, Store};
@@ -75,6 +75,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     (op, Err(halt)) => remaining.push((op, halt)),
                 }
             }
+            // The names of copies are durable before the record that they are complete.
+            self.sync_touched(&mut works);
             let going: Vec<Op> = works
                 .iter()
                 .filter(|work| matches!(work.state, State::Going))
@@ -90,6 +92,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     work.state = State::Stuck(halt.clone());
                 }
             }
+            self.record_copies(&mut works)?;
             remaining.extend(self.carry_out(works)?.open);
         }
         Ok(remaining)
@@ -121,19 +124,30 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         match next {
             Next::Finish => {
                 self.clear_hidden(op, None)?;
-                Ok(State::Removed(entry.intent.bytes))
+                // An undo frees nothing.
+                let bytes = if op.undo.is_some() {
+                    0
+                } else {
+                    entry.intent.bytes
+                };
+                Ok(State::Removed(bytes))
             }
             Next::Back => {
                 let why = Halt::new(Reason::Changed, "the path was changed since the op began");
                 Ok(self.back(op, why))
             }
-            Next::Forward => Ok(match self.compare_settled(op) {
-                Ok(()) => State::Going,
-                Err(halt) if halt.again || halt.reason == Reason::Interrupted => {
-                    self.busy_on_the_way(op, halt, &names)
-                }
-                Err(halt) => self.back(op, halt),
-            }),
+            Next::Forward => Ok(
+                match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
+                    Ok(()) => State::Going,
+                    Err(halt)
+                        if halt.again
+                            || matches!(halt.reason, Reason::Interrupted | Reason::Limit) =>
+                    {
+                        self.busy_on_the_way(op, halt, &names)
+                    }
+                    Err(halt) => self.back(op, halt),
+                },
+            ),
         }
     }
 
@@ -210,11 +224,15 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 InodeId { dev: 0, ino: 0 }
             })
         };
-        let master_id = inode(&master, &intent.master);
+        let copying = entry.undo.as_ref().is_some_and(|undo| !undo.copied);
+        let master_id = if copying {
+            NO_INODE
+        } else {
+            inode(&master, &intent.master)
+        };
         let duplicate_id = inode(&duplicate, &intent.duplicate);
         let op = op_from(
-            intent,
-            entry.retired,
+            entry,
             (master, master_id),
             (duplicate, duplicate_id),
             names,
@@ -235,10 +253,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     ) -> Result<BranchIdx, std::path::PathBuf> {
         let recorded = &run.branches[branch.index()];
         self.all_branches()
-            .find(|now| {
-                let now = self.root(*now);
-                now.fs.is_some() && now.fs == recorded.fs && now.root_ino == recorded.root_ino
-            })
+            .find(|now| self.root(*now).is_same(recorded))
             .ok_or_else(|| recorded.path.clone())
     }
 
@@ -254,13 +269,28 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 }
 
 fn op_from(
-    intent: &Intent,
-    retired: bool,
+    entry: &OpenOp,
     (master, master_id): (Place, InodeId),
     (duplicate, duplicate_id): (Place, InodeId),
     names: Vec<OpName>,
     dirs: Vec<crate::journal::DirIntent>,
 ) -> Op {
+    let intent: &Intent = &entry.intent;
+    let undo = entry.undo.as_ref().map(|undo| {
+        Box::new(Undoing {
+            of: undo.undoes,
+            metadata: intent.metadata.clone(),
+            atime: intent.atime,
+            mtime: intent.master.mtime,
+            blake3: intent.blake3,
+            sparse: undo.sparse,
+            source_mtime: intent.duplicate.mtime,
+            emptied: undo.emptied.clone(),
+            copy: Some(Place::new(master.branch, undo.copy.clone())),
+            copied: undo.copied,
+            source: None,
+        })
+    });
     Op {
         kind: intent.kind,
         master,
@@ -274,14 +304,15 @@ fn op_from(
         id: Some(intent.op),
         master_mtime: intent.master.mtime,
         published: None,
-        retired,
-        recorded: Some(Recorded {
+        retired: entry.retired,
+        recorded: Some(Box::new(Recorded {
             metadata: intent.metadata.clone(),
             blake3: intent.blake3,
             master_btime: intent.master.id.btime,
             duplicate_btime: intent.duplicate.id.btime,
-        }),
+        })),
         seen: None,
+        undo,
     }
 }
 

@@ -160,6 +160,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 }
             }
         }
+        let copy = op.copy_place().cloned();
+        left.extend(
+            copy.filter(|at| self.fs.stat(at).ok().flatten().is_some())
+                .map(|at| (at.branch, at.path)),
+        );
         left
     }
 
@@ -384,6 +389,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
             }
         }
+        if let Some(at) = op.copy_place() {
+            ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
+        }
         Ok(ours)
     }
 
@@ -419,6 +427,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 self.unlink(&at, op.master_id)?;
             }
         }
+        self.clear_copy(op)?;
         self.clear_aside(op)
     }
 }

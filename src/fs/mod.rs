@@ -293,6 +293,42 @@ pub trait Fs {
     /// `EINVAL` where the filesystem cannot.
     fn exchange(&self, a: &Place, b: &Place) -> Result<()>;
 
+    /// Makes an empty file that only its owner can open, open for reading and writing.
+    ///
+    /// # Errors
+    /// `EEXIST` where something is there.
+    fn create(&self, at: &Place) -> Result<Self::File>;
+
+    /// Writes all of `buf` at `offset` of a file from [`Self::create`]; what lies before and was never written is a hole.
+    ///
+    /// # Errors
+    /// `ENOSPC`, `EDQUOT`, and what else the kernel says.
+    fn write_at(&self, file: &Self::File, buf: &[u8], offset: u64) -> Result<()>;
+
+    /// Gives a file from [`Self::create`] this size; what is added is a hole.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn set_len(&self, file: &Self::File, size: u64) -> Result<()>;
+
+    /// Gives a file owner, ACL, extended attributes and mode; attributes it has on top are removed.
+    ///
+    /// # Errors
+    /// When any of them cannot be given.
+    fn set_metadata(&self, file: &Self::File, metadata: &Metadata) -> Result<()>;
+
+    /// Sets both times of a file.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn set_times(&self, file: &Self::File, atime: Timestamp, mtime: Timestamp) -> Result<()>;
+
+    /// `fsync`: data, size, owner, mode, attributes and times of a file are on stable storage; its name is not.
+    ///
+    /// # Errors
+    /// An error means they may be lost: never to be retried.
+    fn sync_file(&self, file: &Self::File) -> Result<()>;
+
     /// Removes a name of a file.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::futimens;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
@@ -124,6 +124,19 @@ impl RealFs {
             ino: stat.id.ino,
             btime: stat.btime,
         })
+    }
+
+    /// Lets the contents of a file be read from the disk next time, not from memory.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn forget_cached(&self, file: &RealFile) -> Result<()> {
+        // Pages that are not written yet stay: first out with them.
+        let forget = file.file.sync_data().and_then(|()| {
+            let all = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+            Ok(posix_fadvise(&file.file, 0, 0, all)?)
+        });
+        self.told("forget the cached contents of", &file.at, forget)
     }
 
     /// Every entry of a directory but `.` and `..`, in the filesystem's order.
@@ -272,6 +285,34 @@ impl Fs for RealFs {
             .one_branch(a, b)
             .and_then(|root| names::exchange(root, &a.path, &b.path));
         self.told("exchange names at", a, done)
+    }
+
+    fn create(&self, at: &Place) -> Result<RealFile> {
+        self.told("create", at, file::create(self.root(at.branch), at))
+    }
+
+    fn write_at(&self, file: &RealFile, buf: &[u8], offset: u64) -> Result<()> {
+        self.told("write", &file.at, file.file.write_all_at(buf, offset))
+    }
+
+    fn set_len(&self, file: &RealFile, size: u64) -> Result<()> {
+        self.told("set the size of", &file.at, file.file.set_len(size))
+    }
+
+    fn set_metadata(&self, file: &RealFile, metadata: &Metadata) -> Result<()> {
+        clone::file(&file.file, metadata).map_err(|(call, error)| {
+            let path = self.root(file.at.branch).path_of(&file.at.path);
+            failed(call, file.at.branch, path, error)
+        })
+    }
+
+    fn set_times(&self, file: &RealFile, atime: Timestamp, mtime: Timestamp) -> Result<()> {
+        let set = futimens(&file.file, &atime.into(), &mtime.into());
+        self.told("set the times of", &file.at, set.map_err(io::Error::from))
+    }
+
+    fn sync_file(&self, file: &RealFile) -> Result<()> {
+        self.told("sync", &file.at, file.file.sync_all())
     }
 
     fn unlink(&self, at: &Place) -> Result<()> {

@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::record::Record;
 use crate::fs::Timestamp;
 
-/// The format written.
-pub(super) const VERSION: u8 = 1;
+/// The format written. Version 2 added records at the end of the list (undo), and reads those of 1 as they are.
+pub(super) const VERSION: u8 = 2;
+/// The oldest format read.
+const OLDEST: u8 = 1;
 
 /// The longest value: leaves of the store stay far below the size from which it writes unsynced side files.
 pub(super) const CHUNK_MAX: usize = 3_500;
@@ -145,7 +147,7 @@ pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecE
     }
     // The checksum first: a flipped bit in the version is damage, not a newer format.
     match covered.first() {
-        Some(&VERSION) => {}
+        Some(OLDEST..=VERSION) => {}
         Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
         _ => return Err(CodecError::Damaged("a record has no known version")),
     }

@@ -4,6 +4,7 @@
 //! last one counts. Paths are complete and exact: fields are bytes, quoted as RFC 4180 has it. No names are
 //! worked out here; this only writes down.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -35,14 +36,18 @@ pub struct RefusedLine {
 }
 
 /// What a record makes true, as the CSV log calls it; `None` where it is no state of an op.
-fn state_of(record: &Record) -> Option<&'static str> {
+fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
     match record {
-        Record::Intent(_) => Some("PENDING"),
+        Record::Intent(_) | Record::UndoIntent(_) => Some("PENDING"),
         Record::Retired { .. } => Some("LINKED"),
+        Record::Done { .. } if op.undo.is_some() => Some("UNDONE"),
         Record::Done { .. } => Some("DELETED"),
         Record::Restored { .. } => Some("RESTORED"),
         Record::Conflict { .. } => Some("CONFLICT"),
-        Record::RunStarted(_) | Record::RunEnded(_) => None,
+        Record::RunStarted(_)
+        | Record::UndoStarted(_)
+        | Record::RunEnded(_)
+        | Record::Copied { .. } => None,
     }
 }
 
@@ -56,7 +61,7 @@ pub(super) fn push_op(
     op: &OpenOp,
     record: &Record,
 ) -> Option<()> {
-    let Some(state) = state_of(record) else {
+    let Some(state) = state_of(record, op) else {
         return Some(());
     };
     let intent = &op.intent;
@@ -151,6 +156,34 @@ fn quoted(field: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The lines of a log that are about the runs in `keep`, and those that cannot be told.
+pub(super) fn of_runs(log: &[u8], keep: &BTreeSet<u64>) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(log.len());
+    for line in whole_lines(log) {
+        let run = line.split(|b| *b == b',').nth(1);
+        let run = run.and_then(|run| std::str::from_utf8(run).ok()?.parse().ok());
+        if run.is_none_or(|run: u64| keep.contains(&run)) {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}
+
+/// The lines of a log, a newline within quotes being no end.
+pub(super) fn whole_lines(log: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = log;
+    std::iter::from_fn(move || {
+        let mut in_quotes = false;
+        let end = rest.iter().position(|b| {
+            in_quotes ^= *b == b'"';
+            *b == b'\n' && !in_quotes
+        });
+        let (line, after) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
 /// What makes a log whole whose last line was cut short by a crash: reads it from a point between two lines.
 #[derive(Debug, Default)]
 pub(super) struct TornLine {
@@ -213,6 +246,13 @@ mod tests {
         ] {
             assert_eq!(quoted(field), expected);
         }
+    }
+
+    #[test]
+    fn lines_of_forgotten_runs_go() {
+        let log = b"time,run,op\nT,1,1,\"a\nT,2,x\"\nT,2,1,b\nT,3,1,c\nT,3";
+        let kept = of_runs(log, &[1, 3].into());
+        assert_eq!(kept, b"time,run,op\nT,1,1,\"a\nT,2,x\"\nT,3,1,c\nT,3");
     }
 
     #[test]

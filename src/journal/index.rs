@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::OpenOp;
-use super::record::{OpId, Record, RunEnded, RunStarted};
+use super::record::{Intent, OpId, Record, RunEnded, RunStarted};
+use super::{OpenOp, OpenUndo};
 use crate::pool::BranchIdx;
 use crate::relpath::RelPath;
 
@@ -14,6 +14,10 @@ use crate::relpath::RelPath;
 pub struct RunSummary {
     /// What it was started on.
     pub started: Arc<RunStarted>,
+    /// The run it takes back, where it is an undo.
+    pub undoes: Option<u64>,
+    /// Ops of it that were undone since.
+    pub undone: u64,
     /// Ops that were begun.
     pub intents: u64,
     /// Ops that have no end yet.
@@ -57,45 +61,57 @@ impl Index {
     ///
     /// # Errors
     /// What does not fit, when the record cannot follow those before it.
-    pub(super) fn apply(&mut self, record: &Record) -> Result<Option<OpenOp>, String> {
+    pub(super) fn apply(&mut self, record: Record) -> Result<Option<OpenOp>, String> {
         match record {
-            Record::RunStarted(started) => self.start(started).map(|()| None),
-            Record::Intent(intent) => {
-                let run = self.run(intent.op.run)?;
-                let op = OpenOp {
-                    run: Arc::clone(&run.started),
-                    intent: Arc::new((**intent).clone()),
-                    retired: false,
-                };
-                if self.open.insert(intent.op, op.clone()).is_some() {
-                    return Err(format!("{:?} is begun twice", intent.op));
-                }
-                let run = self.run(intent.op.run)?;
-                run.intents += 1;
-                run.open += 1;
-                let newest = self.newest_ops.entry(intent.op.run).or_default();
-                *newest = intent.op.seq.max(*newest);
-                Ok(Some(op))
+            Record::RunStarted(started) => self.start(started, None).map(|()| None),
+            Record::UndoStarted(undo) => self.start(undo.run, Some(undo.undoes)).map(|()| None),
+            Record::Intent(intent) => self.begin(*intent, None).map(Some),
+            Record::UndoIntent(undo) => {
+                let of = Arc::new(OpenUndo {
+                    undoes: undo.undoes,
+                    copy: undo.copy,
+                    sparse: undo.sparse,
+                    emptied: undo.emptied,
+                    copied: false,
+                });
+                self.begin(undo.intent, Some(of)).map(Some)
+            }
+            Record::Copied { op, ino, btime } => {
+                let open = self.open.get_mut(&op).ok_or_else(|| not_open(op))?;
+                let undo = open
+                    .undo
+                    .as_mut()
+                    .ok_or("an op was copied that undoes nothing")?;
+                Arc::make_mut(undo).copied = true;
+                let master = &mut Arc::make_mut(&mut open.intent).master;
+                (master.id.ino, master.id.btime) = (ino, btime);
+                Ok(None)
             }
             Record::Retired { op } => {
-                let op = self.open.get_mut(op).ok_or_else(|| not_open(*op))?;
+                let op = self.open.get_mut(&op).ok_or_else(|| not_open(op))?;
                 op.retired = true;
                 Ok(Some(op.clone()))
             }
             Record::Done { op, reclaimed } => {
-                let (op, run) = self.close(*op)?;
+                let (op, run) = self.close(op)?;
                 run.done += 1;
-                run.reclaimed = run.reclaimed.saturating_add(*reclaimed);
+                run.reclaimed = run.reclaimed.saturating_add(reclaimed);
+                let undone = op.undo.as_ref().map(|undo| undo.undoes.run);
+                // A run that was pruned is gone, and so is its count.
+                if let Some(run) = undone.and_then(|run| self.runs.get_mut(&run)) {
+                    run.undone += 1;
+                }
                 Ok(Some(op))
             }
             Record::Restored { op, .. } => {
-                let (op, run) = self.close(*op)?;
+                let (op, run) = self.close(op)?;
                 run.restored += 1;
                 Ok(Some(op))
             }
-            Record::Conflict { op, why, left } => self.end_in_conflict(*op, why, left).map(Some),
+            Record::Conflict { op, why, left } => self.end_in_conflict(op, why, left).map(Some),
             Record::RunEnded(ended) => {
-                self.run(ended.run)?.ended = Some(ended.clone());
+                let run = self.run(ended.run)?;
+                run.ended = Some(ended);
                 Ok(None)
             }
         }
@@ -113,16 +129,39 @@ impl Index {
         OpId { run, seq: *newest }
     }
 
-    fn start(&mut self, started: &RunStarted) -> Result<(), String> {
-        if started.run != self.newest_run() + 1 {
+    fn begin(&mut self, intent: Intent, undo: Option<Arc<OpenUndo>>) -> Result<OpenOp, String> {
+        let id = intent.op;
+        let run = self.run(id.run)?;
+        let op = OpenOp {
+            run: Arc::clone(&run.started),
+            intent: Arc::new(intent),
+            retired: false,
+            undo,
+        };
+        run.intents += 1;
+        run.open += 1;
+        if self.open.insert(id, op.clone()).is_some() {
+            return Err(format!("{id:?} is begun twice"));
+        }
+        let newest = self.newest_ops.entry(id.run).or_default();
+        *newest = id.seq.max(*newest);
+        Ok(op)
+    }
+
+    fn start(&mut self, started: RunStarted, undoes: Option<u64>) -> Result<(), String> {
+        // Runs in between may have been pruned; that no record is missing is what the chain tells.
+        if started.run <= self.newest_run() {
             return Err(format!(
                 "run {} cannot follow run {}",
                 started.run,
                 self.newest_run()
             ));
         }
+        let run = started.run;
         let summary = RunSummary {
-            started: Arc::new(started.clone()),
+            started: Arc::new(started),
+            undoes,
+            undone: 0,
             intents: 0,
             open: 0,
             done: 0,
@@ -131,15 +170,15 @@ impl Index {
             reclaimed: 0,
             ended: None,
         };
-        self.runs.insert(started.run, summary);
+        self.runs.insert(run, summary);
         Ok(())
     }
 
     fn end_in_conflict(
         &mut self,
         id: OpId,
-        why: &str,
-        left: &[(BranchIdx, RelPath)],
+        why: String,
+        left: Vec<(BranchIdx, RelPath)>,
     ) -> Result<OpenOp, String> {
         let (op, run) = self.close(id)?;
         run.conflicts += 1;
@@ -147,8 +186,8 @@ impl Index {
             self.conflicts.push(Conflict {
                 run: Arc::clone(&op.run),
                 op: id,
-                why: why.to_owned(),
-                left: left.to_vec(),
+                why,
+                left,
             });
         }
         Ok(op)

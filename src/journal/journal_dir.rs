@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 
 use super::durable::{MarkFile, failed, free_bytes, parent_of, sync_dir};
 use super::sled_store::{Database, SledStore};
@@ -174,6 +174,116 @@ fn create(dir: &Path) -> Result<Option<DirLock>, JournalError> {
     Ok(Some(lock))
 }
 
+/// A journal that is to take the place of another, in `<journal>.new` until all of it is on stable storage.
+#[derive(Debug)]
+pub(super) struct Rebuilding {
+    dir: PathBuf,
+    new: PathBuf,
+    lock: DirLock,
+}
+
+impl Rebuilding {
+    /// Makes the empty directory; what an interrupted rebuilding left there goes.
+    pub(super) fn begin(dir: &Path) -> Result<Self, JournalError> {
+        check_space(dir, SPACE_MIN)?;
+        let new = new_dir_of(dir);
+        match DirBuilder::new().mode(0o700).create(&new) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(failed("create", &new))?,
+        }
+        let Some(lock) = DirLock::take(&new)? else {
+            return Err(JournalError::Locked { path: new });
+        };
+        discard_half_made(&new)?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            new,
+            lock,
+        })
+    }
+
+    pub(super) fn place(&self) -> &Path {
+        &self.new
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.new.join(DATABASE)
+    }
+
+    pub(super) fn mark(&self) -> PathBuf {
+        self.new.join(MARK)
+    }
+
+    /// The length of the database's files in `dir`.
+    pub(super) fn database_bytes(&self, dir: &Path) -> Result<u64, JournalError> {
+        let database = dir.join(DATABASE);
+        let mut bytes = 0;
+        for (name, is_dir) in entries(&database)? {
+            let path = database.join(name);
+            if !is_dir {
+                bytes += path.metadata().map_err(failed("look at", &path))?.len();
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Copies what `keep` leaves of the CSV log beside the journal, where it is there.
+    pub(super) fn copy_log(&self, keep: impl Fn(&[u8]) -> Vec<u8>) -> Result<(), JournalError> {
+        let (from, to) = (self.dir.join(LOG), self.new.join(LOG));
+        let log = match std::fs::read(&from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            read => read.map_err(failed("read", &from))?,
+        };
+        let write = || {
+            let mut file = File::options().write(true).create_new(true).open(&to)?;
+            io::Write::write_all(&mut file, &keep(&log))?;
+            file.sync_all()
+        };
+        write().map_err(failed("write", &to))
+    }
+
+    /// Opens what was built, as any journal is; it must be `right`.
+    pub(super) fn finish(
+        self,
+        right: impl FnOnce(&Journal<SledStore>) -> bool,
+    ) -> Result<Self, JournalError> {
+        sync_dir(&self.new)?;
+        let Self { dir, new, lock } = self;
+        let journal = Journal::open(open_locked(lock, None)?)?;
+        if !right(&journal) {
+            return Err(JournalError::Unexpected(
+                "the new journal lacks something that is open".to_owned(),
+            ));
+        }
+        let lock = journal.into_store().into_lock();
+        Ok(Self { dir, new, lock })
+    }
+
+    /// Exchanges the two: at every instant one whole journal has the name. Then the old one goes.
+    pub(super) fn take_place(self, old: Journal<SledStore>) -> Result<(), JournalError> {
+        sync_dir(&self.new)?;
+        // Closed, so that it writes no more; its lock is held on.
+        let _old = old.into_store().into_lock();
+        renameat2(
+            AT_FDCWD,
+            &self.new,
+            AT_FDCWD,
+            &self.dir,
+            RenameFlags::RENAME_EXCHANGE,
+        )
+        .map_err(|errno| failed("put the new journal in place of", &self.dir)(errno.into()))?;
+        // Before the old one goes: a power cut must not undo the exchange and keep the removal.
+        sync_dir(parent_of(&self.dir))?;
+        self.discard()
+    }
+
+    /// Removes what is in `<journal>.new`, and the directory.
+    pub(super) fn discard(&self) -> Result<(), JournalError> {
+        discard_half_made(&self.new)?;
+        remove_dir(&self.new)
+    }
+}
+
 /// Fills the new directory; all of it is on stable storage on return.
 fn build(new: &Path) -> Result<(), JournalError> {
     // It may have been there, with a mode of its own.
@@ -198,7 +308,7 @@ fn discard_half_made(new: &Path) -> Result<(), JournalError> {
             let ours = if is_dir {
                 path == database || path == blobs
             } else if dir == new {
-                name == MARK.as_bytes()
+                name == MARK.as_bytes() || name == LOG.as_bytes()
             } else {
                 dir == database && (name == b"db" || name == b"conf" || name.starts_with(b"snap."))
             };

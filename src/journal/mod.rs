@@ -13,6 +13,7 @@ mod codec;
 mod csv;
 mod durable;
 mod error;
+mod finished;
 mod index;
 mod journal_dir;
 mod mark;
@@ -20,6 +21,7 @@ mod mark;
 pub mod mem_store;
 pub(crate) mod panic_boundary;
 mod path_bytes;
+mod prune;
 mod reader;
 pub mod record;
 mod rfc3339;
@@ -31,17 +33,20 @@ mod tests;
 pub use codec::{Chain, Entry};
 pub use csv::RefusedLine;
 pub use error::JournalError;
+pub use finished::{DoneOp, Finished};
 pub use index::{Conflict, RunSummary};
 pub use journal_dir::{create_or_open, open_existing};
 pub use mark::Mark;
+pub use prune::{Pruned, prune};
 pub use record::{
     BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
-    RunStarted,
+    RunStarted, UndoIntent, UndoStarted,
 };
 pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;
 
 use crate::fs::Timestamp;
+use crate::relpath::RelPath;
 use index::Index;
 use reader::{ReadError, Reader};
 pub use store::Store;
@@ -55,6 +60,23 @@ pub struct OpenOp {
     pub intent: Arc<Intent>,
     /// Whether a `Retired` record exists.
     pub retired: bool,
+    /// What more there is to know where it undoes another op.
+    pub undo: Option<Arc<OpenUndo>>,
+}
+
+/// The part of an open op that only undo has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenUndo {
+    /// The op that is undone.
+    pub undoes: OpId,
+    /// The hidden name of the copy, on the master's branch.
+    pub copy: RelPath,
+    /// Whether zeros become holes.
+    pub sparse: bool,
+    /// Directories to be removed where empty, innermost first, on the duplicate's branch.
+    pub emptied: Vec<RelPath>,
+    /// Whether the copy is complete; only then the intent knows the master's inode.
+    pub copied: bool,
 }
 
 /// An open, verified journal.
@@ -80,7 +102,7 @@ impl<S: Store> Journal<S> {
         let mut met = mark.seq == 0 && mark == Mark::genesis(store.id());
         let tip = read_all(&store, |entry, tip| {
             met |= *tip == mark;
-            index.apply(&entry.record).map_err(ReadError::Damaged)?;
+            index.apply(entry.record).map_err(ReadError::Damaged)?;
             Ok(())
         })?;
         if !met {
@@ -128,9 +150,29 @@ impl<S: Store> Journal<S> {
         &mut self,
         make: impl FnOnce(u64) -> RunStarted,
     ) -> Result<Arc<RunStarted>, JournalError> {
+        self.start(make, Record::RunStarted)
+    }
+
+    /// The same for a run that undoes run `undoes`.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn start_undo(
+        &mut self,
+        undoes: u64,
+        make: impl FnOnce(u64) -> RunStarted,
+    ) -> Result<Arc<RunStarted>, JournalError> {
+        self.start(make, |run| Record::UndoStarted(UndoStarted { run, undoes }))
+    }
+
+    fn start(
+        &mut self,
+        make: impl FnOnce(u64) -> RunStarted,
+        record: impl FnOnce(RunStarted) -> Record,
+    ) -> Result<Arc<RunStarted>, JournalError> {
         let started = make(self.index.newest_run() + 1);
         let (run, time) = (started.run, started.time);
-        self.record(&[Record::RunStarted(started)], time)?;
+        self.record(&[record(started)], time)?;
         let summary = self.index.runs.get(&run);
         summary
             .map(|summary| Arc::clone(&summary.started))
@@ -183,6 +225,29 @@ impl<S: Store> Journal<S> {
         self.store.append_csv(&lines)?;
         self.poisoned = false;
         Ok(())
+    }
+
+    /// Shows the lines that the CSV log has of the ops of a run, or of all, oldest first; the header first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, and what `show` returns.
+    pub fn csv<E: From<JournalError>>(
+        &self,
+        run: Option<u64>,
+        mut show: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        show(csv::HEADER)?;
+        let mut index = Index::default();
+        self.replay(None, |entry| {
+            let of = entry.record.run();
+            let applied = index.apply(entry.record.clone());
+            let op = applied.map_err(JournalError::Unexpected)?;
+            let mut lines = Vec::new();
+            if let Some(op) = op.filter(|_| run.is_none_or(|run| run == of)) {
+                csv::push_op(&mut lines, entry.time, &op, &entry.record);
+            }
+            show(&lines)
+        })
     }
 
     /// The ops that have no end, in the order of runs and ops.
@@ -240,12 +305,28 @@ impl<S: Store> Journal<S> {
         Ok(())
     }
 
+    /// Closes the journal.
+    fn into_store(self) -> S {
+        self.store
+    }
+
     fn check(&self) -> Result<(), JournalError> {
         if self.poisoned {
             Err(JournalError::Poisoned)
         } else {
             Ok(())
         }
+    }
+
+    /// Runs are numbered without gaps as they begin; gaps come from pruning alone.
+    fn in_sequence(&self, record: &Record) -> Result<(), JournalError> {
+        let begins = matches!(record, Record::RunStarted(_) | Record::UndoStarted(_));
+        let next = self.index.newest_run() + 1;
+        if begins && record.run() != next {
+            let what = format!("run {} cannot follow run {}", record.run(), next - 1);
+            return Err(JournalError::Unexpected(what));
+        }
+        Ok(())
     }
 
     fn batch(&mut self, records: &[Record], now: Timestamp) -> Result<Batch, JournalError> {
@@ -255,7 +336,9 @@ impl<S: Store> Journal<S> {
             tip: self.tip,
         };
         for record in records {
-            let op = self.index.apply(record).map_err(JournalError::Unexpected)?;
+            self.in_sequence(record)?;
+            let applied = self.index.apply(record.clone());
+            let op = applied.map_err(JournalError::Unexpected)?;
             if let Some(op) = op {
                 csv::push_op(&mut batch.lines, now, &op, record).ok_or_else(|| {
                     JournalError::Unexpected("an op on a branch its run does not have".to_owned())

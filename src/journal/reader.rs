@@ -79,6 +79,7 @@ impl Reader {
         let (entry, chain) = codec::decode(bytes, prev)?;
         let expected = match &entry.record {
             Record::RunStarted(started) => started.run,
+            Record::UndoStarted(started) => started.run.run,
             _ => self.tip.run,
         };
         if entry.seq != seq || run != expected {

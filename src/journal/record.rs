@@ -56,6 +56,47 @@ pub enum Record {
     },
     /// A run ended in good order.
     RunEnded(RunEnded),
+    /// A run began that takes back what an earlier one did (since format 2, as all that follow).
+    UndoStarted(UndoStarted),
+    /// A done op is about to be undone; nothing has been changed for it.
+    UndoIntent(Box<UndoIntent>),
+    /// The copy that an undo makes is complete and on stable storage under its hidden name.
+    Copied {
+        /// The op.
+        op: OpId,
+        /// Its inode number.
+        ino: u64,
+        /// Its birth, where the filesystem has one.
+        btime: Option<Timestamp>,
+    },
+}
+
+/// A run that undoes an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoStarted {
+    /// What it was started on.
+    pub run: RunStarted,
+    /// The run whose ops it undoes.
+    pub undoes: u64,
+}
+
+/// All there is to know of an op that undoes another, before anything is done.
+///
+/// It is an op like any other, with the roles the other way round: the file that comes back is its master, and the
+/// names that were replaced are those its duplicate loses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoIntent {
+    /// The op that is undone.
+    pub undoes: OpId,
+    /// The op. The master's inode number is 0 until it is copied; `metadata`, `atime` and the master's mtime are what
+    /// the copy gets.
+    pub intent: Intent,
+    /// The hidden name the copy is made under, on the master's branch.
+    pub copy: RelPath,
+    /// Whether zeros become holes: the file that comes back had fewer blocks than bytes.
+    pub sparse: bool,
+    /// Directories of the duplicate's branch that runs have made above the names, innermost first: removed where empty.
+    pub emptied: Vec<RelPath>,
 }
 
 /// What a run was started on.
@@ -88,6 +129,14 @@ pub struct BranchRecord {
     pub fs: Option<FsId>,
     /// The inode number of its root.
     pub root_ino: u64,
+}
+
+impl BranchRecord {
+    /// Whether both are the same directory of the same filesystem, whatever its path and device are now.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fs.is_some() && self.fs == other.fs && self.root_ino == other.root_ino
+    }
 }
 
 /// Whether the duplicate lies where the master can be linked in its place.
@@ -195,8 +244,11 @@ impl Record {
     pub fn run(&self) -> u64 {
         match self {
             Self::RunStarted(started) => started.run,
+            Self::UndoStarted(started) => started.run.run,
             Self::Intent(intent) => intent.op.run,
+            Self::UndoIntent(undo) => undo.intent.op.run,
             Self::Retired { op }
+            | Self::Copied { op, .. }
             | Self::Done { op, .. }
             | Self::Restored { op, .. }
             | Self::Conflict { op, .. } => op.run,

@@ -54,6 +54,11 @@ impl SledStore {
         })
     }
 
+    /// Closes all files and keeps the directory locked.
+    pub(super) fn into_lock(self) -> DirLock {
+        self.lock
+    }
+
     /// Opens the CSV log now rather than at the first line.
     pub(super) fn open_csv(&mut self) -> Result<&mut CsvLog, JournalError> {
         let log = match self.csv.take() {
@@ -192,7 +197,8 @@ impl Database {
         Ok(())
     }
 
-    fn commit(&self, pairs: &[Pair]) -> Result<(), JournalError> {
+    /// Adds all pairs, or none; durable on return.
+    pub(super) fn commit(&self, pairs: &[Pair]) -> Result<(), JournalError> {
         let mut batch = sled::Batch::default();
         // With what sled adds: up to 3.7 bytes written for one that is stored, measured.
         let mut bytes = 0;

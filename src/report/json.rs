@@ -7,9 +7,9 @@
 //! | `type` | keys |
 //! |---|---|
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
-//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
+//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: `from` then is the branch whose names go, `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too |
-//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `per_branch` (`branch`, `before_free`, `after_free`, `reclaimed`, `reclaimable`), `elapsed_s` |
+//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `before_free`, `after_free`, `reclaimed`, `reclaimable`), `elapsed_s` |
 //!
 //! `state` is `planned` (dry run), `done`, `busy`, `failed` or `left`, each counted under its name in the summary, where
 //! planned = done + busy + failed + left. Ops that an earlier run left open have `recovered` (finished), `restored`
@@ -127,6 +127,7 @@ pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Res
         "bytes_reclaimable": tally.bytes_reclaimable,
         "bytes_reclaimed": tally.bytes_reclaimed,
         "bytes_recovered": tally.bytes_recovered,
+        "bytes_copied": tally.bytes_copied,
         "per_branch": per_branch,
         "elapsed_s": tally.elapsed_s,
     });
@@ -156,6 +157,12 @@ fn op_object(scene: &Scene<'_>, op: &Op, state: State) -> Object {
     object.insert("run".into(), run.into());
     object.insert("op".into(), op.id().map(|id| id.seq).into());
     object.insert("kind".into(), kind.into());
+    if let Some(undo) = &op.undo {
+        object.insert(
+            "undoes".into(),
+            json!({"run": undo.of.run, "op": undo.of.seq}),
+        );
+    }
     object.insert("state".into(), state.as_str().into());
     object.insert("size".into(), op.size.into());
     object.insert("bytes".into(), op.bytes.into());
@@ -204,7 +211,12 @@ fn by_reason(counts: &std::collections::BTreeMap<Reason, u64>) -> Value {
     Value::Object(counts.iter().map(count).collect())
 }
 
-fn put_pool_path(object: &mut Object, key: &str, scene: &Scene<'_>, path: Option<&RelPath>) {
+pub(super) fn put_pool_path(
+    object: &mut Object,
+    key: &str,
+    scene: &Scene<'_>,
+    path: Option<&RelPath>,
+) {
     match path {
         Some(path) => put_path(object, key, &scene.pool_path(path)),
         None => {

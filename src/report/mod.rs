@@ -5,7 +5,9 @@
 //! is a terminal that a name could take over.
 
 pub mod doctor;
+pub mod export;
 pub mod groups;
+pub mod history;
 pub mod json;
 mod progress;
 mod scanning;
@@ -15,6 +17,8 @@ mod state;
 pub mod status;
 mod tally;
 pub mod text;
+pub mod undo;
+pub mod verify;
 
 #[cfg(test)]
 mod sample;

@@ -39,7 +39,9 @@ impl State {
             Outcome::Conflict(_) => Self::Failed,
             Outcome::NotDone(halt) | Outcome::Open(halt) => match halt.reason {
                 Reason::Busy => Self::Busy,
-                Reason::Interrupted if matches!(outcome, Outcome::NotDone(_)) => Self::Left,
+                Reason::Interrupted | Reason::Limit if matches!(outcome, Outcome::NotDone(_)) => {
+                    Self::Left
+                }
                 _ => Self::Failed,
             },
         }
@@ -94,6 +96,7 @@ mod tests {
             (done, Done, Recovered),
             (not(Reason::Busy), Busy, Restored),
             (not(Reason::Interrupted), Left, Restored),
+            (not(Reason::Limit), Left, Restored),
             (not(Reason::Differs), Failed, Restored),
             (not(Reason::NoLease), Failed, Restored),
             (open(Reason::Busy), Busy, Open),

@@ -69,6 +69,8 @@ pub struct Tally {
     free: BTreeMap<PathBuf, (Option<u64>, Option<u64>)>,
     /// How many seconds it took.
     pub elapsed_s: f64,
+    /// Bytes that files have again which undo has made.
+    pub bytes_copied: u64,
     /// Set by who runs the recovery: what an earlier run left open could not be settled (exit 4).
     pub recovery_incomplete: bool,
 }
@@ -88,7 +90,7 @@ impl Tally {
             groups: plan.groups.len() as u64,
             planned: plan.ops.len() as u64,
             already_linked: plan.already_linked,
-            bytes_reclaimable: plan.bytes(),
+            bytes_reclaimable: plan.ops.iter().map(frees).sum(),
             ..Self::default()
         };
         for op in &plan.ops {
@@ -96,7 +98,7 @@ impl Tally {
                 .shares
                 .entry(op.duplicate.branch)
                 .or_default()
-                .reclaimable += op.bytes;
+                .reclaimable += frees(op);
         }
         for refusal in &plan.refusals {
             tally.refused(refusal);
@@ -136,6 +138,9 @@ impl Tally {
             State::Open => self.still_open += 1,
             // What nothing else counts is left; a conflict is counted below.
             State::Planned | State::Left | State::Conflict => {}
+        }
+        if op.undo.is_some() && matches!(outcome, Outcome::Done { .. }) {
+            self.bytes_copied += op.bytes;
         }
         match outcome {
             Outcome::Done { reclaimed } => self.reclaimed(op, *reclaimed, recovered),
@@ -208,6 +213,11 @@ impl Tally {
             () => u8::from(failed),
         }
     }
+}
+
+/// What an op frees: one that undoes another, nothing.
+fn frees(op: &Op) -> u64 {
+    if op.undo.is_some() { 0 } else { op.bytes }
 }
 
 #[cfg(test)]

@@ -26,14 +26,14 @@ pub(super) struct Style {
 }
 
 impl Style {
-    fn of(scene: &Scene<'_>) -> Self {
+    pub(super) fn of(scene: &Scene<'_>) -> Self {
         Self {
             prefix: "",
             sanitise: scene.terminal,
         }
     }
 
-    fn name(self, path: &Path) -> Vec<u8> {
+    pub(super) fn name(self, path: &Path) -> Vec<u8> {
         self.bytes(path.as_os_str().as_bytes())
     }
 
@@ -77,6 +77,10 @@ pub fn op(
                 out.write_all(b": ")?;
                 out.write_all(&style.bytes(halt.detail.as_bytes()))?;
             }
+        }
+        None if op.undo.is_some() => {
+            out.write_all(b" is a file of its own again on ")?;
+            out.write_all(&style.name(scene.root(op.master.branch)))?;
         }
         None => {
             out.write_all(b" -> ")?;
@@ -125,7 +129,7 @@ pub(super) fn refusals(
     Ok(())
 }
 
-fn reason_line(
+pub(super) fn reason_line(
     out: &mut dyn Write,
     prefix: &str,
     what: &str,

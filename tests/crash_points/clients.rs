@@ -13,7 +13,7 @@ fn beside(at: &Place, name: &str) -> Place {
 }
 
 /// Everything a client may do to `scenario` in one step.
-fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
+pub(super) fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
     let (m, d) = (&scenario.master, &scenario.duplicate);
     let mut all = Vec::new();
     for (at, whose) in [(d, "duplicate"), (m, "master")] {
@@ -62,7 +62,7 @@ fn kind(step: &Step) -> String {
 }
 
 /// The scenarios a client meets; few enough to try pairs of calls.
-fn met() -> Vec<Scenario> {
+pub(super) fn met() -> Vec<Scenario> {
     vec![
         scenario::cross(),
         scenario::cross_later(),
@@ -151,7 +151,7 @@ fn meddled(
 }
 
 /// Calls `at` for every call of a run.
-fn each_call(mut at: impl FnMut(usize) -> usize) {
+pub(super) fn each_call(mut at: impl FnMut(usize) -> usize) {
     let mut n = 1;
     while at(n) >= n {
         n += 1;

@@ -12,4 +12,5 @@ mod power;
 mod scenario;
 mod session;
 mod shadows;
+mod undoing;
 mod unsynced;

@@ -10,6 +10,7 @@ use mergerfs_xdedup::journal::{BranchRecord, Found, Journal, RunStarted};
 use mergerfs_xdedup::metadata::IgnoreMetadata;
 use mergerfs_xdedup::names::is_hidden_name;
 use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::undo;
 
 use super::scenario::Scenario;
 
@@ -113,6 +114,31 @@ impl Session {
         })?;
         let mut observer = Outcomes(&mut self.outcomes);
         Executor::new(&fs, &mut journal, &mut observer, options, run.run).run(ops.to_vec())
+    }
+
+    /// Undoes the first run as `undo 1 -e` does; gives how many ops were planned.
+    pub(crate) fn undo(&mut self) -> Result<usize, RunError> {
+        self.undo_run(1)
+    }
+
+    /// Undoes a run; gives how many ops were planned.
+    pub(crate) fn undo_run(&mut self, undoes: u64) -> Result<usize, RunError> {
+        let (options, fs) = (self.options(), self.world.fs());
+        let mut journal = Journal::open(self.store.handle())?;
+        let finished = journal.finished(|run| run == undoes)?;
+        let plan = undo::plan(&fs, &options.branches, &finished, &[]);
+        let planned = plan.ops.len();
+        let started = journal.start_undo(undoes, |run| RunStarted {
+            run,
+            version: "test".to_owned(),
+            time: fs.now(),
+            pool: "/pool".into(),
+            branches: options.branches.clone(),
+            newest_dirs: false,
+        })?;
+        let mut observer = Outcomes(&mut self.outcomes);
+        Executor::new(&fs, &mut journal, &mut observer, options, started.run).run(plan.ops)?;
+        Ok(planned)
     }
 
     /// Recovers as `resume` does; gives how many ops stay open.

@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::unistd::{Gid, Uid, fchown};
 use xattr::FileExt;
 
-use super::super::Stat;
+use super::super::Metadata;
 use super::dir::remove_xattr;
 use super::file::{ACCESS_ACL, DEFAULT_ACL, all_xattrs};
 use super::root::stat_of;
@@ -42,14 +42,17 @@ fn step<T>(call: &'static str, done: io::Result<T>) -> Step<T> {
 pub(super) fn directory(from: &File, to: &File) -> Step<()> {
     let source = step("look at the directory cloned to", stat_of(from.as_fd()))?;
     // The owner first: a change of it can take setuid and setgid away.
-    step("give its owner to directory", own(&source, to))?;
+    step(
+        "give its owner to directory",
+        own((source.uid, source.gid), to),
+    )?;
     step(
         "give its extended attributes to directory",
         clone_xattrs(from, to),
     )?;
     clone_flags(from, to);
     // After the ACL, which changes the group bits, with setgid and sticky, which mkdir and mergerfs drop.
-    step("give its mode to directory", set_mode(&source, to))?;
+    step("give its mode to directory", set_mode(source.mode, to))?;
     let times = futimens(to, &source.atime.into(), &source.mtime.into());
     step(
         "give its times to directory",
@@ -57,22 +60,54 @@ pub(super) fn directory(from: &File, to: &File) -> Step<()> {
     )
 }
 
-fn own(source: &Stat, to: &File) -> io::Result<()> {
+/// Gives a file the owner, ACL, extended attributes and mode of `wanted`; what it has on top is removed.
+pub(super) fn file(to: &File, wanted: &Metadata) -> Step<()> {
+    // The owner first: a change of it takes setuid, setgid and file capabilities away.
+    step("give its owner to", own((wanted.uid, wanted.gid), to))?;
+    step(
+        "give its extended attributes to",
+        set_xattrs(&wanted_xattrs(wanted), to),
+    )?;
+    // After the ACL, which changes the group bits.
+    step("give its mode to", set_mode(wanted.mode, to))
+}
+
+fn wanted_xattrs(wanted: &Metadata) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut all = wanted.xattrs.clone();
+    all.extend(wanted.acl.clone().map(|acl| (ACCESS_ACL.to_vec(), acl)));
+    all
+}
+
+fn set_xattrs(wanted: &BTreeMap<Vec<u8>, Vec<u8>>, to: &File) -> io::Result<()> {
+    let target = all_xattrs(to)?;
+    // What the directory handed down: an ACL, a label.
+    for name in target.keys().filter(|name| !wanted.contains_key(*name)) {
+        forgive_label(name, remove_xattr(to, name))?;
+    }
+    for (name, value) in wanted {
+        if target.get(name) != Some(value) {
+            forgive_label(name, to.set_xattr(OsStr::from_bytes(name), value))?;
+        }
+    }
+    Ok(())
+}
+
+fn own((uid, gid): (u32, u32), to: &File) -> io::Result<()> {
     let target = stat_of(to.as_fd())?;
-    if (target.uid, target.gid) == (source.uid, source.gid) {
+    if (target.uid, target.gid) == (uid, gid) {
         return Ok(());
     }
     Ok(fchown(
         to,
-        Some(Uid::from_raw(source.uid)),
-        Some(Gid::from_raw(source.gid)),
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
     )?)
 }
 
-fn set_mode(source: &Stat, to: &File) -> io::Result<()> {
-    fchmod(to, Mode::from_bits_truncate(source.mode))?;
+fn set_mode(mode: u32, to: &File) -> io::Result<()> {
+    fchmod(to, Mode::from_bits_truncate(mode))?;
     // The kernel drops setgid silently where the caller is not in the group.
-    if stat_of(to.as_fd())?.mode == source.mode {
+    if stat_of(to.as_fd())?.mode == mode {
         Ok(())
     } else {
         Err(io::Error::from_raw_os_error(libc::EPERM))

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open as nix_open};
+use nix::fcntl::{OFlag, open as nix_open, openat};
 use nix::sys::stat::Mode;
 use xattr::FileExt;
 
@@ -48,6 +48,18 @@ pub(super) fn open(root: &Root, at: &Place) -> io::Result<RealFile> {
     }
     Ok(RealFile {
         file: reopen(&entry)?.into(),
+        at: at.clone(),
+    })
+}
+
+/// Makes an empty file of mode 0600, open for reading and writing.
+pub(super) fn create(root: &Root, at: &Place) -> io::Result<RealFile> {
+    let (dir, name) = root.parent(&at.path)?;
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let made = openat(&dir, name, flags | OFlag::O_CLOEXEC, mode)?;
+    Ok(RealFile {
+        file: made.into(),
         at: at.clone(),
     })
 }

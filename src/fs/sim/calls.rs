@@ -7,7 +7,7 @@ use crate::pool::BranchIdx;
 use crate::relpath::RelPath;
 
 use super::faults::Call;
-use super::image::{Content, Ino, Sys};
+use super::image::{Attrs, Content, Ino, Sys};
 use super::lease::Open;
 use super::state::State;
 use super::{SimFile, SimFs};
@@ -58,6 +58,22 @@ impl State {
             return Err(libc::EAGAIN);
         }
         Ok(self.opened(Open::new(disk, ino, at.clone())))
+    }
+
+    /// The inode of a file this process may write to.
+    fn written(&self, open: u64) -> Sys<(usize, Ino)> {
+        let open = self.file(open)?;
+        if open.writes {
+            Ok((open.disk, open.ino))
+        } else {
+            Err(libc::EBADF)
+        }
+    }
+
+    fn alter_open(&mut self, open: u64, change: impl FnOnce(&mut Attrs)) -> Sys<()> {
+        let (disk, ino) = self.file(open).map(|open| (open.disk, open.ino))?;
+        self.alter_inode(disk, ino, change);
+        Ok(())
     }
 
     fn clone_dir(&mut self, from: &Place, to: &Place) -> Sys<()> {
@@ -211,6 +227,64 @@ impl Fs for SimFs {
     fn exchange(&self, a: &Place, b: &Place) -> Result<()> {
         self.world
             .call(Call::new("exchange", a).to(b), |state| state.exchange(a, b))
+    }
+
+    fn create(&self, at: &Place) -> Result<SimFile> {
+        let open = self.at("create", at, |state| {
+            let (disk, ino) = state.make(at, Content::File(Vec::new()), 0o600)?;
+            let mut open = Open::new(disk, ino, at.clone());
+            open.writes = true;
+            Ok(state.opened(open))
+        })?;
+        Ok(SimFile {
+            world: self.world.clone(),
+            open,
+            at: at.clone(),
+        })
+    }
+
+    fn write_at(&self, file: &SimFile, buf: &[u8], offset: u64) -> Result<()> {
+        self.on("write", file, |state| {
+            let (disk, ino) = state.written(file.open)?;
+            let mut bytes = state.node(disk, ino).data().to_vec();
+            let start = usize::try_from(offset).map_err(|_| libc::EFBIG)?;
+            bytes.resize(bytes.len().max(start + buf.len()), 0);
+            bytes[start..start + buf.len()].copy_from_slice(buf);
+            state.write(disk, ino, bytes);
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, file: &SimFile, size: u64) -> Result<()> {
+        self.on("set the size of", file, |state| {
+            let (disk, ino) = state.written(file.open)?;
+            let mut bytes = state.node(disk, ino).data().to_vec();
+            bytes.resize(usize::try_from(size).map_err(|_| libc::EFBIG)?, 0);
+            state.write(disk, ino, bytes);
+            Ok(())
+        })
+    }
+
+    fn set_metadata(&self, file: &SimFile, metadata: &Metadata) -> Result<()> {
+        self.on("set metadata of", file, |state| {
+            state.alter_open(file.open, |attrs| attrs.meta = metadata.clone())
+        })
+    }
+
+    fn set_times(&self, file: &SimFile, atime: Timestamp, mtime: Timestamp) -> Result<()> {
+        self.on("set the times of", file, |state| {
+            state.alter_open(file.open, |attrs| {
+                (attrs.atime, attrs.mtime) = (atime, mtime);
+            })
+        })
+    }
+
+    fn sync_file(&self, file: &SimFile) -> Result<()> {
+        self.on("sync", file, |state| {
+            let (disk, ino) = state.file(file.open).map(|open| (open.disk, open.ino))?;
+            state.disks[disk].sync_file(ino);
+            Ok(())
+        })
     }
 
     fn unlink(&self, at: &Place) -> Result<()> {

@@ -81,6 +81,14 @@ impl Disk {
         self.persist(|change| matches!(change.what, What::Data { ino, .. } if ino == file));
     }
 
+    /// `fsync` of a file.
+    pub(super) fn sync_file(&mut self, file: Ino) {
+        self.persist(|change| match &change.what {
+            What::Data { ino, .. } | What::Attrs { ino, .. } => *ino == file,
+            What::Names { .. } => false,
+        });
+    }
+
     /// `fsync` of a directory.
     pub(super) fn sync_dir(&mut self, dir: Ino) {
         self.persist(|change| match &change.what {

@@ -337,12 +337,16 @@ impl State {
     pub(super) fn alter(&mut self, at: &Place, change: impl FnOnce(&mut Attrs)) -> Sys<()> {
         let (disk, ino) = self.find(at)?;
         self.writable(at)?;
+        self.alter_inode(disk, ino, change);
+        Ok(())
+    }
+
+    pub(super) fn alter_inode(&mut self, disk: usize, ino: Ino, change: impl FnOnce(&mut Attrs)) {
         let now = self.tick();
         let mut attrs = Box::new(self.node(disk, ino).attrs.clone());
         change(&mut attrs);
         attrs.ctime = now;
         self.disks[disk].change(What::Attrs { ino, attrs }, now);
-        Ok(())
     }
 
     pub(super) fn write(&mut self, disk: usize, ino: Ino, bytes: Vec<u8>) {

@@ -58,6 +58,42 @@ fn samples() -> Vec<(&'static str, Record)> {
     ]
 }
 
+/// What format 2 added.
+fn undo_samples() -> Vec<(&'static str, Record)> {
+    let op = OpId { run: 3, seq: 1 };
+    let undo = UndoIntent {
+        undoes: OpId { run: 2, seq: 300 },
+        intent: intent(op, &[rel("a/b")]),
+        copy: rel("a/.xdedup-c"),
+        sparse: true,
+        emptied: vec![rel("a/b"), rel("a")],
+    };
+    let started = UndoStarted {
+        run: run_started(3),
+        undoes: 2,
+    };
+    let (ino, btime) = (77, Some(NOW));
+    vec![
+        ("undo started", Record::UndoStarted(started)),
+        ("undo intent", Record::UndoIntent(Box::new(undo))),
+        ("copied", Record::Copied { op, ino, btime }),
+    ]
+}
+
+#[test]
+fn records_of_format_1_are_read_as_they_were_meant() {
+    let lines: Vec<&str> = include_str!("golden_1.txt").lines().collect();
+    assert_eq!(lines.len(), samples().len());
+    for (line, (name, record)) in lines.into_iter().zip(samples()) {
+        let hex = line.split_once(": ").unwrap().1;
+        let bytes: Vec<u8> = (0..hex.len() / 2)
+            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        assert_eq!(bytes[0], 1);
+        assert_eq!(decode(&bytes, PREV).unwrap().0.record, record, "{name}");
+    }
+}
+
 /// A red line here means that journals written before can no longer be read: raise the version instead.
 #[test]
 fn every_record_is_stored_as_it_always_was() {
@@ -65,7 +101,8 @@ fn every_record_is_stored_as_it_always_was() {
         .lines()
         .map(|line| line.split_once(": ").unwrap())
         .collect();
-    let samples = samples();
+    let samples = samples().into_iter().chain(undo_samples());
+    let samples: Vec<_> = samples.collect();
     let now: Vec<(&str, String)> = samples
         .iter()
         .map(|(name, record)| (*name, hex(&encode(9, NOW, record, PREV).unwrap().0)))
@@ -94,12 +131,12 @@ fn keys_and_marks_are_stored_as_they_always_were() {
 #[test]
 fn an_unknown_version_is_told_from_damage() {
     let (mut bytes, _) = encode(9, NOW, &samples()[3].1, PREV).unwrap();
-    bytes[0] = 2;
+    bytes[0] = 3;
     assert!(matches!(decode(&bytes, PREV), Err(CodecError::Damaged(_))));
     let covered = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..covered]).to_be_bytes();
     bytes[covered..].copy_from_slice(&crc);
-    assert_eq!(decode(&bytes, PREV), Err(CodecError::Newer(2)));
+    assert_eq!(decode(&bytes, PREV), Err(CodecError::Newer(3)));
 }
 
 #[test]

@@ -252,3 +252,105 @@ fn records_that_cannot_follow_are_refused_and_not_stored() {
         );
     }
 }
+
+/// A journal with an undone op, one whose undo is open before and one after its copy, as it is after each record.
+#[test]
+fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
+    let (mut journal, store) = new_journal();
+    journal.start_run(run_started).unwrap();
+    let first = journal.next_op(1);
+    let done = |op, reclaimed| Record::Done { op, reclaimed };
+    journal
+        .record(
+            &[
+                boxed_intent(first, "a"),
+                Record::Retired { op: first },
+                done(first, 4096),
+            ],
+            NOW,
+        )
+        .unwrap();
+    let undo = journal.start_undo(1, run_started).unwrap();
+    assert_eq!(journal.run(undo.run).unwrap().undoes, Some(1));
+    let op = journal.next_op(2);
+    let intent = UndoIntent {
+        undoes: first,
+        intent: intent(op, &[rel("a")]),
+        copy: rel(".xdedup-c"),
+        sparse: false,
+        emptied: Vec::new(),
+    };
+    journal
+        .record(&[Record::UndoIntent(Box::new(intent))], NOW)
+        .unwrap();
+    let reopened = |store: &MemStore| Journal::open(store.after_kill()).unwrap().open_ops();
+    let open = reopened(&store);
+    assert!(!open[0].undo.as_ref().unwrap().copied);
+    journal
+        .record(
+            &[Record::Copied {
+                op,
+                ino: 4711,
+                btime: None,
+            }],
+            NOW,
+        )
+        .unwrap();
+    let open = reopened(&store);
+    assert!(open[0].undo.as_ref().unwrap().copied);
+    assert_eq!(open[0].intent.master.id.ino, 4711);
+    assert_eq!(journal.finished(|run| run == 1).unwrap().ops.len(), 1);
+    journal
+        .record(&[Record::Retired { op }, done(op, 0)], NOW)
+        .unwrap();
+    assert!(reopened(&store).is_empty());
+    assert_eq!(
+        (journal.run(1).unwrap().undone, journal.run(2).unwrap().done),
+        (1, 1)
+    );
+    assert!(
+        journal.finished(|run| run == 1).unwrap().ops.is_empty(),
+        "undone already"
+    );
+    let undone = journal.finished(|run| run == 2).unwrap();
+    assert_eq!(undone.ops[0].undoes, Some(first));
+    assert_eq!(undone.undone[&first].intent.op, first);
+    let csv = String::from_utf8(store.csv()).unwrap();
+    assert!(csv.lines().last().unwrap().contains(",UNDONE,"), "{csv}");
+    let mut lines = Vec::new();
+    journal
+        .csv::<JournalError>(None, |line| {
+            lines.extend_from_slice(line);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(String::from_utf8(lines).unwrap(), csv);
+}
+
+#[test]
+fn a_clock_that_goes_back_changes_no_order_and_loses_nothing() {
+    let (mut journal, store) = new_journal();
+    let at = |run, secs| RunStarted {
+        time: Timestamp { secs, nanos: 0 },
+        ..run_started(run)
+    };
+    journal.start_run(|run| at(run, NOW.secs)).unwrap();
+    let op = journal.next_op(1);
+    journal.record(&[boxed_intent(op, "a")], NOW).unwrap();
+    let earlier = Timestamp {
+        secs: NOW.secs - 86_400 * 3_650,
+        nanos: 0,
+    };
+    let second = journal.start_run(|run| at(run, earlier.secs)).unwrap();
+    assert_eq!(second.run, 2);
+    let other = journal.next_op(2);
+    journal
+        .record(&[boxed_intent(other, "b")], earlier)
+        .unwrap();
+    journal.record(&[Record::Retired { op }], earlier).unwrap();
+    let again = Journal::open(store.after_kill()).unwrap();
+    let open: Vec<OpId> = again.open_ops().iter().map(|op| op.intent.op).collect();
+    assert_eq!(open, [op, other]);
+    let runs: Vec<u64> = again.runs().map(|run| run.started.run).collect();
+    assert_eq!(runs, [1, 2]);
+}

@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod disk;
 mod journal;
+mod prune;
 
 pub(super) const NOW: Timestamp = Timestamp {
     secs: 1_700_000_000,

@@ -1,0 +1,147 @@
+//! What is recorded, and whether it is still so: `verify`, `history`, `export`, `--max-time`.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use crate::groups;
+use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
+use crate::harness::pool::{Pool, PoolPlan};
+use crate::harness::tool::Tool;
+use crate::harness::{snapshot, tree};
+
+fn linked(count: u64) -> (Pool, Tool, Vec<groups::Group>) {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, count);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    tool.execute(&list, &[]).expect(0);
+    (pool, tool, made)
+}
+
+/// The states of the files that stayed, by path relative to the pool.
+fn states(run: &crate::harness::tool::Run, pool: &Pool) -> Vec<(String, String)> {
+    let mut states: Vec<_> = run
+        .lines_of("verify")
+        .iter()
+        .map(|line| {
+            let path = line["path"].as_str().unwrap();
+            let path = path.strip_prefix(pool.root().to_str().unwrap()).unwrap();
+            let state = line["state"].as_str().unwrap();
+            (path.trim_start_matches('/').to_owned(), state.to_owned())
+        })
+        .collect();
+    states.sort();
+    states
+}
+
+#[test]
+fn bit_rot_is_told_from_what_somebody_wrote() {
+    let (pool, tool, _) = linked(5);
+    let verify = ["--format", "json", "verify"];
+    let sound = tool.run(&verify).expect(0);
+    assert_eq!(states(&sound, &pool).len(), 5);
+    assert_eq!(sound.lines().last().unwrap()["sound"], 5);
+    let before = snapshot::all_entries(&pool);
+
+    // Other bytes, and the times put back: what no program does.
+    let rotten = pool.on(0, "media/1.bin");
+    let mtime = std::fs::metadata(&rotten).unwrap().modified().unwrap();
+    let file = OpenOptions::new().write(true).open(&rotten).unwrap();
+    file.write_all_at(b"ROT", 4_500).unwrap();
+    file.set_modified(mtime).unwrap();
+    drop(file);
+    // Through the path that was the duplicate's.
+    let written = pool.path("downloads/2.bin");
+    let file = OpenOptions::new().write(true).open(&written).unwrap();
+    file.write_all_at(b"NEW", 0).unwrap();
+    drop(file);
+    std::fs::remove_file(pool.path("media/3.bin")).unwrap();
+    std::fs::remove_file(pool.path("downloads/3.bin")).unwrap();
+    // Under another of its names it is still the same file.
+    std::fs::remove_file(pool.path("media/4.bin")).unwrap();
+
+    let run = tool.run(&verify).expect(1);
+    let expected = [
+        ("media/0.bin", "sound"),
+        ("media/1.bin", "damaged"),
+        ("media/2.bin", "changed"),
+        ("media/3.bin", "gone"),
+        ("media/4.bin", "sound"),
+    ];
+    let expected = expected.map(|(path, state)| (path.to_owned(), state.to_owned()));
+    assert_eq!(states(&run, &pool), expected, "{run}");
+    let text = tool.run(&["verify", "1"]).expect(1);
+    assert!(text.stdout.contains("damaged     "), "{text}");
+    assert!(!text.stdout.contains("media/0.bin"), "{text}");
+    assert_eq!(before.len(), snapshot::all_entries(&pool).len());
+    // What is rotten is not copied either.
+    let undo = tool.run(&["--format", "json", "undo", "-e"]).expect(1);
+    let rotten = pool.path("downloads/1.bin");
+    assert_eq!(undo.reasons_for(&rotten), ["damaged"], "{undo}");
+    snapshot::assert_no_own_names(&pool);
+}
+
+#[test]
+fn history_and_export_tell_of_every_run() {
+    let (_pool, tool, made) = linked(3);
+    tool.run(&["undo", "-e"]).expect(0);
+    let runs = tool
+        .run(&["--format", "json", "history"])
+        .expect(0)
+        .lines_of("run");
+    assert_eq!(runs.len(), 2);
+    assert_eq!(
+        (&runs[0]["done"], &runs[0]["undone"]),
+        (&3.into(), &3.into())
+    );
+    assert_eq!(
+        (&runs[1]["done"], &runs[1]["undoes"]),
+        (&3.into(), &1.into())
+    );
+    let text = tool.run(&["history"]).expect(0);
+    assert!(text.stdout.contains("undo of run 1"), "{text}");
+
+    let log = std::fs::read_to_string(tool.journal().join("log.csv")).unwrap();
+    let csv = tool.run(&["export", "--csv"]).expect(0);
+    assert_eq!(csv.stdout, log);
+    let records = tool.run(&["export", "--json"]).expect(0).lines_of("record");
+    let of = |what| records.iter().filter(|r| r["record"] == what).count();
+    assert_eq!(
+        (of("run-started"), of("undo-started"), of("run-ended")),
+        (1, 1, 2)
+    );
+    assert_eq!((of("intent"), of("undo-intent"), of("copied")), (3, 3, 3));
+    assert_eq!((of("retired"), of("done")), (6, 6));
+    let only = tool.run(&["export", "1"]).expect(0).lines_of("record");
+    assert!(only.iter().all(|r| r["run"] == 1), "{only:?}");
+    let intent = only.iter().find(|r| r["record"] == "intent").unwrap();
+    let bytes = tree::bytes(0, groups::SMALL);
+    assert_eq!(intent["blake3"], blake3::hash(&bytes).to_hex().as_str());
+    assert_eq!(made.len(), 3);
+    tool.run(&["export", "7"]).expect(2);
+}
+
+#[test]
+fn a_run_ends_when_its_time_is_up_and_the_next_goes_on() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 2);
+    for group in &made {
+        for (disk, path) in [(0, &group[0]), (1, &group[1])] {
+            // Long enough to read that a second is not.
+            let file = File::create(pool.on(disk, path)).unwrap();
+            file.set_len(100 << 30).unwrap();
+            drop(file);
+            tree::age_path(&pool.on(disk, path), tree::AGE);
+        }
+    }
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let before = snapshot::all_entries(&pool);
+    let run = tool
+        .execute(&list, &["--max-time", "1s"].map(OsStr::new))
+        .expect(0);
+    let summary = run.summary();
+    assert_eq!((summary.get("done"), summary.get("left")), (0, 2), "{run}");
+    assert_eq!(snapshot::all_entries(&pool), before);
+}

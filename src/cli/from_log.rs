@@ -1,0 +1,160 @@
+//! `resume --from-log`: what the old script deleted and did not link comes back as links.
+
+use std::fs::File;
+use std::io::{BufReader, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::args::{Common, ResumeArgs};
+use super::failure::Failure;
+use super::session::{self, Session};
+use crate::input;
+use crate::lock::PoolLock;
+use crate::pool::{Pool, mergerfs};
+use crate::relink::{Relinked, Relinker, unfinished};
+use crate::relpath::RelPath;
+use crate::report::sanitised;
+
+pub(super) fn run(
+    common: &Common,
+    args: &ResumeArgs,
+    (log, manifest): (&Path, &Path),
+) -> Result<u8, Failure> {
+    let bytes = std::fs::read(log)
+        .map_err(|error| Failure::usage(format!("cannot read the log {log:?}: {error}")))?;
+    let lost = unfinished(&bytes)
+        .map_err(|why| Failure::usage(format!("not a log of the old script: {log:?}: {why}")))?;
+    let mut out = session::stdout();
+    if lost.is_empty() {
+        writeln!(out, "nothing is unfinished").map_err(written)?;
+        return Ok(0);
+    }
+    let groups = read_list(args, manifest)?;
+    let session = Session::open(pool_of(&groups)?)?;
+    let _lock = PoolLock::acquire(session.pool.branches.iter().map(|b| b.path.clone()))?;
+    let mut relinker = Relinker::new(&session.fs, &session.pool);
+    for (size, paths) in groups {
+        let paths = paths
+            .iter()
+            .filter_map(|path| relative(&session.pool, path));
+        relinker.group(size, paths.collect());
+    }
+    let failed_log = |error| Failure::environment(format!("cannot write the log {log:?}: {error}"));
+    let mut done = open_log(log, &bytes).map_err(failed_log)?;
+    let (mut linked, mut there, mut failed) = (0, 0, 0);
+    for raw in lost {
+        let path = Path::new(std::ffi::OsStr::from_bytes(&raw));
+        let shown = match std::io::stdout().is_terminal() {
+            true => sanitised(&raw).into_bytes(),
+            false => raw.clone(),
+        };
+        let became = match relative(&session.pool, path) {
+            Some(path) => relinker.relink(&path),
+            None => Relinked::Failed("not on the pool".to_owned()),
+        };
+        let why = match became {
+            Relinked::Linked(_) => {
+                linked += 1;
+                note_linked(&mut done, &raw).map_err(failed_log)?;
+                "linked".to_owned()
+            }
+            Relinked::There => {
+                there += 1;
+                "there".to_owned()
+            }
+            Relinked::NoMaster => {
+                failed += 1;
+                "lost: no file of its group is left, or the list does not name it".to_owned()
+            }
+            Relinked::Failed(why) => {
+                failed += 1;
+                format!("not linked: {why}")
+            }
+        };
+        if !common.quiet || why.starts_with("lost") || why.starts_with("not") {
+            out.write_all(&shown).map_err(written)?;
+            writeln!(out, ": {why}").map_err(written)?;
+        }
+    }
+    writeln!(
+        out,
+        "{linked} linked again, {there} were there, {failed} not linked"
+    )
+    .and_then(|()| out.flush())
+    .map_err(written)?;
+    Ok(u8::from(failed > 0))
+}
+
+/// The log, to append to; a line that was cut short ends here.
+fn open_log(log: &Path, bytes: &[u8]) -> std::io::Result<File> {
+    let mut file = File::options().append(true).open(log)?;
+    if bytes.last() != Some(&b'\n') {
+        file.write_all(b"\r\n")?;
+    }
+    Ok(file)
+}
+
+/// The line the old script would have written, so that its log and a second call know.
+fn note_linked(log: &mut File, path: &[u8]) -> std::io::Result<()> {
+    let mut line = vec![b'"'];
+    for b in path {
+        line.extend(std::iter::repeat_n(*b, if *b == b'"' { 2 } else { 1 }));
+    }
+    line.extend(b"\",LINKED\r\n");
+    log.write_all(&line)?;
+    log.sync_data()
+}
+
+type Claimed = (Option<u64>, Vec<PathBuf>);
+
+/// The whole list, before anything is changed.
+fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<Vec<Claimed>, Failure> {
+    let file = File::open(manifest)
+        .map_err(|error| Failure::usage(format!("cannot open the list {manifest:?}: {error}")))?;
+    let mut reader = input::open(Box::new(BufReader::new(file)), args.manifest_format)?;
+    let mut groups = Vec::new();
+    for group in &mut reader {
+        groups.push(group?);
+    }
+    let base = match (&args.base, reader.base_dir()) {
+        (Some(base), _) => std::path::absolute(base).unwrap_or_else(|_| base.clone()),
+        (None, Some(base)) => PathBuf::from(std::ffi::OsStr::from_bytes(base)),
+        (None, None) => std::env::current_dir()
+            .map_err(|error| Failure::environment(format!("no current directory: {error}")))?,
+    };
+    let absolute = |path: &Vec<u8>| base.join(std::ffi::OsStr::from_bytes(path));
+    let groups = groups.into_iter();
+    Ok(groups
+        .map(|group| (group.size, group.paths.iter().map(absolute).collect()))
+        .collect())
+}
+
+/// The pool of the first path of the list that lies on one.
+fn pool_of(groups: &[Claimed]) -> Result<Pool, Failure> {
+    let paths = groups.iter().flat_map(|(_, paths)| paths);
+    for path in paths {
+        let Some(dir) = path.parent().and_then(|dir| dir.canonicalize().ok()) else {
+            continue;
+        };
+        if let Ok(pool) = mergerfs::discover(&dir) {
+            return Ok(pool);
+        }
+    }
+    Err(Failure::environment(
+        "no path of the list lies on a mergerfs pool",
+    ))
+}
+
+/// A pool path relative to the pool; directories on the way may be links, or gone.
+fn relative(pool: &Pool, path: &Path) -> Option<RelPath> {
+    let real = match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(dir)), Some(name)) => dir.join(name),
+        _ => path.to_path_buf(),
+    };
+    let inside = real.strip_prefix(&pool.mount).ok()?;
+    RelPath::new(inside.as_os_str().as_bytes()).ok()
+}
+
+fn written(error: std::io::Error) -> Failure {
+    Failure::environment(format!("cannot write results: {error}"))
+}

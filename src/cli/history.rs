@@ -1,0 +1,101 @@
+//! `history` and `export`: what is recorded, for a person and for a program.
+
+use std::io::Write;
+
+use super::args::{Common, ExportArgs, HistoryArgs, OutputFormat};
+use super::failure::Failure;
+use super::session;
+use crate::journal::{self, Entry, JournalError, RunSummary};
+use crate::report::{export as export_report, history as report, size};
+
+pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
+    let dir = session::journal_dir(common)?;
+    let mut out = session::stdout();
+    if let Some(days) = args.prune {
+        return prune(common, days, &mut out);
+    }
+    let Some(journal) = journal::open_existing(&dir, None)? else {
+        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(written)?;
+        return Ok(0);
+    };
+    let runs: Vec<&RunSummary> = journal.runs().collect();
+    match common.format {
+        OutputFormat::Text => report::text(&mut out, &runs, common.verbose > 0),
+        OutputFormat::Json => runs.iter().try_for_each(|run| report::json(&mut out, run)),
+    }
+    .and_then(|()| out.flush())
+    .map_err(written)?;
+    Ok(0)
+}
+
+fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure> {
+    let dir = session::journal_dir(common)?;
+    let now = std::time::SystemTime::now();
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let oldest = now.saturating_sub(i64::from(days) * 86_400);
+    let Some(pruned) = journal::prune(&dir, oldest)? else {
+        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(written)?;
+        return Ok(0);
+    };
+    if !common.quiet {
+        writeln!(
+            out,
+            "{} runs forgotten, {} kept; the journal takes {} instead of {}",
+            pruned.forgotten,
+            pruned.kept,
+            size(pruned.bytes_after),
+            size(pruned.bytes_before)
+        )
+        .map_err(written)?;
+    }
+    out.flush().map_err(written)?;
+    Ok(0)
+}
+
+/// What ends an export.
+enum Stopped {
+    Journal(JournalError),
+    Output(std::io::Error),
+}
+
+impl From<JournalError> for Stopped {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> {
+    let dir = session::journal_dir(common)?;
+    let Some(journal) = journal::open_existing(&dir, None)? else {
+        return Err(Failure::usage(format!(
+            "no journal at {dir:?}: there is nothing to export"
+        )));
+    };
+    if let Some(run) = args.run.filter(|run| journal.run(*run).is_none()) {
+        return Err(Failure::usage(format!("the journal has no run {run}")));
+    }
+    let mut out = session::stdout();
+    let shown = if args.csv {
+        journal.csv(args.run, |lines| {
+            out.write_all(lines).map_err(Stopped::Output)
+        })
+    } else {
+        journal.replay(args.run, |entry: Entry| {
+            export_report::record(&mut out, &entry).map_err(Stopped::Output)
+        })
+    };
+    match shown {
+        Ok(()) => {}
+        Err(Stopped::Journal(error)) => return Err(error.into()),
+        Err(Stopped::Output(error)) => return Err(written(error)),
+    }
+    out.flush().map_err(written)?;
+    Ok(0)
+}
+
+fn written(error: std::io::Error) -> Failure {
+    Failure::environment(format!("cannot write results: {error}"))
+}

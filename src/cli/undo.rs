@@ -1,0 +1,363 @@
+//! `undo`: what a run did is taken back, from the journal alone.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::args::{Common, OutputFormat, UndoArgs};
+use super::execution::BATCH_OPS;
+use super::failure::Failure;
+use super::resume::recover_pool;
+use super::session::{self, DiskJournal, Session};
+use super::signals::Signals;
+use super::watch::Watch;
+use crate::execute::{Executor, Leases, Options};
+use crate::facts::branch_records;
+use crate::fs::Fs;
+use crate::journal::{self, Record, RunEnded, RunStarted, RunSummary};
+use crate::lock::PoolLock;
+use crate::metadata::IgnoreMetadata;
+use crate::plan::Plan;
+use crate::pool::{Pool, mergerfs};
+use crate::relpath::RelPath;
+use crate::report::{Progress, Scene, Tally, json, size, undo as report};
+use crate::undo::{UndoPlan, plan};
+
+/// Bytes copied before a barrier: what a crash makes to be copied again.
+const BATCH_BYTES: u64 = 4 << 30;
+
+pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
+    let started = Instant::now();
+    let signals = Signals::listen(args.max_time)
+        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let dir = session::journal_dir(common)?;
+    let Some(journal) = journal::open_existing(&dir, args.log_file.as_deref())? else {
+        return Err(Failure::usage(format!(
+            "no journal at {dir:?}: there is nothing to undo"
+        )));
+    };
+    let undoes = chosen(&journal, args.run)?;
+    let pool = pool_of(&journal, undoes)?;
+    let session = Session::open(pool)?;
+    session.journal_outside(&dir)?;
+    let paths = paths(&session.pool, &args.path)?;
+    let undo = Undo {
+        common,
+        args,
+        session,
+        signals,
+        undoes,
+        paths,
+        started,
+    };
+    if args.execute {
+        undo.execute(journal)
+    } else {
+        undo.dry_run(&journal)
+    }
+}
+
+/// The run to undo: the one named, else the newest that changed something.
+fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<u64, Failure> {
+    if let Some(run) = named {
+        return match journal.run(run) {
+            Some(_) => Ok(run),
+            None => Err(Failure::usage(format!("the journal has no run {run}"))
+                .hint("mergerfs.xdedup history lists them")),
+        };
+    }
+    let newest = journal.runs().rfind(|run| run.done > 0);
+    match newest {
+        None => Err(Failure::usage("no run has changed anything")),
+        // Going on with it is likelier meant than taking back what it did so far.
+        Some(RunSummary {
+            started,
+            undoes: Some(of),
+            ended: None,
+            ..
+        }) => Err(Failure::usage(format!(
+            "the newest run, {}, is an undo of run {of} that was interrupted",
+            started.run
+        ))
+        .hint(format!(
+            "say which: undo {of} goes on with it, undo {} takes it back",
+            started.run
+        ))),
+        Some(run) => Ok(run.started.run),
+    }
+}
+
+fn pool_of(journal: &DiskJournal, run: u64) -> Result<Pool, Failure> {
+    let mount = journal.run(run).map(|run| run.started.pool.clone());
+    let mount = mount.unwrap_or_default();
+    let pool = mergerfs::discover(&mount)?;
+    if pool.mount != mount {
+        let message = format!("the pool of run {run} is not mounted at {mount:?}");
+        return Err(Failure::environment(message).hint("mount it, then run again"));
+    }
+    Ok(pool)
+}
+
+/// Paths as the user gave them, relative to the pool: of files that need not be there any more.
+fn paths(pool: &Pool, given: &[PathBuf]) -> Result<Vec<RelPath>, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    let below = |path: &PathBuf| {
+        let outside = || Failure::usage(format!("{path:?} is not on the pool {:?}", pool.mount));
+        let absolute = std::path::absolute(path).map_err(|_| outside())?;
+        // What leads there is resolved; the last part may be gone, or a link somebody put there.
+        let real = match (absolute.parent(), absolute.file_name()) {
+            (Some(dir), Some(name)) => dir.canonicalize().map(|dir| dir.join(name)),
+            _ => Ok(absolute.clone()),
+        };
+        let real = real.unwrap_or(absolute);
+        let inside = real.strip_prefix(&pool.mount).map_err(|_| outside())?;
+        RelPath::new(inside.as_os_str().as_bytes()).map_err(|_| outside())
+    };
+    given.iter().map(below).collect()
+}
+
+struct Undo<'u> {
+    common: &'u Common,
+    args: &'u UndoArgs,
+    session: Session,
+    signals: Signals,
+    undoes: u64,
+    paths: Vec<RelPath>,
+    started: Instant,
+}
+
+impl Undo<'_> {
+    fn plan(&self, journal: &DiskJournal) -> Result<UndoPlan, Failure> {
+        let finished = journal.finished(|run| run == self.undoes)?;
+        let branches = branch_records(&self.session.fs, &self.session.pool.branches);
+        Ok(plan(&self.session.fs, &branches, &finished, &self.paths))
+    }
+
+    fn dry_run(&self, journal: &DiskJournal) -> Result<u8, Failure> {
+        if !journal.open_ops().is_empty() {
+            tracing::warn!("an earlier run left something open: -e finishes it first");
+        }
+        let undo = self.plan(journal)?;
+        let scene = self.scene(None);
+        let mut out = session::stdout();
+        let written = match self.common.format {
+            OutputFormat::Text => {
+                report::plan(&mut out, &scene, self.undoes, (&undo.ops, &undo.refusals))
+            }
+            OutputFormat::Json => self.lines(&mut out, &scene, &undo),
+        };
+        written.and_then(|()| out.flush()).map_err(output_failed)?;
+        self.has_room(&undo)?;
+        Ok(Tally::planned(&as_plan(&undo)).exit_code())
+    }
+
+    fn lines(
+        &self,
+        out: &mut dyn Write,
+        scene: &Scene<'_>,
+        undo: &UndoPlan,
+    ) -> std::io::Result<()> {
+        for refusal in &undo.refusals {
+            json::refusal(out, scene, refusal)?;
+        }
+        for op in &undo.ops {
+            json::op(out, scene, op, None)?;
+        }
+        json::summary(out, scene, &Tally::planned(&as_plan(undo)))
+    }
+
+    fn execute(&self, mut journal: DiskJournal) -> Result<u8, Failure> {
+        let roots = self.session.pool.branches.iter().map(|b| b.path.clone());
+        let _lock = PoolLock::acquire(roots)?;
+        if !self.args.accept_branches {
+            self.session.same_as_before(journal.runs())?;
+        }
+        let mut recovered = Tally::default();
+        if !journal.open_ops().is_empty() {
+            let mut watch = self.watch(None, Tally::default(), 0);
+            let open = recover_pool(&self.session, &mut journal, &mut watch, self.leases())?;
+            watch.out.flush().map_err(output_failed)?;
+            recovered = watch.tally;
+            recovered.still_open = open as u64;
+            recovered.recovery_incomplete = open > 0;
+        }
+        let undo = self.plan(&journal)?;
+        self.has_room(&undo)?;
+        let code = self.carry_out(undo, journal, &recovered)?;
+        let signal = self.signals.exit_code().filter(|_| code != 0);
+        Ok(signal.unwrap_or(code))
+    }
+
+    fn carry_out(
+        &self,
+        undo: UndoPlan,
+        mut journal: DiskJournal,
+        recovered: &Tally,
+    ) -> Result<u8, Failure> {
+        let run = match undo.ops.is_empty() {
+            true => None,
+            false => Some(self.start(&mut journal, &undo)?),
+        };
+        let planned = as_plan(&undo);
+        // Each file is read once to copy it, and then both.
+        let bytes = planned.ops.iter().map(|op| 3 * op.size).sum();
+        let mut watch = self.watch(run, Tally::planned(&planned), bytes);
+        if self.common.format == OutputFormat::Json {
+            for refusal in &undo.refusals {
+                json::refusal(&mut watch.out, &watch.scene, refusal).map_err(output_failed)?;
+            }
+        }
+        let result = match run {
+            Some(run) => {
+                let options = self.options();
+                Executor::new(&self.session.fs, &mut journal, &mut watch, options, run)
+                    .run(undo.ops)
+            }
+            None => Ok(()),
+        };
+        watch.progress.finish();
+        if let (Some(run), Ok(())) = (run, &result) {
+            let time = self.session.fs.now();
+            journal.refused(&std::mem::take(&mut watch.refused), time)?;
+            let (done, reclaimed) = (watch.tally.done, watch.tally.bytes_reclaimed);
+            let ended = RunEnded {
+                run,
+                time,
+                done,
+                reclaimed,
+            };
+            journal.record(&[Record::RunEnded(ended)], time)?;
+        }
+        watch.tally.add_recovered(recovered);
+        let code = self.conclude(watch, &undo.refusals)?;
+        result?;
+        Ok(code)
+    }
+
+    fn conclude(
+        &self,
+        mut watch: Watch<'_>,
+        refused: &[crate::plan::Refusal],
+    ) -> Result<u8, Failure> {
+        watch.tally.elapsed_s = self.started.elapsed().as_secs_f64();
+        let written = match self.common.format {
+            OutputFormat::Json => json::summary(&mut watch.out, &watch.scene, &watch.tally),
+            OutputFormat::Text => report::conclusion(
+                &mut watch.out,
+                &watch.scene,
+                self.undoes,
+                (refused, &watch.tally),
+            ),
+        };
+        written
+            .and_then(|()| watch.out.flush())
+            .map_err(output_failed)?;
+        Ok(watch.tally.exit_code())
+    }
+
+    /// Refuses before anything is changed where a disk has too little room for the copies.
+    fn has_room(&self, undo: &UndoPlan) -> Result<(), Failure> {
+        let mut by_device: BTreeMap<u64, (u64, u64, &Path)> = BTreeMap::new();
+        for (branch, bytes) in undo.needs() {
+            let free = self.session.fs.free_bytes(branch)?;
+            let path = self.session.pool.branches[branch.index()].path.as_path();
+            // Two branches may share a disk.
+            let dev = self.session.fs.root_id(branch).dev;
+            by_device.entry(dev).or_insert((0, free, path)).0 += bytes;
+        }
+        for (needed, free, path) in by_device.into_values() {
+            if needed > free {
+                let message = format!(
+                    "not enough room on {path:?}: {} needed, {} free; nothing was changed",
+                    size(needed),
+                    size(free)
+                );
+                return Err(Failure::environment(message)
+                    .hint("free some space there, or undo a part with --path"));
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, journal: &mut DiskJournal, undo: &UndoPlan) -> Result<u64, Failure> {
+        let make = |run| RunStarted {
+            run,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: self.session.fs.now(),
+            pool: self.session.pool.mount.clone(),
+            branches: branch_records(&self.session.fs, &self.session.pool.branches),
+            newest_dirs: self.session.pool.getattr_newest,
+        };
+        // Undoing an undo is a run like any other: it links.
+        let links = undo.ops.iter().all(|op| op.undo.is_none());
+        let started = match links {
+            true => journal.start_run(make)?,
+            false => journal.start_undo(self.undoes, make)?,
+        };
+        Ok(started.run)
+    }
+
+    fn options(&self) -> Options {
+        // What differs between the copies was accepted by the run that is undone.
+        let ignore = IgnoreMetadata {
+            owner: true,
+            mode: true,
+            acl: true,
+            xattr: true,
+        };
+        Options {
+            branches: branch_records(&self.session.fs, &self.session.pool.branches),
+            ignore,
+            leases: self.leases(),
+            newest_dirs: self.session.pool.getattr_newest,
+            batch_ops: BATCH_OPS,
+            batch_bytes: BATCH_BYTES,
+        }
+    }
+
+    fn leases(&self) -> Leases {
+        match self.args.no_lease {
+            true => Leases::Off,
+            false => Leases::Required,
+        }
+    }
+
+    fn scene(&self, run: Option<u64>) -> Scene<'_> {
+        Scene {
+            pool: &self.session.pool,
+            run,
+            dry_run: !self.args.execute,
+            verbose: self.common.verbose,
+            quiet: self.common.quiet,
+            terminal: std::io::stdout().is_terminal(),
+        }
+    }
+
+    fn watch(&self, run: Option<u64>, tally: Tally, bytes: u64) -> Watch<'_> {
+        let planned = tally.planned;
+        let bar = !self.args.no_progress && !self.common.quiet;
+        Watch {
+            scene: self.scene(run),
+            format: self.common.format,
+            signals: &self.signals,
+            tally,
+            progress: Progress::new(bytes, planned, bar),
+            out: Box::new(session::stdout()),
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// For the figures, which are those of any plan.
+fn as_plan(undo: &UndoPlan) -> Plan {
+    Plan {
+        ops: undo.ops.clone(),
+        refusals: undo.refusals.clone(),
+        ..Plan::default()
+    }
+}
+
+fn output_failed(error: std::io::Error) -> Failure {
+    Failure::environment(format!("cannot write results: {error}"))
+}

@@ -1,0 +1,193 @@
+//! Copy: an undo makes the file again that an op removed, under a hidden name, complete before anybody sees it.
+
+use super::Executor;
+use super::batch::{State, Work};
+use super::halt::Halt;
+use super::op::{Op, Undoing};
+use crate::fs::{FileKind, Fs, Metadata, Place};
+use crate::journal::Store;
+use crate::refusal::Reason;
+
+/// Bytes read and written at a time.
+const CHUNK: usize = 1 << 20;
+/// Zeros of at least this length, at a multiple of it, become a hole.
+const HOLE: usize = 4096;
+
+impl<F: Fs, S: Store> Executor<'_, F, S> {
+    /// Makes the copy of `op` under its hidden name, with everything but its names, on stable storage.
+    ///
+    /// What was left there by an interrupted copy is removed first.
+    pub(super) fn copy(&mut self, op: &mut Op) -> Result<(), Halt> {
+        let (Some(undo), Some(at)) = (op.undo.clone(), op.copy_place().cloned()) else {
+            return Ok(());
+        };
+        self.clear_copy(op)?;
+        let source = self.open_duplicate(op)?;
+        let found = self.fs.stat_open(&source)?;
+        if found.size != op.size || found.mtime != undo.source_mtime {
+            let why = "written to since it was linked";
+            return Err(Halt::new(Reason::ChangedSince, why));
+        }
+        let dir = at.dir();
+        self.touched.before(self.fs, &dir)?;
+        let made = self.fs.create(&at);
+        self.touched.after(self.fs, &dir)?;
+        let made = made?;
+        if self.copy_bytes(&source, &made, op.size, undo.sparse)? != undo.blake3 {
+            let why = "not the bytes that were recorded";
+            return Err(Halt::new(Reason::Damaged, why));
+        }
+        self.dress(&made, &undo)?;
+        // Data, attributes and times: the names that come next must never lead, after a power cut, to less.
+        self.fs.sync_file(&made)?;
+        let stat = self.fs.stat_open(&made)?;
+        self.ours.insert(stat.id, stat.ctime);
+        op.master_id = stat.id;
+        Ok(())
+    }
+
+    /// The same for an op found open; nothing where its copy is recorded as complete.
+    pub(super) fn copy_again(&mut self, op: &mut Op) -> Result<(), Halt> {
+        match &op.undo {
+            Some(undo) if !undo.copied => self.copy(op),
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies contents; gives their BLAKE3.
+    fn copy_bytes(
+        &mut self,
+        source: &F::File,
+        made: &F::File,
+        size: u64,
+        sparse: bool,
+    ) -> Result<[u8; 32], Halt> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; CHUNK];
+        let mut offset = 0;
+        while offset < size {
+            let got = super::compare::read_full(self.fs, source, &mut buffer, offset)?;
+            if got == 0 {
+                let why = "became shorter while it was read";
+                return Err(Halt::new(Reason::ChangedSince, why));
+            }
+            hasher.update(&buffer[..got]);
+            self.write(made, &buffer[..got], offset, sparse)?;
+            offset += got as u64;
+            self.progress(got as u64)?;
+        }
+        // A hole at the end.
+        self.fs.set_len(made, size)?;
+        Ok(hasher.finalize().into())
+    }
+
+    fn write(&self, made: &F::File, bytes: &[u8], at: u64, sparse: bool) -> Result<(), Halt> {
+        if !sparse {
+            return Ok(self.fs.write_at(made, bytes, at)?);
+        }
+        for (start, end) in data_of(bytes) {
+            self.fs
+                .write_at(made, &bytes[start..end], at + start as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Owner, mode, ACL, attributes, and last the times, which everything else would move.
+    fn dress(&self, made: &F::File, undo: &Undoing) -> Result<(), Halt> {
+        self.fs.set_metadata(made, &undo.metadata)?;
+        let given = self.fs.metadata(made)?;
+        if without_labels(&given) != without_labels(&undo.metadata) {
+            let why = "owner, mode, ACL or attributes cannot be given back on this filesystem";
+            return Err(Halt::new(Reason::Io, why));
+        }
+        Ok(self.fs.set_times(made, undo.atime, undo.mtime)?)
+    }
+
+    /// Removes what is under the hidden name of a copy: a copy is all it is there.
+    ///
+    /// Not before the names it replaces are gone: by that name it is found again, whatever a client does to its path.
+    pub(super) fn clear_copy(&mut self, op: &Op) -> Result<(), Halt> {
+        let Some(at) = op.copy_place() else {
+            return Ok(());
+        };
+        match self.fs.stat(at)? {
+            Some(stat) if stat.kind == FileKind::Regular => self.unlink(at, stat.id),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the directories that runs made and that undone ops have left empty, innermost first.
+    ///
+    /// Where that fails the op stays open, and its recovery tries again.
+    pub(super) fn remove_emptied(&mut self, works: &mut [Work]) {
+        for work in works
+            .iter_mut()
+            .filter(|work| matches!(work.state, State::Removed(_)))
+        {
+            let branch = work.op.duplicate.branch;
+            let emptied = work.op.undo.iter().flat_map(|undo| &undo.emptied);
+            for dir in emptied {
+                let place = Place::new(branch, dir.clone());
+                match self.remove_dirs(std::slice::from_ref(&place)) {
+                    Ok(()) => {}
+                    // Something is in it, or it is not ours to remove: so it stays, and so do those above it.
+                    Err(error) if stays(error.errno()) => break,
+                    Err(error) => {
+                        let halt = Halt::from(error);
+                        self.stop_branch(&halt);
+                        work.state = State::Stuck(halt);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stays(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ENOTEMPTY | libc::EEXIST | libc::EBUSY | libc::EPERM | libc::EACCES | libc::ENOTDIR
+    )
+}
+
+/// A security label is the kernel's to give: where it refuses one, its policy has chosen another.
+fn without_labels(metadata: &Metadata) -> Metadata {
+    let mut other = metadata.clone();
+    other
+        .xattrs
+        .retain(|name, _| !name.starts_with(b"security."));
+    other
+}
+
+/// The parts of `bytes` that are not zeros, in blocks of [`HOLE`].
+fn data_of(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for (at, block) in bytes.chunks(HOLE).enumerate() {
+        if block.iter().all(|b| *b == 0) {
+            continue;
+        }
+        let (start, end) = (at * HOLE, at * HOLE + block.len());
+        match parts.last_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => parts.push((start, end)),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_become_holes_block_by_block() {
+        let mut bytes = vec![0; 5 * HOLE + 10];
+        assert!(data_of(&bytes).is_empty());
+        bytes[HOLE] = 1;
+        bytes[3 * HOLE - 1] = 1;
+        bytes[5 * HOLE + 3] = 1;
+        let parts = [(HOLE, 3 * HOLE), (5 * HOLE, 5 * HOLE + 10)];
+        assert_eq!(data_of(&bytes), parts);
+    }
+}

@@ -1,0 +1,134 @@
+//! What runs have done, read from every record again: for undo, verify and export. Nothing of it is kept in memory
+//! otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::record::{DirIntent, Intent, OpId, Record, RunStarted};
+use super::{Journal, JournalError, Store};
+
+/// An op that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoneOp {
+    /// The run it belongs to.
+    pub run: Arc<RunStarted>,
+    /// What was done. For an op that undid another: the master is the file that came back.
+    pub intent: Intent,
+    /// The op it undid.
+    pub undoes: Option<OpId>,
+}
+
+/// What the journal says of done ops.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// Those of the runs asked for that were not undone since, in the order in which they were begun.
+    pub ops: Vec<DoneOp>,
+    /// The ops that those undid, where the journal still has them.
+    pub undone: BTreeMap<OpId, DoneOp>,
+    /// Every directory that a run has made or may have made.
+    pub dirs: Vec<(Arc<RunStarted>, DirIntent)>,
+}
+
+impl<S: Store> Journal<S> {
+    /// Reads what the runs that are `wanted` have done.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn finished(&self, wanted: impl Fn(u64) -> bool) -> Result<Finished, JournalError> {
+        let mut reading = Reading::default();
+        self.replay::<JournalError>(None, |entry| {
+            reading.take(entry.record, &wanted, |run| {
+                self.run(run).map(|run| Arc::clone(&run.started))
+            });
+            Ok(())
+        })?;
+        Ok(reading.finish())
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    open: BTreeMap<OpId, DoneOp>,
+    done: BTreeMap<OpId, DoneOp>,
+    undone: BTreeSet<OpId>,
+    /// Done ops that an undo may have to know of, though their run was not asked for.
+    others: BTreeMap<OpId, DoneOp>,
+    dirs: Vec<(Arc<RunStarted>, DirIntent)>,
+}
+
+impl Reading {
+    fn take(
+        &mut self,
+        record: Record,
+        wanted: &impl Fn(u64) -> bool,
+        started: impl Fn(u64) -> Option<Arc<RunStarted>>,
+    ) {
+        match record {
+            Record::Intent(intent) => self.begin(*intent, None, started),
+            Record::UndoIntent(undo) => self.begin(undo.intent, Some(undo.undoes), started),
+            Record::Copied { op, ino, btime } => {
+                if let Some(open) = self.open.get_mut(&op) {
+                    (open.intent.master.id.ino, open.intent.master.id.btime) = (ino, btime);
+                }
+            }
+            Record::Done { op, .. } => {
+                let Some(done) = self.open.remove(&op) else {
+                    return;
+                };
+                self.undone.extend(done.undoes);
+                if wanted(op.run) {
+                    self.done.insert(op, done);
+                } else {
+                    self.others.insert(op, done);
+                }
+            }
+            Record::Restored { op, .. } | Record::Conflict { op, .. } => {
+                self.open.remove(&op);
+            }
+            Record::RunStarted(_)
+            | Record::UndoStarted(_)
+            | Record::RunEnded(_)
+            | Record::Retired { .. } => {}
+        }
+    }
+
+    fn begin(
+        &mut self,
+        intent: Intent,
+        undoes: Option<OpId>,
+        started: impl Fn(u64) -> Option<Arc<RunStarted>>,
+    ) {
+        let Some(run) = started(intent.op.run) else {
+            return;
+        };
+        let dirs = intent.dirs.iter().cloned();
+        self.dirs.extend(dirs.map(|dir| (Arc::clone(&run), dir)));
+        let op = intent.op;
+        let done = DoneOp {
+            run,
+            intent,
+            undoes,
+        };
+        self.open.insert(op, done);
+    }
+
+    fn finish(mut self) -> Finished {
+        let mut undone = BTreeMap::new();
+        for done in self.done.values() {
+            if let Some(of) = done.undoes {
+                let known = self
+                    .others
+                    .remove(&of)
+                    .or_else(|| self.done.get(&of).cloned());
+                undone.extend(known.map(|done| (of, done)));
+            }
+        }
+        let ops = self.done.into_iter();
+        let ops = ops.filter(|(op, _)| !self.undone.contains(op));
+        Finished {
+            ops: ops.map(|(_, done)| done).collect(),
+            undone,
+            dirs: self.dirs,
+        }
+    }
+}

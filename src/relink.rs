@@ -1,0 +1,271 @@
+//! What the script this tool replaces deleted and did not link any more: its log says which, the list of duplicates says
+//! what was equal. Only adds names; a path that is there again stays as it is.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::fs::{FileKind, Fs, FsError, Place};
+use crate::journal::OpId;
+use crate::names::{Role, hidden_name};
+use crate::pool::{BranchIdx, BranchMode, Pool};
+use crate::relpath::RelPath;
+
+/// What became of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relinked {
+    /// It is a link to this file now.
+    Linked(Place),
+    /// Some branch has it.
+    There,
+    /// No file of its group is left that it could be linked to.
+    NoMaster,
+    /// The directory it was in is not there either, on any branch.
+    Failed(String),
+}
+
+/// The paths of a log `filepath,status` whose last status is not `LINKED`, in the order of the log.
+///
+/// # Errors
+/// When it is no such log: what is wrong.
+pub fn unfinished(log: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut rows = rows(log).into_iter();
+    let is_header =
+        |row: &Vec<Vec<u8>>| row.len() == 2 && row[0] == b"filepath" && row[1] == b"status";
+    if !rows.next().is_some_and(|row| is_header(&row)) {
+        return Err("its first line is not filepath,status".to_owned());
+    }
+    let (mut order, mut last) = (Vec::new(), HashMap::new());
+    for row in rows {
+        // The last line may be cut short.
+        let [path, status] = row.as_slice() else {
+            continue;
+        };
+        let linked = match status.as_slice() {
+            b"LINKED" => true,
+            // Or the beginning of one: a line that was cut short, with others after it.
+            other
+                if [&b"PENDING"[..], b"DELETED", b"LINKED"]
+                    .iter()
+                    .any(|s| s.starts_with(other)) =>
+            {
+                false
+            }
+            other => {
+                let other = String::from_utf8_lossy(other);
+                return Err(format!("it has a status that is not known: {other:?}"));
+            }
+        };
+        if last.insert(path.clone(), linked).is_none() {
+            order.push(path.clone());
+        }
+    }
+    order.retain(|path| last.get(path) == Some(&false));
+    Ok(order)
+}
+
+/// The rows of a CSV file as Python's `csv` writes them.
+fn rows(log: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let (mut rows, mut row, mut field) = (Vec::new(), Vec::new(), Vec::new());
+    let mut in_quotes = false;
+    let mut bytes = log.iter().copied().peekable();
+    while let Some(b) = bytes.next() {
+        match b {
+            b'"' if in_quotes && bytes.peek() == Some(&b'"') => {
+                bytes.next();
+                field.push(b'"');
+            }
+            b'"' => in_quotes = !in_quotes,
+            b',' if !in_quotes => row.push(std::mem::take(&mut field)),
+            b'\r' if !in_quotes => {}
+            b'\n' if !in_quotes => {
+                row.push(std::mem::take(&mut field));
+                rows.push(std::mem::take(&mut row));
+            }
+            _ => field.push(b),
+        }
+    }
+    rows
+}
+
+/// Links lost paths to what is left of their groups.
+pub struct Relinker<'r, F: Fs> {
+    fs: &'r F,
+    pool: &'r Pool,
+    /// The group of each path.
+    groups: BTreeMap<RelPath, usize>,
+    members: Vec<(Option<u64>, Vec<RelPath>)>,
+    made: u64,
+}
+
+impl<'r, F: Fs> Relinker<'r, F> {
+    /// Knows no group yet.
+    pub fn new(fs: &'r F, pool: &'r Pool) -> Self {
+        Self {
+            fs,
+            pool,
+            groups: BTreeMap::new(),
+            members: Vec::new(),
+            made: 0,
+        }
+    }
+
+    /// Takes in a group of equal files, and their size where the list has it.
+    pub fn group(&mut self, size: Option<u64>, paths: Vec<RelPath>) {
+        for path in &paths {
+            self.groups.insert(path.clone(), self.members.len());
+        }
+        self.members.push((size, paths));
+    }
+
+    /// Links `path`, if no branch has it, to a file of its group; durable on return.
+    pub fn relink(&mut self, path: &RelPath) -> Relinked {
+        match self.try_relink(path) {
+            Ok(relinked) => relinked,
+            Err(error) => Relinked::Failed(format!("{error}: {}", error.source)),
+        }
+    }
+
+    fn try_relink(&mut self, path: &RelPath) -> Result<Relinked, FsError> {
+        if self.somewhere(path)? {
+            return Ok(Relinked::There);
+        }
+        let Some(master) = self.master(path)? else {
+            return Ok(Relinked::NoMaster);
+        };
+        let target = Place::new(master.branch, path.clone());
+        self.make_parents(&target)?;
+        let file = self.fs.open(&master)?;
+        // Durable data before a name that may be all that is left of it.
+        self.fs.sync_data(&file)?;
+        // Never over anything: a path that came back meanwhile stays.
+        match self.fs.link(&file, &target) {
+            Err(error) if error.errno() == libc::EEXIST => return Ok(Relinked::There),
+            linked => linked?,
+        }
+        self.fs.sync_dir(&target.dir())?;
+        Ok(Relinked::Linked(master))
+    }
+
+    fn somewhere(&self, path: &RelPath) -> Result<bool, FsError> {
+        for branch in self.pool.indices() {
+            if self.fs.stat(&Place::new(branch, path.clone()))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first member of the group that is there, on a branch that has the directory of `path` where there is one.
+    fn master(&self, path: &RelPath) -> Result<Option<Place>, FsError> {
+        let Some((size, members)) = self.groups.get(path).map(|at| &self.members[*at]) else {
+            return Ok(None);
+        };
+        let dir = path.parent().unwrap_or_else(RelPath::root);
+        let mut best = None;
+        for member in members.iter().filter(|member| *member != path) {
+            for branch in self.pool.indices() {
+                if self.pool.branches[branch.index()].mode == BranchMode::Ro {
+                    continue;
+                }
+                let place = Place::new(branch, member.clone());
+                let found = self.fs.stat(&place)?.is_some_and(|stat| {
+                    stat.kind == FileKind::Regular && size.is_none_or(|size| size == stat.size)
+                });
+                if !found {
+                    continue;
+                }
+                if self.fs.stat(&Place::new(branch, dir.clone()))?.is_some() {
+                    return Ok(Some(place));
+                }
+                best = best.or(Some(place));
+            }
+        }
+        Ok(best)
+    }
+
+    /// Makes the directories above `target` that are missing there, like those the pool shows; each complete before it
+    /// has its name.
+    fn make_parents(&mut self, target: &Place) -> Result<(), FsError> {
+        let dir = target.dir();
+        if dir.path.is_root() || self.fs.stat(&dir)?.is_some() {
+            return Ok(());
+        }
+        self.make_parents(&dir)?;
+        let parent = dir.dir();
+        self.made += 1;
+        let op = OpId {
+            run: 0,
+            seq: self.made,
+        };
+        let name = hidden_name(std::process::id(), op, 0, Role::Aside);
+        let Ok(aside) = parent.path.join(name) else {
+            return Ok(());
+        };
+        let aside = Place::new(dir.branch, aside);
+        // The directory elsewhere in the pool, else the one it is made in.
+        let model = self.shown(&dir.path)?;
+        let model = model.map_or(parent.clone(), |branch| {
+            Place::new(branch, dir.path.clone())
+        });
+        self.fs.make_dir(&aside)?;
+        let made = self
+            .fs
+            .clone_dir(&model, &aside)
+            .and_then(|()| self.fs.sync_dir(&aside))
+            .and_then(|()| self.fs.rename_noreplace(&aside, &dir));
+        if let Err(error) = made {
+            self.fs.remove_dir(&aside)?;
+            return Err(error);
+        }
+        self.fs.sync_dir(&parent)
+    }
+
+    fn shown(&self, dir: &RelPath) -> Result<Option<BranchIdx>, FsError> {
+        for branch in self.pool.indices() {
+            let found = self.fs.stat(&Place::new(branch, dir.clone()))?;
+            if found.is_some_and(|stat| stat.kind == FileKind::Directory) {
+                return Ok(Some(branch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::sim::{SimWorld, place};
+
+    #[test]
+    fn the_last_status_of_a_path_counts() {
+        let log = b"filepath,status\r\n/p/a,PENDING\r\n\"/p/b,\"\"x\"\"\n\",PENDING\r\n/p/a,DELETED\r\n/p/c,PENDING\r\n\
+            /p/a,LINKED\r\n\"/p/b,\"\"x\"\"\n\",DELETED\r\n/p/d,DEL";
+        let lost = unfinished(log).unwrap();
+        assert_eq!(lost, [b"/p/b,\"x\"\n".to_vec(), b"/p/c".to_vec()]);
+        let cut = b"filepath,status\n/p/a,DELETED\n/p/a,LIN\r\n/p/b,LINKED\n";
+        assert_eq!(unfinished(cut).unwrap(), [b"/p/a".to_vec()]);
+        assert!(unfinished(b"time,run\n").is_err());
+        assert!(unfinished(b"filepath,status\n/a,EATEN\n").is_err());
+    }
+
+    #[test]
+    fn lost_paths_come_back_as_links_and_nothing_else_changes() {
+        let world = SimWorld::new();
+        let [a, b] = [(); 2].map(|()| world.add_branch(world.add_disk()));
+        let master = world.add_file(&place(a, "m/x"), b"bytes");
+        world.add_file(&place(b, "d/there"), b"other");
+        world.add_file(&place(b, "e/f/beside"), b"other");
+        let (fs, pool) = (world.fs(), world.pool());
+        let path = |p: &str| RelPath::new(p).unwrap();
+        let mut relinker = Relinker::new(&fs, &pool);
+        relinker.group(Some(5), ["m/x", "e/f/lost", "d/there"].map(path).to_vec());
+        relinker.group(Some(7), ["m/x", "e/wrong-size"].map(path).to_vec());
+        let linked = Relinked::Linked(place(a, "m/x"));
+        assert_eq!(relinker.relink(&path("e/f/lost")), linked);
+        assert_eq!(relinker.relink(&path("e/f/lost")), Relinked::There);
+        assert_eq!(relinker.relink(&path("d/there")), Relinked::There);
+        assert_eq!(relinker.relink(&path("e/wrong-size")), Relinked::NoMaster);
+        assert_eq!(relinker.relink(&path("unknown")), Relinked::NoMaster);
+        assert_eq!(world.files()[&place(a, "e/f/lost")].0, master);
+        assert_eq!(world.files().len(), 4);
+    }
+}

@@ -1,0 +1,217 @@
+//! The journal's records as JSON lines, nothing left out: bytes that are no text are base64, times have nanoseconds.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::json::{Object, line, put_path, typed};
+use crate::fs::{Metadata, Timestamp};
+use crate::journal::{
+    BranchRecord, Copy, DirIntent, Entry, Found, Intent, NameIntent, OpId, OpKind, Record,
+    RunStarted,
+};
+use crate::pool::{BranchIdx, BranchMode, FsId};
+use crate::relpath::RelPath;
+
+/// One record: `type` is `record`, `seq` its place in the journal, `record` what it is.
+///
+/// # Errors
+/// When `out` fails.
+pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+    let mut object = typed("record");
+    object.insert("seq".into(), entry.seq.into());
+    object.insert("time".into(), time(entry.time));
+    let mut put = |what: &str| object.insert("record".into(), what.into());
+    match &entry.record {
+        Record::RunStarted(started) => {
+            put("run-started");
+            run_started(&mut object, started);
+        }
+        Record::UndoStarted(undo) => {
+            put("undo-started");
+            run_started(&mut object, &undo.run);
+            object.insert("undoes".into(), undo.undoes.into());
+        }
+        Record::Intent(of) => {
+            put("intent");
+            intent(&mut object, of);
+        }
+        Record::UndoIntent(undo) => {
+            put("undo-intent");
+            intent(&mut object, &undo.intent);
+            object.insert("undoes".into(), op(undo.undoes));
+            object.insert("copy".into(), relpath(&undo.copy));
+            object.insert("sparse".into(), undo.sparse.into());
+            object.insert("emptied".into(), undo.emptied.iter().map(relpath).collect());
+        }
+        Record::Copied { op: id, ino, btime } => {
+            put("copied");
+            put_op(&mut object, *id);
+            object.insert("ino".into(), (*ino).into());
+            object.insert("btime".into(), btime.map_or(Value::Null, time));
+        }
+        Record::Retired { op: id } => {
+            put("retired");
+            put_op(&mut object, *id);
+        }
+        Record::Done { op: id, reclaimed } => {
+            put("done");
+            put_op(&mut object, *id);
+            object.insert("reclaimed".into(), (*reclaimed).into());
+        }
+        Record::Restored { op: id, why } => {
+            put("restored");
+            put_op(&mut object, *id);
+            object.insert("why".into(), why.as_str().into());
+        }
+        Record::Conflict { op: id, why, left } => {
+            put("conflict");
+            put_op(&mut object, *id);
+            object.insert("why".into(), why.as_str().into());
+            let left = left.iter().map(|(branch, path)| place(*branch, path));
+            object.insert("left".into(), left.collect());
+        }
+        Record::RunEnded(ended) => {
+            put("run-ended");
+            object.insert("run".into(), ended.run.into());
+            object.insert("ended".into(), time(ended.time));
+            object.insert("done".into(), ended.done.into());
+            object.insert("reclaimed".into(), ended.reclaimed.into());
+        }
+    }
+    line(out, object)
+}
+
+fn put_op(object: &mut Object, id: OpId) {
+    object.insert("run".into(), id.run.into());
+    object.insert("op".into(), id.seq.into());
+}
+
+fn op(id: OpId) -> Value {
+    json!({"run": id.run, "op": id.seq})
+}
+
+fn run_started(object: &mut Object, started: &RunStarted) {
+    object.insert("run".into(), started.run.into());
+    object.insert("version".into(), started.version.as_str().into());
+    object.insert("started".into(), time(started.time));
+    put_path(object, "pool", &started.pool);
+    object.insert(
+        "branches".into(),
+        started.branches.iter().map(branch).collect(),
+    );
+    object.insert("newest_dirs".into(), started.newest_dirs.into());
+}
+
+fn branch(record: &BranchRecord) -> Value {
+    let mut object = Object::new();
+    put_path(&mut object, "path", &record.path);
+    let mode = match record.mode {
+        BranchMode::Rw => "RW",
+        BranchMode::Ro => "RO",
+        BranchMode::Nc => "NC",
+    };
+    object.insert("mode".into(), mode.into());
+    object.insert(
+        "filesystem".into(),
+        record.fs.map_or(Value::Null, filesystem),
+    );
+    object.insert("root_ino".into(), record.root_ino.into());
+    Value::Object(object)
+}
+
+fn filesystem(fs: FsId) -> Value {
+    json!({"uuid": hex(&fs.uuid), "subvolume": fs.subvolume})
+}
+
+fn intent(object: &mut Object, intent: &Intent) {
+    put_op(object, intent.op);
+    let kind = match intent.kind {
+        OpKind::Cross => "cross",
+        OpKind::Local => "local",
+    };
+    object.insert("kind".into(), kind.into());
+    object.insert("master".into(), copy(&intent.master));
+    object.insert("duplicate".into(), copy(&intent.duplicate));
+    object.insert("metadata".into(), metadata(&intent.metadata));
+    object.insert("atime".into(), time(intent.atime));
+    object.insert("blake3".into(), hex(&intent.blake3).into());
+    object.insert("bytes".into(), intent.bytes.into());
+    object.insert("names".into(), intent.names.iter().map(name).collect());
+    object.insert("dirs".into(), intent.dirs.iter().map(dir).collect());
+}
+
+fn copy(copy: &Copy) -> Value {
+    let mut value = place(copy.branch, &copy.path);
+    value["filesystem"] = filesystem(copy.id.fs);
+    value["ino"] = copy.id.ino.into();
+    value["btime"] = copy.id.btime.map_or(Value::Null, time);
+    value["size"] = copy.size.into();
+    value["mtime"] = time(copy.mtime);
+    value["ctime"] = time(copy.ctime);
+    value
+}
+
+fn name(name: &NameIntent) -> Value {
+    let found = match name.found {
+        Found::Absent => "absent",
+        Found::Duplicate => "duplicate",
+        Found::Master => "master",
+    };
+    let mut value = relpath(&name.path);
+    value["from"] = name.from.0.into();
+    value["to"] = name.to.0.into();
+    value["found"] = found.into();
+    value
+}
+
+fn dir(dir: &DirIntent) -> Value {
+    let mut value = relpath(&dir.path);
+    value["from"] = dir.from.0.into();
+    value["to"] = dir.to.0.into();
+    value
+}
+
+fn metadata(metadata: &Metadata) -> Value {
+    let xattrs = metadata.xattrs.iter();
+    let xattrs = xattrs
+        .map(|(name, value)| json!({"name": bytes(name), "value_b64": STANDARD.encode(value)}));
+    json!({
+        "uid": metadata.uid,
+        "gid": metadata.gid,
+        "mode": format!("{:04o}", metadata.mode),
+        "acl_b64": metadata.acl.as_ref().map(|acl| STANDARD.encode(acl)),
+        "xattrs": xattrs.collect::<Vec<_>>(),
+    })
+}
+
+/// A name of an attribute: text where it is.
+fn bytes(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => json!({"b64": STANDARD.encode(bytes)}),
+    }
+}
+
+fn place(branch: BranchIdx, path: &RelPath) -> Value {
+    let mut value = relpath(path);
+    value["branch"] = branch.0.into();
+    value
+}
+
+fn relpath(path: &RelPath) -> Value {
+    let mut object = Object::new();
+    put_path(&mut object, "path", Path::new(path.as_path()));
+    Value::Object(object)
+}
+
+fn time(time: Timestamp) -> Value {
+    json!({"secs": time.secs, "nanos": time.nanos})
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

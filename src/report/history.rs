@@ -1,0 +1,106 @@
+//! Every run in a line: what `history` shows.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::json::{line, put_path, typed};
+use super::shown::{sanitised, size};
+use crate::journal::{RunSummary, rfc3339};
+
+/// Runs shown without `-v`: one screen.
+const SHOWN: usize = 20;
+
+/// The runs, newest last.
+///
+/// # Errors
+/// When `out` fails.
+pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<()> {
+    let first = if all {
+        0
+    } else {
+        runs.len().saturating_sub(SHOWN)
+    };
+    if first > 0 {
+        writeln!(out, "{first} earlier runs (-v lists all)")?;
+    }
+    writeln!(
+        out,
+        "{:>5}  {:<20}  {:>7}  {:>7}  {:>5}  {:>10}  what",
+        "run", "time", "done", "undone", "other", "reclaimed"
+    )?;
+    for run in &runs[first..] {
+        let pool = sanitised(run.started.pool.as_os_str().as_encoded_bytes());
+        writeln!(
+            out,
+            "{:>5}  {:<20}  {:>7}  {:>7}  {:>5}  {:>10}  {pool}{}",
+            run.started.run,
+            rfc3339(run.started.time),
+            run.done,
+            run.undone,
+            run.restored + run.conflicts + run.open,
+            size(run.reclaimed),
+            remarks(run),
+        )?;
+    }
+    let (done, undone): (u64, u64) =
+        runs.iter()
+            .fold((0, 0), |(done, undone), run| match run.undoes {
+                None => (done + run.done, undone + run.undone),
+                Some(_) => (done, undone),
+            });
+    let reclaimed: u64 = runs.iter().map(|run| run.reclaimed).sum();
+    writeln!(
+        out,
+        "{} runs: {done} ops done, {undone} undone since, {} reclaimed",
+        runs.len(),
+        size(reclaimed)
+    )
+}
+
+fn remarks(run: &RunSummary) -> String {
+    let mut remarks = String::new();
+    if let Some(of) = run.undoes {
+        remarks += &format!(", undo of run {of}");
+    }
+    for (count, what) in [
+        (run.restored, "put back"),
+        (run.conflicts, "in conflict"),
+        (run.open, "OPEN (resume)"),
+    ] {
+        if count > 0 {
+            remarks += &format!(", {count} {what}");
+        }
+    }
+    if run.ended.is_none() {
+        remarks += ", interrupted";
+    }
+    remarks
+}
+
+/// One JSON line a run, of type `run`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn json(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
+    let mut object = typed("run");
+    let figures = json!({
+        "run": run.started.run,
+        "time": rfc3339(run.started.time),
+        "version": run.started.version,
+        "undoes": run.undoes,
+        "begun": run.intents,
+        "done": run.done,
+        "undone": run.undone,
+        "restored": run.restored,
+        "conflicts": run.conflicts,
+        "open": run.open,
+        "bytes_reclaimed": run.reclaimed,
+        "ended": run.ended.as_ref().map(|ended| rfc3339(ended.time)),
+    });
+    if let serde_json::Value::Object(mut figures) = figures {
+        object.append(&mut figures);
+    }
+    put_path(&mut object, "pool", &run.started.pool);
+    line(out, object)
+}

@@ -1,0 +1,85 @@
+//! What an undo would do, and what it did, for a person.
+
+use std::io::{self, Write};
+
+use super::Scene;
+use super::shown::size;
+use super::tally::Tally;
+use super::text::{Style, exactly, reason_line, recovery, refusals};
+use crate::execute::Op;
+use crate::plan::Refusal;
+
+/// The plan: a line an op, and what is not undone.
+///
+/// # Errors
+/// When `out` fails.
+pub fn plan(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    undoes: u64,
+    (ops, refused): (&[Op], &[Refusal]),
+) -> io::Result<()> {
+    let style = Style::of(scene);
+    let shown = if scene.quiet { &[][..] } else { ops };
+    for op in shown {
+        let what = if op.undo.is_some() { "copy" } else { "link" };
+        write!(out, "{what}  {:>10}  ", size(op.bytes))?;
+        out.write_all(&style.name(&scene.pool_path(&op.duplicate.path)))?;
+        if op.names.len() > 1 {
+            write!(out, " and {} more", op.names.len() - 1)?;
+        }
+        out.write_all(b" to ")?;
+        let to = op.names.first().map_or(op.master.branch, |name| name.to);
+        out.write_all(&style.name(scene.root(to)))?;
+        out.write_all(b"\n")?;
+    }
+    refusals(out, scene, refused, style)?;
+    let copied: u64 = ops
+        .iter()
+        .filter(|op| op.undo.is_some())
+        .map(|op| op.bytes)
+        .sum();
+    writeln!(
+        out,
+        "undo of run {undoes}: {} ops, {} to be copied; {} not undone; nothing was changed, -e does it",
+        ops.len(),
+        exactly(copied),
+        refused.len(),
+    )
+}
+
+/// How it ended.
+///
+/// # Errors
+/// When `out` fails.
+pub fn conclusion(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    undoes: u64,
+    (refused, tally): (&[Refusal], &Tally),
+) -> io::Result<()> {
+    refusals(out, scene, refused, Style::of(scene))?;
+    if scene.quiet && tally.exit_code() == 0 {
+        return Ok(());
+    }
+    for (reason, count) in &tally.not_done {
+        reason_line(out, "", "not done", *reason, *count)?;
+    }
+    recovery(out, tally)?;
+    let run = scene
+        .run
+        .map_or(String::new(), |run| format!("run {run}, "));
+    writeln!(
+        out,
+        "{run}undo of run {undoes}: {} planned = {} done + {} busy + {} failed + {} left; {} not undone; {} copied, {} freed in {:.1} s",
+        tally.planned,
+        tally.done,
+        tally.busy,
+        tally.failed,
+        tally.left(),
+        tally.refused,
+        exactly(tally.bytes_copied),
+        exactly(tally.bytes_reclaimed),
+        tally.elapsed_s,
+    )
+}

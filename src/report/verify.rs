@@ -1,0 +1,162 @@
+//! What became of the copies that stayed.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::Scene;
+use super::json::{line, put_path, put_pool_path, typed};
+use super::text::{Style, exactly};
+use crate::verify::{Subject, Verdict};
+
+/// How many were found how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// As recorded.
+    pub sound: u64,
+    /// Other bytes under the same times.
+    pub damaged: u64,
+    /// Changed by somebody since.
+    pub changed: u64,
+    /// No longer there.
+    pub gone: u64,
+    /// Not to be read.
+    pub unreadable: u64,
+    /// Not looked at: stopped before.
+    pub left: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+impl Verified {
+    /// Takes in one.
+    pub fn count(&mut self, verdict: &Verdict) {
+        *match verdict {
+            Verdict::Sound => &mut self.sound,
+            Verdict::Damaged => &mut self.damaged,
+            Verdict::Changed => &mut self.changed,
+            Verdict::Gone => &mut self.gone,
+            Verdict::Unreadable(_) => &mut self.unreadable,
+        } += 1;
+    }
+
+    /// 1 where something is damaged or cannot be read; what somebody changed or removed is no failure.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.damaged + self.unreadable > 0)
+    }
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Sound => "sound",
+        Verdict::Damaged => "damaged",
+        Verdict::Changed => "changed",
+        Verdict::Gone => "gone",
+        Verdict::Unreadable(_) => "unreadable",
+    }
+}
+
+/// One file: always where it is damaged or unreadable, what was changed or removed unless `-q`, a sound one with `-v`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn text(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    subject: &Subject,
+    verdict: &Verdict,
+) -> io::Result<()> {
+    let shown = match verdict {
+        Verdict::Damaged | Verdict::Unreadable(_) => true,
+        Verdict::Changed | Verdict::Gone => !scene.quiet,
+        Verdict::Sound => scene.verbose > 0,
+    };
+    if !shown {
+        return Ok(());
+    }
+    let style = Style::of(scene);
+    write!(out, "{:<10}  ", word(verdict))?;
+    for (n, name) in subject.names.iter().enumerate() {
+        if n > 0 {
+            out.write_all(b"\n            ")?;
+        }
+        out.write_all(&style.name(&scene.pool_path(name)))?;
+    }
+    if let Some(branch) = subject.branch {
+        out.write_all(b" on ")?;
+        out.write_all(&style.name(scene.root(branch)))?;
+    }
+    if let Verdict::Unreadable(why) = verdict {
+        write!(out, ": {why}")?;
+    }
+    out.write_all(b"\n")
+}
+
+/// One file as a JSON line of type `verify`: `state`, `path`, `names`, `branch`, `blake3`, `detail`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn json(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    subject: &Subject,
+    verdict: &Verdict,
+) -> io::Result<()> {
+    let mut object = typed("verify");
+    object.insert("state".into(), word(verdict).into());
+    put_pool_path(&mut object, "path", scene, subject.names.first());
+    object.insert("names".into(), subject.names.len().into());
+    if let Some(branch) = subject.branch {
+        put_path(&mut object, "branch", scene.root(branch));
+    }
+    object.insert("size".into(), subject.size.into());
+    object.insert(
+        "blake3".into(),
+        blake3::Hash::from_bytes(subject.blake3)
+            .to_hex()
+            .as_str()
+            .into(),
+    );
+    if let Verdict::Unreadable(why) = verdict {
+        object.insert("detail".into(), why.as_str().into());
+    }
+    line(out, object)
+}
+
+/// The figures.
+///
+/// # Errors
+/// When `out` fails.
+pub fn conclusion(
+    out: &mut dyn Write,
+    run: u64,
+    as_json: bool,
+    verified: &Verified,
+) -> io::Result<()> {
+    let v = verified;
+    if as_json {
+        let summary = json!({
+            "type": "summary", "run": run, "sound": v.sound, "damaged": v.damaged, "changed": v.changed,
+            "gone": v.gone, "unreadable": v.unreadable, "left": v.left, "bytes": v.bytes,
+        });
+        return writeln!(out, "{summary}");
+    }
+    if v.damaged > 0 {
+        writeln!(
+            out,
+            "damaged: the bytes changed and the times did not; restore from a backup, look at the disk"
+        )?;
+    }
+    writeln!(
+        out,
+        "run {run}: {} sound, {} damaged, {} changed since, {} gone, {} unreadable, {} left; {} read",
+        v.sound,
+        v.damaged,
+        v.changed,
+        v.gone,
+        v.unreadable,
+        v.left,
+        exactly(v.bytes),
+    )
+}

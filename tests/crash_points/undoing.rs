@@ -1,0 +1,298 @@
+//! An undo, cut at every call by everything that can cut it.
+
+use std::collections::BTreeMap;
+
+use libc::{EIO, ENOSPC, EROFS};
+use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
+use mergerfs_xdedup::fs::{FileKind, Fs, Metadata, Place, Stat, Timestamp};
+use mergerfs_xdedup::journal::mem_store::Kept;
+
+use super::clients::{each_call, met, steps};
+use super::meddling::{Client, Step, settle as settle_clients};
+use super::scenario::{self, Scenario};
+use super::session::{Check, Failures, Session, View, ensure};
+
+const KEPT: [Kept; 3] = [Kept::Nothing, Kept::Everything, Kept::Torn];
+
+/// What every name was, inode numbers, ctimes and the times of directories aside.
+type Snapshot = BTreeMap<Place, (Looks, Metadata)>;
+type Looks = (FileKind, u64, u64, Option<(Timestamp, Timestamp)>);
+
+fn snapshot(session: &Session) -> Snapshot {
+    let fork = session.world.fork();
+    let fs = fork.fs();
+    let looks = |stat: &Stat| {
+        let file = stat.kind == FileKind::Regular;
+        let nlink = if file { stat.nlink } else { 0 };
+        let times = file.then_some((stat.mtime, stat.atime));
+        (stat.kind, stat.size, nlink, times)
+    };
+    let meta = |at: &Place, stat: &Stat| match stat.kind {
+        FileKind::Regular => fs.metadata(&fs.open(at).unwrap()).unwrap(),
+        _ => Metadata {
+            uid: stat.uid,
+            gid: stat.gid,
+            mode: stat.mode,
+            ..Metadata::default()
+        },
+    };
+    let names = fork.names();
+    names
+        .iter()
+        .map(|(at, stat)| (at.clone(), (looks(stat), meta(at, stat))))
+        .collect()
+}
+
+/// A scenario whose run has ended, with odd metadata throughout; and what was there before the run.
+fn done(scenario: &Scenario) -> (Session, Snapshot) {
+    for (n, op) in scenario.ops.iter().enumerate() {
+        let meta = Metadata {
+            uid: 7,
+            gid: 8,
+            mode: 0o4751,
+            acl: Some(vec![2, 0, 0, 0, 1]),
+            xattrs: [(b"user.odd".to_vec(), vec![0, 255])].into(),
+        };
+        for at in [&op.master, &op.duplicate] {
+            scenario.world.set_metadata(at, meta.clone());
+        }
+        let old = Timestamp {
+            secs: -5 + i64::try_from(n).unwrap(),
+            nanos: 123_456_789,
+        };
+        scenario.world.set_mtime(&op.duplicate, old);
+    }
+    let mut session = Session::new(scenario);
+    let before = snapshot(&session);
+    session.run(&scenario.ops).unwrap();
+    session.world.sync_all();
+    session.outcomes.clear();
+    let mut next = session.next();
+    next.world.fs().pause(std::time::Duration::from_secs(60));
+    next.outcomes.clear();
+    (next, before)
+}
+
+fn as_before(session: &Session, before: &Snapshot) -> Check {
+    let now = snapshot(session);
+    let differs = before.iter().find(|(at, was)| now.get(*at) != Some(*was));
+    ensure(differs.is_none(), || {
+        let (at, was) = differs.unwrap();
+        format!("{at:?} was {was:?}, is {:?}", now.get(at))
+    })?;
+    let new = now.keys().find(|at| !before.contains_key(*at));
+    ensure(new.is_none(), || format!("{new:?} was not there"))
+}
+
+/// Recovers, checks; undoes what is left, and checks that all is as before the run.
+fn settle(session: &mut Session, scenario: &Scenario, view: &View, before: &Snapshot) -> Check {
+    let left = session
+        .recover()
+        .map_err(|err| format!("recovery fails: {err:?}"))?;
+    ensure(left == 0, || "ops stay open".to_owned())?;
+    session.sound(scenario, view)?;
+    session
+        .undo()
+        .map_err(|err| format!("undo again fails: {err:?}"))?;
+    session.shows(view)?;
+    session.clean()?;
+    as_before(session, before)
+}
+
+/// The undo killed at call `n`; `None` once it ends before that.
+fn killed(done: &Session, n: usize) -> Option<Session> {
+    let mut session = done.next();
+    session.world.plan_fault(Fault::DieAt(n));
+    let result = session.undo();
+    if !session.world.died() {
+        result.unwrap_or_else(|err| panic!("{err:?}\n{}", session.told()));
+        return None;
+    }
+    Some(session)
+}
+
+#[test]
+fn an_undo_leaves_every_branch_as_it_was_and_can_be_undone() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let (done, before) = done(&scenario);
+        let view = done.view();
+        let after_run = snapshot(&done);
+        let mut session = done.next();
+        let planned = session.undo().unwrap();
+        let check = ensure(planned == scenario.ops.len(), || "not planned".to_owned())
+            .and_then(|()| session.shows(&view))
+            .and_then(|()| session.clean())
+            .and_then(|()| as_before(&session, &before));
+        failures.note(check, scenario.name, String::new, &session);
+        let mut again = session.next();
+        again.world.fs().pause(std::time::Duration::from_secs(60));
+        let planned = again.undo_run(2).unwrap();
+        let check = ensure(planned == scenario.ops.len(), || "not planned".to_owned())
+            .and_then(|()| again.sound(&scenario, &view))
+            .and_then(|()| as_before(&again, &after_run));
+        failures.note(check, "undone again", || scenario.name.to_owned(), &again);
+    }
+}
+
+#[test]
+fn after_a_kill_at_any_call_of_an_undo_nothing_is_lost_and_it_can_be_finished() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let (done, before) = done(&scenario);
+        let view = done.view();
+        let mut n = 1;
+        while let Some(session) = killed(&done, n) {
+            let point = || format!("killed at {n}\n{}\nthen", session.told());
+            let at_once = format!("{} at once", scenario.name);
+            failures.note(session.shows(&view), &at_once, point, &session);
+            let mut next = session.next();
+            let check = settle(&mut next, &scenario, &view, &before);
+            failures.note(check, scenario.name, point, &next);
+            n += 1;
+        }
+        assert!(n > 20, "{}: {n} calls", scenario.name);
+    }
+}
+
+#[test]
+fn the_recovery_of_an_undo_may_be_killed_at_any_call_too() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let (done, before) = done(&scenario);
+        let view = done.view();
+        let mut n = 1;
+        while let Some(session) = killed(&done, n) {
+            let mut m = 1 + n % 7;
+            loop {
+                let mut second = session.next();
+                second.world.plan_fault(Fault::DieAt(m));
+                if second.recover().is_ok() && !second.world.died() {
+                    break;
+                }
+                let point = || format!("killed at {n}, recovery at {m}");
+                let at_once = format!("{} at once", scenario.name);
+                failures.note(second.shows(&view), &at_once, point, &second);
+                let mut third = second.next();
+                let check = settle(&mut third, &scenario, &view, &before);
+                failures.note(check, scenario.name, point, &third);
+                m += 7;
+            }
+            n += 3;
+        }
+    }
+    assert!(failures.points() > 1000);
+}
+
+#[test]
+fn after_an_error_at_any_call_of_an_undo_nothing_is_lost_and_it_can_be_finished() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let (done, before) = done(&scenario);
+        let view = done.view();
+        for errno in [EIO, ENOSPC, EROFS] {
+            let mut n = 1;
+            loop {
+                let mut session = done.next();
+                session.world.plan_fault(Fault::ErrorAt(n, errno));
+                session.undo().ok();
+                if session.world.calls() < n {
+                    break;
+                }
+                let point = || format!("{} at {n}", std::io::Error::from_raw_os_error(errno));
+                let at_once = format!("{} at once", scenario.name);
+                failures.note(session.shows(&view), &at_once, point, &session);
+                let lost = PowerLoss::nothing_kept(&session.world);
+                let power = (session.after_power_loss(&lost, Kept::Nothing), "power lost");
+                for (mut next, how) in [(session.next(), "next run"), power] {
+                    let group = format!("{}, {how}", scenario.name);
+                    failures.note(next.shows(&view), &group, point, &next);
+                    let check = settle(&mut next, &scenario, &view, &before);
+                    failures.note(check, &group, point, &next);
+                }
+                n += 1;
+            }
+        }
+    }
+    assert!(failures.points() > 1000);
+}
+
+#[test]
+fn a_power_loss_at_any_call_of_an_undo_loses_nothing_and_it_can_be_finished() {
+    let mut failures = Failures::default();
+    for scenario in scenario::all() {
+        let (done, before) = done(&scenario);
+        let view = done.view();
+        let mut n = 1;
+        while let Some(session) = killed(&done, n) {
+            for (i, loss) in session.world.power_loss_choices(12).enumerate() {
+                let kept = KEPT[i % KEPT.len()];
+                let mut next = session.after_power_loss(&loss, kept);
+                let point = || format!("power lost at {n}, {loss:?}, journal {kept:?}");
+                let at_once = format!("{} at once", scenario.name);
+                failures.note(next.shows(&view), &at_once, point, &next);
+                let check = settle(&mut next, &scenario, &view, &before);
+                failures.note(check, scenario.name, point, &next);
+            }
+            n += 1;
+        }
+    }
+    assert!(failures.points() > 5_000);
+}
+
+/// What an undo does not promise:
+///
+/// - that owner, mode and attributes set since the run stay: those from before the run come back;
+/// - the path, where a client renames one of the two files onto the other's, as in a run.
+fn limit(scenario: &Scenario, steps: &[Step], session: &Session) -> bool {
+    let (master, duplicate) = (&scenario.master.path, &scenario.duplicate.path);
+    let view = session.view();
+    steps.iter().all(|step| match step {
+        Step::Chmod(path) | Step::Setxattr(path) => {
+            path == duplicate && view.get(path).is_some_and(|bytes| bytes == scenario::BYTES)
+        }
+        Step::Rename(from, to) if from == duplicate && to == master => {
+            view.get(to).is_some_and(|bytes| bytes == scenario::BYTES)
+        }
+        Step::Rename(from, to) if from == master && to == duplicate => {
+            view.values().any(|bytes| bytes == scenario::BYTES)
+        }
+        _ => false,
+    })
+}
+
+/// An undo with `steps` done before call `n`, then recovery; gives how many calls it took.
+fn meddled(
+    failures: &mut Failures,
+    (scenario, done): (&Scenario, &Session),
+    (group, steps): (&str, &[Step]),
+    n: usize,
+) -> usize {
+    let mut session = done.next();
+    let client = Client::new(&session);
+    for step in steps {
+        client.plan(&session, n, step);
+    }
+    let ended = session.undo();
+    let calls = session.world.calls();
+    let point = || format!("{steps:?} at {n}: {ended:?}\n{}\nthen", session.told());
+    let mut next = session.next();
+    client.finish(&next.world, true);
+    let settled = settle_clients(&mut next);
+    let limit = limit(scenario, steps, &next);
+    let check = settled.and_then(|()| if limit { Ok(()) } else { client.content(&next) });
+    failures.note(check, &format!("{}: {group}", scenario.name), point, &next);
+    calls
+}
+
+#[test]
+fn what_a_client_does_at_any_call_of_an_undo_stays_done() {
+    let mut failures = Failures::default();
+    for scenario in met() {
+        let (done, _) = done(&scenario);
+        for (group, steps) in steps(&scenario) {
+            each_call(|n| meddled(&mut failures, (&scenario, &done), (&group, &steps), n));
+        }
+    }
+    assert!(failures.points() > 1000);
+}
