@@ -134,6 +134,33 @@ fn a_disk_that_cannot_exchange_names_takes_copies_of_other_disks_and_keeps_its_o
     groups::assert_linked(&pool, &made);
 }
 
+#[test]
+fn a_master_that_fills_up_after_the_plan_is_told_and_costs_nothing() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 2);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    let log = tool.dir().join("strace");
+    let first = "inject=linkat:error=EMLINK:when=1";
+    let strace = ["strace", "-f", "-o", log.to_str().unwrap(), "-e", first];
+    let arguments = ["-e", "--format", "json", "-m", list.to_str().unwrap()];
+    let run = tool.run_under(&strace, &arguments).expect(0);
+    let told = made
+        .iter()
+        .map(|group| run.reasons_for(&pool.path(&group[1])));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [vec!["too-many-links".to_owned()], vec![]],
+        "{run}"
+    );
+    // Nobody else on that disk is kept from it.
+    groups::assert_linked(&pool, &made[1..]);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    execute(&tool, &pool, &list).expect(0);
+    groups::assert_linked(&pool, &made);
+}
+
 /// Runs twice: with what the disk of the masters lacks, and when it has it again.
 fn check_lack(pool: &Pool, what: &str, lack: impl FnOnce(), relieve: impl FnOnce()) {
     let mut made = groups::pairs(pool, 0, 1, 3);
