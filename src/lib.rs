@@ -15,7 +15,8 @@
 //!           branches)   + names   refusals  journal)
 //! ```
 //!
-//! A dry run prints the [`plan::Plan`]; `-e` executes the same value. Nothing below [`cli`] knows which it is.
+//! A dry run prints the [`plan::Plan`], [`preview`] mounts what the pool will look like after it; `-e` executes the
+//! same value. Nothing below [`cli`] knows which it is.
 //!
 //! # Following one op from list to unlink
 //!
@@ -65,6 +66,7 @@ pub mod metadata;
 pub mod names;
 pub mod plan;
 pub mod pool;
+pub mod preview;
 pub mod refusal;
 pub mod relpath;
 pub mod report;

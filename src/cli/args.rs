@@ -164,9 +164,37 @@ pub struct RunArgs {
     pub db_file: Option<PathBuf>,
 }
 
+/// The options of a preview: those of a dry run, and where to show it.
+#[derive(Debug, Clone, Args)]
+pub struct PreviewArgs {
+    /// Where to show it: an empty directory outside of the pool
+    #[arg(value_name = "MOUNTPOINT")]
+    pub mount_point: PathBuf,
+    /// Let other users look too, as far as the permissions of files let them [root: always]
+    #[arg(long)]
+    pub allow_other: bool,
+    /// What to plan
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
 /// The other commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Show the pool as it will be, mounted read-only, to look at before anything is done
+    ///
+    /// Plans as a dry run does, from a scan of DIRs or a list (-m), and mounts the pool as it will look after that
+    /// plan at MOUNTPOINT: the same names and bytes, with the link counts, inode numbers and disk usage (ls -li, du)
+    /// there will be. What becomes of a file is in its user.xdedup.* attributes (getfattr -d FILE). Nothing can be
+    /// written there, and nothing is changed anywhere. Ctrl-C, SIGTERM or umount ends it. After a kill -9:
+    /// fusermount3 -u MOUNTPOINT.
+    #[command(
+        mut_arg("execute", |arg| arg.hide(true)),
+        mut_arg("log_file", |arg| arg.hide(true)),
+        mut_arg("accept_branches", |arg| arg.hide(true)),
+        mut_arg("no_lease", |arg| arg.hide(true))
+    )]
+    Preview(Box<PreviewArgs>),
     /// Finish or put back what an interrupted run left open
     Resume,
     /// Show what is open, and what the last run did

@@ -9,6 +9,7 @@ use crate::input::InputError;
 use crate::journal::JournalError;
 use crate::lock::LockError;
 use crate::pool::mergerfs::PoolError;
+use crate::preview::MountPointError;
 
 /// What ended the program, with what the user can do.
 #[derive(Debug)]
@@ -52,6 +53,13 @@ impl Failure {
         self
     }
 
+    /// An environment in which `message` went wrong because of `cause`.
+    pub(super) fn environment_because(message: impl Into<String>, cause: &dyn Error) -> Self {
+        let mut failure = Self::environment(message);
+        failure.causes.push(cause.to_string());
+        failure
+    }
+
     fn of(kind: Kind, error: &dyn Error) -> Self {
         let mut failure = Self::new(kind, error.to_string());
         let mut next = error.source();
@@ -83,6 +91,12 @@ impl Failure {
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
         Self::of(Kind::Environment, &error)
+    }
+}
+
+impl From<MountPointError> for Failure {
+    fn from(error: MountPointError) -> Self {
+        Self::of(Kind::Usage, &error).hint(error.hint())
     }
 }
 

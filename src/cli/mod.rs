@@ -11,6 +11,7 @@ mod dedupe;
 mod execution;
 mod failure;
 mod list;
+mod preview;
 mod resume;
 mod scan;
 mod session;
@@ -18,7 +19,7 @@ mod signals;
 mod status;
 mod watch;
 
-pub use args::{Cli, Command, Common, OutputFormat, RunArgs};
+pub use args::{Cli, Command, Common, OutputFormat, PreviewArgs, RunArgs};
 use failure::Failure;
 
 /// Exit status of a usage error or unusable input.
@@ -52,6 +53,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Some(command) => {
             only_common(&cli.run)?;
             match command {
+                Command::Preview(args) => preview::run(&cli.common, args),
                 Command::Resume => resume::run(&cli.common),
                 Command::Status => status::run(&cli.common),
                 Command::Completions { shell } => {
