@@ -3,4 +3,5 @@
 
 #[cfg(feature = "sim")]
 mod crash_points;
+mod help;
 mod readme;

@@ -141,7 +141,7 @@ impl Job<'_> {
         let mut out = session::stdout();
         let written = match self.common.format {
             OutputFormat::Json => self.plan_lines(&mut out, &scene, &plan, &tally),
-            OutputFormat::Text => script::write(&mut out, &scene, &plan, &mut |place| {
+            OutputFormat::Text => script::write(&mut out, &scene, (&plan, &tally), &mut |place| {
                 let stat = self.session.fs.stat(place).ok().flatten()?;
                 Some((stat.uid, stat.gid, stat.mode))
             }),
@@ -203,6 +203,7 @@ impl Job<'_> {
             verbose: self.common.verbose,
             quiet: self.common.quiet,
             terminal: std::io::stdout().is_terminal(),
+            screen: self.common.screen(),
         }
     }
 
@@ -216,6 +217,9 @@ impl Job<'_> {
         for at in self.session.pool.indices() {
             let free = self.session.fs.free_bytes(at).unwrap_or(0);
             let path = &self.session.pool.branches[at.index()].path;
+            if let Ok(space) = self.session.fs.space(at) {
+                tally.used(path, space.blocks.saturating_sub(space.free) * space.unit);
+            }
             match after {
                 None => tally.before(path, free),
                 Some(()) => tally.after(path, free),

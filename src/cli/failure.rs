@@ -10,6 +10,7 @@ use crate::journal::JournalError;
 use crate::lock::LockError;
 use crate::pool::mergerfs::PoolError;
 use crate::preview::MountPointError;
+use crate::report::{Screen, Tone};
 
 /// What ended the program, with what the user can do.
 #[derive(Debug)]
@@ -75,13 +76,18 @@ impl Failure {
     }
 
     /// Writes it to standard error.
-    pub(super) fn print(&self) {
-        let mut text = format!("error: {}\n", self.message);
+    pub(super) fn print(&self, colour: bool) {
+        let screen = Screen {
+            colour,
+            width: None,
+        };
+        let mut text = format!("{} {}\n", screen.paint(Tone::Bad, "error:"), self.message);
         for cause in &self.causes {
             text.push_str(&format!("caused by: {cause}\n"));
         }
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {hint}\n"));
+            let word = screen.paint(Tone::Good, "hint:");
+            text.push_str(&format!("{word} {hint}\n"));
         }
         // Nobody is left to tell when standard error is gone.
         drop(std::io::stderr().lock().write_all(text.as_bytes()));

@@ -1,7 +1,7 @@
 //! The command line: arguments to library calls, errors to exit codes. One file a command.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -14,6 +14,7 @@ mod list;
 mod preview;
 mod resume;
 mod scan;
+mod screen;
 mod session;
 mod signals;
 mod status;
@@ -27,6 +28,12 @@ const EXIT_USAGE: u8 = 2;
 
 /// Parses `args` (the program's name first) and does what they say; gives the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.len() < 2 {
+        // Nobody is left to tell when standard error is gone.
+        drop(std::io::stderr().lock().write_all(args::START.as_bytes()));
+        return ExitCode::from(EXIT_USAGE);
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -41,7 +48,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            failure.print();
+            failure.print(screen::coloured(cli.common.color, &std::io::stderr()));
             ExitCode::from(failure.exit_code())
         }
     }
@@ -99,7 +106,7 @@ fn start_log(common: &Common) {
     use tracing_subscriber::util::SubscriberInitExt;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(screen::coloured(common.color, &std::io::stderr()))
         .without_time()
         .with_target(false);
     if tracing_subscriber::registry()

@@ -9,7 +9,7 @@
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
 //! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too |
-//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `per_branch` (`branch`, `before_free`, `after_free`, `reclaimed`, `reclaimable`), `elapsed_s` |
+//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
 //!
 //! `state` is `planned` (dry run), `done`, `busy`, `failed` or `left`, each counted under its name in the summary, where
 //! planned = done + busy + failed + left. Ops that an earlier run left open have `recovered` (finished), `restored`
@@ -192,10 +192,13 @@ fn reasoned(reason: Reason, detail: &str) -> Object {
 fn branch(branch: &BranchUse) -> Value {
     let mut object = Object::new();
     put_path(&mut object, "branch", &branch.path);
+    object.insert("used".into(), branch.used.into());
     object.insert("before_free".into(), branch.before_free.into());
     object.insert("after_free".into(), branch.after_free.into());
     object.insert("reclaimed".into(), branch.reclaimed.into());
     object.insert("reclaimable".into(), branch.reclaimable.into());
+    object.insert("planned".into(), branch.planned.into());
+    object.insert("done".into(), branch.done.into());
     Value::Object(object)
 }
 
@@ -391,8 +394,10 @@ mod tests {
         assert_eq!(
             told["per_branch"],
             json!([
-                {"branch": "/mnt/d1", "before_free": 4, "after_free": null, "reclaimed": 0, "reclaimable": 0},
-                {"branch": "/mnt/d2", "before_free": null, "after_free": null, "reclaimed": 0, "reclaimable": 512},
+                {"branch": "/mnt/d1", "used": null, "before_free": 4, "after_free": null,
+                 "reclaimed": 0, "reclaimable": 0, "planned": 0, "done": 0},
+                {"branch": "/mnt/d2", "used": null, "before_free": null, "after_free": null,
+                 "reclaimed": 0, "reclaimable": 512, "planned": 1, "done": 0},
             ])
         );
     }
