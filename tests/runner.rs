@@ -3,5 +3,6 @@
 
 #[cfg(feature = "sim")]
 mod crash_points;
+mod completions;
 mod help;
 mod readme;
