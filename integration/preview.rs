@@ -267,6 +267,75 @@ fn each_file_says_what_becomes_of_it() {
 }
 
 #[test]
+fn a_list_that_is_wrong_does_not_change_the_bytes() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let mut made = groups::pairs(&pool, 0, 1, 2);
+    for (disk, path) in [(0, "media/false.bin"), (1, "downloads/false.bin")] {
+        tree::write(
+            &pool.on(disk, path),
+            &tree::bytes(40 + disk as u64, groups::SMALL),
+        );
+    }
+    made.push(vec!["media/false.bin".into(), "downloads/false.bin".into()]);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    let arguments = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
+    let preview = Preview::start(&tool, &arguments);
+    assert!(
+        preview.stderr().contains("the list's word"),
+        "{}",
+        preview.stderr()
+    );
+    snapshot::assert_same(&view, &snapshot::view(preview.root()));
+    preview.stop();
+    tool.execute(&list, &[]).expect(1);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+}
+
+#[test]
+fn a_pool_in_use_is_shown_as_it_is_at_every_moment() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 3);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let arguments = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
+    let preview = Preview::start(&tool, &arguments);
+    assert_eq!(
+        preview.tag("downloads/0.bin", "state").as_deref(),
+        Some("moved")
+    );
+    std::fs::write(pool.path("downloads/0.bin"), "rewritten").unwrap();
+    std::fs::remove_file(pool.path("downloads/1.bin")).unwrap();
+    std::fs::write(pool.path("downloads/new"), "new").unwrap();
+    // As long as the kernel may remember what it was told.
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    assert_eq!(
+        std::fs::read(preview.path("downloads/0.bin")).unwrap(),
+        b"rewritten"
+    );
+    assert_eq!(
+        preview.tag("downloads/0.bin", "reason").as_deref(),
+        Some("changed")
+    );
+    snapshot::assert_same(
+        &snapshot::view(pool.root()),
+        &snapshot::view(preview.root()),
+    );
+    let links = |path: &str| std::fs::metadata(preview.path(path)).unwrap().nlink();
+    assert_eq!((links("downloads/0.bin"), links("media/0.bin")), (1, 1));
+    // A run beside it; what it has done is counted once.
+    tool.execute(&list, &[]);
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    snapshot::assert_same(
+        &snapshot::view(pool.root()),
+        &snapshot::view(preview.root()),
+    );
+    assert_eq!((links("downloads/2.bin"), links("media/2.bin")), (2, 2));
+    preview.stop();
+}
+
+#[test]
 fn nothing_can_be_written_even_on_a_mount_made_writable() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let made = groups::pairs(&pool, 0, 1, 1);

@@ -96,7 +96,7 @@ fn tree(job: &Job<'_>, plan: &Plan, undoable: &HashMap<usize, Halt>) -> Result<T
     }
     if job.args.manifest.is_some() && tree.view().replaced() > 0 {
         tracing::warn!(
-            "the list's word is taken for files being equal; only a run compares them, and leaves those that differ"
+            "the list's word is taken for which files are equal; a run compares them first, and leaves those that differ"
         );
     }
     Ok(tree)

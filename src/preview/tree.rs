@@ -1,7 +1,7 @@
 //! The pool as it will be, path by path: what is on the branches at this moment, with what the view makes of it.
 //!
 //! A path is shown from the branch mergerfs shows it from: the first that has it, or the newest where its policies
-//! say so. A file that will be replaced is shown as the master's inode.
+//! say so. A file that will be replaced is shown as the master's inode, with its own bytes.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -21,6 +21,9 @@ use crate::relpath::RelPath;
 const OPEN_TRIES: u32 = 20;
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
 
+/// Duplicates of one master that are looked at each time its link count is asked for.
+const LOOKED_AFTER: usize = 16;
+
 /// The pool as it will be.
 #[derive(Debug)]
 pub struct Tree {
@@ -39,7 +42,7 @@ pub(super) struct Future<'t> {
     pub(super) number: u64,
     /// The attributes it will have.
     pub(super) stat: Stat,
-    /// Where bytes and attributes are read.
+    /// Where its extended attributes are read.
     at: Place,
     fate: Fate<'t>,
     now: BranchIdx,
@@ -122,9 +125,21 @@ impl Tree {
             }
         }
         if future.stat.kind == FileKind::Regular {
-            future.stat.nlink = self.view.links(future.stat.id, future.stat.nlink);
+            future.stat.nlink = self.links(&future.stat);
         }
         Ok(Some(future))
+    }
+
+    /// The names it will have: those of duplicates that are gone or changed, by a run meanwhile above all, do not
+    /// count. Of an inode with very many that is noticed when they are looked at themselves.
+    fn links(&self, stat: &Stat) -> u64 {
+        for replacement in self.view.giving(stat.id).take(LOOKED_AFTER) {
+            let now = self.fs.stat(&replacement.duplicate);
+            if !now.is_ok_and(|now| now.is_some_and(|now| replacement.goes(&now))) {
+                replacement.outdate();
+            }
+        }
+        self.view.links(stat.id, stat.nlink)
     }
 
     /// The entries of a directory, each name once.
@@ -188,18 +203,13 @@ impl Tree {
         })
     }
 
-    /// Opens what will be at `path`, a regular file, for reading.
+    /// Opens the regular file at `path` for reading: the one that is there now, also where it will be replaced.
+    ///
+    /// The bytes are then those that will be there, whether they are the master's (a run compares them, and replaces
+    /// the file) or are not, because a list is wrong (it compares them, and leaves the file).
     pub(super) fn open(&self, path: &RelPath) -> Result<RealFile> {
-        let future = self.look(path)?.ok_or_else(|| self.no_such(path))?;
-        let at = match future.fate {
-            // Attributes and bytes of one path may be of two files, where policies say so.
-            Fate::Replaced(..) => future.at,
-            _ if self.open_newest == self.pool.getattr_newest => future.at,
-            _ => match self.shown(path, self.open_newest)? {
-                Some((at, _)) => at,
-                None => future.at,
-            },
-        };
+        let shown = self.shown(path, self.open_newest)?;
+        let (at, _) = shown.ok_or_else(|| self.no_such(path))?;
         for _ in 1..OPEN_TRIES {
             match self.fs.open(&at) {
                 Err(error) if error.errno() == libc::EAGAIN => self.fs.pause(OPEN_PAUSE),

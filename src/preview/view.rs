@@ -39,6 +39,8 @@ pub struct Replacement {
     pub kind: OpKind,
     /// A name of the master.
     pub master: Place,
+    /// A name of the duplicate.
+    pub duplicate: Place,
     /// Bytes that become free.
     pub bytes: u64,
     names: u64,
@@ -53,6 +55,12 @@ impl Replacement {
     #[must_use]
     pub fn stays(&self, now: &Stat) -> bool {
         Known::of(now) == self.master_known
+    }
+
+    /// Whether `now` still is the duplicate that was planned for.
+    #[must_use]
+    pub fn goes(&self, now: &Stat) -> bool {
+        Known::of(now) == self.duplicate_known
     }
 
     /// Takes its names out of the counts: one of the files has changed.
@@ -123,7 +131,7 @@ impl View {
     pub fn fate(&self, at: &Place, now: &Stat) -> Fate<'_> {
         if let Some(moving) = self.moving.get(&at.path) {
             let replacement = &self.replacements[moving.at];
-            if moving.from == at.branch && Known::of(now) == replacement.duplicate_known {
+            if moving.from == at.branch && replacement.goes(now) {
                 return Fate::Replaced(replacement, moving.to);
             }
             replacement.outdate();
@@ -151,14 +159,17 @@ impl View {
         as_planned.then_some(replacement.master_known.id)
     }
 
+    /// The replacements that still are to give their names to an inode.
+    pub fn giving(&self, id: InodeId) -> impl Iterator<Item = &Replacement> {
+        let ops = self.masters.get(&id).into_iter().flatten();
+        ops.map(|at| &self.replacements[*at])
+            .filter(|r| !r.outdated.load(Ordering::Relaxed))
+    }
+
     /// How many names an inode will have that has `nlink` now.
     #[must_use]
     pub fn links(&self, id: InodeId, nlink: u64) -> u64 {
-        let ops = self.masters.get(&id).into_iter().flatten();
-        let counted = ops
-            .map(|at| &self.replacements[*at])
-            .filter(|r| !r.outdated.load(Ordering::Relaxed));
-        nlink + counted.map(|r| r.names).sum::<u64>()
+        nlink + self.giving(id).map(|r| r.names).sum::<u64>()
     }
 
     /// The branches that will have a directory they do not have now.
@@ -213,6 +224,7 @@ impl View {
         self.replacements.push(Replacement {
             kind: op.kind,
             master: op.master.clone(),
+            duplicate: op.duplicate.clone(),
             bytes: op.bytes,
             names: op.names.len() as u64,
             master_known: Known::of(&master),
