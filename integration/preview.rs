@@ -426,6 +426,20 @@ fn it_ends_by_signal_by_unmount_and_while_somebody_uses_it() {
             &["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()],
         )
     };
+    let json = Preview::start(
+        &tool,
+        &[
+            "--format=json".as_ref(),
+            "--any-master".as_ref(),
+            "-m".as_ref(),
+            list.as_os_str(),
+        ],
+    );
+    let told: serde_json::Value = serde_json::from_str(&json.stdout()).unwrap();
+    assert_eq!(told["type"], "preview");
+    assert_eq!(told["mount_point"].as_str(), json.root().to_str());
+    assert_eq!(told["planned"], 1);
+    json.stop();
     for signal in [Signal::SIGINT, Signal::SIGHUP] {
         let mut preview = start();
         preview.signal(signal);

@@ -49,7 +49,8 @@
 //!
 //! The library prints nothing, reads no environment and does not exit: [`report`] makes text from values, [`cli`]
 //! decides where it goes. Only [`fs::real`] changes branches, only `journal::sled_store` names the database, only
-//! [`pool::mergerfs`] talks to mergerfs, and only `sys` contains `unsafe`. [`plan`] does no I/O and knows no clock.
+//! [`pool::mergerfs`] talks to mergerfs, only `preview::server` names FUSE, and only `sys` contains `unsafe`.
+//! [`plan`] does no I/O and knows no clock.
 
 pub mod cli;
 pub mod execute;

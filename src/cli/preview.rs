@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -18,7 +17,7 @@ use crate::fs::Fs;
 use crate::plan::Plan;
 use crate::pool::mergerfs;
 use crate::preview::{self, Mounted, Tree, View};
-use crate::report::{sanitised, size};
+use crate::report::{json, sanitised, size};
 
 /// How often is looked whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -42,13 +41,13 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         return Ok(code);
     }
     let at = preview::check_mount_point(&args.mount_point)?;
-    let told = mounted_line(&job, &tree, &at);
+    let told = mounted_line(&job, &tree, &at).map_err(output_failed)?;
     let end = Ending::listen()
         .map_err(|error| Failure::environment_because("cannot listen for signals", &error))?;
     let everyone = args.allow_other || nix::unistd::geteuid().is_root();
     let mounted = preview::mount(tree, &at, everyone).map_err(|error| refused(&at, &error))?;
     let mut out = session::stdout();
-    let written = out.write_all(told.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(&told).and_then(|()| out.flush());
     let ended = wait(&mounted, &end);
     let unmounted = mounted.unmount().map_err(|error| {
         let message = format!("cannot unmount the preview at {at:?}");
@@ -102,26 +101,25 @@ fn tree(job: &Job<'_>, plan: &Plan, undoable: &HashMap<usize, Halt>) -> Result<T
     Ok(tree)
 }
 
-fn mounted_line(job: &Job<'_>, tree: &Tree, at: &Path) -> String {
+/// What is said when it is mounted.
+fn mounted_line(job: &Job<'_>, tree: &Tree, at: &Path) -> io::Result<Vec<u8>> {
     let (files, bytes) = (tree.view().replaced(), tree.view().bytes());
-    let pool = &job.session.pool.mount;
-    if job.common.format == OutputFormat::Json {
-        let line = json!({
-            "type": "preview",
-            "mount_point": at.to_string_lossy(),
-            "pool": pool.to_string_lossy(),
-            "planned": files,
-            "bytes_reclaimable": bytes,
-            "pid": std::process::id(),
-        });
-        return format!("{line}\n");
+    let mut line = Vec::new();
+    match job.common.format {
+        OutputFormat::Json => {
+            let by = (at, std::process::id());
+            json::preview(&mut line, &job.scene(None), by, (files, bytes))?;
+        }
+        OutputFormat::Text if job.common.quiet => {}
+        OutputFormat::Text => writeln!(
+            line,
+            "{} shows {} as it will be: {files} files replaced, {} freed. Ctrl-C or umount ends it.",
+            shown(at),
+            shown(&job.session.pool.mount),
+            size(bytes)
+        )?,
     }
-    format!(
-        "{} shows {} as it will be: {files} files replaced, {} freed. Ctrl-C or umount ends it.\n",
-        shown(at),
-        shown(pool),
-        size(bytes)
-    )
+    Ok(line)
 }
 
 fn shown(path: &Path) -> String {

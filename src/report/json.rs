@@ -11,6 +11,9 @@
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too |
 //! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
 //!
+//! A preview prints one line of its own when it is mounted, `type` `preview`: `mount_point`, `pool`, `planned`,
+//! `bytes_reclaimable`, `pid`.
+//!
 //! `state` is `planned` (dry run), `done`, `busy`, `failed` or `left`, each counted under its name in the summary, where
 //! planned = done + busy + failed + left. Ops that an earlier run left open have `recovered` (finished), `restored`
 //! (taken back), `conflict` or `open`, and are in none of these. `refused` counts what was never planned: the
@@ -133,6 +136,25 @@ pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Res
     if let Value::Object(mut figures) = figures {
         object.append(&mut figures);
     }
+    line(out, object)
+}
+
+/// A preview that is mounted at `at`, by process `pid`, with the ops it shows as done and the bytes they free.
+///
+/// # Errors
+/// When `out` fails.
+pub fn preview(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    (at, pid): (&Path, u32),
+    (planned, bytes): (u64, u64),
+) -> io::Result<()> {
+    let mut object = typed("preview");
+    put_path(&mut object, "mount_point", at);
+    put_path(&mut object, "pool", &scene.pool.mount);
+    object.insert("planned".into(), planned.into());
+    object.insert("bytes_reclaimable".into(), bytes.into());
+    object.insert("pid".into(), pid.into());
     line(out, object)
 }
 
@@ -370,6 +392,19 @@ mod tests {
             (1, [&json!("restored"), &json!(6), &json!(9)])
         );
         assert_eq!(told(Outcome::Open(halt), &op)[0]["open"], true);
+    }
+
+    #[test]
+    fn a_preview_says_where_it_is() {
+        let pool = sample::pool();
+        let scene = sample::scene(&pool);
+        let at = Path::new(std::ffi::OsStr::from_bytes(b"/look\xff"));
+        let told = lines(|out| preview(out, &scene, (at, 7), (3, 512))).remove(0);
+        assert_eq!(told["type"], "preview");
+        assert_eq!((&told["pool"], &told["pid"]), (&json!("/pool"), &json!(7)));
+        let figures = (&told["planned"], &told["bytes_reclaimable"]);
+        assert_eq!(figures, (&json!(3), &json!(512)));
+        assert!(told["mount_point_b64"].is_string(), "{told}");
     }
 
     #[test]
