@@ -34,6 +34,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         drop(std::io::stderr().lock().write_all(args::START.as_bytes()));
         return ExitCode::from(EXIT_USAGE);
     }
+    // A scan's threads make what the planning thread gives back.
+    crate::sys::share_memory();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
