@@ -23,7 +23,7 @@ install_packages() {
 # The devices that pools on loop disks need. Built-in modules make modprobe fail, which does not matter.
 load_kernel_modules() {
     local module
-    for module in loop fuse xfs btrfs; do
+    for module in loop fuse xfs btrfs vfat exfat; do
         modprobe -q "$module" 2>/dev/null || true
     done
     [ -e /dev/fuse ] || { echo "no /dev/fuse here" >&2; exit 1; }

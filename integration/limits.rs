@@ -16,26 +16,49 @@ use crate::harness::{snapshot, tree};
 const EXT4_LINKS: u32 = 65_000;
 
 #[test]
-fn a_master_that_takes_no_more_links_costs_nothing() {
+fn a_full_master_hands_over_to_a_second_inode_of_its_disk_or_says_why_not() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let mut made = groups::pairs(&pool, 0, 1, 2);
-    // One link is left, two duplicates want one each.
-    made[0].push("downloads/too".into());
-    tree::write(&pool.on(1, &made[0][2]), &tree::bytes(0, groups::SMALL));
+    // The first master has room for one name, and for the hidden one beside it; a second inode of its disk has much.
+    let bytes = tree::bytes(0, groups::SMALL);
+    for (disk, path) in [(1, "downloads/b"), (1, "downloads/c"), (0, "media/second")] {
+        tree::write(&pool.on(disk, path), &bytes);
+        made[0].push(path.into());
+    }
     std::fs::create_dir(pool.on(0, "many")).unwrap();
-    for n in 1..EXT4_LINKS - 1 {
+    let link = |n: u32| {
         let link = pool.on(0, format!("many/{n}"));
         std::fs::hard_link(pool.on(0, &made[0][0]), link).unwrap();
-    }
+    };
+    (1..EXT4_LINKS - 2).for_each(link);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
     let seen = || ["media", "downloads"].map(|dir| snapshot::view(&pool.path(dir)));
     let before = seen();
     let primary = pool.path("media");
-    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]);
-    assert!(matches!(run.code(), Some(0 | 1)), "{run}");
+    let primary = ["-p".as_ref(), primary.as_os_str()];
+    let run = tool.execute(&list, &primary).expect(0);
     assert_eq!(seen(), before, "{run}");
     groups::assert_linked(&pool, &made[1..]);
+    let inodes = |path: &PathBuf| snapshot::places(&pool, path);
+    assert_eq!(inodes(&made[0][0]), inodes(&made[0][1]), "{run}");
+    for path in &made[0][2..4] {
+        assert_eq!(inodes(path), inodes(&made[0][4]), "{run}");
+    }
+
+    // The kernel refuses where the plan knew no limit: nobody else is harmed, and the reason is one to act on.
+    link(EXT4_LINKS);
+    tree::write(&pool.on(1, "downloads/last"), &bytes);
+    let list = groups::list(
+        &tool,
+        &pool,
+        &[vec![made[0][0].clone(), "downloads/last".into()]],
+    );
+    let run = tool.execute(&list, &primary).expect(0);
+    let reasons = run.reasons_for(&pool.path("downloads/last"));
+    assert_eq!(reasons, ["too-many-links"], "{run}");
+    assert_eq!(inodes(&"downloads/last".into()).len(), 1, "{run}");
+    assert_eq!(inodes(&"downloads/last".into())[0].0, 1, "{run}");
 }
 
 /// Runs with a journal on a disk of its own.

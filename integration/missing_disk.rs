@@ -34,6 +34,25 @@ fn a_branch_without_its_disk_takes_no_links() {
 }
 
 #[test]
+fn a_branch_whose_path_is_gone_ends_with_3_and_changes_nothing() {
+    let mut pool = PoolPlan::of(&[Ext4, Xfs, Ext4]).mount();
+    let made = groups::pairs(&pool, 0, 1, 1);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    pool.disk_mut(2).detach();
+    std::fs::remove_dir(pool.on(2, "")).unwrap();
+    let before = [snapshot::entries(&pool, 0), snapshot::entries(&pool, 1)];
+    let run = tool.execute(&list, &[]).expect(3);
+    assert!(run.stderr.contains("branch"), "{run}");
+    std::fs::create_dir(pool.on(2, "")).unwrap();
+    assert_eq!(
+        [snapshot::entries(&pool, 0), snapshot::entries(&pool, 1)],
+        before
+    );
+    assert!(snapshot::entries(&pool, 2).is_empty(), "{run}");
+}
+
+#[test]
 fn a_disk_that_turned_read_only_is_an_error_and_loses_nothing() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let made = groups::pairs(&pool, 0, 1, 3);

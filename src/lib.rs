@@ -53,6 +53,7 @@
 //! [`plan`] does no I/O and knows no clock.
 
 pub mod cli;
+pub mod doctor;
 pub mod execute;
 pub mod facts;
 pub mod filter;

@@ -27,9 +27,18 @@ pub enum Policy {
 /// The index of the master in `members`; `None` where a primary is needed and none has a member.
 #[must_use]
 pub fn choose(members: &[Member], branches: &[BranchFacts], rules: &Rules) -> Option<usize> {
-    let candidates = members
-        .iter()
-        .enumerate()
+    choose_among(members, 0..members.len(), branches, rules)
+}
+
+/// As [`choose`], of those at `candidates` only.
+pub(crate) fn choose_among(
+    members: &[Member],
+    candidates: impl Iterator<Item = usize>,
+    branches: &[BranchFacts],
+    rules: &Rules,
+) -> Option<usize> {
+    let candidates = candidates
+        .map(|at| (at, &members[at]))
         .filter(|(_, m)| m.names.iter().any(|n| !n.excluded));
     let ranked = candidates.map(|(at, member)| (primary_rank(member, rules), at, member));
     let best = ranked.min_by_key(|(rank, at, member)| {
@@ -72,7 +81,7 @@ pub fn name_of<'m>(member: &'m Member, rules: &Rules) -> Option<&'m crate::group
 }
 
 /// Whether it can take names at all: else another is preferred.
-fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
+pub(crate) fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
     !member.immutable
         && member.names.iter().any(|n| {
             let branch = &branches[n.branch.index()];

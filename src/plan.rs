@@ -1,7 +1,7 @@
 //! The plan: groups in, ops and refusals out. Pure: no I/O, no clock; equal input gives an equal plan.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::execute::{Op, OpName};
 use crate::fs::{InodeId, Place};
@@ -12,6 +12,12 @@ use crate::metadata::IgnoreMetadata;
 use crate::pool::{BranchIdx, BranchMode};
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
+
+mod shadows;
+#[cfg(test)]
+mod tests;
+
+pub use shadows::Shadows;
 
 /// What the plan must know of a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +51,8 @@ pub struct Rules {
     pub policy: Policy,
     /// Which differences in metadata do not matter.
     pub ignore: IgnoreMetadata,
+    /// What is done about paths on several branches.
+    pub shadows: Shadows,
     /// Ops to plan, at most.
     pub max_ops: Option<u64>,
     /// Bytes to reclaim, at most (the op that passes it is not planned).
@@ -158,64 +166,191 @@ impl Planner<'_> {
         if names().nth(1).is_none() {
             return;
         }
-        let chosen = master::choose(members, self.branches, self.rules);
-        let master = chosen.and_then(|at| {
-            master::name_of(&members[at], self.rules).map(|name| (&members[at], name))
-        });
-        match master {
-            Some((master, name)) => {
-                for duplicate in members.iter().filter(|m| m.id != master.id) {
-                    self.member(master, name, duplicate);
-                }
-            }
-            None if members.len() > 1 => {
-                self.plan.no_primary += 1;
-                let path = names()
-                    .next()
-                    .map(|n| n.path.clone())
-                    .unwrap_or_else(RelPath::root);
-                self.refuse(Reason::NoPrimary, &path, None, String::new());
-            }
-            None => {}
-        }
+        let master = if master::choose(members, self.branches, self.rules).is_none() {
+            self.no_primary(members);
+            None
+        } else if self.rules.shadows == Shadows::Merge {
+            let members = self.merge_shadows(members.to_vec());
+            self.replace_all(&members)
+        } else {
+            self.replace_all(members)
+        };
         self.plan.groups.push(PlannedGroup {
             size: members.first().map_or(0, |m| m.size),
-            master: master.map(|(_, name)| place(name)),
+            master,
             paths: names().map(place).collect(),
             ops: first_op..self.plan.ops.len(),
         });
     }
 
-    fn member(&mut self, master: &Member, name: &Name, duplicate: &Member) {
-        let Some(own) = duplicate.names.first() else {
+    fn no_primary(&mut self, members: &[Member]) {
+        if let (true, Some(name)) = (members.len() > 1, members[0].names.first()) {
+            self.plan.no_primary += 1;
+            self.refuse(Reason::NoPrimary, &name.path, None, String::new());
+        }
+    }
+
+    /// Collapses hidden copies into those that are shown; gives the members that are left.
+    fn merge_shadows(&mut self, mut members: Vec<Member>) -> Vec<Member> {
+        let mut kept = HashSet::new();
+        while let Some(pair) = shadows::next_pair(&members, &kept) {
+            let (shown, hidden) = (&members[pair.shown], &members[pair.hidden]);
+            kept.insert(hidden.id);
+            let at = |n: &&Name| n.branch == pair.branch;
+            let shares = |n: &&Name| hidden.names.iter().any(|h| h.path == n.path);
+            let Some(name) = shown.names.iter().filter(at).find(shares) else {
+                continue;
+            };
+            if self.collapse(shown, name, hidden) {
+                members = shadows::collapsed(members, pair);
+            }
+        }
+        // Whether it goes or was refused, each was dealt with.
+        members.retain(|member| !kept.contains(&member.id));
+        members
+    }
+
+    /// Plans the op that removes a hidden copy; whether it did.
+    fn collapse(&mut self, shown: &Member, name: &Name, hidden: &Member) -> bool {
+        let found = |n: &Name| {
+            let there = |s: &Name| s.branch == name.branch && s.path == n.path;
+            match shown.names.iter().any(there) {
+                true => Found::Master,
+                false => Found::Absent,
+            }
+        };
+        // Across branches, also of one device: the name on the hidden branch is to go.
+        let names = hidden.names.iter().map(|n| OpName {
+            path: n.path.clone(),
+            from: n.branch,
+            to: name.branch,
+            found: found(n),
+        });
+        let names = names.collect();
+        // Its paths are on several branches: that is what is done away with.
+        let mut alone = hidden.clone();
+        alone.names.iter_mut().for_each(|n| n.shadows.clear());
+        self.admitted((shown, name), &alone, OpKind::Cross, names)
+    }
+
+    /// Plans every member but the master for replacement; gives the master's name.
+    ///
+    /// Where the master can take no more names, another member on its disk becomes master beside it.
+    fn replace_all(&mut self, members: &[Member]) -> Option<Place> {
+        let first = master::choose(members, self.branches, self.rules)?;
+        let mut masters = vec![first];
+        let mut waiting: VecDeque<usize> = (0..members.len()).filter(|at| *at != first).collect();
+        while let Some(at) = waiting.pop_front() {
+            let duplicate = &members[at];
+            let mut roomy = masters
+                .iter()
+                .filter(|m| self.has_room(&members[**m], duplicate));
+            match roomy.next().copied() {
+                Some(master) => self.member(&members[master], duplicate),
+                None => {
+                    waiting.push_front(at);
+                    match self.another_master(members, &waiting, first) {
+                        Some(next) => {
+                            waiting.retain(|other| *other != next);
+                            masters.push(next);
+                        }
+                        None => {
+                            waiting.pop_front();
+                            self.member(&members[first], duplicate);
+                        }
+                    }
+                }
+            }
+        }
+        master::name_of(&members[first], self.rules).map(place)
+    }
+
+    /// Which of the `waiting` members serves the others where `first` can take no more names: one on the same disk
+    /// before all, where it spares the most; none where nobody else waits.
+    fn another_master(
+        &self,
+        members: &[Member],
+        waiting: &VecDeque<usize>,
+        first: usize,
+    ) -> Option<usize> {
+        let boundary = |at: &usize| (members[*at].id.dev, members[*at].mount);
+        let fit = |at: &usize| {
+            let mut others = waiting.iter().filter(|other| *other != at);
+            master::usable(&members[*at], self.branches)
+                && others.any(|other| self.has_room(&members[*at], &members[*other]))
+        };
+        let near = |at: &usize| fit(at) && boundary(at) == boundary(&first);
+        let mut any = self.rules.clone();
+        any.any_master = true;
+        master::choose_among(
+            members,
+            waiting.iter().copied().filter(near),
+            self.branches,
+            &any,
+        )
+        .or_else(|| {
+            let all = waiting.iter().copied().filter(fit);
+            master::choose_among(members, all, self.branches, self.rules)
+        })
+    }
+
+    /// Whether `master` can take the names of `duplicate` too.
+    fn has_room(&self, master: &Member, duplicate: &Member) -> bool {
+        let branch = master.names.first().map_or(0, |name| name.branch.index());
+        self.wanted_links(master, duplicate.names.len()) <= self.branches[branch].max_links
+    }
+
+    /// How many names `master` has in the end, and one more for the temp name a local op holds beside the name.
+    fn wanted_links(&self, master: &Member, more: usize) -> u64 {
+        let planned = self.links.get(&master.id).copied().unwrap_or(0);
+        master.nlink + planned + more as u64 + 1
+    }
+
+    fn member(&mut self, master: &Member, duplicate: &Member) {
+        let Some(name) = master::name_of(master, self.rules) else {
             return;
         };
         let local = (master.id.dev, master.mount) == (duplicate.id.dev, duplicate.mount);
-        let kind = if local { OpKind::Local } else { OpKind::Cross };
-        let bytes = duplicate.blocks * 512;
-        if let Err((reason, detail)) = self.admit(master, name, duplicate, bytes) {
-            self.refuse(reason, &own.path, Some(&name.path), detail);
-            return;
-        }
-        *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
-        self.bytes += bytes;
+        let (kind, found) = match local {
+            true => (OpKind::Local, Found::Duplicate),
+            false => (OpKind::Cross, Found::Absent),
+        };
         let names = duplicate.names.iter().map(|n| OpName {
             path: n.path.clone(),
             from: n.branch,
             to: if local { n.branch } else { name.branch },
-            found: if local {
-                Found::Duplicate
-            } else {
-                Found::Absent
-            },
+            found,
         });
+        let names = names.collect();
+        self.admitted((master, name), duplicate, kind, names);
+    }
+
+    /// Plans an op if the rules admit it, else a refusal; whether it did.
+    fn admitted(
+        &mut self,
+        (master, name): (&Member, &Name),
+        duplicate: &Member,
+        kind: OpKind,
+        names: Vec<OpName>,
+    ) -> bool {
+        let Some(own) = duplicate.names.first() else {
+            return false;
+        };
+        let bytes = duplicate.blocks * 512;
+        if let Err((reason, detail)) = self.admit(master, name, duplicate, bytes) {
+            self.refuse(reason, &own.path, Some(&name.path), detail);
+            return false;
+        }
+        *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
+        self.bytes += bytes;
         self.plan.ops.push(Op::planned(
             kind,
             (place(name), master.id),
             (place(own), duplicate.id),
             (duplicate.size, bytes),
-            names.collect(),
+            names,
         ));
+        true
     }
 
     /// Whether the rules let `duplicate` be replaced; the first reason against it.
@@ -261,9 +396,7 @@ impl Planner<'_> {
         {
             return fail(reason, String::new());
         }
-        let planned = self.links.get(&master.id).copied().unwrap_or(0);
-        // One more for the temp name a local op holds beside the name.
-        let wanted = master.nlink + planned + duplicate.names.len() as u64 + 1;
+        let wanted = self.wanted_links(master, duplicate.names.len());
         if wanted > self.branches[name.branch.index()].max_links {
             return fail(Reason::TooManyLinks, format!("{wanted} names"));
         }
@@ -308,7 +441,8 @@ impl Planner<'_> {
 
     fn refuse(&mut self, reason: Reason, path: &RelPath, master: Option<&RelPath>, detail: String) {
         // A path on several branches has several members, and is one path to the user.
-        let same = |r: &Refusal| r.reason == reason && r.path == path.as_bytes();
+        let said = |r: &Refusal| r.reason == reason || reason == Reason::Shadowed;
+        let same = |r: &Refusal| r.path == path.as_bytes() && said(r);
         if self.plan.refusals.last().is_some_and(same) {
             return;
         }

@@ -39,7 +39,7 @@ pub enum Reason {
     NoIdentity,
     /// The master's inode cannot take more names.
     TooManyLinks,
-    /// The filesystem cannot exchange two names.
+    /// The filesystem cannot exchange two names, or rename a directory without replacing one.
     NoExchange,
     /// Branches lie within each other.
     NestedBranch,
@@ -160,7 +160,7 @@ impl Reason {
             Self::ClaimSize => "the file changed since the list was made: make the list again",
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
             Self::Shadowed => {
-                "the path exists on several branches: remove the copies you do not want (mergerfs.dedup)"
+                "the path exists on several branches: remove the copies you do not want (mergerfs.dedup), or --shadows merge"
             }
             Self::UnknownLinks => {
                 "the file has hard links outside the branches of this pool: remove or include them"
@@ -187,7 +187,7 @@ impl Reason {
             }
             Self::TooManyLinks => "the master cannot take more hard links: keep a second copy",
             Self::NoExchange => {
-                "the filesystem cannot exchange names (RENAME_EXCHANGE): update the kernel or the filesystem"
+                "the filesystem cannot exchange names, or rename without replacing (renameat2): update the kernel or the filesystem"
             }
             Self::NestedBranch => "list only branches that do not lie within each other",
             Self::Obstructed => {

@@ -5,4 +5,5 @@ mod completions;
 #[cfg(feature = "sim")]
 mod crash_points;
 mod help;
+mod man;
 mod readme;

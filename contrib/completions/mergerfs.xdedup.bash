@@ -19,6 +19,9 @@ _mergerfs.xdedup() {
             mergerfs.xdedup,completions)
                 cmd="mergerfs.xdedup__subcmd__completions"
                 ;;
+            mergerfs.xdedup,doctor)
+                cmd="mergerfs.xdedup__subcmd__doctor"
+                ;;
             mergerfs.xdedup,help)
                 cmd="mergerfs.xdedup__subcmd__help"
                 ;;
@@ -33,6 +36,9 @@ _mergerfs.xdedup() {
                 ;;
             mergerfs.xdedup__subcmd__help,completions)
                 cmd="mergerfs.xdedup__subcmd__help__subcmd__completions"
+                ;;
+            mergerfs.xdedup__subcmd__help,doctor)
+                cmd="mergerfs.xdedup__subcmd__help__subcmd__doctor"
                 ;;
             mergerfs.xdedup__subcmd__help,help)
                 cmd="mergerfs.xdedup__subcmd__help__subcmd__help"
@@ -53,7 +59,7 @@ _mergerfs.xdedup() {
 
     case "${cmd}" in
         mergerfs.xdedup)
-            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --max-ops --max-bytes --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --no-progress --db-file --journal --format --color --verbose --quiet --help --version preview resume status completions help"
+            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --no-progress --db-file --journal --format --color --verbose --quiet --help --version preview resume status doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -117,6 +123,10 @@ _mergerfs.xdedup() {
                     ;;
                 --ignore-metadata)
                     COMPREPLY=($(compgen -W "owner mode acl xattr" -- "${cur}"))
+                    return 0
+                    ;;
+                --shadows)
+                    COMPREPLY=($(compgen -W "keep merge" -- "${cur}"))
                     return 0
                     ;;
                 --max-ops)
@@ -200,8 +210,34 @@ _mergerfs.xdedup() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mergerfs.xdedup__subcmd__doctor)
+            opts="-v -q -h --quick --journal --format --color --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --journal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mergerfs.xdedup__subcmd__help)
-            opts="preview resume status completions help"
+            opts="preview resume status doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -215,6 +251,20 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mergerfs.xdedup__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -285,7 +335,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__preview)
-            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --max-ops --max-bytes --pool-root --branches --cache --no-cache --groups --groups-format --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --verbose --quiet --help"
+            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --pool-root --branches --cache --no-cache --groups --groups-format --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -349,6 +399,10 @@ _mergerfs.xdedup() {
                     ;;
                 --ignore-metadata)
                     COMPREPLY=($(compgen -W "owner mode acl xattr" -- "${cur}"))
+                    return 0
+                    ;;
+                --shadows)
+                    COMPREPLY=($(compgen -W "keep merge" -- "${cur}"))
                     return 0
                     ;;
                 --max-ops)

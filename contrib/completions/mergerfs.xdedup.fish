@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= max-ops= max-bytes= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= no-progress db-file= journal= format= color= v/verbose q/quiet h/help V/version
+    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= no-progress db-file= journal= format= color= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -42,6 +42,8 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l ignore-
 mode\t'Permission bits'
 acl\t'POSIX ACLs'
 xattr\t'Extended attributes'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadows -d 'What to do about paths that are on several branches' -r -f -a "keep\t'leave them alone'
+merge\t'remove hidden copies that equal the one shown'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
@@ -71,6 +73,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s V -l ve
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "resume" -d 'Finish or put back what an interrupted run left open'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "status" -d 'Show what is open, and what the last run did'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "doctor" -d 'Say what about a pool would make runs fail or surprise; changes nothing'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "completions" -d 'Print a completion script for a shell'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s m -l manifest -d 'Read duplicates from a list made by another program ("-": standard input)' -r -F
@@ -91,6 +94,8 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 mode\t'Permission bits'
 acl\t'POSIX ACLs'
 xattr\t'Extended attributes'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l shadows -d 'What to do about paths that are on several branches' -r -f -a "keep\t'leave them alone'
+merge\t'remove hidden copies that equal the one shown'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l pool-root -d 'Refuse unless every branch lies below DIR' -r -F
@@ -135,6 +140,16 @@ never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l quick -d 'Look for names that crashes left in the uppermost directories only'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
@@ -144,8 +159,9 @@ never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status completions help" -f -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status completions help" -f -a "resume" -d 'Finish or put back what an interrupted run left open'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status completions help" -f -a "status" -d 'Show what is open, and what the last run did'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "resume" -d 'Finish or put back what an interrupted run left open'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "status" -d 'Show what is open, and what the last run did'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "doctor" -d 'Say what about a pool would make runs fail or surprise; changes nothing'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

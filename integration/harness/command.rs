@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 
 /// The programs the suite calls, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -14,6 +14,11 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("mkfs.ext4", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mkfs.exfat", "exfatprogs"),
+    ("fusefat", "fusefat"),
+    ("mount.exfat-fuse", "exfat-fuse"),
+    ("setpriv", "util-linux"),
     ("mergerfs", "mergerfs"),
     ("jdupes", "jdupes"),
     ("strace", "strace"),

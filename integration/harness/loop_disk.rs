@@ -14,6 +14,10 @@ pub(crate) enum Filesystem {
     Ext4,
     Xfs,
     Btrfs,
+    /// Without hard links, and with inode numbers that are made up when it is mounted.
+    Vfat,
+    /// The same.
+    Exfat,
 }
 
 impl Filesystem {
@@ -26,6 +30,8 @@ impl Filesystem {
             ),
             Self::Xfs => ("mkfs.xfs", &["-q", "-f"]),
             Self::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
+            Self::Vfat => ("mkfs.vfat", &["-F", "32"]),
+            Self::Exfat => ("mkfs.exfat", &[]),
         }
     }
 
@@ -35,6 +41,8 @@ impl Filesystem {
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
             Self::Btrfs => "btrfs",
+            Self::Vfat => "vfat",
+            Self::Exfat => "exfat",
         }
     }
 }
@@ -71,15 +79,7 @@ impl LoopDisk {
         let shown = run("losetup", &["--find", "--show", image]).stdout;
         let device = PathBuf::from(std::ffi::OsStr::from_bytes(shown.trim_ascii()));
         disk.device = Some(device.clone());
-        run(
-            "mount",
-            &[
-                "-t".as_ref(),
-                filesystem.name().as_ref(),
-                device.as_os_str(),
-                disk.mount_point.as_os_str(),
-            ],
-        );
+        mount(filesystem, &device, &disk.mount_point);
         disk.mounted = true;
         disk
     }
@@ -150,6 +150,20 @@ impl Drop for LoopDisk {
         let result = self.tear_down();
         finish_clean_up(&format!("{}", self.image.display()), result);
     }
+}
+
+/// Mounts a disk, by the kernel's driver or, for a kernel without one, in user space.
+fn mount(filesystem: Filesystem, device: &Path, mount_point: &Path) {
+    let paths = [device.as_os_str(), mount_point.as_os_str()];
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap();
+    let known = known.lines().any(|line| line.ends_with(filesystem.name()));
+    let (program, options): (&str, &[&str]) = match filesystem {
+        Filesystem::Vfat if !known => ("fusefat", &["-o", "rw+,allow_other"]),
+        Filesystem::Exfat if !known => ("mount.exfat-fuse", &["-o", "allow_other"]),
+        _ => ("mount", &["-t", filesystem.name()]),
+    };
+    let options = options.iter().map(std::ffi::OsStr::new);
+    run(program, &options.chain(paths).collect::<Vec<_>>());
 }
 
 /// Unmounts `mount_point`; one still busy after some seconds is detached, so that the suite leaves no mounts.

@@ -13,6 +13,7 @@ pub(crate) mod manifest;
 pub(crate) mod pool;
 pub(crate) mod preview;
 pub(crate) mod snapshot;
+pub(crate) mod stand_in;
 pub(crate) mod tool;
 pub(crate) mod tree;
 pub(crate) mod wait;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::command::require_machine;
+use super::command::{require_machine, run};
 use super::loop_disk::{Filesystem, LoopDisk, unmount};
+use super::stand_in::{self, StandIn};
 use super::{finish_clean_up, keep, wait};
 
 /// What mergerfs may do on a branch.
@@ -37,6 +38,8 @@ pub(crate) struct PoolPlan {
     /// The disk of each branch, the directory on it, and the mode.
     branches: Vec<(usize, &'static str, Mode)>,
     options: Vec<String>,
+    stand_in: Option<stand_in::Plan>,
+    subvolumes: bool,
 }
 
 impl PoolPlan {
@@ -49,7 +52,21 @@ impl PoolPlan {
             disks: filesystems.to_vec(),
             branches,
             options: Vec::new(),
+            stand_in: None,
+            subvolumes: false,
         }
+    }
+
+    /// Makes each branch directory a subvolume of its btrfs.
+    pub(crate) fn subvolumes(mut self) -> Self {
+        self.subvolumes = true;
+        self
+    }
+
+    /// Mounts the stand-in for mergerfs in place of the real one.
+    pub(crate) fn stand_in(mut self, plan: stand_in::Plan) -> Self {
+        self.stand_in = Some(plan);
+        self
     }
 
     /// Makes the branches directories of these disks, in this order, instead of one of each whole disk.
@@ -82,6 +99,7 @@ pub(crate) struct Pool {
     mount_point: PathBuf,
     /// mergerfs in the foreground: a child is waited for and ended by its id, a daemon has to be searched.
     mergerfs: Option<Child>,
+    stand_in: Option<StandIn>,
     branches: Vec<PathBuf>,
     disks: Vec<LoopDisk>,
     /// After the disks: fields go in order, and the images lie in here.
@@ -104,18 +122,32 @@ impl Pool {
             // No empty last part: mergerfs would show the path without it.
             let mut branch = disks[disk].path().to_owned();
             branch.extend(Path::new(dir));
+            if plan.subvolumes && !dir.is_empty() {
+                let create = ["subvolume".as_ref(), "create".as_ref(), branch.as_os_str()];
+                run("btrfs", &create);
+            }
             std::fs::create_dir_all(&branch).unwrap();
             branches.push(branch);
         }
         let mut pool = Self {
             mount_point,
             mergerfs: None,
+            stand_in: None,
             branches,
             disks,
             scratch: Some(scratch),
         };
-        pool.start_mergerfs(plan);
+        match plan.stand_in {
+            Some(stand_in) => pool.start_stand_in(plan, stand_in),
+            None => pool.start_mergerfs(plan),
+        }
         pool
+    }
+
+    fn start_stand_in(&mut self, plan: &PoolPlan, stand_in: stand_in::Plan) {
+        let modes = plan.branches.iter().map(|(_, _, mode)| mode.suffix());
+        let branches: Vec<_> = self.branches.iter().cloned().zip(modes).collect();
+        self.stand_in = Some(StandIn::mount(stand_in, &self.mount_point, &branches));
     }
 
     fn start_mergerfs(&mut self, plan: &PoolPlan) {
@@ -193,6 +225,12 @@ impl Pool {
     }
 
     fn stop_mergerfs(&mut self) -> Result<(), String> {
+        if let Some(stand_in) = self.stand_in.take() {
+            unmount(&self.mount_point)?;
+            return stand_in
+                .join()
+                .map_err(|e| format!("the stand-in failed: {e}"));
+        }
         let Some(mut child) = self.mergerfs.take() else {
             return Ok(());
         };

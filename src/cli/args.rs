@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::input::Format;
 use crate::master::Policy;
+use crate::plan::Shadows;
 use crate::report::groups::GroupsForm;
 
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
@@ -194,6 +195,9 @@ pub struct RunArgs {
     /// are left alone, unless it is listed here.
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
     pub ignore_metadata: Vec<MetadataKind>,
+    /// What to do about paths that are on several branches
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
+    pub shadows: Shadows,
     /// Plan at most N replacements
     ///
     /// The rest is refused with the reason "limit", and is for the next run: SnapRAID users keep what changes between
@@ -290,6 +294,9 @@ pub enum Command {
     Resume,
     /// Show what is open, and what the last run did
     Status,
+    /// Say what about a pool would make runs fail or surprise; changes nothing
+    #[command(after_help = DOCTOR_EXIT)]
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -297,6 +304,21 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+/// The options of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// The pool, or a directory of it [default: every pool that is mounted]
+    #[arg(value_name = "POOL")]
+    pub pool: Option<PathBuf>,
+    /// Look for names that crashes left in the uppermost directories only
+    #[arg(long)]
+    pub quick: bool,
+}
+
+const DOCTOR_EXIT: &str = "\
+Exit status: 0 nothing that prevents runs, 1 something does, 3 not a mergerfs pool.
+It reads attributes, directories and mount tables, and takes a read lease on one file a branch for a moment.";
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -341,6 +363,20 @@ impl ValueEnum for GroupsForm {
             Self::Fclones => "fclones",
             Self::Jdupes => "jdupes",
         }))
+    }
+}
+
+impl ValueEnum for Shadows {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Keep, Self::Merge]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Keep => ("keep", "leave them alone"),
+            Self::Merge => ("merge", "remove hidden copies that equal the one shown"),
+        };
+        Some(PossibleValue::new(name).help(help))
     }
 }
 

@@ -15,8 +15,8 @@ use crate::filter::Filter;
 use crate::fs::Fs;
 use crate::journal::{DirIntent, OpKind};
 use crate::metadata::IgnoreMetadata;
-use crate::plan::{Plan, Rules};
-use crate::pool::BranchIdx;
+use crate::plan::{Plan, Rules, Shadows};
+use crate::pool::{BranchIdx, mergerfs};
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
 use crate::report::{Scene, Tally, json, script};
@@ -78,6 +78,9 @@ pub(super) fn prepare<'j>(
     }
     admit(&session)?;
     let rules = rules(args, &session)?;
+    if rules.shadows == Shadows::Merge {
+        shows_the_first(&session)?;
+    }
     let resolved = match list {
         Some(list) => list.resolve(&session, &filter, args)?,
         None => match scan::find(&session, (&filter, &rules), (common, args), signals)? {
@@ -123,9 +126,21 @@ fn rules(args: &RunArgs, session: &Session) -> Result<Rules, Failure> {
             acl: may_differ(MetadataKind::Acl),
             xattr: may_differ(MetadataKind::Xattr),
         },
+        shadows: args.shadows,
         max_ops: args.max_ops,
         max_bytes: args.max_bytes,
     })
+}
+
+/// Merging relies on the pool showing the copy on the first branch that has the path.
+fn shows_the_first(session: &Session) -> Result<(), Failure> {
+    let Some(other) = mergerfs::shows_other_than_first(&session.pool) else {
+        return Ok(());
+    };
+    let message =
+        format!("--shadows merge: the pool does not show the first copy of a path ({other})");
+    Err(Failure::environment(message)
+        .hint("set the func.* policies of the search category to ff, or leave --shadows out"))
 }
 
 impl Job<'_> {

@@ -52,7 +52,7 @@ impl List {
             ));
         }
         match args.dirs.first().or(args.primary.first()) {
-            Some(dir) => Ok(discover(dir, args)?),
+            Some(dir) => discover(dir, args),
             None => self.pool_of_paths(args),
         }
     }
@@ -79,7 +79,7 @@ impl List {
                 .find(|dir| pools.iter().any(|pool| dir.starts_with(pool)));
             self.read.push(group);
             if let Some(dir) = found {
-                return Ok(discover(&dir, args)?);
+                return discover(&dir, args);
             }
         }
         Err(
@@ -131,10 +131,15 @@ impl List {
     }
 }
 
-pub(super) fn discover(dir: &Path, args: &RunArgs) -> Result<Pool, PoolError> {
+pub(super) fn discover(dir: &Path, args: &RunArgs) -> Result<Pool, Failure> {
     match &args.branches {
-        Some(list) => mergerfs::discover_with(dir, list.as_bytes()),
-        None => mergerfs::discover(dir),
+        Some(list) => match mergerfs::discover_with(dir, list.as_bytes()) {
+            Err(error @ PoolError::BranchList(_)) => {
+                Err(Failure::usage(format!("--branches: {error}")))
+            }
+            pool => Ok(pool?),
+        },
+        None => Ok(mergerfs::discover(dir)?),
     }
 }
 

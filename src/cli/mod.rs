@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 
 mod args;
 mod dedupe;
+mod doctor;
 mod execution;
 mod failure;
 mod list;
@@ -65,6 +66,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                 Command::Preview(args) => preview::run(&cli.common, args),
                 Command::Resume => resume::run(&cli.common),
                 Command::Status => status::run(&cli.common),
+                Command::Doctor(args) => doctor::run(&cli.common, args),
                 Command::Completions { shell } => {
                     let mut command = Cli::command();
                     clap_complete::generate(

@@ -24,7 +24,7 @@ pub(super) fn pool(args: &RunArgs) -> Result<Pool, Failure> {
         return Err(Failure::usage("no directory to scan")
             .hint("name one on the pool; or give a list of duplicates with -m LIST"));
     };
-    Ok(discover(dir, args)?)
+    discover(dir, args)
 }
 
 /// Finds the duplicates; `None` where a signal stopped the scan.

@@ -96,7 +96,7 @@ impl Session {
 }
 
 /// The path with everything that exists of it resolved.
-fn real_path(path: &Path) -> PathBuf {
+pub(super) fn real_path(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let mut rest = Vec::new();
     let mut known = absolute.as_path();

@@ -12,7 +12,7 @@ use super::parents::missing_parents;
 use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
 use crate::fs::{Fs, InodeId, Place, Stat};
-use crate::journal::{Copy, Intent, NameIntent, Record, Store};
+use crate::journal::{Copy, Found, Intent, NameIntent, Record, Store};
 use crate::pool::{BranchIdx, StoredId};
 use crate::refusal::Reason;
 
@@ -58,6 +58,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// # Errors
     /// When the journal fails or the pool changed; ops not reported were not begun, or are open in the journal.
     pub fn run(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
+        for entry in self.journal.open_ops() {
+            self.stays_open(&self.op_of(&entry).0);
+        }
         let again = self.pass(ops.into(), false)?;
         if !again.is_empty() {
             if !self.observer.interrupted() {
@@ -80,6 +83,12 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             let mut batch = Vec::new();
             let mut bytes = 0;
             while batch.len() < self.options.batch_ops && bytes < self.options.batch_bytes {
+                // What one op links to must not go in the same batch: recovery takes each op by itself.
+                let entangled =
+                    |next: &Op| batch.iter().any(|b: &Op| b.master_id == next.duplicate_id);
+                if queue.front().is_some_and(entangled) {
+                    break;
+                }
                 let Some(mut op) = queue.pop_front() else {
                     break;
                 };
@@ -109,6 +118,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return Err(Halt::new(Reason::Interrupted, "not begun"));
         }
         self.not_stopped(op)?;
+        self.not_open(op)?;
         if let Some(branch) = op.branches().find(|b| self.root(*b).fs.is_none()) {
             let path = &self.root(branch).path;
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
@@ -127,6 +137,27 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             )),
             None => Ok(()),
         }
+    }
+
+    /// An op that stays open goes on from its two files: none of them may become another's duplicate, nor what is to
+    /// go a master.
+    fn not_open(&self, op: &Op) -> Result<(), Halt> {
+        let (masters, duplicates) = &self.open;
+        let used = masters.contains(&op.duplicate_id)
+            || duplicates.contains(&op.duplicate_id)
+            || duplicates.contains(&op.master_id);
+        match used {
+            true => Err(Halt::new(
+                Reason::Busy,
+                "an op that is still open uses one of the files",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn stays_open(&mut self, op: &Op) {
+        self.open.0.insert(op.master_id);
+        self.open.1.insert(op.duplicate_id);
     }
 
     fn not_done(&mut self, op: &Op, halt: Halt) {
@@ -173,7 +204,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
         self.journal.record(&intents, self.fs.now())?;
         // What stays open is tried again at the end of the run.
-        Ok(self.carry_out(works)?.put_back)
+        let ended = self.carry_out(works)?;
+        for (op, _) in &ended.open {
+            self.stays_open(op);
+        }
+        Ok(ended.put_back)
     }
 
     /// Makes durable what the batch will rely on; gives the inodes for which that failed.
@@ -199,6 +234,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
             for k in 0..op.names.len() {
                 dirs.insert(op.own(k).dir(), op.duplicate_id);
+                if op.names[k].found == Found::Master {
+                    // Nothing is published there, so no barrier syncs it: a name of the master's that is in memory
+                    // only would be lost after the hidden copy is gone.
+                    dirs.insert(op.target(k).dir(), op.duplicate_id);
+                }
             }
         }
         for (dir, duplicate) in dirs {

@@ -112,6 +112,8 @@ pub struct Executor<'a, F: Fs, S: Store> {
     buffers: (Vec<u8>, Vec<u8>),
     /// Branches that had an unexpected error: nothing more is done there (invariant 8).
     stopped: BTreeSet<BranchIdx>,
+    /// Masters and duplicates of ops that stay open: recovery needs them as they are.
+    open: (BTreeSet<InodeId>, BTreeSet<InodeId>),
 }
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
@@ -134,6 +136,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             hashes: HashMap::new(),
             buffers: compare::buffers(),
             stopped: BTreeSet::new(),
+            open: (BTreeSet::new(), BTreeSet::new()),
         }
     }
 

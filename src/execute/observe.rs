@@ -4,7 +4,7 @@ use super::Executor;
 use super::halt::Halt;
 use super::op::Op;
 use crate::fs::{Fs, FsError, Place};
-use crate::journal::{OpKind, Store};
+use crate::journal::{Found, OpKind, Store};
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
 
@@ -43,6 +43,8 @@ pub(crate) struct Observed {
     pub(crate) own_taken: bool,
     /// A branch that is neither the duplicate's nor the target's has the relpath too.
     pub(crate) elsewhere: Option<BranchIdx>,
+    /// The master had this name before the op began, and has it no more.
+    pub(crate) unmastered: bool,
 }
 
 impl Observed {
@@ -55,7 +57,10 @@ impl Observed {
 
     /// Whether nobody but us is concerned: publishing or retiring hides nothing and brings nothing back.
     fn undisturbed(self) -> bool {
-        self.elsewhere.is_none() && !self.own_taken && self.target != TargetIs::Other
+        self.elsewhere.is_none()
+            && !self.own_taken
+            && !self.unmastered
+            && self.target != TargetIs::Other
     }
 
     /// Whether the replacement may be published, or is.
@@ -87,9 +92,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         };
         let retired = op.id.is_some() && self.is(&op.retired_place(self.journal.id(), k), op)?;
         let at_own_name = at_own == Some(op.duplicate_id);
+        let masters_own = op.names[k].found == Found::Master;
         let mut elsewhere = None;
         for branch in self.all_branches() {
-            if branch != own.branch && branch != target.branch && elsewhere.is_none() {
+            // Behind a name that the master had all along, a copy is as hidden afterwards as it was before.
+            let hidden = masters_own && branch > target.branch;
+            let third = branch != own.branch && branch != target.branch;
+            if third && !hidden && elsewhere.is_none() {
                 let there = self.fs.stat(&Place::new(branch, own.path.clone()))?;
                 elsewhere = there.map(|_| branch);
             }
@@ -110,6 +119,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             own_taken: op.kind == OpKind::Cross
                 && at_own.is_some_and(|id| id != op.duplicate_id && id != op.master_id),
             elsewhere,
+            unmastered: masters_own && at_target != Some(op.master_id),
         })
     }
 

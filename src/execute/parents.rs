@@ -79,7 +79,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.touched.after(self.fs, &outer)?;
         if let Err(error) = renamed {
             self.clear_aside(op)?;
-            return Err(error.into());
+            // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace somebody's empty directory.
+            return Err(match error.errno() {
+                libc::EINVAL => Halt::new(Reason::NoExchange, format!("{error}: {}", error.source)),
+                _ => error.into(),
+            });
         }
         for dir in chain {
             self.touched.must_sync(Place::new(branch, dir.clone()));

@@ -171,7 +171,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// The op of a journal entry, on the branches of this run.
-    fn op_of(&self, entry: &OpenOp) -> (Op, Result<(), Halt>) {
+    pub(super) fn op_of(&self, entry: &OpenOp) -> (Op, Result<(), Halt>) {
         let mut missing = None;
         let mut here = |branch: BranchIdx| {
             self.current_branch(&entry.run, branch)
@@ -295,6 +295,7 @@ mod tests {
             target,
             own_taken: false,
             elsewhere: None,
+            unmastered: false,
         }
     }
 

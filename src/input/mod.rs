@@ -29,6 +29,9 @@ use source::Source;
 /// How much of a list is looked at to tell its form.
 const DETECT_BYTES: u64 = 16 << 10;
 
+/// Paths a list may claim: each is kept until all are known, and one that goes on for ever must end somewhere.
+const PATHS_MAX: u64 = 20_000_000;
+
 /// UTF-8's.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -66,6 +69,12 @@ pub enum InputError {
         /// Why it cannot be used, and what to do.
         problem: String,
     },
+    /// It does not end, or not soon enough.
+    #[error("the list has more than {limit} paths: if it has an end at all, make several of it")]
+    Endless {
+        /// The most paths a list may have.
+        limit: u64,
+    },
     /// No known form.
     #[error("not a list of duplicates in a known form; name the form with --manifest-format")]
     Unknown,
@@ -95,6 +104,8 @@ pub struct Reader {
     format: Format,
     form: Box<dyn Form>,
     finished: bool,
+    /// Paths that may still come.
+    paths_left: u64,
 }
 
 /// Begins to read a list, in the form its first bytes show or in the one named.
@@ -135,6 +146,7 @@ pub fn open(mut source: Box<dyn BufRead>, forced: Option<Format>) -> Result<Read
         format,
         form,
         finished: false,
+        paths_left: PATHS_MAX,
     })
 }
 
@@ -151,6 +163,13 @@ impl Reader {
         self.form.base_dir()
     }
 
+    fn counted(&mut self, group: Option<ClaimedGroup>) -> Result<Option<ClaimedGroup>, InputError> {
+        let paths = group.as_ref().map_or(0, |group| group.paths.len() as u64);
+        let left = self.paths_left.checked_sub(paths);
+        self.paths_left = left.ok_or(InputError::Endless { limit: PATHS_MAX })?;
+        Ok(group)
+    }
+
     /// How many entries so far the list itself marks as broken: part of the input could not be used.
     #[must_use]
     pub fn skipped(&self) -> u64 {
@@ -165,7 +184,8 @@ impl Iterator for Reader {
         if self.finished {
             return None;
         }
-        let next = self.form.next_group().transpose();
+        let next = self.form.next_group().and_then(|group| self.counted(group));
+        let next = next.transpose();
         self.finished = !matches!(next, Some(Ok(_)));
         next
     }

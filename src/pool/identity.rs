@@ -6,11 +6,15 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs,
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, MSDOS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC,
+    fstatfs,
 };
 
 use super::FsId;
 use crate::sys;
+
+/// Newer than the library that names the others.
+const EXFAT: FsType = FsType(0x2011_bab0);
 
 /// The filesystem that holds an open directory; `None` where it has no lasting identity, as on tmpfs.
 ///
@@ -22,6 +26,10 @@ pub fn of_directory(dir: BorrowedFd<'_>) -> io::Result<Option<FsId>> {
     let kind = fstatfs(dir)?.filesystem_type();
     if kind == TMPFS_MAGIC {
         // Newer kernels make up a UUID for every mount of it: nothing to know it by later.
+        return Ok(None);
+    }
+    if kind == MSDOS_SUPER_MAGIC || kind == EXFAT {
+        // They have a volume number, but make up inode numbers at every mount: no file can be known again.
         return Ok(None);
     }
     if kind == BTRFS_SUPER_MAGIC {

@@ -18,8 +18,11 @@ use super::{Branch, Pool};
 use crate::sys;
 
 mod branch_list;
+mod describe;
 mod locate;
+mod supplied;
 
+pub use describe::{Description, describe, only_path, pools, shows_other_than_first};
 pub use locate::{Located, Locator};
 
 /// Why a pool cannot be worked with.
@@ -79,6 +82,14 @@ pub enum PoolError {
     /// The branch list is not understood.
     #[error("not a branch list, PATH=RW|RO|NC separated by colons with absolute paths: {0:?}")]
     BranchList(PathBuf),
+    /// A supplied list is another pool's, or lacks a branch.
+    #[error("the branches supplied are not those of the pool {pool:?}: {what}")]
+    OtherBranches {
+        /// The mount point.
+        pool: PathBuf,
+        /// What speaks against them.
+        what: String,
+    },
     /// A branch path leads nowhere, which mergerfs itself passes over in silence.
     #[error("cannot look up branch: {path:?}; mount its disk, or take the branch out of the pool")]
     BranchMissing {
@@ -113,14 +124,23 @@ pub fn discover(path: &Path) -> Result<Pool, PoolError> {
 /// The pool that `path` lies on, with the branches of `list` (`A=RW:B=RO`) in place of those it cannot tell.
 ///
 /// # Errors
-/// When `path` is not on a mergerfs pool, or a branch is missing.
+/// When `path` is not on a mergerfs pool, a branch is missing, or the list is not that of this pool.
 pub fn discover_with(path: &Path, list: &[u8]) -> Result<Pool, PoolError> {
-    with_list(pool_mount(path)?, list, Vec::new())
+    let mount = pool_mount(path)?;
+    // First of all requests, as in `discover`.
+    let told = control(&mount, "user.mergerfs.branches").ok();
+    let pool = with_list(mount, list, Vec::new())?;
+    match told {
+        Some(told) => supplied::as_told(&pool, &told)?,
+        None => supplied::as_shown(&pool)?,
+    }
+    Ok(pool)
 }
 
 /// The branch list as the control file gives it now, to be compared with [`Pool::branches_raw`].
 ///
-/// Empty for a pool whose branches were supplied: it has nothing to compare with.
+/// Empty for a pool whose branches were supplied: it has nothing to compare with. Under `xattr=nosys`, where mergerfs
+/// cannot be asked any more, the list as it was.
 ///
 /// # Errors
 /// When the control file does not answer.
@@ -128,7 +148,16 @@ pub fn branches_raw(pool: &Pool) -> Result<Vec<u8>, PoolError> {
     if pool.branches_raw.is_empty() {
         return Ok(Vec::new());
     }
-    control(&pool.mount, "user.mergerfs.branches")
+    match control(&pool.mount, "user.mergerfs.branches") {
+        // Under xattr=nosys the kernel asks no more once a file was asked about. Each branch is still held, and
+        // compared with what its path leads to.
+        Err(PoolError::Control { source, .. })
+            if source.raw_os_error() == Some(libc::EOPNOTSUPP) =>
+        {
+            Ok(pool.branches_raw.clone())
+        }
+        list => list,
+    }
 }
 
 /// Whether mergerfs opens the newest of several files of one path, and not the first.
@@ -269,7 +298,7 @@ fn missing(branch: &Branch, source: io::Error) -> PoolError {
     }
 }
 
-fn path_of(bytes: &[u8]) -> PathBuf {
+pub(crate) fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 

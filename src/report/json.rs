@@ -21,7 +21,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,7 +36,7 @@ use crate::plan::{PlannedGroup, Refusal};
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
 
-type Object = Map<String, Value>;
+pub(super) type Object = Map<String, Value>;
 
 /// One group.
 ///
@@ -158,13 +158,13 @@ pub fn preview(
     line(out, object)
 }
 
-fn typed(kind: &str) -> Object {
+pub(super) fn typed(kind: &str) -> Object {
     let mut object = Object::new();
     object.insert("type".into(), kind.into());
     object
 }
 
-fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
+pub(super) fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
     writeln!(out, "{}", Value::Object(object))
 }
 
@@ -238,7 +238,7 @@ fn put_pool_path(object: &mut Object, key: &str, scene: &Scene<'_>, path: Option
     }
 }
 
-fn put_path(object: &mut Object, key: &str, path: &Path) {
+pub(super) fn put_path(object: &mut Object, key: &str, path: &Path) {
     object.insert(key.into(), path.to_string_lossy().into());
     if let Some(exact) = exact(path) {
         object.insert(format!("{key}_b64"), exact);
@@ -251,7 +251,14 @@ fn put_pool_paths<'p>(
     scene: &Scene<'_>,
     paths: impl Iterator<Item = &'p RelPath>,
 ) {
-    let paths: Vec<_> = paths.map(|path| scene.pool_path(path)).collect();
+    put_paths(
+        object,
+        key,
+        paths.map(|path| scene.pool_path(path)).collect(),
+    );
+}
+
+pub(super) fn put_paths(object: &mut Object, key: &str, paths: Vec<PathBuf>) {
     let strings: Vec<Value> = paths.iter().map(|p| p.to_string_lossy().into()).collect();
     object.insert(key.into(), strings.into());
     if paths.iter().any(|path| path.to_str().is_none()) {

@@ -4,6 +4,7 @@
 //! prints by itself but the progress bar. Names are bytes: exact in JSON and scripts, and in text unless the reader
 //! is a terminal that a name could take over.
 
+pub mod doctor;
 pub mod groups;
 pub mod json;
 mod progress;

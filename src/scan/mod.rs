@@ -37,6 +37,7 @@ mod walk;
 pub use cache::{Cache, CacheError};
 pub use candidates::LeftOut;
 pub use meter::{DiskShare, Meter, Phase, Reading};
+pub(crate) use skip::is_snapraid;
 pub use stages::ReadCounts;
 
 use candidates::Candidates;

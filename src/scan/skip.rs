@@ -18,7 +18,7 @@ fn is_trash(name: &[u8]) -> bool {
 }
 
 /// SnapRAID's own files: `snapraid.content`, `.snapraid.content.lock`, `snapraid.2-parity`.
-fn is_snapraid(name: &[u8]) -> bool {
+pub(crate) fn is_snapraid(name: &[u8]) -> bool {
     let name = name.strip_prefix(b".").unwrap_or(name);
     let Some(rest) = name.strip_prefix(b"snapraid.") else {
         return false;

@@ -11,4 +11,5 @@ mod meddling;
 mod power;
 mod scenario;
 mod session;
+mod shadows;
 mod unsynced;

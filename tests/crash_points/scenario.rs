@@ -197,6 +197,39 @@ pub(crate) fn mixed() -> Scenario {
     }
 }
 
+/// A copy of a path that another branch hides, with a second name of its own (`--shadows merge`).
+pub(crate) fn shadow() -> Scenario {
+    let world = SimWorld::new();
+    let [a, b, c] = branches(&world);
+    let shown = add(&world, &place(a, "d/p"));
+    let hidden = [place(c, "d/p"), place(c, "e/q")];
+    add(&world, &hidden[0]);
+    world.add_link(&hidden[0], &hidden[1]);
+    // One in between stays: it is hidden as well.
+    world.add_file(&place(b, "d/p"), b"other");
+    let mut scenario = scenario("shadow", world, &[(shown, hidden.to_vec())]);
+    masters_own(&mut scenario.ops[0], 0);
+    scenario
+}
+
+/// The shown copy goes to another master in the end.
+pub(crate) fn shadow_then_away() -> Scenario {
+    let world = SimWorld::new();
+    let [a, b, c] = branches(&world);
+    let master = add(&world, &place(b, "m/master"));
+    let shown = add(&world, &place(a, "d/p"));
+    let hidden = add(&world, &place(c, "d/p"));
+    let plan = [(shown.clone(), vec![hidden]), (master, vec![shown])];
+    let mut scenario = scenario("shadow, then away", world, &plan);
+    masters_own(&mut scenario.ops[0], 0);
+    scenario
+}
+
+/// Name `k` is the master's own on its branch: only the hidden copy goes.
+pub(crate) fn masters_own(op: &mut Op, k: usize) {
+    op.names[k].found = Found::Master;
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
     vec![
@@ -209,5 +242,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         shared_master(),
         shared_device(),
         mixed(),
+        shadow(),
+        shadow_then_away(),
     ]
 }

@@ -6,7 +6,7 @@ use mergerfs_xdedup::execute::{Executor, Leases, Observer, Op, Options, Outcome,
 use mergerfs_xdedup::fs::sim::{PowerLoss, SimWorld, place};
 use mergerfs_xdedup::fs::{FileKind, Fs, InodeId, Place, Stat};
 use mergerfs_xdedup::journal::mem_store::{Fault as StoreFault, Kept, MemStore};
-use mergerfs_xdedup::journal::{BranchRecord, Journal, RunStarted};
+use mergerfs_xdedup::journal::{BranchRecord, Found, Journal, RunStarted};
 use mergerfs_xdedup::metadata::IgnoreMetadata;
 use mergerfs_xdedup::names::is_hidden_name;
 use mergerfs_xdedup::relpath::RelPath;
@@ -181,13 +181,28 @@ impl Session {
         let inode = |at: &Place| files.get(at).map(|(id, _): &(InodeId, Vec<u8>)| *id);
         for op in ops {
             let master = inode(&op.master);
+            if master.is_none() && ops.iter().any(|other| other.duplicate == op.master) {
+                // A later op's duplicate, and gone with that: this one must have been done before.
+                let left = op
+                    .names
+                    .iter()
+                    .any(|name| files.contains_key(&Place::new(name.from, name.path.clone())));
+                ensure(!left, || "its master went before it".to_owned())?;
+                continue;
+            }
             ensure(master.is_some(), || "the master is gone".to_owned())?;
             let mut kinds = BTreeSet::new();
             for name in &op.names {
                 let own = Place::new(name.from, name.path.clone());
                 let target = Place::new(name.to, name.path.clone());
-                let replaced = inode(&target) == master;
+                let mut replaced = inode(&target) == master;
                 let there = own != target && inode(&own).is_some();
+                if name.found == Found::Master {
+                    ensure(replaced, || {
+                        format!("{:?} is the master no more", name.path)
+                    })?;
+                    replaced = !there;
+                }
                 ensure(!(replaced && there), || {
                     format!("both copies at {:?}", name.path)
                 })?;

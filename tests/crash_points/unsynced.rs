@@ -44,6 +44,24 @@ fn pools(name: &'static str, young_master: bool) -> Vec<Scenario> {
     vec![pool(false), pool(true)]
 }
 
+/// The name of the copy that is shown is young, and the hidden one, durable as it is, goes into it.
+fn young_shown() -> Scenario {
+    let world = SimWorld::new();
+    let [a, b] = scenario::branches(&world);
+    let (shown, hidden) = (place(a, "d/p"), place(b, "d/p"));
+    world.add_file(&place(a, "d/other"), b"o");
+    scenario::add(&world, &hidden);
+    scenario::add(&world, &place(a, "m/master"));
+    let fs = world.fs();
+    let master = fs.open(&place(a, "m/master")).unwrap();
+    fs.link(&master, &shown).unwrap();
+    drop(master);
+    fs.pause(Duration::from_secs(10));
+    let mut scenario = scenario::scenario("young shown copy", world, &[(shown, vec![hidden])]);
+    scenario::masters_own(&mut scenario.ops[0], 0);
+    scenario
+}
+
 /// Kills the run at every call, loses power in many ways, recovers; `check` sees the session after it, and whether
 /// anything was recorded before.
 fn each_power_loss(scenarios: Vec<Scenario>, check: impl Fn(&Session, &Scenario, bool) -> Check) {
@@ -90,7 +108,9 @@ const KEPT: [Kept; 3] = [Kept::Nothing, Kept::Everything, Kept::Torn];
 
 #[test]
 fn a_master_that_was_only_in_memory_never_replaces_a_duplicate_that_was_durable() {
-    each_power_loss(pools("young master", true), |session, scenario, _| {
+    let mut pools = pools("young master", true);
+    pools.push(young_shown());
+    each_power_loss(pools, |session, scenario, _| {
         let shown = session.view().get(&scenario.duplicate.path).cloned();
         ensure(shown.as_deref() == Some(BYTES), || {
             format!("the duplicate's path has {shown:?}")

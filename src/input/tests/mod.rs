@@ -105,3 +105,13 @@ fn size_lines_are_told_from_names() {
         assert_eq!(size_line(line.as_bytes()), size, "{line:?}");
     }
 }
+
+#[test]
+fn a_list_of_endless_sound_groups_is_an_error() {
+    let list = b"a\0b\0\0".repeat(4);
+    let mut reader = open(Box::new(Cursor::new(list)), Some(Format::JdupesNull)).expect("opens");
+    reader.paths_left = 5;
+    let error = reader.find_map(Result::err).expect("an error");
+    assert!(matches!(error, InputError::Endless { .. }), "{error}");
+    assert!(reader.next().is_none());
+}

@@ -1,0 +1,216 @@
+//! Disks that lack something: hard links, leases, an exchange of names, room, inodes, quota.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::groups;
+use crate::harness::command::run;
+use crate::harness::loop_disk::Filesystem::{Btrfs, Exfat, Ext4, Vfat, Xfs};
+use crate::harness::pool::{Pool, PoolPlan};
+use crate::harness::tool::{Run, Tool};
+use crate::harness::{snapshot, tree};
+
+fn primary(pool: &Pool) -> [std::ffi::OsString; 2] {
+    ["-p".into(), pool.path("media").into()]
+}
+
+fn execute(tool: &Tool, pool: &Pool, list: &Path) -> Run {
+    let primary = primary(pool);
+    tool.execute(list, &[primary[0].as_os_str(), primary[1].as_os_str()])
+}
+
+#[test]
+fn files_on_disks_without_hard_links_are_left_alone() {
+    let pool = PoolPlan::of(&[Ext4, Vfat, Exfat]).mount();
+    let bytes = tree::bytes(1, groups::SMALL);
+    for (disk, path) in [(0, "media/a"), (1, "fat/b"), (1, "fat/c"), (2, "exfat/d")] {
+        tree::write(&pool.on(disk, path), &bytes);
+    }
+    let mut made = vec![vec![
+        "media/a".into(),
+        "fat/b".into(),
+        "fat/c".into(),
+        "exfat/d".into(),
+    ]];
+    // Nor is a file of theirs ever the master of another.
+    tree::write(&pool.on(1, "fat/master"), &tree::bytes(2, groups::SMALL));
+    tree::write(
+        &pool.on(0, "other/duplicate"),
+        &tree::bytes(2, groups::SMALL),
+    );
+    made.push(vec!["fat/master".into(), "other/duplicate".into()]);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    let run = execute(&tool, &pool, &list).expect(0);
+    assert_eq!(run.summary().get("planned"), 0, "{run}");
+    for path in ["fat/b", "fat/c", "exfat/d"] {
+        assert_eq!(run.reasons_for(&pool.path(path)), ["no-identity"], "{run}");
+    }
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    let fat = pool.path("fat");
+    let run = tool
+        .execute(&list, &["-p".as_ref(), fat.as_os_str()])
+        .expect(0);
+    assert_eq!(run.summary().get("planned"), 0, "{run}");
+    let doctor = tool
+        .run(&["doctor", pool.root().to_str().unwrap()])
+        .expect(1);
+    assert!(doctor.stdout.contains("prevents: no-"), "{doctor}");
+    let scan = tool.run(&["-e", "--format", "json", pool.root().to_str().unwrap()]);
+    assert_eq!(scan.summary().get("done"), 0, "{scan}");
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+}
+
+#[test]
+fn where_no_lease_can_be_had_nothing_is_done_unless_the_user_vouches() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 2);
+    for path in made.iter().flatten() {
+        for disk in snapshot::places(&pool, path) {
+            // Somebody else's files, to a process that may not take leases on those.
+            tree::set_owner(&pool.on(disk.0, path), (1000, 1000));
+        }
+    }
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let list = list.to_str().unwrap();
+    let before = snapshot::all_entries(&pool);
+    let without = ["setpriv", "--bounding-set=-lease", "--inh-caps=-lease"];
+    let run = tool.run_under(&without, &["-e", "--format", "json", "-m", list]);
+    assert_eq!(run.summary().get("done"), 0, "{run}");
+    for group in &made {
+        let told = group
+            .iter()
+            .flat_map(|path| run.reasons_for(&pool.path(path)));
+        assert_eq!(told.collect::<Vec<_>>(), ["no-lease"], "{run}");
+    }
+    assert_eq!(snapshot::all_entries(&pool), before);
+    let run = tool.run_under(
+        &without,
+        &["-e", "--no-lease", "--format", "json", "-m", list],
+    );
+    assert_eq!(run.expect(0).summary().get("done"), 2);
+    groups::assert_linked(&pool, &made);
+}
+
+#[test]
+fn a_disk_that_cannot_exchange_names_takes_copies_of_other_disks_and_keeps_its_own() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let mut made = groups::pairs(&pool, 0, 1, 2);
+    std::fs::create_dir(pool.on(0, "downloads")).unwrap();
+    for (disk, path) in [(0, "near/copy"), (1, "far/copy")] {
+        tree::write(&pool.on(disk, path), &tree::bytes(1, groups::SMALL));
+        made[1].push(path.into());
+    }
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    let log = tool.dir().join("strace");
+    let strace = [
+        "strace",
+        "-f",
+        "-o",
+        log.to_str().unwrap(),
+        "-e",
+        "inject=renameat2:error=EINVAL",
+    ];
+    let primary = pool.path("media");
+    let arguments = ["-e", "--format", "json", "-m", list.to_str().unwrap(), "-p"];
+    let run = tool.run_under(
+        &strace,
+        &[&arguments[..], &[primary.to_str().unwrap()]].concat(),
+    );
+    // Nor can a directory be put in its place without the danger of replacing one.
+    for path in ["near/copy", "far/copy"] {
+        assert_eq!(run.reasons_for(&pool.path(path)), ["no-exchange"], "{run}");
+    }
+    assert_eq!(run.summary().get("done"), 2, "{run}");
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    snapshot::assert_no_own_names(&pool);
+    made[1].truncate(2);
+    groups::assert_linked(&pool, &made);
+}
+
+/// Runs twice: with what the disk of the masters lacks, and when it has it again.
+fn check_lack(pool: &Pool, what: &str, lack: impl FnOnce(), relieve: impl FnOnce()) {
+    let mut made = groups::pairs(pool, 0, 1, 3);
+    // In directories that the disk of the masters does not have.
+    for (n, group) in made.iter_mut().enumerate() {
+        let path = format!("new/{n}/deep/copy.bin");
+        tree::write(&pool.on(1, &path), &tree::bytes(n as u64, groups::SMALL));
+        group.push(path.into());
+    }
+    let tool = Tool::new();
+    let list = groups::list(&tool, pool, &made);
+    lack();
+    let view = snapshot::view(&pool.path("new"));
+    let run = execute(&tool, pool, &list);
+    assert_eq!(run.code(), Some(1), "{what}: {run}");
+    snapshot::assert_same(&view, &snapshot::view(&pool.path("new")));
+    snapshot::assert_no_own_names(pool);
+    relieve();
+    execute(&tool, pool, &list).expect(0);
+    groups::assert_linked(pool, &made);
+    snapshot::assert_same(&view, &snapshot::view(&pool.path("new")));
+    snapshot::assert_no_own_names(pool);
+}
+
+#[test]
+fn a_disk_without_room_is_an_error_and_loses_nothing() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let filler = pool.on(0, "filler");
+    let fill = || {
+        let mut file = File::create(&filler).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            let block = vec![7; size];
+            // It ends with ENOSPC, that is the point.
+            while file.write_all(&block).is_ok() {}
+        }
+        file.sync_all().ok();
+    };
+    check_lack(&pool, "full", fill, || {
+        std::fs::remove_file(&filler).unwrap()
+    });
+}
+
+#[test]
+fn a_disk_without_inodes_is_an_error_and_loses_nothing() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let many = pool.on(0, "many");
+    let fill = || {
+        std::fs::create_dir(&many).unwrap();
+        let made = (0..100_000).take_while(|n| File::create(many.join(n.to_string())).is_ok());
+        assert!(made.count() < 100_000);
+    };
+    check_lack(&pool, "no inodes", fill, || {
+        std::fs::remove_dir_all(&many).unwrap()
+    });
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_an_error_and_loses_nothing() {
+    let pool = PoolPlan::of(&[Btrfs, Ext4]).mount();
+    let root = pool.on(0, "");
+    let btrfs = |arguments: &[&OsStr]| {
+        run("btrfs", &[arguments, &[root.as_os_str()]].concat());
+    };
+    let limit = |to: &str| {
+        btrfs(&[
+            "qgroup".as_ref(),
+            "limit".as_ref(),
+            to.as_ref(),
+            "0/5".as_ref(),
+        ])
+    };
+    let use_up = || {
+        btrfs(&["quota".as_ref(), "enable".as_ref()]);
+        btrfs(&["quota".as_ref(), "rescan".as_ref(), "-w".as_ref()]);
+        limit("16K");
+    };
+    // To raise the limit would take room as well.
+    let lift = || btrfs(&["quota".as_ref(), "disable".as_ref()]);
+    check_lack(&pool, "quota", use_up, lift);
+}

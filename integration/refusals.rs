@@ -1,0 +1,164 @@
+//! Files that are left alone by rule, each with the reason for it: one pool that has them all.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::groups;
+use crate::harness::command::run;
+use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
+use crate::harness::pool::{Pool, PoolPlan};
+use crate::harness::tool::Tool;
+use crate::harness::{snapshot, tree};
+
+/// A group for each reason: a master on the second disk, a duplicate on the first.
+struct Scene {
+    pool: Pool,
+    groups: Vec<(&'static str, groups::Group)>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        // Branches that are directories of their disks: there is something of each disk outside of the pool.
+        let pool = PoolPlan::of(&[Ext4, Xfs])
+            .branches(&[(0, "branch"), (1, "branch")])
+            .mount();
+        Self {
+            pool,
+            groups: Vec::new(),
+        }
+    }
+
+    /// Writes a pair whose second file will be left alone for `reason`; gives the branch paths of both.
+    fn pair(&mut self, reason: &'static str) -> [PathBuf; 2] {
+        let seed = self.groups.len() as u64;
+        let names = [format!("media/{reason}"), format!("dup/{reason}")].map(PathBuf::from);
+        let paths = [self.pool.on(1, &names[0]), self.pool.on(0, &names[1])];
+        for path in &paths {
+            tree::write(path, &tree::bytes(seed, groups::SMALL));
+        }
+        self.groups.push((reason, names.to_vec()));
+        paths
+    }
+
+    fn make(&mut self) {
+        let [_, gone] = self.pair("unresolved");
+        std::fs::remove_file(gone).unwrap();
+        let [master, special] = self.pair("not-regular");
+        std::fs::remove_file(&special).unwrap();
+        std::os::unix::fs::symlink(master, special).unwrap();
+        let [_, longer] = self.pair("claim-size");
+        tree::write(&longer, &tree::bytes(2, groups::SMALL + 1));
+        let [_, linked] = self.pair("unknown-links");
+        std::fs::hard_link(linked, self.pool.disk(0).path().join("outside")).unwrap();
+        self.pair("excluded");
+        let [_, acl] = self.pair("acl-differs");
+        tree::set_acl(&acl, "u:1234:r");
+        let empty = self.pair("empty");
+        empty.iter().for_each(|path| tree::write(path, b""));
+        let [_, first] = self.pair("shadowed");
+        tree::write(
+            &self.pool.on(1, "dup/shadowed"),
+            &std::fs::read(first).unwrap(),
+        );
+        // On the master's branch the directory is a symlink out of it; the pool shows the other branch's.
+        let [_, inner] = self.pair("obstructed");
+        let moved = PathBuf::from("way/obstructed");
+        tree::write(&self.pool.on(0, &moved), &std::fs::read(&inner).unwrap());
+        std::fs::remove_file(inner).unwrap();
+        let outside = self.pool.disk(1).path().join("elsewhere");
+        std::fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, self.pool.on(1, "way")).unwrap();
+        self.groups.last_mut().unwrap().1[1] = moved;
+    }
+}
+
+#[test]
+fn every_rule_is_told_by_its_reason_and_nothing_is_changed() {
+    let mut scene = Scene::new();
+    scene.make();
+    let pool = &scene.pool;
+    let tool = Tool::new();
+    let listed: Vec<_> = scene
+        .groups
+        .iter()
+        .map(|(_, group)| group.clone())
+        .collect();
+    let list = groups::list(&tool, pool, &listed);
+    let before = snapshot::all_entries(pool);
+    let media = pool.path("media");
+    let extra = [
+        "-p".as_ref(),
+        media.as_os_str(),
+        "-E".as_ref(),
+        OsStr::new("dup/excluded"),
+    ];
+    let run = tool.execute(&list, &extra).expect(1);
+    for (reason, group) in &scene.groups {
+        // What a filter leaves out is not looked at.
+        let expected: &[&str] = if *reason == "excluded" {
+            &[]
+        } else {
+            &[reason]
+        };
+        let told = run.reasons_for(&pool.path(&group[1]));
+        assert_eq!(told, expected, "{run}");
+    }
+    assert_eq!(run.summary().get("done"), 0, "{run}");
+    assert_eq!(snapshot::all_entries(pool), before, "{run}");
+    let outside = pool.disk(1).path().join("elsewhere");
+    assert_eq!(std::fs::read_dir(outside).unwrap().count(), 0, "{run}");
+}
+
+#[test]
+fn caps_primaries_and_branches_within_each_other_are_told_too() {
+    let pool = PoolPlan::of(&[Ext4, Xfs])
+        .branches(&[(0, "outer"), (0, "outer/inner"), (1, "")])
+        .mount();
+    let made = groups::pairs(&pool, 2, 0, 1);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let before = snapshot::all_entries(&pool);
+    let run = tool.execute(&list, &[]).expect(0);
+    assert_eq!(
+        run.reasons_for(&pool.path(&made[0][1])),
+        ["nested-branch"],
+        "{run}"
+    );
+    assert_eq!(snapshot::all_entries(&pool), before);
+
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 2);
+    let list = groups::list(&tool, &pool, &made);
+    let capped = tool.run(&[
+        "--format",
+        "json",
+        "--max-bytes",
+        "12288",
+        "-m",
+        list.to_str().unwrap(),
+    ]);
+    let limited = made
+        .iter()
+        .flat_map(|group| capped.reasons_for(&pool.path(&group[1])));
+    assert_eq!(limited.collect::<Vec<_>>(), ["limit"], "{capped}");
+    std::fs::create_dir(pool.on(0, "other")).unwrap();
+    let other = pool.path("other");
+    let arguments = ["-v", "--format", "json", "-m", list.to_str().unwrap(), "-p"];
+    let none = tool
+        .run(&[&arguments[..], &[other.to_str().unwrap()]].concat())
+        .expect(0);
+    assert_eq!(
+        none.reasons_for(&pool.path(&made[0][0])),
+        ["no-primary"],
+        "{none}"
+    );
+    run_in_the_open(&pool);
+}
+
+/// A file of another kind in the way of a scan harms nobody either.
+fn run_in_the_open(pool: &Pool) {
+    run("mkfifo", &[pool.on(0, "fifo")]);
+    let tool = Tool::new();
+    let scan = tool.run(&["-e", "--format", "json", pool.root().to_str().unwrap()]);
+    assert_eq!(scan.expect(0).summary().get("done"), 2);
+}

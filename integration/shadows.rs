@@ -1,0 +1,164 @@
+//! Paths on several branches: left alone, or with `--shadows merge` collapsed where their contents are equal. What
+//! the pool shows is the same before and after, whatever the branch order.
+
+use std::path::PathBuf;
+
+use crate::groups;
+use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
+use crate::harness::pool::{Mode, Pool, PoolPlan};
+use crate::harness::tool::{Run, Tool};
+use crate::harness::{snapshot, tree};
+
+/// Writes the same file to each of these branches.
+fn copies(pool: &Pool, path: &str, seed: u64, branches: &[usize]) -> PathBuf {
+    for branch in branches {
+        tree::write(&pool.on(*branch, path), &tree::bytes(seed, groups::SMALL));
+    }
+    path.into()
+}
+
+fn merge(tool: &Tool, pool: &Pool, made: &[groups::Group], extra: &[&str]) -> Run {
+    let list = groups::list(tool, pool, made);
+    let mut options = vec!["--shadows".as_ref(), "merge".as_ref()];
+    options.extend(extra.iter().map(std::ffi::OsStr::new));
+    tool.execute(&list, &options)
+}
+
+fn on(pool: &Pool, path: &str) -> Vec<usize> {
+    let places = snapshot::places(pool, path).into_iter();
+    places.map(|(branch, _)| branch).collect()
+}
+
+#[test]
+fn equal_copies_of_a_path_become_one_and_others_are_never_touched() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs])
+        .mode(2, Mode::NoCreate)
+        .mount();
+    let two = copies(&pool, "d/two", 1, &[0, 1]);
+    let three = copies(&pool, "d/three", 2, &[0, 1, 2]);
+    // The hidden one has a second name, in a directory of its own.
+    let linked = copies(&pool, "d/linked", 3, &[1, 2]);
+    std::fs::create_dir(pool.on(2, "own")).unwrap();
+    std::fs::hard_link(pool.on(2, "d/linked"), pool.on(2, "own/name")).unwrap();
+    // Shown on the first branch, and both go to a master on the second, or on a later one.
+    let away = copies(&pool, "d/away", 4, &[0, 2]);
+    let master = copies(&pool, "media/away", 4, &[1]);
+    // Different contents of one size, below and above the equal ones.
+    let below = copies(&pool, "d/below", 5, &[0, 1]);
+    tree::write(&pool.on(2, "d/below"), &tree::bytes(55, groups::SMALL));
+    let above = copies(&pool, "d/above", 6, &[1, 2]);
+    tree::write(&pool.on(0, "d/above"), &tree::bytes(66, groups::SMALL));
+    let owner = copies(&pool, "d/owner", 7, &[0, 1]);
+    tree::set_owner(&pool.on(1, "d/owner"), (1000, 1000));
+    let single = |path: &PathBuf| vec![path.clone(), path.clone()];
+    let made = vec![
+        single(&two),
+        single(&three),
+        vec![linked, "own/name".into()],
+        vec![away, master],
+        single(&below),
+        single(&above),
+        single(&owner),
+    ];
+
+    let tool = Tool::new();
+    let view = snapshot::view(pool.root());
+    let before = snapshot::all_entries(&pool);
+    let primary = pool.path("media");
+    let extra = ["-p", primary.to_str().unwrap()];
+    // Without the option nothing of it is done.
+    let list = groups::list(&tool, &pool, &made);
+    tool.execute(&list, &extra.map(std::ffi::OsStr::new))
+        .expect(0);
+    assert_eq!(snapshot::all_entries(&pool), before);
+
+    let run = merge(&tool, &pool, &made, &extra);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    snapshot::assert_no_own_names(&pool);
+    assert_eq!(on(&pool, "d/two"), [0], "{run}");
+    assert_eq!(on(&pool, "d/three"), [0], "{run}");
+    assert_eq!(
+        (on(&pool, "d/linked"), on(&pool, "own/name")),
+        (vec![1], vec![1])
+    );
+    snapshot::assert_one_inode(&pool, &made[2]);
+    assert_eq!(snapshot::assert_one_inode(&pool, &made[3]).0, 1, "{run}");
+    // Of three the one that differs stays; above, nothing that is shown equals what is hidden.
+    assert_eq!(on(&pool, "d/below"), [0, 2], "{run}");
+    assert_eq!(on(&pool, "d/above"), [0, 1, 2], "{run}");
+    assert_eq!(on(&pool, "d/owner"), [0, 1], "{run}");
+    assert_eq!(
+        run.reasons_for(&pool.path("d/owner")),
+        ["owner-differs"],
+        "{run}"
+    );
+    // Nothing is left for another run to do.
+    let again = merge(&tool, &pool, &made, &extra);
+    assert_eq!(again.summary().get("done"), 0, "{again}");
+}
+
+#[test]
+fn a_scan_finds_hidden_copies_and_merges_them() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Ext4]).mount();
+    copies(&pool, "d/two", 1, &[0, 2]);
+    copies(&pool, "d/away", 2, &[1, 2]);
+    copies(&pool, "media/away", 2, &[0]);
+    copies(&pool, "d/other", 3, &[0]);
+    tree::write(&pool.on(1, "d/other"), &tree::bytes(33, groups::SMALL));
+    tree::settle();
+    let tool = Tool::new();
+    let view = snapshot::view(pool.root());
+    let (root, media) = (pool.root(), pool.path("media"));
+    let line = [
+        "-e",
+        "--format",
+        "json",
+        "--any-master",
+        "--shadows",
+        "merge",
+        "-p",
+    ];
+    let paths = [media.to_str().unwrap(), root.to_str().unwrap()];
+    let run = tool.run(&[&line[..], &paths].concat()).expect(0);
+    assert_eq!(run.summary().get("done"), 3, "{run}");
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    assert_eq!(
+        (on(&pool, "d/two"), on(&pool, "d/away")),
+        (vec![0], vec![0])
+    );
+    assert_eq!(on(&pool, "d/other"), [0, 1], "{run}");
+}
+
+#[test]
+fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let path = copies(&pool, "d/it's", 1, &[0, 1]);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
+    let view = snapshot::view(pool.root());
+    let script = tool
+        .run(&["--shadows", "merge", "-m", list.to_str().unwrap()])
+        .expect(0);
+    let file = tool.dir().join("script.sh");
+    std::fs::write(&file, &script.stdout).unwrap();
+    crate::harness::command::run("sh", &[&file]);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    assert_eq!(on(&pool, "d/it's"), [0], "{script}");
+}
+
+#[test]
+fn a_pool_that_shows_the_newest_copy_is_not_merged() {
+    for option in [
+        "func.getattr=newest",
+        "category.search=newest",
+        "func.open=newest",
+    ] {
+        let pool = PoolPlan::of(&[Ext4, Ext4]).option(option).mount();
+        let path = copies(&pool, "d/two", 1, &[0, 1]);
+        let tool = Tool::new();
+        let before = snapshot::all_entries(&pool);
+        let run = merge(&tool, &pool, &[vec![path.clone(), path]], &[]).expect(3);
+        assert!(run.stderr.contains("newest"), "{run}");
+        assert_eq!(snapshot::all_entries(&pool), before);
+    }
+}

@@ -1,0 +1,216 @@
+//! Each topic has facts that lead to it, and a sound pool leads to none that worries.
+
+use std::collections::BTreeMap;
+
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, FUSE_SUPER_MAGIC, MSDOS_SUPER_MAGIC, TMPFS_MAGIC};
+
+use super::super::facts::{BranchFacts, Disk, Host, Leases, OtherPool, PartialView, Surroundings};
+use super::super::filesystem::FilesystemKind;
+use super::super::finding::Level;
+use super::*;
+use crate::pool::BranchMode;
+use crate::pool::mergerfs::Description;
+
+fn disk(number: u64) -> Disk {
+    Disk {
+        root: (number, 2),
+        mount: number,
+        filesystem: FilesystemKind::of(EXT4_SUPER_MAGIC),
+        is_pool: false,
+        on_parent: false,
+        empty: false,
+        read_only: false,
+        identity: true,
+        leases: Leases::Work,
+        snapraid: Vec::new(),
+        leftovers: Vec::new(),
+        unreadable: 0,
+        real_path: format!("/mnt/d{number}").into(),
+    }
+}
+
+fn sound() -> Facts {
+    let branch = |number: u64| BranchFacts {
+        path: format!("/mnt/d{number}").into(),
+        mode: BranchMode::Rw,
+        awaits_mount: false,
+        disk: Ok(disk(number)),
+    };
+    let options = BTreeMap::from([
+        ("version", "2.40.2".to_owned()),
+        ("category.create", "mfs".to_owned()),
+        ("cache.attr", "1".to_owned()),
+        ("moveonenospc", "false".to_owned()),
+    ]);
+    Facts {
+        pool: Description {
+            mount: "/pool".into(),
+            branches: Ok(Vec::new()),
+            options,
+        },
+        branches: vec![branch(1), branch(2)],
+        elsewhere: None,
+        host: Host {
+            kernel: "6.18.5-amd64".into(),
+            leases_enabled: Some(true),
+            root: true,
+        },
+        journal: JournalPlace {
+            dir: "/var/lib/j".into(),
+            filesystem: Some(FilesystemKind::of(EXT4_SUPER_MAGIC)),
+            free: Some(1 << 30),
+            writable: true,
+            ..JournalPlace::default()
+        },
+        around: Surroundings::default(),
+    }
+}
+
+fn topics(change: impl FnOnce(&mut Facts)) -> Vec<Topic> {
+    let mut facts = sound();
+    change(&mut facts);
+    check(&facts).into_iter().map(|found| found.topic).collect()
+}
+
+fn of_disk(change: impl FnOnce(&mut Disk)) -> Vec<Topic> {
+    topics(|facts| change(facts.branches[1].disk.as_mut().unwrap()))
+}
+
+fn of_option(name: &'static str, value: &str) -> Vec<Topic> {
+    topics(|facts| drop(facts.pool.options.insert(name, value.to_owned())))
+}
+
+#[test]
+fn a_sound_pool_has_no_findings() {
+    assert_eq!(check(&sound()), []);
+}
+
+#[test]
+fn every_option_that_matters_is_found() {
+    for (name, value, topic) in [
+        ("category.create", "epmfs", Topic::CreatePolicy),
+        ("category.create", "msplfs", Topic::CreatePolicy),
+        ("func.getattr", "newest", Topic::ShownNewest),
+        ("func.open", "newest", Topic::ShownNewest),
+        ("xattr", "nosys", Topic::NoFileXattrs),
+        ("xattr", "noattr", Topic::NoFileXattrs),
+        ("link-cow", "true", Topic::LinkCow),
+        ("link-cow", "false", Topic::NoLinkCow),
+        ("moveonenospc", "pfrd", Topic::MoveOnEnospc),
+        ("cache.files", "full", Topic::CacheFiles),
+        ("cache.entry", "60", Topic::CacheTimes),
+        ("cache.negative-entry", "6", Topic::CacheTimes),
+        ("inodecalc", "path-hash", Topic::InodeNumbers),
+        ("version", "2.42.0", Topic::Readers),
+        ("version", "v2.41.1-dirty", Topic::Readers),
+        ("version", "unknown", Topic::VersionUnknown),
+    ] {
+        assert_eq!(of_option(name, value), [topic], "{name}={value}");
+    }
+    // The policy of create itself overrules that of its category.
+    assert_eq!(of_option("func.create", "epmfs"), [Topic::CreatePolicy]);
+    assert_eq!(of_option("cache.files", "auto-full"), []);
+    assert_eq!(of_option("version", "2.33.5"), []);
+}
+
+#[test]
+fn every_state_of_a_disk_that_matters_is_found() {
+    assert_eq!(of_disk(|d| d.read_only = true), [Topic::DiskReadOnly]);
+    assert_eq!(of_disk(|d| d.identity = false), [Topic::NoIdentity]);
+    let refused = Leases::Refused("/mnt/d2/f".into(), "no".into());
+    assert_eq!(of_disk(|d| d.leases = refused), [Topic::NoLeases]);
+    assert_eq!(of_disk(|d| d.leases = Leases::Untried), []);
+    assert_eq!(of_disk(|d| d.is_pool = true), [Topic::PoolOnPool]);
+    assert_eq!(of_disk(|d| d.unreadable = 1), [Topic::Unreadable]);
+    let content = vec!["snapraid.content".into()];
+    assert_eq!(of_disk(|d| d.snapraid = content), [Topic::SnapRaid]);
+    let ours = vec![".xdedup-1".into()];
+    assert_eq!(of_disk(|d| d.leftovers = ours), [Topic::Leftovers]);
+    let fat = FilesystemKind::of(MSDOS_SUPER_MAGIC);
+    assert_eq!(of_disk(|d| d.filesystem = fat), [Topic::NoHardLinks]);
+    let fuse = FilesystemKind::of(FUSE_SUPER_MAGIC);
+    let found = of_disk(|d| d.filesystem = fuse);
+    assert_eq!(found, [Topic::NoExchange, Topic::Unproven]);
+}
+
+#[test]
+fn branches_that_are_not_there_are_found() {
+    let missing = topics(|f| f.branches[0].disk = Err("no such file".into()));
+    assert_eq!(missing, [Topic::BranchMissing]);
+    let marked = topics(|f| f.branches[0].awaits_mount = true);
+    assert_eq!(marked, [Topic::BranchNotMounted]);
+    let bare = |d: &mut Disk| (d.empty, d.on_parent) = (true, true);
+    assert_eq!(of_disk(bare), [Topic::BranchEmpty]);
+    assert_eq!(of_disk(|d| d.empty = true), [], "an empty disk is a disk");
+    let no_mounts = topics(|f| {
+        for branch in &mut f.branches {
+            bare(branch.disk.as_mut().unwrap());
+        }
+    });
+    assert_eq!(no_mounts, [], "all branches are plain directories");
+    let elsewhere = topics(|f| f.elsewhere = Some(("/pool/f".into(), "/mnt/d1/f".into())));
+    assert_eq!(elsewhere, [Topic::BranchesElsewhere]);
+    let control = topics(|f| f.pool.branches = Err("Operation not supported".into()));
+    assert_eq!(control, [Topic::ControlFile]);
+}
+
+#[test]
+fn branches_that_share_something_are_found() {
+    assert_eq!(of_disk(|d| d.root = (1, 2)), [Topic::BranchTwice]);
+    assert_eq!(of_disk(|d| d.root = (1, 7)), [Topic::TwoMounts]);
+    let one_mount = of_disk(|d| (d.root, d.mount) = ((1, 7), 1));
+    assert_eq!(one_mount, []);
+    let within = of_disk(|d| d.real_path = "/mnt/d1/in".into());
+    assert_eq!(within, [Topic::NestedBranch]);
+    let beside = of_disk(|d| d.real_path = "/mnt/d11".into());
+    assert_eq!(beside, []);
+    let ro = topics(|f| f.branches[0].mode = BranchMode::Ro);
+    assert_eq!(ro, [Topic::ReadOnlyBranch]);
+}
+
+#[test]
+fn the_machine_and_the_place_of_the_journal_are_looked_at() {
+    assert_eq!(
+        topics(|f| f.host.kernel = "5.4.0-1".into()),
+        [Topic::Kernel]
+    );
+    assert_eq!(topics(|f| f.host.root = false), [Topic::NotRoot]);
+    let off = topics(|f| f.host.leases_enabled = Some(false));
+    assert_eq!(off, [Topic::NoLeases]);
+    let journal = |change: fn(&mut JournalPlace)| topics(|f| change(&mut f.journal));
+    let within = journal(|j| j.within = Some("/pool".into()));
+    assert_eq!(within, [Topic::JournalInPool]);
+    let beside = journal(|j| j.beside = Some("/mnt/d1".into()));
+    assert_eq!(beside, [Topic::JournalOnBranchDisk]);
+    assert_eq!(journal(|j| j.free = Some(1)), [Topic::JournalSpace]);
+    assert_eq!(journal(|j| j.writable = false), [Topic::JournalUnwritable]);
+    let volatile = journal(|j| j.filesystem = Some(FilesystemKind::of(TMPFS_MAGIC)));
+    assert_eq!(volatile, [Topic::JournalVolatile]);
+}
+
+#[test]
+fn other_mounts_are_looked_at() {
+    let split = topics(|f| {
+        let points = vec![
+            ("/downloads".into(), "/downloads".into()),
+            ("/media".into(), "/media".into()),
+        ];
+        let process = Some((7, "sonarr".to_owned()));
+        f.around.partial_views = vec![PartialView { process, points }];
+    });
+    assert_eq!(split, [Topic::SplitMounts]);
+    let (mount, branch) = ("/other".into(), "/mnt/d1".into());
+    let shared = topics(|f| f.around.other_pools = vec![OtherPool { mount, branch }]);
+    assert_eq!(shared, [Topic::SharedBranch]);
+}
+
+#[test]
+fn the_worst_comes_first() {
+    let found = topics(|f| {
+        f.host.root = false;
+        f.branches[0].disk = Err("gone".into());
+        f.pool.options.insert("link-cow", "false".into());
+    });
+    let levels: Vec<_> = found.iter().map(|topic| topic.level()).collect();
+    assert_eq!(levels, [Level::Prevents, Level::Surprises, Level::Note]);
+}

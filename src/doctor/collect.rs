@@ -1,0 +1,158 @@
+//! Looks at everything the findings are made from, and changes nothing.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+use nix::sys::statvfs::statvfs;
+use nix::sys::utsname::uname;
+use nix::unistd::{AccessFlags, access, geteuid};
+
+use super::facts::{BranchFacts, Disk, Facts, Host, JournalPlace, Leases};
+use super::filesystem::FilesystemKind;
+use super::{leftovers, neighbours};
+use crate::facts::root_of;
+use crate::fs::real::RealFs;
+use crate::fs::{Fs, Lease, Place};
+use crate::pool::mergerfs::{self, Description, PoolError};
+use crate::pool::{Branch, BranchIdx, mountinfo};
+
+/// Pool files that are compared with what mergerfs says of them.
+const SAMPLE: usize = 16;
+
+/// Looks at the pool that `path` lies on, and at `journal`, an absolute path with everything that exists resolved.
+///
+/// With `top_only` the branches are searched for names of ours in their uppermost directories only.
+///
+/// # Errors
+/// When `path` is not on a mergerfs pool, or the mount table cannot be read.
+pub fn collect(path: &Path, journal: &Path, top_only: bool) -> Result<Facts, PoolError> {
+    let pool = mergerfs::describe(path)?;
+    let listed = pool.branches.clone().unwrap_or_default();
+    let mounts = mountinfo::read().map_err(PoolError::MountTable)?;
+    let branches: Vec<_> = listed
+        .iter()
+        .map(|branch| BranchFacts {
+            path: branch.path.clone(),
+            mode: branch.mode,
+            awaits_mount: mergerfs::awaits_mount(&branch.path),
+            disk: disk(branch, &mounts, top_only),
+        })
+        .collect();
+    Ok(Facts {
+        elsewhere: elsewhere(&pool),
+        host: host(),
+        journal: journal_place(journal, &pool.mount, &branches),
+        around: neighbours::around(&pool, &mounts),
+        branches,
+        pool,
+    })
+}
+
+fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<Disk, String> {
+    let at = BranchIdx(0);
+    let told = |error: crate::fs::FsError| format!("{error}: {}", error.source);
+    let fs = RealFs::open(std::slice::from_ref(branch)).map_err(told)?;
+    let real_path = branch.path.canonicalize().map_err(|e| e.to_string())?;
+    let kind = statfs(&branch.path).map_err(|e| e.to_string())?;
+    let entries = fs.list_dir(&root_of(at)).map_err(told)?;
+    let mount = fs.mount_id(at);
+    let own = mounts.iter().find(|m| m.id == mount);
+    let is_pool = own.is_some_and(mountinfo::Mount::is_mergerfs);
+    let root = fs.root_id(at);
+    // Walking a pool would be walking its branches once more.
+    let found = leftovers::look(&fs, &branch.path, top_only || is_pool);
+    Ok(Disk {
+        root: (root.dev, root.ino),
+        mount,
+        filesystem: FilesystemKind::of(kind.filesystem_type()),
+        is_pool,
+        on_parent: own.is_none_or(|mount| mount.point != real_path),
+        empty: entries.is_empty(),
+        read_only: fs.read_only(at).map_err(told)?,
+        identity: fs.identity(at).is_some(),
+        leases: leases(&fs, &branch.path, &found.files),
+        snapraid: entries
+            .iter()
+            .filter(|entry| crate::scan::is_snapraid(&entry.name))
+            .map(|entry| branch.path.join(mergerfs::path_of(&entry.name)))
+            .collect(),
+        leftovers: found.names,
+        unreadable: found.unreadable,
+        real_path,
+    })
+}
+
+/// A read lease for a moment, on a file nobody writes: it is given back at once and nothing of the file moves.
+fn leases(fs: &RealFs, root: &Path, files: &[Place]) -> Leases {
+    let mut refused = Leases::Untried;
+    for place in files {
+        let Ok(file) = fs.open(place) else { continue };
+        match fs.lease(&file, Lease::Read) {
+            Ok(()) => return Leases::Work,
+            // Somebody writes to it: whoever says so has leases.
+            Err(error) if error.errno() == libc::EAGAIN => return Leases::Work,
+            Err(error) => {
+                let path = root.join(place.path.as_path());
+                refused = Leases::Refused(path, error.source.to_string());
+            }
+        }
+    }
+    refused
+}
+
+/// A file in the pool's root whose branch path leads to something else here: another mount namespace.
+fn elsewhere(pool: &Description) -> Option<(PathBuf, PathBuf)> {
+    let entries = std::fs::read_dir(&pool.mount).ok()?;
+    let paths = entries
+        .take(SAMPLE)
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let pairs = paths.filter_map(|path| Some((mergerfs::only_path(&path)?, path)));
+    let same = |(branch_path, path): &(PathBuf, PathBuf)| {
+        let Ok(shown) = path.symlink_metadata() else {
+            return true; // gone meanwhile
+        };
+        branch_path.symlink_metadata().is_ok_and(|there| {
+            (there.mode(), there.uid(), there.gid()) == (shown.mode(), shown.uid(), shown.gid())
+                && (there.is_dir() || there.len() == shown.len())
+        })
+    };
+    let (branch_path, path) = { pairs }.find(|pair| !same(pair))?;
+    Some((path, branch_path))
+}
+
+fn host() -> Host {
+    let release = uname().map(|name| name.release().to_string_lossy().into_owned());
+    let switch = std::fs::read_to_string("/proc/sys/fs/leases-enable");
+    Host {
+        kernel: release.unwrap_or_default(),
+        leases_enabled: switch.ok().map(|value| value.trim() != "0"),
+        root: geteuid().is_root(),
+    }
+}
+
+fn journal_place(dir: &Path, pool: &Path, branches: &[BranchFacts]) -> JournalPlace {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let mut roots = std::iter::once(pool).chain(branches.iter().map(|b| b.path.as_path()));
+    let within = roots.find(|root| dir.starts_with(real(root)));
+    let existing = dir.ancestors().find(|path| path.exists());
+    let dev = existing
+        .and_then(|path| path.metadata().ok())
+        .map(|found| found.dev());
+    let shares = |branch: &&BranchFacts| matches!(&branch.disk, Ok(disk) if Some(disk.root.0) == dev && !disk.on_parent);
+    let kind = existing.and_then(|path| statfs(path).ok());
+    let space = existing.and_then(|path| statvfs(path).ok());
+    JournalPlace {
+        dir: dir.to_path_buf(),
+        within: within.map(Path::to_path_buf),
+        beside: branches.iter().find(shares).map(|b| b.path.clone()),
+        filesystem: kind.map(|kind| FilesystemKind::of(kind.filesystem_type())),
+        free: space.map(|space| {
+            space
+                .blocks_available()
+                .saturating_mul(space.fragment_size())
+        }),
+        writable: existing
+            .is_some_and(|path| access(path, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()),
+    }
+}

@@ -1,0 +1,105 @@
+//! Walks one branch for names of this tool, through no symlink and no mount point.
+
+use std::path::{Path, PathBuf};
+
+use crate::facts::root_of;
+use crate::fs::real::{DirEntry, RealFs};
+use crate::fs::{FileKind, Fs, Place};
+use crate::names::is_hidden_name;
+use crate::pool::BranchIdx;
+
+/// Directories looked into where only the uppermost are.
+const TOP: usize = 256;
+/// Files remembered to try a lease on.
+const FILES: usize = 4;
+
+/// What a walk came upon.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Names of ours.
+    pub(super) names: Vec<PathBuf>,
+    /// Some regular files.
+    pub(super) files: Vec<Place>,
+    /// Directories that could not be looked into.
+    pub(super) unreadable: u64,
+}
+
+/// Looks around the only branch of `fs`, breadth first.
+pub(super) fn look(fs: &RealFs, root: &Path, top_only: bool) -> Found {
+    let mut found = Found::default();
+    let mut queue = std::collections::VecDeque::from([root_of(BranchIdx(0))]);
+    let mut looked_into = 0;
+    while let Some(dir) = queue.pop_front() {
+        if top_only && looked_into >= TOP {
+            break;
+        }
+        looked_into += 1;
+        match fs.list_dir(&dir) {
+            Ok(entries) => {
+                for entry in entries {
+                    found.entry(fs, root, (&dir, entry), &mut queue);
+                }
+            }
+            // A mount point, or gone meanwhile.
+            Err(error) if matches!(error.errno(), libc::EXDEV | libc::ENOENT | libc::ENOTDIR) => {}
+            Err(_) => found.unreadable += 1,
+        }
+    }
+    found
+}
+
+impl Found {
+    fn entry(
+        &mut self,
+        fs: &RealFs,
+        root: &Path,
+        (dir, entry): (&Place, DirEntry),
+        queue: &mut std::collections::VecDeque<Place>,
+    ) {
+        let name = crate::pool::mergerfs::path_of(&entry.name);
+        let Ok(path) = dir.path.join(name.as_os_str()) else {
+            return;
+        };
+        let place = Place::new(dir.branch, path);
+        if is_hidden_name(&entry.name) {
+            self.names.push(root.join(place.path.as_path()));
+            return;
+        }
+        let kind = entry
+            .kind
+            .or_else(|| fs.stat(&place).ok().flatten().map(|stat| stat.kind));
+        match kind {
+            Some(FileKind::Directory) => queue.push_back(place),
+            Some(FileKind::Regular) if self.files.len() < FILES => self.files.push(place),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{Branch, BranchMode};
+
+    #[test]
+    fn names_of_ours_are_found_wherever_they_are_and_nothing_below_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b/.xdedup-dir/.xdedup-inner")).unwrap();
+        for name in ["a/f", "a/b/.xdedup-1", "g", "xdedup-2"] {
+            drop(std::fs::File::create(root.join(name)).unwrap());
+        }
+        let branch = Branch {
+            path: root.clone(),
+            mode: BranchMode::Rw,
+        };
+        let fs = RealFs::open(&[branch]).unwrap();
+        let mut found = look(&fs, &root, false);
+        found.names.sort();
+        assert_eq!(
+            found.names,
+            [root.join("a/b/.xdedup-1"), root.join("a/b/.xdedup-dir")]
+        );
+        assert_eq!((found.files.len(), found.unreadable), (3, 0));
+    }
+}

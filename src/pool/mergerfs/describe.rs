@@ -1,0 +1,127 @@
+//! What a pool says of itself, without refusing anything: for `doctor`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{PoolError, branch_list, control, path_of, pool_mount};
+use crate::pool::{Branch, Pool, mountinfo};
+
+/// The options that make a difference, in the spelling of the newest version.
+const OPTIONS: [&str; 18] = [
+    "version",
+    "category.create",
+    "func.create",
+    "func.getattr",
+    "func.open",
+    "func.access",
+    "func.getxattr",
+    "link-cow",
+    "moveonenospc",
+    "cache.files",
+    "cache.attr",
+    "cache.entry",
+    "cache.negative-entry",
+    "cache.readdir",
+    "inodecalc",
+    "xattr",
+    "follow-symlinks",
+    "symlinkify",
+];
+
+/// A pool as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The mount point.
+    pub mount: PathBuf,
+    /// Its branches as listed; why they cannot be told, where they cannot.
+    pub branches: Result<Vec<Branch>, String>,
+    /// The options that were answered, under the newest version's names.
+    pub options: BTreeMap<&'static str, String>,
+}
+
+impl Description {
+    /// The value of an option, empty where it was not answered.
+    #[must_use]
+    pub fn option(&self, name: &str) -> &str {
+        self.options.get(name).map_or("", String::as_str)
+    }
+}
+
+/// Describes the pool that `path` lies on. Branches that are not there are no error.
+///
+/// # Errors
+/// When `path` is not on a mergerfs pool.
+pub fn describe(path: &Path) -> Result<Description, PoolError> {
+    let mount = pool_mount(path)?;
+    // First of all requests: under xattr=nosys the kernel stops asking mergerfs after the first one for a file.
+    let listed = control(&mount, "user.mergerfs.branches").and_then(|raw| branch_list::parse(&raw));
+    let branches = listed.map_err(|error| match &error {
+        PoolError::Control { source, .. } => format!("{error}: {source}"),
+        other => other.to_string(),
+    });
+    let options = OPTIONS
+        .iter()
+        .filter_map(|name| Some((*name, option(&mount, name)?)));
+    Ok(Description {
+        options: options.collect(),
+        branches,
+        mount,
+    })
+}
+
+/// Older versions write `_` where newer ones write `-`.
+fn option(mount: &Path, name: &str) -> Option<String> {
+    let spellings = [name.to_owned(), name.replace('-', "_")];
+    let control = super::control_path(mount);
+    let mut answers = spellings
+        .iter()
+        .map(|name| xattr::get(&control, format!("user.mergerfs.{name}")));
+    let value = answers.find_map(|answer| answer.ok().flatten())?;
+    Some(String::from_utf8_lossy(&value).into_owned())
+}
+
+/// The mount points of every whole pool that this process sees, each once.
+///
+/// # Errors
+/// When the mount table cannot be read.
+pub fn pools() -> Result<Vec<PathBuf>, PoolError> {
+    let mounts = mountinfo::read().map_err(PoolError::MountTable)?;
+    let mut points: Vec<PathBuf> = mounts
+        .into_iter()
+        .filter(|mount| mount.is_mergerfs() && mount.is_whole())
+        .map(|mount| mount.point)
+        .collect();
+    points.sort();
+    points.dedup();
+    Ok(points)
+}
+
+/// The branch path of a pool path that lies on one branch only, as mergerfs tells it.
+#[must_use]
+pub fn only_path(pool_path: &Path) -> Option<PathBuf> {
+    let answer = xattr::get(pool_path, "user.mergerfs.allpaths").ok()??;
+    (!answer.is_empty() && !answer.contains(&0)).then(|| path_of(&answer))
+}
+
+/// Why a path on several branches may be shown from another branch than the first that has it; `None` where it is not.
+#[must_use]
+pub fn shows_other_than_first(pool: &Pool) -> Option<String> {
+    // What clients look at a path with, and open it with.
+    let functions = [
+        "getattr",
+        "open",
+        "access",
+        "readlink",
+        "getxattr",
+        "listxattr",
+    ];
+    functions.into_iter().find_map(|function| {
+        let name = format!("func.{function}");
+        match option(&pool.mount, &name) {
+            // Of these each takes the first branch where only one is wanted.
+            Some(policy) if ["ff", "epff", "all", "epall"].contains(&policy.as_str()) => None,
+            Some(policy) => Some(format!("{name}={policy}")),
+            None => Some(format!("{name} is not told")),
+        }
+    })
+}

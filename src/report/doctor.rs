@@ -1,0 +1,178 @@
+//! What `doctor` found, for a person and as JSON lines.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::Value;
+
+use super::json::{line, put_path, put_paths, typed};
+use super::sanitised;
+use crate::doctor::{Facts, Finding, Level};
+
+fn count(findings: &[Finding], level: Level) -> usize {
+    let of_level = findings.iter().filter(|found| found.topic.level() == level);
+    of_level.count()
+}
+
+/// For a person. Without `-v` a note is one line.
+///
+/// # Errors
+/// When `out` fails.
+pub fn text(
+    out: &mut dyn Write,
+    facts: &Facts,
+    findings: &[Finding],
+    (verbose, quiet): (bool, bool),
+) -> io::Result<()> {
+    let mount = sanitised(facts.pool.mount.as_os_str().as_bytes());
+    if !quiet {
+        writeln!(
+            out,
+            "pool {mount}: mergerfs {}, {} branches, Linux {} (looked at; nothing was changed)",
+            sanitised(facts.pool.option("version").as_bytes()),
+            facts.branches.len(),
+            sanitised(facts.host.kernel.as_bytes()),
+        )?;
+    }
+    for found in findings {
+        let level = found.topic.level();
+        if quiet && level != Level::Prevents {
+            continue;
+        }
+        let at = found.at.as_ref().map_or(String::new(), |path| {
+            format!(" {}:", sanitised(path.as_os_str().as_bytes()))
+        });
+        let (topic, what) = (found.topic, sanitised(found.what.as_bytes()));
+        writeln!(out, "{}: {}:{at} {what}", level.as_str(), topic.as_str())?;
+        if level != Level::Note || verbose {
+            writeln!(out, "    {}", topic.advice())?;
+        }
+    }
+    if !quiet {
+        writeln!(
+            out,
+            "{} prevent runs, {} may surprise, {} notes",
+            count(findings, Level::Prevents),
+            count(findings, Level::Surprises),
+            count(findings, Level::Note)
+        )?;
+    }
+    Ok(())
+}
+
+/// One object a finding, then one for the pool. Paths as in [`super::json`].
+///
+/// # Errors
+/// When `out` fails.
+pub fn json(out: &mut dyn Write, facts: &Facts, findings: &[Finding]) -> io::Result<()> {
+    for found in findings {
+        let mut object = typed("finding");
+        put_path(&mut object, "pool", &facts.pool.mount);
+        object.insert("level".into(), found.topic.level().as_str().into());
+        object.insert("topic".into(), found.topic.as_str().into());
+        match &found.at {
+            Some(path) => put_path(&mut object, "at", path),
+            None => drop(object.insert("at".into(), Value::Null)),
+        }
+        object.insert("what".into(), found.what.as_str().into());
+        object.insert("advice".into(), found.topic.advice().into());
+        line(out, object)?;
+    }
+    let mut object = typed("pool");
+    put_path(&mut object, "pool", &facts.pool.mount);
+    object.insert("version".into(), facts.pool.option("version").into());
+    object.insert("kernel".into(), facts.host.kernel.as_str().into());
+    let branches = facts.branches.iter().map(|branch| branch.path.clone());
+    put_paths(&mut object, "branches", branches.collect());
+    put_path(&mut object, "journal", &facts.journal.dir);
+    for (key, level) in [
+        ("prevents", Level::Prevents),
+        ("surprises", Level::Surprises),
+        ("notes", Level::Note),
+    ] {
+        object.insert(key.into(), count(findings, level).into());
+    }
+    line(out, object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{Host, JournalPlace, Surroundings, Topic};
+    use crate::pool::mergerfs::Description;
+
+    fn facts() -> Facts {
+        Facts {
+            pool: Description {
+                mount: "/po\nol".into(),
+                branches: Ok(Vec::new()),
+                options: [("version", "2.40.2".to_owned())].into(),
+            },
+            branches: Vec::new(),
+            elsewhere: None,
+            host: Host::default(),
+            journal: JournalPlace::default(),
+            around: Surroundings::default(),
+        }
+    }
+
+    fn findings() -> Vec<Finding> {
+        let found = |topic, at: Option<&str>| Finding {
+            topic,
+            at: at.map(Into::into),
+            what: "so".to_owned(),
+        };
+        vec![
+            found(Topic::BranchMissing, Some("/mnt/\x1b[2J")),
+            found(Topic::NotRoot, None),
+            found(Topic::LinkCow, None),
+        ]
+    }
+
+    fn lines(write: impl Fn(&mut Vec<u8>) -> io::Result<()>) -> Vec<String> {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_person_reads_each_finding_with_what_to_do() {
+        let lines = lines(|out| text(out, &facts(), &findings(), (false, false)));
+        assert!(lines[0].starts_with("pool /po\\nol: mergerfs 2.40.2"));
+        assert_eq!(lines[1], "prevents: branch-missing: /mnt/\\u{1b}[2J: so");
+        assert_eq!(lines[2], format!("    {}", Topic::BranchMissing.advice()));
+        assert_eq!(lines[5], "note: link-cow: so");
+        assert_eq!(lines[6], "1 prevent runs, 1 may surprise, 1 notes");
+    }
+
+    #[test]
+    fn quiet_says_only_what_prevents_and_verbose_explains_notes() {
+        let quiet = lines(|out| text(out, &facts(), &findings(), (false, true)));
+        assert_eq!(quiet.len(), 2);
+        let verbose = lines(|out| text(out, &facts(), &findings(), (true, false)));
+        assert!(verbose.contains(&format!("    {}", Topic::LinkCow.advice())));
+    }
+
+    #[test]
+    fn json_has_one_object_a_finding_and_one_a_pool() {
+        let lines = lines(|out| json(out, &facts(), &findings()));
+        let parsed: Vec<serde_json::Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(parsed[0]["topic"], "branch-missing");
+        assert_eq!(parsed[0]["pool"], "/po\nol");
+        assert_eq!(parsed[3]["type"], "pool");
+        assert_eq!(parsed[3]["surprises"], 1);
+        assert!(parsed[0].get("at_b64").is_none());
+        let at = |path: &[u8]| Some(crate::pool::mergerfs::path_of(path));
+        let mut odd = findings();
+        odd[0].at = at(b"/mnt/\xff");
+        let mut out = Vec::new();
+        json(&mut out, &facts(), &odd[..1]).unwrap();
+        let first = out.split(|byte| *byte == b'\n').next().unwrap();
+        let first: serde_json::Value = serde_json::from_slice(first).unwrap();
+        assert_eq!(first["at_b64"], "L21udC//");
+    }
+}
