@@ -33,6 +33,7 @@ mod live;
 mod missing_disk;
 mod policies;
 mod power_cut;
+mod preview;
 mod records;
 mod refusals;
 mod same_branch;

@@ -15,7 +15,8 @@
 //!           branches)   + names   refusals  journal)
 //! ```
 //!
-//! A dry run prints the [`plan::Plan`]; `-e` executes the same value. Nothing below [`cli`] knows which it is.
+//! A dry run prints the [`plan::Plan`], [`preview`] mounts what the pool will look like after it; `-e` executes the
+//! same value. Nothing below [`cli`] knows which it is.
 //!
 //! # Following one op from list to unlink
 //!
@@ -49,7 +50,8 @@
 //!
 //! The library prints nothing, reads no environment and does not exit: [`report`] makes text from values, [`cli`]
 //! decides where it goes. Only [`fs::real`] changes branches, only `journal::sled_store` names the database, only
-//! [`pool::mergerfs`] talks to mergerfs, and only `sys` contains `unsafe`. [`plan`] does no I/O and knows no clock.
+//! [`pool::mergerfs`] talks to mergerfs, only `preview::server` names FUSE, and only `sys` contains `unsafe`.
+//! [`plan`] does no I/O and knows no clock.
 
 pub mod cli;
 pub mod doctor;
@@ -67,6 +69,7 @@ pub mod metadata;
 pub mod names;
 pub mod plan;
 pub mod pool;
+pub mod preview;
 pub mod refusal;
 pub mod relink;
 pub mod relpath;

@@ -1,8 +1,10 @@
 //! Every test module.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod completions;
 #[cfg(feature = "sim")]
 mod crash_points;
+mod help;
 mod man;
 mod mutants;
 mod readme;

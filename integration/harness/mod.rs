@@ -11,6 +11,7 @@ pub(crate) mod command;
 pub(crate) mod loop_disk;
 pub(crate) mod manifest;
 pub(crate) mod pool;
+pub(crate) mod preview;
 pub(crate) mod snapshot;
 pub(crate) mod stand_in;
 pub(crate) mod tool;

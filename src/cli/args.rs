@@ -14,43 +14,90 @@ use crate::report::groups::GroupsForm;
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
 ///
 /// Finds out on which branches of the pool each file really is, links the copy that stays (the master) on its own
-/// branch under the duplicate's path, makes that durable, and only then removes the duplicate. Without -e nothing
-/// is changed: what would be done is printed as a shell script.
+/// branch under the duplicate's path, makes that durable, and only then removes the duplicate. Through the pool every
+/// path is still there, with the same bytes; one copy is stored. Without -e nothing is changed: what would be done is
+/// printed as a shell script.
 #[derive(Debug, Parser)]
 #[command(
     name = "mergerfs.xdedup",
     bin_name = "mergerfs.xdedup",
     version,
     max_term_width = 100,
-    arg_required_else_help = true,
-    after_help = EXAMPLES
+    override_usage = USAGE,
+    after_help = SHORT_EXAMPLES,
+    after_long_help = EXAMPLES
 )]
 pub struct Cli {
     /// What to do instead of deduplicating
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Options of every command
-    #[command(flatten)]
-    pub common: Common,
     /// Options of a run
     #[command(flatten)]
     pub run: RunArgs,
+    /// Options of every command: last, as their heading goes for what follows
+    #[command(flatten)]
+    pub common: Common,
 }
+
+const USAGE: &str = "\
+mergerfs.xdedup [OPTIONS] <DIR>...
+       mergerfs.xdedup [OPTIONS] -m <FILE> [POOL]
+       mergerfs.xdedup [OPTIONS] <COMMAND>";
+
+/// What is said to who types the bare name.
+pub(super) const START: &str = "\
+mergerfs.xdedup hard-links duplicates that lie on different disks of a mergerfs pool.
+
+  mergerfs.xdedup -p /pool/media /pool            show what would be done, change nothing
+  mergerfs.xdedup preview /mnt/look /pool         look at the result before it is done
+  mergerfs.xdedup -p /pool/media /pool -e         do it: copies under /pool/media stay
+
+-h lists the options, --help explains them.
+";
+
+const SHORT_EXAMPLES: &str = "\
+Examples:
+  mergerfs.xdedup -p /pool/media /pool            show what would be done, change nothing
+  mergerfs.xdedup -p /pool/media /pool -e         do it
+  mergerfs.xdedup resume                          finish what a crash interrupted
+
+--help explains everything.";
 
 const EXAMPLES: &str = "\
 Examples:
-  mergerfs.xdedup /pool                           find duplicates, show what would be done
-  jdupes -r -0 /pool > list                       list duplicates with another program
-  mergerfs.xdedup -m list -p /pool/media          show what would be done
-  mergerfs.xdedup -m list -p /pool/media -e       do it
-  mergerfs.xdedup resume                          finish what a crash interrupted
-  mergerfs.xdedup undo                            show what taking back the last run comes to (-e: do it)
+  Find duplicates in the whole pool, and show what would be done; then do it. Copies under /pool/media stay:
+    mergerfs.xdedup -p /pool/media /pool
+    mergerfs.xdedup -p /pool/media /pool -e
+
+  Look at the result first, with ls, du or a media server:
+    mergerfs.xdedup preview /mnt/look -p /pool/media /pool
+
+  Take the duplicates from another program:
+    jdupes -r -0 /pool > list
+    mergerfs.xdedup -m list -p /pool/media -e
+
+  Only large videos, no more than 500 GiB a night, on a pool where any copy may stay:
+    mergerfs.xdedup -I '*.mkv' -I '*.mp4' --min-size 100M --max-bytes 500G /pool -e
+
+  Leave out what is edited in place, since one edit changes every name of a file:
+    mergerfs.xdedup -E '*.torrent' -E 'downloads/incomplete/*' /pool
+
+  For a script: one JSON object a line
+    mergerfs.xdedup --format json /pool | jq 'select(.type == \"summary\")'
+
+  After a crash or a power cut:
+    mergerfs.xdedup status
+    mergerfs.xdedup resume
+
+  Take back what the last run did (without -e: show what that comes to):
+    mergerfs.xdedup undo -e
 
 Exit status: 0 done or nothing to do, 1 something was not done, 2 usage or unusable list,
 3 not a mergerfs pool or locked, 4 journal unreadable or recovery incomplete, 130/143 stopped by a signal.";
 
 /// Options that stand before or after a command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]
     #[arg(long, value_name = "DIR", global = true)]
@@ -64,6 +111,15 @@ pub struct Common {
         global = true
     )]
     pub format: OutputFormat,
+    /// Colour text for people
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value = "auto",
+        global = true
+    )]
+    pub color: Color,
     /// Say more; repeat for more
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
@@ -79,18 +135,38 @@ pub struct RunArgs {
     #[arg(value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
     /// Do it; without this, only show what would be done
+    ///
+    /// Every pair is compared byte by byte first, what is done is recorded in the journal before it is done, and a
+    /// file that anybody has open is left alone. What an earlier run left open is finished first.
     #[arg(short, long, alias = "perform-actions")]
     pub execute: bool,
     /// Read duplicates from a list made by another program ("-": standard input)
+    ///
+    /// Lists of jdupes (-0, -j), fclones, rmlint, czkawka, dupe-krill, fdupes, rdfind and hardlink -l are known by
+    /// their contents. A list is a claim: every pair is compared before anything is removed, and a damaged list changes
+    /// nothing.
     #[arg(short, long, value_name = "FILE", alias = "json-file")]
     pub manifest: Option<PathBuf>,
     /// The form of the list, where it cannot be told from its contents
-    #[arg(long, value_name = "FORM", requires = "manifest")]
+    #[arg(
+        long,
+        value_name = "FORM",
+        requires = "manifest",
+        hide_short_help = true
+    )]
     pub manifest_format: Option<Format>,
     /// Where relative paths of the list begin [default: what the list says, else the current directory]
-    #[arg(long, value_name = "DIR", requires = "manifest")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "manifest",
+        hide_short_help = true
+    )]
     pub base: Option<PathBuf>,
     /// Masters live under DIR; repeat for more, the first that has a copy wins
+    ///
+    /// The copy under DIR stays where it is, and the others become names of it. Groups without a copy under any
+    /// primary are left alone, unless --any-master is given. Without any primary, --dedup alone decides.
     #[arg(short, long, value_name = "DIR", alias = "primary-path")]
     pub primary: Vec<PathBuf>,
     /// Deduplicate groups without a copy under a primary, too
@@ -118,12 +194,18 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = parse_size)]
     pub max_size: Option<u64>,
     /// Metadata that may differ between copies; the master's stays
+    ///
+    /// Names of one file share its owner, permissions, ACL and extended attributes. Copies that differ in any of them
+    /// are left alone, unless it is listed here.
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
     pub ignore_metadata: Vec<MetadataKind>,
     /// What to do about paths that are on several branches
     #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
     pub shadows: Shadows,
     /// Plan at most N replacements
+    ///
+    /// The rest is refused with the reason "limit", and is for the next run: SnapRAID users keep what changes between
+    /// two syncs small.
     #[arg(long, value_name = "N")]
     pub max_ops: Option<u64>,
     /// Plan to reclaim at most N bytes (suffixes K, M, G, T)
@@ -133,28 +215,38 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub max_time: Option<Duration>,
     /// Write the CSV log to FILE [default: log.csv beside the journal]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub log_file: Option<PathBuf>,
     /// Refuse unless every branch lies below DIR
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub pool_root: Option<PathBuf>,
     /// The pool's branches, where mergerfs does not tell them (A=RW:B=RO)
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", hide_short_help = true)]
     pub branches: Option<std::ffi::OsString>,
     /// Accept that other filesystems are behind the branches than the journal remembers
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub accept_branches: bool,
     /// Do without leases, on filesystems that have none: only while nothing else uses the pool
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub no_lease: bool,
     /// Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]
-    #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "manifest",
+        hide_short_help = true
+    )]
     pub cache: Option<PathBuf>,
     /// Read every file again, and remember nothing
-    #[arg(long, conflicts_with_all = ["cache", "manifest"])]
+    #[arg(long, conflicts_with_all = ["cache", "manifest"], hide_short_help = true)]
     pub no_cache: bool,
     /// Write the duplicates that the scan found to FILE, for other programs
-    #[arg(long, value_name = "FILE", conflicts_with = "manifest")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "manifest",
+        hide_short_help = true
+    )]
     pub groups: Option<PathBuf>,
     /// The form of that: fclones' JSON can hold any name, jdupes' only UTF-8
     #[arg(
@@ -162,7 +254,8 @@ pub struct RunArgs {
         value_name = "FORM",
         value_enum,
         default_value = "fclones",
-        requires = "groups"
+        requires = "groups",
+        hide_short_help = true
     )]
     pub groups_format: GroupsForm,
     /// Draw no progress bar
@@ -173,9 +266,37 @@ pub struct RunArgs {
     pub db_file: Option<PathBuf>,
 }
 
+/// The options of a preview: those of a dry run, and where to show it.
+#[derive(Debug, Clone, Args)]
+pub struct PreviewArgs {
+    /// Where to show it: an empty directory outside of the pool
+    #[arg(value_name = "MOUNTPOINT")]
+    pub mount_point: PathBuf,
+    /// Let other users look too, as far as the permissions of files let them [root: always]
+    #[arg(long)]
+    pub allow_other: bool,
+    /// What to plan
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
 /// The other commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Show the pool as it will be, mounted read-only, to look at before anything is done
+    ///
+    /// Plans as a dry run does, from a scan of DIRs or a list (-m), and mounts the pool as it will look after that
+    /// plan at MOUNTPOINT: the same names and bytes, with the link counts, inode numbers and disk usage (ls -li, du)
+    /// there will be. What becomes of a file is in its user.xdedup.* attributes (getfattr -d FILE). Nothing can be
+    /// written there, and nothing is changed anywhere. Ctrl-C, SIGTERM or umount ends it. After a kill -9:
+    /// fusermount3 -u MOUNTPOINT.
+    #[command(
+        mut_arg("execute", |arg| arg.hide(true)),
+        mut_arg("log_file", |arg| arg.hide(true)),
+        mut_arg("accept_branches", |arg| arg.hide(true)),
+        mut_arg("no_lease", |arg| arg.hide(true))
+    )]
+    Preview(Box<PreviewArgs>),
     /// Finish or put back what an interrupted run left open
     Resume(ResumeArgs),
     /// Take back what a run did: each duplicate is a file of its own again
@@ -300,6 +421,17 @@ pub enum OutputFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// When text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR or CLICOLOR=0 says not to.
+    Auto,
+    /// Into pipes and files too.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 /// A kind of metadata that two copies must share.

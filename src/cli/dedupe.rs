@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
@@ -10,7 +10,7 @@ use super::list::{self, List};
 use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
-use crate::execute::missing_parents;
+use crate::execute::{Halt, missing_parents};
 use crate::filter::Filter;
 use crate::fs::Fs;
 use crate::journal::{DirIntent, OpKind};
@@ -34,6 +34,32 @@ pub(super) struct Job<'j> {
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
+    let signals = listen(args.max_time)?;
+    match prepare(common, args, &signals, |_| Ok(()))? {
+        None => Ok(signals.exit_code().unwrap_or_else(|| {
+            tracing::warn!(
+                "the time was up before the scan was through: nothing was changed; what was read is remembered"
+            );
+            0
+        })),
+        Some((job, resolved)) if args.execute => job.execute(resolved),
+        Some((job, resolved)) => job.dry_run(resolved),
+    }
+}
+
+pub(super) fn listen(max_time: Option<Duration>) -> Result<Signals, Failure> {
+    Signals::listen(max_time)
+        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))
+}
+
+/// Finds the pool and its duplicates; `None` where a signal stopped the scan. `admit` may refuse the pool before
+/// anything of it is read.
+pub(super) fn prepare<'j>(
+    common: &'j Common,
+    args: &'j RunArgs,
+    signals: &Signals,
+    admit: impl FnOnce(&Session) -> Result<(), Failure>,
+) -> Result<Option<(Job<'j>, Resolved)>, Failure> {
     let started = Instant::now();
     if let Some(file) = &args.db_file {
         tracing::warn!(
@@ -41,8 +67,6 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
             "--db-file is accepted for old command lines, and not used"
         );
     }
-    let signals = Signals::listen(args.max_time)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
     let filter = Filter::new(&args.include, &args.exclude, args.min_size, args.max_size)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let mut list = match &args.manifest {
@@ -57,21 +81,16 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     if let Some(root) = &args.pool_root {
         session.all_below(root)?;
     }
+    admit(&session)?;
     let rules = rules(args, &session)?;
     if rules.shadows == Shadows::Merge {
         shows_the_first(&session)?;
     }
     let resolved = match list {
         Some(list) => list.resolve(&session, &filter, args)?,
-        None => match scan::find(&session, (&filter, &rules), (common, args), &signals)? {
+        None => match scan::find(&session, (&filter, &rules), (common, args), signals)? {
             Some(found) => found,
-            None if signals.exit_code().is_none() => {
-                tracing::warn!(
-                    "the time was up before the scan was through: nothing was changed; what was read is remembered"
-                );
-                return Ok(0);
-            }
-            None => return Ok(signals.exit_code().unwrap_or(1)),
+            None => return Ok(None),
         },
     };
     if resolved.asked_branches {
@@ -83,14 +102,10 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
         session,
         filter,
         rules,
-        signals,
+        signals: signals.clone(),
         started,
     };
-    if args.execute {
-        job.execute(resolved)
-    } else {
-        job.dry_run(resolved)
-    }
+    Ok(Some((job, resolved)))
 }
 
 fn rules(args: &RunArgs, session: &Session) -> Result<Rules, Failure> {
@@ -137,7 +152,8 @@ impl Job<'_> {
     /// Prints what would be done; makes no journal, takes no lock, changes nothing.
     fn dry_run(self, resolved: Resolved) -> Result<u8, Failure> {
         let mut plan = self.plan(resolved)?;
-        self.fill_directories(&mut plan);
+        // What would stop is warned of.
+        drop(self.fill_directories(&mut plan));
         let scene = self.scene(None);
         let mut tally = self.tally(&plan);
         self.note_space(&mut tally, None);
@@ -145,7 +161,7 @@ impl Job<'_> {
         let mut out = session::stdout();
         let written = match self.common.format {
             OutputFormat::Json => self.plan_lines(&mut out, &scene, &plan, &tally),
-            OutputFormat::Text => script::write(&mut out, &scene, &plan, &mut |place| {
+            OutputFormat::Text => script::write(&mut out, &scene, (&plan, &tally), &mut |place| {
                 let stat = self.session.fs.stat(place).ok().flatten()?;
                 Some((stat.uid, stat.gid, stat.mode))
             }),
@@ -163,11 +179,13 @@ impl Job<'_> {
         Ok(plan)
     }
 
-    fn fill_directories(&self, plan: &mut Plan) {
+    /// Looks up which directories each op will make; gives the ops that would stop there.
+    pub(super) fn fill_directories(&self, plan: &mut Plan) -> HashMap<usize, Halt> {
+        let mut stopped = HashMap::new();
         let branches = u16::try_from(self.session.facts.len()).unwrap_or(u16::MAX);
         // Many duplicates lie in one directory.
         let mut known: HashMap<(BranchIdx, RelPath), Vec<DirIntent>> = HashMap::new();
-        for op in &mut plan.ops {
+        for (at, op) in plan.ops.iter_mut().enumerate() {
             let key = match op.names.as_slice() {
                 [only] if op.kind == OpKind::Cross => only.path.parent().map(|dir| (only.to, dir)),
                 _ => None,
@@ -186,9 +204,13 @@ impl Job<'_> {
                     known.extend(key.map(|key| (key, dirs.clone())));
                     op.dirs = dirs;
                 }
-                Err(halt) => tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done"),
+                Err(halt) => {
+                    tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
+                    stopped.insert(at, halt);
+                }
             }
         }
+        stopped
     }
 
     pub(super) fn scene(&self, run: Option<u64>) -> Scene<'_> {
@@ -199,6 +221,7 @@ impl Job<'_> {
             verbose: self.common.verbose,
             quiet: self.common.quiet,
             terminal: std::io::stdout().is_terminal(),
+            screen: self.common.screen(),
         }
     }
 
@@ -212,6 +235,9 @@ impl Job<'_> {
         for at in self.session.pool.indices() {
             let free = self.session.fs.free_bytes(at).unwrap_or(0);
             let path = &self.session.pool.branches[at.index()].path;
+            if let Ok(space) = self.session.fs.space(at) {
+                tally.used(path, space.blocks.saturating_sub(space.free) * space.unit);
+            }
             match after {
                 None => tally.before(path, free),
                 Some(()) => tally.after(path, free),

@@ -9,6 +9,8 @@ use crate::input::InputError;
 use crate::journal::JournalError;
 use crate::lock::LockError;
 use crate::pool::mergerfs::PoolError;
+use crate::preview::MountPointError;
+use crate::report::{Screen, Tone};
 
 /// What ended the program, with what the user can do.
 #[derive(Debug)]
@@ -52,6 +54,13 @@ impl Failure {
         self
     }
 
+    /// An environment in which `message` went wrong because of `cause`.
+    pub(super) fn environment_because(message: impl Into<String>, cause: &dyn Error) -> Self {
+        let mut failure = Self::environment(message);
+        failure.causes.push(cause.to_string());
+        failure
+    }
+
     fn of(kind: Kind, error: &dyn Error) -> Self {
         let mut failure = Self::new(kind, error.to_string());
         let mut next = error.source();
@@ -67,13 +76,18 @@ impl Failure {
     }
 
     /// Writes it to standard error.
-    pub(super) fn print(&self) {
-        let mut text = format!("error: {}\n", self.message);
+    pub(super) fn print(&self, colour: bool) {
+        let screen = Screen {
+            colour,
+            width: None,
+        };
+        let mut text = format!("{} {}\n", screen.paint(Tone::Bad, "error:"), self.message);
         for cause in &self.causes {
             text.push_str(&format!("caused by: {cause}\n"));
         }
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {hint}\n"));
+            let word = screen.paint(Tone::Good, "hint:");
+            text.push_str(&format!("{word} {hint}\n"));
         }
         // Nobody is left to tell when standard error is gone.
         drop(std::io::stderr().lock().write_all(text.as_bytes()));
@@ -83,6 +97,12 @@ impl Failure {
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
         Self::of(Kind::Environment, &error)
+    }
+}
+
+impl From<MountPointError> for Failure {
+    fn from(error: MountPointError) -> Self {
+        Self::of(Kind::Usage, &error).hint(error.hint())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line: arguments to library calls, errors to exit codes. One file a command.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -14,8 +14,10 @@ mod failure;
 mod from_log;
 mod history;
 mod list;
+mod preview;
 mod resume;
 mod scan;
+mod screen;
 mod session;
 mod signals;
 mod status;
@@ -24,8 +26,8 @@ mod verify;
 mod watch;
 
 pub use args::{
-    Cli, Command, Common, ExportArgs, HistoryArgs, OutputFormat, ResumeArgs, RunArgs, UndoArgs,
-    VerifyArgs,
+    Cli, Command, Common, ExportArgs, HistoryArgs, OutputFormat, PreviewArgs, ResumeArgs, RunArgs,
+    UndoArgs, VerifyArgs,
 };
 use failure::Failure;
 
@@ -34,6 +36,12 @@ const EXIT_USAGE: u8 = 2;
 
 /// Parses `args` (the program's name first) and does what they say; gives the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.len() < 2 {
+        // Nobody is left to tell when standard error is gone.
+        drop(std::io::stderr().lock().write_all(args::START.as_bytes()));
+        return ExitCode::from(EXIT_USAGE);
+    }
     // A scan's threads make what the planning thread gives back.
     crate::sys::share_memory();
     let cli = match Cli::try_parse_from(args) {
@@ -50,7 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            failure.print();
+            failure.print(screen::coloured(cli.common.color, &std::io::stderr()));
             ExitCode::from(failure.exit_code())
         }
     }
@@ -62,6 +70,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Some(command) => {
             only_common(&cli.run)?;
             match command {
+                Command::Preview(args) => preview::run(&cli.common, args),
                 Command::Resume(args) => match (&args.from_log, &args.manifest) {
                     (Some(log), Some(manifest)) => {
                         from_log::run(&cli.common, args, (log, manifest))
@@ -118,7 +127,7 @@ fn start_log(common: &Common) {
     use tracing_subscriber::util::SubscriberInitExt;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(screen::coloured(common.color, &std::io::stderr()))
         .without_time()
         .with_target(false);
     if tracing_subscriber::registry()

@@ -48,6 +48,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             verbose: common.verbose.max(1),
             quiet: common.quiet,
             terminal: std::io::stdout().is_terminal(),
+            screen: common.screen(),
         };
         let mut watch = Watch {
             scene,

@@ -331,6 +331,7 @@ impl Undo<'_> {
             verbose: self.common.verbose,
             quiet: self.common.quiet,
             terminal: std::io::stdout().is_terminal(),
+            screen: self.common.screen(),
         }
     }
 

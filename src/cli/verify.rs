@@ -44,6 +44,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
         verbose: common.verbose,
         quiet: common.quiet,
         terminal: std::io::stdout().is_terminal(),
+        screen: common.screen(),
     };
     let bytes = subjects.iter().map(|subject| subject.size).sum();
     let bar = !args.no_progress && !common.quiet;

@@ -23,6 +23,7 @@ use crate::sys;
 mod clone;
 mod dir;
 mod file;
+mod look;
 mod names;
 mod root;
 mod scan;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use dir::DirEntry;
 pub use file::RealFile;
+pub use look::{Space, Special};
 pub use scan::{ScanDir, ScanEntry, ScanFile, ScanParent};
 
 use root::{Root, stat_of};

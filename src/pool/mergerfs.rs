@@ -169,6 +169,15 @@ pub fn fuzz_branches(list: &[u8]) -> Result<Vec<crate::pool::Branch>, PoolError>
     branch_list::parse(list)
 }
 
+/// Whether mergerfs opens the newest of several files of one path, and not the first.
+///
+/// `false` where the control file does not answer any more.
+#[must_use]
+pub fn opens_newest(pool: &Pool) -> bool {
+    let open = option(&pool.mount, "user.mergerfs.func.open");
+    open.is_some_and(|policy| policy == b"newest")
+}
+
 /// Whether mergerfs' own marker says that a disk belongs on this branch path and is not mounted: the marker is put
 /// on the bare mount point directory, and hidden as long as the disk covers it.
 #[must_use]

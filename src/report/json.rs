@@ -9,7 +9,10 @@
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
 //! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: `from` then is the branch whose names go, `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too |
-//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `before_free`, `after_free`, `reclaimed`, `reclaimable`), `elapsed_s` |
+//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
+//!
+//! A preview prints one line of its own when it is mounted, `type` `preview`: `mount_point`, `pool`, `planned`,
+//! `bytes_reclaimable`, `pid`.
 //!
 //! `state` is `planned` (dry run), `done`, `busy`, `failed` or `left`, each counted under its name in the summary, where
 //! planned = done + busy + failed + left. Ops that an earlier run left open have `recovered` (finished), `restored`
@@ -137,6 +140,25 @@ pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Res
     line(out, object)
 }
 
+/// A preview that is mounted at `at`, by process `pid`, with the ops it shows as done and the bytes they free.
+///
+/// # Errors
+/// When `out` fails.
+pub fn preview(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    (at, pid): (&Path, u32),
+    (planned, bytes): (u64, u64),
+) -> io::Result<()> {
+    let mut object = typed("preview");
+    put_path(&mut object, "mount_point", at);
+    put_path(&mut object, "pool", &scene.pool.mount);
+    object.insert("planned".into(), planned.into());
+    object.insert("bytes_reclaimable".into(), bytes.into());
+    object.insert("pid".into(), pid.into());
+    line(out, object)
+}
+
 pub(super) fn typed(kind: &str) -> Object {
     let mut object = Object::new();
     object.insert("type".into(), kind.into());
@@ -199,10 +221,13 @@ fn reasoned(reason: Reason, detail: &str) -> Object {
 fn branch(branch: &BranchUse) -> Value {
     let mut object = Object::new();
     put_path(&mut object, "branch", &branch.path);
+    object.insert("used".into(), branch.used.into());
     object.insert("before_free".into(), branch.before_free.into());
     object.insert("after_free".into(), branch.after_free.into());
     object.insert("reclaimed".into(), branch.reclaimed.into());
     object.insert("reclaimable".into(), branch.reclaimable.into());
+    object.insert("planned".into(), branch.planned.into());
+    object.insert("done".into(), branch.done.into());
     Value::Object(object)
 }
 
@@ -389,6 +414,19 @@ mod tests {
     }
 
     #[test]
+    fn a_preview_says_where_it_is() {
+        let pool = sample::pool();
+        let scene = sample::scene(&pool);
+        let at = Path::new(std::ffi::OsStr::from_bytes(b"/look\xff"));
+        let told = lines(|out| preview(out, &scene, (at, 7), (3, 512))).remove(0);
+        assert_eq!(told["type"], "preview");
+        assert_eq!((&told["pool"], &told["pid"]), (&json!("/pool"), &json!(7)));
+        let figures = (&told["planned"], &told["bytes_reclaimable"]);
+        assert_eq!(figures, (&json!(3), &json!(512)));
+        assert!(told["mount_point_b64"].is_string(), "{told}");
+    }
+
+    #[test]
     fn the_summary_has_every_figure_and_they_add_up() {
         let pool = sample::pool();
         let scene = sample::scene(&pool);
@@ -410,8 +448,10 @@ mod tests {
         assert_eq!(
             told["per_branch"],
             json!([
-                {"branch": "/mnt/d1", "before_free": 4, "after_free": null, "reclaimed": 0, "reclaimable": 0},
-                {"branch": "/mnt/d2", "before_free": null, "after_free": null, "reclaimed": 0, "reclaimable": 512},
+                {"branch": "/mnt/d1", "used": null, "before_free": 4, "after_free": null,
+                 "reclaimed": 0, "reclaimable": 0, "planned": 0, "done": 0},
+                {"branch": "/mnt/d2", "used": null, "before_free": null, "after_free": null,
+                 "reclaimed": 0, "reclaimable": 512, "planned": 1, "done": 0},
             ])
         );
     }

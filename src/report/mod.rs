@@ -11,10 +11,12 @@ pub mod history;
 pub mod json;
 mod progress;
 mod scanning;
+mod screen;
 pub mod script;
 mod shown;
 mod state;
 pub mod status;
+mod table;
 mod tally;
 pub mod text;
 pub mod undo;
@@ -29,9 +31,10 @@ use std::path::{Path, PathBuf};
 
 pub use progress::Progress;
 pub use scanning::ScanProgress;
+pub use screen::{Screen, Tone};
 pub use shown::{sanitised, size};
 pub use state::State;
-pub use tally::{BranchUse, Tally};
+pub use tally::{BranchUse, GroupUse, Tally};
 
 use crate::plan::Refusal;
 use crate::pool::{BranchIdx, Pool};
@@ -52,6 +55,8 @@ pub struct Scene<'a> {
     pub quiet: bool,
     /// Whether the reader is a terminal: then names are sanitised.
     pub terminal: bool,
+    /// What the terminal can do.
+    pub screen: Screen,
 }
 
 impl Scene<'_> {

@@ -36,6 +36,7 @@ pub(super) fn scene(pool: &Pool) -> Scene<'_> {
         verbose: 0,
         quiet: false,
         terminal: false,
+        screen: super::Screen::default(),
     }
 }
 

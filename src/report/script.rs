@@ -40,14 +40,14 @@ const PROMISE: &str = "\
 # Run it as root while nothing else uses the pool. It can be run again.
 ";
 
-/// Writes the script for `plan`; `look` is asked about the directories that new ones are modelled on.
+/// Writes the script for a plan with its figures; `look` is asked about the directories that new ones are modelled on.
 ///
 /// # Errors
 /// When `out` fails.
 pub fn write(
     out: &mut dyn Write,
     scene: &Scene<'_>,
-    plan: &Plan,
+    (plan, tally): (&Plan, &Tally),
     look: &mut Look<'_>,
 ) -> io::Result<()> {
     let mut script = Script {
@@ -64,7 +64,7 @@ pub fn write(
         script.ops(plan, look)?;
         script.ending()?;
     }
-    script.summary(plan)
+    script.summary(tally)
 }
 
 struct Script<'s> {
@@ -132,11 +132,16 @@ impl Script<'_> {
             return Ok(());
         }
         writeln!(self.out, "#")?;
-        let style = Style {
+        let style = self.comment();
+        text::refusals(self.out, self.scene, &plan.refusals, style)
+    }
+
+    fn comment(&self) -> Style {
+        Style {
             prefix: "# ",
             sanitise: true,
-        };
-        text::refusals(self.out, self.scene, &plan.refusals, style)
+            screen: self.scene.screen,
+        }
     }
 
     fn ops(&mut self, plan: &Plan, look: &mut Look<'_>) -> io::Result<()> {
@@ -232,22 +237,21 @@ impl Script<'_> {
         )
     }
 
-    fn summary(&mut self, plan: &Plan) -> io::Result<()> {
-        let tally = Tally::planned(plan);
-        for branch in tally.per_branch(self.scene.pool) {
-            if branch.reclaimable > 0 {
-                let freed = exactly(branch.reclaimable);
-                writeln!(self.out, "# frees {freed} on {}", spelled(&branch.path))?;
-            }
+    fn summary(&mut self, tally: &Tally) -> io::Result<()> {
+        if tally.planned > 0 {
+            let style = self.comment();
+            writeln!(self.out, "#")?;
+            text::figures(self.out, self.scene, tally, style)?;
         }
         writeln!(
             self.out,
-            "# {} ops planned, {} refused, {} already linked, in {} groups; frees {}",
+            "# {} ops planned, {} refused, {} already linked, in {} groups; frees {}; planned in {:.1} s",
             tally.planned,
             tally.refused,
             tally.already_linked,
             tally.groups,
             exactly(tally.bytes_reclaimable),
+            tally.elapsed_s,
         )
     }
 

@@ -8,12 +8,15 @@ use crate::execute::{Op, Outcome};
 use crate::plan::{Plan, Refusal};
 use crate::pool::{BranchIdx, Pool};
 use crate::refusal::{Reason, Weight};
+use crate::relpath::RelPath;
 
 /// What a run made of one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchUse {
     /// Its root.
     pub path: PathBuf,
+    /// Bytes in use when it was looked at last; `None` where it could not be told.
+    pub used: Option<u64>,
     /// Bytes free before the run; `None` where it could not be told.
     pub before_free: Option<u64>,
     /// Bytes free after it.
@@ -22,7 +25,27 @@ pub struct BranchUse {
     pub reclaimed: u64,
     /// Bytes of the inodes that the plan removes there.
     pub reclaimable: u64,
+    /// Ops that remove an inode there.
+    pub planned: u64,
+    /// Of those, done; with those of earlier runs.
+    pub done: u64,
 }
+
+/// What one group gives up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupUse {
+    /// The copy that stays.
+    pub master: RelPath,
+    /// Size of one copy in bytes.
+    pub size: u64,
+    /// Copies that are replaced.
+    pub ops: u64,
+    /// Bytes that become free.
+    pub bytes: u64,
+}
+
+/// How many of the largest groups are kept.
+const LARGEST: usize = 20;
 
 /// The figures.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,10 +86,14 @@ pub struct Tally {
     pub recovered_restored: u64,
     /// Ops of earlier runs that are still neither.
     pub still_open: u64,
+    /// The groups that give up most, the first most of all.
+    pub largest: Vec<GroupUse>,
     /// Bytes of the inodes that go, and that went, by branch.
     shares: BTreeMap<BranchIdx, Share>,
     /// Free bytes before and after, by branch root.
     free: BTreeMap<PathBuf, (Option<u64>, Option<u64>)>,
+    /// Bytes in use, by branch root.
+    used: BTreeMap<PathBuf, u64>,
     /// How many seconds it took.
     pub elapsed_s: f64,
     /// Bytes that files have again which undo has made.
@@ -80,6 +107,8 @@ pub struct Tally {
 struct Share {
     reclaimable: u64,
     reclaimed: u64,
+    planned: u64,
+    done: u64,
 }
 
 impl Tally {
@@ -91,14 +120,13 @@ impl Tally {
             planned: plan.ops.len() as u64,
             already_linked: plan.already_linked,
             bytes_reclaimable: plan.ops.iter().map(frees).sum(),
+            largest: largest(plan),
             ..Self::default()
         };
         for op in &plan.ops {
-            tally
-                .shares
-                .entry(op.duplicate.branch)
-                .or_default()
-                .reclaimable += frees(op);
+            let share = tally.shares.entry(op.duplicate.branch).or_default();
+            share.reclaimable += frees(op);
+            share.planned += 1;
         }
         for refusal in &plan.refusals {
             tally.refused(refusal);
@@ -116,7 +144,9 @@ impl Tally {
         self.bytes_reclaimed += recovery.bytes_reclaimed;
         self.bytes_recovered += recovery.bytes_recovered;
         for (branch, share) in &recovery.shares {
-            self.shares.entry(*branch).or_default().reclaimed += share.reclaimed;
+            let own = self.shares.entry(*branch).or_default();
+            own.reclaimed += share.reclaimed;
+            own.done += share.done;
         }
     }
 
@@ -159,10 +189,9 @@ impl Tally {
         if recovered {
             self.bytes_recovered += bytes;
         }
-        self.shares
-            .entry(op.duplicate.branch)
-            .or_default()
-            .reclaimed += bytes;
+        let share = self.shares.entry(op.duplicate.branch).or_default();
+        share.reclaimed += bytes;
+        share.done += 1;
     }
 
     /// `free` bytes were free on the branch at `root` before the run.
@@ -175,6 +204,11 @@ impl Tally {
         self.free.entry(root.to_path_buf()).or_default().1 = Some(free);
     }
 
+    /// `bytes` are in use on the branch at `root`.
+    pub fn used(&mut self, root: &Path, bytes: u64) {
+        self.used.insert(root.to_path_buf(), bytes);
+    }
+
     /// What the run made of each branch of `pool`, in branch order.
     #[must_use]
     pub fn per_branch(&self, pool: &Pool) -> Vec<BranchUse> {
@@ -184,10 +218,13 @@ impl Tally {
             let share = self.shares.get(&at).copied().unwrap_or_default();
             BranchUse {
                 path: path.clone(),
+                used: self.used.get(path).copied(),
                 before_free,
                 after_free,
                 reclaimed: share.reclaimed,
                 reclaimable: share.reclaimable,
+                planned: share.planned,
+                done: share.done,
             }
         };
         pool.indices().map(branch).collect()
@@ -218,6 +255,25 @@ impl Tally {
 /// What an op frees: one that undoes another, nothing.
 fn frees(op: &Op) -> u64 {
     if op.undo.is_some() { 0 } else { op.bytes }
+}
+
+/// The groups of `plan` that give up most; of equal ones the first.
+fn largest(plan: &Plan) -> Vec<GroupUse> {
+    let with_ops = plan.groups.iter().filter(|group| !group.ops.is_empty());
+    let mut groups: Vec<GroupUse> = with_ops
+        .filter_map(|group| {
+            let ops = plan.ops.get(group.ops.clone())?;
+            Some(GroupUse {
+                master: group.master.as_ref()?.path.clone(),
+                size: group.size,
+                ops: ops.len() as u64,
+                bytes: ops.iter().map(|op| op.bytes).sum(),
+            })
+        })
+        .collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.bytes));
+    groups.truncate(LARGEST);
+    groups
 }
 
 #[cfg(test)]
@@ -287,6 +343,8 @@ mod tests {
         let branches = tally.per_branch(&sample::pool());
         let shares: Vec<u64> = branches.iter().map(|b| b.reclaimed).collect();
         assert_eq!(shares, [0, 12_288]);
+        let ops: Vec<_> = branches.iter().map(|b| (b.planned, b.done)).collect();
+        assert_eq!(ops, [(0, 0), (8, 3)], "one of an earlier run");
         assert_eq!(tally.not_done.values().sum::<u64>(), 5);
     }
 

@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Scene;
+use super::screen::{Screen, Tone};
 use super::shown::{sanitised, size};
 use super::state::{State, halt};
+use super::table::Table;
 use super::tally::Tally;
 use crate::execute::{Op, Outcome};
 use crate::plan::Refusal;
@@ -15,6 +17,8 @@ use crate::refusal::{Reason, Weight};
 
 /// How many paths stand for all of a reason, without `-v`.
 const EXAMPLES: usize = 3;
+/// How many groups are named, without `-v`.
+const LARGEST: usize = 5;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +27,8 @@ pub(super) struct Style {
     pub(super) prefix: &'static str,
     /// Whether names are made harmless.
     pub(super) sanitise: bool,
+    /// What the reader's screen can do.
+    pub(super) screen: Screen,
 }
 
 impl Style {
@@ -30,6 +36,7 @@ impl Style {
         Self {
             prefix: "",
             sanitise: scene.terminal,
+            screen: scene.screen,
         }
     }
 
@@ -65,7 +72,9 @@ pub fn op(
     }
     let style = Style::of(scene);
     let name = style.name(&scene.pool_path(&op.duplicate.path));
-    write!(out, "{:<9} {:>10}  ", state.as_str(), size(op.bytes))?;
+    let word = format!("{:<9}", state.as_str());
+    let word = style.screen.paint(tone_of(state), &word);
+    write!(out, "{word} {:>10}  ", size(op.bytes))?;
     out.write_all(&name)?;
     if op.names.len() > 1 {
         write!(out, " and {} more", op.names.len() - 1)?;
@@ -97,6 +106,14 @@ pub fn op(
     Ok(())
 }
 
+fn tone_of(state: State) -> Tone {
+    match state {
+        State::Planned | State::Done | State::Recovered | State::Restored => Tone::Good,
+        State::Busy | State::Left => Tone::Warn,
+        State::Failed | State::Conflict | State::Open => Tone::Bad,
+    }
+}
+
 /// What was not planned, by reason, each line in `style`.
 pub(super) fn refusals(
     out: &mut dyn Write,
@@ -112,7 +129,7 @@ pub(super) fn refusals(
         by_reason.retain(|reason, _| reason.weight() == Weight::Failure);
     }
     for (reason, all) in by_reason {
-        reason_line(out, style.prefix, "refused", reason, all.len() as u64)?;
+        reason_line(out, style, "refused", reason, all.len() as u64)?;
         let shown = match scene.verbose {
             0 if reason == Reason::NoPrimary => continue,
             0 => EXAMPLES.min(all.len()),
@@ -131,12 +148,17 @@ pub(super) fn refusals(
 
 pub(super) fn reason_line(
     out: &mut dyn Write,
-    prefix: &str,
+    style: Style,
     what: &str,
     reason: Reason,
     count: u64,
 ) -> io::Result<()> {
-    let (word, hint) = (reason.as_str(), reason.hint());
+    let (prefix, hint) = (style.prefix, reason.hint());
+    let tone = match reason.weight() {
+        Weight::Rule => Tone::Warn,
+        Weight::Failure => Tone::Bad,
+    };
+    let word = style.screen.paint(tone, reason.as_str());
     writeln!(out, "{prefix}{what}: {count} {word} ({hint})")
 }
 
@@ -180,10 +202,10 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, "", "not done", *reason, *count)?;
+        reason_line(out, Style::of(scene), "not done", *reason, *count)?;
     }
     if !scene.quiet && tally.planned + tally.recovered_done > 0 {
-        table(out, scene, tally)?;
+        figures(out, scene, tally, Style::of(scene))?;
     }
     recovery(out, tally)?;
     total_line(out, scene, tally)
@@ -214,19 +236,26 @@ fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Resu
         .run
         .map_or(String::new(), |run| format!("run {run}: "));
     let extra = [(tally.open, "left open"), (tally.conflicts, "in conflict")];
+    let counted = |tone, count: u64, what: &str| {
+        let text = format!("{count} {what}");
+        match count {
+            0 => text,
+            _ => scene.screen.paint(tone, &text),
+        }
+    };
     let extra: String = extra
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!(", {count} {what}"))
+        .map(|(count, what)| format!(", {}", counted(Tone::Bad, *count, what)))
         .collect();
     writeln!(
         out,
-        "{run}{} planned = {} done + {} busy + {} failed + {} left{extra}; {} refused, {} already linked, {} groups",
+        "{run}{} planned = {} + {} + {} + {}{extra}; {} refused, {} already linked, {} groups",
         tally.planned,
-        tally.done,
-        tally.busy,
-        tally.failed,
-        tally.left(),
+        counted(Tone::Good, tally.done, "done"),
+        counted(Tone::Warn, tally.busy, "busy"),
+        counted(Tone::Bad, tally.failed, "failed"),
+        counted(Tone::Warn, tally.left(), "left"),
         tally.refused,
         tally.already_linked,
         tally.groups,
@@ -248,31 +277,73 @@ pub(super) fn exactly(bytes: u64) -> String {
     }
 }
 
-fn table(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
-    let style = Style::of(scene);
-    let branches = tally.per_branch(scene.pool);
-    let names: Vec<Vec<u8>> = branches.iter().map(|b| style.name(&b.path)).collect();
-    let width = |name: &Vec<u8>| String::from_utf8_lossy(name).chars().count();
-    let widest = names.iter().map(width).max().unwrap_or(0).max(6);
-    writeln!(
-        out,
-        "{:<widest$}  {:>11}  {:>11}  {:>11}",
-        "branch", "free before", "free after", "reclaimed"
-    )?;
-    let free = |free: Option<u64>| free.map_or("?".to_owned(), size);
-    for (branch, name) in branches.iter().zip(&names) {
-        out.write_all(name)?;
-        writeln!(
-            out,
-            "{:pad$}  {:>11}  {:>11}  {:>11}",
-            "",
-            free(branch.before_free),
-            free(branch.after_free),
-            size(branch.reclaimed),
-            pad = widest - width(name),
-        )?;
+/// The largest groups and the disks.
+pub(super) fn figures(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    tally: &Tally,
+    style: Style,
+) -> io::Result<()> {
+    largest(out, scene, tally, style)?;
+    disks(out, scene, tally, style)
+}
+
+fn largest(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) -> io::Result<()> {
+    // One is the whole plan already.
+    if tally.largest.len() < 2 {
+        return Ok(());
     }
-    Ok(())
+    let mut table = Table::new(&["largest groups", "size", "copies", "frees"]);
+    let most = if scene.verbose > 0 {
+        usize::MAX
+    } else {
+        LARGEST
+    };
+    for group in tally.largest.iter().take(most) {
+        let figures = vec![
+            size(group.size),
+            (group.ops + 1).to_string(),
+            size(group.bytes),
+        ];
+        table.row(style.name(&scene.pool_path(&group.master)), figures);
+    }
+    table.write(out, style.prefix, style.screen)
+}
+
+fn disks(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) -> io::Result<()> {
+    let known = |bytes: Option<u64>| bytes.map_or("?".to_owned(), size);
+    let head = match scene.dry_run {
+        true => ["disk", "used", "free", "free then", "frees", "ops"],
+        false => [
+            "disk",
+            "used",
+            "free before",
+            "free after",
+            "reclaimed",
+            "ops",
+        ],
+    };
+    let mut table = Table::new(&head);
+    for disk in tally.per_branch(scene.pool) {
+        let then = disk.before_free.map(|free| free + disk.reclaimable);
+        let (after, freed, ops) = match scene.dry_run {
+            true => (then, size(disk.reclaimable), disk.planned.to_string()),
+            false => (
+                disk.after_free,
+                format!("{} of {}", size(disk.reclaimed), size(disk.reclaimable)),
+                format!("{} of {}", disk.done, disk.planned),
+            ),
+        };
+        let figures = vec![
+            known(disk.used),
+            known(disk.before_free),
+            known(after),
+            freed,
+            ops,
+        ];
+        table.row(style.name(&disk.path), figures);
+    }
+    table.write(out, style.prefix, style.screen)
 }
 
 #[cfg(test)]
@@ -379,22 +450,107 @@ mod tests {
         tally.before(&pool.branches[0].path, 10 << 30);
         tally.before(&pool.branches[1].path, 9 << 30);
         tally.after(&pool.branches[0].path, 10 << 30);
+        tally.used(&pool.branches[0].path, 5 << 30);
         let told = text(|out| summary(out, &scene, &tally));
         let hint = Reason::Differs.hint();
         assert_eq!(
             told,
             format!(
                 "not done: 1 differs ({hint})\n\
-                 branch   free before   free after    reclaimed\n\
-                 /mnt/d1     10.0 GiB     10.0 GiB          0 B\n\
-                 /mnt/d2      9.0 GiB            ?      3.0 MiB\n\
+                 disk        used  free before  free after           reclaimed     ops\n\
+                 /mnt/d1  5.0 GiB     10.0 GiB    10.0 GiB          0 B of 0 B  0 of 0\n\
+                 /mnt/d2        ?      9.0 GiB           ?  3.0 MiB of 9.0 MiB  1 of 3\n\
                  left open by earlier runs: 0 finished (0 B), 1 taken back, 0 still open\n\
                  run 7: 3 planned = 1 done + 0 busy + 1 failed + 1 left; 0 refused, 4 already linked, 0 groups\n\
                  run 7: reclaimed 3.0 MiB (3145728 bytes) of 9.0 MiB (9437184 bytes) in 1.2 s\n"
             )
         );
         scene.quiet = true;
-        assert!(!text(|out| summary(out, &scene, &tally)).contains("branch"));
+        assert!(!text(|out| summary(out, &scene, &tally)).contains("disk"));
         assert_eq!(text(|out| summary(out, &scene, &Tally::default())), "");
+    }
+
+    #[test]
+    fn every_number_of_the_json_is_in_the_text() {
+        let pool = sample::pool();
+        let scene = sample::scene(&pool);
+        let mut tally = Tally::default();
+        tally.groups = 101;
+        tally.planned = 10_000;
+        tally.done = 203;
+        tally.busy = 305;
+        tally.failed = 407;
+        tally.open = 509;
+        tally.conflicts = 611;
+        tally.already_linked = 713;
+        tally.refused = 815;
+        tally.recovered_done = 917;
+        tally.recovered_restored = 1_019;
+        tally.still_open = 1_121;
+        tally.bytes_reclaimable = 7_654_321;
+        tally.bytes_reclaimed = 1_234_567;
+        tally.not_done = [(Reason::Busy, 1_223)].into();
+        let mut line = Vec::new();
+        super::super::json::summary(&mut line, &scene, &tally).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let said = text(|out| conclusion(out, &scene, &[], &tally));
+        let numbers = told.as_object().unwrap().iter();
+        let mut checked = 0;
+        for (key, number) in numbers.filter(|(_, value)| value.as_u64().is_some_and(|n| n > 0)) {
+            assert!(
+                said.contains(&number.to_string()),
+                "{key}: {number}: {said}"
+            );
+            checked += 1;
+        }
+        assert!(
+            checked > 14 && said.contains("1223 busy"),
+            "{checked}: {said}"
+        );
+    }
+
+    #[test]
+    fn the_largest_groups_come_first_and_a_few_of_them() {
+        let pool = sample::pool();
+        let mut scene = sample::scene(&pool);
+        let mut plan = crate::plan::Plan::default();
+        for n in 0..7_u64 {
+            let master = format!("m{n}");
+            plan.ops
+                .push(sample::cross(&master, &format!("d{n}"), (n + 1) << 20));
+            plan.groups.push(crate::plan::PlannedGroup {
+                size: (n + 1) << 20,
+                master: Some(plan.ops[plan.ops.len() - 1].master.clone()),
+                paths: Vec::new(),
+                ops: plan.ops.len() - 1..plan.ops.len(),
+            });
+        }
+        let tally = Tally::planned(&plan);
+        let told = |scene| text(|out| largest(out, &scene, &tally, Style::of(&scene)));
+        let first =
+            "largest groups     size  copies    frees\n/pool/m6        7.0 MiB       2  7.0 MiB\n";
+        assert!(told(scene).starts_with(first), "{}", told(scene));
+        assert_eq!(told(scene).lines().count(), 1 + LARGEST);
+        scene.verbose = 1;
+        assert_eq!(told(scene).lines().count(), 1 + 7);
+    }
+
+    #[test]
+    fn a_screen_with_colours_gets_them_and_nothing_else_does() {
+        let pool = sample::pool();
+        let op = sample::cross("m", "d", 0);
+        let busy = Outcome::NotDone(Halt::new(Reason::Busy, ""));
+        let mut scene = sample::scene(&pool);
+        let told = |scene| text(|out| super::op(out, &scene, &op, &busy, false));
+        let plain = told(scene);
+        assert!(!plain.contains('\x1b'));
+        scene.screen.colour = true;
+        let painted = told(scene);
+        assert!(
+            painted.starts_with("\x1b[33mbusy     \x1b[0m "),
+            "{painted:?}"
+        );
+        let stripped = painted.replace("\x1b[33m", "").replace("\x1b[0m", "");
+        assert_eq!(stripped, plain, "the words are the same");
     }
 }

@@ -63,7 +63,7 @@ pub fn conclusion(
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, "", "not done", *reason, *count)?;
+        reason_line(out, Style::of(scene), "not done", *reason, *count)?;
     }
     recovery(out, tally)?;
     let run = scene

@@ -20,6 +20,7 @@ use crate::relpath::RelPath;
 mod beneath;
 mod cloning;
 mod leases;
+mod looking;
 mod names;
 mod scanning;
 

@@ -49,7 +49,8 @@ impl Branches {
         let mut scene = sample::scene(&self.pool);
         (scene.dry_run, scene.run) = (true, None);
         let mut script = Vec::new();
-        write(&mut script, &scene, plan, look).unwrap();
+        let tally = Tally::planned(plan);
+        write(&mut script, &scene, (plan, &tally), look).unwrap();
         script
     }
 
@@ -326,7 +327,8 @@ fn a_terminal_gets_no_raw_names() {
         ..Plan::default()
     };
     let mut script = Vec::new();
-    write(&mut script, &scene, &plan, &mut |_| None).unwrap();
+    let tally = Tally::planned(&plan);
+    write(&mut script, &scene, (&plan, &tally), &mut |_| None).unwrap();
     let text = String::from_utf8(script).unwrap();
     let plain = |c: char| c == '\n' || c == '\t' || !c.is_control();
     assert!(text.chars().all(plain), "{text}");

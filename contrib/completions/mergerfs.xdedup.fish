@@ -1,0 +1,167 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mergerfs.xdedup_global_optspecs
+    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= no-progress db-file= journal= format= color= v/verbose q/quiet h/help V/version
+end
+
+function __fish_mergerfs.xdedup_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mergerfs.xdedup_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mergerfs.xdedup_using_subcommand
+    set -l cmd (__fish_mergerfs.xdedup_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s m -l manifest -d 'Read duplicates from a list made by another program ("-": standard input)' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l manifest-format -d 'The form of the list, where it cannot be told from its contents' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l base -d 'Where relative paths of the list begin [default: what the list says, else the current directory]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s p -l primary -d 'Masters live under DIR; repeat for more, the first that has a copy wins' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s d -l dedup -d 'Which copy stays where no primary decides' -r -f -a "newest\t'the copy changed last'
+oldest\t'the copy changed first'
+mostfreespace\t'the copy on the branch with the most free space'
+leastfreespace\t'the copy on the branch with the least free space'
+mostlinks\t'the copy with the most hard links'
+mergerfs\t'the copy on the first branch'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s I -l include -d 'Only files that match GLOB: against the name, or against the path in the pool if it has a "/"' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s E -l exclude -d 'Not files that match GLOB' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l min-size -d 'Only files of at least N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-size -d 'Only files of at most N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l ignore-metadata -d 'Metadata that may differ between copies; the master\'s stays' -r -f -a "owner\t'Owner and group'
+mode\t'Permission bits'
+acl\t'POSIX ACLs'
+xattr\t'Extended attributes'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadows -d 'What to do about paths that are on several branches' -r -f -a "keep\t'leave them alone'
+merge\t'remove hidden copies that equal the one shown'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Plan at most N replacements' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l pool-root -d 'Refuse unless every branch lies below DIR' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l branches -d 'The pool\'s branches, where mergerfs does not tell them (A=RW:B=RO)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l cache -d 'Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups -d 'Write the duplicates that the scan found to FILE, for other programs' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
+jdupes\t''"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s e -l execute -d 'Do it; without this, only show what would be done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l any-master -d 'Deduplicate groups without a copy under a primary, too'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l accept-branches -d 'Accept that other filesystems are behind the branches than the journal remembers'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l no-lease -d 'Do without leases, on filesystems that have none: only while nothing else uses the pool'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l no-cache -d 'Read every file again, and remember nothing'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l no-progress -d 'Draw no progress bar'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s V -l version -d 'Print version'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "resume" -d 'Finish or put back what an interrupted run left open'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "status" -d 'Show what is open, and what the last run did'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "doctor" -d 'Say what about a pool would make runs fail or surprise; changes nothing'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "completions" -d 'Print a completion script for a shell'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s m -l manifest -d 'Read duplicates from a list made by another program ("-": standard input)' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l manifest-format -d 'The form of the list, where it cannot be told from its contents' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l base -d 'Where relative paths of the list begin [default: what the list says, else the current directory]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s p -l primary -d 'Masters live under DIR; repeat for more, the first that has a copy wins' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s d -l dedup -d 'Which copy stays where no primary decides' -r -f -a "newest\t'the copy changed last'
+oldest\t'the copy changed first'
+mostfreespace\t'the copy on the branch with the most free space'
+leastfreespace\t'the copy on the branch with the least free space'
+mostlinks\t'the copy with the most hard links'
+mergerfs\t'the copy on the first branch'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s I -l include -d 'Only files that match GLOB: against the name, or against the path in the pool if it has a "/"' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s E -l exclude -d 'Not files that match GLOB' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l min-size -d 'Only files of at least N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-size -d 'Only files of at most N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l ignore-metadata -d 'Metadata that may differ between copies; the master\'s stays' -r -f -a "owner\t'Owner and group'
+mode\t'Permission bits'
+acl\t'POSIX ACLs'
+xattr\t'Extended attributes'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l shadows -d 'What to do about paths that are on several branches' -r -f -a "keep\t'leave them alone'
+merge\t'remove hidden copies that equal the one shown'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Plan at most N replacements' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l pool-root -d 'Refuse unless every branch lies below DIR' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l branches -d 'The pool\'s branches, where mergerfs does not tell them (A=RW:B=RO)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l cache -d 'Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l groups -d 'Write the duplicates that the scan found to FILE, for other programs' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
+jdupes\t''"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l allow-other -d 'Let other users look too, as far as the permissions of files let them [root: always]'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l any-master -d 'Deduplicate groups without a copy under a primary, too'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l no-cache -d 'Read every file again, and remember nothing'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l no-progress -d 'Draw no progress bar'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s e -l execute -d 'Do it; without this, only show what would be done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l accept-branches -d 'Accept that other filesystems are behind the branches than the journal remembers'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l no-lease -d 'Do without leases, on filesystems that have none: only while nothing else uses the pool'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l quick -d 'Look for names that crashes left in the uppermost directories only'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "resume" -d 'Finish or put back what an interrupted run left open'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "status" -d 'Show what is open, and what the last run did'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "doctor" -d 'Say what about a pool would make runs fail or surprise; changes nothing'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,167 @@
+//! `preview`: plans as a dry run does, and shows the pool as it will be until a signal or an unmount ends it.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::args::{Common, OutputFormat, PreviewArgs};
+use super::dedupe::{self, Job, output_failed};
+use super::failure::Failure;
+use super::session::{self, Session};
+use crate::execute::Halt;
+use crate::fs::Fs;
+use crate::plan::Plan;
+use crate::pool::mergerfs;
+use crate::preview::{self, Mounted, Tree, View};
+use crate::report::{json, sanitised, size};
+
+/// How often is looked whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
+    planning_only(args)?;
+    // Before a scan that takes hours, and once more after it.
+    preview::check_mount_point(&args.mount_point)?;
+    let signals = dedupe::listen(None)?;
+    let outside = |session: &Session| {
+        let outside = session.outside("mount point", &args.mount_point);
+        outside.map_err(|failure| failure.hint("name an empty directory elsewhere"))
+    };
+    let Some((job, resolved)) = dedupe::prepare(common, &args.run, &signals, outside)? else {
+        return Ok(signals.exit_code().unwrap_or(1));
+    };
+    let mut plan = job.plan(resolved)?;
+    let undoable = job.fill_directories(&mut plan);
+    let tree = tree(&job, &plan, &undoable)?;
+    if let Some(code) = signals.exit_code() {
+        return Ok(code);
+    }
+    let at = preview::check_mount_point(&args.mount_point)?;
+    let told = mounted_line(&job, &tree, &at).map_err(output_failed)?;
+    let end = Ending::listen()
+        .map_err(|error| Failure::environment_because("cannot listen for signals", &error))?;
+    let everyone = args.allow_other || nix::unistd::geteuid().is_root();
+    let mounted = preview::mount(tree, &at, everyone).map_err(|error| refused(&at, &error))?;
+    let mut out = session::stdout();
+    let written = out.write_all(&told).and_then(|()| out.flush());
+    let ended = wait(&mounted, &end);
+    let unmounted = mounted.unmount().map_err(|error| {
+        let message = format!("cannot unmount the preview at {at:?}");
+        Failure::environment_because(message, &error).hint(format!("fusermount3 -u {at:?}"))
+    });
+    written.map_err(output_failed)?;
+    unmounted?;
+    tracing::info!(by = ended, "the preview is over");
+    Ok(0)
+}
+
+/// Options that only carrying the plan out has.
+fn planning_only(args: &PreviewArgs) -> Result<(), Failure> {
+    let run = &args.run;
+    let given = [
+        (run.execute, "--execute"),
+        (run.log_file.is_some(), "--log-file"),
+        (run.accept_branches, "--accept-branches"),
+        (run.no_lease, "--no-lease"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        None => Ok(()),
+        Some((_, option)) => Err(Failure::usage(format!(
+            "a preview changes nothing: {option} cannot stand with it"
+        ))
+        .hint(
+            "leave it out; when the preview looks right, run without preview, and with --execute",
+        )),
+    }
+}
+
+fn tree(job: &Job<'_>, plan: &Plan, undoable: &HashMap<usize, Halt>) -> Result<Tree, Failure> {
+    let session = &job.session;
+    let view = View::of(plan, undoable, &mut |place| {
+        session.fs.stat(place).ok().flatten()
+    });
+    let open_newest = mergerfs::opens_newest(&session.pool);
+    let tree = Tree::new(session.pool.clone(), view, open_newest)?;
+    for branch in session.pool.indices() {
+        if tree.root_id(branch) != session.fs.root_id(branch) {
+            let path = &session.pool.branches[branch.index()].path;
+            let message = format!("another disk is behind branch {path:?} than a moment ago");
+            return Err(Failure::environment(message).hint("run again when it is settled"));
+        }
+    }
+    if job.args.manifest.is_some() && tree.view().replaced() > 0 {
+        tracing::warn!(
+            "the list's word is taken for which files are equal; a run compares them first, and leaves those that differ"
+        );
+    }
+    Ok(tree)
+}
+
+/// What is said when it is mounted.
+fn mounted_line(job: &Job<'_>, tree: &Tree, at: &Path) -> io::Result<Vec<u8>> {
+    let (files, bytes) = (tree.view().replaced(), tree.view().bytes());
+    let mut line = Vec::new();
+    match job.common.format {
+        OutputFormat::Json => {
+            let by = (at, std::process::id());
+            json::preview(&mut line, &job.scene(None), by, (files, bytes))?;
+        }
+        OutputFormat::Text if job.common.quiet => {}
+        OutputFormat::Text => writeln!(
+            line,
+            "{} shows {} as it will be: {files} files replaced, {} freed. Ctrl-C or umount ends it.",
+            shown(at),
+            shown(&job.session.pool.mount),
+            size(bytes)
+        )?,
+    }
+    Ok(line)
+}
+
+fn shown(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    sanitised(path.as_os_str().as_bytes())
+}
+
+fn refused(at: &PathBuf, error: &io::Error) -> Failure {
+    let hint = match Path::new("/dev/fuse").metadata() {
+        Err(_) => {
+            "there is no /dev/fuse: modprobe fuse; a container needs --device /dev/fuse and CAP_SYS_ADMIN"
+        }
+        Ok(_) if !nix::unistd::geteuid().is_root() => {
+            "run it as root; or install fusermount3, and put user_allow_other into /etc/fuse.conf for --allow-other"
+        }
+        Ok(_) => "look at the kernel log; a container needs CAP_SYS_ADMIN to mount",
+    };
+    Failure::environment_because(format!("cannot mount the preview at {at:?}"), error).hint(hint)
+}
+
+/// The signals that end a preview: also the one of a terminal that closes, which would leave a dead mount behind.
+struct Ending(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Ending {
+    fn listen() -> io::Result<Self> {
+        let asked = std::sync::Arc::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            flag::register(signal, std::sync::Arc::clone(&asked))?;
+        }
+        Ok(Self(asked))
+    }
+}
+
+/// Until a signal, or until somebody unmounts it.
+fn wait(mounted: &Mounted, end: &Ending) -> &'static str {
+    loop {
+        if end.0.load(std::sync::atomic::Ordering::Relaxed) {
+            return "signal";
+        }
+        if mounted.is_over() {
+            return "unmount";
+        }
+        std::thread::sleep(LOOK);
+    }
+}

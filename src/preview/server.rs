@@ -1,0 +1,467 @@
+//! The tree as a FUSE file system: the only module that names the FUSE library.
+//!
+//! The kernel is told a node a name (see `nodes`), and an inode number with the attributes. Looking a name up gives
+//! the node only, with attributes that are out of date at once, so that it asks for them: the library would take the
+//! inode number for the node otherwise.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BackgroundSession, BsdFileFlags, Config, Errno, FileHandle, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, OpenAccMode, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
+};
+
+use super::nodes::Nodes;
+use super::tree::{Listed, Tree};
+use crate::fs::real::RealFile;
+
+mod answers;
+
+use answers::{answer_xattr, errno, locked};
+
+/// How long the kernel may remember what it was told: as long as mergerfs lets it.
+const TTL: Duration = Duration::from_secs(1);
+/// Requests answered at a time: one that waits for a disk must not hold up the others.
+const THREADS: usize = 4;
+
+/// A mounted preview. Dropping it unmounts.
+#[derive(Debug)]
+pub struct Mounted {
+    session: Option<BackgroundSession>,
+    at: PathBuf,
+}
+
+/// Mounts `tree` at a directory; `everyone` may look where the permissions of files let them, else only this user.
+///
+/// # Errors
+/// When there is no FUSE, or the kernel refuses.
+pub fn mount(tree: Tree, at: &Path, everyone: bool) -> io::Result<Mounted> {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName("mergerfs.xdedup".to_owned()),
+        MountOption::Subtype("xdedup-preview".to_owned()),
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoAtime,
+        // Owner, mode and ACL of each file say who may read it: the kernel looks, as on a disk.
+        MountOption::DefaultPermissions,
+    ];
+    if everyone {
+        config.acl = SessionACL::All;
+    }
+    config.n_threads = Some(THREADS);
+    let session = fuser::spawn_mount(Server::new(tree), at, &config)?;
+    Ok(Mounted {
+        session: Some(session),
+        at: at.to_path_buf(),
+    })
+}
+
+impl Mounted {
+    /// Whether somebody else has unmounted it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_none_or(|session| session.guard.is_finished())
+    }
+
+    /// Unmounts; while somebody uses it, it is taken out of the tree all the same, and ends for them with this
+    /// process.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn unmount(mut self) -> io::Result<()> {
+        let Some(session) = self.session.take() else {
+            return Ok(());
+        };
+        if session.guard.is_finished() {
+            // Somebody did. The library would unmount whatever is mounted there by now.
+            std::mem::forget(session);
+            return Ok(());
+        }
+        match session.umount_and_join() {
+            // Unmounted by somebody this moment.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(nix::mount::umount2(
+                &self.at,
+                nix::mount::MntFlags::MNT_DETACH,
+            )?),
+            ended => ended,
+        }
+    }
+}
+
+struct Server {
+    tree: Tree,
+    nodes: Nodes,
+    files: Mutex<HashMap<u64, Arc<RealFile>>>,
+    dirs: Mutex<HashMap<u64, Arc<Vec<Listed>>>>,
+    last_handle: AtomicU64,
+}
+
+impl Filesystem for Server {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Each only where the kernel knows it.
+        for wish in [
+            InitFlags::FUSE_POSIX_ACL,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_AUTO_INVAL_DATA,
+        ] {
+            if config.add_capabilities(wish).is_err() {
+                tracing::debug!(?wish, "the kernel does not know it");
+            }
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.found(parent, name) {
+            Ok(attr) => reply.entry_with_ttls(&Duration::ZERO, &TTL, &attr, Generation(0)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.nodes.forget(ino.0, nlookup);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        match self.attr(ino) {
+            Ok(attr) => reply.attr(&TTL, &attr),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        let path = self.path(ino);
+        match path.and_then(|path| self.tree.read_link(&path).map_err(errno)) {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0 {
+            return reply.error(Errno::EROFS);
+        }
+        let path = self.path(ino);
+        match path.and_then(|path| self.tree.open(&path).map_err(errno)) {
+            Ok(file) => {
+                let handle = self.handle();
+                locked(&self.files).insert(handle, Arc::new(file));
+                reply.opened(FileHandle(handle), FopenFlags::empty());
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let mut buf = vec![0; size as usize];
+        let read = self
+            .file(fh)
+            .and_then(|file| self.tree.read_at(&file, &mut buf, offset).map_err(errno));
+        match read {
+            Ok(read) => reply.data(&buf[..read]),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let hole = match whence {
+            libc::SEEK_DATA => false,
+            libc::SEEK_HOLE => true,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let found = self
+            .file(fh)
+            .and_then(|file| self.tree.seek(&file, offset, hole).map_err(errno));
+        match found {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        let closed = locked(&self.files).remove(&fh.0);
+        drop(closed);
+        reply.ok();
+    }
+
+    fn flush(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let path = self.path(ino);
+        match path.and_then(|path| self.tree.list(&path).map_err(errno)) {
+            Ok(listed) => {
+                let handle = self.handle();
+                locked(&self.dirs).insert(handle, Arc::new(listed));
+                reply.opened(FileHandle(handle), FopenFlags::empty());
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        match self.read_dir((ino, fh), offset, &mut reply) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        let closed = locked(&self.dirs).remove(&fh.0);
+        drop(closed);
+        reply.ok();
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        match self.tree.space().map_err(errno) {
+            Ok(space) => {
+                let unit = u32::try_from(space.unit).unwrap_or(u32::MAX);
+                let longest = u32::try_from(space.name_max).unwrap_or(u32::MAX);
+                reply.statfs(
+                    space.blocks,
+                    space.free,
+                    space.available,
+                    space.files,
+                    space.files_free,
+                    unit,
+                    longest,
+                    unit,
+                );
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        answer_xattr(self.xattr(ino, name), size, reply);
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let path = self.path(ino);
+        let names = path.and_then(|path| self.tree.xattr_names(&path).map_err(errno));
+        answer_xattr(names, size, reply);
+    }
+
+    // The mount is read-only, and the kernel asks for none of these; a mount can be made writable, and what is
+    // mounted here cannot.
+
+    fn setattr(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mknod(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn unlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rmdir(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _link_name: &OsStr,
+        _target: &Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn removexattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+}
