@@ -28,6 +28,7 @@ mod live;
 mod missing_disk;
 mod policies;
 mod power_cut;
+mod report;
 mod same_branch;
 mod scan;
 mod shared_device;

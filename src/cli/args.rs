@@ -156,6 +156,9 @@ pub struct RunArgs {
         requires = "groups"
     )]
     pub groups_format: GroupsForm,
+    /// Write a report to FILE: one HTML page that needs no network, of the run or of what it would do
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Draw no progress bar
     #[arg(long)]
     pub no_progress: bool,

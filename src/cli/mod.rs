@@ -11,6 +11,7 @@ mod dedupe;
 mod execution;
 mod failure;
 mod list;
+mod report_file;
 mod resume;
 mod scan;
 mod session;

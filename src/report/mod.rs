@@ -5,6 +5,7 @@
 //! is a terminal that a name could take over.
 
 pub mod groups;
+pub mod html;
 pub mod json;
 mod progress;
 mod scanning;
