@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 
 /// The programs the suite calls, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -21,6 +21,7 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("chattr", "e2fsprogs"),
     ("python3", "python3"),
     ("chromium", "chromium"),
+    ("snapraid", "snapraid"),
 ];
 
 /// Panics unless this machine can run the suite: a test that cannot run has failed.

@@ -21,6 +21,7 @@ use crate::report::groups::GroupsForm;
     version,
     max_term_width = 100,
     arg_required_else_help = true,
+    args_override_self = true,
     after_help = EXAMPLES
 )]
 pub struct Cli {
@@ -61,6 +62,9 @@ pub struct Common {
         global = true
     )]
     pub format: OutputFormat,
+    /// Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
     /// Say more; repeat for more
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
@@ -123,6 +127,15 @@ pub struct RunArgs {
     /// Plan to reclaim at most N bytes (suffixes K, M, G, T)
     #[arg(long, value_name = "N", value_parser = parse_size)]
     pub max_bytes: Option<u64>,
+    /// Run CMD by the shell before a run that changes something; when it fails, nothing is changed
+    #[arg(long, value_name = "CMD")]
+    pub pre: Option<std::ffi::OsString>,
+    /// Run CMD by the shell after that run, however it ended ($XDEDUP_EXIT)
+    #[arg(long, value_name = "CMD")]
+    pub post: Option<std::ffi::OsString>,
+    /// Change nothing while snapraid diff finds differences (with SnapRAID's configuration CONF)
+    #[arg(long, value_name = "CONF", num_args = 0..=1, require_equals = true)]
+    pub snapraid_guard: Option<Option<PathBuf>>,
     /// Write the CSV log to FILE [default: log.csv beside the journal]
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::args::OutputFormat;
 use super::dedupe::{Job, output_failed};
 use super::failure::Failure;
+use super::hooks::{self, Hooks};
 use super::list;
 use super::report_file::ReportFile;
 use super::resume::recover_pool;
@@ -31,6 +32,7 @@ impl Job<'_> {
     /// Finishes what an earlier run left open, then carries the plan out.
     pub(super) fn execute(mut self, resolved: Resolved) -> Result<u8, Failure> {
         let report = self.report.take();
+        hooks::guard_snapraid(self.args)?;
         let dir = session::journal_dir(self.common)?;
         self.session.journal_outside(&dir)?;
         let roots = self
@@ -59,7 +61,12 @@ impl Job<'_> {
         } else {
             Some((existing, dir.as_path(), csv))
         };
-        let code = self.carry_out(plan, journal, &recovered, report)?;
+        let hooks = Hooks {
+            args: self.args,
+            pool: &self.session.pool.mount,
+            planned: plan.ops.len(),
+        };
+        let code = hooks.around(|| self.carry_out(plan, journal, &recovered, report))?;
         Ok(self
             .signals
             .exit_code()
@@ -180,6 +187,7 @@ impl Job<'_> {
         written
             .and_then(|()| watch.out.flush())
             .map_err(output_failed)?;
+        hooks::remind_of_snapraid(self.args, watch.tally.done);
         if let Some(report) = report {
             let page = self.page(&watch.scene, refusals, &watch.tally, &watch.chronicle);
             report.finish(&page)?;

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 mod args;
+mod config;
 mod dedupe;
 mod execution;
 mod failure;
+mod hooks;
 mod list;
 mod report_file;
 mod resume;
@@ -27,18 +29,35 @@ const EXIT_USAGE: u8 = 2;
 
 /// Parses `args` (the program's name first) and does what they say; gives the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors; a broken pipe is quiet.
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            return error
-                .print()
-                .map_or(ExitCode::from(code), |()| ExitCode::from(code));
+    let args: Vec<OsString> = args.into_iter().collect();
+    match parse(&args) {
+        Err(code) => code,
+        Ok(cli) => {
+            start_log(&cli.common);
+            ended(dispatch(&cli))
         }
+    }
+}
+
+/// What the command line means, with the file it names.
+fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
+    let said = |error: clap::Error| {
+        // Help and version are no errors; a broken pipe is quiet.
+        let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+        error
+            .print()
+            .map_or(ExitCode::from(code), |()| ExitCode::from(code))
     };
-    start_log(&cli.common);
-    match dispatch(&cli) {
+    let cli = Cli::try_parse_from(args).map_err(said)?;
+    if cli.common.config.is_none() {
+        return Ok(cli);
+    }
+    let args = config::expand(args, &cli).map_err(|failure| ended(Err(failure)))?;
+    Cli::try_parse_from(args).map_err(said)
+}
+
+fn ended(result: Result<u8, Failure>) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.print();
