@@ -32,4 +32,5 @@ mod power_cut;
 mod report;
 mod same_branch;
 mod scan;
+mod service;
 mod shared_device;

@@ -1,5 +1,6 @@
 //! The plan: groups in, ops and refusals out. Pure: no I/O, no clock; equal input gives an equal plan.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use crate::execute::{Op, OpName};
@@ -115,9 +116,13 @@ impl Plan {
     }
 }
 
-/// Makes the plan.
+/// Makes the plan; groups that are given away are freed one by one, those that are lent stay.
 #[must_use]
-pub fn plan(groups: &[Group], branches: &[BranchFacts], rules: &Rules) -> Plan {
+pub fn plan<G: Borrow<Group>>(
+    groups: impl IntoIterator<Item = G>,
+    branches: &[BranchFacts],
+    rules: &Rules,
+) -> Plan {
     let mut planner = Planner {
         branches,
         rules,
@@ -126,7 +131,7 @@ pub fn plan(groups: &[Group], branches: &[BranchFacts], rules: &Rules) -> Plan {
         links: HashMap::new(),
     };
     for group in groups {
-        planner.group(group);
+        planner.group(group.borrow());
     }
     planner.plan
 }

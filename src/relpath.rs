@@ -4,15 +4,17 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// A path relative to a branch: no leading `/`, no empty, `.` or `..` component, no NUL.
 ///
-/// The empty path is the branch root. Ordering is by bytes, so that equal input gives an equal plan.
+/// The empty path is the branch root. Ordering is by bytes, so that equal input gives an equal plan. Clones share the
+/// bytes: a plan names each path several times.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
-pub struct RelPath(Box<[u8]>);
+pub struct RelPath(Arc<[u8]>);
 
 /// Why some bytes are no [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +25,7 @@ impl RelPath {
     /// The root of a branch.
     #[must_use]
     pub fn root() -> Self {
-        Self(Box::default())
+        Self(Arc::default())
     }
 
     /// Validates `bytes`; the only way from outside to make one.
@@ -138,7 +140,7 @@ impl TryFrom<Vec<u8>> for RelPath {
 
 impl From<RelPath> for Vec<u8> {
     fn from(path: RelPath) -> Self {
-        path.0.into_vec()
+        path.0.to_vec()
     }
 }
 

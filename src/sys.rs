@@ -279,6 +279,26 @@ fn check(rc: c_int) -> io::Result<c_int> {
     }
 }
 
+/// Lets all threads share what the allocator has: what one of them freed is otherwise of no use to the others.
+pub(crate) fn share_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: `mallopt` takes two numbers, and locks what it changes.
+        let taken = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+        tracing::trace!(taken, "one arena");
+    }
+}
+
+/// Gives memory that was freed back to the machine, however it lies.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: `malloc_trim` takes a number, and touches only what nobody has.
+        let given_back = unsafe { libc::malloc_trim(0) };
+        tracing::trace!(given_back, "memory");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;

@@ -4,17 +4,19 @@
 #   integration/bench/scan.sh              67,000 files, 3.4 GB, on ext4, xfs and btrfs
 #   FILES=5000 MB=300 integration/bench/scan.sh
 #   ROUNDS=3 integration/bench/scan.sh     how often each is run; the median is shown
-#   FILES=1000000 MB=1000 POOL_PEERS= integration/bench/scan.sh     for the memory of a million files
+#   FILES=1000000 MB=2000 ROUNDS=1 WARMTHS=warm TOOLS="xdedup jdupes fclones" POOL_PEERS= \
+#       integration/bench/scan.sh          the memory that a million small files take
 #
-# Every tool runs once a round, so that all meet the same machine. Times are printed, not judged. Nothing is
-# changed on the pool; all of it lies below one new directory in $TMPDIR, which is removed.
+# Every tool runs once a round, so that all meet the same machine. Times are printed, not judged; whether all find
+# the same duplicates is. All of it lies below one new directory in $TMPDIR, which is removed.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 . integration/environment.sh
 
 FILES=${FILES:-67000} MB=${MB:-3400} ROUNDS=${ROUNDS:-3}
-# Slow through the mount: run once a round there only if named here.
-POOL_PEERS=${POOL_PEERS-jdupes fclones rmlint rdfind}
+# Which tools are also given the mount: slow.
+POOL_PEERS=${POOL_PEERS-jdupes fclones rmlint rdfind} TOOLS=${TOOLS-xdedup jdupes fclones rmlint rdfind}
+WARMTHS=${WARMTHS-warm cold}
 
 require_root
 install_packages cc:gcc mergerfs:mergerfs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.ext4:e2fsprogs losetup:mount \
@@ -100,21 +102,30 @@ one() {
     esac
 }
 
+# What one tool threw out of memory is there again for the next.
+warm() { find "${branches[@]}" -type f -exec cat {} + > /dev/null; }
+
 for round in $(seq "$ROUNDS"); do
-    echo "== round $round of $ROUNDS" >&2
-    for warmth in warm cold; do
-        for tool in xdedup jdupes fclones rmlint rdfind; do
-            [ "$warmth" = cold ] || cat "$scratch"/d?/*/*/*/* > /dev/null
+    echo "== round $round of $ROUNDS, load $(cut -d' ' -f1-3 /proc/loadavg)" >&2
+    cut -d' ' -f1 /proc/loadavg >> "$scratch/load"
+    for warmth in $WARMTHS; do
+        for tool in $TOOLS; do
+            [ "$warmth" = cold ] || warm
             one "$tool" branches "$warmth" "${branches[@]}"
         done
         for tool in $POOL_PEERS; do
+            [ "$warmth" = cold ] || warm
             one "$tool" pool "$warmth" "$pool"
         done
     done
 done
 
 echo "$FILES files, $MB MB on ext4, xfs and btrfs; kernel $(uname -r), $(nproc) cores; $(mergerfs --version | head -n 1)"
+echo "load at the beginning of each round: $(paste -sd' ' "$scratch/load")"
 echo "jdupes $(jdupes -v 2>&1 | sed -n '1s/jdupes //p'), $(fclones --version), $(rmlint --version 2>&1 |
     sed -n '1s/ compiled.*//p'), $(rdfind --version 2>&1 | head -n 1); median of $ROUNDS"
 echo
 python3 integration/bench/table.py "$results"
+echo
+echo "== whether all find the same, on awkward files too"
+python3 integration/bench/same.py "$BINARY" "$pool" "$scratch" "${branches[@]}"

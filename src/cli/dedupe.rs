@@ -148,11 +148,9 @@ impl Job<'_> {
 
     pub(super) fn plan(&self, resolved: Resolved) -> Result<Plan, Failure> {
         let Resolved {
-            mut groups,
-            refusals,
-            ..
+            groups, refusals, ..
         } = resolved;
-        let mut plan = list::plan_groups(&mut groups, &self.session, &self.filter, &self.rules)?;
+        let mut plan = list::plan_groups(groups, &self.session, &self.filter, &self.rules)?;
         plan.refusals.splice(0..0, refusals);
         Ok(plan)
     }

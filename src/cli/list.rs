@@ -10,7 +10,7 @@ use super::args::RunArgs;
 use super::failure::Failure;
 use super::session::Session;
 use crate::filter::Filter;
-use crate::group::Group;
+use crate::group::{Group, Member};
 use crate::input::{self, ClaimedGroup, Reader};
 use crate::plan::{Plan, Rules, plan};
 use crate::pool::mergerfs::{self, PoolError};
@@ -166,17 +166,21 @@ pub(super) fn resolve_again(
 
 /// The plan for resolved groups, every link set looked for where the list did not name all of it.
 pub(super) fn plan_groups(
-    groups: &mut [Group],
+    mut groups: Vec<Group>,
     session: &Session,
     filter: &Filter,
     rules: &Rules,
 ) -> Result<Plan, Failure> {
-    let first = plan(groups, &session.facts, rules);
-    let wanted: HashSet<_> = first.incomplete(groups).iter().map(|m| m.id).collect();
+    let mut members = groups.iter().flat_map(|group| &group.members);
+    if members.all(Member::complete) {
+        return Ok(plan(groups, &session.facts, rules));
+    }
+    let first = plan(&groups, &session.facts, rules);
+    let wanted: HashSet<_> = first.incomplete(&groups).iter().map(|m| m.id).collect();
     if wanted.is_empty() {
         return Ok(first);
     }
-    let unreadable = resolve::complete(groups, &wanted, &session.fs, &session.pool, filter)?;
+    let unreadable = resolve::complete(&mut groups, &wanted, &session.fs, &session.pool, filter)?;
     for error in &unreadable {
         tracing::warn!(%error, cause = %error.source, "names there stay unknown");
     }

@@ -29,6 +29,8 @@ const EXIT_USAGE: u8 = 2;
 
 /// Parses `args` (the program's name first) and does what they say; gives the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A scan's threads make what the planning thread gives back.
+    crate::sys::share_memory();
     let args: Vec<OsString> = args.into_iter().collect();
     match parse(&args) {
         Err(code) => code,

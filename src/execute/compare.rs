@@ -52,7 +52,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             self.unchanged(&now, &held.stat.fingerprint(), "file")?;
         }
         op.master_mtime = master.stat.mtime;
-        op.seen = Some(Seen {
+        op.seen = Some(Box::new(Seen {
             master: master.stat.fingerprint(),
             duplicate: duplicate.stat.fingerprint(),
             metadata: duplicate.metadata,
@@ -61,7 +61,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             master_stat: master.stat,
             duplicate_stat: duplicate.stat,
             blake3,
-        });
+        }));
         Ok(())
     }
 

@@ -40,9 +40,9 @@ pub struct Op {
     /// Whether the journal says that every name was retired.
     pub(crate) retired: bool,
     /// What the intent says, for an op that was found open.
-    pub(crate) recorded: Option<Recorded>,
+    pub(crate) recorded: Option<Box<Recorded>>,
     /// What was compared in this run.
-    pub(crate) seen: Option<Seen>,
+    pub(crate) seen: Option<Box<Seen>>,
 }
 
 /// One name of the duplicate; the same relpath on both branches.

@@ -275,12 +275,12 @@ fn op_from(
         master_mtime: intent.master.mtime,
         published: None,
         retired,
-        recorded: Some(Recorded {
+        recorded: Some(Box::new(Recorded {
             metadata: intent.metadata.clone(),
             blake3: intent.blake3,
             master_btime: intent.master.id.btime,
             duplicate_btime: intent.duplicate.id.btime,
-        }),
+        })),
         seen: None,
     }
 }

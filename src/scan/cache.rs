@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cache_block::{Block, Slot};
 use super::catalog::Stamp;
@@ -25,7 +25,13 @@ const TREE: &[u8] = b"hashes-1";
 /// The day of the last look for what is old, in the database's own tree.
 const PRUNED: &[u8] = b"pruned";
 /// What the database may hold in memory.
-const MEMORY: u64 = 16 << 20;
+const MEMORY: u64 = 4 << 20;
+/// Records after which the database is closed and opened again: it does not keep to what it is allowed.
+const BLOCKS_BETWEEN_RESTS: u32 = 8192;
+/// How often a lock is asked for again.
+const LOCK_TRIES: u32 = 400;
+/// The time between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Days after which a use is noted again.
 const NOTE_DAYS: u16 = 7;
 /// Days after which what was not used goes.
@@ -47,9 +53,21 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub struct Cache {
     dir: PathBuf,
-    /// `None` once it could not be used any more.
-    handles: Mutex<Option<Handles>>,
+    state: Mutex<State>,
     today: u16,
+    /// The day of the last look for what is old.
+    pruned: Option<u16>,
+}
+
+/// What a cache has of its database.
+#[derive(Debug)]
+enum State {
+    /// It is open.
+    Open(Handles),
+    /// It is closed until it is needed: open, it keeps what it has touched in memory.
+    Resting,
+    /// It could not be used, and is not asked again.
+    Lost,
 }
 
 #[derive(Debug)]
@@ -110,11 +128,24 @@ impl Cache {
         };
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let days = since.unwrap_or_default().as_secs() / 86_400;
+        let last = contain(|| handles.db.get(PRUNED)).ok();
+        let last = last.and_then(Result::ok).flatten();
+        let day = last.and_then(|day| <[u8; 2]>::try_from(day.as_ref()).ok());
         Ok(Self {
             dir: path,
-            handles: Mutex::new(Some(handles)),
+            state: Mutex::new(State::Open(handles)),
             today: u16::try_from(days).unwrap_or(u16::MAX),
+            pruned: day.map(u16::from_le_bytes),
         })
+    }
+
+    /// Makes durable what it was given, and gives back the memory until it is needed again.
+    pub(super) fn rest(&self) {
+        if matches!(*self.state(), State::Open(_)) {
+            self.with(|handles| handles.db.flush().map(drop));
+            self.put_down(State::Resting);
+            crate::sys::give_back_memory();
+        }
     }
 
     /// To ask for many hashes, those of neighbouring inodes one after the other.
@@ -122,6 +153,7 @@ impl Cache {
         View {
             cache: self,
             block: None,
+            blocks: 0,
             used: Vec::new(),
         }
     }
@@ -148,45 +180,57 @@ impl Cache {
 
     /// Drops what is old, and closes the cache.
     pub fn close(self) {
-        self.with(|handles| {
-            let last = handles.db.get(PRUNED)?;
-            let last = last.and_then(|day| <[u8; 2]>::try_from(day.as_ref()).ok());
-            let due = last
-                .is_none_or(|day| self.today.saturating_sub(u16::from_le_bytes(day)) >= NOTE_DAYS);
-            if due {
+        let due = |day| self.today.saturating_sub(day) >= NOTE_DAYS;
+        if self.pruned.is_none_or(due) {
+            self.with(|handles| {
                 handles.prune(self.today)?;
-                handles.db.insert(PRUNED, &self.today.to_le_bytes())?;
-            }
-            handles.db.flush().map(drop)
-        });
-        let handles = self.handles().take();
-        if let Err(panic) = contain(|| drop(handles)) {
-            tracing::debug!(panic, "closing the hash cache");
+                let day = self.today.to_le_bytes();
+                handles.db.insert(PRUNED, &day).map(drop)
+            });
         }
+        self.rest();
     }
 
     /// Works on the database; one that fails is thrown away, because the next scan would meet the same.
     fn with<T>(&self, work: impl FnOnce(&Handles) -> sled::Result<T>) -> Option<T> {
-        let mut held = self.handles();
-        let handles = held.as_ref()?;
+        let mut state = self.state();
+        if matches!(*state, State::Resting) {
+            *state = Handles::open_again(&self.dir).map_or_else(
+                |error| {
+                    tracing::warn!(%error, "what is read from now on is not remembered");
+                    State::Lost
+                },
+                State::Open,
+            );
+        }
+        let State::Open(handles) = &*state else {
+            return None;
+        };
         let what = match contain(|| work(handles)) {
             Ok(Ok(done)) => return Some(done),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic,
         };
+        drop(state);
         tracing::warn!(path = ?self.dir, what, "the hash cache cannot be used; it will be made anew");
-        let handles = held.take();
-        if let Err(panic) = contain(|| drop(handles)) {
-            tracing::debug!(panic, "closing the hash cache");
-        }
+        self.put_down(State::Lost);
         if let Err(error) = discard(&self.dir) {
             tracing::warn!(%error, "the hash cache stays as it is");
         }
         None
     }
 
-    fn handles(&self) -> MutexGuard<'_, Option<Handles>> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Closes the database; from then on the cache is in `state`.
+    fn put_down(&self, state: State) {
+        let mut held = self.state();
+        let before = std::mem::replace(&mut *held, state);
+        if let Err(panic) = contain(|| drop(before)) {
+            tracing::debug!(panic, "closing the hash cache");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,6 +239,8 @@ impl Cache {
 pub(super) struct View<'c> {
     cache: &'c Cache,
     block: Option<([u8; 32], Block)>,
+    /// How many were looked at since the database was opened.
+    blocks: u32,
     /// What is to be noted as used.
     used: Vec<Entry>,
 }
@@ -206,6 +252,11 @@ impl View<'_> {
         if self.block.as_ref().is_none_or(|(at, _)| *at != key) {
             let block = self.cache.with(|handles| handles.block(&key))?;
             self.block = Some((key, block));
+            self.blocks += 1;
+            if self.blocks >= BLOCKS_BETWEEN_RESTS {
+                self.blocks = 0;
+                self.cache.rest();
+            }
         }
         let (_, block) = self.block.as_ref()?;
         let (slot, hash) = block.find(&asked)?;
@@ -254,6 +305,17 @@ impl Handles {
             }),
             opened => opened.map_err(|error| damaged(error.to_string())),
         }
+    }
+
+    /// Opens what was closed a moment ago: the database lets go of its lock some time later.
+    fn open_again(path: &Path) -> Result<Self, CacheError> {
+        for _ in 0..LOCK_TRIES {
+            match Self::open(path) {
+                Err(CacheError::Locked(_)) => std::thread::sleep(LOCK_PAUSE),
+                opened => return opened,
+            }
+        }
+        Self::open(path)
     }
 
     fn block(&self, key: &[u8]) -> sled::Result<Block> {
@@ -462,6 +524,27 @@ mod tests {
         let cache = Cache::open(dir.path()).unwrap();
         cache.store(vec![entry(1, Part::Whole, 9)]);
         assert_eq!(std::fs::read(path.join("letter")).unwrap(), b"dear");
+    }
+
+    #[test]
+    fn a_cache_that_rests_knows_what_it_knew_and_takes_in_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let far = |n: u64| entry(n * Block::INODES, Part::Whole, n);
+        cache.store((0..100).map(far).collect());
+        cache.rest();
+        assert!(matches!(*cache.state(), State::Resting));
+        // Another process may have it meanwhile.
+        reopened(dir.path()).close();
+        assert_eq!(find(&cache, far(7)), Some([7, !7]));
+        cache.store(vec![far(100)]);
+        cache.rest();
+        let mut view = cache.view();
+        view.blocks = BLOCKS_BETWEEN_RESTS - 50;
+        for n in 0..101 {
+            assert_eq!(view.find(far(n)), Some([n, !n]));
+        }
+        assert_eq!(view.blocks, 51, "it has rested in between");
     }
 
     #[test]

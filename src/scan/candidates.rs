@@ -1,17 +1,32 @@
 //! Which inodes may be copies of each other, narrowed down step by step. No I/O.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::catalog::{Catalog, File};
 use crate::plan::Rules;
 
 /// An inode that may have a copy: its names are neighbours in the catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Candidate {
     /// The first of its names in the catalog.
     pub(super) first: u32,
     /// How many of its names were found.
     pub(super) names: u32,
+    key: [AtomicU64; 2],
+}
+
+impl Candidate {
     /// What is known of its contents: equal in all that may be copies.
-    pub(super) key: [u64; 2],
+    pub(super) fn key(&self) -> [u64; 2] {
+        [0, 1].map(|half: usize| self.key[half].load(Ordering::Relaxed))
+    }
+
+    /// Takes in what was learnt, from whichever thread reads it: nobody else does, and all are waited for.
+    pub(super) fn learn(&self, key: [u64; 2]) {
+        for (half, known) in key.into_iter().zip(&self.key) {
+            known.store(half, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The inodes that are left, those that may be copies of each other side by side.
@@ -62,7 +77,7 @@ impl Candidates {
                 candidates.all.push(Candidate {
                     first: u32::try_from(first).unwrap_or(u32::MAX),
                     names: u32::try_from(count).unwrap_or(u32::MAX),
-                    key: [0; 2],
+                    key: Default::default(),
                 });
             }
         }
@@ -75,10 +90,30 @@ impl Candidates {
     pub(super) fn narrow(&mut self, catalog: &Catalog, rules: &Rules) {
         let mut all = std::mem::take(&mut self.all);
         for run in all.chunk_by_mut(|a, b| catalog.alike(a, b)) {
-            run.sort_unstable_by_key(|c| (c.key, c.first));
+            run.sort_unstable_by_key(|c| (c.key(), c.first));
         }
         self.all = all;
         self.drop_where_no_primary(catalog, rules);
+    }
+
+    /// Drops the files of what is no candidate any more, and gives the memory back.
+    pub(super) fn drop_others(&mut self, catalog: &mut Catalog) {
+        self.all.shrink_to_fit();
+        let mut in_order: Vec<&mut Candidate> = self.all.iter_mut().collect();
+        in_order.sort_unstable_by_key(|c| c.first);
+        let mut to = 0;
+        for candidate in in_order {
+            let from = candidate.first as usize;
+            // No more than 32 bits, like what it replaces.
+            candidate.first = u32::try_from(to).unwrap_or(u32::MAX);
+            for at in from..from + candidate.names as usize {
+                catalog.files.swap(to, at);
+                to += 1;
+            }
+        }
+        catalog.files.truncate(to);
+        catalog.shrink();
+        catalog.drop_other_names();
     }
 
     /// Keeps the candidates that `keep` says yes to.
@@ -142,7 +177,7 @@ impl Catalog {
     }
 
     fn equal_so_far(&self, a: &Candidate, b: &Candidate) -> bool {
-        a.key == b.key && self.alike(a, b)
+        self.alike(a, b) && a.key() == b.key()
     }
 
     fn under_primary(&self, candidate: &Candidate, rules: &Rules) -> bool {
@@ -259,10 +294,13 @@ mod tests {
         ]);
         let rules = Rules::default();
         let (mut candidates, _) = Candidates::of(&mut found, &rules);
-        for (candidate, key) in candidates.all.iter_mut().zip([7, 8, 7, 7, 8]) {
-            candidate.key = [key, 0];
+        for (candidate, key) in candidates.all.iter().zip([7, 8, 7, 7, 8]) {
+            candidate.learn([key, 0]);
         }
         candidates.narrow(&found, &rules);
         assert_eq!(names(&found, &candidates), [["a", "c"]]);
+        candidates.drop_others(&mut found);
+        assert_eq!(names(&found, &candidates), [["a", "c"]]);
+        assert_eq!(found.files.len(), 2);
     }
 }

@@ -212,6 +212,41 @@ impl Catalog {
         CStr::from_bytes_until_nul(from).unwrap_or(c"").to_bytes()
     }
 
+    /// Gives back the names of files that are not there any more.
+    pub(super) fn drop_other_names(&mut self) {
+        // Where a name is kept: with a file, or with a directory.
+        let files =
+            (0..self.files.len()).map(|at| (self.files[at].dir, self.files[at].name, (true, at)));
+        let dirs = self.dirs.iter().enumerate();
+        let dirs = dirs.filter_map(|(at, dir)| match dir.above {
+            Above::Dir(above, name) => Some((above, name, (false, at))),
+            Above::Start(_) => None,
+        });
+        let mut kept: Vec<_> = files.chain(dirs).collect();
+        kept.sort_unstable_by_key(|(dir, name, _)| (*dir, *name));
+        let (mut names, mut begins) = (Vec::new(), Vec::new());
+        for of_dir in kept.chunk_by(|a, b| a.0 == b.0) {
+            let begin = names.len();
+            let dir = of_dir[0].0;
+            for (_, name, (is_file, at)) in of_dir {
+                // No further from the beginning than it was.
+                let to = u32::try_from(names.len() - begin).unwrap_or(u32::MAX);
+                names.extend_from_slice(self.name(dir, *name));
+                names.push(0);
+                match is_file {
+                    true => self.files[*at].name = to,
+                    false => self.dirs[*at].above = Above::Dir(dir, to),
+                }
+            }
+            begins.push((dir, begin as u64));
+        }
+        for (dir, begin) in begins {
+            self.dirs[dir.0 as usize].names = begin;
+        }
+        names.shrink_to_fit();
+        self.names = names;
+    }
+
     /// Gives back memory that is no longer needed, when only files that matter are left.
     pub(super) fn shrink(&mut self) {
         self.files.shrink_to_fit();
@@ -266,6 +301,44 @@ mod tests {
             }
             assert_eq!(catalog.dir_place(root).path.as_bytes(), start.as_bytes());
         }
+    }
+
+    #[test]
+    fn the_names_of_files_that_are_gone_go_and_the_others_stay() {
+        let stamp = Stamp {
+            size: 1,
+            mtime: 2,
+            ctime: 3,
+        };
+        let facts = FileFacts {
+            stamp,
+            ino: 4,
+            class: 0,
+            device: 0,
+            excluded: false,
+        };
+        let mut catalog = Catalog::default();
+        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
+        let mut batch = Batch::default();
+        batch.file(root, b"a long name that goes", facts);
+        batch.dir(b"sub");
+        batch.file(root, b"stays", facts);
+        let sub = catalog.add(root, batch).unwrap()[0];
+        let mut batch = Batch::default();
+        for name in [&b"goes, too"[..], b"x", b"y"] {
+            batch.file(sub, name, facts);
+        }
+        catalog.add(sub, batch).unwrap();
+        catalog.files.retain(|file| file.name != 0);
+        let paths = |catalog: &Catalog| -> Vec<RelPath> {
+            let files = catalog.files.iter();
+            files.map(|file| catalog.file_place(file).path).collect()
+        };
+        let before = paths(&catalog);
+        catalog.drop_other_names();
+        assert_eq!(paths(&catalog), before);
+        assert_eq!(before.len(), 3);
+        assert_eq!(catalog.names.len(), "sub stays x y ".len());
     }
 
     #[test]

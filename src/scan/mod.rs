@@ -154,9 +154,13 @@ impl<'s> Scan<'s> {
         let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules);
         let stages = Stages::new(&self, &disks, &walked.catalog);
         let mut counts = stages.run(&mut candidates, &mut walked.refusals)?;
+        candidates.drop_others(&mut walked.catalog);
         took("read");
         let mut members = members::of(&self, &walked.catalog, &candidates)?;
         took("looked at members");
+        // Planning what was found takes as much again.
+        drop((walked.catalog, candidates));
+        crate::sys::give_back_memory();
         counts.changed += members.changed;
         walked.refusals.append(&mut members.refusals);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));

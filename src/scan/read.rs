@@ -10,7 +10,7 @@ use crate::fs::real::ScanFile;
 use crate::fs::{FileKind, FsError, InodeId};
 
 /// What one reader holds in memory.
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 256 << 10;
 /// How much of a beginning or an end is read.
 pub(super) const PART: u64 = 16 << 10;
 /// Files up to here are read whole at once: another turn at the disk costs more than the bytes.

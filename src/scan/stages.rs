@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::cache::Entry;
 use super::candidates::{Candidate, Candidates};
@@ -26,8 +26,15 @@ const QUICK: Duration = Duration::from_millis(1);
 const SAMPLE: usize = 16;
 /// Files that a reader takes at a time: neighbours share a directory, which is looked up once.
 const PORTION: usize = 16;
-/// Results that are kept back before they are given to the cache.
-const PENDING_MAX: usize = 8192;
+/// Results that are kept back before they are given to the cache: neighbouring inodes share a record there, and are
+/// not always read one after the other.
+const PENDING_MAX: usize = 1 << 18;
+/// What was read is not kept back for longer: a scan may take days, and be killed.
+const PENDING_FOR: Duration = Duration::from_secs(60);
+/// Results that a reader keeps to itself.
+const OWN_MAX: usize = 1024;
+/// Results that the cache takes in at a time.
+const STORED_AT_ONCE: usize = 8192;
 /// A file changed less than this before it was read may change again without another time.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -61,15 +68,29 @@ struct Work {
 }
 
 /// What readers hand in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Results {
-    keys: Vec<(u32, Hash)>,
     lost: Vec<u32>,
     refusals: Vec<Refusal>,
     /// For the cache: a candidate and what was read of it.
-    pending: Vec<Entry>,
+    pending: Vec<(u32, Hash)>,
+    /// When the cache was given something.
+    since: Instant,
     changed: u64,
     parts: u64,
+}
+
+impl Results {
+    fn new() -> Self {
+        Self {
+            lost: Vec::new(),
+            refusals: Vec::new(),
+            pending: Vec::new(),
+            since: Instant::now(),
+            changed: 0,
+            parts: 0,
+        }
+    }
 }
 
 impl<'s> Stages<'s> {
@@ -117,7 +138,7 @@ impl<'s> Stages<'s> {
         counts.bytes += shares.iter().map(|share| share.total).sum::<u64>();
         let files = work.iter().map(Vec::len).sum::<usize>() as u64;
         self.scan.meter.begin(phase, files, shares);
-        let results = Mutex::new(Results::default());
+        let results = Mutex::new(Results::new());
         std::thread::scope(|scope| {
             for (disk, work) in work.into_iter().enumerate().filter(|(_, w)| !w.is_empty()) {
                 let (results, candidates) = (&results, &*candidates);
@@ -132,17 +153,13 @@ impl<'s> Stages<'s> {
             }
         });
         let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.remember(&mut results);
+        self.remember(phase, candidates, std::mem::take(&mut results.pending));
         if (self.scan.interrupted)() {
             return Err(ScanError::Interrupted);
         }
         counts.parts += results.parts;
         counts.changed += results.changed;
         refusals.append(&mut results.refusals);
-        for (at, hash) in results.keys {
-            let candidate = &mut candidates.all[at as usize];
-            candidate.key = key(phase, self.catalog, candidate, hash);
-        }
         let mut lost = results.lost;
         lost.sort_unstable();
         let mut at = 0;
@@ -157,7 +174,7 @@ impl<'s> Stages<'s> {
     fn ask_cache(
         &self,
         phase: Phase,
-        candidates: &mut Candidates,
+        candidates: &Candidates,
         counts: &mut ReadCounts,
     ) -> Vec<Vec<Work>> {
         let mut work: Vec<Vec<Work>> = self.disks.iter().map(|_| Vec::new()).collect();
@@ -180,16 +197,18 @@ impl<'s> Stages<'s> {
             };
             let mut view = cache.view();
             work.retain(|w| {
-                let candidate = &mut candidates.all[w.candidate as usize];
+                let candidate = &candidates.all[w.candidate as usize];
                 let known = self
                     .entry(phase, candidate)
                     .and_then(|asked| view.find(asked));
                 if let Some(hash) = known {
-                    candidate.key = key(phase, self.catalog, candidate, hash);
+                    candidate.learn(key(phase, self.catalog, candidate, hash));
                     counts.cached += 1;
                 }
                 known.is_none()
             });
+            drop(view);
+            cache.rest();
         }
         work
     }
@@ -214,11 +233,24 @@ impl<'s> Stages<'s> {
         part(phase, stamp).map_or(0, |part| part.range(stamp.size).1)
     }
 
-    fn remember(&self, results: &mut Results) {
-        let pending = std::mem::take(&mut results.pending);
-        if let Some(cache) = self.scan.cache {
-            cache.store(pending);
+    /// Gives the cache what was read, in the order in which it keeps it.
+    fn remember(&self, phase: Phase, candidates: &Candidates, mut read: Vec<(u32, Hash)>) {
+        let Some(cache) = self.scan.cache else {
+            return;
+        };
+        let of = |at: u32| &candidates.all[at as usize];
+        read.sort_unstable_by_key(|(at, _)| {
+            let file = self.catalog.file_of(of(*at));
+            (file.device, file.ino)
+        });
+        for read in read.chunks(STORED_AT_ONCE) {
+            let entry = |&(at, hash): &(u32, Hash)| {
+                let entry = self.entry(phase, of(at))?;
+                Some(Entry { hash, ..entry })
+            };
+            cache.store(read.iter().filter_map(entry).collect());
         }
+        cache.rest();
     }
 }
 
@@ -252,7 +284,7 @@ impl Round<'_> {
         let mut reader = self.reader();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let fresh = now.unwrap_or_default().saturating_sub(FRESH).as_nanos();
-        let mut own = Results::default();
+        let mut own = Results::new();
         let portions = std::iter::from_fn(|| {
             let at = next.fetch_add(portion, Ordering::Relaxed);
             let left = work.get(at..)?;
@@ -265,14 +297,12 @@ impl Round<'_> {
             };
             match reader.read(target) {
                 Outcome::Read(hash) => {
-                    own.keys.push((work.candidate, hash));
+                    candidate.learn(key(self.phase, self.stages.catalog, candidate, hash));
                     let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
-                    let entry = self
-                        .stages
-                        .entry(self.phase, candidate)
-                        .filter(|entry| settled(entry.stamp.mtime) && settled(entry.stamp.ctime));
-                    own.pending
-                        .extend(entry.map(|entry| Entry { hash, ..entry }));
+                    let stamp = target.file.stamp;
+                    if scan.cache.is_some() && settled(stamp.mtime) && settled(stamp.ctime) {
+                        own.pending.push((work.candidate, hash));
+                    }
                     own.parts += 1;
                 }
                 Outcome::Changed => {
@@ -287,8 +317,9 @@ impl Round<'_> {
                 Outcome::Stopped => break,
             }
             scan.meter.add_files(1);
-            if own.pending.len() >= PENDING_MAX / READERS {
+            if own.pending.len() >= OWN_MAX || own.since.elapsed() > PENDING_FOR {
                 self.hand_in(&mut own);
+                own.since = Instant::now();
             }
         }
         self.hand_in(&mut own);
@@ -296,14 +327,18 @@ impl Round<'_> {
 
     fn hand_in(&self, own: &mut Results) {
         let mut all = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        all.keys.append(&mut own.keys);
         all.lost.append(&mut own.lost);
         all.refusals.append(&mut own.refusals);
         all.pending.append(&mut own.pending);
         all.changed += std::mem::take(&mut own.changed);
         all.parts += std::mem::take(&mut own.parts);
-        if all.pending.len() >= PENDING_MAX {
-            self.stages.remember(&mut all);
+        let due = all.since.elapsed() > PENDING_FOR || all.pending.len() >= PENDING_MAX;
+        if due {
+            all.since = Instant::now();
+            let pending = std::mem::take(&mut all.pending);
+            // The others go on reading.
+            drop(all);
+            self.stages.remember(self.phase, self.candidates, pending);
         }
     }
 
@@ -407,7 +442,7 @@ fn key(phase: Phase, catalog: &Catalog, candidate: &Candidate, hash: Hash) -> [u
     match part(phase, catalog.file_of(candidate).stamp) {
         Some(Part::Head) => [hash[0], 0],
         // Equal ends do not unite what differs at the beginning.
-        Some(Part::Tail) => [candidate.key[0], hash[0]],
+        Some(Part::Tail) => [candidate.key()[0], hash[0]],
         Some(Part::Whole) | None => hash,
     }
 }

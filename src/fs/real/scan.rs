@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use nix::NixPath;
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
@@ -83,7 +84,10 @@ impl ScanDir {
 
 /// A directory held while files in it are opened: the way to it is looked up once.
 #[derive(Debug)]
-pub struct ScanParent(OwnedFd);
+pub struct ScanParent {
+    dir: OwnedFd,
+    mount: u64,
+}
 
 impl ScanParent {
     /// Opens what was a regular file when the directory was read, as [`RealFs::open_to_scan`].
@@ -91,7 +95,23 @@ impl ScanParent {
     /// # Errors
     /// What the kernel says; `EAGAIN` where a lease of somebody else is in the way.
     pub fn open(&self, name: &OsStr) -> io::Result<ScanFile> {
-        open_file(&self.0, Path::new(name))
+        open_file(&self.dir, Path::new(name))
+    }
+
+    /// Whether it has an entry `name`, whatever that is.
+    ///
+    /// # Errors
+    /// What the kernel says; `EXDEV` where something is mounted there.
+    pub fn has(&self, name: &OsStr) -> io::Result<bool> {
+        let found = name
+            .with_nix_path(|name| sys::statx_at(self.dir.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW));
+        match found? {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            found => match stat_from(&found?).mount == self.mount {
+                true => Ok(true),
+                false => Err(io::Error::from_raw_os_error(libc::EXDEV)),
+            },
+        }
     }
 }
 
@@ -224,7 +244,9 @@ impl RealFs {
     pub fn scan_parent(&self, at: &Place) -> Result<ScanParent> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let opened = self.root(at.branch).entry(&at.path, flags);
-        self.told("open directory", at, opened.map(ScanParent))
+        let mount = self.root(at.branch).mount;
+        let parent = opened.map(|dir| ScanParent { dir, mount });
+        self.told("open directory", at, parent)
     }
 
     /// An error of [`ScanDir`] or [`ScanFile`], with what it is about.
