@@ -9,6 +9,7 @@
     reason = "test code: it makes and damages its own disks, and a panic is how it reports"
 )]
 
+mod around;
 mod bench;
 mod busy;
 mod changed;
@@ -36,8 +37,10 @@ mod power_cut;
 mod preview;
 mod records;
 mod refusals;
+mod report;
 mod same_branch;
 mod scan;
+mod service;
 mod shadows;
 mod shapes;
 mod shared_device;

@@ -29,7 +29,8 @@ fn the_committed_man_page_is_current() {
 
 fn page() -> String {
     // Without the date and the version: the page changes when the program does.
-    let command = Cli::command();
+    // What -h leaves out belongs here.
+    let command = Cli::command().mut_args(|arg| arg.hide_short_help(false));
     let man = Man::new(command.clone());
     let mut out = b".TH MERGERFS.XDEDUP 1 \"\" \"mergerfs\\-xdedup\" \"User Commands\"\n".to_vec();
     man.render_name_section(&mut out).unwrap();

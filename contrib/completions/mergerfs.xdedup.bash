@@ -22,8 +22,14 @@ _mergerfs.xdedup() {
             mergerfs.xdedup,doctor)
                 cmd="mergerfs.xdedup__subcmd__doctor"
                 ;;
+            mergerfs.xdedup,export)
+                cmd="mergerfs.xdedup__subcmd__export"
+                ;;
             mergerfs.xdedup,help)
                 cmd="mergerfs.xdedup__subcmd__help"
+                ;;
+            mergerfs.xdedup,history)
+                cmd="mergerfs.xdedup__subcmd__history"
                 ;;
             mergerfs.xdedup,preview)
                 cmd="mergerfs.xdedup__subcmd__preview"
@@ -34,14 +40,26 @@ _mergerfs.xdedup() {
             mergerfs.xdedup,status)
                 cmd="mergerfs.xdedup__subcmd__status"
                 ;;
+            mergerfs.xdedup,undo)
+                cmd="mergerfs.xdedup__subcmd__undo"
+                ;;
+            mergerfs.xdedup,verify)
+                cmd="mergerfs.xdedup__subcmd__verify"
+                ;;
             mergerfs.xdedup__subcmd__help,completions)
                 cmd="mergerfs.xdedup__subcmd__help__subcmd__completions"
                 ;;
             mergerfs.xdedup__subcmd__help,doctor)
                 cmd="mergerfs.xdedup__subcmd__help__subcmd__doctor"
                 ;;
+            mergerfs.xdedup__subcmd__help,export)
+                cmd="mergerfs.xdedup__subcmd__help__subcmd__export"
+                ;;
             mergerfs.xdedup__subcmd__help,help)
                 cmd="mergerfs.xdedup__subcmd__help__subcmd__help"
+                ;;
+            mergerfs.xdedup__subcmd__help,history)
+                cmd="mergerfs.xdedup__subcmd__help__subcmd__history"
                 ;;
             mergerfs.xdedup__subcmd__help,preview)
                 cmd="mergerfs.xdedup__subcmd__help__subcmd__preview"
@@ -52,6 +70,12 @@ _mergerfs.xdedup() {
             mergerfs.xdedup__subcmd__help,status)
                 cmd="mergerfs.xdedup__subcmd__help__subcmd__status"
                 ;;
+            mergerfs.xdedup__subcmd__help,undo)
+                cmd="mergerfs.xdedup__subcmd__help__subcmd__undo"
+                ;;
+            mergerfs.xdedup__subcmd__help,verify)
+                cmd="mergerfs.xdedup__subcmd__help__subcmd__verify"
+                ;;
             *)
                 ;;
         esac
@@ -59,7 +83,7 @@ _mergerfs.xdedup() {
 
     case "${cmd}" in
         mergerfs.xdedup)
-            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --no-progress --db-file --journal --format --color --verbose --quiet --help --version preview resume status doctor completions help"
+            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -137,6 +161,22 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pre)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --post)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapraid-guard)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -161,6 +201,10 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -W "fclones jdupes" -- "${cur}"))
                     return 0
                     ;;
+                --report)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --db-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -177,6 +221,10 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -185,7 +233,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__completions)
-            opts="-v -q -h --journal --format --color --verbose --quiet --help bash elvish fish powershell zsh"
+            opts="-v -q -h --journal --format --color --config --verbose --quiet --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,6 +249,10 @@ _mergerfs.xdedup() {
                     ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -211,7 +263,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__doctor)
-            opts="-v -q -h --quick --journal --format --color --verbose --quiet --help"
+            opts="-v -q -h --quick --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -229,6 +281,40 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mergerfs.xdedup__subcmd__export)
+            opts="-v -q -h --csv --json --journal --format --color --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --journal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -237,7 +323,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__help)
-            opts="preview resume status doctor completions help"
+            opts="preview resume undo verify status doctor history export completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -278,7 +364,35 @@ _mergerfs.xdedup() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mergerfs.xdedup__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mergerfs.xdedup__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mergerfs.xdedup__subcmd__help__subcmd__history)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -334,8 +448,70 @@ _mergerfs.xdedup() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mergerfs.xdedup__subcmd__help__subcmd__undo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mergerfs.xdedup__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mergerfs.xdedup__subcmd__history)
+            opts="-v -q -h --prune --journal --format --color --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --prune)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --journal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mergerfs.xdedup__subcmd__preview)
-            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --pool-root --branches --cache --no-cache --groups --groups-format --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --verbose --quiet --help"
+            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -413,6 +589,22 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pre)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --post)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapraid-guard)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pool-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -431,6 +623,10 @@ _mergerfs.xdedup() {
                     ;;
                 --groups-format)
                     COMPREPLY=($(compgen -W "fclones jdupes" -- "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --db-file)
@@ -453,6 +649,10 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -461,12 +661,32 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__resume)
-            opts="-v -q -h --journal --format --color --verbose --quiet --help"
+            opts="-m -v -q -h --from-log --manifest --manifest-format --base --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --from-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --manifest)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --manifest-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --journal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -477,6 +697,10 @@ _mergerfs.xdedup() {
                     ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -487,7 +711,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__status)
-            opts="-v -q -h --journal --format --color --verbose --quiet --help"
+            opts="-v -q -h --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -503,6 +727,82 @@ _mergerfs.xdedup() {
                     ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mergerfs.xdedup__subcmd__undo)
+            opts="-e -v -q -h --execute --path --max-time --accept-branches --no-lease --log-file --no-progress --journal --format --color --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --journal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mergerfs.xdedup__subcmd__verify)
+            opts="-v -q -h --no-progress --journal --format --color --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --journal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= no-progress db-file= journal= format= color= v/verbose q/quiet h/help V/version
+    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -46,6 +46,10 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadows
 merge\t'remove hidden copies that equal the one shown'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m): the batch in hand is finished, the rest is left for the next run' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l pre -d 'Run CMD by the shell before a run that changes something; when it fails, nothing is changed' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l post -d 'Run CMD by the shell after that run, however it ended ($XDEDUP_EXIT)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l snapraid-guard -d 'Change nothing while snapraid diff finds differences (with SnapRAID\'s configuration CONF)' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l pool-root -d 'Refuse unless every branch lies below DIR' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l branches -d 'The pool\'s branches, where mergerfs does not tell them (A=RW:B=RO)' -r
@@ -53,6 +57,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l cache -
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups -d 'Write the duplicates that the scan found to FILE, for other programs' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
 jdupes\t''"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l report -d 'Write a report to FILE: one HTML page that needs no network, of the run or of what it would do' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
@@ -60,6 +65,7 @@ json\t'One JSON object a line'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s e -l execute -d 'Do it; without this, only show what would be done'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l any-master -d 'Deduplicate groups without a copy under a primary, too'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l accept-branches -d 'Accept that other filesystems are behind the branches than the journal remembers'
@@ -72,8 +78,12 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s h -l he
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s V -l version -d 'Print version'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "resume" -d 'Finish or put back what an interrupted run left open'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "undo" -d 'Take back what a run did: each duplicate is a file of its own again'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "verify" -d 'Read the files that stayed again, and compare them with what the journal recorded'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "status" -d 'Show what is open, and what the last run did'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "doctor" -d 'Say what about a pool would make runs fail or surprise; changes nothing'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "history" -d 'List every run'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "export" -d 'Print all that the journal holds, for programs'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "completions" -d 'Print a completion script for a shell'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s m -l manifest -d 'Read duplicates from a list made by another program ("-": standard input)' -r -F
@@ -98,12 +108,17 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 merge\t'remove hidden copies that equal the one shown'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m): the batch in hand is finished, the rest is left for the next run' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l pre -d 'Run CMD by the shell before a run that changes something; when it fails, nothing is changed' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l post -d 'Run CMD by the shell after that run, however it ended ($XDEDUP_EXIT)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l snapraid-guard -d 'Change nothing while snapraid diff finds differences (with SnapRAID\'s configuration CONF)' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l pool-root -d 'Refuse unless every branch lies below DIR' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l branches -d 'The pool\'s branches, where mergerfs does not tell them (A=RW:B=RO)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l cache -d 'Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l groups -d 'Write the duplicates that the scan found to FILE, for other programs' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
 jdupes\t''"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l report -d 'Write a report to FILE: one HTML page that needs no network, of the run or of what it would do' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
@@ -112,6 +127,7 @@ json\t'One JSON object a line'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l allow-other -d 'Let other users look too, as far as the permissions of files let them [root: always]'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l any-master -d 'Deduplicate groups without a copy under a primary, too'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l no-cache -d 'Read every file again, and remember nothing'
@@ -122,21 +138,55 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l from-log -d 'Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log (filepath,status), -m the list it was given' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s m -l manifest -d 'The list of duplicates for --from-log' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l manifest-format -d 'The form of the list, where it cannot be told from its contents' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l base -d 'Where relative paths begin [default: what the list says, else the current directory]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l path -d 'Only what lies at or below PATH in the pool; repeat for more' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l max-time -d 'Stop after TIME: the batch in hand is finished, the rest is left for the next undo' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s e -l execute -d 'Do it; without this, only show what would be done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l accept-branches -d 'Accept that other filesystems are behind the branches than the journal remembers'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l no-lease -d 'Do without leases, on filesystems that have none: only while nothing else uses the pool'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l no-progress -d 'Draw no progress bar'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l no-progress -d 'Draw no progress bar'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -146,22 +196,51 @@ json\t'One JSON object a line'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l quick -d 'Look for names that crashes left in the uppermost directories only'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l prune -d 'Forget runs older than DAYS, which then can no longer be undone or verified; what is open is kept' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
+always\t'Into pipes and files too'
+never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l csv -d 'As the lines of the CSV log'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l json -d 'As JSON lines, a record each, nothing left out (default)'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s v -l verbose -d 'Say more; repeat for more'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s q -l quiet -d 'Say only what went wrong'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "resume" -d 'Finish or put back what an interrupted run left open'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "status" -d 'Show what is open, and what the last run did'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "doctor" -d 'Say what about a pool would make runs fail or surprise; changes nothing'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume status doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "preview" -d 'Show the pool as it will be, mounted read-only, to look at before anything is done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "resume" -d 'Finish or put back what an interrupted run left open'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "undo" -d 'Take back what a run did: each duplicate is a file of its own again'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "verify" -d 'Read the files that stayed again, and compare them with what the journal recorded'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "status" -d 'Show what is open, and what the last run did'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "doctor" -d 'Say what about a pool would make runs fail or surprise; changes nothing'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "history" -d 'List every run'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "export" -d 'Print all that the journal holds, for programs'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 
 /// The programs the suite calls, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 18] = [
+const PROGRAMS: [(&str, &str); 20] = [
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -25,6 +25,8 @@ const PROGRAMS: [(&str, &str); 18] = [
     ("setfacl", "acl"),
     ("chattr", "e2fsprogs"),
     ("python3", "python3"),
+    ("chromium", "chromium"),
+    ("snapraid", "snapraid"),
 ];
 
 /// Panics unless this machine can run the suite: a test that cannot run has failed.

@@ -23,6 +23,7 @@ use crate::report::groups::GroupsForm;
     bin_name = "mergerfs.xdedup",
     version,
     max_term_width = 100,
+    args_override_self = true,
     override_usage = USAGE,
     after_help = SHORT_EXAMPLES,
     after_long_help = EXAMPLES
@@ -120,6 +121,9 @@ pub struct Common {
         global = true
     )]
     pub color: Color,
+    /// Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
     /// Say more; repeat for more
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
@@ -214,6 +218,21 @@ pub struct RunArgs {
     /// Stop after TIME (such as 90s, 30m, 1h30m): the batch in hand is finished, the rest is left for the next run
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub max_time: Option<Duration>,
+    /// Run CMD by the shell before a run that changes something; when it fails, nothing is changed
+    #[arg(long, value_name = "CMD", hide_short_help = true)]
+    pub pre: Option<std::ffi::OsString>,
+    /// Run CMD by the shell after that run, however it ended ($XDEDUP_EXIT)
+    #[arg(long, value_name = "CMD", hide_short_help = true)]
+    pub post: Option<std::ffi::OsString>,
+    /// Change nothing while snapraid diff finds differences (with SnapRAID's configuration CONF)
+    #[arg(
+        long,
+        value_name = "CONF",
+        num_args = 0..=1,
+        require_equals = true,
+        hide_short_help = true
+    )]
+    pub snapraid_guard: Option<Option<PathBuf>>,
     /// Write the CSV log to FILE [default: log.csv beside the journal]
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub log_file: Option<PathBuf>,
@@ -258,6 +277,9 @@ pub struct RunArgs {
         hide_short_help = true
     )]
     pub groups_format: GroupsForm,
+    /// Write a report to FILE: one HTML page that needs no network, of the run or of what it would do
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Draw no progress bar
     #[arg(long)]
     pub no_progress: bool,

@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
 use super::list::{self, List};
+use super::report_file::ReportFile;
 use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
 use crate::execute::{Halt, missing_parents};
 use crate::filter::Filter;
-use crate::fs::Fs;
-use crate::journal::{DirIntent, OpKind};
+use crate::fs::{Fs, Timestamp};
+use crate::journal::{DirIntent, OpKind, rfc3339};
 use crate::metadata::IgnoreMetadata;
-use crate::plan::{Plan, Rules, Shadows};
+use crate::plan::{Plan, Refusal, Rules, Shadows};
 use crate::pool::{BranchIdx, mergerfs};
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
-use crate::report::{Scene, Tally, json, script};
+use crate::report::html::{self, Chronicle, Disk, Page};
+use crate::report::{BranchUse, Scene, Tally, json, script};
 use crate::resolve::{self, Resolved};
 
 /// What the user asked for, resolved.
@@ -31,6 +33,8 @@ pub(super) struct Job<'j> {
     pub(super) rules: Rules,
     pub(super) signals: Signals,
     pub(super) started: Instant,
+    pub(super) began: Timestamp,
+    pub(super) report: Option<ReportFile>,
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
@@ -86,6 +90,8 @@ pub(super) fn prepare<'j>(
     if rules.shadows == Shadows::Merge {
         shows_the_first(&session)?;
     }
+    let report = args.report.as_deref().map(ReportFile::begin).transpose()?;
+    let began = session.fs.now();
     let resolved = match list {
         Some(list) => list.resolve(&session, &filter, args)?,
         None => match scan::find(&session, (&filter, &rules), (common, args), signals)? {
@@ -104,6 +110,8 @@ pub(super) fn prepare<'j>(
         rules,
         signals: signals.clone(),
         started,
+        began,
+        report,
     };
     Ok(Some((job, resolved)))
 }
@@ -150,7 +158,8 @@ fn shows_the_first(session: &Session) -> Result<(), Failure> {
 
 impl Job<'_> {
     /// Prints what would be done; makes no journal, takes no lock, changes nothing.
-    fn dry_run(self, resolved: Resolved) -> Result<u8, Failure> {
+    fn dry_run(mut self, resolved: Resolved) -> Result<u8, Failure> {
+        let report = self.report.take();
         let mut plan = self.plan(resolved)?;
         // What would stop is warned of.
         drop(self.fill_directories(&mut plan));
@@ -167,6 +176,10 @@ impl Job<'_> {
             }),
         };
         written.and_then(|()| out.flush()).map_err(output_failed)?;
+        if let Some(report) = report {
+            let chronicle = Chronicle::planned(&plan);
+            report.finish(&self.page(&scene, &plan.refusals, &tally, &chronicle))?;
+        }
         Ok(tally.exit_code())
     }
 
@@ -243,6 +256,45 @@ impl Job<'_> {
                 Some(()) => tally.after(path, free),
             }
         }
+    }
+
+    /// The report page.
+    pub(super) fn page(
+        &self,
+        scene: &Scene<'_>,
+        refusals: &[Refusal],
+        tally: &Tally,
+        chronicle: &Chronicle,
+    ) -> String {
+        html::render(&Page {
+            scene,
+            time: &rfc3339(self.began),
+            refusals,
+            tally,
+            chronicle,
+            disks: &self.disks(tally),
+        })
+    }
+
+    fn disks(&self, tally: &Tally) -> Vec<Disk> {
+        let branches = tally.per_branch(&self.session.pool);
+        let disk = |(at, branch): (BranchIdx, BranchUse)| {
+            let before_free = branch.before_free.unwrap_or(0);
+            let reclaimed = if self.args.execute {
+                branch.reclaimed
+            } else {
+                branch.reclaimable
+            };
+            Disk {
+                path: branch.path,
+                size: self.session.fs.size_bytes(at).unwrap_or(before_free),
+                before_free,
+                after_free: branch.after_free.unwrap_or(before_free + reclaimed),
+                reclaimed,
+            }
+        };
+        let indices = self.session.pool.indices();
+        indices.zip(branches).map(disk).collect()
     }
 
     fn plan_lines(

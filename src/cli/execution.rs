@@ -6,7 +6,9 @@ use std::path::Path;
 use super::args::OutputFormat;
 use super::dedupe::{Job, output_failed};
 use super::failure::Failure;
+use super::hooks::{self, Hooks};
 use super::list;
+use super::report_file::ReportFile;
 use super::resume::recover_pool;
 use super::session::{self, DiskJournal};
 use super::watch::Watch;
@@ -17,6 +19,7 @@ use crate::journal::{self, Record, RefusedLine, RunEnded, RunStarted};
 use crate::lock::PoolLock;
 use crate::plan::{Plan, Refusal};
 use crate::refusal::Reason;
+use crate::report::html::Chronicle;
 use crate::report::{Progress, Tally, json, text};
 use crate::resolve::Resolved;
 
@@ -27,7 +30,9 @@ const BATCH_BYTES: u64 = 4 << 30;
 
 impl Job<'_> {
     /// Finishes what an earlier run left open, then carries the plan out.
-    pub(super) fn execute(self, resolved: Resolved) -> Result<u8, Failure> {
+    pub(super) fn execute(mut self, resolved: Resolved) -> Result<u8, Failure> {
+        let report = self.report.take();
+        hooks::guard_snapraid(self.args)?;
         let dir = session::journal_dir(self.common)?;
         self.session.journal_outside(&dir)?;
         let roots = self
@@ -56,7 +61,12 @@ impl Job<'_> {
         } else {
             Some((existing, dir.as_path(), csv))
         };
-        let code = self.carry_out(plan, journal, &recovered)?;
+        let hooks = Hooks {
+            args: self.args,
+            pool: &self.session.pool.mount,
+            planned: plan.ops.len(),
+        };
+        let code = hooks.around(|| self.carry_out(plan, journal, &recovered, report))?;
         Ok(self
             .signals
             .exit_code()
@@ -84,6 +94,8 @@ impl Job<'_> {
             progress: Progress::new(bytes, planned, bar),
             out: Box::new(session::stdout()),
             refused: Vec::new(),
+            chronicle: Chronicle::default(),
+            started: self.started,
         }
     }
 
@@ -101,6 +113,7 @@ impl Job<'_> {
         plan: Plan,
         journal: Option<(Option<DiskJournal>, &Path, Option<&Path>)>,
         recovered: &Tally,
+        report: Option<ReportFile>,
     ) -> Result<u8, Failure> {
         let mut tally = self.tally(&plan);
         let mut journal = match journal {
@@ -115,6 +128,7 @@ impl Job<'_> {
         // Bytes of both copies: each group's master is read once, every duplicate once.
         let bytes = plan.ops.iter().map(|op| 2 * op.size).sum();
         let mut watch = self.watch(run, std::mem::take(&mut tally), bytes);
+        watch.chronicle = Chronicle::begin(&plan);
         if self.common.format == OutputFormat::Json {
             let scene = self.scene((run > 0).then_some(run));
             self.group_lines(&mut watch.out, &scene, &plan)
@@ -151,12 +165,17 @@ impl Job<'_> {
         }
         watch.tally.add_recovered(recovered);
         // What was done is said even where the run stopped.
-        let code = self.conclude(watch, &plan.refusals)?;
+        let code = self.conclude(watch, &plan.refusals, report)?;
         result?;
         Ok(code)
     }
 
-    fn conclude(&self, mut watch: Watch<'_>, refusals: &[Refusal]) -> Result<u8, Failure> {
+    fn conclude(
+        &self,
+        mut watch: Watch<'_>,
+        refusals: &[Refusal],
+        report: Option<ReportFile>,
+    ) -> Result<u8, Failure> {
         self.note_space(&mut watch.tally, Some(()));
         watch.tally.elapsed_s = self.started.elapsed().as_secs_f64();
         let written = match self.common.format {
@@ -168,6 +187,11 @@ impl Job<'_> {
         written
             .and_then(|()| watch.out.flush())
             .map_err(output_failed)?;
+        hooks::remind_of_snapraid(self.args, watch.tally.done);
+        if let Some(report) = report {
+            let page = self.page(&watch.scene, refusals, &watch.tally, &watch.chronicle);
+            report.finish(&page)?;
+        }
         Ok(watch.tally.exit_code())
     }
 

@@ -7,14 +7,17 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 mod args;
+mod config;
 mod dedupe;
 mod doctor;
 mod execution;
 mod failure;
 mod from_log;
 mod history;
+mod hooks;
 mod list;
 mod preview;
+mod report_file;
 mod resume;
 mod scan;
 mod screen;
@@ -25,6 +28,7 @@ mod undo;
 mod verify;
 mod watch;
 
+use args::Color;
 pub use args::{
     Cli, Command, Common, ExportArgs, HistoryArgs, OutputFormat, PreviewArgs, ResumeArgs, RunArgs,
     UndoArgs, VerifyArgs,
@@ -44,21 +48,39 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     // A scan's threads make what the planning thread gives back.
     crate::sys::share_memory();
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors; a broken pipe is quiet.
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            return error
-                .print()
-                .map_or(ExitCode::from(code), |()| ExitCode::from(code));
+    let args: Vec<OsString> = args.into_iter().collect();
+    match parse(&args) {
+        Err(code) => code,
+        Ok(cli) => {
+            start_log(&cli.common);
+            ended(dispatch(&cli), cli.common.color)
         }
+    }
+}
+
+/// What the command line means, with the file it names.
+fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
+    let said = |error: clap::Error| {
+        // Help and version are no errors; a broken pipe is quiet.
+        let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+        error
+            .print()
+            .map_or(ExitCode::from(code), |()| ExitCode::from(code))
     };
-    start_log(&cli.common);
-    match dispatch(&cli) {
+    let cli = Cli::try_parse_from(args).map_err(said)?;
+    if cli.common.config.is_none() {
+        return Ok(cli);
+    }
+    let args =
+        config::expand(args, &cli).map_err(|failure| ended(Err(failure), cli.common.color))?;
+    Cli::try_parse_from(args).map_err(said)
+}
+
+fn ended(result: Result<u8, Failure>, color: Color) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            failure.print(screen::coloured(cli.common.color, &std::io::stderr()));
+            failure.print(screen::coloured(color, &std::io::stderr()));
             ExitCode::from(failure.exit_code())
         }
     }

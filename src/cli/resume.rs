@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::args::Common;
 use super::execution::BATCH_OPS;
@@ -17,6 +18,7 @@ use crate::journal::{self, RunStarted};
 use crate::lock::PoolLock;
 use crate::metadata::IgnoreMetadata;
 use crate::pool::{Branch, Pool, mergerfs};
+use crate::report::html::Chronicle;
 use crate::report::{Progress, Scene, Tally, text};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
@@ -58,6 +60,8 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             progress: Progress::new(0, 0, false),
             out: Box::new(session::stdout()),
             refused: Vec::new(),
+            chronicle: Chronicle::default(),
+            started: Instant::now(),
         };
         open += recover_pool(&session, &mut journal, &mut watch, Leases::Required)?;
         watch

@@ -21,6 +21,7 @@ use crate::metadata::IgnoreMetadata;
 use crate::plan::Plan;
 use crate::pool::{Pool, mergerfs};
 use crate::relpath::RelPath;
+use crate::report::html::Chronicle;
 use crate::report::{Progress, Scene, Tally, json, size, undo as report};
 use crate::undo::{UndoPlan, plan};
 
@@ -346,6 +347,8 @@ impl Undo<'_> {
             progress: Progress::new(bytes, planned, bar),
             out: Box::new(session::stdout()),
             refused: Vec::new(),
+            chronicle: Chronicle::default(),
+            started: std::time::Instant::now(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Watches a run for the user: results on standard output, progress on standard error, signals.
 
 use std::io::Write;
+use std::time::Instant;
 
 use super::args::OutputFormat;
 use super::signals::Signals;
 use crate::execute::{Observer, Op, Outcome};
 use crate::journal::RefusedLine;
 use crate::pool::{Pool, mergerfs};
+use crate::report::html::Chronicle;
 use crate::report::{Progress, Scene, Tally, json, text};
 
 /// The observer of a run.
@@ -18,6 +20,9 @@ pub(super) struct Watch<'w> {
     pub(super) progress: Progress,
     pub(super) out: Box<dyn Write>,
     pub(super) refused: Vec<RefusedLine>,
+    /// What the report tells, since `started`.
+    pub(super) chronicle: Chronicle,
+    pub(super) started: Instant,
 }
 
 impl Watch<'_> {
@@ -49,6 +54,7 @@ impl Observer for Watch<'_> {
 
     fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) {
         self.tally.outcome(op, outcome, recovered);
+        self.chronicle.outcome(op, outcome, self.started.elapsed());
         self.progress.op_done();
         if let Outcome::NotDone(halt) | Outcome::Open(halt) = outcome {
             self.refused.push(RefusedLine {

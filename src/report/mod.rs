@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod export;
 pub mod groups;
 pub mod history;
+pub mod html;
 pub mod json;
 mod progress;
 mod scanning;
