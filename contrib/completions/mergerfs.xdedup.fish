@@ -46,7 +46,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadows
 merge\t'remove hidden copies that equal the one shown'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m): the batch in hand is finished, the rest is left for the next run' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l pre -d 'Run CMD by the shell before a run that changes something; when it fails, nothing is changed' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l post -d 'Run CMD by the shell after that run, however it ended ($XDEDUP_EXIT)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l snapraid-guard -d 'Change nothing while snapraid diff finds differences (with SnapRAID\'s configuration CONF)' -r -F
@@ -57,7 +57,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l cache -
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups -d 'Write the duplicates that the scan found to FILE, for other programs' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
 jdupes\t''"
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l report -d 'Write a report to FILE: one HTML page that needs no network, of the run or of what it would do' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l report -d 'Write a report to FILE, as one HTML page' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
@@ -108,7 +108,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 merge\t'remove hidden copies that equal the one shown'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m): the batch in hand is finished, the rest is left for the next run' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l pre -d 'Run CMD by the shell before a run that changes something; when it fails, nothing is changed' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l post -d 'Run CMD by the shell after that run, however it ended ($XDEDUP_EXIT)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l snapraid-guard -d 'Change nothing while snapraid diff finds differences (with SnapRAID\'s configuration CONF)' -r -F
@@ -118,7 +118,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l groups -d 'Write the duplicates that the scan found to FILE, for other programs' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
 jdupes\t''"
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l report -d 'Write a report to FILE: one HTML page that needs no network, of the run or of what it would do' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l report -d 'Write a report to FILE, as one HTML page' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F

@@ -122,7 +122,7 @@ pub struct Common {
     )]
     pub color: Color,
     /// Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
     pub config: Option<PathBuf>,
     /// Say more; repeat for more
     #[arg(short, long, action = ArgAction::Count, global = true)]
@@ -215,7 +215,9 @@ pub struct RunArgs {
     /// Plan to reclaim at most N bytes (suffixes K, M, G, T)
     #[arg(long, value_name = "N", value_parser = parse_size)]
     pub max_bytes: Option<u64>,
-    /// Stop after TIME (such as 90s, 30m, 1h30m): the batch in hand is finished, the rest is left for the next run
+    /// Stop after TIME (such as 90s, 30m, 1h30m)
+    ///
+    /// The batch in hand is finished, the rest is left for the next run.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub max_time: Option<Duration>,
     /// Run CMD by the shell before a run that changes something; when it fails, nothing is changed
@@ -277,7 +279,10 @@ pub struct RunArgs {
         hide_short_help = true
     )]
     pub groups_format: GroupsForm,
-    /// Write a report to FILE: one HTML page that needs no network, of the run or of what it would do
+    /// Write a report to FILE, as one HTML page
+    ///
+    /// The page needs no network: disks before and after, what was freed where and of which kind, what was left alone
+    /// and what to do about it. Of a dry run it tells what would be.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Draw no progress bar
