@@ -294,6 +294,44 @@ fn a_list_that_is_wrong_does_not_change_the_bytes() {
 }
 
 #[test]
+fn hidden_copies_that_are_merged_are_shown_as_they_end() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).mount();
+    let content = tree::bytes(5, groups::SMALL);
+    for (disk, path) in [
+        (0, "media/m"),
+        (1, "p"),
+        (2, "p"),
+        (0, "alone"),
+        (1, "alone"),
+    ] {
+        tree::write(&pool.on(disk, path), &content);
+    }
+    std::fs::hard_link(pool.on(2, "p"), pool.on(2, "q")).unwrap();
+    let made = vec![["media/m", "p", "q", "alone"].map(PathBuf::from).to_vec()];
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    let arguments = ["--shadows", "merge", "--any-master", "-m"];
+    let arguments: Vec<_> = arguments
+        .iter()
+        .map(Path::new)
+        .chain([list.as_path()])
+        .collect();
+    let preview = Preview::start(&tool, &arguments);
+    snapshot::assert_same(&view, &snapshot::view(preview.root()));
+    let promised = promises(&preview);
+    let branches = promised
+        .keys()
+        .map(|path| (path.clone(), preview.tag(path, "branch.then").unwrap()))
+        .collect();
+    preview.stop();
+    let run = tool.execute(&list, &["--shadows".as_ref(), "merge".as_ref()]);
+    run.expect(0);
+    groups::assert_linked(&pool, &made);
+    assert_kept(&pool, &promised, &branches);
+}
+
+#[test]
 fn a_pool_in_use_is_shown_as_it_is_at_every_moment() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let made = groups::pairs(&pool, 0, 1, 3);

@@ -46,13 +46,13 @@ pub(super) fn of_file(
         Fate::Kept => {}
         Fate::Master(name) => tags.push(("master", pool_path(pool, name))),
         Fate::Replaced(replacement, _) => {
-            tags.push(("master", pool_path(pool, &replacement.master.path)));
+            tags.push(("master", pool_path(pool, &replacement.known_as)));
             tags.push(("bytes", replacement.bytes.to_string().into()));
         }
         Fate::Changed(replacement) => {
             let changed = Refused {
                 reason: Reason::Changed,
-                master: Some(replacement.master.path.clone()),
+                master: Some(replacement.known_as.clone()),
                 detail: "since the plan was made".to_owned(),
             };
             refused(&mut tags, pool, &changed);

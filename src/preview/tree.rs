@@ -193,7 +193,7 @@ impl Tree {
         let number = if kind == FileKind::Directory {
             Numbers::directory(&at.path)
         } else {
-            id = self.view.successor(at.branch, &at.path, id).unwrap_or(id);
+            id = self.view.successor(&at, id).unwrap_or(id);
             self.numbers.file(id)
         };
         Some(Listed {

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::execute::Halt;
+use crate::execute::{Halt, Op};
 use crate::fs::{InodeId, Place, Stat, Timestamp};
-use crate::journal::OpKind;
+use crate::journal::{Found, OpKind};
 use crate::plan::{Plan, Refusal};
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
@@ -37,9 +37,11 @@ impl Known {
 pub struct Replacement {
     /// Cross or local.
     pub kind: OpKind,
-    /// A name of the master.
+    /// A name the master has now.
     pub master: Place,
-    /// A name of the duplicate.
+    /// The name the master is known by.
+    pub known_as: RelPath,
+    /// A name the duplicate has now.
     pub duplicate: Place,
     /// Bytes that become free.
     pub bytes: u64,
@@ -98,7 +100,6 @@ pub enum Fate<'v> {
 #[derive(Debug)]
 struct Moving {
     at: usize,
-    from: BranchIdx,
     to: BranchIdx,
 }
 
@@ -106,7 +107,7 @@ struct Moving {
 #[derive(Debug, Default)]
 pub struct View {
     replacements: Vec<Replacement>,
-    moving: HashMap<RelPath, Moving>,
+    moving: HashMap<Place, Moving>,
     masters: HashMap<InodeId, Vec<usize>>,
     refused: Vec<Refused>,
     refused_inodes: HashMap<InodeId, usize>,
@@ -119,8 +120,12 @@ impl View {
     #[must_use]
     pub fn of(plan: &Plan, undoable: &HashMap<usize, Halt>, look: &mut Look<'_>) -> Self {
         let mut view = Self::default();
-        for at in 0..plan.ops.len() {
-            view.op(plan, at, undoable.get(&at), look);
+        let ends = Ends::of(plan, undoable);
+        for (at, group) in in_groups(plan) {
+            match undoable.get(&at) {
+                None => view.op(plan, (at, group), &ends, look),
+                Some(halt) => view.stopped(&plan.ops[at], halt.reason, &halt.detail),
+            }
         }
         view.refusals(plan, look);
         view
@@ -129,19 +134,19 @@ impl View {
     /// What becomes of the file that is at `at` now.
     #[must_use]
     pub fn fate(&self, at: &Place, now: &Stat) -> Fate<'_> {
-        if let Some(moving) = self.moving.get(&at.path) {
+        if let Some(moving) = self.moving.get(at) {
             let replacement = &self.replacements[moving.at];
-            if moving.from == at.branch && replacement.goes(now) {
+            if replacement.goes(now) {
                 return Fate::Replaced(replacement, moving.to);
             }
             replacement.outdate();
-            // A run has done it meanwhile: it is a name of the master already.
+            // A run has done it meanwhile, on one branch: it is a name of the master already.
             if now.id != replacement.master_known.id {
                 return Fate::Changed(replacement);
             }
         }
         if let Some(ops) = self.masters.get(&now.id) {
-            return Fate::Master(&self.replacements[ops[0]].master.path);
+            return Fate::Master(&self.replacements[ops[0]].known_as);
         }
         let by_inode = self.refused_inodes.get(&now.id);
         match by_inode.or_else(|| self.refused_paths.get(&at.path)) {
@@ -150,12 +155,12 @@ impl View {
         }
     }
 
-    /// The inode that a name listed by `branch` will lead to, where that is another one than now.
+    /// The inode that a name listed on a branch will lead to, where that is another one than now.
     #[must_use]
-    pub fn successor(&self, branch: BranchIdx, path: &RelPath, now: InodeId) -> Option<InodeId> {
-        let moving = self.moving.get(path)?;
+    pub fn successor(&self, at: &Place, now: InodeId) -> Option<InodeId> {
+        let moving = self.moving.get(at)?;
         let replacement = &self.replacements[moving.at];
-        let as_planned = moving.from == branch && replacement.duplicate_known.id == now;
+        let as_planned = replacement.duplicate_known.id == now;
         as_planned.then_some(replacement.master_known.id)
     }
 
@@ -190,29 +195,32 @@ impl View {
         self.replacements.iter().map(|r| r.bytes).sum()
     }
 
-    fn op(&mut self, plan: &Plan, at: usize, halt: Option<&Halt>, look: &mut Look<'_>) {
+    fn op(
+        &mut self,
+        plan: &Plan,
+        (at, group): (usize, &[Place]),
+        ends: &Ends,
+        look: &mut Look<'_>,
+    ) {
         let op = &plan.ops[at];
-        let (master, duplicate) = (look(&op.master), look(&op.duplicate));
-        let known = master
-            .filter(|now| now.id == op.master_id)
-            .zip(duplicate.filter(|now| now.id == op.duplicate_id));
-        let (None, Some((master, duplicate))) = (halt, known) else {
-            let refused = Refused {
-                reason: halt.map_or(Reason::Changed, |halt| halt.reason),
-                master: Some(op.master.path.clone()),
-                detail: halt.map_or_else(String::new, |halt| halt.detail.clone()),
-            };
-            self.refused_inodes
-                .insert(op.duplicate_id, self.refused.len());
-            self.refused.push(refused);
-            return;
+        let last = &plan.ops[ends.end(plan, at)];
+        // Where hidden copies are merged, an op can be for names that only the one before gives.
+        let own = op.names.iter().map(|n| Place::new(n.from, n.path.clone()));
+        let own = std::iter::once(op.duplicate.clone()).chain(own);
+        let masters = std::iter::once(&last.master).chain(group).cloned();
+        let duplicate = whereabouts(own, op.duplicate_id, look);
+        let (Some(duplicate), Some(master)) =
+            (duplicate, whereabouts(masters, last.master_id, look))
+        else {
+            return self.stopped(op, Reason::Changed, "");
         };
-        let at = self.replacements.len();
-        self.masters.entry(op.master_id).or_default().push(at);
+        let at_view = self.replacements.len();
+        self.masters.entry(op.master_id).or_default().push(at_view);
         for name in &op.names {
-            let (from, to) = (name.from, name.to);
+            let to = ends.branch(plan, at, &name.path).unwrap_or(name.to);
+            let moving = Moving { at: at_view, to };
             self.moving
-                .insert(name.path.clone(), Moving { at, from, to });
+                .insert(Place::new(name.from, name.path.clone()), moving);
         }
         for dir in &op.dirs {
             let branches = self.new_dirs.entry(dir.path.clone()).or_default();
@@ -221,15 +229,28 @@ impl View {
                 branches.sort_unstable();
             }
         }
+        // At a path where a hidden copy is merged the master has its name already.
+        let given = op.names.iter().filter(|n| n.found != Found::Master);
         self.replacements.push(Replacement {
             kind: op.kind,
-            master: op.master.clone(),
-            duplicate: op.duplicate.clone(),
+            master: master.0,
+            known_as: last.master.path.clone(),
+            duplicate: duplicate.0,
             bytes: op.bytes,
-            names: op.names.len() as u64,
-            master_known: Known::of(&master),
-            duplicate_known: Known::of(&duplicate),
+            names: given.count() as u64,
+            master_known: Known::of(&master.1),
+            duplicate_known: Known::of(&duplicate.1),
             outdated: AtomicBool::new(false),
+        });
+    }
+
+    fn stopped(&mut self, op: &Op, reason: Reason, detail: &str) {
+        self.refused_inodes
+            .insert(op.duplicate_id, self.refused.len());
+        self.refused.push(Refused {
+            reason,
+            master: Some(op.master.path.clone()),
+            detail: detail.to_owned(),
         });
     }
 
@@ -266,6 +287,60 @@ impl View {
             }
         }
     }
+}
+
+/// Which op takes over what another gives: a copy that a hidden one is merged into can be replaced itself.
+#[derive(Debug)]
+struct Ends(HashMap<InodeId, usize>);
+
+impl Ends {
+    fn of(plan: &Plan, undoable: &HashMap<usize, Halt>) -> Self {
+        let ops = plan.ops.iter().enumerate();
+        let doable = ops.filter(|(at, _)| !undoable.contains_key(at));
+        Self(doable.map(|(at, op)| (op.duplicate_id, at)).collect())
+    }
+
+    fn next(&self, plan: &Plan, at: usize) -> Option<usize> {
+        // Only an op that comes later takes over: no chain leads back.
+        let next = self.0.get(&plan.ops[at].master_id).copied();
+        next.filter(|next| *next > at)
+    }
+
+    /// The op whose master has the names of op `at` in the end.
+    fn end(&self, plan: &Plan, at: usize) -> usize {
+        std::iter::successors(Some(at), |at| self.next(plan, *at))
+            .last()
+            .unwrap_or(at)
+    }
+
+    /// The branch a name of op `at` is on in the end.
+    fn branch(&self, plan: &Plan, at: usize, path: &RelPath) -> Option<BranchIdx> {
+        let names = &plan.ops[self.end(plan, at)].names;
+        names.iter().find(|n| n.path == *path).map(|n| n.to)
+    }
+}
+
+/// Every op with the names of its group.
+fn in_groups(plan: &Plan) -> Vec<(usize, &[Place])> {
+    let mut of_op: Vec<(usize, &[Place])> = (0..plan.ops.len()).map(|at| (at, &[][..])).collect();
+    for group in &plan.groups {
+        for (_, paths) in of_op.get_mut(group.ops.clone()).into_iter().flatten() {
+            *paths = &group.paths;
+        }
+    }
+    of_op
+}
+
+/// The first of `places` where an inode is now.
+fn whereabouts(
+    mut places: impl Iterator<Item = Place>,
+    id: InodeId,
+    look: &mut Look<'_>,
+) -> Option<(Place, Stat)> {
+    places.find_map(|place| {
+        let now = look(&place).filter(|now| now.id == id)?;
+        Some((place, now))
+    })
 }
 
 fn refused(refusal: &Refusal) -> Refused {

@@ -102,7 +102,7 @@ fn every_name_of_a_duplicate_becomes_the_masters() {
     assert_eq!(view.links(stat(2, 9).id, 1), 1);
     assert_eq!((view.replaced(), view.bytes()), (2, 8192));
     assert_eq!(view.new_on(&path("d")), [BranchIdx(0)]);
-    let next = |branch, name: &str, id| view.successor(BranchIdx(branch), &path(name), id);
+    let next = |branch, name: &str, id| view.successor(&at(branch, name), id);
     assert_eq!(next(1, "b", stat(2, 1).id), Some(stat(1, 1).id));
     assert_eq!(next(0, "b", stat(2, 1).id), None);
     assert_eq!(next(1, "b", stat(2, 7).id), None);
@@ -130,6 +130,10 @@ fn what_a_run_has_done_meanwhile_is_a_name_of_the_master() {
         view.fate(&at(0, "b"), &stat(1, 1)),
         Fate::Master(_)
     ));
+    // Whoever looks at the duplicate finds that it is gone.
+    view.giving(stat(1, 1).id)
+        .filter(|r| r.duplicate == at(1, "d/a"))
+        .for_each(Replacement::outdate);
     assert_eq!(view.links(stat(1, 1).id, 3), 4, "counted once");
 }
 
@@ -209,4 +213,66 @@ fn a_refusal_is_about_every_name_and_a_group_without_master_as_a_whole() {
     assert_eq!(reason(at(1, "y"), stat(2, 2)), Some(Reason::NoPrimary));
     assert_eq!(reason(at(0, "alone"), stat(1, 3)), Some(Reason::ClaimSize));
     assert_eq!(reason(at(0, "other"), stat(1, 4)), None);
+}
+
+#[test]
+fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
+    let id = |dev, ino| stat(dev, ino).id;
+    let name = |name: &str, from, to, found| OpName {
+        path: path(name),
+        from: BranchIdx(from),
+        to: BranchIdx(to),
+        found,
+    };
+    // `p` is on branches 1 and 2, `q` another name of the hidden copy; the master is `m` on branch 0.
+    let merge = Op::planned(
+        OpKind::Cross,
+        (at(1, "p"), id(2, 1)),
+        (at(2, "p"), id(3, 1)),
+        (9, 4096),
+        vec![
+            name("p", 2, 1, Found::Master),
+            name("q", 2, 1, Found::Absent),
+        ],
+    );
+    // Known by a name that it only has after the first.
+    let replace = Op::planned(
+        OpKind::Cross,
+        (at(0, "m"), id(1, 1)),
+        (at(1, "q"), id(2, 1)),
+        (9, 4096),
+        vec![
+            name("p", 1, 0, Found::Absent),
+            name("q", 1, 0, Found::Absent),
+        ],
+    );
+    let there = HashMap::from([
+        (at(0, "m"), stat(1, 1)),
+        (at(1, "p"), stat(2, 1)),
+        (at(2, "p"), stat(3, 1)),
+        (at(2, "q"), stat(3, 1)),
+    ]);
+    let only_merged = Plan {
+        ops: vec![merge.clone()],
+        ..Plan::default()
+    };
+    let only = view(&only_merged, &there);
+    assert!(matches!(
+        only.fate(&at(1, "p"), &stat(2, 1)),
+        Fate::Master(_)
+    ));
+    assert_eq!(only.links(id(2, 1), 1), 2, "p was there already");
+    let both = Plan {
+        ops: vec![merge, replace],
+        ..Plan::default()
+    };
+    let both = view(&both, &there);
+    for (place, now) in [(at(1, "p"), stat(2, 1)), (at(2, "q"), stat(3, 1))] {
+        let Fate::Replaced(replacement, to) = both.fate(&place, &now) else {
+            panic!("{place:?}");
+        };
+        assert_eq!((&replacement.master, to), (&at(0, "m"), BranchIdx(0)));
+    }
+    assert_eq!(both.links(id(1, 1), 1), 3);
+    assert_eq!((both.replaced(), both.bytes()), (2, 8192));
 }
