@@ -1,13 +1,16 @@
 //! What the script this tool replaces deleted and did not link any more: its log says which, the list of duplicates says
 //! what was equal. Only adds names; a path that is there again stays as it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::fs::{FileKind, Fs, FsError, Place};
 use crate::journal::OpId;
 use crate::names::{Role, hidden_name};
 use crate::pool::{BranchIdx, BranchMode, Pool};
 use crate::relpath::RelPath;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
 
 /// What became of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +21,9 @@ pub enum Relinked {
     There,
     /// No file of its group is left that it could be linked to.
     NoMaster,
-    /// The directory it was in is not there either, on any branch.
+    /// The files of its group that are left are not equal: the list is old, and which one it was nobody can tell.
+    Differ,
+    /// A call failed: which, and why.
     Failed(String),
 }
 
@@ -128,9 +133,14 @@ impl<'r, F: Fs> Relinker<'r, F> {
         if self.somewhere(path)? {
             return Ok(Relinked::There);
         }
-        let Some(master) = self.master(path)? else {
+        let left = self.left(path)?;
+        if left.is_empty() {
             return Ok(Relinked::NoMaster);
-        };
+        }
+        if !self.all_equal(&left)? {
+            return Ok(Relinked::Differ);
+        }
+        let master = self.nearest(path, left)?;
         let target = Place::new(master.branch, path.clone());
         self.make_parents(&target)?;
         let file = self.fs.open(&master)?;
@@ -154,32 +164,60 @@ impl<'r, F: Fs> Relinker<'r, F> {
         Ok(false)
     }
 
-    /// The first member of the group that is there, on a branch that has the directory of `path` where there is one.
-    fn master(&self, path: &RelPath) -> Result<Option<Place>, FsError> {
+    /// The files of the group of `path` that are there, on branches that may be changed.
+    fn left(&self, path: &RelPath) -> Result<Vec<Place>, FsError> {
+        let mut left = Vec::new();
         let Some((size, members)) = self.groups.get(path).map(|at| &self.members[*at]) else {
-            return Ok(None);
+            return Ok(left);
         };
-        let dir = path.parent().unwrap_or_else(RelPath::root);
-        let mut best = None;
         for member in members.iter().filter(|member| *member != path) {
             for branch in self.pool.indices() {
-                if self.pool.branches[branch.index()].mode == BranchMode::Ro {
-                    continue;
-                }
                 let place = Place::new(branch, member.clone());
                 let found = self.fs.stat(&place)?.is_some_and(|stat| {
                     stat.kind == FileKind::Regular && size.is_none_or(|size| size == stat.size)
                 });
-                if !found {
-                    continue;
+                if found && self.pool.branches[branch.index()].mode != BranchMode::Ro {
+                    left.push(place);
                 }
-                if self.fs.stat(&Place::new(branch, dir.clone()))?.is_some() {
-                    return Ok(Some(place));
-                }
-                best = best.or(Some(place));
             }
         }
-        Ok(best)
+        Ok(left)
+    }
+
+    fn all_equal(&self, files: &[Place]) -> Result<bool, FsError> {
+        let (mut seen, mut contents) = (BTreeSet::new(), BTreeSet::new());
+        for place in files {
+            let file = self.fs.open(place)?;
+            if !seen.insert(self.fs.stat_open(&file)?.id) {
+                continue;
+            }
+            let (mut hasher, mut buffer, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
+            loop {
+                let got = self.fs.read_at(&file, &mut buffer, offset)?;
+                if got == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..got]);
+                offset += got as u64;
+            }
+            contents.insert(*hasher.finalize().as_bytes());
+        }
+        Ok(contents.len() == 1)
+    }
+
+    /// One on a branch that has the directory of `path`, else the first.
+    fn nearest(&self, path: &RelPath, left: Vec<Place>) -> Result<Place, FsError> {
+        let dir = path.parent().unwrap_or_else(RelPath::root);
+        for place in &left {
+            if self
+                .fs
+                .stat(&Place::new(place.branch, dir.clone()))?
+                .is_some()
+            {
+                return Ok(place.clone());
+            }
+        }
+        Ok(left[0].clone())
     }
 
     /// Makes the directories above `target` that are missing there, like those the pool shows; each complete before it
@@ -252,20 +290,24 @@ mod tests {
         let world = SimWorld::new();
         let [a, b] = [(); 2].map(|()| world.add_branch(world.add_disk()));
         let master = world.add_file(&place(a, "m/x"), b"bytes");
-        world.add_file(&place(b, "d/there"), b"other");
+        world.add_file(&place(b, "d/there"), b"bytes");
+        world.add_file(&place(b, "d/not-equal"), b"other");
         world.add_file(&place(b, "e/f/beside"), b"other");
         let (fs, pool) = (world.fs(), world.pool());
         let path = |p: &str| RelPath::new(p).unwrap();
         let mut relinker = Relinker::new(&fs, &pool);
-        relinker.group(Some(5), ["m/x", "e/f/lost", "d/there"].map(path).to_vec());
+        relinker.group(Some(5), ["m/x", "e/f/lost"].map(path).to_vec());
+        let differing = ["d/there", "d/not-equal", "d/which"];
+        relinker.group(None, differing.map(path).to_vec());
         relinker.group(Some(7), ["m/x", "e/wrong-size"].map(path).to_vec());
         let linked = Relinked::Linked(place(a, "m/x"));
         assert_eq!(relinker.relink(&path("e/f/lost")), linked);
         assert_eq!(relinker.relink(&path("e/f/lost")), Relinked::There);
         assert_eq!(relinker.relink(&path("d/there")), Relinked::There);
         assert_eq!(relinker.relink(&path("e/wrong-size")), Relinked::NoMaster);
+        assert_eq!(relinker.relink(&path("d/which")), Relinked::Differ);
         assert_eq!(relinker.relink(&path("unknown")), Relinked::NoMaster);
         assert_eq!(world.files()[&place(a, "e/f/lost")].0, master);
-        assert_eq!(world.files().len(), 4);
+        assert_eq!(world.files().len(), 5);
     }
 }

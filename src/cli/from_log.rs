@@ -66,6 +66,10 @@ pub(super) fn run(
                 failed += 1;
                 "lost: no file of its group is left, or the list does not name it".to_owned()
             }
+            Relinked::Differ => {
+                failed += 1;
+                "not linked: the files of its group that are left are not equal".to_owned()
+            }
             Relinked::Failed(why) => {
                 failed += 1;
                 format!("not linked: {why}")
