@@ -67,7 +67,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             this.not_stopped(op)?;
             this.copy(op)
         });
-        // The copies have their hidden names durably before a record says that they are complete.
+        // The copies have their hidden names durably before a record says that they are complete: a power cut that takes
+        // the name frees the inode number, and the record would name whatever file gets it next.
         self.sync_touched(&mut works);
         // What the run that is undone touched a moment ago is not taken for somebody else's change.
         self.fs.pause(SETTLE_TICK);

@@ -6,6 +6,7 @@ use libc::{EIO, ENOSPC, EROFS};
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
 use mergerfs_xdedup::fs::{FileKind, Fs, Metadata, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::Kept;
+use mergerfs_xdedup::journal::{Journal, OpenOp};
 
 use super::clients::{each_call, met, steps};
 use super::meddling::{Client, Step, settle as settle_clients};
@@ -259,6 +260,32 @@ fn limit(scenario: &Scenario, steps: &[Step], session: &Session) -> bool {
         }
         _ => false,
     })
+}
+
+#[test]
+fn once_a_copy_is_recorded_recovery_finishes_the_undo_after_a_power_loss() {
+    let mut failures = Failures::default();
+    for scenario in [scenario::cross(), scenario::local(), scenario::link_set()] {
+        let (done, before) = done(&scenario);
+        let mut n = 1;
+        while let Some(session) = killed(&done, n) {
+            n += 1;
+            let lost = PowerLoss::nothing_kept(&session.world);
+            let mut next = session.after_power_loss(&lost, Kept::Nothing);
+            let journal = Journal::open(next.store.after_kill()).unwrap();
+            let open = journal.open_ops();
+            let copied = |op: &OpenOp| op.undo.as_ref().is_some_and(|undo| undo.copied);
+            if open.is_empty() || !open.iter().all(copied) {
+                continue;
+            }
+            // The inode that the record names must be there: its number could be another file's by now.
+            let left = next.recover().unwrap();
+            let check = ensure(left == 0, || "ops stay open".to_owned());
+            let check = check.and_then(|()| as_before(&next, &before));
+            failures.note(check, scenario.name, || format!("at {n}"), &next);
+        }
+    }
+    assert!(failures.points() > 60);
 }
 
 /// An undo with `steps` done before call `n`, then recovery; gives how many calls it took.
