@@ -248,6 +248,15 @@ pub(crate) fn masters_own(op: &mut Op, k: usize) {
     op.names[k].found = Found::Master;
 }
 
+/// Those that an undo takes back whole: a hidden copy that was merged does not come back.
+pub(crate) fn undoable() -> Vec<Scenario> {
+    let merges = |s: &Scenario| {
+        let mut names = s.ops.iter().flat_map(|op| &op.names);
+        names.any(|name| name.found == Found::Master)
+    };
+    all().into_iter().filter(|s| !merges(s)).collect()
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
     vec![

@@ -115,7 +115,7 @@ fn killed(done: &Session, n: usize) -> Option<Session> {
 #[test]
 fn an_undo_leaves_every_branch_as_it_was_and_can_be_undone() {
     let mut failures = Failures::default();
-    for scenario in scenario::all() {
+    for scenario in scenario::undoable() {
         let (done, before) = done(&scenario);
         let view = done.view();
         let after_run = snapshot(&done);
@@ -137,9 +137,22 @@ fn an_undo_leaves_every_branch_as_it_was_and_can_be_undone() {
 }
 
 #[test]
+fn an_undo_leaves_merged_copies_merged_and_takes_the_rest_back() {
+    for (scenario, undone) in [(scenario::shadow(), 0), (scenario::shadow_then_away(), 1)] {
+        let (done, _) = done(&scenario);
+        let view = done.view();
+        let mut session = done.next();
+        assert_eq!(session.undo().unwrap(), undone, "{}", scenario.name);
+        session.shows(&view).and_then(|()| session.clean()).unwrap();
+        let hidden = &scenario.ops[0].duplicate;
+        assert!(!session.world.files().contains_key(hidden));
+    }
+}
+
+#[test]
 fn after_a_kill_at_any_call_of_an_undo_nothing_is_lost_and_it_can_be_finished() {
     let mut failures = Failures::default();
-    for scenario in scenario::all() {
+    for scenario in scenario::undoable() {
         let (done, before) = done(&scenario);
         let view = done.view();
         let mut n = 1;
@@ -159,7 +172,7 @@ fn after_a_kill_at_any_call_of_an_undo_nothing_is_lost_and_it_can_be_finished() 
 #[test]
 fn the_recovery_of_an_undo_may_be_killed_at_any_call_too() {
     let mut failures = Failures::default();
-    for scenario in scenario::all() {
+    for scenario in scenario::undoable() {
         let (done, before) = done(&scenario);
         let view = done.view();
         let mut n = 1;
@@ -188,7 +201,7 @@ fn the_recovery_of_an_undo_may_be_killed_at_any_call_too() {
 #[test]
 fn after_an_error_at_any_call_of_an_undo_nothing_is_lost_and_it_can_be_finished() {
     let mut failures = Failures::default();
-    for scenario in scenario::all() {
+    for scenario in scenario::undoable() {
         let (done, before) = done(&scenario);
         let view = done.view();
         for errno in [EIO, ENOSPC, EROFS] {
@@ -221,7 +234,7 @@ fn after_an_error_at_any_call_of_an_undo_nothing_is_lost_and_it_can_be_finished(
 #[test]
 fn a_power_loss_at_any_call_of_an_undo_loses_nothing_and_it_can_be_finished() {
     let mut failures = Failures::default();
-    for scenario in scenario::all() {
+    for scenario in scenario::undoable() {
         let (done, before) = done(&scenario);
         let view = done.view();
         let mut n = 1;
