@@ -36,6 +36,8 @@ struct Knows {
     view: View,
     /// The inodes there were before it began: only of these the tool makes links.
     inodes: BTreeSet<InodeId>,
+    /// An undo makes new inodes, too, with all the names of a link set.
+    undo: bool,
     modes: BTreeMap<RelPath, u32>,
     xattrs: BTreeSet<RelPath>,
     held: Option<(ClientId, RelPath)>,
@@ -49,6 +51,12 @@ struct Knows {
 pub(crate) struct Client(Arc<Mutex<Knows>>);
 
 impl Client {
+    pub(crate) fn beside_an_undo(session: &Session) -> Self {
+        let client = Self::new(session);
+        client.0.lock().unwrap().undo = true;
+        client
+    }
+
     pub(crate) fn new(session: &Session) -> Self {
         let knows = Knows {
             view: session.view(),
@@ -118,7 +126,7 @@ impl Client {
             let id = session.world.client_read(path).map(|(id, _)| id).ok();
             let newest = written.iter().rev().find(|write| Some(write.id) == id);
             let own = written.iter().rev().find(|write| write.path == *path);
-            let linked = id.is_some_and(|id| knows.inodes.contains(&id));
+            let linked = id.is_some_and(|id| knows.undo || knows.inodes.contains(&id));
             let shared = linked
                 && newest.is_some_and(|write| write.bytes == *found)
                 && own.is_none_or(|own| Some(own.id) == id);

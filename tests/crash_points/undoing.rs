@@ -309,7 +309,7 @@ fn meddled(
     n: usize,
 ) -> usize {
     let mut session = done.next();
-    let client = Client::new(&session);
+    let client = Client::beside_an_undo(&session);
     for step in steps {
         client.plan(&session, n, step);
     }
