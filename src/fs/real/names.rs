@@ -33,20 +33,30 @@ fn link_at(file: BorrowedFd<'_>, dir: &OwnedFd, name: &OsStr) -> io::Result<()> 
 
 /// Renames, never over anything.
 pub(super) fn rename_noreplace(root: &Root, from: &RelPath, to: &RelPath) -> io::Result<()> {
-    let (from_dir, from_name) = root.parent(from)?;
-    let (to_dir, to_name) = root.parent(to)?;
-    match renameat2(
-        &from_dir,
-        from_name,
-        &to_dir,
-        to_name,
-        RenameFlags::RENAME_NOREPLACE,
-    ) {
-        Err(Errno::EINVAL | Errno::ENOSYS) => {
-            move_by_link((&from_dir, from_name), (&to_dir, to_name))
+    in_both(root, from, to, |from, to| {
+        match renameat2(from.0, from.1, to.0, to.1, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => move_by_link(from, to),
+            renamed => Ok(renamed?),
         }
-        renamed => Ok(renamed?),
+    })
+}
+
+type Name<'n> = (&'n OwnedFd, &'n OsStr);
+
+/// Does something with two names. Those of one directory are found in *one* directory: looked up twice, the second could
+/// be somebody else's that was swapped in between, and a file of one owner would end in the directory of another.
+fn in_both(
+    root: &Root,
+    a: &RelPath,
+    b: &RelPath,
+    act: impl FnOnce(Name<'_>, Name<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let (a_dir, a_name) = root.parent(a)?;
+    if a.parent() == b.parent() {
+        return act((&a_dir, a_name), (&a_dir, b.file_name()));
     }
+    let (b_dir, b_name) = root.parent(b)?;
+    act((&a_dir, a_name), (&b_dir, b_name))
 }
 
 /// `RENAME_NOREPLACE` for a filesystem that does not know it: link to the new name, then unlink the old one.
@@ -90,14 +100,9 @@ fn identity_at(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<InodeId>> {
 }
 
 pub(super) fn exchange(root: &Root, a: &RelPath, b: &RelPath) -> io::Result<()> {
-    let ((a_dir, a_name), (b_dir, b_name)) = (root.parent(a)?, root.parent(b)?);
-    Ok(renameat2(
-        &a_dir,
-        a_name,
-        &b_dir,
-        b_name,
-        RenameFlags::RENAME_EXCHANGE,
-    )?)
+    in_both(root, a, b, |a, b| {
+        Ok(renameat2(a.0, a.1, b.0, b.1, RenameFlags::RENAME_EXCHANGE)?)
+    })
 }
 
 pub(super) fn unlink(root: &Root, path: &RelPath) -> io::Result<()> {
