@@ -11,7 +11,7 @@ use super::report_file::ReportFile;
 use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
-use crate::execute::{Halt, missing_parents};
+use crate::execute::{Halt, missing_parents, same_way};
 use crate::filter::Filter;
 use crate::fs::{Fs, Timestamp};
 use crate::journal::{DirIntent, OpKind, rfc3339};
@@ -197,26 +197,30 @@ impl Job<'_> {
         let mut stopped = HashMap::new();
         let branches = u16::try_from(self.session.facts.len()).unwrap_or(u16::MAX);
         // Many duplicates lie in one directory.
-        let mut known: HashMap<(BranchIdx, RelPath), Vec<DirIntent>> = HashMap::new();
+        let mut known: HashMap<(BranchIdx, BranchIdx, RelPath), Vec<DirIntent>> = HashMap::new();
         for (at, op) in plan.ops.iter_mut().enumerate() {
             let key = match op.names.as_slice() {
-                [only] if op.kind == OpKind::Cross => only.path.parent().map(|dir| (only.to, dir)),
+                [only] if op.kind == OpKind::Cross => {
+                    only.path.parent().map(|dir| (only.from, only.to, dir))
+                }
                 _ => None,
             };
             if let Some(dirs) = key.as_ref().and_then(|key| known.get(key)) {
                 op.dirs.clone_from(dirs);
                 continue;
             }
-            match missing_parents(
+            let found = missing_parents(
                 &self.session.fs,
                 branches,
                 self.session.pool.getattr_newest,
                 op,
-            ) {
-                Ok(dirs) => {
-                    known.extend(key.map(|key| (key, dirs.clone())));
-                    op.dirs = dirs;
-                }
+            );
+            let found = found.and_then(|dirs| {
+                op.dirs = dirs;
+                same_way(&self.session.fs, op, self.rules.ignore)
+            });
+            match found {
+                Ok(()) => known.extend(key.map(|key| (key, op.dirs.clone()))),
                 Err(halt) => {
                     tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
                     stopped.insert(at, halt);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
 use super::op::Op;
-use super::parents::missing_parents;
+use super::parents::{missing_parents, same_way};
 use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
 use crate::fs::{Fs, InodeId, Place, Stat, Timestamp};
@@ -126,9 +126,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         if op.undo.is_some() {
             return self.begin_undo(op);
         }
-        self.compare(op)?;
         let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
-        op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
+        let newest = self.options.newest_dirs;
+        // Before gigabytes are read for nothing.
+        op.dirs = missing_parents(self.fs, branches, newest, op)?;
+        same_way(self.fs, op, self.options.ignore)?;
+        self.compare(op)?;
+        op.dirs = missing_parents(self.fs, branches, newest, op)?;
         Ok(())
     }
 

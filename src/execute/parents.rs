@@ -7,8 +7,9 @@
 use super::Executor;
 use super::halt::Halt;
 use super::op::{Op, entry};
-use crate::fs::{FileKind, Fs, FsError, Place};
+use crate::fs::{FileKind, Fs, FsError, Metadata, Place};
 use crate::journal::{DirIntent, OpKind, Store};
+use crate::metadata::IgnoreMetadata;
 use crate::names::Role;
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
@@ -170,6 +171,63 @@ pub fn missing_parents<F: Fs>(
         }
     }
     Ok(missing)
+}
+
+/// Whether whoever can reach the names of `op` now can reach them afterwards, and nobody else.
+///
+/// mergerfs looks a path up as the user who asks: of the directories above it those of the branch that holds the file
+/// count, not those the pool shows. They differ where somebody changed or made them on one branch only.
+///
+/// # Errors
+/// When a directory differs in who may enter or list it, and that is not `ignore`d.
+pub fn same_way<F: Fs>(fs: &F, op: &Op, ignore: IgnoreMetadata) -> Result<(), Halt> {
+    for name in op.names.iter().filter(|name| name.from != name.to) {
+        let mut next = name.path.parent();
+        while let Some(dir) = next {
+            next = dir.parent();
+            // One that is made for it takes after the directory it is cloned from.
+            let mut made = op.dirs.iter().filter(|d| d.to == name.to);
+            let model = made.find(|d| d.path == dir).map_or(name.to, |d| d.from);
+            if model == name.from {
+                continue;
+            }
+            let was = Way::of(fs, &Place::new(name.from, dir.clone()))?;
+            let will_be = Way::of(fs, &Place::new(model, dir.clone()))?;
+            if let Some(how) = was.differs(&will_be, ignore) {
+                let detail = format!("{dir:?} on both branches: {}", how.as_str());
+                return Err(Halt::new(Reason::DirectoryDiffers, detail));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who may pass through a directory.
+struct Way(Metadata);
+
+impl Way {
+    fn of<F: Fs>(fs: &F, dir: &Place) -> Result<Self, Halt> {
+        let Some(stat) = fs.stat(dir)?.filter(|s| s.kind == FileKind::Directory) else {
+            let detail = format!("directory {:?} is gone", dir.path);
+            return Err(Halt::new(Reason::Changed, detail));
+        };
+        Ok(Self(Metadata {
+            uid: stat.uid,
+            gid: stat.gid,
+            // Not setgid and sticky, which let nobody in; mergerfs itself drops them when it clones a path.
+            mode: stat.mode & 0o777,
+            acl: fs.dir_acl(dir)?,
+            ..Metadata::default()
+        }))
+    }
+
+    fn differs(&self, other: &Self, ignore: IgnoreMetadata) -> Option<Reason> {
+        let open = |way: &Self| way.0.acl.is_none() && way.0.mode & 0o555 == 0o555;
+        if open(self) && open(other) {
+            return None;
+        }
+        ignore.differs(&self.0, &other.0)
+    }
 }
 
 /// The missing ancestors of `path` on `branch`, outermost first.
