@@ -14,6 +14,7 @@ mod hands;
 mod observe;
 mod op;
 mod parents;
+mod placed;
 mod publish;
 mod recover;
 mod remove;
@@ -35,6 +36,7 @@ use crate::journal::{BranchRecord, Journal, JournalError, Store};
 use crate::metadata::IgnoreMetadata;
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
+use placed::Placed;
 use touched::Touched;
 
 /// What the executor needs to know about the pool and the wishes of the user.
@@ -113,6 +115,7 @@ pub struct Executor<'a, F: Fs, S: Store> {
     options: Options,
     run: u64,
     touched: Touched,
+    placed: Placed,
     /// The ctime our own last call left on an inode, for all ops that share it.
     ours: HashMap<InodeId, Timestamp>,
     /// Hashes of masters taken in this run.
@@ -140,6 +143,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             options,
             run,
             touched: Touched::default(),
+            placed: Placed::default(),
             ours: HashMap::new(),
             hashes: HashMap::new(),
             buffers: compare::buffers(),
