@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
 use super::list::{self, List};
-use super::report_file::ReportFile;
+use super::output_file::{self, OutputFile};
 use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
@@ -34,7 +34,7 @@ pub(super) struct Job<'j> {
     pub(super) signals: Signals,
     pub(super) started: Instant,
     pub(super) began: Timestamp,
-    pub(super) report: Option<ReportFile>,
+    pub(super) report: Option<OutputFile>,
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
@@ -90,7 +90,8 @@ pub(super) fn prepare<'j>(
     if rules.shadows == Shadows::Merge {
         shows_the_first(&session)?;
     }
-    let report = args.report.as_deref().map(ReportFile::begin).transpose()?;
+    let begin = |path| OutputFile::begin(path, output_file::REPORT);
+    let report = args.report.as_deref().map(begin).transpose()?;
     let began = session.fs.now();
     let resolved = match list {
         Some(list) => list.resolve(&session, &filter, args)?,
@@ -178,7 +179,8 @@ impl Job<'_> {
         written.and_then(|()| out.flush()).map_err(output_failed)?;
         if let Some(report) = report {
             let chronicle = Chronicle::planned(&plan);
-            report.finish(&self.page(&scene, &plan.refusals, &tally, &chronicle))?;
+            let page = self.page(&scene, &plan.refusals, &tally, &chronicle);
+            report.finish(|out| out.write_all(page.as_bytes()))?;
         }
         Ok(tally.exit_code())
     }

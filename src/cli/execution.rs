@@ -8,7 +8,7 @@ use super::dedupe::{Job, output_failed};
 use super::failure::Failure;
 use super::hooks::{self, Hooks};
 use super::list;
-use super::report_file::ReportFile;
+use super::output_file::OutputFile;
 use super::resume::recover_pool;
 use super::session::{self, DiskJournal};
 use super::watch::Watch;
@@ -113,7 +113,7 @@ impl Job<'_> {
         plan: Plan,
         journal: Option<(Option<DiskJournal>, &Path, Option<&Path>)>,
         recovered: &Tally,
-        report: Option<ReportFile>,
+        report: Option<OutputFile>,
     ) -> Result<u8, Failure> {
         let mut tally = self.tally(&plan);
         let mut journal = match journal {
@@ -174,7 +174,7 @@ impl Job<'_> {
         &self,
         mut watch: Watch<'_>,
         refusals: &[Refusal],
-        report: Option<ReportFile>,
+        report: Option<OutputFile>,
     ) -> Result<u8, Failure> {
         self.note_space(&mut watch.tally, Some(()));
         watch.tally.elapsed_s = self.started.elapsed().as_secs_f64();
@@ -190,7 +190,7 @@ impl Job<'_> {
         hooks::remind_of_snapraid(self.args, watch.tally.done);
         if let Some(report) = report {
             let page = self.page(&watch.scene, refusals, &watch.tally, &watch.chronicle);
-            report.finish(&page)?;
+            report.finish(|out| out.write_all(page.as_bytes()))?;
         }
         Ok(watch.tally.exit_code())
     }
