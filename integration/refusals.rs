@@ -207,6 +207,19 @@ fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
     let media = pool.path("media");
     let primary = ["-p".as_ref(), media.as_os_str()];
 
+    // No script that does it either.
+    let line = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
+    let script = tool
+        .run(&[&primary[..], &line[..]].concat())
+        .expect(0)
+        .stdout;
+    assert!(script.contains("directory-differs"), "{script}");
+    assert_eq!(
+        script.matches("\nreplace ").count(),
+        moved.len(),
+        "{script}"
+    );
+
     let run = tool.execute(&list, &primary).expect(0);
     let (left, done) = groups.split_at(refused.len());
     for group in left {

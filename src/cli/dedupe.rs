@@ -18,7 +18,7 @@ use crate::journal::{DirIntent, OpKind, rfc3339};
 use crate::metadata::IgnoreMetadata;
 use crate::plan::{Plan, Refusal, Rules, Shadows};
 use crate::pool::{BranchIdx, mergerfs};
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Weight};
 use crate::relpath::RelPath;
 use crate::report::html::{self, Chronicle, Disk, Page};
 use crate::report::{BranchUse, Scene, Tally, json, script};
@@ -162,8 +162,7 @@ impl Job<'_> {
     fn dry_run(mut self, resolved: Resolved) -> Result<u8, Failure> {
         let report = self.report.take();
         let mut plan = self.plan(resolved)?;
-        // What would stop is warned of.
-        drop(self.fill_directories(&mut plan));
+        self.look_ahead(&mut plan);
         let scene = self.scene(None);
         let mut tally = self.tally(&plan);
         self.note_space(&mut tally, None);
@@ -192,6 +191,23 @@ impl Job<'_> {
         let mut plan = list::plan_groups(groups, &self.session, &self.filter, &self.rules)?;
         plan.refusals.splice(0..0, refusals);
         Ok(plan)
+    }
+
+    /// Looks up which directories each op will make, and leaves out those that the rules stop there.
+    pub(super) fn look_ahead(&self, plan: &mut Plan) {
+        let stopped = self.fill_directories(plan).into_iter();
+        let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
+        let refusals = by_rule.map(|(at, halt)| {
+            let op = &plan.ops[at];
+            let refusal = Refusal {
+                reason: halt.reason,
+                path: op.duplicate.path.as_bytes().to_vec(),
+                master: Some(op.master.path.clone()),
+                detail: halt.detail,
+            };
+            (at, refusal)
+        });
+        plan.leave_out(refusals.collect());
     }
 
     /// Looks up which directories each op will make; gives the ops that would stop there.
@@ -224,7 +240,9 @@ impl Job<'_> {
             match found {
                 Ok(()) => known.extend(key.map(|key| (key, op.dirs.clone()))),
                 Err(halt) => {
-                    tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
+                    if halt.reason.weight() == Weight::Failure {
+                        tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
+                    }
                     stopped.insert(at, halt);
                 }
             }

@@ -55,7 +55,8 @@ impl Job<'_> {
                 resolved = list::resolve_again(resolved, &self.session, &self.filter)?;
             }
         }
-        let plan = self.plan(resolved)?;
+        let mut plan = self.plan(resolved)?;
+        self.look_ahead(&mut plan);
         let journal = if plan.ops.is_empty() {
             None
         } else {
