@@ -28,7 +28,7 @@ use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
 pub use op::{Op, OpName, Undoing};
-pub use parents::{missing_parents, same_way};
+pub use parents::{missing_parents, same_way, way_differs};
 pub use window::Leases;
 
 use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};

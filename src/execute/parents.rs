@@ -191,15 +191,30 @@ pub fn same_way<F: Fs>(fs: &F, op: &Op, ignore: IgnoreMetadata) -> Result<(), Ha
             if model == name.from {
                 continue;
             }
-            let was = Way::of(fs, &Place::new(name.from, dir.clone()))?;
-            let will_be = Way::of(fs, &Place::new(model, dir.clone()))?;
-            if let Some(how) = was.differs(&will_be, ignore) {
+            let (was, will_be) = (
+                Place::new(name.from, dir.clone()),
+                Place::new(model, dir.clone()),
+            );
+            if let Some(how) = way_differs(fs, &was, &will_be, ignore)? {
                 let detail = format!("{dir:?} on both branches: {}", how.as_str());
                 return Err(Halt::new(Reason::DirectoryDiffers, detail));
             }
         }
     }
     Ok(())
+}
+
+/// What is different in who may enter or list two directories, if anything that is not `ignore`d.
+///
+/// # Errors
+/// When one of them is no directory, or cannot be looked at.
+pub fn way_differs<F: Fs>(
+    fs: &F,
+    one: &Place,
+    other: &Place,
+    ignore: IgnoreMetadata,
+) -> Result<Option<Reason>, Halt> {
+    Ok(Way::of(fs, one)?.differs(&Way::of(fs, other)?, ignore))
 }
 
 /// Who may pass through a directory.

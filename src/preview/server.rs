@@ -150,12 +150,12 @@ impl Filesystem for Server {
         }
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0 {
             return reply.error(Errno::EROFS);
         }
         let path = self.path(ino);
-        match path.and_then(|path| self.tree.open(&path).map_err(errno)) {
+        match path.and_then(|path| self.tree.open(&path, req.uid()).map_err(errno)) {
             Ok(file) => {
                 let handle = self.handle();
                 locked(&self.files).insert(handle, Arc::new(file));
