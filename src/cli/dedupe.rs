@@ -175,7 +175,9 @@ impl Job<'_> {
                 Some((stat.uid, stat.gid, stat.mode))
             }),
         };
-        written.and_then(|()| out.flush()).map_err(output_failed)?;
+        written
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
         if let Some(report) = report {
             let chronicle = Chronicle::planned(&plan);
             report.finish(&self.page(&scene, &plan.refusals, &tally, &chronicle))?;
@@ -331,8 +333,4 @@ impl Job<'_> {
         }
         Ok(())
     }
-}
-
-pub(super) fn output_failed(error: std::io::Error) -> Failure {
-    Failure::environment(format!("cannot write results: {error}"))
 }

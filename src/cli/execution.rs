@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::args::OutputFormat;
-use super::dedupe::{Job, output_failed};
+use super::dedupe::Job;
 use super::failure::Failure;
 use super::hooks::{self, Hooks};
 use super::list;
@@ -77,7 +77,7 @@ impl Job<'_> {
     fn recover(&self, journal: &mut DiskJournal) -> Result<Tally, Failure> {
         let mut watch = self.watch(0, Tally::default(), 0);
         let open = recover_pool(&self.session, journal, &mut watch, self.leases())?;
-        watch.out.flush().map_err(output_failed)?;
+        watch.out.flush().map_err(Failure::output)?;
         watch.tally.still_open = open as u64;
         watch.tally.recovery_incomplete = open > 0;
         Ok(watch.tally)
@@ -132,7 +132,7 @@ impl Job<'_> {
         if self.common.format == OutputFormat::Json {
             let scene = self.scene((run > 0).then_some(run));
             self.group_lines(&mut watch.out, &scene, &plan)
-                .map_err(output_failed)?;
+                .map_err(Failure::output)?;
         }
         let refusals: Vec<RefusedLine> = plan
             .refusals
@@ -186,7 +186,7 @@ impl Job<'_> {
         };
         written
             .and_then(|()| watch.out.flush())
-            .map_err(output_failed)?;
+            .map_err(Failure::output)?;
         hooks::remind_of_snapraid(self.args, watch.tally.done);
         if let Some(report) = report {
             let page = self.page(&watch.scene, refusals, &watch.tally, &watch.chronicle);

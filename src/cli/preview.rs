@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::args::{Common, OutputFormat, PreviewArgs};
-use super::dedupe::{self, Job, output_failed};
+use super::dedupe::{self, Job};
 use super::failure::Failure;
 use super::session::{self, Session};
 use crate::execute::Halt;
@@ -41,7 +41,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         return Ok(code);
     }
     let at = preview::check_mount_point(&args.mount_point)?;
-    let told = mounted_line(&job, &tree, &at).map_err(output_failed)?;
+    let told = mounted_line(&job, &tree, &at).map_err(Failure::output)?;
     let end = Ending::listen()
         .map_err(|error| Failure::environment_because("cannot listen for signals", &error))?;
     let everyone = args.allow_other || nix::unistd::geteuid().is_root();
@@ -53,7 +53,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         let message = format!("cannot unmount the preview at {at:?}");
         Failure::environment_because(message, &error).hint(format!("fusermount3 -u {at:?}"))
     });
-    written.map_err(output_failed)?;
+    written.map_err(Failure::output)?;
     unmounted?;
     tracing::info!(by = ended, "the preview is over");
     Ok(0)

@@ -64,16 +64,13 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             started: Instant::now(),
         };
         open += recover_pool(&session, &mut journal, &mut watch, Leases::Required)?;
-        watch
-            .out
-            .flush()
-            .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        watch.out.flush().map_err(Failure::output)?;
         tally = watch.tally;
     }
     tally.still_open = open as u64;
     text::recovery(&mut out, &tally)
         .and_then(|()| out.flush())
-        .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        .map_err(Failure::output)?;
     Ok(match (open, signals.exit_code()) {
         (0, _) => tally.exit_code(),
         (_, Some(code)) => code,
@@ -85,7 +82,7 @@ fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failu
     if !common.quiet {
         writeln!(out, "{what}")
             .and_then(|()| out.flush())
-            .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+            .map_err(Failure::output)?;
     }
     Ok(0)
 }

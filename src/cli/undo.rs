@@ -148,7 +148,9 @@ impl Undo<'_> {
             }
             OutputFormat::Json => self.lines(&mut out, &scene, &undo),
         };
-        written.and_then(|()| out.flush()).map_err(output_failed)?;
+        written
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
         self.has_room(&undo)?;
         Ok(Tally::planned(&as_plan(&undo)).exit_code())
     }
@@ -178,7 +180,7 @@ impl Undo<'_> {
         if !journal.open_ops().is_empty() {
             let mut watch = self.watch(None, Tally::default(), 0);
             let open = recover_pool(&self.session, &mut journal, &mut watch, self.leases())?;
-            watch.out.flush().map_err(output_failed)?;
+            watch.out.flush().map_err(Failure::output)?;
             recovered = watch.tally;
             recovered.still_open = open as u64;
             recovered.recovery_incomplete = open > 0;
@@ -206,7 +208,7 @@ impl Undo<'_> {
         let mut watch = self.watch(run, Tally::planned(&planned), bytes);
         if self.common.format == OutputFormat::Json {
             for refusal in &undo.refusals {
-                json::refusal(&mut watch.out, &watch.scene, refusal).map_err(output_failed)?;
+                json::refusal(&mut watch.out, &watch.scene, refusal).map_err(Failure::output)?;
             }
         }
         let result = match run {
@@ -253,7 +255,7 @@ impl Undo<'_> {
         };
         written
             .and_then(|()| watch.out.flush())
-            .map_err(output_failed)?;
+            .map_err(Failure::output)?;
         Ok(watch.tally.exit_code())
     }
 
@@ -360,8 +362,4 @@ fn as_plan(undo: &UndoPlan) -> Plan {
         refusals: undo.refusals.clone(),
         ..Plan::default()
     }
-}
-
-fn output_failed(error: std::io::Error) -> Failure {
-    Failure::environment(format!("cannot write results: {error}"))
 }

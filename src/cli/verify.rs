@@ -75,7 +75,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     written
         .and_then(|()| report::conclusion(&mut out, run, as_json, &verified))
         .and_then(|()| out.flush())
-        .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        .map_err(Failure::output)?;
     Ok(signals.exit_code().unwrap_or(verified.exit_code()))
 }
 
