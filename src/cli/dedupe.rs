@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
@@ -38,7 +38,7 @@ pub(super) struct Job<'j> {
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
-    let signals = listen(args.max_time)?;
+    let signals = Signals::listen(args.max_time)?;
     match prepare(common, args, &signals, |_| Ok(()))? {
         None => Ok(signals.exit_code().unwrap_or_else(|| {
             tracing::warn!(
@@ -49,11 +49,6 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
         Some((job, resolved)) if args.execute => job.execute(resolved),
         Some((job, resolved)) => job.dry_run(resolved),
     }
-}
-
-pub(super) fn listen(max_time: Option<Duration>) -> Result<Signals, Failure> {
-    Signals::listen(max_time)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))
 }
 
 /// Finds the pool and its duplicates; `None` where a signal stopped the scan. `admit` may refuse the pool before

@@ -16,7 +16,6 @@ use crate::execute::{Executor, Leases, Options};
 use crate::facts::branch_records;
 use crate::fs::{Fs, Timestamp};
 use crate::journal::{self, Record, RefusedLine, RunEnded, RunStarted};
-use crate::lock::PoolLock;
 use crate::plan::{Plan, Refusal};
 use crate::refusal::Reason;
 use crate::report::html::Chronicle;
@@ -35,13 +34,7 @@ impl Job<'_> {
         hooks::guard_snapraid(self.args)?;
         let dir = session::journal_dir(self.common)?;
         self.session.journal_outside(&dir)?;
-        let roots = self
-            .session
-            .pool
-            .branches
-            .iter()
-            .map(|branch| branch.path.clone());
-        let _lock = PoolLock::acquire(roots)?;
+        let _lock = self.session.lock()?;
         let csv = self.args.log_file.as_deref();
         let mut existing = journal::open_existing(&dir, csv)?;
         let (mut recovered, mut resolved) = (Tally::default(), resolved);

@@ -9,7 +9,6 @@ use super::args::{Common, ResumeArgs};
 use super::failure::Failure;
 use super::session::{self, Session};
 use crate::input;
-use crate::lock::PoolLock;
 use crate::pool::{Pool, mergerfs};
 use crate::relink::{Relinked, Relinker, unfinished};
 use crate::relpath::RelPath;
@@ -31,7 +30,7 @@ pub(super) fn run(
     }
     let groups = read_list(args, manifest)?;
     let session = Session::open(pool_of(&groups)?)?;
-    let _lock = PoolLock::acquire(session.pool.branches.iter().map(|b| b.path.clone()))?;
+    let _lock = session.lock()?;
     let mut relinker = Relinker::new(&session.fs, &session.pool);
     for (size, paths) in groups {
         let paths = paths

@@ -12,6 +12,7 @@ use super::args::{Common, OutputFormat, PreviewArgs};
 use super::dedupe::{self, Job};
 use super::failure::Failure;
 use super::session::{self, Session};
+use super::signals::Signals;
 use crate::execute::Halt;
 use crate::fs::Fs;
 use crate::plan::Plan;
@@ -26,7 +27,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     planning_only(args)?;
     // Before a scan that takes hours, and once more after it.
     preview::check_mount_point(&args.mount_point)?;
-    let signals = dedupe::listen(None)?;
+    let signals = Signals::listen(None)?;
     let outside = |session: &Session| {
         let outside = session.outside("mount point", &args.mount_point);
         outside.map_err(|failure| failure.hint("name an empty directory elsewhere"))

@@ -15,15 +15,13 @@ use super::watch::Watch;
 use crate::execute::{Executor, Leases, Options};
 use crate::facts::branch_records;
 use crate::journal::{self, RunStarted};
-use crate::lock::PoolLock;
 use crate::metadata::IgnoreMetadata;
 use crate::pool::{Branch, Pool, mergerfs};
 use crate::report::html::Chronicle;
 use crate::report::{Progress, Scene, Tally, text};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let signals = Signals::listen(None)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let signals = Signals::listen(None)?;
     let mut out = session::stdout();
     let Some(mut journal) = journal::open_existing(&session::journal_dir(common)?, None)? else {
         return nothing(&mut out, common, "no journal: nothing was ever begun");
@@ -42,7 +40,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             .cloned()
             .collect();
         let session = Session::open(pool_of(&of_pool)?)?;
-        let _lock = PoolLock::acquire(session.pool.branches.iter().map(|b| b.path.clone()))?;
+        let _lock = session.lock()?;
         let scene = Scene {
             pool: &session.pool,
             run: None,

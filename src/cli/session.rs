@@ -8,6 +8,7 @@ use super::failure::Failure;
 use crate::facts;
 use crate::fs::real::RealFs;
 use crate::journal::{Journal, RunSummary, SledStore};
+use crate::lock::PoolLock;
 use crate::plan::BranchFacts;
 use crate::pool::{Pool, mergerfs};
 
@@ -30,6 +31,12 @@ impl Session {
         let fs = RealFs::open(&pool.branches)?;
         let facts = facts::branch_facts(&fs, &pool)?;
         Ok(Self { pool, fs, facts })
+    }
+
+    /// Keeps other runs away from the pool as long as it is held.
+    pub(super) fn lock(&self) -> Result<PoolLock, Failure> {
+        let roots = self.pool.branches.iter().map(|b| b.path.clone());
+        Ok(PoolLock::acquire(roots)?)
     }
 
     /// Refuses a branch behind which another filesystem is than the journal remembers: a disk that is not mounted

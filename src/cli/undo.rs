@@ -16,7 +16,6 @@ use crate::execute::{Executor, Leases, Options};
 use crate::facts::branch_records;
 use crate::fs::Fs;
 use crate::journal::{self, Record, RunEnded, RunStarted, RunSummary};
-use crate::lock::PoolLock;
 use crate::metadata::IgnoreMetadata;
 use crate::plan::Plan;
 use crate::pool::{Pool, mergerfs};
@@ -30,8 +29,7 @@ const BATCH_BYTES: u64 = 4 << 30;
 
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     let started = Instant::now();
-    let signals = Signals::listen(args.max_time)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let signals = Signals::listen(args.max_time)?;
     let dir = session::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, args.log_file.as_deref())? else {
         return Err(Failure::usage(format!(
@@ -171,8 +169,7 @@ impl Undo<'_> {
     }
 
     fn execute(&self, mut journal: DiskJournal) -> Result<u8, Failure> {
-        let roots = self.session.pool.branches.iter().map(|b| b.path.clone());
-        let _lock = PoolLock::acquire(roots)?;
+        let _lock = self.session.lock()?;
         if !self.args.accept_branches {
             self.session.same_as_before(journal.runs())?;
         }

@@ -21,8 +21,7 @@ enum Told {
 }
 
 pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
-    let signals = Signals::listen(None)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let signals = Signals::listen(None)?;
     let dir = session::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, None)? else {
         return Err(Failure::usage(format!(
