@@ -1,7 +1,7 @@
 //! The main job: a list or a scan in, and the plan shown or carried out.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Instant;
 
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
@@ -225,13 +225,9 @@ impl Job<'_> {
 
     pub(super) fn scene(&self, run: Option<u64>) -> Scene<'_> {
         Scene {
-            pool: &self.session.pool,
             run,
             dry_run: !self.args.execute,
-            verbose: self.common.verbose,
-            quiet: self.common.quiet,
-            terminal: std::io::stdout().is_terminal(),
-            screen: self.common.screen(),
+            ..self.session.scene(self.common)
         }
     }
 

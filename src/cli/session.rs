@@ -1,16 +1,25 @@
 //! What every command needs open: the pool, its branches, the journal, the locks.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::Common;
 use super::failure::Failure;
+use crate::execute::{Leases, Options};
 use crate::facts;
+use crate::fs::Fs;
 use crate::fs::real::RealFs;
-use crate::journal::{Journal, RunSummary, SledStore};
+use crate::journal::{BranchRecord, Journal, RunStarted, RunSummary, SledStore};
 use crate::lock::PoolLock;
+use crate::metadata::IgnoreMetadata;
 use crate::plan::BranchFacts;
 use crate::pool::{Pool, mergerfs};
+use crate::report::Scene;
+
+/// Ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
+const BATCH_OPS: usize = 256;
+/// Bytes compared or copied before a barrier: what a crash makes to be read again.
+const BATCH_BYTES: u64 = 4 << 30;
 
 /// A pool with its branches held open.
 pub(super) struct Session {
@@ -33,6 +42,48 @@ impl Session {
         Ok(Self { pool, fs, facts })
     }
 
+    /// What results about the pool are said with, where something is changed and no run is meant.
+    pub(super) fn scene(&self, common: &Common) -> Scene<'_> {
+        Scene {
+            pool: &self.pool,
+            run: None,
+            dry_run: false,
+            verbose: common.verbose,
+            quiet: common.quiet,
+            terminal: io::stdout().is_terminal(),
+            screen: common.screen(),
+        }
+    }
+
+    /// The branches as the journal keeps them.
+    pub(super) fn branch_records(&self) -> Vec<BranchRecord> {
+        facts::branch_records(&self.fs, &self.pool.branches)
+    }
+
+    /// The record that `run` begins with, now.
+    pub(super) fn run_started(&self, run: u64) -> RunStarted {
+        RunStarted {
+            run,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: self.fs.now(),
+            pool: self.pool.mount.clone(),
+            branches: self.branch_records(),
+            newest_dirs: self.pool.getattr_newest,
+        }
+    }
+
+    /// How ops are carried out on the pool.
+    pub(super) fn options(&self, ignore: IgnoreMetadata, leases: Leases) -> Options {
+        Options {
+            branches: self.branch_records(),
+            ignore,
+            leases,
+            newest_dirs: self.pool.getattr_newest,
+            batch_ops: BATCH_OPS,
+            batch_bytes: BATCH_BYTES,
+        }
+    }
+
     /// Keeps other runs away from the pool as long as it is held.
     pub(super) fn lock(&self) -> Result<PoolLock, Failure> {
         let roots = self.pool.branches.iter().map(|b| b.path.clone());
@@ -47,7 +98,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let last = runs.rfind(|run| run.started.pool == self.pool.mount);
         let Some(last) = last else { return Ok(()) };
-        for now in facts::branch_records(&self.fs, &self.pool.branches) {
+        for now in self.branch_records() {
             let before = last.started.branches.iter().find(|b| b.path == now.path);
             if before.is_some_and(|before| (before.fs, before.root_ino) != (now.fs, now.root_ino)) {
                 let message = format!(
