@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
@@ -160,7 +161,6 @@ impl Job<'_> {
         drop(self.fill_directories(&mut plan));
         let scene = self.scene(None);
         let mut tally = self.tally(&plan);
-        self.note_space(&mut tally, None);
         tally.elapsed_s = self.started.elapsed().as_secs_f64();
         let mut out = session::stdout();
         let written = match self.common.format {
@@ -233,21 +233,20 @@ impl Job<'_> {
 
     pub(super) fn tally(&self, plan: &Plan) -> Tally {
         let mut tally = Tally::planned(plan);
-        self.note_space(&mut tally, None);
+        self.note_space(&mut tally, Tally::before);
         tally
     }
 
-    pub(super) fn note_space(&self, tally: &mut Tally, after: Option<()>) {
+    /// Looks at the room on every branch; `note` takes what is free.
+    pub(super) fn note_space(&self, tally: &mut Tally, note: fn(&mut Tally, &Path, u64)) {
         for at in self.session.pool.indices() {
-            let free = self.session.fs.free_bytes(at).unwrap_or(0);
             let path = &self.session.pool.branches[at.index()].path;
-            if let Ok(space) = self.session.fs.space(at) {
-                tally.used(path, space.blocks.saturating_sub(space.free) * space.unit);
+            let space = self.session.fs.space(at).ok();
+            if let Some(space) = space {
+                tally.used(path, space.used_bytes());
             }
-            match after {
-                None => tally.before(path, free),
-                Some(()) => tally.after(path, free),
-            }
+            let free = space.map_or(0, |space| space.available_bytes());
+            note(tally, path, free);
         }
     }
 
@@ -273,6 +272,7 @@ impl Job<'_> {
         let branches = tally.per_branch(&self.session.pool);
         let disk = |(at, branch): (BranchIdx, BranchUse)| {
             let before_free = branch.before_free.unwrap_or(0);
+            let size = self.session.fs.space(at);
             let reclaimed = if self.args.execute {
                 branch.reclaimed
             } else {
@@ -280,7 +280,7 @@ impl Job<'_> {
             };
             Disk {
                 path: branch.path,
-                size: self.session.fs.size_bytes(at).unwrap_or(before_free),
+                size: size.map_or(before_free, |space| space.bytes()),
                 before_free,
                 after_free: branch.after_free.unwrap_or(before_free + reclaimed),
                 reclaimed,

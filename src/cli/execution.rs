@@ -155,7 +155,7 @@ impl Job<'_> {
         refusals: &[Refusal],
         report: Option<ReportFile>,
     ) -> Result<u8, Failure> {
-        self.note_space(&mut watch.tally, Some(()));
+        self.note_space(&mut watch.tally, Tally::after);
         watch.tally.elapsed_s = self.started.elapsed().as_secs_f64();
         let written = match self.common.format {
             OutputFormat::Json => json::summary(&mut watch.out, &watch.scene, &watch.tally),

@@ -177,20 +177,25 @@ pub(super) fn journal_dir(common: &Common) -> Result<PathBuf, Failure> {
     if let Some(dir) = &common.journal {
         return Ok(dir.clone());
     }
-    if nix::unistd::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/mergerfs-xdedup"));
-    }
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    state.map(|dir| dir.join("mergerfs-xdedup")).ok_or_else(|| {
+    own_dir("/var/lib", "XDG_STATE_HOME", ".local/state").ok_or_else(|| {
         Failure::usage("no place for the journal: neither XDG_STATE_HOME nor HOME is set")
             .hint("name a directory with --journal")
     })
+}
+
+/// The program's own directory, where the user names none: below `of_root` for root, for others below the directory
+/// that the variable `of_others` names, else below `in_home`. `None` where the environment tells neither.
+pub(super) fn own_dir(of_root: &str, of_others: &str, in_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let parent = match nix::unistd::geteuid().is_root() {
+        true => Some(PathBuf::from(of_root)),
+        false => absolute(of_others).or_else(|| Some(absolute("HOME")?.join(in_home))),
+    };
+    Some(parent?.join("mergerfs-xdedup"))
 }
 
 /// The journal on disk.
