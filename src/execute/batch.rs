@@ -128,7 +128,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         self.compare(op)?;
         let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
-        op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
+        let stat = &mut |place: &Place| self.fs.stat(place);
+        op.dirs = missing_parents(stat, branches, self.options.newest_dirs, op)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use super::Executor;
 use super::halt::Halt;
 use super::op::{Op, entry};
-use crate::fs::{FileKind, Fs, FsError, Place};
+use crate::fs::{FileKind, Fs, FsError, Place, Stat};
 use crate::journal::{DirIntent, OpKind, Store};
 use crate::names::Role;
 use crate::pool::BranchIdx;
@@ -20,7 +20,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for (k, name) in op.names.iter().enumerate() {
             // Another op, or somebody else, may make one at any time: look again until nothing is missing.
             for attempt in 0.. {
-                let chain = missing_chain(self.fs, name.to, &name.path)?;
+                let stat = &mut |place: &Place| self.fs.stat(place);
+                let chain = missing_chain(stat, name.to, &name.path)?;
                 if chain.is_empty() {
                     break;
                 }
@@ -142,12 +143,12 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 /// The directories `op` will need on the master's branch, outermost first: for the intent, and for the dry run.
 ///
 /// The source of each is the branch whose directory the pool shows: the first of `branches` that has it, or the
-/// newest under `func.getattr=newest`.
+/// newest under `func.getattr=newest`. `stat` is [`Fs::stat`], or remembers what that said.
 ///
 /// # Errors
 /// When something that is no directory is in the way, or a directory of the duplicate's path is gone.
-pub fn missing_parents<F: Fs>(
-    fs: &F,
+pub fn missing_parents(
+    stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
     branches: u16,
     newest: bool,
     op: &Op,
@@ -157,10 +158,10 @@ pub fn missing_parents<F: Fs>(
         return Ok(missing);
     }
     for name in &op.names {
-        for path in missing_chain(fs, name.to, &name.path)? {
+        for path in missing_chain(stat, name.to, &name.path)? {
             if !missing.iter().any(|dir| dir.path == path) {
                 let others = (0..branches).map(BranchIdx).filter(|b| *b != name.to);
-                let from = shown_directory(fs, others, newest, &path)?;
+                let from = shown_directory(stat, others, newest, &path)?;
                 missing.push(DirIntent {
                     path,
                     to: name.to,
@@ -173,11 +174,15 @@ pub fn missing_parents<F: Fs>(
 }
 
 /// The missing ancestors of `path` on `branch`, outermost first.
-fn missing_chain<F: Fs>(fs: &F, branch: BranchIdx, path: &RelPath) -> Result<Vec<RelPath>, Halt> {
+fn missing_chain(
+    stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
+    branch: BranchIdx,
+    path: &RelPath,
+) -> Result<Vec<RelPath>, Halt> {
     let mut chain = Vec::new();
     let mut next = path.parent();
     while let Some(dir) = next.filter(|dir| !dir.is_root()) {
-        match fs.stat(&Place::new(branch, dir.clone()))? {
+        match stat(&Place::new(branch, dir.clone()))? {
             Some(stat) if stat.kind == FileKind::Directory => break,
             Some(_) => {
                 let detail = format!("{dir:?} is no directory on the master's branch");
@@ -192,20 +197,20 @@ fn missing_chain<F: Fs>(fs: &F, branch: BranchIdx, path: &RelPath) -> Result<Vec
     Ok(chain)
 }
 
-fn shown_directory<F: Fs>(
-    fs: &F,
+fn shown_directory(
+    stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
     branches: impl Iterator<Item = BranchIdx>,
     newest: bool,
     path: &RelPath,
 ) -> Result<BranchIdx, Halt> {
     let mut shown = None;
     for branch in branches {
-        let Some(stat) = fs.stat(&Place::new(branch, path.clone()))? else {
+        let Some(found) = stat(&Place::new(branch, path.clone()))? else {
             continue;
         };
-        let better = shown.is_none_or(|(_, mtime)| newest && stat.mtime > mtime);
-        if stat.kind == FileKind::Directory && better {
-            shown = Some((branch, stat.mtime));
+        let better = shown.is_none_or(|(_, mtime)| newest && found.mtime > mtime);
+        if found.kind == FileKind::Directory && better {
+            shown = Some((branch, found.mtime));
         }
     }
     shown
