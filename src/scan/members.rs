@@ -1,6 +1,6 @@
 //! From candidates with equal contents to groups: each inode with its metadata and its names, as the plan needs them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::candidates::{Candidate, Candidates};
 use super::catalog::{Catalog, DirId, Stamp};
@@ -9,7 +9,7 @@ use super::opener::{Opener, is_gone};
 use super::walk::unreadable;
 use super::{FoundGroup, Scan, ScanError};
 use crate::fs::real::ScanParent;
-use crate::fs::{Fs, FsError, InodeId, Place};
+use crate::fs::{Fs, FsError, InodeId, Metadata, Place};
 use crate::group::{Group, Member, Name};
 use crate::plan::Refusal;
 use crate::pool::BranchIdx;
@@ -143,6 +143,8 @@ struct Looker<'l> {
     opener: Opener<'l>,
     /// The directory looked at last, as the other branches have it.
     beside: Option<(DirId, Vec<(BranchIdx, Beside)>)>,
+    /// The metadata of the last one.
+    alike: Option<Arc<Metadata>>,
 }
 
 /// A directory of one branch on another.
@@ -160,6 +162,7 @@ impl<'l> Looker<'l> {
             catalog,
             opener: Opener::new(scan.fs, catalog),
             beside: None,
+            alike: None,
         }
     }
 
@@ -198,7 +201,8 @@ impl<'l> Looker<'l> {
         if stat.id != id || Stamp::of(&stat) != file.stamp {
             return Ok(None);
         }
-        let mut member = Member::new(&stat, opened.metadata(&stat).map_err(failed)?);
+        let metadata = opened.metadata(&stat).map_err(failed)?;
+        let mut member = Member::new(&stat, self.shared(metadata));
         member.names.reserve_exact(names.len());
         for name in names {
             let place = catalog.file_place(name);
@@ -212,6 +216,14 @@ impl<'l> Looker<'l> {
             });
         }
         Ok(Some(member))
+    }
+
+    /// The same for all that have the same: most files of a directory do.
+    fn shared(&mut self, metadata: Metadata) -> Arc<Metadata> {
+        match &self.alike {
+            Some(alike) if **alike == metadata => Arc::clone(alike),
+            _ => Arc::clone(self.alike.insert(Arc::new(metadata))),
+        }
     }
 
     /// The other branches that have the path too, those that are not scanned as well.
