@@ -11,6 +11,7 @@ mod compare;
 mod copy;
 mod halt;
 mod hands;
+mod new_name;
 mod observe;
 mod op;
 mod parents;
@@ -26,6 +27,7 @@ mod window;
 use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
+pub use new_name::NewNames;
 pub use op::{Op, OpName, Undoing};
 pub use parents::missing_parents;
 pub use window::Leases;
