@@ -1,25 +1,26 @@
 //! The main job: a list or a scan in, and the plan shown or carried out.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
 
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
 use super::list::{self, List};
+use super::looks::Looks;
 use super::output_file::{self, OutputFile};
 use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
-use crate::execute::{Halt, missing_parents, same_way};
+use crate::execute::{Halt, Ways, missing_parents};
 use crate::filter::Filter;
-use crate::fs::{Fs, Timestamp};
-use crate::journal::{DirIntent, OpKind, rfc3339};
+use crate::fs::{Fs, Place, Timestamp};
+use crate::journal::rfc3339;
 use crate::metadata::IgnoreMetadata;
 use crate::plan::{Plan, Refusal, Rules, Shadows};
 use crate::pool::{BranchIdx, mergerfs};
 use crate::refusal::{Reason, Weight};
-use crate::relpath::RelPath;
 use crate::report::html::{self, Chronicle, Disk, Page};
 use crate::report::{BranchUse, Scene, Tally, json, script};
 use crate::resolve::{self, Resolved};
@@ -38,7 +39,7 @@ pub(super) struct Job<'j> {
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
-    let signals = listen(args.max_time)?;
+    let signals = Signals::listen(args.max_time)?;
     match prepare(common, args, &signals, |_| Ok(()))? {
         None => Ok(signals.exit_code().unwrap_or_else(|| {
             tracing::warn!(
@@ -49,11 +50,6 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
         Some((job, resolved)) if args.execute => job.execute(resolved),
         Some((job, resolved)) => job.dry_run(resolved),
     }
-}
-
-pub(super) fn listen(max_time: Option<Duration>) -> Result<Signals, Failure> {
-    Signals::listen(max_time)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))
 }
 
 /// Finds the pool and its duplicates; `None` where a signal stopped the scan. `admit` may refuse the pool before
@@ -162,20 +158,22 @@ impl Job<'_> {
     fn dry_run(mut self, resolved: Resolved) -> Result<u8, Failure> {
         let report = self.report.take();
         let mut plan = self.plan(resolved)?;
-        self.look_ahead(&mut plan);
+        let mut looks = Looks::new(&self.session.fs);
+        self.look_ahead(&mut plan, &mut looks);
         let scene = self.scene(None);
         let mut tally = self.tally(&plan);
-        self.note_space(&mut tally, None);
         tally.elapsed_s = self.started.elapsed().as_secs_f64();
         let mut out = session::stdout();
         let written = match self.common.format {
             OutputFormat::Json => self.plan_lines(&mut out, &scene, &plan, &tally),
             OutputFormat::Text => script::write(&mut out, &scene, (&plan, &tally), &mut |place| {
-                let stat = self.session.fs.stat(place).ok().flatten()?;
+                let stat = looks.stat(place).ok().flatten()?;
                 Some((stat.uid, stat.gid, stat.mode))
             }),
         };
-        written.and_then(|()| out.flush()).map_err(output_failed)?;
+        written
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
         if let Some(report) = report {
             let chronicle = Chronicle::planned(&plan);
             let page = self.page(&scene, &plan.refusals, &tally, &chronicle);
@@ -194,8 +192,8 @@ impl Job<'_> {
     }
 
     /// Looks up which directories each op will make, and leaves out those that the rules stop there.
-    pub(super) fn look_ahead(&self, plan: &mut Plan) {
-        let stopped = self.fill_directories(plan).into_iter();
+    pub(super) fn look_ahead(&self, plan: &mut Plan, looks: &mut Looks<'_>) {
+        let stopped = self.fill_directories(plan, looks).into_iter();
         let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
         let refusals = by_rule.map(|(at, halt)| {
             let op = &plan.ops[at];
@@ -211,34 +209,23 @@ impl Job<'_> {
     }
 
     /// Looks up which directories each op will make; gives the ops that would stop there.
-    pub(super) fn fill_directories(&self, plan: &mut Plan) -> HashMap<usize, Halt> {
+    pub(super) fn fill_directories(
+        &self,
+        plan: &mut Plan,
+        looks: &mut Looks<'_>,
+    ) -> HashMap<usize, Halt> {
         let mut stopped = HashMap::new();
         let branches = u16::try_from(self.session.facts.len()).unwrap_or(u16::MAX);
-        // Many duplicates lie in one directory.
-        let mut known: HashMap<(BranchIdx, BranchIdx, RelPath), Vec<DirIntent>> = HashMap::new();
+        let stat = &mut |place: &Place| looks.stat(place);
+        let mut ways = Ways::new(&self.session.fs);
+        let newest = self.session.pool.getattr_newest;
         for (at, op) in plan.ops.iter_mut().enumerate() {
-            let key = match op.names.as_slice() {
-                [only] if op.kind == OpKind::Cross => {
-                    only.path.parent().map(|dir| (only.from, only.to, dir))
-                }
-                _ => None,
-            };
-            if let Some(dirs) = key.as_ref().and_then(|key| known.get(key)) {
-                op.dirs.clone_from(dirs);
-                continue;
-            }
-            let found = missing_parents(
-                &self.session.fs,
-                branches,
-                self.session.pool.getattr_newest,
-                op,
-            );
-            let found = found.and_then(|dirs| {
+            let found = missing_parents(stat, branches, newest, op).and_then(|dirs| {
                 op.dirs = dirs;
-                same_way(&self.session.fs, op, self.rules.ignore)
+                ways.same(op, self.rules.ignore)
             });
             match found {
-                Ok(()) => known.extend(key.map(|key| (key, op.dirs.clone()))),
+                Ok(()) => {}
                 Err(halt) => {
                     if halt.reason.weight() == Weight::Failure {
                         tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
@@ -252,33 +239,28 @@ impl Job<'_> {
 
     pub(super) fn scene(&self, run: Option<u64>) -> Scene<'_> {
         Scene {
-            pool: &self.session.pool,
             run,
             dry_run: !self.args.execute,
-            verbose: self.common.verbose,
-            quiet: self.common.quiet,
-            terminal: std::io::stdout().is_terminal(),
-            screen: self.common.screen(),
+            ..self.session.scene(self.common)
         }
     }
 
     pub(super) fn tally(&self, plan: &Plan) -> Tally {
         let mut tally = Tally::planned(plan);
-        self.note_space(&mut tally, None);
+        self.note_space(&mut tally, Tally::before);
         tally
     }
 
-    pub(super) fn note_space(&self, tally: &mut Tally, after: Option<()>) {
+    /// Looks at the room on every branch; `note` takes what is free.
+    pub(super) fn note_space(&self, tally: &mut Tally, note: fn(&mut Tally, &Path, u64)) {
         for at in self.session.pool.indices() {
-            let free = self.session.fs.free_bytes(at).unwrap_or(0);
             let path = &self.session.pool.branches[at.index()].path;
-            if let Ok(space) = self.session.fs.space(at) {
-                tally.used(path, space.blocks.saturating_sub(space.free) * space.unit);
+            let space = self.session.fs.space(at).ok();
+            if let Some(space) = space {
+                tally.used(path, space.used_bytes());
             }
-            match after {
-                None => tally.before(path, free),
-                Some(()) => tally.after(path, free),
-            }
+            let free = space.map_or(0, |space| space.available_bytes());
+            note(tally, path, free);
         }
     }
 
@@ -304,6 +286,7 @@ impl Job<'_> {
         let branches = tally.per_branch(&self.session.pool);
         let disk = |(at, branch): (BranchIdx, BranchUse)| {
             let before_free = branch.before_free.unwrap_or(0);
+            let size = self.session.fs.space(at);
             let reclaimed = if self.args.execute {
                 branch.reclaimed
             } else {
@@ -311,7 +294,7 @@ impl Job<'_> {
             };
             Disk {
                 path: branch.path,
-                size: self.session.fs.size_bytes(at).unwrap_or(before_free),
+                size: size.map_or(before_free, |space| space.bytes()),
                 before_free,
                 after_free: branch.after_free.unwrap_or(before_free + reclaimed),
                 reclaimed,
@@ -355,8 +338,4 @@ impl Job<'_> {
         }
         Ok(())
     }
-}
-
-pub(super) fn output_failed(error: std::io::Error) -> Failure {
-    Failure::environment(format!("cannot write results: {error}"))
 }

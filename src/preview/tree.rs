@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::numbers::Numbers;
 use super::tags::{self, Tags};
 use super::view::{Fate, View};
-use crate::execute::way_differs;
+use crate::execute::Ways;
 use crate::fs::real::{DirEntry, RealFile, RealFs, Space, Special};
 use crate::fs::{FileKind, Fs, FsError, InodeId, Place, Stat};
 use crate::metadata::IgnoreMetadata;
@@ -231,6 +231,7 @@ impl Tree {
         if asker == 0 || asker == nix::unistd::geteuid().as_raw() || at.branch == self.through() {
             return Ok(());
         }
+        let mut ways = Ways::new(&self.fs);
         let mut next = at.path.parent();
         while let Some(dir) = next {
             next = dir.parent();
@@ -239,7 +240,7 @@ impl Tree {
             };
             let own = Place::new(at.branch, dir);
             let none = IgnoreMetadata::default();
-            if shown != own && !matches!(way_differs(&self.fs, &own, &shown, none), Ok(None)) {
+            if shown != own && !matches!(ways.differs(&own, &shown, none), Ok(None)) {
                 return Err(FsError {
                     call: "open",
                     branch: at.branch,
