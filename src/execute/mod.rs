@@ -57,6 +57,8 @@ pub struct Options {
     pub leases: Leases,
     /// Whether the pool shows the newest directory's metadata (`func.getattr=newest`), not the first's.
     pub newest_dirs: bool,
+    /// When the own scan that found the duplicates began: it read them as equal, whatever else was changed since.
+    pub scanned: Option<Timestamp>,
     /// Ops that share a barrier, at most.
     pub batch_ops: usize,
     /// Bytes compared before a barrier, at most: what a crash makes to be compared again.
