@@ -220,6 +220,10 @@ fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
         "{script}"
     );
 
+    // What is refused takes nobody's place among so many.
+    let one = ["--max-ops", "1"].map(OsStr::new);
+    let run = tool.execute(&list, &[&primary[..], &one[..]].concat());
+    assert_eq!(run.expect(0).summary().get("done"), 1);
     let run = tool.execute(&list, &primary).expect(0);
     let (left, done) = groups.split_at(refused.len());
     for group in left {

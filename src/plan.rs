@@ -53,10 +53,6 @@ pub struct Rules {
     pub ignore: IgnoreMetadata,
     /// What is done about paths on several branches.
     pub shadows: Shadows,
-    /// Ops to plan, at most.
-    pub max_ops: Option<u64>,
-    /// Bytes to reclaim, at most (the op that passes it is not planned).
-    pub max_bytes: Option<u64>,
 }
 
 /// An op not planned, and why.
@@ -120,6 +116,33 @@ impl Plan {
         self.refusals.extend(refused.into_values());
     }
 
+    /// Keeps ops, in order, up to so many and so many bytes to free; one that would pass that is refused, and a smaller
+    /// one after it kept. The last step: what was refused for another reason takes nobody's place.
+    pub fn limit(&mut self, max_ops: Option<u64>, max_bytes: Option<u64>) {
+        let (mut ops, mut bytes) = (0, 0);
+        let mut passes = |op: &Op| {
+            let more = max_ops.is_some_and(|max| ops >= max)
+                || max_bytes.is_some_and(|max| bytes + op.bytes > max);
+            if !more {
+                ops += 1;
+                bytes += op.bytes;
+            }
+            more
+        };
+        let beyond = self.ops.iter().enumerate().filter(|(_, op)| passes(op));
+        let refused = beyond.map(|(at, op)| {
+            let refusal = Refusal {
+                reason: Reason::Limit,
+                path: op.duplicate.path.as_bytes().to_vec(),
+                master: Some(op.master.path.clone()),
+                detail: String::new(),
+            };
+            (at, refusal)
+        });
+        let refused = refused.collect();
+        self.leave_out(refused);
+    }
+
     /// The duplicates whose names are not all known: to be looked for before planning again.
     pub fn incomplete<'g>(&self, groups: &'g [Group]) -> Vec<&'g Member> {
         if !self
@@ -148,7 +171,6 @@ pub fn plan<G: Borrow<Group>>(
         branches,
         rules,
         plan: Plan::default(),
-        bytes: 0,
         links: HashMap::new(),
     };
     for group in groups {
@@ -161,7 +183,6 @@ struct Planner<'p> {
     branches: &'p [BranchFacts],
     rules: &'p Rules,
     plan: Plan,
-    bytes: u64,
     /// Names planned for the masters of a group, above those they have: no inode is in two groups.
     links: HashMap<InodeId, u64>,
 }
@@ -351,12 +372,11 @@ impl Planner<'_> {
             return false;
         };
         let bytes = duplicate.blocks * 512;
-        if let Err((reason, detail)) = self.admit(master, name, duplicate, bytes) {
+        if let Err((reason, detail)) = self.admit(master, name, duplicate) {
             self.refuse(reason, &own.path, Some(&name.path), detail);
             return false;
         }
         *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
-        self.bytes += bytes;
         self.plan.ops.push(Op::planned(
             kind,
             (place(name), master.id),
@@ -373,7 +393,6 @@ impl Planner<'_> {
         master: &Member,
         name: &Name,
         duplicate: &Member,
-        bytes: u64,
     ) -> Result<(), (Reason, String)> {
         let fail = |reason, detail: String| Err((reason, detail));
         if duplicate.size == 0 {
@@ -413,15 +432,6 @@ impl Planner<'_> {
         let wanted = self.wanted_links(master, duplicate.names.len());
         if wanted > self.branches[name.branch.index()].max_links {
             return fail(Reason::TooManyLinks, format!("{wanted} names"));
-        }
-        let ops = self.plan.ops.len() as u64;
-        if self.rules.max_ops.is_some_and(|max| ops >= max)
-            || self
-                .rules
-                .max_bytes
-                .is_some_and(|max| self.bytes + bytes > max)
-        {
-            return fail(Reason::Limit, String::new());
         }
         Ok(())
     }

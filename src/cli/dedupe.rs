@@ -137,8 +137,6 @@ fn rules(args: &RunArgs, session: &Session) -> Result<Rules, Failure> {
             xattr: may_differ(MetadataKind::Xattr),
         },
         shadows: args.shadows,
-        max_ops: args.max_ops,
-        max_bytes: args.max_bytes,
     })
 }
 
@@ -191,7 +189,8 @@ impl Job<'_> {
         Ok(plan)
     }
 
-    /// Looks up which directories each op will make, and leaves out those that the rules stop there.
+    /// Looks up which directories each op will make, and leaves out those that the rules stop there, then what is beyond
+    /// the limits.
     pub(super) fn look_ahead(&self, plan: &mut Plan, looks: &mut Looks<'_>) {
         let stopped = self.fill_directories(plan, looks).into_iter();
         let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
@@ -206,6 +205,7 @@ impl Job<'_> {
             (at, refusal)
         });
         plan.leave_out(refusals.collect());
+        plan.limit(self.args.max_ops, self.args.max_bytes);
     }
 
     /// Looks up which directories each op will make; gives the ops that would stop there.

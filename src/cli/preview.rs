@@ -37,7 +37,9 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         return Ok(signals.exit_code().unwrap_or(1));
     };
     let mut plan = job.plan(resolved)?;
-    let undoable = job.fill_directories(&mut plan, &mut Looks::new(&job.session.fs));
+    let mut looks = Looks::new(&job.session.fs);
+    job.look_ahead(&mut plan, &mut looks);
+    let undoable = job.fill_directories(&mut plan, &mut looks);
     let tree = tree(&job, &plan, &undoable)?;
     if let Some(code) = signals.exit_code() {
         return Ok(code);

@@ -317,3 +317,36 @@ fn what_is_left_out_after_all_is_refused_and_the_groups_keep_their_ops() {
     assert_eq!(ops, [0..1, 1..2, 2..4]);
     assert_eq!(plan.refusals, [refusal("b"), refusal("c")]);
 }
+
+#[test]
+fn limits_count_what_is_left_when_everything_else_is_refused() {
+    let pair = |n: u64| {
+        let names = [format!("m/{n}"), format!("d/{n}")];
+        let members = (0..).zip(&names).map(|(dev, name)| member(dev, n, &[name]));
+        group(members.collect())
+    };
+    let groups: Vec<Group> = (1..6).map(pair).collect();
+    let whole = plan(&groups, &branches(2), &Rules::default());
+    let bytes = whole.ops[0].bytes;
+    assert!(bytes > 0 && whole.ops.iter().all(|op| op.bytes == bytes));
+    let cases = [
+        (None, None, 5),
+        (Some(2), None, 2),
+        (None, Some(3 * bytes), 3),
+        (None, Some(3 * bytes - 1), 2),
+        (Some(1), Some(3 * bytes), 1),
+        (Some(0), None, 0),
+    ];
+    for (max_ops, max_bytes, kept) in cases {
+        let mut limited = whole.clone();
+        limited.limit(max_ops, max_bytes);
+        assert_eq!(limited.ops, whole.ops[..kept]);
+        assert_eq!(reasons(&limited), vec![Reason::Limit; 5 - kept]);
+    }
+    // A smaller one after one that is too large.
+    let mut mixed = whole.clone();
+    mixed.ops[1].bytes = 10 * bytes;
+    mixed.limit(None, Some(3 * bytes));
+    let kept: Vec<_> = mixed.ops.iter().map(|op| op.duplicate_id).collect();
+    assert_eq!(kept, [0, 2, 3].map(|at: usize| whole.ops[at].duplicate_id));
+}
