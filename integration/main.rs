@@ -32,6 +32,7 @@ mod limits;
 mod lists;
 mod live;
 mod missing_disk;
+mod other_tools;
 mod policies;
 mod power_cut;
 mod preview;
