@@ -22,6 +22,7 @@ mod exit_codes;
 mod files;
 mod filesystems;
 mod groups;
+mod guides;
 mod harness;
 mod harness_itself;
 mod journal;
