@@ -17,6 +17,7 @@ mod from_log;
 mod history;
 mod hooks;
 mod list;
+mod looks;
 mod preview;
 mod report_file;
 mod resume;
