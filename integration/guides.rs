@@ -96,6 +96,10 @@ fn the_first_hour_goes_as_the_guide_says() {
     }
     let undone = run_there(back, &pool, &tool);
     assert!(undone.status.success(), "{undone:?}");
+    for (disk, name) in [(1, "film1"), (2, "film2"), (2, "film3")] {
+        let copy = pool.on(disk, format!("downloads/{name}.2160p.mkv"));
+        assert!(copy.is_file(), "not taken back: {}", copy.display());
+    }
     snapshot::assert_same(&before, &snapshot::view(pool.root()));
 }
 

@@ -6,8 +6,9 @@
 )]
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command as Program;
+use std::process::{Command as Program, Stdio};
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
@@ -49,12 +50,18 @@ fn the_committed_man_pages_are_current() {
 /// What `man` would say of them, if it said anything.
 #[test]
 fn groff_has_nothing_to_say_of_the_pages() {
-    for (name, _) in pages() {
-        let seen = Program::new("groff")
+    for (name, page) in pages() {
+        let mut groff = Program::new("groff")
             .args(["-man", "-Tutf8", "-t", "-ww", "-rLL=78n"])
-            .arg(dir().join(&name))
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("groff is needed: apt install groff-base");
+        let mut input = groff.stdin.take().unwrap();
+        let feeding = std::thread::spawn(move || input.write_all(page.as_bytes()));
+        let seen = groff.wait_with_output().unwrap();
+        feeding.join().unwrap().unwrap();
         let said = String::from_utf8_lossy(&seen.stderr).into_owned();
         assert!(seen.status.success() && said.is_empty(), "{name}: {said}");
         assert!(!seen.stdout.is_empty(), "{name}");

@@ -194,7 +194,7 @@ pub struct RunArgs {
     /// Only files that match GLOB: against the name, or against the path in the pool if it has a "/"
     #[arg(short = 'I', long, value_name = "GLOB")]
     pub include: Vec<String>,
-    /// Not files that match GLOB
+    /// Not files that match GLOB, nor what lies in directories that do
     #[arg(short = 'E', long, value_name = "GLOB")]
     pub exclude: Vec<String>,
     /// Only files of at least N bytes (suffixes K, M, G, T)
