@@ -8,11 +8,12 @@ use super::dedupe::Job;
 use super::failure::Failure;
 use super::hooks::{self, Hooks};
 use super::list;
-use super::report_file::ReportFile;
+use super::looks::Looks;
+use super::output_file::OutputFile;
 use super::resume::recover_pool;
 use super::session::{self, DiskJournal, Session};
 use super::watch::Watch;
-use crate::execute::{Executor, Leases};
+use crate::execute::{Executor, Leases, Options};
 use crate::fs::Fs;
 use crate::journal::{self, RefusedLine};
 use crate::plan::{Plan, Refusal};
@@ -66,7 +67,8 @@ impl Job<'_> {
                 resolved = list::resolve_again(resolved, &self.session, &self.filter)?;
             }
         }
-        let plan = self.plan(resolved)?;
+        let mut plan = self.plan(resolved)?;
+        self.look_ahead(&mut plan, &mut Looks::new(&self.session.fs));
         let journal = if plan.ops.is_empty() {
             None
         } else {
@@ -103,7 +105,7 @@ impl Job<'_> {
         plan: Plan,
         journal: Option<(Option<DiskJournal>, &Path, Option<&Path>)>,
         recovered: &Tally,
-        report: Option<ReportFile>,
+        report: Option<OutputFile>,
     ) -> Result<u8, Failure> {
         let mut tally = self.tally(&plan);
         let mut journal = match journal {
@@ -133,7 +135,10 @@ impl Job<'_> {
             Some(journal) => {
                 journal.refused(&refusals, self.session.fs.now())?;
                 let leases = leases(self.args.no_lease);
-                let options = self.session.options(self.rules.ignore, leases);
+                let options = Options {
+                    scanned: self.args.manifest.is_none().then_some(self.began),
+                    ..self.session.options(self.rules.ignore, leases)
+                };
                 Executor::new(&self.session.fs, journal, &mut watch, options, run).run(plan.ops)
             }
             None => Ok(()),
@@ -153,7 +158,7 @@ impl Job<'_> {
         &self,
         mut watch: Watch<'_>,
         refusals: &[Refusal],
-        report: Option<ReportFile>,
+        report: Option<OutputFile>,
     ) -> Result<u8, Failure> {
         self.note_space(&mut watch.tally, Tally::after);
         watch.tally.elapsed_s = self.started.elapsed().as_secs_f64();
@@ -169,7 +174,7 @@ impl Job<'_> {
         hooks::remind_of_snapraid(self.args, watch.tally.done);
         if let Some(report) = report {
             let page = self.page(&watch.scene, refusals, &watch.tally, &watch.chronicle);
-            report.finish(&page)?;
+            report.finish(|out| out.write_all(page.as_bytes()))?;
         }
         Ok(watch.tally.exit_code())
     }

@@ -9,6 +9,7 @@ use super::op::{NO_INODE, Op, OpName, Recorded, Undoing};
 use super::{Executor, RunError};
 use crate::fs::{Fs, FsError, InodeId, Place};
 use crate::journal::{Copy, Intent, OpKind, OpenOp, RunStarted, Store};
+use crate::names::Role;
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
@@ -136,6 +137,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 Ok(State::Removed(bytes))
             }
             Next::Back => {
+                self.note_unpublished(op, &names)?;
                 let why = Halt::new(Reason::Changed, "the path was changed since the op began");
                 Ok(self.back(op, why))
             }
@@ -152,6 +154,24 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 },
             ),
         }
+    }
+
+    /// The duplicate is nowhere, and the master has the name: that is not ours where the temp name, which our rename would
+    /// have taken away, still is the master's. Somebody else replaced the duplicate, a run with another journal perhaps,
+    /// and nothing else has the path now.
+    fn note_unpublished(&self, op: &mut Op, names: &[Observed]) -> Result<(), Halt> {
+        let gone = |name: &Observed| name.duplicate == DuplicateAt::Nowhere;
+        if op.kind == OpKind::Local || !names.iter().all(gone) {
+            return Ok(());
+        }
+        let mut ours = Vec::with_capacity(names.len());
+        for (k, name) in names.iter().enumerate() {
+            let temp = self.fs.stat(&op.hidden(self.journal.id(), k, Role::Temp))?;
+            let temp = temp.is_some_and(|stat| stat.id == op.master_id);
+            ours.push(name.target == TargetIs::Master && !temp);
+        }
+        op.published = Some(ours);
+        Ok(())
     }
 
     /// Compares, after waiting out the ctimes that the interrupted process moved a moment ago.
