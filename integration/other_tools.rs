@@ -145,6 +145,8 @@ fn run(scene: Scene, line: &str, dirs: &[PathBuf], out: &Path) {
     let ended = Command::new(words[0])
         .args(&words[1..])
         .args(dirs)
+        // rmlint leaves a file where it is started.
+        .current_dir(out.parent().unwrap())
         .env("OUT", out)
         .env("XDEDUP", BINARY)
         .stdin(Stdio::null())
