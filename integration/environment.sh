@@ -56,6 +56,19 @@ as_owner_cargo() {
     fi
 }
 
+# mount_scratch_pool DIR: DIR/pool, a mergerfs over the loop disks DIR/disk1, DIR/disk2 and DIR/disk3.
+mount_scratch_pool() {
+    local dir=$1 disk
+    mkdir "$dir/pool"
+    for disk in "$dir/disk1" "$dir/disk2" "$dir/disk3"; do
+        truncate -s 256M "$disk.img"
+        mkfs.ext4 -q "$disk.img"
+        mkdir "$disk"
+        mount "$(losetup --find --show "$disk.img")" "$disk"
+    done
+    mergerfs -o allow_other,minfreespace=1M,category.create=mfs "$dir/disk1:$dir/disk2:$dir/disk3" "$dir/pool"
+}
+
 # remove_scratch DIR: unmounts what is mounted below DIR, innermost first, frees its loop devices, removes it.
 remove_scratch() {
     local dir=$1 mount device

@@ -1,12 +1,14 @@
 //! The preview: what it shows before a run is what the pool is after it, and nothing is changed by looking.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;
@@ -16,7 +18,7 @@ use crate::harness::command;
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::preview::{Preview, is_mounted};
-use crate::harness::tool::Tool;
+use crate::harness::tool::{BINARY, Tool};
 use crate::harness::{manifest, snapshot, tree};
 use crate::library;
 
@@ -529,6 +531,83 @@ fn it_ends_by_signal_by_unmount_and_while_somebody_uses_it() {
     assert!(again.stderr.contains("fusermount3 -u"), "{again}");
     command::run("fusermount3", &["-u".as_ref(), killed.root().as_os_str()]);
     assert!(!is_mounted(killed.root()));
+}
+
+/// A copy of the binary that anybody may run, and the words before it that make one somebody.
+fn as_somebody(tool: &Tool) -> [String; 6] {
+    let copy = tool.dir().join("mergerfs.xdedup");
+    std::fs::copy(BINARY, &copy).unwrap();
+    tree::set_mode(tool.dir(), 0o755);
+    let copy = copy.display().to_string();
+    let words = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "env",
+    ];
+    let [a, b, c, d, e] = words.map(ToOwned::to_owned);
+    [a, b, c, d, e, copy]
+}
+
+#[test]
+fn somebody_without_privileges_looks_at_what_they_may_read() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 2);
+    for (disk, name) in made[1].iter().rev().enumerate() {
+        tree::set_mode(&pool.on(1 - disk, name), 0o600);
+    }
+    tree::settle();
+    let tool = Tool::new();
+    let words = as_somebody(&tool);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let options = [OsStr::new("--no-cache"), pool.root().as_os_str()];
+    let shown = Preview::start_as(&tool, &words, &options);
+    assert!(
+        shown.stdout().contains("1 files replaced"),
+        "{}",
+        shown.stdout()
+    );
+    let look = |command: &str| {
+        let (theirs, line) = (&words[1..4], command);
+        let mut looked = Command::new("setpriv");
+        looked.args(theirs).args(["sh", "-c", line]);
+        looked.env("AT", shown.root()).output().unwrap()
+    };
+    let links = look("stat -c %h $AT/downloads/0.bin $AT/downloads/1.bin");
+    assert_eq!(links.stdout, b"2\n1\n", "{links:?}");
+    assert!(look("cat $AT/downloads/0.bin").status.success());
+    let refused = look("cat $AT/downloads/1.bin");
+    assert!(!refused.status.success(), "a file of root's was read");
+    shown.stop();
+
+    // Where they may not mount, and what they may not see.
+    let run = |at: &Path| {
+        let mut line: Vec<OsString> = words.iter().map(Into::into).collect();
+        line.extend([
+            "preview".into(),
+            at.into(),
+            "--no-cache".into(),
+            pool.root().into(),
+        ]);
+        tool.run_line(&line).expect(3)
+    };
+    let not_theirs = tool.dir().join("of-root");
+    std::fs::create_dir(&not_theirs).unwrap();
+    let told = run(&not_theirs).stderr;
+    assert!(
+        told.contains("no write access") && told.contains("directory of your own"),
+        "{told}"
+    );
+    assert!(!told.contains("\n\n"), "{told:?}");
+    tree::set_mode(&pool.branches()[1], 0o700);
+    let line: Vec<OsString> = words
+        .iter()
+        .map(Into::into)
+        .chain(["--no-cache".into(), pool.root().into()])
+        .collect();
+    let told = tool.run_line(&line);
+    assert!(told.stderr.contains("it cannot be read"), "{told}");
 }
 
 #[test]

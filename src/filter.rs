@@ -1,5 +1,7 @@
 //! Which files a run is about: globs on relpaths, and size limits.
 
+use std::path::Path;
+
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::relpath::RelPath;
@@ -28,7 +30,7 @@ impl Filter {
     /// A filter of globs and sizes in bytes.
     ///
     /// A glob with a `/` is matched against the whole relpath, one without against the file name; `*` does not
-    /// cross a `/`, `**` does.
+    /// cross a `/`, `**` does. An exclude that matches a directory leaves out what is in it.
     ///
     /// # Errors
     /// When a glob cannot be understood.
@@ -62,7 +64,13 @@ impl Filter {
         self.include
             .as_ref()
             .is_none_or(|globs| globs.is_match(path.as_path()))
-            && !self.exclude.is_match(path.as_path())
+            && !self.excludes(path.as_path())
+    }
+
+    /// A directory that is left out goes with all that is in it, at any depth: who names it means that.
+    fn excludes(&self, path: &Path) -> bool {
+        let named = path.ancestors().take_while(|part| *part != Path::new(""));
+        !self.exclude.is_empty() && named.into_iter().any(|part| self.exclude.is_match(part))
     }
 
     /// Whether the limits let a size in.
@@ -87,7 +95,7 @@ fn set(globs: &[String]) -> Result<GlobSet, GlobError> {
 }
 
 fn compile(glob: &str) -> Result<Glob, globset::Error> {
-    let anchored = glob.trim_start_matches('/');
+    let anchored = glob.trim_matches('/');
     let pattern = if glob.contains('/') {
         anchored.to_owned()
     } else {
@@ -121,6 +129,30 @@ mod tests {
                 expected,
                 "{glob} {path}"
             );
+        }
+    }
+
+    #[test]
+    fn an_excluded_directory_goes_with_all_that_is_in_it() {
+        let cases = [
+            ("music", "music/a/b.flac", false),
+            ("music", "x/music/b.flac", false),
+            ("music/", "music/a/b.flac", false),
+            ("/music/", "music/b.flac", false),
+            ("music/", "x/music/b.flac", true),
+            (
+                "downloads/incomplete/*",
+                "downloads/incomplete/t/p.mkv",
+                false,
+            ),
+            ("downloads/incomplete/*", "downloads/complete/t/p.mkv", true),
+            ("music", "musical/b.flac", true),
+            ("*.torrent", "x/a.torrent", false),
+        ];
+        for (glob, path, admitted) in cases {
+            let filter = Filter::new(&[], &[glob.to_owned()], None, None).unwrap();
+            let path = RelPath::new(path).unwrap();
+            assert_eq!(filter.admits_path(&path), admitted, "{glob} {path:?}");
         }
     }
 

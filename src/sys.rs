@@ -6,12 +6,20 @@
     reason = "statx, leases and filesystem ioctls have no safe wrapper"
 )]
 
-use std::ffi::{CStr, c_int, c_long};
+use std::ffi::{CStr, OsStr, c_int, c_long};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use nix::NixPath;
 use nix::sys::ioctl::ioctl_num_type;
+use nix::sys::statfs::FsType;
+
+/// What `statfs(2)` calls xfs; nix names it for glibc only.
+pub(crate) const XFS_SUPER_MAGIC: FsType = FsType(0x5846_5342);
+
+/// A name in a directory.
+pub(crate) type Name<'n> = (BorrowedFd<'n>, &'n OsStr);
 
 /// What `statx` is asked for: the classic fields, the birth time and the mount id.
 const STATX_WANTED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
@@ -90,6 +98,26 @@ pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     unsafe { ioctl(fd, request, &mut arg) }?;
     let known = arg.mapped > 0 && arg.extent_flags & UNKNOWN == 0;
     Ok(known.then_some(arg.physical))
+}
+
+/// `renameat2(2)` with `RENAME_NOREPLACE` or `RENAME_EXCHANGE`. The bare call: musl has no function for it.
+pub(crate) fn rename_with(from: Name<'_>, to: Name<'_>, flags: u32) -> nix::Result<()> {
+    let done = from.1.with_nix_path(|from_name| {
+        to.1.with_nix_path(|to_name| {
+            // SAFETY: both directories are open, both names NUL-terminated, and the kernel only reads them.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_renameat2,
+                    from.0.as_raw_fd(),
+                    from_name.as_ptr(),
+                    to.0.as_raw_fd(),
+                    to_name.as_ptr(),
+                    flags,
+                )
+            }
+        })
+    })??;
+    nix::errno::Errno::result(done).map(drop)
 }
 
 /// `F_SETLEASE` with `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.

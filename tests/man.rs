@@ -1,83 +1,218 @@
-//! The man page: made from the options, the reasons and what `doctor` looks for, and kept in `contrib/man/`.
+//! The man pages: made from the options, the examples, the reasons and what `doctor` looks for, and kept in
+//! `contrib/man/`: one of the command, and one of each of its commands.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the pages lie in this source tree"
+)]
 
-use clap::CommandFactory;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command as Program, Stdio};
+
+use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use mergerfs_xdedup::cli::Cli;
 use mergerfs_xdedup::doctor::Topic;
 use mergerfs_xdedup::refusal::{Reason, Weight};
 
-const COMMITTED: &str = include_str!("../contrib/man/mergerfs.xdedup.1");
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/man/mergerfs.xdedup.1");
+const MAIN: &str = include_str!("../contrib/man/mergerfs.xdedup.1");
+const NAME: &str = "mergerfs.xdedup";
 
-#[test]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the page lies in this source tree"
-)]
-fn the_committed_man_page_is_current() {
-    let page = page();
-    if std::env::var_os("XDEDUP_WRITE_MAN").is_some() {
-        std::fs::write(PATH, &page).unwrap();
-        return;
-    }
-    assert!(
-        page == COMMITTED,
-        "contrib/man/mergerfs.xdedup.1 is not what the options say now; make it anew with\n\
-         XDEDUP_WRITE_MAN=1 cargo test --test runner man"
-    );
+fn dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib/man")
 }
 
-fn page() -> String {
-    // Without the date and the version: the page changes when the program does.
+#[test]
+fn the_committed_man_pages_are_current() {
+    let pages = pages();
+    let names: BTreeSet<&String> = pages.iter().map(|(name, _)| name).collect();
+    if std::env::var_os("XDEDUP_WRITE_MAN").is_some() {
+        for (name, page) in &pages {
+            std::fs::write(dir().join(name), page).unwrap();
+        }
+        return;
+    }
+    let remedy = "make them anew with XDEDUP_WRITE_MAN=1 cargo test --test runner man";
+    for (name, page) in &pages {
+        let committed = std::fs::read_to_string(dir().join(name)).unwrap_or_default();
+        assert!(
+            page == &committed,
+            "{name} is not what the options say now; {remedy}"
+        );
+    }
+    for there in std::fs::read_dir(dir()).unwrap() {
+        let there = there.unwrap().file_name().into_string().unwrap();
+        assert!(names.contains(&there), "{there} is the page of no command");
+    }
+}
+
+/// What `man` would say of them, if it said anything.
+#[test]
+fn groff_has_nothing_to_say_of_the_pages() {
+    for (name, page) in pages() {
+        let mut groff = Program::new("groff")
+            .args(["-man", "-Tutf8", "-t", "-ww", "-rLL=78n"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("groff is needed: apt install groff-base");
+        let mut input = groff.stdin.take().unwrap();
+        let feeding = std::thread::spawn(move || input.write_all(page.as_bytes()));
+        let seen = groff.wait_with_output().unwrap();
+        feeding.join().unwrap().unwrap();
+        let said = String::from_utf8_lossy(&seen.stderr).into_owned();
+        assert!(seen.status.success() && said.is_empty(), "{name}: {said}");
+        assert!(!seen.stdout.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn every_page_has_what_a_page_needs() {
+    for (name, page) in pages() {
+        let mut needed = vec![
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPTIONS",
+            "EXIT STATUS",
+            "EXAMPLES",
+            "FILES",
+        ];
+        needed.push("SEE ALSO");
+        for heading in needed {
+            let found = page.matches(&format!("\n.SH {heading}\n")).count()
+                + page.matches(&format!("\n.SH \"{heading}\"\n")).count();
+            assert_eq!(found, 1, "{name}: {heading}");
+        }
+    }
+}
+
+/// Every page, by its file's name. Without the date and the version: a page changes when the program does.
+fn pages() -> Vec<(String, String)> {
+    let mut command = Cli::command();
+    command.build();
+    let subs: Vec<Command> = command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+        .cloned()
+        .collect();
+    let others: Vec<String> = subs.iter().map(page_name).collect();
+    let mut pages = vec![(format!("{NAME}.1"), main_page(&others))];
+    for sub in subs {
+        let name = page_name(&sub);
+        pages.push((format!("{name}.1"), sub_page(&name, sub, &others)));
+    }
+    pages
+}
+
+fn page_name(sub: &Command) -> String {
+    format!("{NAME}-{}", sub.get_name())
+}
+
+fn main_page(others: &[String]) -> String {
+    let mut page = generated(NAME, Cli::command());
+    commands(&mut page, Cli::command());
+    exit_status(&mut page);
+    refusals(&mut page);
+    examples(&mut page, &Cli::command());
+    page.push_str(FILES);
+    see_also(&mut page, others.iter().map(String::as_str));
+    page
+}
+
+fn sub_page(name: &str, sub: Command, others: &[String]) -> String {
+    let mut page = generated(name, sub.clone());
+    if sub.get_name() == "doctor" {
+        findings(&mut page);
+    }
+    examples(&mut page, &sub);
+    page.push_str(FILES);
+    let rest = others
+        .iter()
+        .map(String::as_str)
+        .filter(|other| *other != name);
+    see_also(&mut page, [NAME].into_iter().chain(rest));
+    page
+}
+
+/// What comes from the options.
+fn generated(name: &str, command: Command) -> String {
     // What -h leaves out belongs here.
-    let command = Cli::command().mut_args(|arg| arg.hide_short_help(false));
-    let man = Man::new(command.clone());
-    let mut out = b".TH MERGERFS.XDEDUP 1 \"\" \"mergerfs\\-xdedup\" \"User Commands\"\n".to_vec();
+    let man = Man::new(command.mut_args(|arg| arg.hide_short_help(false)));
+    let title = escaped(&name.to_uppercase());
+    let mut out =
+        format!(".TH {title} 1 \"\" \"mergerfs\\-xdedup\" \"User Commands\"\n").into_bytes();
     man.render_name_section(&mut out).unwrap();
     man.render_synopsis_section(&mut out).unwrap();
     man.render_description_section(&mut out).unwrap();
     man.render_options_section(&mut out).unwrap();
-    let mut page = String::from_utf8(out).unwrap();
-    commands(&mut page, command);
-    exit_status(&mut page);
-    refusals(&mut page);
-    findings(&mut page);
-    page.push_str(FILES);
-    page
+    String::from_utf8(out).unwrap()
 }
 
-fn commands(page: &mut String, command: clap::Command) {
-    page.push_str(".SH COMMANDS\n");
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        let about = sub.get_about().map(ToString::to_string);
-        let own = sub.get_arguments().filter(|arg| !arg.is_global_set());
-        let arguments: Vec<_> = own.filter(|arg| !arg.is_hide_set()).collect();
-        let usage: Vec<String> = arguments.iter().map(|arg| word_of(arg)).collect();
-        let head = format!("{} {}", sub.get_name(), usage.join(" "));
-        entry(page, head.trim_end(), &about.unwrap_or_default());
-        for arg in arguments {
-            if let Some(help) = arg.get_help() {
-                let line = format!("{}: {help}", word_of(arg));
-                page.push_str(&format!(".br\n{}\n", escaped(&line)));
+/// What `--help` ends with: paragraphs, commands indented by four, what they are for by two.
+fn examples(page: &mut String, command: &Command) {
+    let text = command
+        .get_after_long_help()
+        .unwrap_or_default()
+        .to_string();
+    let (before, rest) = text.split_once("Examples:\n").unwrap_or(("", &text));
+    let (examples, status) = rest.split_once("Exit status: ").unwrap();
+    if !before.is_empty() {
+        page.push_str(&format!(".SH NOTES\n{}\n", escaped(&one_line(before))));
+    }
+    if !page.contains(".SH EXIT STATUS") {
+        page.push_str(".SH EXIT STATUS\n");
+        // A comma belongs to the meaning where no number follows it.
+        let mut entries: Vec<String> = Vec::new();
+        for part in one_line(status).trim_end_matches('.').split(", ") {
+            match entries.last_mut() {
+                Some(last) if !part.starts_with(|c: char| c.is_ascii_digit()) => {
+                    last.push_str(&format!(", {part}"));
+                }
+                _ => entries.push(part.to_owned()),
             }
         }
+        for each in entries {
+            let (code, meaning) = each.split_once(' ').unwrap();
+            entry(page, &code.replace('/', ", "), meaning);
+        }
+    }
+    page.push_str(".SH EXAMPLES\n");
+    for example in examples.trim_end().split("\n\n") {
+        let (what, typed): (Vec<&str>, Vec<&str>) =
+            example.lines().partition(|line| !line.starts_with("    "));
+        page.push_str(&format!(
+            ".PP\n{}\n.PP\n.RS 4\n.nf\n",
+            escaped(&one_line(&what.join(" ")))
+        ));
+        for line in typed {
+            page.push_str(&format!("{}\n", escaped(line.trim_start())));
+        }
+        page.push_str(".fi\n.RE\n");
     }
 }
 
-fn word_of(arg: &clap::Arg) -> String {
-    match arg.get_long() {
-        Some(long) => format!("[--{long}]"),
-        None => {
-            let names = arg.get_value_names().unwrap_or_default();
-            let name = names
-                .first()
-                .map_or(arg.get_id().as_str(), |name| name.as_str());
-            if arg.is_required_set() {
-                name.to_uppercase()
-            } else {
-                format!("[{name}]")
-            }
-        }
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn see_also<'n>(page: &mut String, ours: impl Iterator<Item = &'n str>) {
+    let theirs = ["mergerfs", "jdupes", "fclones", "rmlint"];
+    let all: Vec<String> = ours
+        .chain(theirs)
+        .map(|name| format!("\\fB{}\\fR(1)", escaped(name)))
+        .collect();
+    page.push_str(&format!(".SH SEE ALSO\n{}\n", all.join(",\n")));
+}
+
+/// Each with a line; the rest is on its own page.
+fn commands(page: &mut String, command: Command) {
+    page.push_str(".SH COMMANDS\nEach has a page of its own.\n");
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        let about = sub.get_about().map(ToString::to_string);
+        entry(page, sub.get_name(), &about.unwrap_or_default());
     }
 }
 
@@ -90,7 +225,7 @@ fn exit_status(page: &mut String) {
         ),
         (
             "1",
-            "something planned was not done, or part of the list could not be used; of doctor: something prevents runs",
+            "something planned was not done, or part of the list could not be used",
         ),
         (
             "2",
@@ -163,14 +298,12 @@ The journal, and log.csv beside it; $XDG_STATE_HOME/mergerfs\\-xdedup when not r
 .TP
 \\fI/var/cache/mergerfs\\-xdedup\\fR
 Hashes of scans; $XDG_CACHE_HOME/mergerfs\\-xdedup when not root.
-.SH SEE ALSO
-mergerfs(1), jdupes(1), fclones(1), rmlint(1)
 ";
 
 #[test]
 fn every_reason_is_in_the_man_page_with_what_to_do() {
     for reason in Reason::ALL {
         let hint = format!("\n{}\n", escaped(reason.hint()));
-        assert!(COMMITTED.contains(&hint), "{}", reason.as_str());
+        assert!(MAIN.contains(&hint), "{}", reason.as_str());
     }
 }

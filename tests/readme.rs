@@ -44,6 +44,28 @@ fn every_test_behind_a_guarantee_exists() {
     assert!(rows_seen > 5, "the table was not found");
 }
 
+/// Links within this tree, of the README and of the guides.
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guides = std::fs::read_dir(root.join("contrib/guides")).unwrap();
+    let guides = guides.map(|guide| guide.unwrap().path());
+    let pages = guides.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+    let mut seen = 0;
+    for page in pages.chain([root.join("README.md")]) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split(')').next().unwrap();
+            if !target.contains("://") {
+                let there = page.with_file_name(target);
+                assert!(there.exists(), "{}: {target}", page.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 8, "{seen} links");
+}
+
 #[test]
 fn every_option_the_readme_names_exists() {
     let all = Cli::command();
@@ -56,7 +78,7 @@ fn every_option_the_readme_names_exists() {
             long.map(|name| format!("--{name}")).collect::<Vec<_>>()
         })
         .collect();
-    let foreign = ["--features", "--test", "--release"];
+    let foreign = ["--features", "--test", "--release", "--target", "--help"];
     for word in README.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
         if word.starts_with("--") && word.len() > 3 && word.trim_matches('-').len() > 2 {
             let ours = known.iter().any(|k| k == word) || foreign.contains(&word);

@@ -35,7 +35,7 @@ leastfreespace\t'the copy on the branch with the least free space'
 mostlinks\t'the copy with the most hard links'
 mergerfs\t'the copy on the first branch'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s I -l include -d 'Only files that match GLOB: against the name, or against the path in the pool if it has a "/"' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s E -l exclude -d 'Not files that match GLOB' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s E -l exclude -d 'Not files that match GLOB, nor what lies in directories that do' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l min-size -d 'Only files of at least N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-size -d 'Only files of at most N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l ignore-metadata -d 'Metadata that may differ between copies; the master\'s stays' -r -f -a "owner\t'Owner and group'
@@ -97,7 +97,7 @@ leastfreespace\t'the copy on the branch with the least free space'
 mostlinks\t'the copy with the most hard links'
 mergerfs\t'the copy on the first branch'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s I -l include -d 'Only files that match GLOB: against the name, or against the path in the pool if it has a "/"' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s E -l exclude -d 'Not files that match GLOB' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s E -l exclude -d 'Not files that match GLOB, nor what lies in directories that do' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l min-size -d 'Only files of at least N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-size -d 'Only files of at most N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l ignore-metadata -d 'Metadata that may differ between copies; the master\'s stays' -r -f -a "owner\t'Owner and group'

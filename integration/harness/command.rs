@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 
 /// The programs the suite calls, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 20] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -27,6 +27,9 @@ const PROGRAMS: [(&str, &str); 20] = [
     ("python3", "python3"),
     ("chromium", "chromium"),
     ("snapraid", "snapraid"),
+    ("rdfind", "rdfind"),
+    ("rmlint", "rmlint"),
+    ("hardlink", "util-linux"),
 ];
 
 /// Panics unless this machine can run the suite: a test that cannot run has failed.

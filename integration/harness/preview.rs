@@ -27,6 +27,15 @@ pub(crate) struct Preview {
 impl Preview {
     /// Starts it with these arguments behind the mount point, and waits until it says that it is mounted.
     pub(crate) fn start<A: AsRef<OsStr>>(tool: &Tool, arguments: &[A]) -> Self {
+        Self::start_as(tool, &[BINARY], arguments)
+    }
+
+    /// The same, by another command line than the binary's name: as another user, say.
+    pub(crate) fn start_as<A: AsRef<OsStr>>(
+        tool: &Tool,
+        command: &[&str],
+        arguments: &[A],
+    ) -> Self {
         let at = tempfile::Builder::new()
             .prefix("xdedup-preview-")
             .tempdir()
@@ -37,7 +46,10 @@ impl Preview {
         );
         let mut line: Vec<OsString> = vec!["preview".into(), at.path().into()];
         line.extend(arguments.iter().map(|a| a.as_ref().to_owned()));
-        let child = Command::new(BINARY)
+        // So that whoever it runs as may mount there.
+        std::os::unix::fs::chown(at.path(), owner_of(command), None).unwrap();
+        let child = Command::new(command[0])
+            .args(&command[1..])
             .args(&line)
             .env("XDG_CACHE_HOME", tool.dir().join("cache"))
             .stdin(Stdio::null())
@@ -139,6 +151,14 @@ impl Drop for Preview {
         let result = self.clean_up();
         finish_clean_up("the preview", result);
     }
+}
+
+/// Whom `setpriv` is told to be.
+fn owner_of(command: &[&str]) -> Option<u32> {
+    let id = command
+        .iter()
+        .find_map(|word| word.strip_prefix("--reuid="));
+    id.map(|id| id.parse().unwrap())
 }
 
 /// Whether anything is mounted right there.

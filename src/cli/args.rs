@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::examples;
 use crate::input::Format;
 use crate::master::Policy;
 use crate::plan::Shadows;
@@ -193,7 +194,7 @@ pub struct RunArgs {
     /// Only files that match GLOB: against the name, or against the path in the pool if it has a "/"
     #[arg(short = 'I', long, value_name = "GLOB")]
     pub include: Vec<String>,
-    /// Not files that match GLOB
+    /// Not files that match GLOB, nor what lies in directories that do
     #[arg(short = 'E', long, value_name = "GLOB")]
     pub exclude: Vec<String>,
     /// Only files of at least N bytes (suffixes K, M, G, T)
@@ -323,6 +324,7 @@ pub enum Command {
     /// written there, and nothing is changed anywhere. Ctrl-C, SIGTERM or umount ends it. After a kill -9:
     /// fusermount3 -u MOUNTPOINT.
     #[command(
+        after_long_help = examples::PREVIEW,
         mut_arg("execute", |arg| arg.hide(true)),
         mut_arg("log_file", |arg| arg.hide(true)),
         mut_arg("accept_branches", |arg| arg.hide(true)),
@@ -330,21 +332,28 @@ pub enum Command {
     )]
     Preview(Box<PreviewArgs>),
     /// Finish or put back what an interrupted run left open
+    #[command(after_long_help = examples::RESUME)]
     Resume(ResumeArgs),
     /// Take back what a run did: each duplicate is a file of its own again
+    #[command(after_long_help = examples::UNDO)]
     Undo(UndoArgs),
     /// Read the files that stayed again, and compare them with what the journal recorded
+    #[command(after_long_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// Show what is open, and what the last run did
+    #[command(after_long_help = examples::STATUS)]
     Status,
     /// Say what about a pool would make runs fail or surprise; changes nothing
-    #[command(after_help = DOCTOR_EXIT)]
+    #[command(after_long_help = examples::DOCTOR)]
     Doctor(DoctorArgs),
     /// List every run
+    #[command(after_long_help = examples::HISTORY)]
     History(HistoryArgs),
     /// Print all that the journal holds, for programs
+    #[command(after_long_help = examples::EXPORT)]
     Export(ExportArgs),
     /// Print a completion script for a shell
+    #[command(after_long_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -363,9 +372,6 @@ pub struct DoctorArgs {
     pub quick: bool,
 }
 
-const DOCTOR_EXIT: &str = "\
-Exit status: 0 nothing that prevents runs, 1 something does, 3 not a mergerfs pool.
-It reads attributes, directories and mount tables, and takes a read lease on one file a branch for a moment.";
 /// The options of `resume`.
 #[derive(Debug, Clone, Args)]
 pub struct ResumeArgs {

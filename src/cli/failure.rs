@@ -57,7 +57,8 @@ impl Failure {
     /// An environment in which `message` went wrong because of `cause`.
     pub(super) fn environment_because(message: impl Into<String>, cause: &dyn Error) -> Self {
         let mut failure = Self::environment(message);
-        failure.causes.push(cause.to_string());
+        // What other programs said ends with a line break.
+        failure.causes.push(cause.to_string().trim_end().to_owned());
         failure
     }
 

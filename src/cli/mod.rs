@@ -10,6 +10,7 @@ mod args;
 mod config;
 mod dedupe;
 mod doctor;
+mod examples;
 mod execution;
 mod failure;
 mod from_log;

@@ -137,7 +137,7 @@ fn refused(at: &PathBuf, error: &io::Error) -> Failure {
             "there is no /dev/fuse: modprobe fuse; a container needs --device /dev/fuse and CAP_SYS_ADMIN"
         }
         Ok(_) if !nix::unistd::geteuid().is_root() => {
-            "run it as root; or install fusermount3, and put user_allow_other into /etc/fuse.conf for --allow-other"
+            "name an empty directory of your own; fusermount3 is needed, and for --allow-other user_allow_other in /etc/fuse.conf"
         }
         Ok(_) => "look at the kernel log; a container needs CAP_SYS_ADMIN to mount",
     };

@@ -28,7 +28,7 @@ pub struct FilesystemKind {
     pub proven: bool,
 }
 
-const KINDS: [(i64, FilesystemKind); 15] = {
+const KINDS: [(u32, FilesystemKind); 15] = {
     use Ability::{No, Unknown, Yes};
     [
         (0xef53, kind("ext4", Yes, Yes).proven()),
@@ -74,8 +74,8 @@ impl FilesystemKind {
     /// What is known of the kind that `statfs(2)` names.
     #[must_use]
     pub fn of(found: FsType) -> Self {
-        // Of 32 bits, and negative where the kernel's field is signed.
-        let magic = found.0 & 0xffff_ffff;
+        // Of 32 bits, and negative where the field is signed.
+        let magic = found.0 as u32;
         let known = KINDS.iter().find(|(known, _)| *known == magic);
         known.map_or(
             kind("other", Ability::Unknown, Ability::Unknown),

@@ -10,11 +10,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 
 use super::durable::{MarkFile, failed, free_bytes, parent_of, sync_dir};
 use super::sled_store::{Database, SledStore};
 use super::{Journal, JournalError};
+use crate::sys;
 
 /// Space a journal needs before it is opened. A full disk must not stop a run half way; and the database is
 /// ruined when it is opened, and recovers, without room to do so (3 of 13 times, measured).
@@ -264,14 +265,9 @@ impl Rebuilding {
         sync_dir(&self.new)?;
         // Closed, so that it writes no more; its lock is held on.
         let _old = old.into_store().into_lock();
-        renameat2(
-            AT_FDCWD,
-            &self.new,
-            AT_FDCWD,
-            &self.dir,
-            RenameFlags::RENAME_EXCHANGE,
-        )
-        .map_err(|errno| failed("put the new journal in place of", &self.dir)(errno.into()))?;
+        let (new, dir) = (self.new.as_os_str(), self.dir.as_os_str());
+        sys::rename_with((AT_FDCWD, new), (AT_FDCWD, dir), libc::RENAME_EXCHANGE)
+            .map_err(|errno| failed("put the new journal in place of", &self.dir)(errno.into()))?;
         // Before the old one goes: a power cut must not undo the exchange and keep the removal.
         sync_dir(parent_of(&self.dir))?;
         self.discard()

@@ -6,8 +6,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, MSDOS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC,
-    fstatfs,
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, MSDOS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs,
 };
 
 use super::FsId;
@@ -48,7 +47,7 @@ pub fn of_directory(dir: BorrowedFd<'_>) -> io::Result<Option<FsId>> {
 fn own_answer(kind: FsType, dir: BorrowedFd<'_>) -> io::Result<Option<[u8; 16]>> {
     match kind {
         EXT4_SUPER_MAGIC => told(sys::ext4_uuid(dir)),
-        XFS_SUPER_MAGIC => told(sys::xfs_uuid(dir)),
+        sys::XFS_SUPER_MAGIC => told(sys::xfs_uuid(dir)),
         _ => Ok(None),
     }
 }

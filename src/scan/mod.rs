@@ -226,7 +226,7 @@ fn is_useful(facts: &BranchFacts, pool: &Pool, branch: BranchIdx) -> bool {
     if !facts.identity {
         tracing::warn!(
             ?path,
-            "not scanned: its filesystem has no UUID to know it by after a crash"
+            "not scanned: it cannot be read, or its filesystem has no UUID to know it by after a crash"
         );
         return false;
     }

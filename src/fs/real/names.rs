@@ -5,13 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::super::{FileKind, InodeId};
 use super::root::{Root, proc_path, stat_of};
 use crate::relpath::RelPath;
+use crate::sys;
 
 /// Gives what is open one more name.
 pub(super) fn link(file: BorrowedFd<'_>, root: &Root, to: &RelPath) -> io::Result<()> {
@@ -34,7 +35,7 @@ fn link_at(file: BorrowedFd<'_>, dir: &OwnedFd, name: &OsStr) -> io::Result<()> 
 /// Renames, never over anything.
 pub(super) fn rename_noreplace(root: &Root, from: &RelPath, to: &RelPath) -> io::Result<()> {
     in_both(root, from, to, |from, to| {
-        match renameat2(from.0, from.1, to.0, to.1, RenameFlags::RENAME_NOREPLACE) {
+        match sys::rename_with(named(from), named(to), libc::RENAME_NOREPLACE) {
             Err(Errno::EINVAL | Errno::ENOSYS) => move_by_link(from, to),
             renamed => Ok(renamed?),
         }
@@ -42,6 +43,10 @@ pub(super) fn rename_noreplace(root: &Root, from: &RelPath, to: &RelPath) -> io:
 }
 
 type Name<'n> = (&'n OwnedFd, &'n OsStr);
+
+fn named<'n>((dir, name): Name<'n>) -> sys::Name<'n> {
+    (dir.as_fd(), name)
+}
 
 /// Does something with two names. Those of one directory are found in *one* directory: looked up twice, the second could
 /// be somebody else's that was swapped in between, and a file of one owner would end in the directory of another.
@@ -101,7 +106,7 @@ fn identity_at(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<InodeId>> {
 
 pub(super) fn exchange(root: &Root, a: &RelPath, b: &RelPath) -> io::Result<()> {
     in_both(root, a, b, |a, b| {
-        Ok(renameat2(a.0, a.1, b.0, b.1, RenameFlags::RENAME_EXCHANGE)?)
+        Ok(sys::rename_with(named(a), named(b), libc::RENAME_EXCHANGE)?)
     })
 }
 

@@ -9,7 +9,7 @@ use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, makedev, stat};
-use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, fstatfs};
 
 use super::super::{FileKind, InodeId, Stat, Timestamp};
 use crate::pool::{FsId, identity};
@@ -189,7 +189,7 @@ fn max_links(dir: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(match fstatfs(dir)?.filesystem_type() {
         EXT4_SUPER_MAGIC => 65_000,
         BTRFS_SUPER_MAGIC => 65_535,
-        XFS_SUPER_MAGIC => i32::MAX as u64,
+        sys::XFS_SUPER_MAGIC => i32::MAX as u64,
         _ => u32::MAX.into(),
     })
 }
