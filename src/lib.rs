@@ -75,6 +75,7 @@ pub mod relink;
 pub mod relpath;
 pub mod report;
 pub mod resolve;
+pub mod salvage;
 pub mod scan;
 mod sys;
 pub mod undo;

@@ -27,7 +27,7 @@ use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
 pub use op::{Op, OpName, Undoing};
-pub use parents::missing_parents;
+pub use parents::{missing_parents, remove_if_empty, sync_dirs};
 pub use window::Leases;
 
 use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};
