@@ -62,6 +62,7 @@ pub mod fs;
 pub mod group;
 pub mod input;
 pub mod journal;
+mod leftovers;
 pub mod links;
 pub mod lock;
 pub mod master;
