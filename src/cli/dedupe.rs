@@ -1,8 +1,9 @@
 //! The main job: a list or a scan in, and the plan shown or carried out.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
 
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
@@ -38,7 +39,7 @@ pub(super) struct Job<'j> {
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
-    let signals = listen(args.max_time)?;
+    let signals = Signals::listen(args.max_time)?;
     match prepare(common, args, &signals, |_| Ok(()))? {
         None => Ok(signals.exit_code().unwrap_or_else(|| {
             tracing::warn!(
@@ -49,11 +50,6 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
         Some((job, resolved)) if args.execute => job.execute(resolved),
         Some((job, resolved)) => job.dry_run(resolved),
     }
-}
-
-pub(super) fn listen(max_time: Option<Duration>) -> Result<Signals, Failure> {
-    Signals::listen(max_time)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))
 }
 
 /// Finds the pool and its duplicates; `None` where a signal stopped the scan. `admit` may refuse the pool before
@@ -165,7 +161,6 @@ impl Job<'_> {
         drop(self.fill_directories(&mut plan));
         let scene = self.scene(None);
         let mut tally = self.tally(&plan);
-        self.note_space(&mut tally, None);
         tally.elapsed_s = self.started.elapsed().as_secs_f64();
         let mut out = session::stdout();
         let written = match self.common.format {
@@ -175,7 +170,9 @@ impl Job<'_> {
                 Some((stat.uid, stat.gid, stat.mode))
             }),
         };
-        written.and_then(|()| out.flush()).map_err(output_failed)?;
+        written
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
         if let Some(report) = report {
             let chronicle = Chronicle::planned(&plan);
             report.finish(&self.page(&scene, &plan.refusals, &tally, &chronicle))?;
@@ -228,33 +225,28 @@ impl Job<'_> {
 
     pub(super) fn scene(&self, run: Option<u64>) -> Scene<'_> {
         Scene {
-            pool: &self.session.pool,
             run,
             dry_run: !self.args.execute,
-            verbose: self.common.verbose,
-            quiet: self.common.quiet,
-            terminal: std::io::stdout().is_terminal(),
-            screen: self.common.screen(),
+            ..self.session.scene(self.common)
         }
     }
 
     pub(super) fn tally(&self, plan: &Plan) -> Tally {
         let mut tally = Tally::planned(plan);
-        self.note_space(&mut tally, None);
+        self.note_space(&mut tally, Tally::before);
         tally
     }
 
-    pub(super) fn note_space(&self, tally: &mut Tally, after: Option<()>) {
+    /// Looks at the room on every branch; `note` takes what is free.
+    pub(super) fn note_space(&self, tally: &mut Tally, note: fn(&mut Tally, &Path, u64)) {
         for at in self.session.pool.indices() {
-            let free = self.session.fs.free_bytes(at).unwrap_or(0);
             let path = &self.session.pool.branches[at.index()].path;
-            if let Ok(space) = self.session.fs.space(at) {
-                tally.used(path, space.blocks.saturating_sub(space.free) * space.unit);
+            let space = self.session.fs.space(at).ok();
+            if let Some(space) = space {
+                tally.used(path, space.used_bytes());
             }
-            match after {
-                None => tally.before(path, free),
-                Some(()) => tally.after(path, free),
-            }
+            let free = space.map_or(0, |space| space.available_bytes());
+            note(tally, path, free);
         }
     }
 
@@ -280,6 +272,7 @@ impl Job<'_> {
         let branches = tally.per_branch(&self.session.pool);
         let disk = |(at, branch): (BranchIdx, BranchUse)| {
             let before_free = branch.before_free.unwrap_or(0);
+            let size = self.session.fs.space(at);
             let reclaimed = if self.args.execute {
                 branch.reclaimed
             } else {
@@ -287,7 +280,7 @@ impl Job<'_> {
             };
             Disk {
                 path: branch.path,
-                size: self.session.fs.size_bytes(at).unwrap_or(before_free),
+                size: size.map_or(before_free, |space| space.bytes()),
                 before_free,
                 after_free: branch.after_free.unwrap_or(before_free + reclaimed),
                 reclaimed,
@@ -331,8 +324,4 @@ impl Job<'_> {
         }
         Ok(())
     }
-}
-
-pub(super) fn output_failed(error: std::io::Error) -> Failure {
-    Failure::environment(format!("cannot write results: {error}"))
 }

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::args::{Common, DoctorArgs, OutputFormat};
-use super::dedupe::output_failed;
 use super::failure::Failure;
 use super::session;
 use crate::doctor::{self, Level};
@@ -36,12 +35,12 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
                 report::doctor::text(&mut out, &facts, &findings, wanted)
             }
         };
-        written.map_err(output_failed)?;
+        written.map_err(Failure::output)?;
         if findings.iter().any(|f| f.topic.level() == Level::Prevents) {
             code = 1;
         }
     }
-    out.flush().map_err(output_failed)?;
+    out.flush().map_err(Failure::output)?;
     Ok(code)
 }
 

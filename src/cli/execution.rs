@@ -4,29 +4,44 @@ use std::io::Write;
 use std::path::Path;
 
 use super::args::OutputFormat;
-use super::dedupe::{Job, output_failed};
+use super::dedupe::Job;
 use super::failure::Failure;
 use super::hooks::{self, Hooks};
 use super::list;
 use super::report_file::ReportFile;
 use super::resume::recover_pool;
-use super::session::{self, DiskJournal};
+use super::session::{self, DiskJournal, Session};
 use super::watch::Watch;
-use crate::execute::{Executor, Leases, Options};
-use crate::facts::branch_records;
-use crate::fs::{Fs, Timestamp};
-use crate::journal::{self, Record, RefusedLine, RunEnded, RunStarted};
-use crate::lock::PoolLock;
+use crate::execute::{Executor, Leases};
+use crate::fs::Fs;
+use crate::journal::{self, RefusedLine};
 use crate::plan::{Plan, Refusal};
 use crate::refusal::Reason;
 use crate::report::html::Chronicle;
 use crate::report::{Progress, Tally, json, text};
 use crate::resolve::Resolved;
 
-/// Ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
-pub(super) const BATCH_OPS: usize = 256;
-/// Bytes compared before a barrier: what a crash makes to be compared again.
-const BATCH_BYTES: u64 = 4 << 30;
+/// What `--no-lease` asks for.
+pub(super) fn leases(no_lease: bool) -> Leases {
+    match no_lease {
+        true => Leases::Off,
+        false => Leases::Required,
+    }
+}
+
+/// Finishes what earlier runs left open, before anything else is changed; gives what that came to.
+pub(super) fn recover_first(
+    session: &Session,
+    journal: &mut DiskJournal,
+    mut watch: Watch<'_>,
+    leases: Leases,
+) -> Result<Tally, Failure> {
+    let open = recover_pool(session, journal, &mut watch, leases)?;
+    watch.out.flush().map_err(Failure::output)?;
+    watch.tally.still_open = open as u64;
+    watch.tally.recovery_incomplete = open > 0;
+    Ok(watch.tally)
+}
 
 impl Job<'_> {
     /// Finishes what an earlier run left open, then carries the plan out.
@@ -35,13 +50,7 @@ impl Job<'_> {
         hooks::guard_snapraid(self.args)?;
         let dir = session::journal_dir(self.common)?;
         self.session.journal_outside(&dir)?;
-        let roots = self
-            .session
-            .pool
-            .branches
-            .iter()
-            .map(|branch| branch.path.clone());
-        let _lock = PoolLock::acquire(roots)?;
+        let _lock = self.session.lock()?;
         let csv = self.args.log_file.as_deref();
         let mut existing = journal::open_existing(&dir, csv)?;
         let (mut recovered, mut resolved) = (Tally::default(), resolved);
@@ -50,7 +59,9 @@ impl Job<'_> {
                 self.session.same_as_before(journal.runs())?;
             }
             if !journal.open_ops().is_empty() {
-                recovered = self.recover(journal)?;
+                let watch = self.watch(0, Tally::default(), 0);
+                let leases = leases(self.args.no_lease);
+                recovered = recover_first(&self.session, journal, watch, leases)?;
                 // Paths lead to other inodes now.
                 resolved = list::resolve_again(resolved, &self.session, &self.filter)?;
             }
@@ -74,36 +85,15 @@ impl Job<'_> {
             .unwrap_or(code))
     }
 
-    fn recover(&self, journal: &mut DiskJournal) -> Result<Tally, Failure> {
-        let mut watch = self.watch(0, Tally::default(), 0);
-        let open = recover_pool(&self.session, journal, &mut watch, self.leases())?;
-        watch.out.flush().map_err(output_failed)?;
-        watch.tally.still_open = open as u64;
-        watch.tally.recovery_incomplete = open > 0;
-        Ok(watch.tally)
-    }
-
     fn watch(&self, run: u64, tally: Tally, bytes: u64) -> Watch<'_> {
         let planned = tally.planned;
         let bar = !self.args.no_progress && !self.common.quiet;
+        let scene = self.scene((run > 0).then_some(run));
         Watch {
-            scene: self.scene((run > 0).then_some(run)),
-            format: self.common.format,
-            signals: &self.signals,
             tally,
             progress: Progress::new(bytes, planned, bar),
-            out: Box::new(session::stdout()),
-            refused: Vec::new(),
-            chronicle: Chronicle::default(),
             started: self.started,
-        }
-    }
-
-    fn leases(&self) -> Leases {
-        if self.args.no_lease {
-            Leases::Off
-        } else {
-            Leases::Required
+            ..Watch::new(scene, self.common.format, &self.signals)
         }
     }
 
@@ -122,7 +112,7 @@ impl Job<'_> {
             Some((None, dir, csv)) => Some(journal::create_or_open(dir, csv)?),
         };
         let run = match &mut journal {
-            Some(journal) => self.start(journal)?,
+            Some(journal) => journal.start_run(|run| self.session.run_started(run))?.run,
             None => 0,
         };
         // Bytes of both copies: each group's master is read once, every duplicate once.
@@ -132,7 +122,7 @@ impl Job<'_> {
         if self.common.format == OutputFormat::Json {
             let scene = self.scene((run > 0).then_some(run));
             self.group_lines(&mut watch.out, &scene, &plan)
-                .map_err(output_failed)?;
+                .map_err(Failure::output)?;
         }
         let refusals: Vec<RefusedLine> = plan
             .refusals
@@ -142,26 +132,15 @@ impl Job<'_> {
         let result = match &mut journal {
             Some(journal) => {
                 journal.refused(&refusals, self.session.fs.now())?;
-                let options = self.options();
+                let leases = leases(self.args.no_lease);
+                let options = self.session.options(self.rules.ignore, leases);
                 Executor::new(&self.session.fs, journal, &mut watch, options, run).run(plan.ops)
             }
             None => Ok(()),
         };
         watch.progress.finish();
-        let refused = std::mem::take(&mut watch.refused);
         if let (Some(journal), Ok(())) = (&mut journal, &result) {
-            journal.refused(&refused, self.session.fs.now())?;
-            let (done, reclaimed) = (watch.tally.done, watch.tally.bytes_reclaimed);
-            let time = self.session.fs.now();
-            journal.record(
-                &[Record::RunEnded(RunEnded {
-                    run,
-                    time,
-                    done,
-                    reclaimed,
-                })],
-                time,
-            )?;
+            watch.run_ended(journal, (run, self.session.fs.now()))?;
         }
         watch.tally.add_recovered(recovered);
         // What was done is said even where the run stopped.
@@ -176,7 +155,7 @@ impl Job<'_> {
         refusals: &[Refusal],
         report: Option<ReportFile>,
     ) -> Result<u8, Failure> {
-        self.note_space(&mut watch.tally, Some(()));
+        self.note_space(&mut watch.tally, Tally::after);
         watch.tally.elapsed_s = self.started.elapsed().as_secs_f64();
         let written = match self.common.format {
             OutputFormat::Json => json::summary(&mut watch.out, &watch.scene, &watch.tally),
@@ -186,37 +165,13 @@ impl Job<'_> {
         };
         written
             .and_then(|()| watch.out.flush())
-            .map_err(output_failed)?;
+            .map_err(Failure::output)?;
         hooks::remind_of_snapraid(self.args, watch.tally.done);
         if let Some(report) = report {
             let page = self.page(&watch.scene, refusals, &watch.tally, &watch.chronicle);
             report.finish(&page)?;
         }
         Ok(watch.tally.exit_code())
-    }
-
-    fn options(&self) -> Options {
-        Options {
-            branches: branch_records(&self.session.fs, &self.session.pool.branches),
-            ignore: self.rules.ignore,
-            leases: self.leases(),
-            newest_dirs: self.session.pool.getattr_newest,
-            batch_ops: BATCH_OPS,
-            batch_bytes: BATCH_BYTES,
-        }
-    }
-
-    fn start(&self, journal: &mut DiskJournal) -> Result<u64, Failure> {
-        let time: Timestamp = self.session.fs.now();
-        let started = journal.start_run(|run| RunStarted {
-            run,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            time,
-            pool: self.session.pool.mount.clone(),
-            branches: branch_records(&self.session.fs, &self.session.pool.branches),
-            newest_dirs: self.session.pool.getattr_newest,
-        })?;
-        Ok(started.run)
     }
 
     /// A planned refusal for the CSV log; groups that are merely not asked for are left out.

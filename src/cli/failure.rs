@@ -1,7 +1,7 @@
 //! Errors that end the program: one place maps them to text, hint and exit code.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::execute::RunError;
 use crate::fs::FsError;
@@ -61,6 +61,11 @@ impl Failure {
         failure
     }
 
+    /// Standard output did not take what was to be told.
+    pub(super) fn output(error: io::Error) -> Self {
+        Self::environment(format!("cannot write results: {error}"))
+    }
+
     fn of(kind: Kind, error: &dyn Error) -> Self {
         let mut failure = Self::new(kind, error.to_string());
         let mut next = error.source();
@@ -90,7 +95,7 @@ impl Failure {
             text.push_str(&format!("{word} {hint}\n"));
         }
         // Nobody is left to tell when standard error is gone.
-        drop(std::io::stderr().lock().write_all(text.as_bytes()));
+        drop(io::stderr().lock().write_all(text.as_bytes()));
     }
 }
 

@@ -9,7 +9,6 @@ use super::args::{Common, ResumeArgs};
 use super::failure::Failure;
 use super::session::{self, Session};
 use crate::input;
-use crate::lock::PoolLock;
 use crate::pool::{Pool, mergerfs};
 use crate::relink::{Relinked, Relinker, unfinished};
 use crate::relpath::RelPath;
@@ -26,12 +25,12 @@ pub(super) fn run(
         .map_err(|why| Failure::usage(format!("not a log of the old script: {log:?}: {why}")))?;
     let mut out = session::stdout();
     if lost.is_empty() {
-        writeln!(out, "nothing is unfinished").map_err(written)?;
+        writeln!(out, "nothing is unfinished").map_err(Failure::output)?;
         return Ok(0);
     }
     let groups = read_list(args, manifest)?;
     let session = Session::open(pool_of(&groups)?)?;
-    let _lock = PoolLock::acquire(session.pool.branches.iter().map(|b| b.path.clone()))?;
+    let _lock = session.lock()?;
     let mut relinker = Relinker::new(&session.fs, &session.pool);
     for (size, paths) in groups {
         let paths = paths
@@ -76,8 +75,8 @@ pub(super) fn run(
             }
         };
         if !common.quiet || why.starts_with("lost") || why.starts_with("not") {
-            out.write_all(&shown).map_err(written)?;
-            writeln!(out, ": {why}").map_err(written)?;
+            out.write_all(&shown).map_err(Failure::output)?;
+            writeln!(out, ": {why}").map_err(Failure::output)?;
         }
     }
     writeln!(
@@ -85,7 +84,7 @@ pub(super) fn run(
         "{linked} linked again, {there} were there, {failed} not linked"
     )
     .and_then(|()| out.flush())
-    .map_err(written)?;
+    .map_err(Failure::output)?;
     Ok(u8::from(failed > 0))
 }
 
@@ -157,8 +156,4 @@ fn relative(pool: &Pool, path: &Path) -> Option<RelPath> {
     };
     let inside = real.strip_prefix(&pool.mount).ok()?;
     RelPath::new(inside.as_os_str().as_bytes()).ok()
-}
-
-fn written(error: std::io::Error) -> Failure {
-    Failure::environment(format!("cannot write results: {error}"))
 }

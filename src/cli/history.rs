@@ -15,7 +15,7 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
         return prune(common, days, &mut out);
     }
     let Some(journal) = journal::open_existing(&dir, None)? else {
-        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(written)?;
+        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
         return Ok(0);
     };
     let runs: Vec<&RunSummary> = journal.runs().collect();
@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
         OutputFormat::Json => runs.iter().try_for_each(|run| report::json(&mut out, run)),
     }
     .and_then(|()| out.flush())
-    .map_err(written)?;
+    .map_err(Failure::output)?;
     Ok(0)
 }
 
@@ -37,7 +37,7 @@ fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure>
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let oldest = now.saturating_sub(i64::from(days) * 86_400);
     let Some(pruned) = journal::prune(&dir, oldest)? else {
-        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(written)?;
+        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
         return Ok(0);
     };
     if !common.quiet {
@@ -49,9 +49,9 @@ fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure>
             size(pruned.bytes_after),
             size(pruned.bytes_before)
         )
-        .map_err(written)?;
+        .map_err(Failure::output)?;
     }
-    out.flush().map_err(written)?;
+    out.flush().map_err(Failure::output)?;
     Ok(0)
 }
 
@@ -90,12 +90,8 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> 
     match shown {
         Ok(()) => {}
         Err(Stopped::Journal(error)) => return Err(error.into()),
-        Err(Stopped::Output(error)) => return Err(written(error)),
+        Err(Stopped::Output(error)) => return Err(Failure::output(error)),
     }
-    out.flush().map_err(written)?;
+    out.flush().map_err(Failure::output)?;
     Ok(0)
-}
-
-fn written(error: std::io::Error) -> Failure {
-    Failure::environment(format!("cannot write results: {error}"))
 }

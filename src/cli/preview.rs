@@ -9,9 +9,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::args::{Common, OutputFormat, PreviewArgs};
-use super::dedupe::{self, Job, output_failed};
+use super::dedupe::{self, Job};
 use super::failure::Failure;
 use super::session::{self, Session};
+use super::signals::Signals;
 use crate::execute::Halt;
 use crate::fs::Fs;
 use crate::plan::Plan;
@@ -26,7 +27,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     planning_only(args)?;
     // Before a scan that takes hours, and once more after it.
     preview::check_mount_point(&args.mount_point)?;
-    let signals = dedupe::listen(None)?;
+    let signals = Signals::listen(None)?;
     let outside = |session: &Session| {
         let outside = session.outside("mount point", &args.mount_point);
         outside.map_err(|failure| failure.hint("name an empty directory elsewhere"))
@@ -41,7 +42,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         return Ok(code);
     }
     let at = preview::check_mount_point(&args.mount_point)?;
-    let told = mounted_line(&job, &tree, &at).map_err(output_failed)?;
+    let told = mounted_line(&job, &tree, &at).map_err(Failure::output)?;
     let end = Ending::listen()
         .map_err(|error| Failure::environment_because("cannot listen for signals", &error))?;
     let everyone = args.allow_other || nix::unistd::geteuid().is_root();
@@ -53,7 +54,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         let message = format!("cannot unmount the preview at {at:?}");
         Failure::environment_because(message, &error).hint(format!("fusermount3 -u {at:?}"))
     });
-    written.map_err(output_failed)?;
+    written.map_err(Failure::output)?;
     unmounted?;
     tracing::info!(by = ended, "the preview is over");
     Ok(0)

@@ -1,29 +1,23 @@
 //! `resume`: finish or put back what an interrupted run left open, from the journal alone.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::args::Common;
-use super::execution::BATCH_OPS;
 use super::failure::Failure;
 use super::session::{self, DiskJournal, Session};
 use super::signals::Signals;
 use super::watch::Watch;
 use crate::execute::{Executor, Leases, Options};
-use crate::facts::branch_records;
 use crate::journal::{self, RunStarted};
-use crate::lock::PoolLock;
 use crate::metadata::IgnoreMetadata;
 use crate::pool::{Branch, Pool, mergerfs};
-use crate::report::html::Chronicle;
-use crate::report::{Progress, Scene, Tally, text};
+use crate::report::{Scene, Tally, text};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let signals = Signals::listen(None)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let signals = Signals::listen(None)?;
     let mut out = session::stdout();
     let Some(mut journal) = journal::open_existing(&session::journal_dir(common)?, None)? else {
         return nothing(&mut out, common, "no journal: nothing was ever begun");
@@ -42,38 +36,21 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             .cloned()
             .collect();
         let session = Session::open(pool_of(&of_pool)?)?;
-        let _lock = PoolLock::acquire(session.pool.branches.iter().map(|b| b.path.clone()))?;
+        let _lock = session.lock()?;
         let scene = Scene {
-            pool: &session.pool,
-            run: None,
-            dry_run: false,
             verbose: common.verbose.max(1),
-            quiet: common.quiet,
-            terminal: std::io::stdout().is_terminal(),
-            screen: common.screen(),
+            ..session.scene(common)
         };
-        let mut watch = Watch {
-            scene,
-            format: common.format,
-            signals: &signals,
-            tally: std::mem::take(&mut tally),
-            progress: Progress::new(0, 0, false),
-            out: Box::new(session::stdout()),
-            refused: Vec::new(),
-            chronicle: Chronicle::default(),
-            started: Instant::now(),
-        };
+        let mut watch = Watch::new(scene, common.format, &signals);
+        watch.tally = std::mem::take(&mut tally);
         open += recover_pool(&session, &mut journal, &mut watch, Leases::Required)?;
-        watch
-            .out
-            .flush()
-            .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        watch.out.flush().map_err(Failure::output)?;
         tally = watch.tally;
     }
     tally.still_open = open as u64;
     text::recovery(&mut out, &tally)
         .and_then(|()| out.flush())
-        .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        .map_err(Failure::output)?;
     Ok(match (open, signals.exit_code()) {
         (0, _) => tally.exit_code(),
         (_, Some(code)) => code,
@@ -85,7 +62,7 @@ fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failu
     if !common.quiet {
         writeln!(out, "{what}")
             .and_then(|()| out.flush())
-            .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+            .map_err(Failure::output)?;
     }
     Ok(0)
 }
@@ -129,12 +106,8 @@ pub(super) fn recover_pool(
     leases: Leases,
 ) -> Result<usize, Failure> {
     let options = Options {
-        branches: branch_records(&session.fs, &session.pool.branches),
-        ignore: IgnoreMetadata::default(),
-        leases,
-        newest_dirs: session.pool.getattr_newest,
-        batch_ops: BATCH_OPS,
         batch_bytes: u64::MAX,
+        ..session.options(IgnoreMetadata::default(), leases)
     };
     let mount = session.pool.mount.clone();
     let remaining = Executor::new(&session.fs, journal, watch, options, 0)

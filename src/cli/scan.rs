@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
 
 use super::args::{Common, RunArgs};
 use super::failure::Failure;
 use super::list::discover;
-use super::session::Session;
+use super::session::{Session, own_dir};
 use super::signals::Signals;
 use crate::filter::Filter;
 use crate::fs::Fs;
@@ -84,7 +83,8 @@ fn open_cache(session: &Session, args: &RunArgs) -> Result<Option<Cache>, Failur
     if args.no_cache {
         return Ok(None);
     }
-    let Some(dir) = args.cache.clone().or_else(default_cache) else {
+    let default = || own_dir("/var/cache", "XDG_CACHE_HOME", ".cache");
+    let Some(dir) = args.cache.clone().or_else(default) else {
         tracing::warn!("no place for the hash cache: neither XDG_CACHE_HOME nor HOME is set");
         return Ok(None);
     };
@@ -97,20 +97,6 @@ fn open_cache(session: &Session, args: &RunArgs) -> Result<Option<Cache>, Failur
             Ok(None)
         }
     }
-}
-
-fn default_cache() -> Option<PathBuf> {
-    if nix::unistd::geteuid().is_root() {
-        return Some(PathBuf::from("/var/cache/mergerfs-xdedup"));
-    }
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let cache =
-        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-    cache.map(|dir| dir.join("mergerfs-xdedup"))
 }
 
 fn write_groups(session: &Session, args: &RunArgs, found: &Found) -> Result<(), Failure> {

@@ -1,15 +1,25 @@
 //! What every command needs open: the pool, its branches, the journal, the locks.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::Common;
 use super::failure::Failure;
+use crate::execute::{Leases, Options};
 use crate::facts;
+use crate::fs::Fs;
 use crate::fs::real::RealFs;
-use crate::journal::{Journal, RunSummary, SledStore};
+use crate::journal::{BranchRecord, Journal, RunStarted, RunSummary, SledStore};
+use crate::lock::PoolLock;
+use crate::metadata::IgnoreMetadata;
 use crate::plan::BranchFacts;
 use crate::pool::{Pool, mergerfs};
+use crate::report::Scene;
+
+/// Ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
+const BATCH_OPS: usize = 256;
+/// Bytes compared or copied before a barrier: what a crash makes to be read again.
+const BATCH_BYTES: u64 = 4 << 30;
 
 /// A pool with its branches held open.
 pub(super) struct Session {
@@ -32,6 +42,54 @@ impl Session {
         Ok(Self { pool, fs, facts })
     }
 
+    /// What results about the pool are said with, where something is changed and no run is meant.
+    pub(super) fn scene(&self, common: &Common) -> Scene<'_> {
+        Scene {
+            pool: &self.pool,
+            run: None,
+            dry_run: false,
+            verbose: common.verbose,
+            quiet: common.quiet,
+            terminal: io::stdout().is_terminal(),
+            screen: common.screen(),
+        }
+    }
+
+    /// The branches as the journal keeps them.
+    pub(super) fn branch_records(&self) -> Vec<BranchRecord> {
+        facts::branch_records(&self.fs, &self.pool.branches)
+    }
+
+    /// The record that `run` begins with, now.
+    pub(super) fn run_started(&self, run: u64) -> RunStarted {
+        RunStarted {
+            run,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: self.fs.now(),
+            pool: self.pool.mount.clone(),
+            branches: self.branch_records(),
+            newest_dirs: self.pool.getattr_newest,
+        }
+    }
+
+    /// How ops are carried out on the pool.
+    pub(super) fn options(&self, ignore: IgnoreMetadata, leases: Leases) -> Options {
+        Options {
+            branches: self.branch_records(),
+            ignore,
+            leases,
+            newest_dirs: self.pool.getattr_newest,
+            batch_ops: BATCH_OPS,
+            batch_bytes: BATCH_BYTES,
+        }
+    }
+
+    /// Keeps other runs away from the pool as long as it is held.
+    pub(super) fn lock(&self) -> Result<PoolLock, Failure> {
+        let roots = self.pool.branches.iter().map(|b| b.path.clone());
+        Ok(PoolLock::acquire(roots)?)
+    }
+
     /// Refuses a branch behind which another filesystem is than the journal remembers: a disk that is not mounted
     /// leaves its mount point, an empty directory of the disk below.
     pub(super) fn same_as_before<'j>(
@@ -40,7 +98,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let last = runs.rfind(|run| run.started.pool == self.pool.mount);
         let Some(last) = last else { return Ok(()) };
-        for now in facts::branch_records(&self.fs, &self.pool.branches) {
+        for now in self.branch_records() {
             let before = last.started.branches.iter().find(|b| b.path == now.path);
             if before.is_some_and(|before| (before.fs, before.root_ino) != (now.fs, now.root_ino)) {
                 let message = format!(
@@ -119,20 +177,25 @@ pub(super) fn journal_dir(common: &Common) -> Result<PathBuf, Failure> {
     if let Some(dir) = &common.journal {
         return Ok(dir.clone());
     }
-    if nix::unistd::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/mergerfs-xdedup"));
-    }
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    state.map(|dir| dir.join("mergerfs-xdedup")).ok_or_else(|| {
+    own_dir("/var/lib", "XDG_STATE_HOME", ".local/state").ok_or_else(|| {
         Failure::usage("no place for the journal: neither XDG_STATE_HOME nor HOME is set")
             .hint("name a directory with --journal")
     })
+}
+
+/// The program's own directory, where the user names none: below `of_root` for root, for others below the directory
+/// that the variable `of_others` names, else below `in_home`. `None` where the environment tells neither.
+pub(super) fn own_dir(of_root: &str, of_others: &str, in_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let parent = match nix::unistd::geteuid().is_root() {
+        true => Some(PathBuf::from(of_root)),
+        false => absolute(of_others).or_else(|| Some(absolute("HOME")?.join(in_home))),
+    };
+    Some(parent?.join("mergerfs-xdedup"))
 }
 
 /// The journal on disk.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::failure::Failure;
+
 /// Whether and by what the program was asked to stop.
 #[derive(Debug, Clone)]
 pub(super) struct Signals {
@@ -20,19 +22,26 @@ impl Signals {
     /// Listens from now on.
     ///
     /// `max_time` from now the program is to stop in the same way, of its own accord.
-    pub(super) fn listen(max_time: Option<Duration>) -> io::Result<Self> {
+    pub(super) fn listen(max_time: Option<Duration>) -> Result<Self, Failure> {
         let signals = Self {
             asked: Arc::new(AtomicBool::new(false)),
             which: Arc::new(AtomicUsize::new(0)),
             deadline: max_time.and_then(|time| Instant::now().checked_add(time)),
         };
+        signals
+            .register()
+            .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+        Ok(signals)
+    }
+
+    fn register(&self) -> io::Result<()> {
         for (signal, number) in [(SIGINT, 2), (SIGTERM, 15)] {
             // In this order: the first time the flag is not set yet when the shutdown looks at it.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.asked))?;
-            flag::register_usize(signal, Arc::clone(&signals.which), number)?;
-            flag::register(signal, Arc::clone(&signals.asked))?;
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&self.asked))?;
+            flag::register_usize(signal, Arc::clone(&self.which), number)?;
+            flag::register(signal, Arc::clone(&self.asked))?;
         }
-        Ok(signals)
+        Ok(())
     }
 
     pub(super) fn asked(&self) -> bool {

@@ -27,6 +27,6 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     };
     written
         .and_then(|()| out.flush())
-        .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        .map_err(Failure::output)?;
     Ok(0)
 }

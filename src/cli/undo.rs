@@ -1,37 +1,29 @@
 //! `undo`: what a run did is taken back, from the journal alone.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::args::{Common, OutputFormat, UndoArgs};
-use super::execution::BATCH_OPS;
+use super::execution::{leases, recover_first};
 use super::failure::Failure;
-use super::resume::recover_pool;
 use super::session::{self, DiskJournal, Session};
 use super::signals::Signals;
 use super::watch::Watch;
-use crate::execute::{Executor, Leases, Options};
-use crate::facts::branch_records;
+use crate::execute::{Executor, Options};
 use crate::fs::Fs;
-use crate::journal::{self, Record, RunEnded, RunStarted, RunSummary};
-use crate::lock::PoolLock;
+use crate::journal::{self, RunSummary};
 use crate::metadata::IgnoreMetadata;
 use crate::plan::Plan;
 use crate::pool::{Pool, mergerfs};
 use crate::relpath::RelPath;
-use crate::report::html::Chronicle;
 use crate::report::{Progress, Scene, Tally, json, size, undo as report};
 use crate::undo::{UndoPlan, plan};
 
-/// Bytes copied before a barrier: what a crash makes to be copied again.
-const BATCH_BYTES: u64 = 4 << 30;
-
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     let started = Instant::now();
-    let signals = Signals::listen(args.max_time)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let signals = Signals::listen(args.max_time)?;
     let dir = session::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, args.log_file.as_deref())? else {
         return Err(Failure::usage(format!(
@@ -131,7 +123,7 @@ struct Undo<'u> {
 impl Undo<'_> {
     fn plan(&self, journal: &DiskJournal) -> Result<UndoPlan, Failure> {
         let finished = journal.finished(|run| run == self.undoes)?;
-        let branches = branch_records(&self.session.fs, &self.session.pool.branches);
+        let branches = self.session.branch_records();
         Ok(plan(&self.session.fs, &branches, &finished, &self.paths))
     }
 
@@ -148,7 +140,9 @@ impl Undo<'_> {
             }
             OutputFormat::Json => self.lines(&mut out, &scene, &undo),
         };
-        written.and_then(|()| out.flush()).map_err(output_failed)?;
+        written
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
         self.has_room(&undo)?;
         Ok(Tally::planned(&as_plan(&undo)).exit_code())
     }
@@ -169,19 +163,15 @@ impl Undo<'_> {
     }
 
     fn execute(&self, mut journal: DiskJournal) -> Result<u8, Failure> {
-        let roots = self.session.pool.branches.iter().map(|b| b.path.clone());
-        let _lock = PoolLock::acquire(roots)?;
+        let _lock = self.session.lock()?;
         if !self.args.accept_branches {
             self.session.same_as_before(journal.runs())?;
         }
         let mut recovered = Tally::default();
         if !journal.open_ops().is_empty() {
-            let mut watch = self.watch(None, Tally::default(), 0);
-            let open = recover_pool(&self.session, &mut journal, &mut watch, self.leases())?;
-            watch.out.flush().map_err(output_failed)?;
-            recovered = watch.tally;
-            recovered.still_open = open as u64;
-            recovered.recovery_incomplete = open > 0;
+            let watch = self.watch(None, Tally::default(), 0);
+            let leases = leases(self.args.no_lease);
+            recovered = recover_first(&self.session, &mut journal, watch, leases)?;
         }
         let undo = self.plan(&journal)?;
         self.has_room(&undo)?;
@@ -206,7 +196,7 @@ impl Undo<'_> {
         let mut watch = self.watch(run, Tally::planned(&planned), bytes);
         if self.common.format == OutputFormat::Json {
             for refusal in &undo.refusals {
-                json::refusal(&mut watch.out, &watch.scene, refusal).map_err(output_failed)?;
+                json::refusal(&mut watch.out, &watch.scene, refusal).map_err(Failure::output)?;
             }
         }
         let result = match run {
@@ -219,16 +209,7 @@ impl Undo<'_> {
         };
         watch.progress.finish();
         if let (Some(run), Ok(())) = (run, &result) {
-            let time = self.session.fs.now();
-            journal.refused(&std::mem::take(&mut watch.refused), time)?;
-            let (done, reclaimed) = (watch.tally.done, watch.tally.bytes_reclaimed);
-            let ended = RunEnded {
-                run,
-                time,
-                done,
-                reclaimed,
-            };
-            journal.record(&[Record::RunEnded(ended)], time)?;
+            watch.run_ended(&mut journal, (run, self.session.fs.now()))?;
         }
         watch.tally.add_recovered(recovered);
         let code = self.conclude(watch, &undo.refusals)?;
@@ -253,7 +234,7 @@ impl Undo<'_> {
         };
         written
             .and_then(|()| watch.out.flush())
-            .map_err(output_failed)?;
+            .map_err(Failure::output)?;
         Ok(watch.tally.exit_code())
     }
 
@@ -282,14 +263,7 @@ impl Undo<'_> {
     }
 
     fn start(&self, journal: &mut DiskJournal, undo: &UndoPlan) -> Result<u64, Failure> {
-        let make = |run| RunStarted {
-            run,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            time: self.session.fs.now(),
-            pool: self.session.pool.mount.clone(),
-            branches: branch_records(&self.session.fs, &self.session.pool.branches),
-            newest_dirs: self.session.pool.getattr_newest,
-        };
+        let make = |run| self.session.run_started(run);
         // Undoing an undo is a run like any other: it links.
         let links = undo.ops.iter().all(|op| op.undo.is_none());
         let started = match links {
@@ -307,32 +281,14 @@ impl Undo<'_> {
             acl: true,
             xattr: true,
         };
-        Options {
-            branches: branch_records(&self.session.fs, &self.session.pool.branches),
-            ignore,
-            leases: self.leases(),
-            newest_dirs: self.session.pool.getattr_newest,
-            batch_ops: BATCH_OPS,
-            batch_bytes: BATCH_BYTES,
-        }
-    }
-
-    fn leases(&self) -> Leases {
-        match self.args.no_lease {
-            true => Leases::Off,
-            false => Leases::Required,
-        }
+        self.session.options(ignore, leases(self.args.no_lease))
     }
 
     fn scene(&self, run: Option<u64>) -> Scene<'_> {
         Scene {
-            pool: &self.session.pool,
             run,
             dry_run: !self.args.execute,
-            verbose: self.common.verbose,
-            quiet: self.common.quiet,
-            terminal: std::io::stdout().is_terminal(),
-            screen: self.common.screen(),
+            ..self.session.scene(self.common)
         }
     }
 
@@ -340,15 +296,10 @@ impl Undo<'_> {
         let planned = tally.planned;
         let bar = !self.args.no_progress && !self.common.quiet;
         Watch {
-            scene: self.scene(run),
-            format: self.common.format,
-            signals: &self.signals,
             tally,
             progress: Progress::new(bytes, planned, bar),
-            out: Box::new(session::stdout()),
-            refused: Vec::new(),
-            chronicle: Chronicle::default(),
-            started: std::time::Instant::now(),
+            started: self.started,
+            ..Watch::new(self.scene(run), self.common.format, &self.signals)
         }
     }
 }
@@ -360,8 +311,4 @@ fn as_plan(undo: &UndoPlan) -> Plan {
         refusals: undo.refusals.clone(),
         ..Plan::default()
     }
-}
-
-fn output_failed(error: std::io::Error) -> Failure {
-    Failure::environment(format!("cannot write results: {error}"))
 }

@@ -1,7 +1,7 @@
 //! `verify`: the files that stayed are read again and compared with what the journal recorded, a queue a disk.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::mpsc::{self, Sender};
 
 use super::args::{Common, OutputFormat, VerifyArgs};
@@ -9,7 +9,6 @@ use super::failure::Failure;
 use super::resume::pool_of;
 use super::session::{self, DiskJournal, Session};
 use super::signals::Signals;
-use crate::facts::branch_records;
 use crate::journal;
 use crate::report::verify::{self as report, Verified};
 use crate::report::{Progress, Scene};
@@ -21,8 +20,7 @@ enum Told {
 }
 
 pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
-    let signals = Signals::listen(None)
-        .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+    let signals = Signals::listen(None)?;
     let dir = session::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, None)? else {
         return Err(Failure::usage(format!(
@@ -35,16 +33,10 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     let finished = journal.finished(|of| of == run)?;
     // Reading a terabyte takes hours: other runs go on meanwhile.
     drop(journal);
-    let branches = branch_records(&session.fs, &session.pool.branches);
-    let subjects = subjects(&branches, &finished);
+    let subjects = subjects(&session.branch_records(), &finished);
     let scene = Scene {
-        pool: &session.pool,
         run: Some(run),
-        dry_run: false,
-        verbose: common.verbose,
-        quiet: common.quiet,
-        terminal: std::io::stdout().is_terminal(),
-        screen: common.screen(),
+        ..session.scene(common)
     };
     let bytes = subjects.iter().map(|subject| subject.size).sum();
     let bar = !args.no_progress && !common.quiet;
@@ -75,7 +67,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     written
         .and_then(|()| report::conclusion(&mut out, run, as_json, &verified))
         .and_then(|()| out.flush())
-        .map_err(|e| Failure::environment(format!("cannot write results: {e}")))?;
+        .map_err(Failure::output)?;
     Ok(signals.exit_code().unwrap_or(verified.exit_code()))
 }
 

@@ -4,9 +4,11 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::args::OutputFormat;
+use super::session::{self, DiskJournal};
 use super::signals::Signals;
 use crate::execute::{Observer, Op, Outcome};
-use crate::journal::RefusedLine;
+use crate::fs::Timestamp;
+use crate::journal::{JournalError, Record, RefusedLine, RunEnded};
 use crate::pool::{Pool, mergerfs};
 use crate::report::html::Chronicle;
 use crate::report::{Progress, Scene, Tally, json, text};
@@ -25,7 +27,38 @@ pub(super) struct Watch<'w> {
     pub(super) started: Instant,
 }
 
-impl Watch<'_> {
+impl<'w> Watch<'w> {
+    /// Of nothing planned, without a bar.
+    pub(super) fn new(scene: Scene<'w>, format: OutputFormat, signals: &'w Signals) -> Self {
+        Self {
+            scene,
+            format,
+            signals,
+            tally: Tally::default(),
+            progress: Progress::new(0, 0, false),
+            out: Box::new(session::stdout()),
+            refused: Vec::new(),
+            chronicle: Chronicle::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Records what was not done, and that `run` has come to its end.
+    pub(super) fn run_ended(
+        &mut self,
+        journal: &mut DiskJournal,
+        (run, time): (u64, Timestamp),
+    ) -> Result<(), JournalError> {
+        journal.refused(&std::mem::take(&mut self.refused), time)?;
+        let ended = RunEnded {
+            run,
+            time,
+            done: self.tally.done,
+            reclaimed: self.tally.bytes_reclaimed,
+        };
+        journal.record(&[Record::RunEnded(ended)], time)
+    }
+
     fn pool(&self) -> &Pool {
         self.scene.pool
     }

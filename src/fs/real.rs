@@ -90,28 +90,12 @@ impl RealFs {
         self.root(branch).max_links
     }
 
-    /// All bytes of the branch's filesystem.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn size_bytes(&self, branch: BranchIdx) -> Result<u64> {
-        let root = self.root(branch);
-        let found = fstatvfs(&root.dir)
-            .map_err(|e| failed("ask for the size of", branch, &root.path, e.into()))?;
-        Ok(found.blocks().saturating_mul(found.fragment_size()))
-    }
-
     /// The bytes an ordinary user can still write on the branch.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn free_bytes(&self, branch: BranchIdx) -> Result<u64> {
-        let root = self.root(branch);
-        let found = fstatvfs(&root.dir)
-            .map_err(|e| failed("ask for free space of", branch, &root.path, e.into()))?;
-        Ok(found
-            .blocks_available()
-            .saturating_mul(found.fragment_size()))
+        Ok(self.space(branch)?.available_bytes())
     }
 
     /// Whether the branch's filesystem or mount is read-only by now, whatever mode mergerfs gives it.

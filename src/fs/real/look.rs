@@ -45,6 +45,28 @@ pub struct Space {
     pub name_max: u64,
 }
 
+impl Space {
+    /// All bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.blocks.saturating_mul(self.unit)
+    }
+
+    /// The bytes in use.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.blocks
+            .saturating_sub(self.free)
+            .saturating_mul(self.unit)
+    }
+
+    /// The bytes an ordinary user can still write.
+    #[must_use]
+    pub fn available_bytes(&self) -> u64 {
+        self.available.saturating_mul(self.unit)
+    }
+}
+
 impl RealFs {
     /// The target of a symlink.
     ///
