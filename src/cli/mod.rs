@@ -19,6 +19,7 @@ mod list;
 mod preview;
 mod report_file;
 mod resume;
+mod salvage;
 mod scan;
 mod screen;
 mod session;
@@ -97,6 +98,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                     (Some(log), Some(manifest)) => {
                         from_log::run(&cli.common, args, (log, manifest))
                     }
+                    _ if args.salvage => salvage::run(&cli.common, args),
                     _ => resume::run(&cli.common),
                 },
                 Command::Status => status::run(&cli.common),

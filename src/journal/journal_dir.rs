@@ -491,7 +491,7 @@ pub(super) fn check_space(dir: &Path, min: u64) -> Result<(), JournalError> {
     Ok(())
 }
 
-fn random_id() -> Result<u32, JournalError> {
+pub(super) fn random_id() -> Result<u32, JournalError> {
     let source = Path::new("/dev/urandom");
     let mut id = [0; 4];
     File::open(source)

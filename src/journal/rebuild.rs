@@ -61,16 +61,17 @@ pub fn remains(dir: &Path, csv: Option<&Path>) -> Result<Option<Remains>, Journa
 }
 
 impl Remains {
-    /// Puts a journal in place that has `id` and holds `records` and the log; gives where the old one is kept.
+    /// Puts a journal in place that has `id`, or one of its own, and holds `records` and the log; gives where the old one is kept.
     ///
     /// # Errors
     /// When it cannot be built; the old one is where it was then.
     pub fn replace(
         self,
-        id: u32,
+        id: Option<u32>,
         records: &[Record],
         now: Timestamp,
     ) -> Result<(Journal<SledStore>, Option<PathBuf>), JournalError> {
+        let id = id.map_or_else(journal_dir::random_id, Ok)?;
         journal_dir::make_parents_of(&self.dir)?;
         let new = Rebuilding::begin(&self.dir)?;
         Database::create(&new.database())?;

@@ -50,11 +50,7 @@ impl Scene {
 }
 
 impl<F: Fs> Planner<'_, F> {
-    pub(super) fn from_log(
-        &mut self,
-        logged: &LoggedOp,
-        group: &Group,
-    ) -> Result<Verdict, FsError> {
+    pub(super) fn of_log(&mut self, logged: &LoggedOp, group: &Group) -> Result<Verdict, FsError> {
         let Some(op) = self.shape(logged) else {
             let at = group.iter().map(|hidden| hidden.at.clone()).collect();
             return Ok(Verdict::Left(Why::BranchGone, at));

@@ -305,7 +305,7 @@ impl<'p, F: Fs> Planner<'p, F> {
         for (k, name) in logged.names.iter().enumerate() {
             self.paths.insert((logged.op, k), name.pool_path.clone());
         }
-        match self.from_log(logged, &group)? {
+        match self.of_log(logged, &group)? {
             from_log::Verdict::Rebuilt(op) => self.salvage.ops.push(*op),
             from_log::Verdict::Nothing => {}
             from_log::Verdict::Left(why, at) => {
