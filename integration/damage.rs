@@ -225,6 +225,15 @@ fn a_journal_deleted_while_an_op_was_open_costs_no_file() {
     snapshot::assert_complete(&view, &snapshot::view(pool.root()));
     // What no journal explains is not removed.
     assert!(hidden(&pool) >= left && left > 0);
+    tree::write(&pool.on(0, "new/one"), &tree::bytes(99, groups::SMALL));
+    tree::write(&pool.on(1, "new/two"), &tree::bytes(99, groups::SMALL));
+    let list = groups::write_list(
+        &tool,
+        &pool,
+        &[["new/one", "new/two"].map(Into::into).to_vec()],
+    );
+    tree::settle();
+    tool.execute(&list, &[]).expect(0);
     let status = tool.run(&["status"]).expect(0);
     let told = status
         .stdout
@@ -245,9 +254,11 @@ fn a_journal_deleted_while_an_op_was_open_costs_no_file() {
         "-e".as_ref(),
         pool.root().as_os_str(),
     ];
+    let mut view = snapshot::view(pool.root());
+    view.retain(|path, _| !path.to_string_lossy().contains(".xdedup-"));
     let run = tool.run_line(&salvage.map(OsStr::to_owned)).expect(0);
     assert_eq!(hidden(&pool), 0, "{run}");
-    snapshot::assert_complete(&view, &snapshot::view(pool.root()));
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
     let status = tool.run(&["status"]).expect(0);
     assert!(!status.stdout.contains("explains"), "{status}");
 }

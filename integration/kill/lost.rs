@@ -17,12 +17,12 @@ const LOSSES: [Loss; 7] = [
     }),
     ("database cut short", true, |j| {
         let db = fs::OpenOptions::new().write(true).open(j.join("db/db"));
-        db.unwrap().set_len(8_192).unwrap();
+        db.unwrap().set_len(512).unwrap();
     }),
     ("database is garbage", true, |j| {
         fs::write(j.join("db/db"), vec![0xa5; 1 << 18]).unwrap();
     }),
-    ("mark of another journal", true, |j| {
+    ("mark half written", true, |j| {
         let mark = fs::read(j.join("mark")).unwrap();
         fs::write(j.join("mark"), &mark[..4096]).unwrap();
     }),

@@ -6,6 +6,7 @@
 
 mod cell;
 mod lost;
+mod prune;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,6 +10,7 @@ use super::session::{self, Session};
 use super::signals::Signals;
 use crate::execute::{remove_if_empty, sync_dirs};
 use crate::fs::Fs;
+use crate::fs::real::RealFs;
 use crate::journal::{self, Logged, Remains};
 use crate::leftovers;
 use crate::metadata::IgnoreMetadata;
@@ -38,7 +39,7 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
         return Ok(0);
     };
     let logged = read_log(&remains)?;
-    let sessions = sessions(&logged, args)?;
+    let sessions = sessions(remains.log.as_deref(), &logged, args)?;
     for session in &sessions {
         session.journal_outside(&dir)?;
     }
@@ -77,7 +78,11 @@ fn read_log(remains: &Remains) -> Result<Logged, Failure> {
 }
 
 /// The pools that the log and the user name, their branches open.
-fn sessions(logged: &Logged, args: &ResumeArgs) -> Result<Vec<Session>, Failure> {
+fn sessions(
+    log: Option<&[u8]>,
+    logged: &Logged,
+    args: &ResumeArgs,
+) -> Result<Vec<Session>, Failure> {
     let mut pools: Vec<Pool> = Vec::new();
     for pool in &args.pool {
         let pool = mergerfs::discover(pool)?;
@@ -101,7 +106,9 @@ fn sessions(logged: &Logged, args: &ResumeArgs) -> Result<Vec<Session>, Failure>
             None => {}
         }
     }
-    if pools.is_empty() {
+    // A log without a line is of a journal that nothing was begun with.
+    let begun = log.is_none_or(<[u8]>::is_empty) || *logged != Logged::default();
+    if pools.is_empty() && begun {
         return Err(Failure::usage("nothing says which pool to look at")
             .hint("name it: mergerfs.xdedup resume --salvage POOL"));
     }
@@ -230,9 +237,9 @@ fn replace(
     }
     let pools: Vec<_> = found.iter().map(|f| (&f.lost, &f.plan)).collect();
     let newest = logged.newest_run.max(remains.newest_run);
-    let now = found[0].session.fs.now();
+    let now = RealFs::open(&[])?.now();
     let records = salvage::records(&pools, newest, now);
-    let id = found[0].lost.journal;
+    let id = found.first().and_then(|found| found.lost.journal);
     let (journal, aside) = remains.replace(id, &records, now)?;
     if let Some(aside) = aside {
         tracing::warn!(path = ?aside, "the journal that cannot be used is kept");
