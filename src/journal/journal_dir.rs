@@ -512,7 +512,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     clippy::disallowed_methods,
     reason = "the journal's own half-made file, not a branch"
 )]
-fn remove_file(path: &Path) -> Result<(), JournalError> {
+pub(super) fn remove_file(path: &Path) -> Result<(), JournalError> {
     std::fs::remove_file(path).map_err(failed("remove", path))
 }
 
