@@ -5,9 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::groups::{self, SMALL};
 use crate::harness::command::{run, try_run};
@@ -291,6 +294,61 @@ fn a_second_scan_reads_no_contents() {
             .get("planned"),
         third.summary().get("planned")
     );
+}
+
+/// Changes a byte of a file on its disk, as a failing disk does: no time moves.
+fn rot(pool: &Pool, disk: usize, file: &Path) {
+    let held = File::open(file).unwrap();
+    held.sync_all().unwrap();
+    let shown = run("filefrag", &["-v", file.to_str().unwrap()]).stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    let extent = shown
+        .lines()
+        .find(|line| line.trim_start().starts_with("0:"));
+    let block = extent.and_then(|line| line.split(':').nth(2)?.split("..").next());
+    let block: u64 = block
+        .unwrap_or_else(|| panic!("{shown}"))
+        .trim()
+        .parse()
+        .unwrap();
+    let image = File::options()
+        .read(true)
+        .write(true)
+        .open(pool.disk(disk).image())
+        .unwrap();
+    let mut byte = [0];
+    image.read_exact_at(&mut byte, block * 4096 + 77).unwrap();
+    image.write_all_at(&[!byte[0]], block * 4096 + 77).unwrap();
+    image.sync_all().unwrap();
+    posix_fadvise(&held, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+}
+
+#[test]
+fn a_fingerprint_that_the_disk_no_longer_keeps_is_told_as_damage_and_nothing_is_removed() {
+    let pool = PoolPlan::of(&[Ext4, Ext4]).mount();
+    let content = tree::bytes(5, 300_000);
+    let files = [pool.on(0, "media/a"), pool.on(1, "downloads/a")];
+    for file in &files {
+        tree::write(file, &content);
+    }
+    tree::settle();
+    let tool = Tool::new();
+    scan(&tool, &pool, &[""], &[]).expect(0);
+    rot(&pool, 1, &files[1]);
+    let now = std::fs::read(&files[1]).unwrap();
+    assert_ne!(now, content, "the byte was not changed on the disk");
+    let run = scan(&tool, &pool, &[""], &["-e"]).expect(1);
+    assert!(
+        figure(&run, "cached") > 0 && figure(&run, "read") == 0,
+        "{run}"
+    );
+    assert_eq!(
+        run.reasons_for(&pool.path("downloads/a")),
+        ["damaged"],
+        "{run}"
+    );
+    assert_eq!(std::fs::read(&files[0]).unwrap(), content);
+    assert_eq!(std::fs::read(&files[1]).unwrap(), now);
 }
 
 #[test]

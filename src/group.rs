@@ -1,6 +1,7 @@
 //! Groups: files claimed to have equal content, as the inodes they really are. Plain values, no I/O.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::fs::{InodeId, Metadata, Stat, Timestamp};
 use crate::pool::BranchIdx;
@@ -38,8 +39,8 @@ pub struct Member {
     pub mtime: Timestamp,
     /// `chattr +i` or `+a`.
     pub immutable: bool,
-    /// Owner, mode, ACL, extended attributes.
-    pub metadata: Metadata,
+    /// Owner, mode, ACL, extended attributes: one for all that have the same, where they are many.
+    pub metadata: Arc<Metadata>,
     /// The names known, each once, in order.
     pub names: Vec<Name>,
 }
@@ -47,7 +48,7 @@ pub struct Member {
 impl Member {
     /// A member from what `statx` says, without names.
     #[must_use]
-    pub fn new(stat: &Stat, metadata: Metadata) -> Self {
+    pub fn new(stat: &Stat, metadata: impl Into<Arc<Metadata>>) -> Self {
         Self {
             id: stat.id,
             mount: stat.mount,
@@ -56,7 +57,7 @@ impl Member {
             nlink: stat.nlink,
             mtime: stat.mtime,
             immutable: stat.immutable,
-            metadata,
+            metadata: metadata.into(),
             names: Vec::new(),
         }
     }
@@ -150,7 +151,7 @@ mod tests {
             nlink: 1,
             mtime: Timestamp::default(),
             immutable: false,
-            metadata: Metadata::default(),
+            metadata: Arc::default(),
             names: vec![name],
         }
     }

@@ -149,13 +149,14 @@ struct Planner<'p> {
     rules: &'p Rules,
     plan: Plan,
     bytes: u64,
-    /// Names planned for a master, above those it has.
+    /// Names planned for the masters of a group, above those they have: no inode is in two groups.
     links: HashMap<InodeId, u64>,
 }
 
 impl Planner<'_> {
     fn group(&mut self, group: &Group) {
         let members = &group.members;
+        self.links.clear();
         let first_op = self.plan.ops.len();
         let listed = |m: &Member| m.names.iter().filter(|n| n.listed && !n.excluded).count() as u64;
         self.plan.already_linked += members

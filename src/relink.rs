@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::execute::{Halt, NewNames};
 use crate::fs::{FileKind, Fs, FsError, Place};
-use crate::journal::OpId;
-use crate::names::{Role, hidden_name};
-use crate::pool::{BranchIdx, BranchMode, Pool};
+use crate::pool::{BranchMode, Pool};
 use crate::relpath::RelPath;
 
 /// Bytes read at a time.
@@ -98,7 +97,7 @@ pub struct Relinker<'r, F: Fs> {
     /// The group of each path.
     groups: BTreeMap<RelPath, usize>,
     members: Vec<(Option<u64>, Vec<RelPath>)>,
-    made: u64,
+    new_names: NewNames<'r, F>,
 }
 
 impl<'r, F: Fs> Relinker<'r, F> {
@@ -109,7 +108,7 @@ impl<'r, F: Fs> Relinker<'r, F> {
             pool,
             groups: BTreeMap::new(),
             members: Vec::new(),
-            made: 0,
+            new_names: NewNames::new(fs, pool),
         }
     }
 
@@ -125,11 +124,11 @@ impl<'r, F: Fs> Relinker<'r, F> {
     pub fn relink(&mut self, path: &RelPath) -> Relinked {
         match self.try_relink(path) {
             Ok(relinked) => relinked,
-            Err(error) => Relinked::Failed(format!("{error}: {}", error.source)),
+            Err(halt) => Relinked::Failed(halt.detail),
         }
     }
 
-    fn try_relink(&mut self, path: &RelPath) -> Result<Relinked, FsError> {
+    fn try_relink(&mut self, path: &RelPath) -> Result<Relinked, Halt> {
         if self.somewhere(path)? {
             return Ok(Relinked::There);
         }
@@ -141,18 +140,10 @@ impl<'r, F: Fs> Relinker<'r, F> {
             return Ok(Relinked::Differ);
         }
         let master = self.nearest(path, left)?;
-        let target = Place::new(master.branch, path.clone());
-        self.make_parents(&target)?;
-        let file = self.fs.open(&master)?;
-        // Durable data before a name that may be all that is left of it.
-        self.fs.sync_data(&file)?;
-        // Never over anything: a path that came back meanwhile stays.
-        match self.fs.link(&file, &target) {
-            Err(error) if error.errno() == libc::EEXIST => return Ok(Relinked::There),
-            linked => linked?,
-        }
-        self.fs.sync_dir(&target.dir())?;
-        Ok(Relinked::Linked(master))
+        Ok(match self.new_names.add(&master, path)? {
+            true => Relinked::Linked(master),
+            false => Relinked::There,
+        })
     }
 
     fn somewhere(&self, path: &RelPath) -> Result<bool, FsError> {
@@ -218,53 +209,6 @@ impl<'r, F: Fs> Relinker<'r, F> {
             }
         }
         Ok(left[0].clone())
-    }
-
-    /// Makes the directories above `target` that are missing there, like those the pool shows; each complete before it
-    /// has its name.
-    fn make_parents(&mut self, target: &Place) -> Result<(), FsError> {
-        let dir = target.dir();
-        if dir.path.is_root() || self.fs.stat(&dir)?.is_some() {
-            return Ok(());
-        }
-        self.make_parents(&dir)?;
-        let parent = dir.dir();
-        self.made += 1;
-        let op = OpId {
-            run: 0,
-            seq: self.made,
-        };
-        let name = hidden_name(std::process::id(), op, 0, Role::Aside);
-        let Ok(aside) = parent.path.join(name) else {
-            return Ok(());
-        };
-        let aside = Place::new(dir.branch, aside);
-        // The directory elsewhere in the pool, else the one it is made in.
-        let model = self.shown(&dir.path)?;
-        let model = model.map_or(parent.clone(), |branch| {
-            Place::new(branch, dir.path.clone())
-        });
-        let made = self.fs.make_dir(&aside)?;
-        let made = self
-            .fs
-            .clone_dir(&model, &aside, &made)
-            .and_then(|()| self.fs.sync_dir(&aside))
-            .and_then(|()| self.fs.rename_noreplace(&aside, &dir));
-        if let Err(error) = made {
-            self.fs.remove_dir(&aside)?;
-            return Err(error);
-        }
-        self.fs.sync_dir(&parent)
-    }
-
-    fn shown(&self, dir: &RelPath) -> Result<Option<BranchIdx>, FsError> {
-        for branch in self.pool.indices() {
-            let found = self.fs.stat(&Place::new(branch, dir.clone()))?;
-            if found.is_some_and(|stat| stat.kind == FileKind::Directory) {
-                return Ok(Some(branch));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -89,6 +89,11 @@ impl LoopDisk {
         &self.mount_point
     }
 
+    /// The file that is the disk.
+    pub(crate) fn image(&self) -> &Path {
+        &self.image
+    }
+
     /// What filesystem it has.
     pub(crate) fn filesystem(&self) -> Filesystem {
         self.filesystem

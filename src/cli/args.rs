@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValue;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::input::Format;
 use crate::master::Policy;
 use crate::plan::Shadows;
 use crate::report::groups::GroupsForm;
+
+mod values;
+
+pub use values::OutputFormat;
+pub(super) use values::{Color, MetadataKind};
+use values::{parse_duration, parse_size};
 
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
 ///
@@ -470,143 +475,6 @@ pub struct ExportArgs {
     pub json: bool,
 }
 
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// When text is coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR or CLICOLOR=0 says not to.
-    Auto,
-    /// Into pipes and files too.
-    Always,
-    /// Nowhere.
-    Never,
-}
-
-/// A kind of metadata that two copies must share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum MetadataKind {
-    /// Owner and group.
-    Owner,
-    /// Permission bits.
-    Mode,
-    /// POSIX ACLs.
-    Acl,
-    /// Extended attributes.
-    Xattr,
-}
-
-impl ValueEnum for GroupsForm {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Fclones, Self::Jdupes]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(match self {
-            Self::Fclones => "fclones",
-            Self::Jdupes => "jdupes",
-        }))
-    }
-}
-
-impl ValueEnum for Shadows {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Keep, Self::Merge]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (name, help) = match self {
-            Self::Keep => ("keep", "leave them alone"),
-            Self::Merge => ("merge", "remove hidden copies that equal the one shown"),
-        };
-        Some(PossibleValue::new(name).help(help))
-    }
-}
-
-impl ValueEnum for Policy {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::Newest,
-            Self::Oldest,
-            Self::MostFreeSpace,
-            Self::LeastFreeSpace,
-            Self::MostLinks,
-            Self::Mergerfs,
-        ]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (name, help) = match self {
-            Self::Newest => ("newest", "the copy changed last"),
-            Self::Oldest => ("oldest", "the copy changed first"),
-            Self::MostFreeSpace => (
-                "mostfreespace",
-                "the copy on the branch with the most free space",
-            ),
-            Self::LeastFreeSpace => (
-                "leastfreespace",
-                "the copy on the branch with the least free space",
-            ),
-            Self::MostLinks => ("mostlinks", "the copy with the most hard links"),
-            Self::Mergerfs => ("mergerfs", "the copy on the first branch"),
-        };
-        Some(PossibleValue::new(name).help(help))
-    }
-}
-
-/// A size in bytes with an optional suffix of powers of 1024.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let upper = text.to_ascii_uppercase();
-    let digits = upper.trim_end_matches("IB").trim_end_matches('B');
-    let (digits, factor) = match digits.char_indices().last() {
-        Some((at, 'K')) => (&digits[..at], 1u64 << 10),
-        Some((at, 'M')) => (&digits[..at], 1 << 20),
-        Some((at, 'G')) => (&digits[..at], 1 << 30),
-        Some((at, 'T')) => (&digits[..at], 1 << 40),
-        _ => (digits, 1),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a size, such as 4096, 100K or 2G".to_owned())?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| "too large".to_owned())
-}
-
-/// A length of time: numbers with the units s, m, h and d; without one, seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "not a time, such as 90s, 30m or 1h30m".to_owned();
-    let mut seconds = 0u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit());
-        let (number, unit) = rest.split_at(digits.unwrap_or(rest.len()));
-        let (factor, after) = match unit.chars().next() {
-            None if number.len() == text.len() => (1, unit),
-            Some('s') => (1, &unit[1..]),
-            Some('m') => (60, &unit[1..]),
-            Some('h') => (3_600, &unit[1..]),
-            Some('d') => (86_400, &unit[1..]),
-            None | Some(_) => return Err(wrong()),
-        };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let part = number.checked_mul(factor).ok_or_else(wrong)?;
-        seconds = seconds.checked_add(part).ok_or_else(wrong)?;
-        rest = after;
-    }
-    match seconds {
-        0 => Err(wrong()),
-        _ => Ok(Duration::from_secs(seconds)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -615,53 +483,6 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_take_suffixes() {
-        let cases = [
-            ("0", 0),
-            ("12", 12),
-            ("4k", 4096),
-            ("1MiB", 1 << 20),
-            ("2G", 2 << 30),
-        ];
-        for (text, bytes) in cases {
-            assert_eq!(parse_size(text), Ok(bytes), "{text}");
-        }
-        for bad in ["", "K", "1.5G", "-1", "99999999T", "1X"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, seconds) in [
-            ("90", 90),
-            ("90s", 90),
-            ("30m", 1_800),
-            ("1h30m", 5_400),
-            ("2d", 172_800),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_secs(seconds)),
-                "{text}"
-            );
-        }
-        for bad in [
-            "",
-            "0",
-            "0s",
-            "1x",
-            "m",
-            "-1",
-            "1h30",
-            "1.5h",
-            "999999999999999999d",
-        ] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

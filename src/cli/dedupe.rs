@@ -8,19 +8,19 @@ use std::time::Instant;
 use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
 use super::list::{self, List};
+use super::looks::Looks;
 use super::report_file::ReportFile;
 use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
 use crate::execute::{Halt, missing_parents};
 use crate::filter::Filter;
-use crate::fs::{Fs, Timestamp};
-use crate::journal::{DirIntent, OpKind, rfc3339};
+use crate::fs::{Fs, Place, Timestamp};
+use crate::journal::rfc3339;
 use crate::metadata::IgnoreMetadata;
 use crate::plan::{Plan, Refusal, Rules, Shadows};
 use crate::pool::{BranchIdx, mergerfs};
 use crate::refusal::Reason;
-use crate::relpath::RelPath;
 use crate::report::html::{self, Chronicle, Disk, Page};
 use crate::report::{BranchUse, Scene, Tally, json, script};
 use crate::resolve::{self, Resolved};
@@ -158,7 +158,8 @@ impl Job<'_> {
         let report = self.report.take();
         let mut plan = self.plan(resolved)?;
         // What would stop is warned of.
-        drop(self.fill_directories(&mut plan));
+        let mut looks = Looks::new(&self.session.fs);
+        drop(self.fill_directories(&mut plan, &mut looks));
         let scene = self.scene(None);
         let mut tally = self.tally(&plan);
         tally.elapsed_s = self.started.elapsed().as_secs_f64();
@@ -166,7 +167,7 @@ impl Job<'_> {
         let written = match self.common.format {
             OutputFormat::Json => self.plan_lines(&mut out, &scene, &plan, &tally),
             OutputFormat::Text => script::write(&mut out, &scene, (&plan, &tally), &mut |place| {
-                let stat = self.session.fs.stat(place).ok().flatten()?;
+                let stat = looks.stat(place).ok().flatten()?;
                 Some((stat.uid, stat.gid, stat.mode))
             }),
         };
@@ -190,30 +191,18 @@ impl Job<'_> {
     }
 
     /// Looks up which directories each op will make; gives the ops that would stop there.
-    pub(super) fn fill_directories(&self, plan: &mut Plan) -> HashMap<usize, Halt> {
+    pub(super) fn fill_directories(
+        &self,
+        plan: &mut Plan,
+        looks: &mut Looks<'_>,
+    ) -> HashMap<usize, Halt> {
         let mut stopped = HashMap::new();
         let branches = u16::try_from(self.session.facts.len()).unwrap_or(u16::MAX);
-        // Many duplicates lie in one directory.
-        let mut known: HashMap<(BranchIdx, RelPath), Vec<DirIntent>> = HashMap::new();
+        let stat = &mut |place: &Place| looks.stat(place);
+        let newest = self.session.pool.getattr_newest;
         for (at, op) in plan.ops.iter_mut().enumerate() {
-            let key = match op.names.as_slice() {
-                [only] if op.kind == OpKind::Cross => only.path.parent().map(|dir| (only.to, dir)),
-                _ => None,
-            };
-            if let Some(dirs) = key.as_ref().and_then(|key| known.get(key)) {
-                op.dirs.clone_from(dirs);
-                continue;
-            }
-            match missing_parents(
-                &self.session.fs,
-                branches,
-                self.session.pool.getattr_newest,
-                op,
-            ) {
-                Ok(dirs) => {
-                    known.extend(key.map(|key| (key, dirs.clone())));
-                    op.dirs = dirs;
-                }
+            match missing_parents(stat, branches, newest, op) {
+                Ok(dirs) => op.dirs = dirs,
                 Err(halt) => {
                     tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
                     stopped.insert(at, halt);

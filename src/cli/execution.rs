@@ -12,7 +12,7 @@ use super::report_file::ReportFile;
 use super::resume::recover_pool;
 use super::session::{self, DiskJournal, Session};
 use super::watch::Watch;
-use crate::execute::{Executor, Leases};
+use crate::execute::{Executor, Leases, Options};
 use crate::fs::Fs;
 use crate::journal::{self, RefusedLine};
 use crate::plan::{Plan, Refusal};
@@ -133,7 +133,10 @@ impl Job<'_> {
             Some(journal) => {
                 journal.refused(&refusals, self.session.fs.now())?;
                 let leases = leases(self.args.no_lease);
-                let options = self.session.options(self.rules.ignore, leases);
+                let options = Options {
+                    scanned: self.args.manifest.is_none().then_some(self.began),
+                    ..self.session.options(self.rules.ignore, leases)
+                };
                 Executor::new(&self.session.fs, journal, &mut watch, options, run).run(plan.ops)
             }
             None => Ok(()),

@@ -18,6 +18,9 @@ use crate::pool::{Pool, mountinfo};
 use crate::refusal::Reason;
 use crate::resolve::{self, Resolved, Resolver};
 
+/// Groups planned between two times when free memory is given back.
+const GROUPS_BETWEEN_TRIMS: usize = 16_384;
+
 /// A list, with the groups already read to find its pool.
 pub(super) struct List {
     reader: Reader,
@@ -169,6 +172,16 @@ pub(super) fn resolve_again(
     })
 }
 
+/// Groups one by one; what they took in memory is given back now and then, while the plan grows.
+fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
+    groups.into_iter().zip(1..).map(|(group, at): (_, usize)| {
+        if at.is_multiple_of(GROUPS_BETWEEN_TRIMS) {
+            crate::sys::give_back_memory();
+        }
+        group
+    })
+}
+
 /// The plan for resolved groups, every link set looked for where the list did not name all of it.
 pub(super) fn plan_groups(
     mut groups: Vec<Group>,
@@ -178,7 +191,7 @@ pub(super) fn plan_groups(
 ) -> Result<Plan, Failure> {
     let mut members = groups.iter().flat_map(|group| &group.members);
     if members.all(Member::complete) {
-        return Ok(plan(groups, &session.facts, rules));
+        return Ok(plan(given_away(groups), &session.facts, rules));
     }
     let first = plan(&groups, &session.facts, rules);
     let wanted: HashSet<_> = first.incomplete(&groups).iter().map(|m| m.id).collect();
@@ -189,7 +202,7 @@ pub(super) fn plan_groups(
     for error in &unreadable {
         tracing::warn!(%error, cause = %error.source, "names there stay unknown");
     }
-    let second = plan(groups, &session.facts, rules);
+    let second = plan(given_away(groups), &session.facts, rules);
     let unknown = second
         .refusals
         .iter()

@@ -16,6 +16,7 @@ mod from_log;
 mod history;
 mod hooks;
 mod list;
+mod looks;
 mod preview;
 mod report_file;
 mod resume;

@@ -11,6 +11,7 @@ use signal_hook::flag;
 use super::args::{Common, OutputFormat, PreviewArgs};
 use super::dedupe::{self, Job};
 use super::failure::Failure;
+use super::looks::Looks;
 use super::session::{self, Session};
 use super::signals::Signals;
 use crate::execute::Halt;
@@ -36,7 +37,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         return Ok(signals.exit_code().unwrap_or(1));
     };
     let mut plan = job.plan(resolved)?;
-    let undoable = job.fill_directories(&mut plan);
+    let undoable = job.fill_directories(&mut plan, &mut Looks::new(&job.session.fs));
     let tree = tree(&job, &plan, &undoable)?;
     if let Some(code) = signals.exit_code() {
         return Ok(code);

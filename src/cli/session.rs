@@ -79,6 +79,7 @@ impl Session {
             ignore,
             leases,
             newest_dirs: self.pool.getattr_newest,
+            scanned: None,
             batch_ops: BATCH_OPS,
             batch_bytes: BATCH_BYTES,
         }

@@ -1,23 +1,18 @@
-//! A run, batch by batch: durability is paid once a batch, not once a file.
+//! A batch of ops, phase by phase: durability is paid once a batch, not once a file.
 //!
 //! The order of the steps in [`Executor::carry_out`] *is* the protocol. Each says which crash it defends against.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::halt::Halt;
 use super::observe::DuplicateAt;
 use super::op::Op;
-use super::parents::missing_parents;
 use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
-use crate::fs::{Fs, InodeId, Place, Stat, Timestamp};
-use crate::journal::{Copy, Found, Intent, NameIntent, Record, Store};
-use crate::pool::{BranchIdx, StoredId};
+use crate::fs::{Fs, InodeId, Place};
+use crate::journal::{Found, Record, Store};
+use crate::pool::BranchIdx;
 use crate::refusal::Reason;
-
-/// How long files changed a moment ago are waited for, at the end of a run.
-const SETTLE: Duration = Duration::from_millis(2_100);
 
 /// An op on its way through a batch.
 pub(super) struct Work {
@@ -51,131 +46,10 @@ pub(super) struct Ended {
 }
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
-    /// Does `ops` in order; those that were busy or changed a moment ago once more at the end.
-    ///
-    /// Every op is reported to the observer exactly once, unless the run stops with an error.
-    ///
-    /// # Errors
-    /// When the journal fails or the pool changed; ops not reported were not begun, or are open in the journal.
-    pub fn run(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
-        for entry in self.journal.open_ops() {
-            self.stays_open(&self.op_of(&entry).0);
-        }
-        let again = self.pass(ops.into(), false)?;
-        if !again.is_empty() {
-            if self.asked_to_stop().is_none() {
-                self.fs.pause(SETTLE);
-            }
-            self.pass(again, true)?;
-        }
-        // What could neither go on nor be taken back then: somebody had it open, perhaps no longer.
-        let run = self.run;
-        for (op, halt) in self.recover(|open| open.intent.op.run == run)? {
-            self.observer.outcome(&op, &Outcome::Open(halt), false);
-        }
-        Ok(())
-    }
-
-    /// One pass over `queue`; gives the ops worth another try.
-    fn pass(&mut self, mut queue: VecDeque<Op>, last: bool) -> Result<VecDeque<Op>, RunError> {
-        let mut again = VecDeque::new();
-        while !queue.is_empty() {
-            let mut batch = Vec::new();
-            let mut bytes = 0;
-            while batch.len() < self.options.batch_ops && bytes < self.options.batch_bytes {
-                // What one op links to must not go in the same batch: recovery takes each op by itself.
-                let entangled =
-                    |next: &Op| batch.iter().any(|b: &Op| b.master_id == next.duplicate_id);
-                if queue.front().is_some_and(entangled) {
-                    break;
-                }
-                let Some(mut op) = queue.pop_front() else {
-                    break;
-                };
-                match self.begin(&mut op) {
-                    Ok(()) => {
-                        bytes += op.size;
-                        batch.push(op);
-                    }
-                    Err(halt) if halt.again && !last => again.push_back(op),
-                    Err(halt) => self.not_done(&op, halt),
-                }
-            }
-            let put_back = self.batch(batch)?;
-            match last {
-                // Somebody came in between; at the end of the run perhaps no longer.
-                false => again.extend(put_back.into_iter().map(|(op, _)| op)),
-                true => put_back
-                    .into_iter()
-                    .for_each(|(op, halt)| self.not_done(&op, halt)),
-            }
-        }
-        Ok(again)
-    }
-
-    fn begin(&mut self, op: &mut Op) -> Result<(), Halt> {
-        if let Some(reason) = self.asked_to_stop() {
-            return Err(Halt::new(reason, "not begun"));
-        }
-        self.not_stopped(op)?;
-        self.not_open(op)?;
-        if let Some(branch) = op.branches().find(|b| self.root(*b).fs.is_none()) {
-            let path = &self.root(branch).path;
-            return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
-        }
-        if op.undo.is_some() {
-            return self.begin_undo(op);
-        }
-        self.compare(op)?;
-        let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
-        op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
-        Ok(())
-    }
-
-    pub(super) fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
-        match op.branches().find(|branch| self.stopped.contains(branch)) {
-            Some(_) => Err(Halt::new(
-                Reason::BranchFailed,
-                "its branch had an error before",
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// An op that stays open goes on from its two files: none of them may become another's duplicate, nor what is to
-    /// go a master.
-    fn not_open(&self, op: &Op) -> Result<(), Halt> {
-        let (masters, duplicates) = &self.open;
-        let used = masters.contains(&op.duplicate_id)
-            || duplicates.contains(&op.duplicate_id)
-            || duplicates.contains(&op.master_id);
-        match used {
-            true => Err(Halt::new(
-                Reason::Busy,
-                "an op that is still open uses one of the files",
-            )),
-            false => Ok(()),
-        }
-    }
-
-    fn stays_open(&mut self, op: &Op) {
-        self.open.0.insert(op.master_id);
-        self.open.1.insert(op.duplicate_id);
-    }
-
-    pub(super) fn not_done(&mut self, op: &Op, halt: Halt) {
-        self.stop_branch(&halt);
-        self.observer.outcome(op, &Outcome::NotDone(halt), false);
-    }
-
-    pub(super) fn stop_branch(&mut self, halt: &Halt) {
-        self.stopped.extend(halt.stops);
-    }
-
     /// Journals the intents of compared ops and carries them out.
     ///
     /// Gives the ops that were put back and are worth another try.
-    fn batch(&mut self, ops: Vec<Op>) -> Result<Vec<(Op, Halt)>, RunError> {
+    pub(super) fn batch(&mut self, ops: Vec<Op>) -> Result<Vec<(Op, Halt)>, RunError> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
@@ -441,52 +315,5 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             self.observer.outcome(&work.op, &outcome, work.recovered);
         }
         Ok(ended)
-    }
-
-    /// An inode of `branch` as it is known after a reboot.
-    pub(super) fn stored(
-        &self,
-        branch: BranchIdx,
-        (ino, btime): (u64, Option<Timestamp>),
-    ) -> StoredId {
-        let fs = self.root(branch).fs;
-        StoredId {
-            fs: fs.expect("invariant: begin refuses branches without identity"),
-            ino,
-            btime,
-        }
-    }
-
-    fn intent(&self, op: &Op) -> Intent {
-        let seen = op
-            .seen
-            .as_ref()
-            .expect("invariant: only compared ops get an intent");
-        let copy = |place: &Place, stat: &Stat| Copy {
-            branch: place.branch,
-            path: place.path.clone(),
-            id: self.stored(place.branch, (stat.id.ino, stat.btime)),
-            size: stat.size,
-            mtime: stat.mtime,
-            ctime: stat.ctime,
-        };
-        let name = |n: &super::op::OpName| NameIntent {
-            path: n.path.clone(),
-            from: n.from,
-            to: n.to,
-            found: n.found,
-        };
-        Intent {
-            op: op.id.expect("invariant: numbered before it is recorded"),
-            kind: op.kind,
-            master: copy(&op.master, &seen.master_stat),
-            duplicate: copy(&op.duplicate, &seen.duplicate_stat),
-            metadata: seen.metadata.clone(),
-            atime: seen.atime,
-            blake3: seen.blake3,
-            bytes: seen.duplicate_stat.blocks * 512,
-            names: op.names.iter().map(name).collect(),
-            dirs: op.dirs.clone(),
-        }
     }
 }

@@ -36,7 +36,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         let duplicate = self.hold(duplicate, Lease::Write, "duplicate")?;
         let master = self.hold(master, Lease::Read, "master")?;
         self.eligible(op, &master, &duplicate)?;
-        let blake3 = self.equal_bytes(op, &master, &duplicate)?;
+        let stats = [&master.stat, &duplicate.stat];
+        let blake3 = self
+            .equal_bytes(op, &master, &duplicate)
+            .map_err(|halt| self.perhaps_rot(halt, stats))?;
         if op
             .recorded
             .as_ref()
@@ -67,6 +70,17 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             blake3,
         }));
         Ok(())
+    }
+
+    /// Files whose fingerprints were equal, now or in an earlier scan, and whose times say that nobody wrote since:
+    /// where their bytes differ, it is the disk that changed them.
+    fn perhaps_rot(&self, halt: Halt, stats: [&Stat; 2]) -> Halt {
+        let older = |since: Timestamp| stats.iter().all(|s| s.mtime < since && s.ctime < since);
+        if halt.reason != Reason::Differs || !self.options.scanned.is_some_and(older) {
+            return halt;
+        }
+        let why = "they were equal when the scan or an earlier one read them, and neither was written since";
+        Halt::new(Reason::Damaged, format!("{}: {why}", halt.detail))
     }
 
     /// Opens the master by any name that still leads to it.

@@ -3,17 +3,21 @@
 //! An op goes through [`compare`](Executor::compare), the intent record, [`make_parents`](Executor::make_parents),
 //! [`publish`](Executor::publish), the barrier, [`retire`](Executor::retire), the retired record,
 //! [`remove`](Executor::remove) and the done record; [`take_back`](Executor::take_back) undoes all before the first
-//! unlink. An op that undoes another takes the same way, after [`copy`](Executor::copy) has made its master. `batch` drives many ops through each phase so that they share every barrier, and `recover` decides, from
-//! what is found on disk, which of the same transitions an interrupted op takes next.
+//! unlink. An op that undoes another takes the same way, after [`copy`](Executor::copy) has made its master. `pass` puts a
+//! run's ops into batches, `batch` drives one through each phase so that its ops share every barrier, and `recover`
+//! decides, from what is found on disk, which of the same transitions an interrupted op takes next.
 
 mod batch;
 mod compare;
 mod copy;
 mod halt;
 mod hands;
+mod intent;
+mod new_name;
 mod observe;
 mod op;
 mod parents;
+mod pass;
 mod publish;
 mod recover;
 mod remove;
@@ -26,6 +30,7 @@ mod window;
 use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
+pub use new_name::NewNames;
 pub use op::{Op, OpName, Undoing};
 pub use parents::{missing_parents, remove_if_empty, sync_dirs};
 pub use window::Leases;
@@ -48,6 +53,8 @@ pub struct Options {
     pub leases: Leases,
     /// Whether the pool shows the newest directory's metadata (`func.getattr=newest`), not the first's.
     pub newest_dirs: bool,
+    /// When the own scan that found the duplicates began: it read them as equal, whatever else was changed since.
+    pub scanned: Option<Timestamp>,
     /// Ops that share a barrier, at most.
     pub batch_ops: usize,
     /// Bytes compared before a barrier, at most: what a crash makes to be compared again.

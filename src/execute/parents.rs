@@ -7,7 +7,7 @@
 use super::Executor;
 use super::halt::Halt;
 use super::op::{Op, entry};
-use crate::fs::{FileKind, Fs, FsError, Place};
+use crate::fs::{FileKind, Fs, FsError, Place, Stat};
 use crate::journal::{DirIntent, OpKind, Store};
 use crate::names::Role;
 use crate::pool::BranchIdx;
@@ -20,7 +20,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for (k, name) in op.names.iter().enumerate() {
             // Another op, or somebody else, may make one at any time: look again until nothing is missing.
             for attempt in 0.. {
-                let chain = missing_chain(self.fs, name.to, &name.path)?;
+                let stat = &mut |place: &Place| self.fs.stat(place);
+                let chain = missing_chain(stat, name.to, &name.path)?;
                 if chain.is_empty() {
                     break;
                 }
@@ -39,17 +40,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let branch = op.names[k].to;
         let top = &chain[0];
         let aside = self.aside_of(op, k, top);
-        let places: Vec<Place> = chain
-            .iter()
-            .map(|dir| beneath(branch, &aside, top, dir))
-            .collect();
         let outer = aside.dir();
-        let sources: Vec<&DirIntent> = op
-            .dirs
-            .iter()
-            .filter(|d| d.to == branch && chain.contains(&d.path))
-            .collect();
-        if sources.len() != chain.len() {
+        let model = |dir: &RelPath| {
+            let mut intended = op.dirs.iter();
+            let intent = intended.find(|d| d.to == branch && d.path == *dir)?;
+            Some(Place::new(intent.from, dir.clone()))
+        };
+        let models: Vec<Place> = chain.iter().filter_map(model).collect();
+        if models.len() != chain.len() {
             // Not in the intent: it was there when the op began, and somebody removed it since.
             return Err(Halt::again(
                 Reason::Changed,
@@ -57,25 +55,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             ));
         }
         self.touched.before(self.fs, &outer)?;
-        let made: Result<Vec<_>, _> = places.iter().map(|place| self.fs.make_dir(place)).collect();
-        // Innermost first: making an entry moves the time of the directory it is made in.
-        let cloned = made.and_then(|made| {
-            let dirs = chain.iter().zip(places.iter().zip(&made));
-            dirs.rev().try_for_each(|(dir, (place, made))| {
-                let from = sources.iter().find(|d| d.path == *dir).map(|d| d.from);
-                from.map_or(Ok(()), |branch| {
-                    let shown = Place::new(branch, dir.clone());
-                    self.fs.clone_dir(&shown, place, made)
-                })
-            })
-        });
-        // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
-        let synced =
-            cloned.and_then(|()| places.iter().rev().try_for_each(|p| self.fs.sync_dir(p)));
-        let target = Place::new(branch, top.clone());
-        let renamed = synced.and_then(|()| self.fs.rename_noreplace(&aside, &target));
+        let made = make_aside(self.fs, &aside, chain, &models);
         self.touched.after(self.fs, &outer)?;
-        if let Err(error) = renamed {
+        if let Err(error) = made {
             self.clear_aside(op)?;
             // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace somebody's empty directory.
             return Err(match error.errno() {
@@ -116,9 +98,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     .is_some_and(|stat| stat.kind == FileKind::Directory)
                 {
                     let inner = ancestors.iter().filter(|dir| dir.is_below(&top));
-                    let places: Vec<_> = inner
-                        .map(|dir| beneath(aside.branch, &aside, &top, dir))
-                        .collect();
+                    let places: Vec<_> = inner.map(|dir| beneath(&aside, &top, dir)).collect();
                     self.remove_dirs(&places)?;
                 }
             }
@@ -190,12 +170,12 @@ pub fn remove_if_empty<F: Fs>(fs: &F, at: &Place) -> Result<bool, FsError> {
 /// The directories `op` will need on the master's branch, outermost first: for the intent, and for the dry run.
 ///
 /// The source of each is the branch whose directory the pool shows: the first of `branches` that has it, or the
-/// newest under `func.getattr=newest`.
+/// newest under `func.getattr=newest`. `stat` is [`Fs::stat`], or remembers what that said.
 ///
 /// # Errors
 /// When something that is no directory is in the way, or a directory of the duplicate's path is gone.
-pub fn missing_parents<F: Fs>(
-    fs: &F,
+pub fn missing_parents(
+    stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
     branches: u16,
     newest: bool,
     op: &Op,
@@ -205,10 +185,12 @@ pub fn missing_parents<F: Fs>(
         return Ok(missing);
     }
     for name in &op.names {
-        for path in missing_chain(fs, name.to, &name.path)? {
+        for path in missing_chain(stat, name.to, &name.path)? {
             if !missing.iter().any(|dir| dir.path == path) {
                 let others = (0..branches).map(BranchIdx).filter(|b| *b != name.to);
-                let from = shown_directory(fs, others, newest, &path)?;
+                let from = shown_directory(stat, others, newest, &path)?.ok_or_else(|| {
+                    Halt::new(Reason::Changed, format!("directory {path:?} is gone"))
+                })?;
                 missing.push(DirIntent {
                     path,
                     to: name.to,
@@ -220,12 +202,40 @@ pub fn missing_parents<F: Fs>(
     Ok(missing)
 }
 
+/// Makes `chain`, outermost first, under the hidden name `aside` of its first, each like its model, and renames it in.
+///
+/// The directory it is renamed in is not synced. After an error some of it may be left aside.
+pub(super) fn make_aside<F: Fs>(
+    fs: &F,
+    aside: &Place,
+    chain: &[RelPath],
+    models: &[Place],
+) -> Result<(), FsError> {
+    let top = &chain[0];
+    let places: Vec<Place> = chain.iter().map(|dir| beneath(aside, top, dir)).collect();
+    let made: Result<Vec<_>, _> = places.iter().map(|place| fs.make_dir(place)).collect();
+    // Innermost first: making an entry moves the time of the directory it is made in.
+    for ((model, place), made) in models.iter().zip(&places).zip(&made?).rev() {
+        fs.clone_dir(model, place, made)?;
+    }
+    // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
+    places
+        .iter()
+        .rev()
+        .try_for_each(|place| fs.sync_dir(place))?;
+    fs.rename_noreplace(aside, &Place::new(aside.branch, top.clone()))
+}
+
 /// The missing ancestors of `path` on `branch`, outermost first.
-fn missing_chain<F: Fs>(fs: &F, branch: BranchIdx, path: &RelPath) -> Result<Vec<RelPath>, Halt> {
+pub(super) fn missing_chain(
+    stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
+    branch: BranchIdx,
+    path: &RelPath,
+) -> Result<Vec<RelPath>, Halt> {
     let mut chain = Vec::new();
     let mut next = path.parent();
     while let Some(dir) = next.filter(|dir| !dir.is_root()) {
-        match fs.stat(&Place::new(branch, dir.clone()))? {
+        match stat(&Place::new(branch, dir.clone()))? {
             Some(stat) if stat.kind == FileKind::Directory => break,
             Some(_) => {
                 let detail = format!("{dir:?} is no directory on the master's branch");
@@ -240,33 +250,32 @@ fn missing_chain<F: Fs>(fs: &F, branch: BranchIdx, path: &RelPath) -> Result<Vec
     Ok(chain)
 }
 
-fn shown_directory<F: Fs>(
-    fs: &F,
+/// The branch among `branches` whose directory the pool shows at `path`.
+pub(super) fn shown_directory(
+    stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
     branches: impl Iterator<Item = BranchIdx>,
     newest: bool,
     path: &RelPath,
-) -> Result<BranchIdx, Halt> {
+) -> Result<Option<BranchIdx>, FsError> {
     let mut shown = None;
     for branch in branches {
-        let Some(stat) = fs.stat(&Place::new(branch, path.clone()))? else {
+        let Some(found) = stat(&Place::new(branch, path.clone()))? else {
             continue;
         };
-        let better = shown.is_none_or(|(_, mtime)| newest && stat.mtime > mtime);
-        if stat.kind == FileKind::Directory && better {
-            shown = Some((branch, stat.mtime));
+        let better = shown.is_none_or(|(_, mtime)| newest && found.mtime > mtime);
+        if found.kind == FileKind::Directory && better {
+            shown = Some((branch, found.mtime));
         }
     }
-    shown
-        .map(|(branch, _)| branch)
-        .ok_or_else(|| Halt::new(Reason::Changed, format!("directory {path:?} is gone")))
+    Ok(shown.map(|(branch, _)| branch))
 }
 
 /// Where `dir`, which is `top` or below it, is made while `top` is still called `aside`.
-fn beneath(branch: BranchIdx, aside: &Place, top: &RelPath, dir: &RelPath) -> Place {
+pub(super) fn beneath(aside: &Place, top: &RelPath, dir: &RelPath) -> Place {
     let rest = &dir.as_bytes()[top.as_bytes().len()..];
     let bytes = [aside.path.as_bytes(), rest].concat();
     let path = RelPath::new(bytes).expect("invariant: two sound paths joined at a component");
-    Place::new(branch, path)
+    Place::new(aside.branch, path)
 }
 
 #[cfg(test)]
@@ -277,7 +286,7 @@ mod tests {
     fn a_chain_is_made_beneath_the_hidden_name_of_its_top() {
         let path = |s: &str| RelPath::new(s).unwrap();
         let aside = Place::new(BranchIdx(1), path("a/.xdedup-x"));
-        let made = |dir: &str| beneath(BranchIdx(1), &aside, &path("a/b"), &path(dir)).path;
+        let made = |dir: &str| beneath(&aside, &path("a/b"), &path(dir)).path;
         assert_eq!(made("a/b"), path("a/.xdedup-x"));
         assert_eq!(made("a/b/c/d"), path("a/.xdedup-x/c/d"));
     }

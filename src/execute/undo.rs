@@ -24,7 +24,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let held = self.hold(self.open_duplicate(op)?, Lease::Write, "file that stays")?;
         self.observe_all(op, Observed::may_publish)?;
         let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
-        op.dirs = missing_parents(self.fs, branches, self.options.newest_dirs, op)?;
+        let stat = &mut |place: &Place| self.fs.stat(place);
+        op.dirs = missing_parents(stat, branches, self.options.newest_dirs, op)?;
         let Some(undo) = &mut op.undo else {
             return Ok(());
         };

@@ -1,7 +1,9 @@
 //! What is planned of which group.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::fs::{Metadata, Timestamp};
+use crate::fs::Timestamp;
 
 const EXT4: u64 = 65_000;
 
@@ -37,7 +39,7 @@ fn member(dev: u64, ino: u64, names: &[&str]) -> Member {
         nlink: names.len() as u64,
         mtime: Timestamp::default(),
         immutable: false,
-        metadata: Metadata::default(),
+        metadata: Arc::default(),
         names: names.iter().map(name).collect(),
     }
 }

@@ -99,6 +99,29 @@ impl Pool {
     }
 }
 
+#[cfg(test)]
+impl Pool {
+    /// A pool at `mount` that may write to all of `branches`.
+    pub(crate) fn sample(
+        mount: &std::path::Path,
+        branches: &[impl AsRef<std::path::Path>],
+    ) -> Self {
+        Self {
+            mount: mount.to_path_buf(),
+            version: "unknown".to_owned(),
+            branches: branches
+                .iter()
+                .map(|path| Branch {
+                    path: path.as_ref().to_path_buf(),
+                    mode: BranchMode::Rw,
+                })
+                .collect(),
+            branches_raw: Vec::new(),
+            getattr_newest: false,
+        }
+    }
+}
+
 fn joined(root: &std::path::Path, path: &RelPath) -> PathBuf {
     if path.is_root() {
         root.to_path_buf()

@@ -4,17 +4,14 @@
 //! the node only, with attributes that are out of date at once, so that it asks for them: the library would take the
 //! inode number for the node otherwise.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BackgroundSession, BsdFileFlags, Config, Errno, FileHandle, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, OpenAccMode, OpenFlags, RenameFlags,
+    BackgroundSession, BsdFileFlags, Config, Errno, FileHandle, Filesystem, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, MountOption, OpenAccMode, OpenFlags, RenameFlags,
     ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
 };
@@ -24,8 +21,10 @@ use super::tree::{Listed, Tree};
 use crate::fs::real::RealFile;
 
 mod answers;
+mod handles;
 
-use answers::{answer_xattr, errno, locked};
+use answers::{answer_xattr, errno};
+use handles::Handles;
 
 /// How long the kernel may remember what it was told: as long as mergerfs lets it.
 const TTL: Duration = Duration::from_secs(1);
@@ -104,9 +103,8 @@ impl Mounted {
 struct Server {
     tree: Tree,
     nodes: Nodes,
-    files: Mutex<HashMap<u64, Arc<RealFile>>>,
-    dirs: Mutex<HashMap<u64, Arc<Vec<Listed>>>>,
-    last_handle: AtomicU64,
+    files: Handles<RealFile>,
+    dirs: Handles<Vec<Listed>>,
 }
 
 impl Filesystem for Server {
@@ -155,14 +153,8 @@ impl Filesystem for Server {
             return reply.error(Errno::EROFS);
         }
         let path = self.path(ino);
-        match path.and_then(|path| self.tree.open(&path).map_err(errno)) {
-            Ok(file) => {
-                let handle = self.handle();
-                locked(&self.files).insert(handle, Arc::new(file));
-                reply.opened(FileHandle(handle), FopenFlags::empty());
-            }
-            Err(errno) => reply.error(errno),
-        }
+        let opened = path.and_then(|path| self.tree.open(&path).map_err(errno));
+        self.files.answer(opened, reply);
     }
 
     fn read(
@@ -178,7 +170,8 @@ impl Filesystem for Server {
     ) {
         let mut buf = vec![0; size as usize];
         let read = self
-            .file(fh)
+            .files
+            .get(fh)
             .and_then(|file| self.tree.read_at(&file, &mut buf, offset).map_err(errno));
         match read {
             Ok(read) => reply.data(&buf[..read]),
@@ -201,7 +194,8 @@ impl Filesystem for Server {
             _ => return reply.error(Errno::EINVAL),
         };
         let found = self
-            .file(fh)
+            .files
+            .get(fh)
             .and_then(|file| self.tree.seek(&file, offset, hole).map_err(errno));
         match found {
             Ok(offset) => reply.offset(offset),
@@ -219,8 +213,7 @@ impl Filesystem for Server {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        let closed = locked(&self.files).remove(&fh.0);
-        drop(closed);
+        self.files.close(fh);
         reply.ok();
     }
 
@@ -248,14 +241,8 @@ impl Filesystem for Server {
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let path = self.path(ino);
-        match path.and_then(|path| self.tree.list(&path).map_err(errno)) {
-            Ok(listed) => {
-                let handle = self.handle();
-                locked(&self.dirs).insert(handle, Arc::new(listed));
-                reply.opened(FileHandle(handle), FopenFlags::empty());
-            }
-            Err(errno) => reply.error(errno),
-        }
+        let listed = path.and_then(|path| self.tree.list(&path).map_err(errno));
+        self.dirs.answer(listed, reply);
     }
 
     fn readdir(
@@ -280,8 +267,7 @@ impl Filesystem for Server {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        let closed = locked(&self.dirs).remove(&fh.0);
-        drop(closed);
+        self.dirs.close(fh);
         reply.ok();
     }
 

@@ -175,7 +175,9 @@ mod tests {
 
     use super::super::sample;
     use super::*;
-    use crate::fs::{InodeId, Metadata};
+    use std::sync::Arc;
+
+    use crate::fs::InodeId;
     use crate::group::{Group, Member, Name};
     use crate::input::{self, ClaimedGroup};
     use crate::pool::BranchIdx;
@@ -199,7 +201,7 @@ mod tests {
             nlink: 1,
             mtime: Timestamp::default(),
             immutable: false,
-            metadata: Metadata::default(),
+            metadata: Arc::default(),
             names: names.iter().map(name).collect(),
         }
     }

@@ -6,7 +6,7 @@ use super::Scene;
 use crate::execute::{Op, OpName};
 use crate::fs::{InodeId, Place};
 use crate::journal::{Found, OpKind};
-use crate::pool::{Branch, BranchIdx, BranchMode, Pool};
+use crate::pool::{BranchIdx, Pool};
 use crate::relpath::RelPath;
 
 /// Two branches.
@@ -15,16 +15,9 @@ pub(super) fn pool() -> Pool {
 }
 
 pub(super) fn pool_at(mount: impl Into<PathBuf>, branches: [PathBuf; 2]) -> Pool {
-    let branch = |path: PathBuf| Branch {
-        path,
-        mode: BranchMode::Rw,
-    };
     Pool {
-        mount: mount.into(),
         version: "2.40.2".into(),
-        branches: branches.map(branch).into(),
-        branches_raw: Vec::new(),
-        getattr_newest: false,
+        ..Pool::sample(&mount.into(), &branches)
     }
 }
 

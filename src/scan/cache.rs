@@ -4,13 +4,14 @@
 //! compares bytes. A key is a filesystem and the upper bits of 32 inode numbers, its value what is known of those
 //! inodes: a key a file would need several times the memory and the time.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::cache_block::{Block, Slot};
 use super::catalog::Stamp;
@@ -28,6 +29,8 @@ const PRUNED: &[u8] = b"pruned";
 const MEMORY: u64 = 4 << 20;
 /// Records after which the database is closed and opened again: it does not keep to what it is allowed.
 const BLOCKS_BETWEEN_RESTS: u32 = 8192;
+/// What was taken in is made durable after this time: a scan may take days, and be killed.
+const FLUSH_AFTER: Duration = Duration::from_secs(60);
 /// How often a lock is asked for again.
 const LOCK_TRIES: u32 = 400;
 /// The time between two tries.
@@ -74,6 +77,10 @@ enum State {
 struct Handles {
     db: sled::Db,
     hashes: sled::Tree,
+    /// Records looked at since it was opened.
+    touched: Cell<u32>,
+    /// When it was last known to be durable.
+    flushed: Cell<Instant>,
 }
 
 /// Why there is no cache.
@@ -131,12 +138,17 @@ impl Cache {
         let last = contain(|| handles.db.get(PRUNED)).ok();
         let last = last.and_then(Result::ok).flatten();
         let day = last.and_then(|day| <[u8; 2]>::try_from(day.as_ref()).ok());
-        Ok(Self {
+        let cache = Self {
             dir: path,
             state: Mutex::new(State::Open(handles)),
             today: u16::try_from(days).unwrap_or(u16::MAX),
             pruned: day.map(u16::from_le_bytes),
-        })
+        };
+        if cache.pruned.is_none() {
+            // A new one: nothing in it is old.
+            cache.note_pruned();
+        }
+        Ok(cache)
     }
 
     /// Makes durable what it was given, and gives back the memory until it is needed again.
@@ -148,12 +160,22 @@ impl Cache {
         }
     }
 
+    /// Rests where the database has grown in memory.
+    fn rest_if_large(&self) {
+        let large = match &*self.state() {
+            State::Open(handles) => handles.touched.get() >= BLOCKS_BETWEEN_RESTS,
+            State::Resting | State::Lost => false,
+        };
+        if large {
+            self.rest();
+        }
+    }
+
     /// To ask for many hashes, those of neighbouring inodes one after the other.
     pub(super) fn view(&self) -> View<'_> {
         View {
             cache: self,
             block: None,
-            blocks: 0,
             used: Vec::new(),
         }
     }
@@ -174,21 +196,29 @@ impl Cache {
                 }
                 batch.insert(&key, block.encode());
             }
-            handles.hashes.apply_batch(batch)
+            handles.hashes.apply_batch(batch)?;
+            if handles.flushed.get().elapsed() >= FLUSH_AFTER {
+                handles.db.flush()?;
+                handles.flushed.set(Instant::now());
+            }
+            Ok(())
         });
+        self.rest_if_large();
     }
 
     /// Drops what is old, and closes the cache.
     pub fn close(self) {
         let due = |day| self.today.saturating_sub(day) >= NOTE_DAYS;
-        if self.pruned.is_none_or(due) {
-            self.with(|handles| {
-                handles.prune(self.today)?;
-                let day = self.today.to_le_bytes();
-                handles.db.insert(PRUNED, &day).map(drop)
-            });
+        if self.pruned.is_some_and(due) {
+            self.with(|handles| handles.prune(self.today));
+            self.note_pruned();
         }
         self.rest();
+    }
+
+    fn note_pruned(&self) {
+        let day = self.today.to_le_bytes();
+        self.with(|handles| handles.db.insert(PRUNED, &day).map(drop));
     }
 
     /// Works on the database; one that fails is thrown away, because the next scan would meet the same.
@@ -239,8 +269,6 @@ impl Cache {
 pub(super) struct View<'c> {
     cache: &'c Cache,
     block: Option<([u8; 32], Block)>,
-    /// How many were looked at since the database was opened.
-    blocks: u32,
     /// What is to be noted as used.
     used: Vec<Entry>,
 }
@@ -252,11 +280,7 @@ impl View<'_> {
         if self.block.as_ref().is_none_or(|(at, _)| *at != key) {
             let block = self.cache.with(|handles| handles.block(&key))?;
             self.block = Some((key, block));
-            self.blocks += 1;
-            if self.blocks >= BLOCKS_BETWEEN_RESTS {
-                self.blocks = 0;
-                self.cache.rest();
-            }
+            self.cache.rest_if_large();
         }
         let (_, block) = self.block.as_ref()?;
         let (slot, hash) = block.find(&asked)?;
@@ -288,7 +312,12 @@ impl Handles {
                 }
             }
             let hashes = db.open_tree(TREE)?;
-            Ok(Self { db, hashes })
+            Ok(Self {
+                db,
+                hashes,
+                touched: Cell::new(0),
+                flushed: Cell::new(Instant::now()),
+            })
         };
         let damaged = |what| CacheError::Damaged {
             path: path.to_path_buf(),
@@ -319,6 +348,7 @@ impl Handles {
     }
 
     fn block(&self, key: &[u8]) -> sled::Result<Block> {
+        self.touched.set(self.touched.get() + 1);
         let found = self.hashes.get(key)?;
         Ok(found.map(|value| Block::decode(&value)).unwrap_or_default())
     }
@@ -539,12 +569,20 @@ mod tests {
         assert_eq!(find(&cache, far(7)), Some([7, !7]));
         cache.store(vec![far(100)]);
         cache.rest();
+        let touched = |cache: &Cache| match &*cache.state() {
+            State::Open(handles) => handles.touched.get(),
+            State::Resting | State::Lost => 0,
+        };
         let mut view = cache.view();
-        view.blocks = BLOCKS_BETWEEN_RESTS - 50;
-        for n in 0..101 {
+        assert_eq!(view.find(far(0)), Some([0, !0]));
+        cache.with(|handles| {
+            handles.touched.set(BLOCKS_BETWEEN_RESTS - 50);
+            Ok(())
+        });
+        for n in 1..101 {
             assert_eq!(view.find(far(n)), Some([n, !n]));
         }
-        assert_eq!(view.blocks, 51, "it has rested in between");
+        assert_eq!(touched(&cache), 50, "it has rested in between");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! From candidates with equal contents to groups: each inode with its metadata and its names, as the plan needs them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::candidates::{Candidate, Candidates};
 use super::catalog::{Catalog, DirId, Stamp};
@@ -10,7 +9,7 @@ use super::opener::{Opener, is_gone};
 use super::walk::unreadable;
 use super::{FoundGroup, Scan, ScanError};
 use crate::fs::real::ScanParent;
-use crate::fs::{Fs, FsError, InodeId, Place};
+use crate::fs::{Fs, FsError, InodeId, Metadata, Place};
 use crate::group::{Group, Member, Name};
 use crate::plan::Refusal;
 use crate::pool::BranchIdx;
@@ -18,8 +17,10 @@ use crate::relpath::RelPath;
 
 /// Most of it is waiting for calls of a microsecond.
 const THREADS: usize = 4;
-/// Groups that one of them takes at a time.
-const PORTION_MAX: usize = 4096;
+/// Inodes that one of them takes at a time, about: whole directories where they are small.
+const PORTION: usize = 64;
+/// A directory with more of them is shared out.
+const DIVIDED: usize = 1024;
 
 /// The groups of a scan, and what dropped out at the last moment.
 #[derive(Debug, Default)]
@@ -29,32 +30,49 @@ pub(super) struct Members {
     pub(super) changed: u64,
 }
 
-/// Looks at every inode that is left.
+/// Looks at every inode that is left, directory by directory, whatever groups they belong to.
 pub(super) fn of(
     scan: &Scan<'_>,
     catalog: &Catalog,
     candidates: &Candidates,
 ) -> Result<Members, ScanError> {
     let groups: Vec<&[Candidate]> = candidates.groups(catalog).collect();
-    let total = candidates.all.len() as u64;
-    scan.meter.begin(Phase::Members, total, Vec::new());
-    let (next, all) = (AtomicUsize::new(0), Mutex::new(Members::default()));
-    // Small enough that all have something to do, large enough that neighbours meet.
-    let portion = (groups.len() / (4 * THREADS)).clamp(1, PORTION_MAX);
+    scan.meter
+        .begin(Phase::Members, candidates.all.len() as u64, Vec::new());
+    let mut order: Vec<Seat> = Vec::with_capacity(candidates.all.len());
+    for (group, candidates) in (0u32..).zip(&groups) {
+        order.extend((0u32..).take(candidates.len()).map(|at| Seat { group, at }));
+    }
+    let file = |seat: &Seat| catalog.file_of(&groups[seat.group as usize][seat.at as usize]);
+    order.sort_unstable_by_key(|seat| {
+        let file = file(seat);
+        (file.device, file.dir, file.ino)
+    });
+    // Each with room for as many as there are and no more: of a million files a third may end up here.
+    let filled: Vec<Mutex<Vec<Member>>> = groups
+        .iter()
+        .map(|group| Mutex::new(Vec::with_capacity(group.len())))
+        .collect();
+    let by_dir = order.chunk_by(|a, b| file(a).dir == file(b).dir);
+    let queue = Mutex::new(by_dir.flat_map(|dir| dir.chunks(DIVIDED)));
+    let dropped = Mutex::new(Members::default());
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(groups.len()) {
             scope.spawn(|| {
-                let mut own = Members::default();
                 let mut looker = Looker::new(scan, catalog);
-                while !(scan.interrupted)() {
-                    let at = next.fetch_add(portion, Ordering::Relaxed);
-                    let Some(left) = groups.get(at..).filter(|left| !left.is_empty()) else {
-                        break;
-                    };
-                    looker.groups(&left[..portion.min(left.len())], &mut own);
+                let mut own = Members::default();
+                while let Some(portion) = portion(&queue) {
+                    for seat in portion.into_iter().flatten() {
+                        if (scan.interrupted)() {
+                            return;
+                        }
+                        let candidate = &groups[seat.group as usize][seat.at as usize];
+                        if let Some(member) = looker.look(candidate, &mut own) {
+                            locked(&filled[seat.group as usize]).push(member);
+                        }
+                    }
                 }
-                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                all.groups.append(&mut own.groups);
+                let mut all = locked(&dropped);
                 all.refusals.append(&mut own.refusals);
                 all.changed += own.changed;
             });
@@ -63,10 +81,53 @@ pub(super) fn of(
     if (scan.interrupted)() {
         return Err(ScanError::Interrupted);
     }
-    let mut members = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut members = dropped.into_inner().unwrap_or_else(PoisonError::into_inner);
+    members.groups = groups
+        .into_iter()
+        .zip(filled)
+        .filter_map(|(candidates, filled)| found_group(candidates, filled))
+        .collect();
     // By branch and path, so that equal disks give an equal plan whatever their inode numbers are.
     members.groups.sort_by_cached_key(first_name);
     Ok(members)
+}
+
+/// A candidate: its group, and its place in that.
+#[derive(Debug, Clone, Copy)]
+struct Seat {
+    group: u32,
+    at: u32,
+}
+
+/// The next directories' inodes; `None` when all are taken.
+fn portion<'o>(queue: &Mutex<impl Iterator<Item = &'o [Seat]>>) -> Option<Vec<&'o [Seat]>> {
+    let mut queue = locked(queue);
+    let mut portion = vec![queue.next()?];
+    let mut taken = portion[0].len();
+    while taken < PORTION {
+        let Some(dir) = queue.next() else { break };
+        taken += dir.len();
+        portion.push(dir);
+    }
+    Some(portion)
+}
+
+/// `None` where not two are left.
+fn found_group(candidates: &[Candidate], filled: Mutex<Vec<Member>>) -> Option<FoundGroup> {
+    let mut members = filled.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if members.len() < 2 {
+        return None;
+    }
+    members.sort_by(|a, b| a.names.cmp(&b.names));
+    let key = candidates.first().map_or([0; 2], Candidate::key);
+    Some(FoundGroup {
+        hash: u128::from(key[0]) << 64 | u128::from(key[1]),
+        group: Group { members },
+    })
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn first_name(group: &FoundGroup) -> Option<(BranchIdx, RelPath)> {
@@ -82,6 +143,8 @@ struct Looker<'l> {
     opener: Opener<'l>,
     /// The directory looked at last, as the other branches have it.
     beside: Option<(DirId, Vec<(BranchIdx, Beside)>)>,
+    /// The metadata of the last one.
+    alike: Option<Arc<Metadata>>,
 }
 
 /// A directory of one branch on another.
@@ -99,46 +162,23 @@ impl<'l> Looker<'l> {
             catalog,
             opener: Opener::new(scan.fs, catalog),
             beside: None,
+            alike: None,
         }
     }
 
-    fn groups(&mut self, groups: &[&[Candidate]], found: &mut Members) {
-        let candidates: Vec<&Candidate> = groups.iter().copied().flatten().collect();
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
-        order.sort_unstable_by_key(|at| {
-            let file = self.catalog.file_of(candidates[*at]);
-            (file.device, file.dir, file.ino)
-        });
-        let mut members: Vec<Option<Member>> = candidates.iter().map(|_| None).collect();
-        for at in order {
-            if (self.scan.interrupted)() {
-                return;
-            }
-            match self.member(candidates[at]) {
-                Ok(Some(member)) => members[at] = Some(member),
-                Ok(None) => found.changed += 1,
-                Err(error) => {
-                    let file = self.catalog.file_of(candidates[at]);
-                    let place = self.catalog.file_place(file);
-                    found.refusals.push(unreadable(&place.path, &error));
-                }
-            }
-            self.scan.meter.add_files(1);
-        }
-        let mut members = members.into_iter();
-        for candidates in groups {
-            // As many as there are and no more: of a million files a third may end up here.
-            let mut group = Vec::with_capacity(candidates.len());
-            group.extend(members.by_ref().take(candidates.len()).flatten());
-            if group.len() > 1 {
-                group.sort_by(|a, b| a.names.cmp(&b.names));
-                let key = candidates.first().map_or([0; 2], Candidate::key);
-                found.groups.push(FoundGroup {
-                    hash: u128::from(key[0]) << 64 | u128::from(key[1]),
-                    group: Group { members: group },
-                });
+    /// A candidate as a member; what cannot be one is noted in `dropped`.
+    fn look(&mut self, candidate: &Candidate, dropped: &mut Members) -> Option<Member> {
+        let looked = self.member(candidate);
+        self.scan.meter.add_files(1);
+        match looked {
+            Ok(Some(member)) => return Some(member),
+            Ok(None) => dropped.changed += 1,
+            Err(error) => {
+                let place = self.catalog.file_place(self.catalog.file_of(candidate));
+                dropped.refusals.push(unreadable(&place.path, &error));
             }
         }
+        None
     }
 
     /// `None` where it is not what was read.
@@ -161,7 +201,8 @@ impl<'l> Looker<'l> {
         if stat.id != id || Stamp::of(&stat) != file.stamp {
             return Ok(None);
         }
-        let mut member = Member::new(&stat, opened.metadata(&stat).map_err(failed)?);
+        let metadata = opened.metadata(&stat).map_err(failed)?;
+        let mut member = Member::new(&stat, self.shared(metadata));
         member.names.reserve_exact(names.len());
         for name in names {
             let place = catalog.file_place(name);
@@ -175,6 +216,14 @@ impl<'l> Looker<'l> {
             });
         }
         Ok(Some(member))
+    }
+
+    /// The same for all that have the same: most files of a directory do.
+    fn shared(&mut self, metadata: Metadata) -> Arc<Metadata> {
+        match &self.alike {
+            Some(alike) if **alike == metadata => Arc::clone(alike),
+            _ => Arc::clone(self.alike.insert(Arc::new(metadata))),
+        }
     }
 
     /// The other branches that have the path too, those that are not scanned as well.

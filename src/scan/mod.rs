@@ -26,6 +26,7 @@ mod candidates;
 mod catalog;
 mod disks;
 mod gate;
+mod keeper;
 mod members;
 mod meter;
 mod opener;
@@ -41,6 +42,7 @@ pub(crate) use skip::is_snapraid;
 pub use stages::ReadCounts;
 
 use candidates::Candidates;
+use keeper::Keeper;
 use stages::Stages;
 
 /// What to scan, and how.
@@ -153,16 +155,24 @@ impl<'s> Scan<'s> {
         let mut walked = walk::walk(&self, &disks)?;
         took("walked");
         let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules);
-        let stages = Stages::new(&self, &disks, &walked.catalog);
-        let mut counts = stages.run(&mut candidates, &mut walked.refusals)?;
-        candidates.drop_others(&mut walked.catalog);
-        took("read");
-        let mut members = members::of(&self, &walked.catalog, &candidates)?;
-        took("looked at members");
+        let (counts, mut members) = std::thread::scope(|scope| {
+            // Filling the cache and making it durable takes a processor and a disk that are idle meanwhile.
+            let keeper = self.cache.map(|cache| Keeper::start(scope, cache));
+            let stages = Stages::new(&self, &disks, &walked.catalog, keeper);
+            let counts = stages.run(&mut candidates, &mut walked.refusals)?;
+            candidates.drop_others(&mut walked.catalog);
+            took("read");
+            let members = members::of(&self, &walked.catalog, &candidates)?;
+            took("looked at members");
+            Ok((counts, members))
+        })?;
         // Planning what was found takes as much again.
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
-        counts.changed += members.changed;
+        let counts = ReadCounts {
+            changed: counts.changed + members.changed,
+            ..counts
+        };
         walked.refusals.append(&mut members.refusals);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Found {

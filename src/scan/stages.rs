@@ -10,6 +10,7 @@ use super::candidates::{Candidate, Candidates};
 use super::catalog::{Catalog, File, Stamp};
 use super::disks::Disk;
 use super::gate::Gate;
+use super::keeper::Keeper;
 use super::meter::{DiskShare, Phase};
 use super::opener::Opener;
 use super::read::{Hash, Outcome, Part, Reader, Target, WHOLE};
@@ -33,8 +34,6 @@ const PENDING_MAX: usize = 1 << 18;
 const PENDING_FOR: Duration = Duration::from_secs(60);
 /// Results that a reader keeps to itself.
 const OWN_MAX: usize = 1024;
-/// Results that the cache takes in at a time.
-const STORED_AT_ONCE: usize = 8192;
 /// A file changed less than this before it was read may change again without another time.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -44,6 +43,7 @@ pub(super) struct Stages<'s> {
     disks: &'s [Disk],
     gates: Vec<Gate>,
     catalog: &'s Catalog,
+    keeper: Option<Keeper>,
 }
 
 /// What was read, and not.
@@ -94,19 +94,26 @@ impl Results {
 }
 
 impl<'s> Stages<'s> {
-    pub(super) fn new(scan: &'s Scan<'s>, disks: &'s [Disk], catalog: &'s Catalog) -> Self {
+    /// What is read goes to `keeper`.
+    pub(super) fn new(
+        scan: &'s Scan<'s>,
+        disks: &'s [Disk],
+        catalog: &'s Catalog,
+        keeper: Option<Keeper>,
+    ) -> Self {
         let gates = disks.iter().map(|d| Gate::new(d.rotating, QUICK)).collect();
         Self {
             scan,
             disks,
             gates,
             catalog,
+            keeper,
         }
     }
 
-    /// Narrows `candidates` to those with equal contents.
+    /// Narrows `candidates` to those with equal contents. When it has ended nothing more goes to the keeper.
     pub(super) fn run(
-        &self,
+        self,
         candidates: &mut Candidates,
         refusals: &mut Vec<Refusal>,
     ) -> Result<ReadCounts, ScanError> {
@@ -207,8 +214,6 @@ impl<'s> Stages<'s> {
                 }
                 known.is_none()
             });
-            drop(view);
-            cache.rest();
         }
         work
     }
@@ -235,7 +240,7 @@ impl<'s> Stages<'s> {
 
     /// Gives the cache what was read, in the order in which it keeps it.
     fn remember(&self, phase: Phase, candidates: &Candidates, mut read: Vec<(u32, Hash)>) {
-        let Some(cache) = self.scan.cache else {
+        let Some(keeper) = &self.keeper else {
             return;
         };
         let of = |at: u32| &candidates.all[at as usize];
@@ -243,14 +248,10 @@ impl<'s> Stages<'s> {
             let file = self.catalog.file_of(of(*at));
             (file.device, file.ino)
         });
-        for read in read.chunks(STORED_AT_ONCE) {
-            let entry = |&(at, hash): &(u32, Hash)| {
-                let entry = self.entry(phase, of(at))?;
-                Some(Entry { hash, ..entry })
-            };
-            cache.store(read.iter().filter_map(entry).collect());
-        }
-        cache.rest();
+        keeper.keep(read.into_iter().filter_map(|(at, hash)| {
+            let entry = self.entry(phase, of(at))?;
+            Some(Entry { hash, ..entry })
+        }));
     }
 }
 
@@ -300,7 +301,8 @@ impl Round<'_> {
                     candidate.learn(key(self.phase, self.stages.catalog, candidate, hash));
                     let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
                     let stamp = target.file.stamp;
-                    if scan.cache.is_some() && settled(stamp.mtime) && settled(stamp.ctime) {
+                    if self.stages.keeper.is_some() && settled(stamp.mtime) && settled(stamp.ctime)
+                    {
                         own.pending.push((work.candidate, hash));
                     }
                     own.parts += 1;

@@ -165,3 +165,34 @@ fn what_is_no_longer_as_it_was_planned_is_left_alone() {
         }
     }
 }
+
+#[test]
+fn what_a_scan_read_as_equal_and_nobody_wrote_since_is_told_as_damaged() {
+    let scenario = scenario::cross();
+    let op = &scenario.ops[0];
+    for at in [&op.master, &op.duplicate] {
+        for (written_after, reason) in [(false, Reason::Damaged), (true, Reason::Differs)] {
+            let mut session = Session::new(&scenario);
+            let before = session.world.fs().now();
+            session.world.fs().pause(Duration::from_secs(10));
+            rewrite(&session.world, at, OTHER);
+            session.scanned = Some(match written_after {
+                true => before,
+                false => session.world.fs().now(),
+            });
+            session.run(&scenario.ops).unwrap();
+            let told = session.told();
+            let halt = session
+                .outcomes
+                .iter()
+                .find_map(|(told, outcome)| match outcome {
+                    Outcome::NotDone(halt) if told.duplicate == op.duplicate => Some(halt),
+                    _ => None,
+                });
+            assert!(
+                halt.is_some_and(|halt| halt.reason == reason),
+                "{at:?}: {told}"
+            );
+        }
+    }
+}

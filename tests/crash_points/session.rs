@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mergerfs_xdedup::execute::{Executor, Leases, Observer, Op, Options, Outcome, RunError};
 use mergerfs_xdedup::fs::sim::{PowerLoss, SimWorld, place};
-use mergerfs_xdedup::fs::{FileKind, Fs, InodeId, Place, Stat};
+use mergerfs_xdedup::fs::{FileKind, Fs, InodeId, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::{Fault as StoreFault, Kept, MemStore};
 use mergerfs_xdedup::journal::{BranchRecord, Found, Journal, RunStarted};
 use mergerfs_xdedup::metadata::IgnoreMetadata;
@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) world: SimWorld,
     pub(crate) store: MemStore,
     batch_ops: usize,
+    /// When the scan began that found the duplicates.
+    pub(crate) scanned: Option<Timestamp>,
     pub(crate) outcomes: Vec<(Op, Outcome)>,
 }
 
@@ -52,6 +54,7 @@ impl Session {
             world,
             store,
             batch_ops,
+            scanned: None,
             outcomes: Vec::new(),
         }
     }
@@ -100,6 +103,7 @@ impl Session {
             ignore: IgnoreMetadata::default(),
             leases: Leases::Required,
             newest_dirs: false,
+            scanned: self.scanned,
             batch_ops: self.batch_ops,
             batch_bytes: u64::MAX,
         }

@@ -213,21 +213,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::pool::{Branch, BranchMode};
-
-    fn pool(mount: &Path, branches: &[PathBuf]) -> Pool {
-        let rw = |path: &PathBuf| Branch {
-            path: path.clone(),
-            mode: BranchMode::Rw,
-        };
-        Pool {
-            mount: mount.into(),
-            version: "unknown".into(),
-            branches: branches.iter().map(rw).collect(),
-            branches_raw: Vec::new(),
-            getattr_newest: false,
-        }
-    }
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path).unwrap()
@@ -235,10 +220,7 @@ mod tests {
 
     #[test]
     fn only_entries_of_the_path_itself_name_branches() {
-        let pool = pool(
-            Path::new("/p"),
-            &["/b/1".into(), "/b/2".into(), "/b/1/in".into()],
-        );
+        let pool = Pool::sample(Path::new("/p"), &["/b/1", "/b/2", "/b/1/in"]);
         let on = |path: &str, answer: &[u8]| -> Vec<u16> {
             branches_of(&pool, &rel(path), answer)
                 .iter()
@@ -285,7 +267,7 @@ mod tests {
         drop(File::create(top.join("pool/d/f")).unwrap());
         drop(File::create(top.join("pool/f")).unwrap());
         symlink(top.join("b/d"), top.join("link")).unwrap();
-        let pool = pool(&top.join("pool"), &[top.join("b"), top.join("b/nested")]);
+        let pool = Pool::sample(&top.join("pool"), &[top.join("b"), top.join("b/nested")]);
         let mut locator = Locator::new(&pool).unwrap();
         let mut locate = |path: &str| {
             let path = top.join(path).into_os_string().into_vec();

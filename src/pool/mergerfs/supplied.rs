@@ -81,25 +81,10 @@ fn other(pool: &Pool, what: String) -> PoolError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::BranchMode;
-
-    fn pool(mount: &Path, branches: &[&Path]) -> Pool {
-        let rw = |path: &&Path| Branch {
-            path: path.to_path_buf(),
-            mode: BranchMode::Rw,
-        };
-        Pool {
-            mount: mount.into(),
-            version: "unknown".into(),
-            branches: branches.iter().map(rw).collect(),
-            branches_raw: Vec::new(),
-            getattr_newest: false,
-        }
-    }
 
     #[test]
     fn branches_are_those_that_mergerfs_tells_in_any_order_and_mode() {
-        let supplied = pool(Path::new("/p"), &[Path::new("/no/b"), Path::new("/no/a")]);
+        let supplied = Pool::sample(Path::new("/p"), &[Path::new("/no/b"), Path::new("/no/a")]);
         assert!(as_told(&supplied, b"/no/a=RO:/no/b=NC,1G").is_ok());
         for (told, what) in [
             (&b"/no/a=RW"[..], "\"/no/b\" is none of them"),
@@ -125,14 +110,14 @@ mod tests {
             std::fs::create_dir_all(at(made)).unwrap();
         }
         let (a, b) = (at("a"), at("b"));
-        assert!(as_shown(&pool(&at("pool"), &[&a, &b])).is_ok());
-        let error = as_shown(&pool(&at("pool"), &[&a])).unwrap_err();
+        assert!(as_shown(&Pool::sample(&at("pool"), &[&a, &b])).is_ok());
+        let error = as_shown(&Pool::sample(&at("pool"), &[&a])).unwrap_err();
         assert!(
             error.to_string().contains("y\" is on none of them"),
             "{error}"
         );
         std::fs::create_dir(at("b/stranger")).unwrap();
-        let error = as_shown(&pool(&at("pool"), &[&a, &b])).unwrap_err();
+        let error = as_shown(&Pool::sample(&at("pool"), &[&a, &b])).unwrap_err();
         assert!(
             error.to_string().contains("stranger\" is not in the pool"),
             "{error}"

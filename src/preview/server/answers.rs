@@ -2,8 +2,6 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno, FileAttr, FileHandle, FileType, INodeNo, ReplyDirectory, ReplyXattr};
@@ -11,7 +9,7 @@ use fuser::{Errno, FileAttr, FileHandle, FileType, INodeNo, ReplyDirectory, Repl
 use super::super::nodes::{Nodes, ROOT};
 use super::super::tree::{Future, Listed, Tree};
 use super::Server;
-use crate::fs::real::RealFile;
+use super::handles::Handles;
 use crate::fs::{FileKind, FsError, Timestamp};
 use crate::relpath::RelPath;
 
@@ -23,9 +21,8 @@ impl Server {
         Self {
             tree,
             nodes: Nodes::new(),
-            files: Mutex::default(),
-            dirs: Mutex::default(),
-            last_handle: AtomicU64::new(0),
+            files: Handles::new(),
+            dirs: Handles::new(),
         }
     }
 
@@ -80,15 +77,6 @@ impl Server {
         })
     }
 
-    pub(super) fn handle(&self) -> u64 {
-        self.last_handle.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(super) fn file(&self, handle: FileHandle) -> Result<Arc<RealFile>, Errno> {
-        let files = locked(&self.files);
-        files.get(&handle.0).map(Arc::clone).ok_or(Errno::EBADF)
-    }
-
     pub(super) fn xattr(&self, node: INodeNo, name: &OsStr) -> Result<Vec<u8>, Errno> {
         let value = self.tree.xattr(&self.path(node)?, name).map_err(errno)?;
         value.ok_or(Errno::ENODATA)
@@ -100,8 +88,7 @@ impl Server {
         offset: u64,
         reply: &mut ReplyDirectory,
     ) -> Result<(), Errno> {
-        let listed = locked(&self.dirs).get(&handle.0).map(Arc::clone);
-        let listed = listed.ok_or(Errno::EBADF)?;
+        let listed = self.dirs.get(handle)?;
         let from = usize::try_from(offset).map_err(|_| Errno::EINVAL)?;
         let path = self.path(node)?;
         let number = |dir: Option<RelPath>| {
@@ -143,11 +130,6 @@ impl Server {
         let special = future.and_then(|future| self.tree.special(&future).ok());
         special.map_or(FileType::NamedPipe, |special| special_kind(special.kind))
     }
-}
-
-/// A panic while a lock was held leaves a sound table behind: nothing in it is half done.
-pub(super) fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn errno(error: FsError) -> Errno {

@@ -1,0 +1,152 @@
+//! One more name for a file, outside of any run: nothing is removed and nothing recorded.
+
+use super::halt::Halt;
+use super::op::entry;
+use super::parents::{beneath, make_aside, missing_chain, shown_directory};
+use crate::fs::{Fs, FsError, Place};
+use crate::journal::OpId;
+use crate::names::{Role, hidden_name};
+use crate::pool::Pool;
+use crate::relpath::RelPath;
+
+/// Gives files of a pool more names.
+pub struct NewNames<'n, F: Fs> {
+    fs: &'n F,
+    pool: &'n Pool,
+    /// How often parents were made: each time under another hidden name.
+    made: u64,
+}
+
+impl<'n, F: Fs> NewNames<'n, F> {
+    /// On the branches of `pool`.
+    pub fn new(fs: &'n F, pool: &'n Pool) -> Self {
+        Self { fs, pool, made: 0 }
+    }
+
+    /// Links `master` under `path` on its own branch, missing parents made like those that the pool shows; durable on
+    /// return. `false` where something has that name by now: it stays.
+    ///
+    /// # Errors
+    /// When a call fails; parents that were made stay.
+    pub fn add(&mut self, master: &Place, path: &RelPath) -> Result<bool, Halt> {
+        let target = Place::new(master.branch, path.clone());
+        self.make_parents(&target)?;
+        let file = self.fs.open(master)?;
+        // Durable data before a name that may be all that is left of it.
+        self.fs.sync_data(&file)?;
+        // Never over anything: a path that came back meanwhile stays.
+        match self.fs.link(&file, &target) {
+            Err(error) if error.errno() == libc::EEXIST => return Ok(false),
+            linked => linked?,
+        }
+        // Told as linked, and not looked for again: a power cut must not take the name back.
+        self.fs.sync_dir(&target.dir())?;
+        Ok(true)
+    }
+
+    fn make_parents(&mut self, target: &Place) -> Result<(), Halt> {
+        let stat = &mut |place: &Place| self.fs.stat(place);
+        let chain = missing_chain(stat, target.branch, &target.path)?;
+        let Some(top) = chain.first() else {
+            return Ok(());
+        };
+        let outer = Place::new(target.branch, top.clone()).dir();
+        self.made += 1;
+        let op = OpId {
+            run: 0,
+            seq: self.made,
+        };
+        let name = hidden_name(std::process::id(), op, 0, Role::Aside);
+        let aside = Place::new(outer.branch, entry(&outer.path, name));
+        let (mut like, mut models) = (outer.clone(), Vec::new());
+        for dir in &chain {
+            // One that no branch has any more gets what the one it is made in has.
+            let newest = self.pool.getattr_newest;
+            if let Some(branch) = shown_directory(stat, self.pool.indices(), newest, dir)? {
+                like = Place::new(branch, dir.clone());
+            }
+            models.push(like.clone());
+        }
+        if let Err(error) = make_aside(self.fs, &aside, &chain, &models) {
+            self.clear(&aside, &chain)?;
+            return Err(error.into());
+        }
+        // The names beneath are durable already; without this one a power cut could take them all back.
+        Ok(self.fs.sync_dir(&outer)?)
+    }
+
+    /// Removes what a failure left aside.
+    fn clear(&self, aside: &Place, chain: &[RelPath]) -> Result<(), FsError> {
+        for dir in chain.iter().rev() {
+            match self.fs.remove_dir(&beneath(aside, &chain[0], dir)) {
+                Err(error) if error.errno() != libc::ENOENT => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Metadata;
+    use crate::fs::sim::{Fault, PowerLoss, SimWorld, place};
+    use crate::names::is_hidden_name;
+    use crate::pool::BranchIdx;
+
+    const MASTER: BranchIdx = BranchIdx(0);
+
+    /// `e` is on the other branch, with a mode of its own; `e/f` is nowhere any more.
+    fn world() -> (SimWorld, Place, RelPath) {
+        let world = SimWorld::new();
+        let [a, b] = [(); 2].map(|()| world.add_branch(world.add_disk()));
+        assert_eq!(a, MASTER);
+        let master = place(a, "m/x");
+        world.add_file(&master, b"bytes");
+        world.add_dir(&place(b, "e"));
+        let meta = Metadata {
+            mode: 0o2751,
+            ..Metadata::default()
+        };
+        world.set_metadata(&place(b, "e"), meta);
+        world.sync_all();
+        (world, master, RelPath::new("e/f/lost").unwrap())
+    }
+
+    #[test]
+    fn a_new_name_survives_a_power_cut_with_its_parents_as_the_pool_showed_them() {
+        let (world, master, path) = world();
+        let (fs, pool) = (world.fs(), world.pool());
+        assert_eq!(NewNames::new(&fs, &pool).add(&master, &path), Ok(true));
+        assert_eq!(NewNames::new(&fs, &pool).add(&master, &path), Ok(false));
+        let after = world.power_loss(&PowerLoss::nothing_kept(&world));
+        assert_eq!(after.files()[&Place::new(MASTER, path)].1, b"bytes");
+        for dir in ["e", "e/f"] {
+            assert_eq!(after.names()[&place(MASTER, dir)].mode, 0o2751, "{dir}");
+        }
+    }
+
+    #[test]
+    fn whichever_call_fails_nothing_is_left_aside_and_no_parent_is_half_made() {
+        for call in 1.. {
+            let (world, master, path) = world();
+            let (fs, pool) = (world.fs(), world.pool());
+            world.plan_fault(Fault::ErrorAt(call, libc::ENOSPC));
+            let added = NewNames::new(&fs, &pool).add(&master, &path);
+            for (at, stat) in world.names() {
+                let name = at.path.as_bytes().rsplit(|b| *b == b'/').next();
+                assert!(!name.is_some_and(is_hidden_name), "call {call}: {at:?}");
+                let parent = at.branch == MASTER && at.path.as_bytes().starts_with(b"e");
+                let whole = stat.mode == 0o2751 || at.path == path;
+                assert!(!parent || whole, "call {call}: {at:?}");
+            }
+            if world.calls() < call {
+                assert_eq!(added, Ok(true));
+                assert!(call > 10, "only {call} calls");
+                return;
+            }
+            assert!(added.is_err(), "call {call}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What people read, word by word.
+
+use super::super::sample;
+use super::*;
+use crate::execute::Halt;
+use crate::journal::OpKind;
+
+fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes).unwrap();
+    bytes
+}
+
+fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
+    String::from_utf8(written(write)).unwrap()
+}
+
+#[test]
+fn what_was_not_done_is_always_said_and_what_was_done_with_v() {
+    let pool = sample::pool();
+    let op = sample::op(OpKind::Cross, b"m/a", &[b"d/a", b"d/b"], 2048);
+    let done = Outcome::Done { reclaimed: 2048 };
+    let busy = Outcome::NotDone(Halt::new(Reason::Busy, "cannot lease"));
+    let left = Outcome::NotDone(Halt::new(Reason::Interrupted, "not begun"));
+    let mut scene = sample::scene(&pool);
+    let told = |scene, how: &Outcome| text(|out| super::op(out, &scene, &op, how, false));
+    assert_eq!(told(scene, &done), "");
+    assert_eq!(told(scene, &left), "");
+    let line = "busy         2.0 KiB  /pool/d/a and 1 more: busy: cannot lease\n";
+    assert_eq!(told(scene, &busy), line);
+    scene.verbose = 2;
+    assert_eq!(
+        told(scene, &done),
+        "done         2.0 KiB  /pool/d/a and 1 more -> /pool/m/a\n                       /pool/d/b\n"
+    );
+    scene.quiet = true;
+    assert_eq!(told(scene, &done), "");
+}
+
+#[test]
+fn names_are_exact_unless_a_terminal_reads_them() {
+    let pool = sample::pool();
+    let op = sample::op(OpKind::Cross, b"m", &[b"d\x1b[1m\n\xff"], 0);
+    let io = Outcome::NotDone(Halt::new(Reason::Io, "\u{202e}"));
+    let mut scene = sample::scene(&pool);
+    let told = |scene| written(|out| super::op(out, &scene, &op, &io, false));
+    let exact = b"failed           0 B  /pool/d\x1b[1m\n\xff: io-error: \xe2\x80\xae\n";
+    assert_eq!(told(scene), exact);
+    scene.terminal = true;
+    let shown = "failed           0 B  /pool/d\\u{1b}[1m\\n\\xff: io-error: \\u{202e}\n";
+    assert_eq!(told(scene), shown.as_bytes());
+}
+
+#[test]
+fn refusals_are_counted_by_reason_with_a_few_examples_and_the_hint() {
+    let pool = sample::pool();
+    let mut scene = sample::scene(&pool);
+    let refused = |reason, path: String, master: Option<&str>| Refusal {
+        reason,
+        path: path.into(),
+        master: master.map(sample::path),
+        detail: String::new(),
+    };
+    let mut all: Vec<_> = (0..5)
+        .map(|n| refused(Reason::OwnerDiffers, format!("o{n}"), Some("m")))
+        .collect();
+    all.push(refused(Reason::NoPrimary, "x".into(), None));
+    all.push(refused(Reason::Unresolved, "/gone".into(), None));
+    let told = |scene| text(|out| refusals(out, &scene, &all, Style::of(&scene)));
+    let (gone, alone) = (Reason::Unresolved.hint(), Reason::NoPrimary.hint());
+    let owner = Reason::OwnerDiffers.hint();
+    let unresolved = format!("refused: 1 unresolved ({gone})\n    /gone\n");
+    assert_eq!(
+        told(scene),
+        format!(
+            "{unresolved}refused: 1 no-primary ({alone})\nrefused: 5 owner-differs ({owner})\n    \
+             /pool/o0 (copy of /pool/m)\n    /pool/o1 (copy of /pool/m)\n    /pool/o2 (copy of /pool/m)\n    \
+             and 2 more (-v lists all)\n"
+        )
+    );
+    scene.verbose = 1;
+    assert!(told(scene).contains("/pool/o4") && told(scene).contains("/pool/x"));
+    scene.quiet = true;
+    assert_eq!(told(scene), unresolved);
+}
+
+#[test]
+fn the_summary_adds_up() {
+    let pool = sample::pool();
+    let mut scene = sample::scene(&pool);
+    let op = sample::cross("m", "d", 3 << 20);
+    let mut tally = Tally::planned(&crate::plan::Plan {
+        ops: vec![op.clone(); 3],
+        already_linked: 4,
+        ..Default::default()
+    });
+    tally.outcome(&op, &Outcome::Done { reclaimed: 3 << 20 }, false);
+    let differs = Outcome::NotDone(Halt::new(Reason::Differs, ""));
+    tally.outcome(&op, &differs, false);
+    tally.outcome(&op, &differs, true);
+    tally.elapsed_s = 1.25;
+    tally.before(&pool.branches[0].path, 10 << 30);
+    tally.before(&pool.branches[1].path, 9 << 30);
+    tally.after(&pool.branches[0].path, 10 << 30);
+    tally.used(&pool.branches[0].path, 5 << 30);
+    let told = text(|out| summary(out, &scene, &tally));
+    let hint = Reason::Differs.hint();
+    assert_eq!(
+        told,
+        format!(
+            "not done: 1 differs ({hint})\n\
+             disk        used  free before  free after           reclaimed     ops\n\
+             /mnt/d1  5.0 GiB     10.0 GiB    10.0 GiB          0 B of 0 B  0 of 0\n\
+             /mnt/d2        ?      9.0 GiB           ?  3.0 MiB of 9.0 MiB  1 of 3\n\
+             left open by earlier runs: 0 finished (0 B), 1 taken back, 0 still open\n\
+             run 7: 3 planned = 1 done + 0 busy + 1 failed + 1 left; 0 refused, 4 already linked, 0 groups\n\
+             run 7: reclaimed 3.0 MiB (3145728 bytes) of 9.0 MiB (9437184 bytes) in 1.2 s\n"
+        )
+    );
+    scene.quiet = true;
+    assert!(!text(|out| summary(out, &scene, &tally)).contains("disk"));
+    assert_eq!(text(|out| summary(out, &scene, &Tally::default())), "");
+}
+
+#[test]
+fn every_number_of_the_json_is_in_the_text() {
+    let pool = sample::pool();
+    let scene = sample::scene(&pool);
+    let mut tally = Tally::default();
+    tally.groups = 101;
+    tally.planned = 10_000;
+    tally.done = 203;
+    tally.busy = 305;
+    tally.failed = 407;
+    tally.open = 509;
+    tally.conflicts = 611;
+    tally.already_linked = 713;
+    tally.refused = 815;
+    tally.recovered_done = 917;
+    tally.recovered_restored = 1_019;
+    tally.still_open = 1_121;
+    tally.bytes_reclaimable = 7_654_321;
+    tally.bytes_reclaimed = 1_234_567;
+    tally.not_done = [(Reason::Busy, 1_223)].into();
+    let mut line = Vec::new();
+    super::super::json::summary(&mut line, &scene, &tally).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&line).unwrap();
+    let said = text(|out| conclusion(out, &scene, &[], &tally));
+    let numbers = told.as_object().unwrap().iter();
+    let mut checked = 0;
+    for (key, number) in numbers.filter(|(_, value)| value.as_u64().is_some_and(|n| n > 0)) {
+        assert!(
+            said.contains(&number.to_string()),
+            "{key}: {number}: {said}"
+        );
+        checked += 1;
+    }
+    assert!(
+        checked > 14 && said.contains("1223 busy"),
+        "{checked}: {said}"
+    );
+}
+
+#[test]
+fn the_largest_groups_come_first_and_a_few_of_them() {
+    let pool = sample::pool();
+    let mut scene = sample::scene(&pool);
+    let mut plan = crate::plan::Plan::default();
+    for n in 0..7_u64 {
+        let master = format!("m{n}");
+        plan.ops
+            .push(sample::cross(&master, &format!("d{n}"), (n + 1) << 20));
+        plan.groups.push(crate::plan::PlannedGroup {
+            size: (n + 1) << 20,
+            master: Some(plan.ops[plan.ops.len() - 1].master.clone()),
+            paths: Vec::new(),
+            ops: plan.ops.len() - 1..plan.ops.len(),
+        });
+    }
+    let tally = Tally::planned(&plan);
+    let told = |scene| text(|out| largest(out, &scene, &tally, Style::of(&scene)));
+    let first =
+        "largest groups     size  copies    frees\n/pool/m6        7.0 MiB       2  7.0 MiB\n";
+    assert!(told(scene).starts_with(first), "{}", told(scene));
+    assert_eq!(told(scene).lines().count(), 1 + LARGEST);
+    scene.verbose = 1;
+    assert_eq!(told(scene).lines().count(), 1 + 7);
+}
+
+#[test]
+fn a_screen_with_colours_gets_them_and_nothing_else_does() {
+    let pool = sample::pool();
+    let op = sample::cross("m", "d", 0);
+    let busy = Outcome::NotDone(Halt::new(Reason::Busy, ""));
+    let mut scene = sample::scene(&pool);
+    let told = |scene| text(|out| super::op(out, &scene, &op, &busy, false));
+    let plain = told(scene);
+    assert!(!plain.contains('\x1b'));
+    scene.screen.colour = true;
+    let painted = told(scene);
+    assert!(
+        painted.starts_with("\x1b[33mbusy     \x1b[0m "),
+        "{painted:?}"
+    );
+    let stripped = painted.replace("\x1b[33m", "").replace("\x1b[0m", "");
+    assert_eq!(stripped, plain, "the words are the same");
+}
