@@ -305,7 +305,12 @@ impl<F: Fs> Planner<'_, F> {
             return Ok(Verdict::Left(Why::BranchGone, vec![at.clone()]));
         };
         let branches = u16::try_from(self.lost.branches.len()).unwrap_or(u16::MAX);
-        let dirs = missing_parents(self.fs, branches, self.lost.newest_dirs, &op);
+        let dirs = missing_parents(
+            &mut |place| self.fs.stat(place),
+            branches,
+            self.lost.newest_dirs,
+            &op,
+        );
         let intent = Intent {
             metadata,
             atime: duplicate.atime,
