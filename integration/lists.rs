@@ -1,5 +1,6 @@
 //! Lists that are damaged, endless, hostile or very long: a clear error, exit 2, nothing changed; or bounded memory.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +107,7 @@ fn an_endless_list_is_an_error() {
 }
 
 /// The most memory a run took, in KiB.
-fn peak_memory(tool: &Tool, arguments: &[&str]) -> (Run, u64) {
+pub(crate) fn peak_memory<A: AsRef<OsStr>>(tool: &Tool, arguments: &[A]) -> (Run, u64) {
     const MEASURE: &str = "\
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[2:])

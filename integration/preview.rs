@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -416,6 +417,30 @@ fn nothing_can_be_written_even_on_a_mount_made_writable() {
     refuses_writes(&preview);
     preview.stop();
     assert_eq!(snapshot::all_entries(&pool), before);
+}
+
+/// Who may not enter the directory on the branch that holds a file may not read it through the pool, whatever the
+/// directory on another branch says.
+#[test]
+fn it_lets_nobody_read_what_the_pool_does_not() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    for (name, mode) in [("closed", 0o700), ("open", 0o755)] {
+        tree::make_dir(&pool.on(0, name), 0o755, (0, 0));
+        tree::make_dir(&pool.on(1, name), mode, (0, 0));
+        tree::write(&pool.on(1, name).join("file"), b"bytes");
+    }
+    let tool = Tool::new();
+    let preview = Preview::start(&tool, &[pool.root()]);
+    let read = |path: &str, uid| {
+        let mut cat = std::process::Command::new("cat");
+        let output = cat.arg(preview.path(path)).uid(uid).gid(uid).output();
+        output.unwrap().status.success()
+    };
+    let nobody = 65_534;
+    assert!(read("open/file", nobody));
+    assert!(!read("closed/file", nobody));
+    assert!(read("closed/file", 0));
+    preview.stop();
 }
 
 fn refuses_writes(preview: &Preview) {

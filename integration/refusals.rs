@@ -162,3 +162,75 @@ fn run_in_the_open(pool: &Pool) {
     let scan = tool.run(&["-e", "--format", "json", pool.root().to_str().unwrap()]);
     assert_eq!(scan.expect(0).summary().get("done"), 2);
 }
+
+/// mergerfs looks a path up as the user who asks, on the branch that holds the file: a name that moves to a directory
+/// of another owner or mode is lost to some, or shown to others.
+#[test]
+fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let dir = |branch, name: &str, mode, owner| {
+        tree::make_dir(&pool.on(branch, name), mode, owner);
+    };
+    let (root, other) = ((0, 0), (1234, 5678));
+    dir(0, "closed", 0o755, root);
+    dir(1, "closed", 0o700, root);
+    dir(0, "open", 0o750, root);
+    dir(1, "open", 0o755, root);
+    dir(0, "owned", 0o750, root);
+    dir(1, "owned", 0o750, other);
+    dir(0, "acl", 0o755, root);
+    dir(1, "acl", 0o755, root);
+    tree::set_acl(&pool.on(1, "acl"), "u:1234:-");
+    // Above the directory itself, too.
+    dir(0, "above", 0o711, root);
+    dir(0, "above/inner", 0o755, root);
+    dir(1, "above", 0o755, root);
+    // Everybody may pass through both, or the same may.
+    dir(0, "everybody", 0o755, root);
+    dir(1, "everybody", 0o2777, other);
+    dir(0, "alike", 0o700, other);
+    dir(1, "alike", 0o1700, other);
+    let refused = ["closed", "open", "owned", "acl", "above/inner"];
+    let moved = ["everybody", "alike"];
+    let groups: Vec<groups::Group> = (0..)
+        .zip(refused.iter().chain(&moved))
+        .map(|(seed, dir)| {
+            let names = [format!("media/{seed}"), format!("{dir}/dup")].map(PathBuf::from);
+            for (branch, name) in [1, 0].into_iter().zip(&names) {
+                tree::write(&pool.on(branch, name), &tree::bytes(seed, groups::SMALL));
+            }
+            names.to_vec()
+        })
+        .collect();
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &groups);
+    let media = pool.path("media");
+    let primary = ["-p".as_ref(), media.as_os_str()];
+
+    // No script that does it either.
+    let line = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
+    let script = tool
+        .run(&[&primary[..], &line[..]].concat())
+        .expect(0)
+        .stdout;
+    assert!(script.contains("directory-differs"), "{script}");
+    assert_eq!(
+        script.matches("\nreplace ").count(),
+        moved.len(),
+        "{script}"
+    );
+
+    let run = tool.execute(&list, &primary).expect(0);
+    let (left, done) = groups.split_at(refused.len());
+    for group in left {
+        let told = run.reasons_for(&pool.path(&group[1]));
+        assert_eq!(told, ["directory-differs"], "{run}");
+        assert!(pool.on(0, &group[1]).exists(), "{run}");
+        assert!(!pool.on(1, &group[1]).exists(), "{run}");
+    }
+    groups::assert_linked(&pool, done);
+    let ignore = ["--ignore-metadata", "owner,mode,acl"].map(OsStr::new);
+    let run = tool.execute(&list, &[&primary[..], &ignore[..]].concat());
+    run.expect(0);
+    groups::assert_linked(&pool, &groups);
+}

@@ -18,6 +18,7 @@ use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Mode, Pool, PoolPlan};
 use crate::harness::tool::{BINARY, Run, Tool};
 use crate::harness::{manifest, snapshot, tree};
+use crate::lists::peak_memory;
 
 /// Inodes as (branch, number).
 type Inodes = BTreeSet<(usize, u64)>;
@@ -349,6 +350,33 @@ fn a_fingerprint_that_the_disk_no_longer_keeps_is_told_as_damage_and_nothing_is_
     );
     assert_eq!(std::fs::read(&files[0]).unwrap(), content);
     assert_eq!(std::fs::read(&files[1]).unwrap(), now);
+}
+
+#[test]
+fn files_larger_than_memory_may_be_are_read_in_little_of_it() {
+    const SIZE: u64 = 3 << 30;
+    const PEAK_KIB: u64 = 64 << 10;
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    // Full of holes, with something at both ends and a byte of difference in the middle of one.
+    for (disk, name, middle) in [
+        (0, "media/a", 7),
+        (1, "downloads/a", 7),
+        (1, "downloads/b", 8),
+    ] {
+        let path = pool.on(disk, name);
+        tree::write(&path, b"begin");
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(SIZE).unwrap();
+        file.write_all_at(&[middle], SIZE / 2).unwrap();
+        file.write_all_at(b"end", SIZE - 3).unwrap();
+    }
+    tree::settle();
+    let tool = Tool::new();
+    let root = pool.root().to_str().unwrap();
+    let (run, peak) = peak_memory(&tool, &["--format", "json", "--no-cache", "-v", root]);
+    let run = run.expect(0);
+    assert_eq!(run.summary().get("planned"), 1, "{run}");
+    assert!(peak < PEAK_KIB, "{peak} KiB: {run}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The plan: groups in, ops and refusals out. Pure: no I/O, no clock; equal input gives an equal plan.
 
 use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::execute::{Op, OpName};
 use crate::fs::{InodeId, Place};
@@ -105,6 +105,19 @@ impl Plan {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.ops.iter().map(|op| op.bytes).sum()
+    }
+
+    /// Leaves out the ops that are refused after all, each told by its place in [`Self::ops`].
+    pub fn leave_out(&mut self, refused: BTreeMap<usize, Refusal>) {
+        let gone: Vec<usize> = refused.keys().copied().collect();
+        let before = |at: usize| at - gone.partition_point(|gone| *gone < at);
+        for group in &mut self.groups {
+            group.ops = before(group.ops.start)..before(group.ops.end);
+        }
+        let mut at = 0..;
+        self.ops
+            .retain(|_| at.next().is_some_and(|at| gone.binary_search(&at).is_err()));
+        self.refusals.extend(refused.into_values());
     }
 
     /// The duplicates whose names are not all known: to be looked for before planning again.

@@ -31,6 +31,8 @@ pub enum Reason {
     AclDiffers,
     /// Extended attributes differ.
     XattrDiffers,
+    /// A directory on the way differs between both branches in who may enter it or list it.
+    DirectoryDiffers,
     /// `chattr +i` or `+a`.
     Immutable,
     /// The filesystem cannot say for sure that nobody uses a file.
@@ -82,7 +84,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Unresolved,
         Self::NotRegular,
         Self::Unreadable,
@@ -97,6 +99,7 @@ impl Reason {
         Self::ModeDiffers,
         Self::AclDiffers,
         Self::XattrDiffers,
+        Self::DirectoryDiffers,
         Self::Immutable,
         Self::NoLease,
         Self::NoIdentity,
@@ -136,6 +139,7 @@ impl Reason {
             Self::ModeDiffers => "mode-differs",
             Self::AclDiffers => "acl-differs",
             Self::XattrDiffers => "xattr-differs",
+            Self::DirectoryDiffers => "directory-differs",
             Self::Immutable => "immutable",
             Self::NoLease => "no-lease",
             Self::NoIdentity => "no-identity",
@@ -189,6 +193,9 @@ impl Reason {
             Self::AclDiffers => "make the ACLs equal (setfacl), or --ignore-metadata acl",
             Self::XattrDiffers => {
                 "make the extended attributes equal (setfattr), or --ignore-metadata xattr"
+            }
+            Self::DirectoryDiffers => {
+                "a directory above it is open to others on the master's branch: make owner, mode and ACL equal on both (mergerfs.fsck), or --ignore-metadata owner,mode,acl"
             }
             Self::Immutable => "chattr -i -a the file",
             Self::NoLease => {
@@ -244,6 +251,7 @@ impl Reason {
             | Self::ModeDiffers
             | Self::AclDiffers
             | Self::XattrDiffers
+            | Self::DirectoryDiffers
             | Self::Immutable
             | Self::NoLease
             | Self::NoIdentity

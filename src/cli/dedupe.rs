@@ -9,18 +9,18 @@ use super::args::{Common, MetadataKind, OutputFormat, RunArgs};
 use super::failure::Failure;
 use super::list::{self, List};
 use super::looks::Looks;
-use super::report_file::ReportFile;
+use super::output_file::{self, OutputFile};
 use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
-use crate::execute::{Halt, missing_parents};
+use crate::execute::{Halt, Ways, missing_parents};
 use crate::filter::Filter;
 use crate::fs::{Fs, Place, Timestamp};
 use crate::journal::rfc3339;
 use crate::metadata::IgnoreMetadata;
 use crate::plan::{Plan, Refusal, Rules, Shadows};
 use crate::pool::{BranchIdx, mergerfs};
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Weight};
 use crate::report::html::{self, Chronicle, Disk, Page};
 use crate::report::{BranchUse, Scene, Tally, json, script};
 use crate::resolve::{self, Resolved};
@@ -35,7 +35,7 @@ pub(super) struct Job<'j> {
     pub(super) signals: Signals,
     pub(super) started: Instant,
     pub(super) began: Timestamp,
-    pub(super) report: Option<ReportFile>,
+    pub(super) report: Option<OutputFile>,
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
@@ -86,7 +86,8 @@ pub(super) fn prepare<'j>(
     if rules.shadows == Shadows::Merge {
         shows_the_first(&session)?;
     }
-    let report = args.report.as_deref().map(ReportFile::begin).transpose()?;
+    let begin = |path| OutputFile::begin(path, output_file::REPORT);
+    let report = args.report.as_deref().map(begin).transpose()?;
     let began = session.fs.now();
     let resolved = match list {
         Some(list) => list.resolve(&session, &filter, args)?,
@@ -157,9 +158,8 @@ impl Job<'_> {
     fn dry_run(mut self, resolved: Resolved) -> Result<u8, Failure> {
         let report = self.report.take();
         let mut plan = self.plan(resolved)?;
-        // What would stop is warned of.
         let mut looks = Looks::new(&self.session.fs);
-        drop(self.fill_directories(&mut plan, &mut looks));
+        self.look_ahead(&mut plan, &mut looks);
         let scene = self.scene(None);
         let mut tally = self.tally(&plan);
         tally.elapsed_s = self.started.elapsed().as_secs_f64();
@@ -176,7 +176,8 @@ impl Job<'_> {
             .map_err(Failure::output)?;
         if let Some(report) = report {
             let chronicle = Chronicle::planned(&plan);
-            report.finish(&self.page(&scene, &plan.refusals, &tally, &chronicle))?;
+            let page = self.page(&scene, &plan.refusals, &tally, &chronicle);
+            report.finish(|out| out.write_all(page.as_bytes()))?;
         }
         Ok(tally.exit_code())
     }
@@ -190,6 +191,23 @@ impl Job<'_> {
         Ok(plan)
     }
 
+    /// Looks up which directories each op will make, and leaves out those that the rules stop there.
+    pub(super) fn look_ahead(&self, plan: &mut Plan, looks: &mut Looks<'_>) {
+        let stopped = self.fill_directories(plan, looks).into_iter();
+        let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
+        let refusals = by_rule.map(|(at, halt)| {
+            let op = &plan.ops[at];
+            let refusal = Refusal {
+                reason: halt.reason,
+                path: op.duplicate.path.as_bytes().to_vec(),
+                master: Some(op.master.path.clone()),
+                detail: halt.detail,
+            };
+            (at, refusal)
+        });
+        plan.leave_out(refusals.collect());
+    }
+
     /// Looks up which directories each op will make; gives the ops that would stop there.
     pub(super) fn fill_directories(
         &self,
@@ -199,12 +217,19 @@ impl Job<'_> {
         let mut stopped = HashMap::new();
         let branches = u16::try_from(self.session.facts.len()).unwrap_or(u16::MAX);
         let stat = &mut |place: &Place| looks.stat(place);
+        let mut ways = Ways::new(&self.session.fs);
         let newest = self.session.pool.getattr_newest;
         for (at, op) in plan.ops.iter_mut().enumerate() {
-            match missing_parents(stat, branches, newest, op) {
-                Ok(dirs) => op.dirs = dirs,
+            let found = missing_parents(stat, branches, newest, op).and_then(|dirs| {
+                op.dirs = dirs;
+                ways.same(op, self.rules.ignore)
+            });
+            match found {
+                Ok(()) => {}
                 Err(halt) => {
-                    tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
+                    if halt.reason.weight() == Weight::Failure {
+                        tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
+                    }
                     stopped.insert(at, halt);
                 }
             }

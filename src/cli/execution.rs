@@ -8,7 +8,8 @@ use super::dedupe::Job;
 use super::failure::Failure;
 use super::hooks::{self, Hooks};
 use super::list;
-use super::report_file::ReportFile;
+use super::looks::Looks;
+use super::output_file::OutputFile;
 use super::resume::recover_pool;
 use super::session::{self, DiskJournal, Session};
 use super::watch::Watch;
@@ -66,7 +67,8 @@ impl Job<'_> {
                 resolved = list::resolve_again(resolved, &self.session, &self.filter)?;
             }
         }
-        let plan = self.plan(resolved)?;
+        let mut plan = self.plan(resolved)?;
+        self.look_ahead(&mut plan, &mut Looks::new(&self.session.fs));
         let journal = if plan.ops.is_empty() {
             None
         } else {
@@ -103,7 +105,7 @@ impl Job<'_> {
         plan: Plan,
         journal: Option<(Option<DiskJournal>, &Path, Option<&Path>)>,
         recovered: &Tally,
-        report: Option<ReportFile>,
+        report: Option<OutputFile>,
     ) -> Result<u8, Failure> {
         let mut tally = self.tally(&plan);
         let mut journal = match journal {
@@ -156,7 +158,7 @@ impl Job<'_> {
         &self,
         mut watch: Watch<'_>,
         refusals: &[Refusal],
-        report: Option<ReportFile>,
+        report: Option<OutputFile>,
     ) -> Result<u8, Failure> {
         self.note_space(&mut watch.tally, Tally::after);
         watch.tally.elapsed_s = self.started.elapsed().as_secs_f64();
@@ -172,7 +174,7 @@ impl Job<'_> {
         hooks::remind_of_snapraid(self.args, watch.tally.done);
         if let Some(report) = report {
             let page = self.page(&watch.scene, refusals, &watch.tally, &watch.chronicle);
-            report.finish(&page)?;
+            report.finish(|out| out.write_all(page.as_bytes()))?;
         }
         Ok(watch.tally.exit_code())
     }

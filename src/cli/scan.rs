@@ -1,11 +1,11 @@
 //! The own scan on its way in: directories to relpaths, the cache opened, the branches scanned.
 
-use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 
 use super::args::{Common, RunArgs};
 use super::failure::Failure;
 use super::list::discover;
+use super::output_file::{self, OutputFile};
 use super::session::{Session, own_dir};
 use super::signals::Signals;
 use crate::filter::Filter;
@@ -34,6 +34,9 @@ pub(super) fn find(
     signals: &Signals,
 ) -> Result<Option<Resolved>, Failure> {
     let dirs = directories(session, args)?;
+    let begin = |path| OutputFile::begin(path, output_file::GROUPS);
+    // Before hours of reading.
+    let listed = args.groups.as_deref().map(begin).transpose()?;
     let cache = open_cache(session, args)?;
     let meter = Meter::default();
     let interrupted = || signals.asked() || signals.time_is_up();
@@ -53,7 +56,9 @@ pub(super) fn find(
     match found {
         Ok(found) => {
             tell(&found);
-            write_groups(session, args, &found)?;
+            if let Some(listed) = listed {
+                write_groups(session, args, &found, listed)?;
+            }
             Ok(Some(resolved(found)))
         }
         Err(ScanError::Interrupted) => Ok(None),
@@ -99,31 +104,29 @@ fn open_cache(session: &Session, args: &RunArgs) -> Result<Option<Cache>, Failur
     }
 }
 
-fn write_groups(session: &Session, args: &RunArgs, found: &Found) -> Result<(), Failure> {
-    let Some(path) = &args.groups else {
-        return Ok(());
-    };
-    let write = || {
-        let mut out = BufWriter::new(File::create(path)?);
+fn write_groups(
+    session: &Session,
+    args: &RunArgs,
+    found: &Found,
+    listed: OutputFile,
+) -> Result<(), Failure> {
+    let left_out = listed.finish(|out| {
+        let mut out = BufWriter::new(out);
         let dirs = args.dirs.iter().map(std::path::absolute);
         let dirs = dirs.collect::<Result<Vec<_>, _>>()?;
         let about = (&session.pool, dirs.as_slice());
         let now = session.fs.now();
-        groups::write(&mut out, args.groups_format, about, &found.groups, now)
-    };
-    match write() {
-        Ok(0) => Ok(()),
-        Ok(names) => {
-            tracing::warn!(
-                names,
-                "left out of the list: not UTF-8, which jdupes cannot write"
-            );
-            Ok(())
-        }
-        Err(error) => Err(Failure::environment(format!(
-            "cannot write the groups to {path:?}: {error}"
-        ))),
+        let left_out = groups::write(&mut out, args.groups_format, about, &found.groups, now)?;
+        out.flush()?;
+        Ok(left_out)
+    })?;
+    if left_out > 0 {
+        tracing::warn!(
+            names = left_out,
+            "left out of the list: not UTF-8, which jdupes cannot write"
+        );
     }
+    Ok(())
 }
 
 fn tell(found: &Found) {

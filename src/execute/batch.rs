@@ -298,6 +298,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.journal.record(&records, self.fs.now())?;
         let mut ended = Ended::default();
         for work in works {
+            if !matches!(work.state, State::Stuck(_)) {
+                self.placed.end(&work.op);
+            }
             let outcome = match work.state {
                 State::Removed(reclaimed) => Outcome::Done { reclaimed },
                 State::Restored(halt) if halt.again && work.op.recorded.is_none() => {

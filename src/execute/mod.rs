@@ -18,6 +18,7 @@ mod observe;
 mod op;
 mod parents;
 mod pass;
+mod placed;
 mod publish;
 mod recover;
 mod remove;
@@ -25,6 +26,7 @@ mod retire;
 mod take_back;
 mod touched;
 mod undo;
+mod way;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};
@@ -33,6 +35,7 @@ pub use halt::Halt;
 pub use new_name::NewNames;
 pub use op::{Op, OpName, Undoing};
 pub use parents::{missing_parents, remove_if_empty, sync_dirs};
+pub use way::Ways;
 pub use window::Leases;
 
 use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};
@@ -40,6 +43,7 @@ use crate::journal::{BranchRecord, Journal, JournalError, Store};
 use crate::metadata::IgnoreMetadata;
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
+use placed::Placed;
 use touched::Touched;
 
 /// What the executor needs to know about the pool and the wishes of the user.
@@ -120,6 +124,7 @@ pub struct Executor<'a, F: Fs, S: Store> {
     options: Options,
     run: u64,
     touched: Touched,
+    placed: Placed,
     /// The ctime our own last call left on an inode, for all ops that share it.
     ours: HashMap<InodeId, Timestamp>,
     /// Hashes of masters taken in this run.
@@ -147,6 +152,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             options,
             run,
             touched: Touched::default(),
+            placed: Placed::default(),
             ours: HashMap::new(),
             hashes: HashMap::new(),
             buffers: compare::buffers(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::halt::Halt;
 use super::op::Op;
 use super::parents::missing_parents;
-use super::{Executor, Outcome, RunError};
+use super::{Executor, Outcome, RunError, Ways};
 use crate::fs::{Fs, Place};
 use crate::journal::Store;
 use crate::refusal::Reason;
@@ -90,10 +90,15 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         if op.undo.is_some() {
             return self.begin_undo(op);
         }
-        self.compare(op)?;
         let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
-        let stat = &mut |place: &Place| self.fs.stat(place);
-        op.dirs = missing_parents(stat, branches, self.options.newest_dirs, op)?;
+        let newest = self.options.newest_dirs;
+        let fs = self.fs;
+        let stat = &mut |place: &Place| fs.stat(place);
+        // Before gigabytes are read for nothing.
+        op.dirs = missing_parents(stat, branches, newest, op)?;
+        Ways::new(fs).same(op, self.options.ignore)?;
+        self.compare(op)?;
+        op.dirs = missing_parents(stat, branches, newest, op)?;
         Ok(())
     }
 

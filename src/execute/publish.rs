@@ -87,6 +87,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 .map(|observed| observed.target == TargetIs::Master);
             op.published = Some(in_place.collect());
         }
+        let nlink = self.fs.stat_open(&window.master.file)?.nlink;
+        self.placed.begin(op, nlink);
         for (k, observed) in names.iter().enumerate() {
             let in_place = observed.target == TargetIs::Master;
             if in_place && !op.may_be_ours(k) && op.names[k].found != Found::Master {
@@ -121,13 +123,14 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         // Before the call: an error may come from what follows it, and the name be ours all the same.
         op.note_published(k, true);
         match op.kind {
-            OpKind::Cross => self.rename(&temp, &target).map_err(|error| {
+            OpKind::Cross => self.rename(&temp, &target).inspect_err(|error| {
                 // What is there is somebody else's, even where it is another name of the master.
                 op.note_published(k, error.errno() != libc::EEXIST);
-                error.into()
-            }),
-            OpKind::Local => self.exchange_in(op, k),
+            })?,
+            OpKind::Local => self.exchange_in(op, k)?,
         }
+        self.placed.add(op);
+        Ok(())
     }
 
     /// Exchanges temp and name: from now on the temp name holds the duplicate.

@@ -1,14 +1,17 @@
 //! Recovery is the executor (invariant 5): for each op that has an intent and no end, look at every name, decide, and
 //! take the same transitions an uninterrupted run takes. May be killed anywhere and run again.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::batch::{State, Work};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
-use super::op::{NO_INODE, Op, OpName, Recorded, Undoing};
+use super::op::{NO_INODE, Op, OpName, Recorded, Undoing, entry};
 use super::{Executor, RunError};
 use crate::fs::{Fs, FsError, InodeId, Place};
 use crate::journal::{Copy, Intent, OpKind, OpenOp, RunStarted, Store};
+use crate::names::Role;
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
@@ -136,8 +139,16 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 Ok(State::Removed(bytes))
             }
             Next::Back => {
+                self.note_unpublished(op, &names)?;
+                let renamed = self.renamed_along(op, &names)?;
                 let why = Halt::new(Reason::Changed, "the path was changed since the op began");
-                Ok(self.back(op, why))
+                Ok(match (self.back(op, why), renamed) {
+                    (State::Restored(_), Some(path)) => {
+                        let why = format!("renamed to {path:?}, which is on both branches");
+                        State::Conflict(Halt::new(Reason::Conflict, why), Vec::new())
+                    }
+                    (state, _) => state,
+                })
             }
             Next::Forward => Ok(
                 match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
@@ -152,6 +163,52 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 },
             ),
         }
+    }
+
+    /// The new path, where somebody renamed the duplicate and its replacement with it: what is written there goes to the
+    /// master. Looked for in its directory only.
+    fn renamed_along(&self, op: &Op, names: &[Observed]) -> Result<Option<RelPath>, Halt> {
+        for (k, name) in names.iter().enumerate() {
+            let away = name.duplicate == DuplicateAt::Nowhere && name.target == TargetIs::Absent;
+            let dir = op.own(k).dir();
+            if op.kind == OpKind::Local || !away || self.fs.stat(&dir)?.is_none() {
+                continue;
+            }
+            for other in self.fs.names_with_prefix(&dir, b"")? {
+                let path = entry(&dir.path, std::ffi::OsStr::from_bytes(&other));
+                let is = |branch, id| {
+                    let stat = self.fs.stat(&Place::new(branch, path.clone()));
+                    stat.map(|stat| stat.is_some_and(|stat| stat.id == id))
+                };
+                // Another name of the link set is where it was.
+                if op.names.iter().any(|name| name.path == path) {
+                    continue;
+                }
+                let (from, to) = (op.names[k].from, op.names[k].to);
+                if is(from, op.duplicate_id)? && is(to, op.master_id)? {
+                    return Ok(Some(path));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The duplicate is nowhere, and the master has the name: that is not ours where the temp name, which our rename would
+    /// have taken away, still is the master's. Somebody else replaced the duplicate, a run with another journal perhaps,
+    /// and nothing else has the path now.
+    fn note_unpublished(&self, op: &mut Op, names: &[Observed]) -> Result<(), Halt> {
+        let gone = |name: &Observed| name.duplicate == DuplicateAt::Nowhere;
+        if op.kind == OpKind::Local || !names.iter().all(gone) {
+            return Ok(());
+        }
+        let mut ours = Vec::with_capacity(names.len());
+        for (k, name) in names.iter().enumerate() {
+            let temp = self.fs.stat(&op.hidden(self.journal.id(), k, Role::Temp))?;
+            let temp = temp.is_some_and(|stat| stat.id == op.master_id);
+            ours.push(name.target == TargetIs::Master && !temp);
+        }
+        op.published = Some(ours);
+        Ok(())
     }
 
     /// Compares, after waiting out the ctimes that the interrupted process moved a moment ago.

@@ -22,7 +22,15 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             .as_ref()
             .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
         self.yield_to_newer(op)?;
-        let mut duplicate = Leased::new(self.fs, self.options.leases, self.open_duplicate(op)?);
+        let file = match self.open_duplicate(op) {
+            // A client renamed its directory, and the hidden name with it. What is not removed is not to be told so.
+            Err(halt) if halt.reason == Reason::Changed => {
+                let why = "its directory was renamed while it was replaced: the copy is there under a hidden name";
+                return Err(Halt::new(Reason::Conflict, why));
+            }
+            opened => opened?,
+        };
+        let mut duplicate = Leased::new(self.fs, self.options.leases, file);
         // An indexer may have found the hidden name: whoever has it open keeps it until the next try.
         duplicate.take(Lease::Write, "retired duplicate")?;
         let before = self.fs.stat_open(&duplicate.file)?;

@@ -33,7 +33,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Takes back all that was done of `op`, from what is found.
     pub(crate) fn take_back(&mut self, op: &Op) -> Back {
         match self.try_take_back(op) {
-            Ok(left) if left.is_empty() => Back::Restored,
+            Ok(left) if left.is_empty() => match self.strayed(op) {
+                // The path was renamed, and the replacement with it: what is written there goes to the master.
+                Ok(true) => {
+                    let why = "renamed while it was replaced: the new path is on both branches";
+                    let halt = Halt::new(Reason::Conflict, why);
+                    Back::Conflict { halt, left }
+                }
+                Ok(false) => Back::Restored,
+                Err(halt) => Back::Stuck(halt),
+            },
             Ok(left) => {
                 let halt = Halt::new(Reason::Conflict, "its path is taken by another file");
                 Back::Conflict { halt, left }
@@ -68,6 +77,22 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             self.withdraw(op, &mut master, None)?;
         }
         Ok(left)
+    }
+
+    /// Whether a replacement of this pass was neither taken back nor removed by somebody, but is under another name.
+    fn strayed(&mut self, op: &Op) -> Result<bool, Halt> {
+        if !self.placed.any(op) {
+            return Ok(false);
+        }
+        match self.open_master(op) {
+            Ok(file) => {
+                let nlink = self.fs.stat_open(&file)?.nlink;
+                Ok(self.placed.strayed(op, nlink))
+            }
+            // None of its names that we know is left, and there is nobody to ask.
+            Err(halt) if halt.reason == Reason::Changed => Ok(true),
+            Err(halt) => Err(halt),
+        }
     }
 
     /// The master with a write lease, unchanged since it was compared.
@@ -242,8 +267,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             }
         }
         match op.kind {
-            OpKind::Cross => self.still_unopened(master, &hidden)?,
-            OpKind::Local => self.still_unasked(master, duplicate, &hidden)?,
+            OpKind::Cross => self.still_unopened(op, master, &hidden)?,
+            OpKind::Local => self.still_unasked(op, master, duplicate, &hidden)?,
         }
         for (at, _) in hidden {
             self.unlink(&at, op.master_id)?;
@@ -262,6 +287,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Somebody who opened the master meanwhile may have done so by a name just taken away: it gets it back.
     fn still_unopened(
         &mut self,
+        op: &Op,
         master: &Leased<'_, F>,
         hidden: &[(Place, Place)],
     ) -> Result<(), Halt> {
@@ -270,6 +296,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         for (at, target) in hidden.iter().rev() {
             self.rename(at, target)?;
+            self.placed.add(op);
         }
         Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
     }
@@ -282,6 +309,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// and the duplicate keeps the hidden name, where what is written to it is found.
     fn still_unasked(
         &mut self,
+        op: &Op,
         master: &Leased<'_, F>,
         duplicate: Option<&Leased<'_, F>>,
         exchanged: &[(Place, Place)],
@@ -297,6 +325,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         for (temp, target) in exchanged.iter().rev() {
             self.exchange(temp, target)?;
+            self.placed.add(op);
         }
         Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
     }
@@ -326,7 +355,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         for k in hiding {
             self.hide_replacement(op, k, &mut hidden)?;
         }
-        self.still_unopened(&master, &hidden)?;
+        self.still_unopened(op, &master, &hidden)?;
         for (at, _) in hidden {
             self.unlink(&at, op.master_id)?;
         }
@@ -357,6 +386,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             ));
         }
         hidden.push((aside, target));
+        self.placed.take(op);
         Ok(())
     }
 
@@ -380,6 +410,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             ));
         }
         hidden.push((temp, target));
+        self.placed.take(op);
         Ok(())
     }
 

@@ -256,6 +256,12 @@ pub trait Fs {
     /// What the kernel says.
     fn metadata(&self, file: &Self::File) -> Result<Metadata>;
 
+    /// The access ACL of a directory, where one is set; raw, as [`Metadata::acl`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>>;
+
     /// Reads into `buf` at `offset`; 0 at the end.
     ///
     /// # Errors

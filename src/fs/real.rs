@@ -4,8 +4,10 @@
 //! through no symlink and no mount point (invariant 7). Changes of names go through the parent directory's
 //! descriptor and one plain final name, so nothing can be redirected between look-up and change.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -226,6 +228,10 @@ impl Fs for RealFs {
             &file.at,
             file.metadata(),
         )
+    }
+
+    fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>> {
+        self.xattr(dir, OsStr::from_bytes(file::ACCESS_ACL))
     }
 
     fn read_at(&self, file: &RealFile, buf: &mut [u8], offset: u64) -> Result<usize> {

@@ -294,3 +294,26 @@ fn a_hidden_copy_that_may_not_go_keeps_the_shown_one_too() {
     assert_eq!(ops(&plan), []);
     assert_eq!(reasons(&plan), [Reason::ReadOnly]);
 }
+
+#[test]
+fn what_is_left_out_after_all_is_refused_and_the_groups_keep_their_ops() {
+    let pair = |n: u64| {
+        let names = [format!("m/{n}"), format!("d/{n}"), format!("e/{n}")];
+        let members = (0..).zip(&names).map(|(dev, name)| member(dev, n, &[name]));
+        group(members.collect())
+    };
+    let groups = [pair(1), pair(2), pair(3)];
+    let mut plan = plan(&groups, &branches(3), &Rules::default());
+    let all = plan.ops.clone();
+    let refusal = |path: &str| Refusal {
+        reason: Reason::DirectoryDiffers,
+        path: path.into(),
+        master: None,
+        detail: String::new(),
+    };
+    plan.leave_out([(1, refusal("b")), (2, refusal("c"))].into());
+    assert_eq!(plan.ops, [0, 3, 4, 5].map(|at| all[at].clone()));
+    let ops: Vec<_> = plan.groups.iter().map(|group| group.ops.clone()).collect();
+    assert_eq!(ops, [0..1, 1..2, 2..4]);
+    assert_eq!(plan.refusals, [refusal("b"), refusal("c")]);
+}

@@ -148,12 +148,13 @@ impl Filesystem for Server {
         }
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0 {
             return reply.error(Errno::EROFS);
         }
         let path = self.path(ino);
-        let opened = path.and_then(|path| self.tree.open(&path).map_err(errno));
+        let asker = req.uid();
+        let opened = path.and_then(|path| self.tree.open(&path, asker).map_err(errno));
         self.files.answer(opened, reply);
     }
 

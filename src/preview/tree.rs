@@ -5,14 +5,17 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::numbers::Numbers;
 use super::tags::{self, Tags};
 use super::view::{Fate, View};
+use crate::execute::Ways;
 use crate::fs::real::{DirEntry, RealFile, RealFs, Space, Special};
 use crate::fs::{FileKind, Fs, FsError, InodeId, Place, Stat};
+use crate::metadata::IgnoreMetadata;
 use crate::pool::{Branch, BranchIdx, BranchMode, Pool};
 use crate::relpath::RelPath;
 
@@ -207,9 +210,12 @@ impl Tree {
     ///
     /// The bytes are then those that will be there, whether they are the master's (a run compares them, and replaces
     /// the file) or are not, because a list is wrong (it compares them, and leaves the file).
-    pub(super) fn open(&self, path: &RelPath) -> Result<RealFile> {
+    ///
+    /// `asker` is the user who asks; by the directories that are shown the kernel has let him in.
+    pub(super) fn open(&self, path: &RelPath, asker: u32) -> Result<RealFile> {
         let shown = self.shown(path, self.open_newest)?;
         let (at, _) = shown.ok_or_else(|| self.no_such(path))?;
+        self.lets_in(&at, asker)?;
         for _ in 1..OPEN_TRIES {
             match self.fs.open(&at) {
                 Err(error) if error.errno() == libc::EAGAIN => self.fs.pause(OPEN_PAUSE),
@@ -217,6 +223,33 @@ impl Tree {
             }
         }
         self.fs.open(&at)
+    }
+
+    /// mergerfs looks a file up as the user who asks, in the directories of the branch that holds it. This process may
+    /// enter them all: where they differ from those that are shown, only such users are let in for whom that is the same.
+    fn lets_in(&self, at: &Place, asker: u32) -> Result<()> {
+        if asker == 0 || asker == nix::unistd::geteuid().as_raw() || at.branch == self.through() {
+            return Ok(());
+        }
+        let mut ways = Ways::new(&self.fs);
+        let mut next = at.path.parent();
+        while let Some(dir) = next {
+            next = dir.parent();
+            let Some((shown, _)) = self.shown(&dir, self.pool.getattr_newest)? else {
+                return Err(self.no_such(&dir));
+            };
+            let own = Place::new(at.branch, dir);
+            let none = IgnoreMetadata::default();
+            if shown != own && !matches!(ways.differs(&own, &shown, none), Ok(None)) {
+                return Err(FsError {
+                    call: "open",
+                    branch: at.branch,
+                    path: self.pool.branch_path(at.branch, &at.path),
+                    source: io::Error::from_raw_os_error(libc::EACCES),
+                });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn read_at(&self, file: &RealFile, buf: &mut [u8], offset: u64) -> Result<usize> {

@@ -172,6 +172,66 @@ fn what_a_client_does_at_any_call_stays_done() {
     assert!(failures.points() > 1000);
 }
 
+/// A client that renames the path takes along the replacement, which is a name of the master: what is written to the
+/// new path goes there. That is told, and a path that was removed is not taken for one that was renamed.
+#[test]
+fn a_replacement_that_a_client_renames_is_told() {
+    let mut failures = Failures::default();
+    let (mut told, mut quiet) = (0, 0);
+    for scenario in met() {
+        let path = &scenario.duplicate.path;
+        let moved = beside(&scenario.duplicate, "moved").path;
+        let rename = Step::Rename(path.clone(), moved.clone());
+        for step in [rename, Step::Remove(path.clone())] {
+            each_call(|n| {
+                let mut session = Session::new(&scenario);
+                let client = Client::new(&session);
+                client.plan(&session, n, &step);
+                let ended = session.run(&scenario.ops).is_ok();
+                let files = session.world.files();
+                let copies = files.keys().filter(|at| at.path == moved).count();
+                let conflict = in_conflict(&session);
+                let check = super::session::ensure(ended && conflict == (copies > 1), || {
+                    format!("{copies} copies of the new path, told: {conflict}")
+                });
+                (told, quiet) = (told + usize::from(conflict), quiet + usize::from(!conflict));
+                let point = || format!("{step:?} at {n}");
+                failures.note(check, scenario.name, point, &session);
+                session.world.calls()
+            });
+        }
+    }
+    assert!(told > 10 && quiet > 100, "{told} {quiet}");
+}
+
+/// The same where the process dies, and the path is renamed before recovery.
+#[test]
+fn a_replacement_that_is_renamed_after_a_crash_is_told() {
+    let mut failures = Failures::default();
+    let mut told = 0;
+    for scenario in few() {
+        let path = &scenario.duplicate.path;
+        let moved = beside(&scenario.duplicate, "moved").path;
+        let mut n = 1;
+        while let Some(killed) = super::deaths::killed(&scenario, n) {
+            let mut next = killed.next();
+            next.world.client_rename(path, &moved).unwrap();
+            let settled = settle(&mut next);
+            let files = next.world.files();
+            let copies = files.keys().filter(|at| at.path == moved).count();
+            let conflict = in_conflict(&next);
+            let same = super::session::ensure(conflict == (copies > 1), || {
+                format!("{copies} copies of the new path, told: {conflict}")
+            });
+            let point = || format!("killed at {n}");
+            failures.note(settled.and(same), scenario.name, point, &next);
+            told += usize::from(conflict);
+            n += 1;
+        }
+    }
+    assert!(told > 3, "{told}");
+}
+
 /// Steps a client takes at two calls of its own.
 pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
     let d = &scenario.duplicate;

@@ -1,11 +1,13 @@
 //! The process dies, at every call.
 
 use mergerfs_xdedup::execute::Outcome;
+use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::Fault;
+use mergerfs_xdedup::journal::mem_store::MemStore;
 
 use super::meddling::in_conflict;
 use super::scenario::{self, Scenario};
-use super::session::{Check, Failures, Session, View, ensure};
+use super::session::{Check, Failures, Session, View, ensure, is_hidden};
 
 /// Recovers to the end, and checks what must hold then.
 pub(super) fn recover(session: &mut Session, scenario: &Scenario, view: &View) -> Check {
@@ -101,4 +103,45 @@ fn recovery_may_be_killed_at_any_call_too() {
         }
     }
     assert!(failures.points() > 1000);
+}
+
+/// A run with another journal does what the killed one had begun. Where the killed one left the temp name, the name it
+/// was for cannot be its own, and recovery does not take it away.
+#[test]
+fn what_a_run_with_another_journal_replaced_since_stays() {
+    let mut failures = Failures::default();
+    let mut met = 0;
+    for scenario in [
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::missing_parents(),
+    ] {
+        let view = Session::new(&scenario).view();
+        let mut n = 1;
+        while let Some(session) = killed(&scenario, n) {
+            n += 1;
+            let names = session.world.names();
+            let temp = |at: &&Place| is_hidden(&at.path) && at.path.as_bytes().ends_with(b"-t");
+            if !names.keys().any(|at| temp(&at)) {
+                continue;
+            }
+            let mut other = session.next_with(&MemStore::new(8));
+            let ended = other.run(&scenario.ops);
+            // A fork of the world the other run left, over the journal of the killed one.
+            let mut next = other.next_with(&session.store);
+            let recovered = next.recover();
+            let check = ensure(ended.is_ok() && matches!(recovered, Ok(0)), || {
+                format!("{ended:?} {recovered:?}")
+            });
+            let check = check.and_then(|()| next.shows(&view));
+            failures.note(
+                check,
+                scenario.name,
+                || format!("killed at {}", n - 1),
+                &next,
+            );
+            met += 1;
+        }
+    }
+    assert!(met > 2, "{met}");
 }

@@ -165,6 +165,13 @@ impl Fs for SimFs {
         })
     }
 
+    fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>> {
+        self.at("read the ACL of", dir, |state| {
+            let (disk, ino) = state.find_dir(dir)?;
+            Ok(state.node(disk, ino).attrs.meta.acl.clone())
+        })
+    }
+
     fn read_at(&self, file: &SimFile, buf: &mut [u8], offset: u64) -> Result<usize> {
         self.on("read", file, |state| {
             let open = state.file(file.open)?;

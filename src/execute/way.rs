@@ -1,0 +1,99 @@
+//! The way to a file: who may pass through the directories above it, on the branch that holds it.
+//!
+//! mergerfs looks a path up as the user who asks: of the directories above a file those of its own branch count, not
+//! those the pool shows. They differ where somebody changed or made them on one branch only.
+
+use std::collections::HashMap;
+
+use super::halt::Halt;
+use super::op::Op;
+use crate::fs::{FileKind, Fs, Metadata, Place};
+use crate::metadata::IgnoreMetadata;
+use crate::refusal::Reason;
+
+/// Directories that are remembered.
+const KNOWN_MAX: usize = 16_384;
+
+/// Who may pass through directories, each looked up once: many files lie in one.
+pub struct Ways<'w, F: Fs> {
+    fs: &'w F,
+    /// Owner, the bits that let somebody in, and the ACL of each.
+    known: HashMap<Place, Metadata>,
+}
+
+impl<'w, F: Fs> Ways<'w, F> {
+    /// Knows nothing yet.
+    pub fn new(fs: &'w F) -> Self {
+        let known = HashMap::new();
+        Self { fs, known }
+    }
+
+    /// Whether whoever can reach the names of `op` now can reach them afterwards, and nobody else. The directories it
+    /// will make must be known.
+    ///
+    /// # Errors
+    /// When a directory differs in who may enter or list it, and that is not `ignore`d.
+    pub fn same(&mut self, op: &Op, ignore: IgnoreMetadata) -> Result<(), Halt> {
+        for name in op.names.iter().filter(|name| name.from != name.to) {
+            let mut next = name.path.parent();
+            while let Some(dir) = next {
+                next = dir.parent();
+                // One that is made for it takes after the directory it is cloned from.
+                let mut made = op.dirs.iter().filter(|d| d.to == name.to);
+                let model = made.find(|d| d.path == dir).map_or(name.to, |d| d.from);
+                if model == name.from {
+                    continue;
+                }
+                let was = Place::new(name.from, dir.clone());
+                let will_be = Place::new(model, dir);
+                if let Some(how) = self.differs(&was, &will_be, ignore)? {
+                    let detail = format!("{:?} on both branches: {}", was.path, how.as_str());
+                    return Err(Halt::new(Reason::DirectoryDiffers, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is different in who may enter or list two directories, if anything that is not `ignore`d.
+    ///
+    /// # Errors
+    /// When one of them is no directory, or cannot be looked at.
+    pub fn differs(
+        &mut self,
+        one: &Place,
+        other: &Place,
+        ignore: IgnoreMetadata,
+    ) -> Result<Option<Reason>, Halt> {
+        let (one, other) = (self.of(one)?, self.of(other)?);
+        let open = |way: &Metadata| way.acl.is_none() && way.mode & 0o555 == 0o555;
+        if open(&one) && open(&other) {
+            return Ok(None);
+        }
+        Ok(ignore.differs(&one, &other))
+    }
+
+    fn of(&mut self, dir: &Place) -> Result<Metadata, Halt> {
+        if let Some(known) = self.known.get(dir) {
+            return Ok(known.clone());
+        }
+        let stat = self.fs.stat(dir)?;
+        let Some(stat) = stat.filter(|stat| stat.kind == FileKind::Directory) else {
+            let detail = format!("directory {:?} is gone", dir.path);
+            return Err(Halt::new(Reason::Changed, detail));
+        };
+        let way = Metadata {
+            uid: stat.uid,
+            gid: stat.gid,
+            // Not setgid and sticky, which let nobody in; mergerfs itself drops them when it clones a path.
+            mode: stat.mode & 0o777,
+            acl: self.fs.dir_acl(dir)?,
+            ..Metadata::default()
+        };
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(dir.clone(), way.clone());
+        Ok(way)
+    }
+}
