@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::groups;
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
 use crate::harness::loop_disk::LoopDisk;
 use crate::harness::pool::PoolPlan;
 use crate::harness::tool::{BINARY, Run, Tool};
-use crate::harness::{snapshot, tree};
+use crate::harness::{snapshot, tree, wait};
 
 /// The most names that an inode can have on ext4.
 const EXT4_LINKS: u32 = 65_000;
@@ -106,4 +107,56 @@ fn a_full_disk_under_the_journal_stops_the_run_and_loses_nothing() {
         snapshot::assert_same(&view, &snapshot::view(pool.root()));
         snapshot::assert_no_own_names(&pool);
     }
+}
+
+/// The journal's disk fills while the run is under way, not before it.
+#[test]
+fn a_journal_disk_that_fills_during_a_run_stops_it_and_resume_ends_it() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 600);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let state = LoopDisk::new(tool.dir(), "state", Ext4);
+    let journal = state.path().join("journal");
+    let view = snapshot::view(pool.root());
+    let mut line: Vec<OsString> = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"]
+        .map(Into::into)
+        .to_vec();
+    // Slow enough to be met on the way.
+    line.extend(["trace=linkat", "-e", "inject=linkat:delay_enter=10000"].map(Into::into));
+    line.extend([BINARY.into(), "--journal".into(), journal.clone().into()]);
+    line.extend(["-e", "--any-master", "-m"].map(Into::into));
+    line.push(list.clone().into());
+    let log = journal.join("log.csv");
+    let begun = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains(",PENDING,"));
+    let (run, filler) = std::thread::scope(|scope| {
+        let filler = scope.spawn(|| {
+            wait::until("the run to begin", Duration::from_secs(60), begun).unwrap();
+            fill(&state, 0)
+        });
+        (tool.run_line(&line), filler.join().unwrap())
+    });
+    assert!(matches!(run.code(), Some(3 | 4)), "{run}");
+    assert!(run.stderr.contains("space"), "{run}");
+    snapshot::assert_complete(&view, &snapshot::view(pool.root()));
+    // While it is full nothing can be finished, and nothing is lost.
+    let run = |command: &str| {
+        let line = [
+            BINARY.into(),
+            "--journal".into(),
+            journal.clone().into(),
+            command.into(),
+        ];
+        tool.run_line(&line)
+    };
+    assert!(matches!(run("resume").code(), Some(3 | 4)));
+    snapshot::assert_complete(&view, &snapshot::view(pool.root()));
+    std::fs::remove_file(filler).unwrap();
+    tree::settle();
+    run("resume").expect(0);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    snapshot::assert_no_own_names(&pool);
+    execute_with_journal(&tool, &journal, &list).expect(0);
+    groups::assert_linked(&pool, &made);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
 }

@@ -145,3 +145,46 @@ fn a_run_ends_when_its_time_is_up_and_the_next_goes_on() {
     assert_eq!((summary.get("done"), summary.get("left")), (0, 2), "{run}");
     assert_eq!(snapshot::all_entries(&pool), before);
 }
+
+#[test]
+fn an_undo_ends_when_its_time_is_up_and_the_next_goes_on() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 40);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    tool.execute(&list, &[]).expect(0);
+    let linked = snapshot::all_entries(&pool);
+    // Each file that comes back is written in one call, at least: not all of them in a second.
+    let slow = "inject=pwrite64:delay_enter=100000";
+    let strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=pwrite64",
+        "-e",
+        slow,
+    ];
+    let undo = ["--format", "json", "undo", "1", "-e"];
+    let limited = [&undo[..], &["--max-time", "1s"]].concat();
+    let summary = tool.run_under(&strace, &limited).expect(0).summary();
+    let done = summary.get("done");
+    assert!(done < 40 && summary.get("left") == 40 - done);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    snapshot::assert_no_own_names(&pool);
+    let before = snapshot::all_entries(&pool);
+    tool.run(&["resume"]).expect(0);
+    assert_eq!(snapshot::all_entries(&pool), before, "something was open");
+    tree::settle();
+    let rest = tool.run(&undo).expect(0).summary();
+    assert_eq!(rest.get("done"), 40 - done);
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    assert_ne!(snapshot::all_entries(&pool), linked);
+    for group in &made {
+        let at = [&group[0], &group[1]].map(|path| snapshot::places(&pool, path)[0].0);
+        assert_eq!(at, [0, 1]);
+    }
+}

@@ -42,6 +42,44 @@ pub fn hidden_name(journal: u32, op: OpId, index: usize, role: Role) -> OsString
     .into()
 }
 
+/// What a hidden name says of itself. Anybody who can write in a directory can make one: it proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HiddenName {
+    /// The id of the journal.
+    pub journal: u32,
+    /// The op.
+    pub op: OpId,
+    /// Which of the op's names.
+    pub index: usize,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// Reads a name that [`hidden_name`] made; `None` for any other.
+#[must_use]
+pub fn parse_hidden_name(name: &[u8]) -> Option<HiddenName> {
+    let text = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?;
+    let mut parts = text.split('-');
+    let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+    let (journal, run, seq, index) = (number()?, number()?, number()?, number()?);
+    let role = match parts.next()? {
+        "t" => Role::Temp,
+        "r" => Role::Retired,
+        "w" => Role::Withdrawn,
+        "d" => Role::Aside,
+        "c" => Role::Copy,
+        _ => return None,
+    };
+    let read = HiddenName {
+        journal: u32::try_from(journal).ok()?,
+        op: OpId { run, seq },
+        index: usize::try_from(index).ok()?,
+        role,
+    };
+    let made = hidden_name(read.journal, read.op, read.index, read.role);
+    (made.as_encoded_bytes() == name).then_some(read)
+}
+
 /// Whether a directory entry is one of ours.
 #[must_use]
 pub fn is_hidden_name(name: &[u8]) -> bool {
@@ -52,6 +90,38 @@ pub fn is_hidden_name(name: &[u8]) -> bool {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_hidden_name_is_read_as_it_was_made_and_no_other_is() {
+        let op = OpId {
+            run: 12,
+            seq: 70_000,
+        };
+        for role in [
+            Role::Temp,
+            Role::Retired,
+            Role::Withdrawn,
+            Role::Aside,
+            Role::Copy,
+        ] {
+            let name = hidden_name(0xffab_0001, op, 65_000, role);
+            let read = parse_hidden_name(name.as_encoded_bytes()).unwrap();
+            assert_eq!(
+                (read.journal, read.op, read.index, read.role),
+                (0xffab_0001, op, 65_000, role)
+            );
+        }
+        for other in [
+            ".xdedup-",
+            ".xdedup-00000007-1-1-0-r",
+            ".xdedup-00000007-00000001-00000001-00000000-x",
+            ".xdedup-00000007-00000001-00000001-00000000-r-",
+            ".xdedup-+0000007-00000001-00000001-00000000-r",
+            "xdedup-00000007-00000001-00000001-00000000-r",
+        ] {
+            assert_eq!(parse_hidden_name(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn hidden_names_are_distinct_and_of_one_length() {

@@ -661,12 +661,20 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__resume)
-            opts="-m -v -q -h --from-log --manifest --manifest-format --base --journal --format --color --config --verbose --quiet --help"
+            opts="-e -m -v -q -h --salvage --execute --log-file --ignore-metadata --from-log --manifest --manifest-format --base --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ignore-metadata)
+                    COMPREPLY=($(compgen -W "owner mode acl xattr" -- "${cur}"))
+                    return 0
+                    ;;
                 --from-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -138,6 +138,11 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l log-file -d 'The CSV log for --salvage [default: log.csv in the journal directory]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l ignore-metadata -d 'Metadata that may differ between copies, as it might in the run' -r -f -a "owner\t'Owner and group'
+mode\t'Permission bits'
+acl\t'POSIX ACLs'
+xattr\t'Extended attributes'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l from-log -d 'Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log (filepath,status), -m the list it was given' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s m -l manifest -d 'The list of duplicates for --from-log' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l manifest-format -d 'The form of the list, where it cannot be told from its contents' -r
@@ -149,6 +154,8 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" 
 always\t'Into pipes and files too'
 never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l salvage -d 'The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s e -l execute -d 'Do what --salvage shows'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -111,7 +111,7 @@ impl Cell {
     }
 
     /// What is on each branch, of this cell.
-    fn branches(&self, pool: &Pool) -> Vec<BTreeMap<PathBuf, (u64, u64)>> {
+    pub(super) fn branches(&self, pool: &Pool) -> Vec<BTreeMap<PathBuf, (u64, u64)>> {
         let of = |entries: snapshot::Entries| {
             let here = entries
                 .into_iter()

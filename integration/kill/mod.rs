@@ -5,6 +5,8 @@
 //! run after it does all that was planned. By default a few N of each call, `XDEDUP_FULL=1` takes every one.
 
 mod cell;
+mod lost;
+mod prune;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -375,9 +375,38 @@ pub struct DoctorArgs {
 /// The options of `resume`.
 #[derive(Debug, Clone, Args)]
 pub struct ResumeArgs {
+    /// The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show
+    ///
+    /// Without -e only what would be done is shown. What it cannot be sure of stays where it is and is told. The journal
+    /// that cannot be used is kept beside the new one; the runs in it can no longer be undone.
+    #[arg(long)]
+    pub salvage: bool,
+    /// Do what --salvage shows
+    #[arg(short, long, requires = "salvage")]
+    pub execute: bool,
+    /// A pool to look at, where the CSV log names none
+    #[arg(value_name = "POOL", requires = "salvage")]
+    pub pool: Vec<PathBuf>,
+    /// The CSV log for --salvage [default: log.csv in the journal directory]
+    #[arg(long, value_name = "FILE", requires = "salvage")]
+    pub log_file: Option<PathBuf>,
+    /// Metadata that may differ between copies, as it might in the run
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        requires = "salvage"
+    )]
+    pub ignore_metadata: Vec<MetadataKind>,
     /// Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log
     /// (filepath,status), -m the list it was given
-    #[arg(long, value_name = "FILE", requires = "manifest")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "manifest",
+        conflicts_with = "salvage"
+    )]
     pub from_log: Option<PathBuf>,
     /// The list of duplicates for --from-log
     #[arg(short, long, value_name = "FILE", requires = "from_log")]

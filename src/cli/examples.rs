@@ -23,6 +23,10 @@ Examples:
     mergerfs.xdedup status
     mergerfs.xdedup resume
 
+  When the journal cannot be used: see what can be told without it, then do it:
+    mergerfs.xdedup resume --salvage
+    mergerfs.xdedup resume --salvage -e
+
   Link again what the old mergerfs-dedupe script deleted and did not link:
     mergerfs.xdedup resume --from-log old.csv -m the-list-it-was-given
 

@@ -21,6 +21,7 @@ mod looks;
 mod output_file;
 mod preview;
 mod resume;
+mod salvage;
 mod scan;
 mod screen;
 mod session;
@@ -99,6 +100,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                     (Some(log), Some(manifest)) => {
                         from_log::run(&cli.common, args, (log, manifest))
                     }
+                    _ if args.salvage => salvage::run(&cli.common, args),
                     _ => resume::run(&cli.common),
                 },
                 Command::Status => status::run(&cli.common),

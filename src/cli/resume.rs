@@ -19,14 +19,24 @@ use crate::report::{Scene, Tally, text};
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
     let mut out = session::stdout();
-    let Some(mut journal) = journal::open_existing(&session::journal_dir(common)?, None)? else {
+    let Some(journal) = journal::open_existing(&session::journal_dir(common)?, None)? else {
         return nothing(&mut out, common, "no journal: nothing was ever begun");
     };
+    finish(common, &signals, journal, &mut out)
+}
+
+/// Finishes or puts back what `journal` has open.
+pub(super) fn finish(
+    common: &Common,
+    signals: &Signals,
+    mut journal: DiskJournal,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
     let mut open = 0;
     let mut tally = Tally::default();
     let runs: Vec<Arc<RunStarted>> = journal.open_ops().into_iter().map(|op| op.run).collect();
     if runs.is_empty() {
-        return nothing(&mut out, common, "nothing is open");
+        return nothing(out, common, "nothing is open");
     }
     let pools: BTreeSet<PathBuf> = runs.iter().map(|run| run.pool.clone()).collect();
     for mount in pools {
@@ -41,14 +51,14 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             verbose: common.verbose.max(1),
             ..session.scene(common)
         };
-        let mut watch = Watch::new(scene, common.format, &signals);
+        let mut watch = Watch::new(scene, common.format, signals);
         watch.tally = std::mem::take(&mut tally);
         open += recover_pool(&session, &mut journal, &mut watch, Leases::Required)?;
         watch.out.flush().map_err(Failure::output)?;
         tally = watch.tally;
     }
     tally.still_open = open as u64;
-    text::recovery(&mut out, &tally)
+    text::recovery(out, &tally)
         .and_then(|()| out.flush())
         .map_err(Failure::output)?;
     Ok(match (open, signals.exit_code()) {

@@ -10,10 +10,11 @@ use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::facts::{BranchFacts, Disk, Facts, Host, JournalPlace, Leases};
 use super::filesystem::FilesystemKind;
-use super::{leftovers, neighbours};
+use super::neighbours;
 use crate::facts::root_of;
 use crate::fs::real::RealFs;
 use crate::fs::{Fs, Lease, Place};
+use crate::leftovers;
 use crate::pool::mergerfs::{self, Description, PoolError};
 use crate::pool::{Branch, BranchIdx, mountinfo};
 
@@ -61,7 +62,7 @@ fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<
     let is_pool = own.is_some_and(mountinfo::Mount::is_mergerfs);
     let root = fs.root_id(at);
     // Walking a pool would be walking its branches once more.
-    let found = leftovers::look(&fs, &branch.path, top_only || is_pool);
+    let found = leftovers::look(&fs, at, top_only || is_pool);
     Ok(Disk {
         root: (root.dev, root.ino),
         mount,
@@ -77,7 +78,11 @@ fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<
             .filter(|entry| crate::scan::is_snapraid(&entry.name))
             .map(|entry| branch.path.join(mergerfs::path_of(&entry.name)))
             .collect(),
-        leftovers: found.names,
+        leftovers: found
+            .names
+            .iter()
+            .map(|at| branch.path.join(at.path.as_path()))
+            .collect(),
         unreadable: found.unreadable,
         real_path,
     })

@@ -10,7 +10,6 @@ mod collect;
 mod facts;
 mod filesystem;
 mod finding;
-mod leftovers;
 mod neighbours;
 
 pub use check::check;

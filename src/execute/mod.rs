@@ -34,7 +34,7 @@ use std::collections::{BTreeSet, HashMap};
 pub use halt::Halt;
 pub use new_name::NewNames;
 pub use op::{Op, OpName, Undoing};
-pub use parents::missing_parents;
+pub use parents::{missing_parents, remove_if_empty, sync_dirs};
 pub use way::Ways;
 pub use window::Leases;
 

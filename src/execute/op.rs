@@ -168,6 +168,14 @@ impl Op {
         }
     }
 
+    /// The same under the number that a journal gave it.
+    pub(crate) fn numbered(self, id: OpId) -> Self {
+        Self {
+            id: Some(id),
+            ..self
+        }
+    }
+
     /// An op that undoes another, as it is planned.
     #[must_use]
     pub fn undoing(planned: Self, undo: Undoing) -> Self {

@@ -119,6 +119,54 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 }
 
+/// Makes the names in `dirs` durable, those of them that are there.
+///
+/// # Errors
+/// When that fails.
+pub fn sync_dirs<'d, F: Fs>(
+    fs: &F,
+    dirs: impl IntoIterator<Item = &'d Place>,
+) -> Result<(), FsError> {
+    for dir in dirs {
+        match fs.sync_dir(dir) {
+            Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes a hidden directory that nobody knows the op of, with the empty directories in it; gives whether it is gone.
+/// Whatever else is in it stays, and so does the way to it.
+///
+/// # Errors
+/// When it cannot be looked at, removed or made durable.
+pub fn remove_if_empty<F: Fs>(fs: &F, at: &Place) -> Result<bool, FsError> {
+    let gone = |error: &FsError| error.errno() == libc::ENOENT;
+    let names = match fs.names_with_prefix(at, b"") {
+        Err(error) if gone(&error) => return Ok(true),
+        names => names?,
+    };
+    for name in names {
+        let inner = Place::new(
+            at.branch,
+            entry(&at.path, crate::pool::mergerfs::path_of(&name)),
+        );
+        let is_dir = fs
+            .stat(&inner)?
+            .is_none_or(|stat| stat.kind == FileKind::Directory);
+        if !is_dir || !remove_if_empty(fs, &inner)? {
+            return Ok(false);
+        }
+    }
+    match fs.remove_dir(at) {
+        Err(error) if error.errno() == libc::ENOTEMPTY => return Ok(false),
+        Err(error) if !gone(&error) => return Err(error),
+        _ => {}
+    }
+    fs.sync_dir(&at.dir()).map(|()| true)
+}
+
 /// The directories `op` will need on the master's branch, outermost first: for the intent, and for the dry run.
 ///
 /// The source of each is the branch whose directory the pool shows: the first of `branches` that has it, or the

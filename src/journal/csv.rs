@@ -184,6 +184,25 @@ pub(super) fn whole_lines(log: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The fields of a line, without quotes and its end.
+pub(super) fn fields(line: &[u8]) -> Vec<Vec<u8>> {
+    let (mut fields, mut field, mut in_quotes) = (Vec::new(), Vec::new(), false);
+    let mut bytes = line.strip_suffix(b"\n").unwrap_or(line).iter().peekable();
+    while let Some(b) = bytes.next() {
+        match b {
+            b'"' if in_quotes && bytes.peek() == Some(&&b'"') => {
+                bytes.next();
+                field.push(b'"');
+            }
+            b'"' => in_quotes = !in_quotes,
+            b',' if !in_quotes => fields.push(std::mem::take(&mut field)),
+            b => field.push(*b),
+        }
+    }
+    fields.push(field);
+    fields
+}
+
 /// What makes a log whole whose last line was cut short by a crash: reads it from a point between two lines.
 #[derive(Debug, Default)]
 pub(super) struct TornLine {
@@ -246,6 +265,14 @@ mod tests {
         ] {
             assert_eq!(quoted(field), expected);
         }
+    }
+
+    #[test]
+    fn fields_are_read_as_they_were_written() {
+        let written: [&[u8]; 5] = [b"a", b"", b"b,\"c\"", b"d\ne", b"\xff "];
+        let mut line = written.map(quoted).join(&b',');
+        line.push(b'\n');
+        assert_eq!(fields(&line), written);
     }
 
     #[test]

@@ -92,8 +92,8 @@ impl JournalError {
                 Some("wait until the other mergerfs.xdedup has ended; one process a journal")
             }
             Self::Damaged { .. } => Some(
-                "nothing was changed; the CSV log beside the journal says what was done; move the journal \
-                 directory away only after comparing",
+                "nothing was changed; restore the journal directory from a backup, or: `mergerfs.xdedup resume --salvage` \
+                 finishes or puts back, from the CSV log and from what is on the branches, what it had open",
             ),
             Self::NewerVersion { .. } => {
                 Some("use the version of mergerfs.xdedup that wrote it, or a newer one")

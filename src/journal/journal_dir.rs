@@ -13,8 +13,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 
 use super::durable::{MarkFile, failed, free_bytes, parent_of, sync_dir};
+use super::rfc3339::rfc3339;
 use super::sled_store::{Database, SledStore};
 use super::{Journal, JournalError};
+use crate::fs::Timestamp;
 use crate::sys;
 
 /// Space a journal needs before it is opened. A full disk must not stop a run half way; and the database is
@@ -230,14 +232,18 @@ impl Rebuilding {
 
     /// Copies what `keep` leaves of the CSV log beside the journal, where it is there.
     pub(super) fn copy_log(&self, keep: impl Fn(&[u8]) -> Vec<u8>) -> Result<(), JournalError> {
-        let (from, to) = (self.dir.join(LOG), self.new.join(LOG));
-        let log = match std::fs::read(&from) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            read => read.map_err(failed("read", &from))?,
-        };
+        match read_if_there(&self.dir.join(LOG))? {
+            Some(log) => self.write_log(&keep(&log)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the CSV log.
+    pub(super) fn write_log(&self, log: &[u8]) -> Result<(), JournalError> {
+        let to = self.new.join(LOG);
         let write = || {
             let mut file = File::options().write(true).create_new(true).open(&to)?;
-            io::Write::write_all(&mut file, &keep(&log))?;
+            io::Write::write_all(&mut file, log)?;
             file.sync_all()
         };
         write().map_err(failed("write", &to))
@@ -271,6 +277,47 @@ impl Rebuilding {
         // Before the old one goes: a power cut must not undo the exchange and keep the removal.
         sync_dir(parent_of(&self.dir))?;
         self.discard()
+    }
+
+    /// Exchanges the new journal with one that cannot be used; gives where that is kept.
+    ///
+    /// The new one gets the name it is kept under first, and not the name `.new`: what has that one is removed by
+    /// whoever begins a journal next.
+    pub(super) fn keep_aside(
+        self,
+        _old: DirLock,
+        now: Timestamp,
+    ) -> Result<(Journal<SledStore>, Option<PathBuf>), JournalError> {
+        let aside = unused_name(&self.dir, now);
+        let cannot = || failed("put the new journal in place of", &self.dir);
+        let rename = |from: &Path, to: &Path, how| {
+            sys::rename_with(
+                (AT_FDCWD, from.as_os_str()),
+                (AT_FDCWD, to.as_os_str()),
+                how,
+            )
+        };
+        rename(&self.new, &aside, libc::RENAME_NOREPLACE)
+            .map_err(|errno| cannot()(errno.into()))?;
+        rename(&aside, &self.dir, libc::RENAME_EXCHANGE).map_err(|errno| cannot()(errno.into()))?;
+        // Nothing is done from the new journal before its name leads to it after a power cut, too.
+        sync_dir(parent_of(&self.dir))?;
+        Ok((self.opened()?, Some(aside)))
+    }
+
+    /// Puts the new journal where nothing is, or an empty directory.
+    pub(super) fn take_free_place(
+        self,
+    ) -> Result<(Journal<SledStore>, Option<PathBuf>), JournalError> {
+        rename(&self.new, &self.dir).map_err(failed("put the new journal in place", &self.dir))?;
+        sync_dir(parent_of(&self.dir))?;
+        Ok((self.opened()?, None))
+    }
+
+    fn opened(self) -> Result<Journal<SledStore>, JournalError> {
+        let Self { dir, mut lock, .. } = self;
+        lock.path = dir;
+        Journal::open(open_locked(lock, None)?)
     }
 
     /// Removes what is in `<journal>.new`, and the directory.
@@ -340,7 +387,8 @@ fn found_at(dir: &Path) -> Result<Found, JournalError> {
         Ok(_) => {}
     }
     let names = entries(dir)?;
-    let is_part = |name: &OsStr| name == DATABASE || name == MARK;
+    // A log alone: what it tells of is lost, and a new journal must not begin as if nothing had been.
+    let is_part = |name: &OsStr| name == DATABASE || name == MARK || name == LOG;
     Ok(match names.len() {
         0 => Found::EmptyDir,
         _ if names.iter().any(|(name, _)| is_part(name)) => Found::Journal,
@@ -364,8 +412,46 @@ fn entries(dir: &Path) -> Result<Vec<(OsString, bool)>, JournalError> {
     }
 }
 
+/// A name beside `dir` that says what is under it.
+fn unused_name(dir: &Path, now: Timestamp) -> PathBuf {
+    let time = rfc3339(now).replace(':', "");
+    let name = |n: u32| {
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".unusable-{time}"));
+        if n > 0 {
+            name.push(format!("-{n}"));
+        }
+        dir.with_file_name(name)
+    };
+    let free = |at: &PathBuf| at.symlink_metadata().is_err();
+    (0..1000).map(name).find(free).unwrap_or_else(|| name(0))
+}
+
+/// The CSV log in a journal directory.
+pub(super) fn log_of(dir: &Path) -> PathBuf {
+    dir.join(LOG)
+}
+
+/// The mark file, whatever is in it; empty where there is none.
+pub(super) fn read_mark(dir: &Path) -> Result<Vec<u8>, JournalError> {
+    Ok(read_if_there(&dir.join(MARK))?.unwrap_or_default())
+}
+
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, JournalError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path)(error)),
+    }
+}
+
+/// Makes the directories that are missing above `dir`.
+pub(super) fn make_parents_of(dir: &Path) -> Result<(), JournalError> {
+    make_parents(parent_of(dir))
+}
+
 /// An absolute path, through the link where `dir` itself is one: a rename would replace the link.
-fn resolved(dir: &Path) -> Result<PathBuf, JournalError> {
+pub(super) fn resolved(dir: &Path) -> Result<PathBuf, JournalError> {
     let resolved = match std::fs::symlink_metadata(dir) {
         Ok(_) => std::fs::canonicalize(dir),
         Err(_) => std::path::absolute(dir),
@@ -406,7 +492,7 @@ pub(super) fn check_space(dir: &Path, min: u64) -> Result<(), JournalError> {
     Ok(())
 }
 
-fn random_id() -> Result<u32, JournalError> {
+pub(super) fn random_id() -> Result<u32, JournalError> {
     let source = Path::new("/dev/urandom");
     let mut id = [0; 4];
     File::open(source)
@@ -427,7 +513,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     clippy::disallowed_methods,
     reason = "the journal's own half-made file, not a branch"
 )]
-fn remove_file(path: &Path) -> Result<(), JournalError> {
+pub(super) fn remove_file(path: &Path) -> Result<(), JournalError> {
     std::fs::remove_file(path).map_err(failed("remove", path))
 }
 

@@ -107,6 +107,11 @@ pub(super) fn parse(file: &[u8]) -> Result<MarkFile, MarkError> {
     Ok(MarkFile { id, mark, next })
 }
 
+/// The journal's id, where the header at least is whole.
+pub(super) fn id_of(file: &[u8]) -> Option<u32> {
+    parse_header(file).ok()
+}
+
 fn parse_header(header: &[u8]) -> Result<u32, MarkError> {
     let damaged = MarkError::Damaged("its header is not whole");
     let number = |at: usize| {

@@ -16,6 +16,7 @@ mod error;
 mod finished;
 mod index;
 mod journal_dir;
+mod logged;
 mod mark;
 #[cfg(any(test, feature = "sim"))]
 pub mod mem_store;
@@ -23,6 +24,7 @@ pub(crate) mod panic_boundary;
 mod path_bytes;
 mod prune;
 mod reader;
+mod rebuild;
 pub mod record;
 mod rfc3339;
 mod sled_store;
@@ -38,8 +40,10 @@ pub use error::JournalError;
 pub use finished::{DoneOp, Finished};
 pub use index::{Conflict, RunSummary};
 pub use journal_dir::{create_or_open, open_existing};
+pub use logged::{Logged, LoggedName, LoggedOp, read_log};
 pub use mark::Mark;
 pub use prune::{Pruned, prune};
+pub use rebuild::{Remains, remains};
 pub use record::{
     BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
     RunStarted, UndoIntent, UndoStarted,

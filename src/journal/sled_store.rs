@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::JournalError;
 use super::codec::CHUNK_MAX;
 use super::durable::{CsvLog, MarkFile, failed, free_bytes, settle_file, sync_dir};
-use super::journal_dir::{DirLock, check_space};
+use super::journal_dir::{DirLock, check_space, remove_file};
 use super::mark::Mark;
 use super::panic_boundary::contain;
 use super::store::{Pair, PairVisitor, Store};
@@ -138,6 +138,7 @@ impl Database {
                 return Err(damaged(dir, format!("it has no file {name:?}")));
             }
         }
+        discard_unfinished_snapshot(dir)?;
         // A killed process can leave writes in memory only. Recovery inside sled builds on them and syncs its
         // own snapshot: after a power cut that would refer to a log that never reached the disk.
         settle(dir)?;
@@ -238,6 +239,27 @@ impl Drop for Database {
         if let Err(panic) = contain(|| drop(handles)) {
             tracing::debug!(dir = ?self.dir, panic, "closing the journal's database");
         }
+    }
+}
+
+/// Removes the snapshot that a process was killed writing, while it opened the database.
+///
+/// sled would take it for the newest, find it cut short and call the database corrupted. The one before it is there
+/// until the new one has its name, and so is the log behind both.
+fn discard_unfinished_snapshot(dir: &Path) -> Result<(), JournalError> {
+    let (mut unfinished, mut whole) = (Vec::new(), false);
+    for entry in dir.read_dir().map_err(failed("list", dir))? {
+        let name = entry.map_err(failed("list", dir))?.file_name();
+        let name = name.to_string_lossy();
+        match name.strip_prefix("snap.") {
+            Some(rest) if rest.ends_with(".generating") => unfinished.push(dir.join(&*name)),
+            Some(_) => whole = true,
+            None => {}
+        }
+    }
+    match whole {
+        true => unfinished.iter().try_for_each(|path| remove_file(path)),
+        false => Ok(()),
     }
 }
 

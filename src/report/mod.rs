@@ -11,6 +11,7 @@ pub mod history;
 pub mod html;
 pub mod json;
 mod progress;
+pub mod salvage;
 mod scanning;
 mod screen;
 pub mod script;

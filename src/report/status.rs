@@ -1,10 +1,22 @@
 //! What is open, and what the last run did: for `status`.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::journal::{Conflict, OpenOp, RunSummary, rfc3339};
+
+/// Names of ours on the branches that the journal does not explain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Where they are.
+    pub names: Vec<PathBuf>,
+    /// Whether there are directories that were not looked into.
+    pub partly: bool,
+    /// Branches that are not there.
+    pub not_looked_at: Vec<PathBuf>,
+}
 
 /// The status for a person.
 ///
@@ -15,6 +27,7 @@ pub fn text(
     open: &[OpenOp],
     last: Option<&RunSummary>,
     conflicts: &[Conflict],
+    leftovers: &Leftovers,
 ) -> io::Result<()> {
     match last {
         None => writeln!(out, "no run yet")?,
@@ -65,6 +78,32 @@ pub fn text(
             )?;
         }
     }
+    unexplained(out, leftovers)
+}
+
+fn unexplained(out: &mut dyn Write, leftovers: &Leftovers) -> io::Result<()> {
+    for name in &leftovers.names {
+        writeln!(out, "no op of this journal explains: {name:?}")?;
+    }
+    if !leftovers.names.is_empty() {
+        writeln!(
+            out,
+            "  another journal's run left it: `resume` with that one's --journal ends it; where that journal is lost, \
+             `mergerfs.xdedup --journal NEW-DIRECTORY resume --salvage POOL` shows what can be done"
+        )?;
+    }
+    for branch in &leftovers.not_looked_at {
+        writeln!(
+            out,
+            "not looked at for hidden names: {branch:?} is not there"
+        )?;
+    }
+    if leftovers.partly {
+        writeln!(
+            out,
+            "hidden names were looked for in the uppermost directories only; `mergerfs.xdedup doctor` looks everywhere"
+        )?;
+    }
     Ok(())
 }
 
@@ -77,6 +116,7 @@ pub fn json(
     open: &[OpenOp],
     last: Option<&RunSummary>,
     conflicts: &[Conflict],
+    leftovers: &Leftovers,
 ) -> io::Result<()> {
     let paths = |op: &OpenOp| -> Vec<String> {
         let pool = &op.run.pool;
@@ -121,6 +161,15 @@ pub fn json(
             json!({"run": c.op.run, "op": c.op.seq, "why": c.why, "left": left})
         })
         .collect();
-    let status = json!({"type": "status", "last_run": run, "open": open, "conflicts": conflicts});
+    let names: Vec<_> = leftovers
+        .names
+        .iter()
+        .map(|n| n.to_string_lossy())
+        .collect();
+    let everywhere = !leftovers.partly && leftovers.not_looked_at.is_empty();
+    let status = json!({
+        "type": "status", "last_run": run, "open": open, "conflicts": conflicts,
+        "unexplained_names": names, "looked_everywhere": everywhere,
+    });
     writeln!(out, "{status}")
 }

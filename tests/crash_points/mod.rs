@@ -14,6 +14,7 @@ mod errors;
 mod identity;
 mod meddling;
 mod power;
+mod salvaging;
 mod scenario;
 mod session;
 mod shadows;

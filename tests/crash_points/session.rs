@@ -40,7 +40,7 @@ impl Session {
         Self::over(scenario.world.fork(), &MemStore::new(7), scenario.batch_ops)
     }
 
-    fn over(world: SimWorld, store: &MemStore, batch_ops: usize) -> Self {
+    pub(crate) fn over(world: SimWorld, store: &MemStore, batch_ops: usize) -> Self {
         let store = store.after_kill();
         let gate = world.clone();
         store.set_gate(

@@ -336,3 +336,31 @@ fn what_a_client_does_at_any_call_of_an_undo_stays_done() {
     }
     assert!(failures.points() > 1000);
 }
+
+/// Between the crash and `resume` a client deletes a path that was coming back: it stays deleted, and all else is kept.
+#[test]
+fn what_a_client_deletes_before_an_undo_is_resumed_stays_deleted() {
+    let mut failures = Failures::default();
+    for scenario in scenario::undoable() {
+        let (done, _) = done(&scenario);
+        let path = &scenario.duplicate.path;
+        let mut n = 1;
+        while let Some(session) = killed(&done, n) {
+            let mut next = session.next();
+            next.world.client_remove(path).unwrap();
+            let mut view = done.view();
+            view.remove(path);
+            let at_once = next.shows(&view);
+            let point = || format!("killed at {n}");
+            failures.note(at_once, &format!("{} at once", scenario.name), point, &next);
+            let open = next.recover().map_err(|err| format!("{err:?}"));
+            let check = open
+                .and_then(|open| ensure(open == 0, || "ops stay open".to_owned()))
+                .and_then(|()| next.shows(&view))
+                .and_then(|()| next.clean());
+            failures.note(check, scenario.name, point, &next);
+            n += 1;
+        }
+    }
+    assert!(failures.points() > 1_000);
+}

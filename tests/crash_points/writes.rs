@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mergerfs_xdedup::fs::Fs;
+use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, Served, SimWorld};
+use mergerfs_xdedup::fs::{Fs, Timestamp};
 use mergerfs_xdedup::relpath::RelPath;
 
 use super::clients::each_call;
@@ -195,4 +196,24 @@ fn a_write_by_a_hidden_name_is_not_lost() {
 #[test]
 fn what_has_a_hidden_name_open_is_not_removed_under_it() {
     each_hidden(false);
+}
+
+/// Times in the future say nothing about a moment ago: such files would wait for ever.
+#[test]
+fn a_clock_that_was_set_back_keeps_no_file_from_being_replaced() {
+    let scenario = scenario::cross();
+    let future = Timestamp {
+        secs: 1 << 40,
+        nanos: 5,
+    };
+    for at in [&scenario.master, &scenario.duplicate] {
+        scenario.world.set_mtime(at, future);
+    }
+    let mut session = Session::new(&scenario);
+    let view = session.view();
+    session.run(&scenario.ops).unwrap();
+    let done = |(_, outcome): &(_, Outcome)| matches!(outcome, Outcome::Done { .. });
+    assert!(session.outcomes.iter().all(done), "{}", session.told());
+    assert!(!session.outcomes.is_empty());
+    session.sound(&scenario, &view).unwrap();
 }

@@ -351,3 +351,22 @@ fn too_little_space_is_said_before_anything_is_written() {
         matches!(short, Err(JournalError::NoSpace { path, free }) if path == later && free > 0)
     );
 }
+
+#[expect(clippy::disallowed_methods, reason = "a directory of this test's own")]
+#[test]
+fn a_snapshot_that_a_killed_process_was_writing_is_no_damage() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("journal");
+    let written = filled(&dir, 20, 5);
+    let snapshot = names(&dir.join("db"));
+    let snapshot = snapshot.iter().find(|name| name.starts_with("snap."));
+    let snapshot = dir.join("db").join(snapshot.unwrap());
+    let whole = fs::read(&snapshot).unwrap();
+    for half in [&whole[..0], &whole[..whole.len() / 2], &[0xa5; 4096]] {
+        let unfinished = dir.join("db/snap.FFFFFFFFFFFFFFF0.generating");
+        fs::write(&unfinished, half).unwrap();
+        let journal = open_existing(&dir, None).unwrap().unwrap();
+        assert_eq!(every_entry(&journal), written);
+        assert!(!unfinished.exists());
+    }
+}

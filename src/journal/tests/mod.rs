@@ -14,6 +14,7 @@ mod damage;
 mod disk;
 mod journal;
 mod prune;
+mod rebuild;
 
 pub(super) const NOW: Timestamp = Timestamp {
     secs: 1_700_000_000,

@@ -1,6 +1,4 @@
-//! Walks one branch for names of this tool, through no symlink and no mount point.
-
-use std::path::{Path, PathBuf};
+//! Walks a branch for names of this tool, through no symlink and no mount point.
 
 use crate::facts::root_of;
 use crate::fs::real::{DirEntry, RealFs};
@@ -15,29 +13,32 @@ const FILES: usize = 4;
 
 /// What a walk came upon.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    /// Names of ours.
-    pub(super) names: Vec<PathBuf>,
+pub(crate) struct Found {
+    /// Names of ours; nothing below them.
+    pub(crate) names: Vec<Place>,
     /// Some regular files.
-    pub(super) files: Vec<Place>,
+    pub(crate) files: Vec<Place>,
     /// Directories that could not be looked into.
-    pub(super) unreadable: u64,
+    pub(crate) unreadable: u64,
+    /// Whether there are more directories than were looked into.
+    pub(crate) more: bool,
 }
 
-/// Looks around the only branch of `fs`, breadth first.
-pub(super) fn look(fs: &RealFs, root: &Path, top_only: bool) -> Found {
+/// Looks around `branch`, breadth first; with `top_only` into so few directories that nobody has to wait.
+pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> Found {
     let mut found = Found::default();
-    let mut queue = std::collections::VecDeque::from([root_of(BranchIdx(0))]);
+    let mut queue = std::collections::VecDeque::from([root_of(branch)]);
     let mut looked_into = 0;
     while let Some(dir) = queue.pop_front() {
         if top_only && looked_into >= TOP {
+            found.more = true;
             break;
         }
         looked_into += 1;
         match fs.list_dir(&dir) {
             Ok(entries) => {
                 for entry in entries {
-                    found.entry(fs, root, (&dir, entry), &mut queue);
+                    found.entry(fs, (&dir, entry), &mut queue);
                 }
             }
             // A mount point, or gone meanwhile.
@@ -52,7 +53,6 @@ impl Found {
     fn entry(
         &mut self,
         fs: &RealFs,
-        root: &Path,
         (dir, entry): (&Place, DirEntry),
         queue: &mut std::collections::VecDeque<Place>,
     ) {
@@ -62,7 +62,7 @@ impl Found {
         };
         let place = Place::new(dir.branch, path);
         if is_hidden_name(&entry.name) {
-            self.names.push(root.join(place.path.as_path()));
+            self.names.push(place);
             return;
         }
         let kind = entry
@@ -94,12 +94,32 @@ mod tests {
             mode: BranchMode::Rw,
         };
         let fs = RealFs::open(&[branch]).unwrap();
-        let mut found = look(&fs, &root, false);
+        let mut found = look(&fs, BranchIdx(0), false);
         found.names.sort();
+        let paths: Vec<_> = found.names.iter().map(|at| at.path.as_path()).collect();
         assert_eq!(
-            found.names,
-            [root.join("a/b/.xdedup-1"), root.join("a/b/.xdedup-dir")]
+            paths,
+            ["a/b/.xdedup-1", "a/b/.xdedup-dir"].map(std::path::Path::new)
         );
         assert_eq!((found.files.len(), found.unreadable), (3, 0));
+        assert!(!found.more);
+    }
+
+    #[test]
+    fn a_quick_look_ends_and_says_that_there_is_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for n in 0..=TOP {
+            std::fs::create_dir(root.join(format!("{n}"))).unwrap();
+        }
+        drop(std::fs::File::create(root.join(".xdedup-1")).unwrap());
+        let branch = Branch {
+            path: root,
+            mode: BranchMode::Rw,
+        };
+        let fs = RealFs::open(&[branch]).unwrap();
+        let quick = look(&fs, BranchIdx(0), true);
+        assert_eq!((quick.names.len(), quick.more), (1, true));
+        assert!(!look(&fs, BranchIdx(0), false).more);
     }
 }

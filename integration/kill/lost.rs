@@ -1,0 +1,188 @@
+//! A run is killed, and then its journal is lost: `resume --salvage` ends what was open, from what is left.
+
+use std::fs;
+use std::path::Path;
+
+use super::cell::Cell;
+use super::two_disks;
+use crate::harness::pool::Pool;
+use crate::harness::{snapshot, tree};
+
+/// What becomes of a journal directory, and whether its log is still there.
+type Loss = (&'static str, bool, fn(&Path));
+
+const LOSSES: [Loss; 7] = [
+    ("database emptied", true, |j| {
+        fs::write(j.join("db/db"), "").unwrap();
+    }),
+    ("database cut short", true, |j| {
+        let db = fs::OpenOptions::new().write(true).open(j.join("db/db"));
+        db.unwrap().set_len(512).unwrap();
+    }),
+    ("database is garbage", true, |j| {
+        fs::write(j.join("db/db"), vec![0xa5; 1 << 18]).unwrap();
+    }),
+    ("mark half written", true, |j| {
+        let mark = fs::read(j.join("mark")).unwrap();
+        fs::write(j.join("mark"), &mark[..4096]).unwrap();
+    }),
+    ("the log alone is left", true, |j| {
+        fs::remove_dir_all(j.join("db")).unwrap();
+        fs::remove_file(j.join("mark")).unwrap();
+    }),
+    ("database and log are gone", false, |j| {
+        fs::remove_dir_all(j.join("db")).unwrap();
+        fs::remove_file(j.join("log.csv")).unwrap();
+    }),
+    ("all is gone", false, |j| fs::remove_dir_all(j).unwrap()),
+];
+
+/// The moments of a run at which it is killed: before the Nth call of a kind.
+const MOMENTS: [(&str, usize); 14] = [
+    ("linkat", 1),
+    ("linkat", 3),
+    ("mkdirat", 2),
+    ("renameat2", 1),
+    ("renameat2", 2),
+    ("renameat2", 4),
+    ("renameat2", 5),
+    ("renameat2", 6),
+    ("renameat2", 8),
+    ("fdatasync", 6),
+    ("fdatasync", 9),
+    ("unlinkat", 1),
+    ("unlinkat", 2),
+    ("unlinkat", 3),
+];
+
+fn salvage(pool: &Pool, cell: &Cell, log_left: bool, what: &str) {
+    let root = pool.root().as_os_str();
+    let arguments = ["resume", "--salvage"].map(std::ffi::OsStr::new);
+    let arguments = match log_left {
+        true => arguments.to_vec(),
+        false => [&arguments[..], &[root]].concat(),
+    };
+    let before = snapshot::all_entries(pool);
+    cell.tool.run(&arguments).expect(0);
+    assert_eq!(snapshot::all_entries(pool), before, "{what}: a dry run");
+    let execute = [&arguments[..], &["-e".as_ref()]].concat();
+    cell.tool.run(&execute).expect(0);
+    cell.assert_complete(pool);
+    snapshot::assert_same(&cell.view, &snapshot::view(&pool.path(&cell.root)));
+    snapshot::assert_no_own_names(pool);
+    let status = cell.tool.run(&["status"]).expect(0);
+    assert!(
+        status.stdout.contains("nothing is open"),
+        "{what}: {status}"
+    );
+    cell.tool.run(&["resume"]).expect(0);
+}
+
+/// Kills a run over each of a few cells at each moment, and loses the journal in one of the ways.
+fn lose(pool: &Pool, master_disk: usize, first: usize) {
+    let mut killed = 0;
+    let cells: Vec<_> = MOMENTS
+        .iter()
+        .enumerate()
+        .map(|(i, moment)| {
+            let name = format!("{}-{}", moment.0, moment.1);
+            (i, *moment, Cell::new(pool, &name, master_disk))
+        })
+        .collect();
+    tree::settle();
+    let mut done = Vec::new();
+    for (i, (call, n), cell) in cells {
+        let run = cell.run_injected(pool, call, &format!("signal=KILL:when={n}"));
+        killed += usize::from(run.was_killed());
+        let (what, log_left, loss) = LOSSES[(i + first) % LOSSES.len()];
+        let what = format!("{call} {n}, {what}");
+        println!("{what}: killed {}", run.was_killed());
+        loss(&cell.tool.journal());
+        cell.assert_complete(pool);
+        salvage(pool, &cell, log_left, &what);
+        done.push((cell, log_left));
+    }
+    assert!(killed + 3 > MOMENTS.len(), "the kills do not kill");
+    tree::settle();
+    for (cell, log_left) in done {
+        // Without the log, a path may be left on two branches: the same bytes, and a later run leaves it alone.
+        if log_left {
+            cell.assert_can_be_done(pool);
+        }
+        cell.remove(pool);
+    }
+}
+
+#[test]
+fn a_killed_run_whose_journal_is_lost_is_salvaged() {
+    let pool = two_disks();
+    lose(&pool, 0, 0);
+    lose(&pool, 1, 3);
+}
+
+#[test]
+fn a_killed_salvage_is_finished_by_resume() {
+    let pool = two_disks();
+    for (call, n) in [
+        ("renameat2", 1),
+        ("renameat2", 2),
+        ("renameat2", 3),
+        ("fdatasync", 4),
+        ("unlinkat", 1),
+        ("unlinkat", 3),
+    ] {
+        let cell = Cell::new(&pool, &format!("{call}-{n}"), 0);
+        tree::settle();
+        let run = cell.run_injected(&pool, "unlinkat", "signal=KILL:when=1");
+        assert!(run.was_killed(), "{run}");
+        fs::write(cell.tool.journal().join("db/db"), "").unwrap();
+        let (trace, inject) = (
+            format!("trace={call}"),
+            format!("inject={call}:signal=KILL:when={n}"),
+        );
+        let strace = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+        ];
+        let run = cell.tool.run_under(&strace, &["resume", "--salvage", "-e"]);
+        println!("{call} {n}: killed {}", run.was_killed());
+        cell.assert_complete(&pool);
+        // Before the new journal is in place it is to be begun again, after that `resume` is enough.
+        if cell.tool.run(&["resume"]).code() == Some(4) {
+            cell.tool.run(&["resume", "--salvage", "-e"]).expect(0);
+        }
+        cell.assert_resumes(&pool);
+        let entries = cell.tool.dir().read_dir().unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let kept = names.filter(|name| name.starts_with("journal.unusable-"));
+        assert!(kept.count() > 0, "{call} {n}: the old journal is not kept");
+        tree::settle();
+        cell.assert_can_be_done(&pool);
+        cell.remove(&pool);
+    }
+}
+
+#[test]
+fn a_sound_journal_is_not_salvaged_and_nothing_says_which_pool() {
+    let pool = two_disks();
+    let cell = Cell::new(&pool, "sound", 0);
+    tree::settle();
+    cell.run_traced(&pool, &["-e", "trace=none"]).expect(0);
+    let before = cell.branches(&pool);
+    let run = cell.tool.run(&["resume", "--salvage", "-e"]).expect(0);
+    assert!(run.stdout.contains("can be used"), "{run}");
+    assert_eq!(cell.branches(&pool), before);
+    fs::remove_dir_all(cell.tool.journal()).unwrap();
+    cell.tool.run(&["resume", "--salvage", "-e"]).expect(2);
+    for dry in [&["--salvage", "--from-log", "x", "-m", "y"][..], &["-e"]] {
+        let line = [&["resume"], dry].concat();
+        cell.tool.run(&line).expect(2);
+    }
+}
