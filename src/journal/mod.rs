@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 mod codec;
 mod csv;
+mod dir_lock;
 mod durable;
 mod error;
 mod finished;
@@ -25,6 +26,7 @@ mod path_bytes;
 mod prune;
 mod reader;
 mod rebuild;
+mod rebuilding;
 pub mod record;
 mod rfc3339;
 mod sled_store;

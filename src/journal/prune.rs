@@ -9,8 +9,8 @@ use std::path::Path;
 
 use super::codec;
 use super::durable::MarkFile;
-use super::journal_dir::Rebuilding;
 use super::mark::Mark;
+use super::rebuilding::Rebuilding;
 use super::record::Record;
 use super::sled_store::Database;
 use super::{Journal, JournalError, RunSummary, SledStore, csv, open_existing};

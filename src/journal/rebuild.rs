@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::codec;
 use super::csv::{self, TornLine};
+use super::dir_lock::DirLock;
 use super::durable::MarkFile;
 use super::index::Index;
-use super::journal_dir::{self, DirLock, Rebuilding, open_existing};
+use super::journal_dir::{self, open_existing};
 use super::mark::{self, Mark};
+use super::rebuilding::Rebuilding;
 use super::record::Record;
 use super::sled_store::Database;
 use super::{Journal, JournalError, SledStore};

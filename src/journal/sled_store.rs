@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::JournalError;
 use super::codec::CHUNK_MAX;
+use super::dir_lock::DirLock;
 use super::durable::{CsvLog, MarkFile, failed, free_bytes, settle_file, sync_dir};
-use super::journal_dir::{DirLock, check_space, remove_file};
+use super::journal_dir::{check_space, remove_file};
 use super::mark::Mark;
 use super::panic_boundary::contain;
 use super::store::{Pair, PairVisitor, Store};

@@ -1,0 +1,82 @@
+//! The lock of a journal directory, and whether to obey what is in it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::JournalError;
+use super::durable::failed;
+
+/// The lock of a journal directory, or of one being made: it goes along when that is renamed.
+#[derive(Debug)]
+pub(super) struct DirLock {
+    pub(super) path: PathBuf,
+    handle: Flock<File>,
+}
+
+impl DirLock {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Locks the directory `path` without waiting. `None` where another process renamed it meanwhile.
+    pub(super) fn take(path: &Path) -> Result<Option<Self>, JournalError> {
+        let opened = File::options()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY)
+            .open(path);
+        let handle = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed("open", path))?,
+        };
+        nobody_elses(&handle, path)?;
+        let handle = match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
+            Ok(handle) => handle,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                return Err(JournalError::Locked {
+                    path: path.to_path_buf(),
+                });
+            }
+            Err((_, errno)) => return Err(failed("lock", path)(errno.into())),
+        };
+        let lock = Self {
+            path: path.to_path_buf(),
+            handle,
+        };
+        Ok(lock.still_leads_there()?.then_some(lock))
+    }
+
+    /// A lock may be had on what was half made when it was opened and is the finished journal, or gone, by now:
+    /// acting on the name would then hit something else.
+    pub(super) fn still_leads_there(&self) -> Result<bool, JournalError> {
+        let held = self
+            .handle
+            .metadata()
+            .map_err(failed("look at", &self.path))?;
+        match std::fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed("look at", &self.path)(error)),
+            Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+        }
+    }
+}
+
+/// Recovery does what the journal says, as whoever runs it: one that another user can write would be that user's way to
+/// rename and remove files anywhere.
+fn nobody_elses(dir: &File, path: &Path) -> Result<(), JournalError> {
+    let found = dir.metadata().map_err(failed("look at", path))?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    let trusted = owner == 0 || owner == nix::unistd::geteuid().as_raw();
+    if trusted && mode & 0o002 == 0 {
+        return Ok(());
+    }
+    Err(JournalError::Foreign {
+        path: path.to_path_buf(),
+        owner,
+        mode,
+    })
+}

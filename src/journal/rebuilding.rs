@@ -1,0 +1,185 @@
+//! A journal that takes the place of another: a smaller one, or one made from what is left of it.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::AT_FDCWD;
+
+use super::dir_lock::DirLock;
+use super::durable::{failed, parent_of, sync_dir};
+use super::journal_dir::{
+    DATABASE, LOG, MARK, SPACE_MIN, check_space, discard_half_made, entries, new_dir_of,
+    open_locked, read_if_there, remove_dir, rename,
+};
+use super::rfc3339::rfc3339;
+use super::sled_store::SledStore;
+use super::{Journal, JournalError};
+use crate::fs::Timestamp;
+use crate::sys;
+
+/// A journal that is to take the place of another, in `<journal>.new` until all of it is on stable storage.
+#[derive(Debug)]
+pub(super) struct Rebuilding {
+    dir: PathBuf,
+    new: PathBuf,
+    lock: DirLock,
+}
+
+impl Rebuilding {
+    /// Makes the empty directory; what an interrupted rebuilding left there goes.
+    pub(super) fn begin(dir: &Path) -> Result<Self, JournalError> {
+        check_space(dir, SPACE_MIN)?;
+        let new = new_dir_of(dir);
+        match DirBuilder::new().mode(0o700).create(&new) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(failed("create", &new))?,
+        }
+        let Some(lock) = DirLock::take(&new)? else {
+            return Err(JournalError::Locked { path: new });
+        };
+        discard_half_made(&new)?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            new,
+            lock,
+        })
+    }
+
+    pub(super) fn place(&self) -> &Path {
+        &self.new
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.new.join(DATABASE)
+    }
+
+    pub(super) fn mark(&self) -> PathBuf {
+        self.new.join(MARK)
+    }
+
+    /// The length of the database's files in `dir`.
+    pub(super) fn database_bytes(&self, dir: &Path) -> Result<u64, JournalError> {
+        let database = dir.join(DATABASE);
+        let mut bytes = 0;
+        for (name, is_dir) in entries(&database)? {
+            let path = database.join(name);
+            if !is_dir {
+                bytes += path.metadata().map_err(failed("look at", &path))?.len();
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Copies what `keep` leaves of the CSV log beside the journal, where it is there.
+    pub(super) fn copy_log(&self, keep: impl Fn(&[u8]) -> Vec<u8>) -> Result<(), JournalError> {
+        match read_if_there(&self.dir.join(LOG))? {
+            Some(log) => self.write_log(&keep(&log)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the CSV log.
+    pub(super) fn write_log(&self, log: &[u8]) -> Result<(), JournalError> {
+        let to = self.new.join(LOG);
+        let write = || {
+            let mut file = File::options().write(true).create_new(true).open(&to)?;
+            io::Write::write_all(&mut file, log)?;
+            file.sync_all()
+        };
+        write().map_err(failed("write", &to))
+    }
+
+    /// Opens what was built, as any journal is; it must be `right`.
+    pub(super) fn finish(
+        self,
+        right: impl FnOnce(&Journal<SledStore>) -> bool,
+    ) -> Result<Self, JournalError> {
+        sync_dir(&self.new)?;
+        let Self { dir, new, lock } = self;
+        let journal = Journal::open(open_locked(lock, None)?)?;
+        if !right(&journal) {
+            return Err(JournalError::Unexpected(
+                "the new journal lacks something that is open".to_owned(),
+            ));
+        }
+        let lock = journal.into_store().into_lock();
+        Ok(Self { dir, new, lock })
+    }
+
+    /// Exchanges the two: at every instant one whole journal has the name. Then the old one goes.
+    pub(super) fn take_place(self, old: Journal<SledStore>) -> Result<(), JournalError> {
+        sync_dir(&self.new)?;
+        // Closed, so that it writes no more; its lock is held on.
+        let _old = old.into_store().into_lock();
+        let (new, dir) = (self.new.as_os_str(), self.dir.as_os_str());
+        sys::rename_with((AT_FDCWD, new), (AT_FDCWD, dir), libc::RENAME_EXCHANGE)
+            .map_err(|errno| failed("put the new journal in place of", &self.dir)(errno.into()))?;
+        // Before the old one goes: a power cut must not undo the exchange and keep the removal.
+        sync_dir(parent_of(&self.dir))?;
+        self.discard()
+    }
+
+    /// Exchanges the new journal with one that cannot be used; gives where that is kept.
+    ///
+    /// The new one gets the name it is kept under first, and not the name `.new`: what has that one is removed by
+    /// whoever begins a journal next.
+    pub(super) fn keep_aside(
+        self,
+        _old: DirLock,
+        now: Timestamp,
+    ) -> Result<(Journal<SledStore>, Option<PathBuf>), JournalError> {
+        let aside = unused_name(&self.dir, now);
+        let cannot = || failed("put the new journal in place of", &self.dir);
+        let rename = |from: &Path, to: &Path, how| {
+            sys::rename_with(
+                (AT_FDCWD, from.as_os_str()),
+                (AT_FDCWD, to.as_os_str()),
+                how,
+            )
+        };
+        rename(&self.new, &aside, libc::RENAME_NOREPLACE)
+            .map_err(|errno| cannot()(errno.into()))?;
+        rename(&aside, &self.dir, libc::RENAME_EXCHANGE).map_err(|errno| cannot()(errno.into()))?;
+        // Nothing is done from the new journal before its name leads to it after a power cut, too.
+        sync_dir(parent_of(&self.dir))?;
+        Ok((self.opened()?, Some(aside)))
+    }
+
+    /// Puts the new journal where nothing is, or an empty directory.
+    pub(super) fn take_free_place(
+        self,
+    ) -> Result<(Journal<SledStore>, Option<PathBuf>), JournalError> {
+        rename(&self.new, &self.dir).map_err(failed("put the new journal in place", &self.dir))?;
+        sync_dir(parent_of(&self.dir))?;
+        Ok((self.opened()?, None))
+    }
+
+    fn opened(self) -> Result<Journal<SledStore>, JournalError> {
+        let Self { dir, mut lock, .. } = self;
+        lock.path = dir;
+        Journal::open(open_locked(lock, None)?)
+    }
+
+    /// Removes what is in `<journal>.new`, and the directory.
+    pub(super) fn discard(&self) -> Result<(), JournalError> {
+        discard_half_made(&self.new)?;
+        remove_dir(&self.new)
+    }
+}
+
+/// A name beside `dir` that says what is under it.
+fn unused_name(dir: &Path, now: Timestamp) -> PathBuf {
+    let time = rfc3339(now).replace(':', "");
+    let name = |n: u32| {
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".unusable-{time}"));
+        if n > 0 {
+            name.push(format!("-{n}"));
+        }
+        dir.with_file_name(name)
+    };
+    let free = |at: &PathBuf| at.symlink_metadata().is_err();
+    (0..1000).map(name).find(free).unwrap_or_else(|| name(0))
+}
