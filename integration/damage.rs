@@ -204,6 +204,30 @@ fn another_journal_does_not_get_in_the_way_of_an_open_op() {
 }
 
 #[test]
+fn a_journal_that_somebody_else_can_write_is_not_obeyed() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let tool = Tool::new();
+    groups::pairs(&pool, 0, 1, 6);
+    let (_, list) = killed(&pool, &tool);
+    let before = snapshot::all_entries(&pool);
+    let (journal, anybody) = (tool.journal(), (65_534, 65_534));
+    for (owner, mode) in [(anybody, 0o700), ((0, 0), 0o777)] {
+        tree::set_owner(&journal, owner);
+        tree::set_mode(&journal, mode);
+        for line in [&["resume"][..], &["undo", "-e"], &["history"]] {
+            let run = tool.run(line).expect(3);
+            assert!(run.stderr.contains("another user can write"), "{run}");
+        }
+        let run = tool.execute(&list, &[]).expect(3);
+        assert!(run.stderr.contains("chmod 700"), "{run}");
+        assert_eq!(snapshot::all_entries(&pool), before);
+    }
+    tree::set_mode(&journal, 0o700);
+    tool.run(&["resume"]).expect(0);
+    snapshot::assert_no_own_names(&pool);
+}
+
+#[test]
 fn a_journal_deleted_while_an_op_was_open_costs_no_file() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let tool = Tool::new();

@@ -501,6 +501,7 @@ fn filters_primaries_and_directories_apply_before_anything_is_read() {
     let tool = Tool::new();
     let primary = pool.path("media");
     let (media, none) = (primary.to_str().unwrap(), pool.path("media/none"));
+    let other = format!("{}/other", pool.root().to_str().unwrap());
     std::fs::create_dir(&none).unwrap();
     for (dirs, extra, read, found) in [
         (&[""][..], &[][..], 9, 9),
@@ -511,6 +512,8 @@ fn filters_primaries_and_directories_apply_before_anything_is_read() {
         (&[""], &["-p", none.to_str().unwrap()], 0, 0),
         (&[""], &["-p", none.to_str().unwrap(), "--any-master"], 9, 9),
         (&[""], &["-E", "other/**"], 6, 6),
+        (&[""], &["-E", "other"], 6, 6),
+        (&[""], &["-E", &other], 6, 6),
         (&[""], &["-I", "1.bin"], 3, 3),
         (&[""], &["--min-size", "2000"], 6, 6),
         (&[""], &["--min-size", "2000", "--max-size", "2500"], 3, 3),

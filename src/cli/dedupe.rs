@@ -52,6 +52,17 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     }
 }
 
+/// Globs as they are matched: one that names the pool too, as paths are written elsewhere, means what is below it.
+fn below_the_pool(globs: &[String], mount: &Path) -> Vec<String> {
+    let mount = mount.to_str().filter(|mount| *mount != "/");
+    let below = |glob: &String| {
+        let rest = mount.and_then(|mount| glob.strip_prefix(mount));
+        let rest = rest.filter(|rest| rest.starts_with('/'));
+        rest.unwrap_or(glob).to_owned()
+    };
+    globs.iter().map(below).collect()
+}
+
 /// Finds the pool and its duplicates; `None` where a signal stopped the scan. `admit` may refuse the pool before
 /// anything of it is read.
 pub(super) fn prepare<'j>(
@@ -67,8 +78,6 @@ pub(super) fn prepare<'j>(
             "--db-file is accepted for old command lines, and not used"
         );
     }
-    let filter = Filter::new(&args.include, &args.exclude, args.min_size, args.max_size)
-        .map_err(|error| Failure::usage(error.to_string()))?;
     let mut list = match &args.manifest {
         Some(manifest) => Some(List::open(manifest, args)?),
         None => None,
@@ -82,6 +91,10 @@ pub(super) fn prepare<'j>(
         session.all_below(root)?;
     }
     admit(&session)?;
+    let below = |globs: &[String]| below_the_pool(globs, &session.pool.mount);
+    let (include, exclude) = (below(&args.include), below(&args.exclude));
+    let filter = Filter::new(&include, &exclude, args.min_size, args.max_size)
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let rules = rules(args, &session)?;
     if rules.shadows == Shadows::Merge {
         shows_the_first(&session)?;

@@ -135,6 +135,7 @@ impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         let kind = match error {
             JournalError::Locked { .. }
+            | JournalError::Foreign { .. }
             | JournalError::NoSpace { .. }
             | JournalError::MountPoint { .. } => Kind::Environment,
             JournalError::NotAJournal { .. } | JournalError::NotALog { .. } => Kind::Usage,

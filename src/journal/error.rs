@@ -43,6 +43,16 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+    /// Somebody else can write in the journal: what stands in it is done by whoever reads it.
+    #[error("another user can write in the journal: {path:?} (owner {owner}, mode {mode:04o})")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The directory is a mount point, which cannot be replaced by a finished journal.
     #[error("a journal cannot be made where a filesystem is mounted: {path:?}")]
     MountPoint {
@@ -100,6 +110,9 @@ impl JournalError {
             }
             Self::NotAJournal { .. } => Some("name an empty or a new directory with --journal"),
             Self::NotALog { .. } => Some("name a new file with --log-file"),
+            Self::Foreign { .. } => Some(
+                "if nobody else has written there: chown it to yourself and chmod 700; else name another with --journal",
+            ),
             Self::MountPoint { .. } => Some("name a directory below it with --journal"),
             Self::NoSpace { .. } => {
                 Some("free some space there, or move the journal with --journal")

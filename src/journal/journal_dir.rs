@@ -112,6 +112,7 @@ impl DirLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(failed("open", path))?,
         };
+        nobody_elses(&handle, path)?;
         let handle = match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
             Ok(handle) => handle,
             Err((_, Errno::EWOULDBLOCK)) => {
@@ -141,6 +142,22 @@ impl DirLock {
             Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
         }
     }
+}
+
+/// Recovery does what the journal says, as whoever runs it: one that another user can write would be that user's way to
+/// rename and remove files anywhere.
+fn nobody_elses(dir: &File, path: &Path) -> Result<(), JournalError> {
+    let found = dir.metadata().map_err(failed("look at", path))?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    let trusted = owner == 0 || owner == nix::unistd::geteuid().as_raw();
+    if trusted && mode & 0o002 == 0 {
+        return Ok(());
+    }
+    Err(JournalError::Foreign {
+        path: path.to_path_buf(),
+        owner,
+        mode,
+    })
 }
 
 /// Builds a journal aside and puts it in place. `None` where another process was faster.
