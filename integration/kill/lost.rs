@@ -6,6 +6,7 @@ use std::path::Path;
 use super::cell::Cell;
 use super::two_disks;
 use crate::harness::pool::Pool;
+use crate::harness::tool::BINARY;
 use crate::harness::{snapshot, tree};
 
 /// What becomes of a journal directory, and whether its log is still there.
@@ -185,4 +186,102 @@ fn a_sound_journal_is_not_salvaged_and_nothing_says_which_pool() {
         let line = [&["resume"], dry].concat();
         cell.tool.run(&line).expect(2);
     }
+}
+
+#[test]
+fn names_are_not_salvaged_beside_a_journal_that_is_alive() {
+    let pool = two_disks();
+    let cell = Cell::new(&pool, "alive", 0);
+    tree::settle();
+    let run = cell.run_injected(&pool, "renameat2", "signal=KILL:when=6");
+    assert!(run.was_killed());
+    let before = cell.branches(&pool);
+    // The usual place is another one in here: nothing there, then the journal itself.
+    let salvage = |usual: &str, extra: &[&str]| {
+        let script = format!("mount -t tmpfs none /var/lib && {usual} && shift 1 && exec \"$@\"");
+        let mut line: Vec<std::ffi::OsString> =
+            ["unshare", "-m", "sh", "-c"].map(Into::into).into();
+        line.extend([
+            script.into(),
+            "sh".into(),
+            cell.tool.journal().into(),
+            BINARY.into(),
+        ]);
+        line.extend(extra.iter().map(Into::into));
+        line.extend(["resume", "--salvage", "-e"].map(Into::into));
+        line.push(pool.root().into());
+        cell.tool.run_line(&line).expect(2)
+    };
+    let run = salvage("true", &[]);
+    assert!(run.stderr.contains("may be elsewhere"), "{run}");
+    let usual = "mkdir /var/lib/mergerfs-xdedup && mount --bind \"$1\" /var/lib/mergerfs-xdedup";
+    let another = cell.tool.dir().join("another");
+    let run = salvage(usual, &["--journal", another.to_str().unwrap()]);
+    assert!(run.stderr.contains("is not lost"), "{run}");
+    assert_eq!(cell.branches(&pool), before);
+    cell.tool.run(&["resume"]).expect(0);
+    cell.assert_complete(&pool);
+    snapshot::assert_same(&cell.view, &snapshot::view(&pool.path(&cell.root)));
+    snapshot::assert_no_own_names(&pool);
+    tree::settle();
+    cell.assert_can_be_done(&pool);
+    cell.remove(&pool);
+}
+
+/// The disk may be back tomorrow; a new journal would know nothing of what was open on it.
+#[test]
+fn a_salvage_waits_for_a_branch_that_is_not_there() {
+    let pool = two_disks();
+    let cell = Cell::new(&pool, "missing", 0);
+    tree::settle();
+    let run = cell.run_injected(&pool, "renameat2", "signal=KILL:when=6");
+    assert!(run.was_killed());
+    fs::write(cell.tool.journal().join("db/db"), "").unwrap();
+    let log = cell.tool.journal().join("log.csv");
+    let text = fs::read_to_string(&log).unwrap();
+    let away = pool.on(0, "").parent().unwrap().join("gone");
+    let branch = pool
+        .on(0, "")
+        .to_str()
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned();
+    fs::write(&log, text.replace(&branch, away.to_str().unwrap())).unwrap();
+    let before = cell.branches(&pool);
+    let run = cell.tool.run(&["resume", "--salvage", "-e"]).expect(3);
+    assert!(run.stderr.contains("is not there"), "{run}");
+    assert_eq!(cell.branches(&pool), before);
+    fs::write(&log, text).unwrap();
+    salvage(&pool, &cell, true, "the branch is back");
+    tree::settle();
+    cell.assert_can_be_done(&pool);
+    cell.remove(&pool);
+}
+
+/// A directory of the pool belongs to whoever may write above it: what he makes of it is no reason to do nothing.
+#[test]
+fn a_symlink_where_a_directory_was_does_not_stop_a_salvage() {
+    let pool = two_disks();
+    let cell = Cell::new(&pool, "symlink", 0);
+    tree::settle();
+    let run = cell.run_injected(&pool, "renameat2", "signal=KILL:when=6");
+    assert!(run.was_killed());
+    fs::write(cell.tool.journal().join("db/db"), "").unwrap();
+    let log = cell.tool.journal().join("log.csv");
+    let text = fs::read_to_string(&log).unwrap();
+    // Two ops more, at a path through a symlink and at one that cannot be.
+    std::os::unix::fs::symlink("/etc", pool.on(0, "astray")).unwrap();
+    let mut more = text.clone();
+    for path in ["astray/file".to_owned(), "x".repeat(300)] {
+        let at = |root: &Path| root.join(&path).to_str().unwrap().to_owned();
+        let [to, from] = [0, 1].map(|branch| at(&pool.on(branch, "")));
+        let (shown, op) = (at(pool.root()), 90 + path.len());
+        more += &format!("T,1,{op},PENDING,{shown},{to},{from},{to},1\n");
+    }
+    fs::write(&log, more).unwrap();
+    salvage(&pool, &cell, true, "a symlink");
+    fs::remove_file(pool.on(0, "astray")).unwrap();
+    tree::settle();
+    cell.assert_can_be_done(&pool);
+    cell.remove(&pool);
 }

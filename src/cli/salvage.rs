@@ -18,6 +18,9 @@ use crate::pool::{Pool, mergerfs};
 use crate::report::salvage as report;
 use crate::salvage::{self, Lost, Salvage};
 
+const GONE_FOR_GOOD: &str = "mount or add it, then run again; if it is gone for good, move the CSV log away and name the \
+                             POOL: the names on the branches alone count then";
+
 /// A pool, and what is to be done there.
 struct Found {
     session: Session,
@@ -56,6 +59,8 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     out.flush().map_err(Failure::output)?;
+    surely_lost(common, &remains, &found)?;
+    all_there(&remains, &found)?;
     let somebody = found.iter().any(|f| report::needs_somebody(&f.plan));
     let journal = replace(remains, &logged, &found)?;
     // Each pool is locked again as it is recovered; what is open is in the journal now.
@@ -65,6 +70,54 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
         (0, true) => 4,
         (code, _) => code,
     })
+}
+
+/// Where no journal is, the one that made the names may be alive in another directory. Its recovery would take what is
+/// finished here for what a client deleted, and take the replacement away as well: the path would be gone.
+///
+/// # Errors
+/// When the user has not said where the journal was, or one with the same id is at the usual place.
+fn surely_lost(common: &Common, remains: &Remains, found: &[Found]) -> Result<(), Failure> {
+    if remains.why.is_some() || found.iter().all(|found| found.plan.ops.is_empty()) {
+        return Ok(());
+    }
+    if common.journal.is_none() {
+        let message = format!("no journal is at {:?}: it may be elsewhere", remains.dir);
+        return Err(Failure::usage(message).hint(
+            "if the runs had a --journal of their own: `resume` with that one; only if it is lost, name the \
+             directory for a new one with --journal",
+        ));
+    }
+    let id = found.first().and_then(|found| found.lost.journal);
+    let usual = session::usual_journal_dir().filter(|usual| journal::id_at(usual) == id);
+    let Some(usual) = usual.filter(|_| id.is_some()) else {
+        return Ok(());
+    };
+    // One that can be used and has them not open is itself what an earlier salvage made.
+    let open = journal::open_existing(&usual, None)?.map_or(Vec::new(), |it| it.open_ops());
+    let mut ops = found.iter().flat_map(|found| &found.plan.ops);
+    if ops.any(|op| open.iter().any(|open| open.intent.op == op.op)) {
+        let message = format!("the names are of the journal at {usual:?}, which is not lost");
+        return Err(Failure::usage(message).hint("leave --journal away"));
+    }
+    Ok(())
+}
+
+/// The new journal will know nothing of an op whose branch is not there: as long as the log tells of it, it waits.
+///
+/// # Errors
+/// When there is such an op.
+fn all_there(remains: &Remains, found: &[Found]) -> Result<(), Failure> {
+    let mut left = found.iter().flat_map(|found| &found.plan.left);
+    let gone = left.find(|left| left.why == salvage::Why::BranchGone);
+    match gone.filter(|_| remains.log.is_some()) {
+        Some(left) => Err(Failure::environment(format!(
+            "a branch that {:?} was on is not there: nothing was changed",
+            left.pool_path.as_ref().unwrap_or(&left.at)
+        ))
+        .hint(GONE_FOR_GOOD)),
+        None => Ok(()),
+    }
 }
 
 fn read_log(remains: &Remains) -> Result<Logged, Failure> {
@@ -101,7 +154,7 @@ fn sessions(
             Some(pool) => pools.push(pool),
             None if needed => {
                 let message = format!("no pool is mounted where {path:?} was");
-                return Err(Failure::environment(message).hint("mount it, then run again"));
+                return Err(Failure::environment(message).hint(GONE_FOR_GOOD));
             }
             None => {}
         }
@@ -116,9 +169,12 @@ fn sessions(
 }
 
 fn pool_of(path: &Path) -> Option<Pool> {
-    let dir = path.ancestors().skip(1).find(|dir| dir.is_dir())?;
-    let pool = mergerfs::discover(dir).ok()?;
-    path.starts_with(&pool.mount).then_some(pool)
+    // What was a directory may be a symlink by now, and lead elsewhere.
+    let mut dirs = path.ancestors().skip(1).filter(|dir| dir.is_dir());
+    dirs.find_map(|dir| {
+        let pool = mergerfs::discover(dir).ok()?;
+        path.starts_with(&pool.mount).then_some(pool)
+    })
 }
 
 fn look(
@@ -163,6 +219,8 @@ fn look(
             plan,
         });
     }
+    let mut plans: Vec<_> = found.iter_mut().map(|found| &mut found.plan).collect();
+    salvage::keep_apart(&mut plans);
     Ok(found)
 }
 
@@ -205,6 +263,9 @@ fn tell(
             match &remains.log {
                 Some(_) => writeln!(out, "its log has {} open", logged.open.len())?,
                 None => writeln!(out, "its log is gone too: going by names alone")?,
+            }
+            if logged.unreadable > 0 {
+                writeln!(out, "{} lines of the log cannot be read", logged.unreadable)?;
             }
         }
         for found in found {

@@ -178,10 +178,15 @@ pub(super) fn journal_dir(common: &Common) -> Result<PathBuf, Failure> {
     if let Some(dir) = &common.journal {
         return Ok(dir.clone());
     }
-    own_dir("/var/lib", "XDG_STATE_HOME", ".local/state").ok_or_else(|| {
+    usual_journal_dir().ok_or_else(|| {
         Failure::usage("no place for the journal: neither XDG_STATE_HOME nor HOME is set")
             .hint("name a directory with --journal")
     })
+}
+
+/// Where the journal is if nobody says otherwise.
+pub(super) fn usual_journal_dir() -> Option<PathBuf> {
+    own_dir("/var/lib", "XDG_STATE_HOME", ".local/state")
 }
 
 /// The program's own directory, where the user names none: below `of_root` for root, for others below the directory

@@ -129,7 +129,12 @@ pub fn sync_dirs<'d, F: Fs>(
 ) -> Result<(), FsError> {
     for dir in dirs {
         match fs.sync_dir(dir) {
-            Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+            // Not there any more, or another one, or none of a salvaged log that can be.
+            Err(error)
+                if matches!(
+                    error.errno(),
+                    libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG
+                ) => {}
             synced => synced?,
         }
     }

@@ -11,6 +11,10 @@ use std::path::PathBuf;
 use super::csv;
 use super::record::OpId;
 
+/// No run has a higher number; what says so is not ours, or damaged. A journal counts on from its newest run, and there
+/// must be numbers left.
+pub const RUNS_AT_MOST: u64 = 1 << 24;
+
 /// What a log says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logged {
@@ -128,7 +132,8 @@ fn take_in(ops: &mut Vec<Option<LoggedOp>>, current: &mut BTreeMap<OpId, usize>,
 
 fn run_of(fields: &[Vec<u8>]) -> Option<u64> {
     let [_, run, ..] = fields else { return None };
-    (fields.len() == 9).then(|| number(run)).flatten()
+    let run = (fields.len() == 9).then(|| number(run)).flatten();
+    run.filter(|run| *run <= RUNS_AT_MOST)
 }
 
 /// `None` for a line that is about no op.
@@ -177,6 +182,7 @@ mod tests {
              T,2,1,PENDING,/q/d,/a/m,/b/d,/a/d,9\n\
              T,2,1,REFUSED:busy,/q/d,/a/m,,,9\n\
              T,3,,REFUSED:busy,/q/e,/a/m,,,9\n\
+             T,18446744073709551615,1,PENDING,/q/g,/a/m,/b/g,/a/g,9\n\
              T,2,2,PENDING,/q/f,/a/m,/b/f",
         );
         let open: Vec<_> = log
@@ -186,7 +192,7 @@ mod tests {
             .collect();
         assert_eq!(open, [(1, 1, true, 2, 7), (2, 1, false, 1, 9)]);
         assert_eq!(log.open[0].names[1].from, PathBuf::from("/b/b,\n"));
-        assert_eq!((log.newest_run, log.unreadable), (3, 1));
+        assert_eq!((log.newest_run, log.unreadable), (3, 2));
         assert_eq!(log.pool_paths[&1], PathBuf::from("/p/a"));
         assert_eq!(log.pool_paths[&2], PathBuf::from("/q/d"));
     }

@@ -42,10 +42,10 @@ pub use error::JournalError;
 pub use finished::{DoneOp, Finished};
 pub use index::{Conflict, RunSummary};
 pub use journal_dir::{create_or_open, open_existing};
-pub use logged::{Logged, LoggedName, LoggedOp, read_log};
+pub use logged::{Logged, LoggedName, LoggedOp, RUNS_AT_MOST, read_log};
 pub use mark::Mark;
 pub use prune::{Pruned, prune};
-pub use rebuild::{Remains, remains};
+pub use rebuild::{Remains, id_at, remains};
 pub use record::{
     BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
     RunStarted, UndoIntent, UndoStarted,

@@ -62,6 +62,12 @@ pub fn remains(dir: &Path, csv: Option<&Path>) -> Result<Option<Remains>, Journa
     }))
 }
 
+/// The id of the journal in `dir`, usable or not; `None` where its mark file does not tell.
+#[must_use]
+pub fn id_at(dir: &Path) -> Option<u32> {
+    mark::id_of(&journal_dir::read_mark(dir).ok()?)
+}
+
 impl Remains {
     /// Puts a journal in place that has `id`, or one of its own, and holds `records` and the log; gives where the old one is kept.
     ///

@@ -3,6 +3,8 @@
 //! What recovery is given for them has a path of its own making, visible and free, where a file goes that turns out to
 //! be the only copy after all.
 
+use std::collections::BTreeSet;
+
 use super::from_log::{intent, intent_record, undo_records};
 use super::look::Same;
 use super::{Group, Hidden, Planner, Rebuilt, What, Why};
@@ -235,8 +237,9 @@ impl<F: Fs> Planner<'_, F> {
             }
         }
         let mut found: Vec<(Place, Stat)> = Vec::new();
+        let mut known = BTreeSet::new();
         for at in places {
-            if found.iter().any(|(known, _)| *known == at) {
+            if !known.insert(at.clone()) {
                 continue;
             }
             let stat = self.regular(&at)?;

@@ -19,10 +19,18 @@ pub(super) enum Same {
     Differ,
 }
 
+/// No op has such a path: whoever has made a symlink of a directory since, or writes a log, must not stop a salvage.
+fn leads_astray(error: &FsError) -> bool {
+    matches!(error.errno(), libc::ELOOP | libc::ENAMETOOLONG)
+}
+
 impl<F: Fs> Planner<'_, F> {
     /// The regular file at `at`.
     pub(super) fn regular(&self, at: &Place) -> Result<Option<Stat>, FsError> {
-        let stat = self.fs.stat(at)?;
+        let stat = match self.fs.stat(at) {
+            Err(error) if leads_astray(&error) => None,
+            stat => stat?,
+        };
         Ok(stat.filter(|stat| stat.kind == FileKind::Regular))
     }
 
@@ -34,11 +42,12 @@ impl<F: Fs> Planner<'_, F> {
     /// Whether any branch has the path of `at`.
     pub(super) fn in_pool(&self, at: &Place) -> Result<bool, FsError> {
         for branch in self.branches() {
-            if self
-                .fs
-                .stat(&Place::new(branch, at.path.clone()))?
-                .is_some()
-            {
+            let taken = match self.fs.stat(&Place::new(branch, at.path.clone())) {
+                // Whatever it leads to, it is not free.
+                Err(error) if leads_astray(&error) => true,
+                stat => stat?.is_some(),
+            };
+            if taken {
                 return Ok(true);
             }
         }
@@ -128,7 +137,10 @@ impl<F: Fs> Planner<'_, F> {
     /// The names in directory `dir` that are not hidden, in order; none where it is missing.
     pub(super) fn visible(&self, dir: &Place) -> Result<Vec<Place>, FsError> {
         let names = match self.fs.names_with_prefix(dir, b"") {
-            Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {
+            Err(error)
+                if leads_astray(&error)
+                    || matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) =>
+            {
                 return Ok(vec![]);
             }
             listed => listed?,

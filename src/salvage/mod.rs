@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::fs::{FileKind, Fs, FsError, InodeId, Place, Stat, Timestamp};
-use crate::journal::{BranchRecord, LoggedOp, OpId, Record, RunEnded, RunStarted};
+use crate::journal::{BranchRecord, LoggedOp, OpId, RUNS_AT_MOST, Record, RunEnded, RunStarted};
 use crate::metadata::IgnoreMetadata;
 use crate::names::{HiddenName, Role, parse_hidden_name};
 
@@ -197,7 +197,26 @@ pub fn plan<F: Fs>(
     Ok(planner.salvage)
 }
 
-/// The records of a new journal: the runs of `ops` on their pools, what is open of them, and a run of its own for the
+/// A run is on one pool. Ops that say they are of a run which an earlier pool has are left: their branches are not those
+/// of that run.
+pub fn keep_apart(plans: &mut [&mut Salvage]) {
+    let mut taken = BTreeSet::new();
+    for plan in plans {
+        let (strangers, ops): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.ops)
+            .into_iter()
+            .partition(|op| taken.contains(&op.op.run));
+        taken.extend(ops.iter().map(|op| op.op.run));
+        plan.ops = ops;
+        let left = strangers.into_iter().flat_map(|op| op.about);
+        plan.left.extend(left.map(|at| Left {
+            at,
+            pool_path: None,
+            why: Why::Unclear,
+        }));
+    }
+}
+
+/// The records of a new journal: the runs of `ops` on their pools, [kept apart](keep_apart), what is open of them, and a run of its own for the
 /// salvage, numbered after `newest`, so that no number is given twice.
 #[must_use]
 pub fn records(pools: &[(&Lost, &Salvage)], newest: u64, now: Timestamp) -> Vec<Record> {
@@ -275,6 +294,10 @@ impl<'p, F: Fs> Planner<'p, F> {
             self.leave(at, None, Why::NotOurs);
             return Ok(());
         };
+        if name.op.run > RUNS_AT_MOST {
+            self.leave(at, None, Why::NotOurs);
+            return Ok(());
+        }
         if self.lost.journal != Some(name.journal) {
             self.leave(at, None, Why::OtherJournal(name.journal));
             return Ok(());

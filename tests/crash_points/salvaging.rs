@@ -405,6 +405,8 @@ fn what_is_another_journals_or_nobodys_is_left_and_told() {
         ".xdedup-precious",
         ".xdedup-00000007-00000001-00000009-00000000-r",
         ".xdedup-00000007-00000001-00000008-ffffffff-r",
+        // The next run would have no number.
+        ".xdedup-00000007-ffffffffffffffff-00000001-00000000-r",
     ];
     for name in names {
         scenario.world.add_file(&at(name), name.as_bytes());
@@ -416,6 +418,7 @@ fn what_is_another_journals_or_nobodys_is_left_and_told() {
     assert_eq!(
         why,
         [
+            Why::NotOurs,
             Why::OtherJournal(8),
             Why::NotOurs,
             Why::NotOurs,
@@ -424,7 +427,7 @@ fn what_is_another_journals_or_nobodys_is_left_and_told() {
     );
     // Where no journal can be told, each may be another's.
     let (_, plan) = planned(&session, &Logged::default(), None);
-    assert!(plan.ops.is_empty() && plan.left.len() == 4);
+    assert!(plan.ops.is_empty() && plan.left.len() == 5);
 }
 
 /// A replacement of another owner was accepted by the run, perhaps; the log does not tell.
@@ -485,4 +488,24 @@ fn the_only_copy_gets_its_path_back() {
     next.clean().unwrap();
     let path = &scenario.duplicate.path;
     assert_eq!(next.view().get(path), view.get(path));
+}
+
+#[test]
+fn two_pools_have_no_run_in_common() {
+    let scenario = scenario::cross();
+    let mut n = 1;
+    let mut plan = loop {
+        let session = killed(&scenario, n).unwrap();
+        let (_, plan) = planned(&session, &logged(&session, Left::Log), Some(7));
+        if !plan.ops.is_empty() {
+            break plan;
+        }
+        n += 1;
+    };
+    let mut other = plan.clone();
+    salvage::keep_apart(&mut [&mut plan, &mut other]);
+    assert_eq!((plan.ops.len(), plan.left.len()), (1, 0));
+    assert!(other.ops.is_empty());
+    let why: Vec<_> = other.left.iter().map(|left| left.why).collect();
+    assert_eq!(why, [Why::Unclear]);
 }
