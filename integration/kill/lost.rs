@@ -219,6 +219,13 @@ fn names_are_not_salvaged_beside_a_journal_that_is_alive() {
     let run = salvage(usual, &["--journal", another.to_str().unwrap()]);
     assert!(run.stderr.contains("is not lost"), "{run}");
     assert_eq!(cell.branches(&pool), before);
+    // A name that anybody can make, and nobody knows any more which journal it was.
+    let planted = pool.on(0, ".xdedup-00000005-00000001-00000001-00000000-r");
+    fs::write(&planted, "").unwrap();
+    let run = salvage("true", &["--journal", another.to_str().unwrap()]);
+    assert!(run.stderr.contains("several journals"), "{run}");
+    assert!(!another.exists());
+    fs::remove_file(&planted).unwrap();
     cell.tool.run(&["resume"]).expect(0);
     cell.assert_complete(&pool);
     snapshot::assert_same(&cell.view, &snapshot::view(&pool.path(&cell.root)));

@@ -59,6 +59,7 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     out.flush().map_err(Failure::output)?;
+    one_journal(&found)?;
     surely_lost(common, &remains, &found)?;
     all_there(&remains, &found)?;
     let somebody = found.iter().any(|f| report::needs_somebody(&f.plan));
@@ -70,6 +71,27 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
         (0, true) => 4,
         (code, _) => code,
     })
+}
+
+/// With names of several journals, and nothing that tells which one was here, a new journal would explain none of them.
+///
+/// # Errors
+/// When it is so.
+fn one_journal(found: &[Found]) -> Result<(), Failure> {
+    let other = |found: &Found| {
+        let mut left = found.plan.left.iter();
+        left.any(|left| matches!(left.why, salvage::Why::OtherJournal(_)))
+    };
+    match found.iter().any(|f| f.lost.journal.is_none() && other(f)) {
+        true => Err(Failure::usage(
+            "the hidden names are of several journals, and nothing tells which one was here",
+        )
+        .hint(
+            "name the log with --log-file, or move those that are not this journal's out of the branches, anybody can \
+             have made them",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Where no journal is, the one that made the names may be alive in another directory. Its recovery would take what is
