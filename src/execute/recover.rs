@@ -120,7 +120,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for branch in op.branches() {
             self.fs.check_branch(branch)?;
         }
-        self.return_strangers(op)?;
+        if !self.return_strangers(op)?.is_empty() {
+            let why = Halt::new(Reason::Changed, "its path is taken by another file");
+            return Ok(self.back(op, why));
+        }
         let mut names = Vec::with_capacity(op.names.len());
         for k in 0..op.names.len() {
             names.push(self.observe(op, k)?);

@@ -57,7 +57,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     fn try_take_back(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
         self.only_before_removal(op)?;
-        self.return_strangers(op)?;
+        let mut left = self.return_strangers(op)?;
         self.clear_hidden(op, None)?;
         let names = self.look(op)?;
         let mut ours = names.iter().enumerate();
@@ -66,7 +66,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             // A master written since keeps what it has: before anything is moved.
             self.lease_master(op)?;
         }
-        let left = self.return_duplicate(op, &names)?;
+        left.extend(self.return_duplicate(op, &names)?);
         if in_place {
             for k in 0..op.names.len() {
                 // The duplicate has its names durably before the replacements go: else a power cut could keep the
@@ -116,8 +116,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Gives back files of others that an interrupted rename or exchange of ours took along.
-    pub(super) fn return_strangers(&mut self, op: &Op) -> Result<(), Halt> {
+    /// Gives back files of others that a rename or exchange of ours took along; gives those that stay under a hidden
+    /// name, because their owner has put a newer file at the path since.
+    pub(super) fn return_strangers(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+        let mut left = Vec::new();
         for k in 0..op.names.len() {
             let hidden = op.retired_place(self.journal.id(), k);
             let Some(stat) = self.fs.stat(&hidden)? else {
@@ -126,20 +128,23 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             if stat.id == op.duplicate_id || stat.id == op.master_id {
                 continue;
             }
-            match op.kind {
-                OpKind::Cross => self.rename(&hidden, &op.own(k))?,
-                OpKind::Local => {
-                    let target = op.target(k);
-                    let now = self.fs.stat(&target)?.map(|stat| stat.id);
-                    if now == Some(op.master_id) {
-                        self.exchange(&hidden, &target)?;
-                    } else {
-                        self.rename(&hidden, &target)?;
-                    }
+            let to = match op.kind {
+                OpKind::Cross => op.own(k),
+                OpKind::Local => op.target(k),
+            };
+            let now = self.fs.stat(&to)?.map(|stat| stat.id);
+            if op.kind == OpKind::Local && now == Some(op.master_id) {
+                self.exchange(&hidden, &to)?;
+                continue;
+            }
+            match self.rename(&hidden, &to) {
+                Err(error) if error.errno() == libc::EEXIST => {
+                    left.push((hidden.branch, hidden.path));
                 }
+                renamed => renamed?,
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// The same inside the publish window, where the duplicate still has its name or gets it back at once.

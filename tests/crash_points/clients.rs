@@ -273,6 +273,10 @@ pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
             Step::Create(place(scenario.master.branch, path.as_bytes())),
         ],
     ));
+    for branch in scenario.world.pool().indices() {
+        let save = Step::Save(Place::new(branch, path.clone()));
+        all.push(("save twice", [save.clone(), save]));
+    }
     all.push((
         "rename away and back",
         [

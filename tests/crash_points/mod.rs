@@ -11,6 +11,7 @@ mod clients;
 mod deaths;
 mod directories;
 mod errors;
+mod held;
 mod identity;
 mod meddling;
 mod power;

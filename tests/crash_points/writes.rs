@@ -198,6 +198,40 @@ fn what_has_a_hidden_name_open_is_not_removed_under_it() {
     each_hidden(false);
 }
 
+/// Where a hidden name holds what a client put there, that is no longer ours to remove.
+///
+/// Except from the last look to the unlink itself: Linux has no call that unlinks a name only while it has an inode.
+#[test]
+fn what_is_renamed_over_a_hidden_name_is_not_removed() {
+    let mut failures = Failures::default();
+    for scenario in all() {
+        each_call(|n| {
+            let mut session = Session::new(&scenario);
+            let act = |world: &SimWorld| {
+                let mut names = world.files().into_keys();
+                if let Some(at) = names.find(|at| is_hidden(&at.path)) {
+                    world.client_save(&at, OTHER).unwrap();
+                }
+            };
+            session.world.plan_fault(Fault::foreign_at(n, act));
+            let ended = session.run(&scenario.ops);
+            let trace = session.world.trace();
+            let met = trace.iter().position(|line| line.contains("client: save"));
+            let next_two = met.map_or(&[][..], |at| &trace[at + 1..trace.len().min(at + 3)]);
+            let too_late = next_two.iter().any(|line| line.contains("unlink"));
+            let mut next = session.next();
+            let left = next.recover();
+            let files = next.world.files();
+            let kept = met.is_none() || too_late || files.values().any(|(_, bytes)| bytes == OTHER);
+            let point = || format!("at {n}: {ended:?}, {left:?}");
+            let check = ensure(kept, || "it is gone".to_owned());
+            failures.note(check, scenario.name, point, &next);
+            session.world.calls()
+        });
+    }
+    assert!(failures.points() > 300);
+}
+
 /// Times in the future say nothing about a moment ago: such files would wait for ever.
 #[test]
 fn a_clock_that_was_set_back_keeps_no_file_from_being_replaced() {
