@@ -282,6 +282,11 @@ fn only_the_paths_named_are_undone() {
     tool.run(&line).expect(0);
     let on = |n| snapshot::places(&pool, format!("downloads/{n}.bin"))[0].0;
     assert_eq!([on(0), on(1), on(2)], [0, 1, 0]);
+    // A path of which there is nothing is not passed over.
+    let nothing = pool.path("downlaods");
+    let line = [&arguments[..], &[nothing.as_os_str()]].concat();
+    let run = tool.run(&line).expect(0);
+    assert!(run.stderr.contains("downlaods"), "{run}");
     // The rest, and the directory the run had made goes with its last file.
     tool.run(&["undo", "1", "-e"]).expect(0);
     assert_eq!([on(0), on(1), on(2)], [1, 1, 1]);

@@ -13,7 +13,7 @@ use super::signals::Signals;
 use super::watch::Watch;
 use crate::execute::{Executor, Options};
 use crate::fs::Fs;
-use crate::journal::{self, RunSummary};
+use crate::journal::{self, Finished, RunSummary};
 use crate::metadata::IgnoreMetadata;
 use crate::plan::Plan;
 use crate::pool::{BranchIdx, Pool, mergerfs};
@@ -113,11 +113,23 @@ struct Undo<'u> {
 impl Undo<'_> {
     fn plan(&self, journal: &DiskJournal) -> Result<UndoPlan, Failure> {
         let finished = journal.finished(|run| run == self.undoes)?;
+        self.warn_of_paths_without_op(&finished);
         let branches = self.session.branch_records();
         let mut undo = plan(&self.session.fs, &branches, &finished, &self.paths);
         let read_only = |at: BranchIdx| self.session.facts[at.index()].read_only;
         undo.refuse_on(&branches, read_only);
         Ok(undo)
+    }
+
+    /// A path that was mistyped is not to look like one with nothing left to undo.
+    fn warn_of_paths_without_op(&self, finished: &Finished) {
+        for (path, given) in self.paths.iter().zip(&self.args.path) {
+            let mut names = finished.ops.iter().flat_map(|done| &done.intent.names);
+            if !names.any(|name| name.path.is_below(path)) {
+                let run = self.undoes;
+                tracing::warn!(run, path = ?given, "nothing there is as this run made it");
+            }
+        }
     }
 
     fn dry_run(&self, journal: &DiskJournal) -> Result<u8, Failure> {
