@@ -156,3 +156,35 @@ fn what_the_old_script_deleted_and_did_not_link_comes_back() {
     std::fs::write(&file, "time,run\n").unwrap();
     tool.run(&line).expect(2);
 }
+
+#[test]
+fn relative_paths_and_paths_by_a_symlink_of_the_old_log_are_those_of_the_pool() {
+    let (pool, made, tool, list) = two_disks();
+    for group in &made[..3] {
+        std::fs::remove_file(pool.path(&group[1])).unwrap();
+    }
+    let link = tool.dir().join("by-another-name");
+    std::os::unix::fs::symlink(pool.root(), &link).unwrap();
+    // No branch has the directory any more.
+    for branch in 0..2 {
+        std::fs::remove_dir_all(pool.on(branch, "downloads")).ok();
+    }
+    let file = tool.dir().join("old.csv");
+    let log = format!(
+        "filepath,status\r\n{},DELETED\r\n\"{}/x,\r\n{},DELETED\r\n",
+        link.join(&made[0][1]).display(),
+        link.display(),
+        made[1][1].display(),
+    );
+    std::fs::write(&file, log).unwrap();
+    let mut line: Vec<OsString> = ["resume", "--from-log"].map(Into::into).to_vec();
+    line.extend([file.clone().into(), "-m".into(), list.into()]);
+    line.extend(["--base".into(), pool.root().into()]);
+    let run = tool.run(&line).expect(0);
+    assert!(run.stdout.contains("2 linked again, 0 were there"), "{run}");
+    groups::assert_linked(&pool, &made[..2]);
+    // What has no meaning is told, not passed over.
+    std::fs::write(&file, "filepath,status\n/a,b,DELETED\n").unwrap();
+    let run = tool.run(&line).expect(1);
+    assert!(run.stderr.contains("/a,b,DELETED"), "{run}");
+}

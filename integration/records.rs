@@ -83,6 +83,16 @@ fn bit_rot_is_told_from_what_somebody_wrote() {
 }
 
 #[test]
+fn a_name_that_cannot_be_looked_up_does_not_hide_the_others() {
+    let (pool, tool, _) = linked(1);
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::rename(pool.on(0, "media"), pool.on(0, "moved")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), pool.on(0, "media")).unwrap();
+    let run = tool.run(&["--format", "json", "verify"]).expect(0);
+    assert_eq!(run.lines().last().unwrap()["sound"], 1, "{run}");
+}
+
+#[test]
 fn history_and_export_tell_of_every_run() {
     let (_pool, tool, made) = linked(3);
     tool.run(&["undo", "-e"]).expect(0);

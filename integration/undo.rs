@@ -282,6 +282,11 @@ fn only_the_paths_named_are_undone() {
     tool.run(&line).expect(0);
     let on = |n| snapshot::places(&pool, format!("downloads/{n}.bin"))[0].0;
     assert_eq!([on(0), on(1), on(2)], [0, 1, 0]);
+    // A path of which there is nothing is not passed over.
+    let nothing = pool.path("downlaods");
+    let line = [&arguments[..], &[nothing.as_os_str()]].concat();
+    let run = tool.run(&line).expect(0);
+    assert!(run.stderr.contains("downlaods"), "{run}");
     // The rest, and the directory the run had made goes with its last file.
     tool.run(&["undo", "1", "-e"]).expect(0);
     assert_eq!([on(0), on(1), on(2)], [1, 1, 1]);
@@ -327,4 +332,37 @@ fn a_file_that_somebody_has_open_is_not_undone() {
     snapshot::assert_no_own_names(&pool);
     tool.run(&["undo", "1", "-e"]).expect(0);
     assert_eq!(snapshot::places(&pool, "downloads/0.bin")[0].0, 1);
+}
+
+#[test]
+fn what_a_rule_keeps_from_coming_back_is_told_by_the_exit_status() {
+    let (pool, tool) = three_linked();
+    let json = ["--format", "json", "undo", "1"];
+    let one = pool.path("downloads/1.bin");
+    // Where the old branch has something else in the way by now.
+    let (way, outside) = (pool.on(1, "downloads"), tempfile::tempdir().unwrap());
+    std::fs::remove_dir(&way).unwrap();
+    std::os::unix::fs::symlink(outside.path(), &way).unwrap();
+    let before = snapshot::all_entries(&pool);
+    let told = tool.run(&json).expect(1);
+    assert_eq!(told.reasons_for(&one), ["obstructed"], "{told}");
+    let quiet = tool.run(&["-q", "undo", "1", "-e"]).expect(1);
+    assert!(quiet.stdout.contains("3 obstructed"), "{quiet}");
+    assert_eq!(snapshot::all_entries(&pool), before);
+    std::fs::remove_file(&way).unwrap();
+    // Where its disk cannot be written: a dry run says so, too.
+    remount(&pool, "ro");
+    let told = tool.run(&json).expect(1);
+    assert_eq!(told.reasons_for(&one), ["disk-read-only"], "{told}");
+    tool.run(&["undo", "1", "-e"]).expect(1);
+    remount(&pool, "rw");
+    tool.run(&["undo", "1", "-e"]).expect(0);
+    assert_eq!(snapshot::places(&pool, "downloads/1.bin")[0].0, 1);
+}
+
+fn remount(pool: &Pool, how: &str) {
+    let options = format!("remount,{how}");
+    let mut mount = std::process::Command::new("mount");
+    let status = mount.args(["-o", &options]).arg(pool.on(1, "")).status();
+    assert!(status.unwrap().success());
 }

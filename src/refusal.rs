@@ -277,6 +277,12 @@ impl Reason {
             | Self::Damaged => Weight::Failure,
         }
     }
+
+    /// Whether it makes the exit status of an undo 1: all but what is not to come back, or was not asked for yet.
+    #[must_use]
+    pub fn fails_undo(self) -> bool {
+        !matches!(self, Self::Gone | Self::Shadowed | Self::Limit)
+    }
 }
 
 #[cfg(test)]

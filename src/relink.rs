@@ -1,12 +1,16 @@
 //! What the script this tool replaces deleted and did not link any more: its log says which, the list of duplicates says
 //! what was equal. Only adds names; a path that is there again stays as it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod old_log;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::execute::{Halt, NewNames};
 use crate::fs::{FileKind, Fs, FsError, Place};
 use crate::pool::{BranchMode, Pool};
 use crate::relpath::RelPath;
+
+pub use old_log::{Unfinished, unfinished};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
@@ -24,70 +28,6 @@ pub enum Relinked {
     Differ,
     /// A call failed: which, and why.
     Failed(String),
-}
-
-/// The paths of a log `filepath,status` whose last status is not `LINKED`, in the order of the log.
-///
-/// # Errors
-/// When it is no such log: what is wrong.
-pub fn unfinished(log: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-    let mut rows = rows(log).into_iter();
-    let is_header =
-        |row: &Vec<Vec<u8>>| row.len() == 2 && row[0] == b"filepath" && row[1] == b"status";
-    if !rows.next().is_some_and(|row| is_header(&row)) {
-        return Err("its first line is not filepath,status".to_owned());
-    }
-    let (mut order, mut last) = (Vec::new(), HashMap::new());
-    for row in rows {
-        // The last line may be cut short.
-        let [path, status] = row.as_slice() else {
-            continue;
-        };
-        let linked = match status.as_slice() {
-            b"LINKED" => true,
-            // Or the beginning of one: a line that was cut short, with others after it.
-            other
-                if [&b"PENDING"[..], b"DELETED", b"LINKED"]
-                    .iter()
-                    .any(|s| s.starts_with(other)) =>
-            {
-                false
-            }
-            other => {
-                let other = String::from_utf8_lossy(other);
-                return Err(format!("it has a status that is not known: {other:?}"));
-            }
-        };
-        if last.insert(path.clone(), linked).is_none() {
-            order.push(path.clone());
-        }
-    }
-    order.retain(|path| last.get(path) == Some(&false));
-    Ok(order)
-}
-
-/// The rows of a CSV file as Python's `csv` writes them.
-fn rows(log: &[u8]) -> Vec<Vec<Vec<u8>>> {
-    let (mut rows, mut row, mut field) = (Vec::new(), Vec::new(), Vec::new());
-    let mut in_quotes = false;
-    let mut bytes = log.iter().copied().peekable();
-    while let Some(b) = bytes.next() {
-        match b {
-            b'"' if in_quotes && bytes.peek() == Some(&b'"') => {
-                bytes.next();
-                field.push(b'"');
-            }
-            b'"' => in_quotes = !in_quotes,
-            b',' if !in_quotes => row.push(std::mem::take(&mut field)),
-            b'\r' if !in_quotes => {}
-            b'\n' if !in_quotes => {
-                row.push(std::mem::take(&mut field));
-                rows.push(std::mem::take(&mut row));
-            }
-            _ => field.push(b),
-        }
-    }
-    rows
 }
 
 /// Links lost paths to what is left of their groups.
@@ -216,18 +156,6 @@ impl<'r, F: Fs> Relinker<'r, F> {
 mod tests {
     use super::*;
     use crate::fs::sim::{SimWorld, place};
-
-    #[test]
-    fn the_last_status_of_a_path_counts() {
-        let log = b"filepath,status\r\n/p/a,PENDING\r\n\"/p/b,\"\"x\"\"\n\",PENDING\r\n/p/a,DELETED\r\n/p/c,PENDING\r\n\
-            /p/a,LINKED\r\n\"/p/b,\"\"x\"\"\n\",DELETED\r\n/p/d,DEL";
-        let lost = unfinished(log).unwrap();
-        assert_eq!(lost, [b"/p/b,\"x\"\n".to_vec(), b"/p/c".to_vec()]);
-        let cut = b"filepath,status\n/p/a,DELETED\n/p/a,LIN\r\n/p/b,LINKED\n";
-        assert_eq!(unfinished(cut).unwrap(), [b"/p/a".to_vec()]);
-        assert!(unfinished(b"time,run\n").is_err());
-        assert!(unfinished(b"filepath,status\n/a,EATEN\n").is_err());
-    }
 
     #[test]
     fn lost_paths_come_back_as_links_and_nothing_else_changes() {

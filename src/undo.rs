@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::execute::{Op, OpName, Undoing};
+use crate::execute::{Halt, Op, OpName, Undoing};
 use crate::fs::{Fs, FsError, InodeId, Place, Stat};
 use crate::journal::{BranchRecord, Copy, DoneOp, Finished, Found, NameIntent, OpKind};
 use crate::plan::Refusal;
@@ -33,6 +33,23 @@ impl UndoPlan {
         }
         needs
     }
+
+    /// Refuses the ops that would write on a branch whose disk is mounted read-only.
+    pub fn refuse_on(&mut self, branches: &[BranchRecord], read_only: impl Fn(BranchIdx) -> bool) {
+        for op in std::mem::take(&mut self.ops) {
+            let used = op.names.iter().flat_map(|name| [name.from, name.to]);
+            let Some(at) = used.into_iter().find(|at| read_only(*at)) else {
+                self.ops.push(op);
+                continue;
+            };
+            self.refusals.push(Refusal {
+                reason: Reason::DiskReadOnly,
+                path: op.duplicate.path.as_bytes().to_vec(),
+                master: None,
+                detail: format!("{:?}", branches[at.index()].path),
+            });
+        }
+    }
 }
 
 /// Why an op is not undone.
@@ -40,7 +57,8 @@ struct Left(Reason, String);
 
 impl From<FsError> for Left {
     fn from(error: FsError) -> Self {
-        Self(Reason::Io, format!("{error}: {}", error.source))
+        let halt = Halt::from(error);
+        Self(halt.reason, halt.detail)
     }
 }
 
@@ -219,7 +237,7 @@ impl<F: Fs> Planner<'_, F> {
                     ));
                 }
                 // Not to be told is not to be gone: a link set comes back whole.
-                (Err(left), _) if left.0 == Reason::Io => return Err(left),
+                (Err(left), _) if left.0 != Reason::Gone => return Err(left),
                 (Err(left), _) => gone.push((name.path, left)),
             }
         }

@@ -127,10 +127,17 @@ fn open(fs: &RealFs, subject: &Subject) -> Result<Option<(RealFile, Stat)>, FsEr
         dev: fs.root_id(branch).dev,
         ino: subject.ino,
     };
+    let mut failed = None;
     for name in &subject.names {
         let place = Place::new(branch, name.clone());
-        if fs.stat(&place)?.is_none_or(|stat| stat.id != id) {
-            continue;
+        match fs.stat(&place) {
+            Ok(Some(stat)) if stat.id == id => {}
+            Ok(_) => continue,
+            // A symlink on the way, say: another name may lead there.
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
         }
         let file = fs.open(&place)?;
         let stat = fs.stat_open(&file)?;
@@ -139,5 +146,5 @@ fn open(fs: &RealFs, subject: &Subject) -> Result<Option<(RealFile, Stat)>, FsEr
             return Ok(Some((file, stat)));
         }
     }
-    Ok(None)
+    failed.map_or(Ok(None), Err)
 }

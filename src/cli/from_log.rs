@@ -1,5 +1,6 @@
 //! `resume --from-log`: what the old script deleted and did not link comes back as links.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -24,11 +25,13 @@ pub(super) fn run(
     let lost = unfinished(&bytes)
         .map_err(|why| Failure::usage(format!("not a log of the old script: {log:?}: {why}")))?;
     let mut out = session::stdout();
-    if lost.is_empty() {
+    let unreadable = lost.unreadable.len();
+    warn_of(&lost.unreadable);
+    if lost.paths.is_empty() {
         writeln!(out, "nothing is unfinished").map_err(Failure::output)?;
-        return Ok(0);
+        return Ok(u8::from(unreadable > 0));
     }
-    let groups = read_list(args, manifest)?;
+    let (base, groups) = read_list(args, manifest)?;
     let session = Session::open(pool_of(&groups)?)?;
     let _lock = session.lock()?;
     let mut relinker = Relinker::new(&session.fs, &session.pool);
@@ -41,13 +44,13 @@ pub(super) fn run(
     let failed_log = |error| Failure::environment(format!("cannot write the log {log:?}: {error}"));
     let mut done = open_log(log, &bytes).map_err(failed_log)?;
     let (mut linked, mut there, mut failed) = (0, 0, 0);
-    for raw in lost {
-        let path = Path::new(std::ffi::OsStr::from_bytes(&raw));
+    for raw in lost.paths {
+        let path = base.join(OsStr::from_bytes(&raw));
         let shown = match std::io::stdout().is_terminal() {
             true => sanitised(&raw).into_bytes(),
             false => raw.clone(),
         };
-        let became = match relative(&session.pool, path) {
+        let became = match relative(&session.pool, &path) {
             Some(path) => relinker.relink(&path),
             None => Relinked::Failed("not on the pool".to_owned()),
         };
@@ -85,7 +88,18 @@ pub(super) fn run(
     )
     .and_then(|()| out.flush())
     .map_err(Failure::output)?;
-    Ok(u8::from(failed > 0))
+    Ok(u8::from(failed + unreadable > 0))
+}
+
+fn warn_of(unreadable: &[Vec<u8>]) {
+    if let Some(first) = unreadable.first() {
+        let (lines, first) = (unreadable.len(), sanitised(first));
+        tracing::warn!(
+            lines,
+            first,
+            "not as the old script writes them: look at what they name by hand"
+        );
+    }
 }
 
 /// The log, to append to; a line that was cut short ends here.
@@ -110,8 +124,8 @@ fn note_linked(log: &mut File, path: &[u8]) -> std::io::Result<()> {
 
 type Claimed = (Option<u64>, Vec<PathBuf>);
 
-/// The whole list, before anything is changed.
-fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<Vec<Claimed>, Failure> {
+/// The whole list, before anything is changed, and where relative paths begin: those of the log, too.
+fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<(PathBuf, Vec<Claimed>), Failure> {
     let file = File::open(manifest)
         .map_err(|error| Failure::usage(format!("cannot open the list {manifest:?}: {error}")))?;
     let mut reader = input::open(Box::new(BufReader::new(file)), args.manifest_format)?;
@@ -121,15 +135,16 @@ fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<Vec<Claimed>, Failure
     }
     let base = match (&args.base, reader.base_dir()) {
         (Some(base), _) => std::path::absolute(base).unwrap_or_else(|_| base.clone()),
-        (None, Some(base)) => PathBuf::from(std::ffi::OsStr::from_bytes(base)),
+        (None, Some(base)) => PathBuf::from(OsStr::from_bytes(base)),
         (None, None) => std::env::current_dir()
             .map_err(|error| Failure::environment(format!("no current directory: {error}")))?,
     };
-    let absolute = |path: &Vec<u8>| base.join(std::ffi::OsStr::from_bytes(path));
+    let absolute = |path: &Vec<u8>| base.join(OsStr::from_bytes(path));
     let groups = groups.into_iter();
-    Ok(groups
+    let groups = groups
         .map(|group| (group.size, group.paths.iter().map(absolute).collect()))
-        .collect())
+        .collect();
+    Ok((base, groups))
 }
 
 /// The pool of the first path of the list that lies on one.
@@ -150,10 +165,5 @@ fn pool_of(groups: &[Claimed]) -> Result<Pool, Failure> {
 
 /// A pool path relative to the pool; directories on the way may be links, or gone.
 fn relative(pool: &Pool, path: &Path) -> Option<RelPath> {
-    let real = match (path.parent().map(Path::canonicalize), path.file_name()) {
-        (Some(Ok(dir)), Some(name)) => dir.join(name),
-        _ => path.to_path_buf(),
-    };
-    let inside = real.strip_prefix(&pool.mount).ok()?;
-    RelPath::new(inside.as_os_str().as_bytes()).ok()
+    session::below_pool(pool, path)
 }

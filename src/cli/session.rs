@@ -1,6 +1,7 @@
 //! What every command needs open: the pool, its branches, the journal, the locks.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::args::Common;
@@ -14,6 +15,7 @@ use crate::lock::PoolLock;
 use crate::metadata::IgnoreMetadata;
 use crate::plan::BranchFacts;
 use crate::pool::{Pool, mergerfs};
+use crate::relpath::RelPath;
 use crate::report::Scene;
 
 /// Ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
@@ -171,6 +173,18 @@ pub(super) fn real_path(path: &Path) -> PathBuf {
             _ => return absolute,
         }
     }
+}
+
+/// A path relative to the pool, of a file that need not be there any more, as little as the directories above it. What
+/// leads there is resolved; not its last part, which may be a link that somebody put there. `None` where it lies elsewhere.
+pub(super) fn below_pool(pool: &Pool, path: &Path) -> Option<RelPath> {
+    let absolute = std::path::absolute(path).ok()?;
+    let real = match (absolute.parent(), absolute.file_name()) {
+        (Some(dir), Some(name)) => real_path(dir).join(name),
+        _ => absolute,
+    };
+    let inside = real.strip_prefix(&pool.mount).ok()?;
+    RelPath::new(inside.as_os_str().as_bytes()).ok()
 }
 
 /// Where the journal is.

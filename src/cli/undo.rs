@@ -13,10 +13,10 @@ use super::signals::Signals;
 use super::watch::Watch;
 use crate::execute::{Executor, Options};
 use crate::fs::Fs;
-use crate::journal::{self, RunSummary};
+use crate::journal::{self, Finished, RunSummary};
 use crate::metadata::IgnoreMetadata;
 use crate::plan::Plan;
-use crate::pool::{Pool, mergerfs};
+use crate::pool::{BranchIdx, Pool, mergerfs};
 use crate::relpath::RelPath;
 use crate::report::{Progress, Scene, Tally, json, size, undo as report};
 use crate::undo::{UndoPlan, plan};
@@ -94,19 +94,9 @@ fn pool_of(journal: &DiskJournal, run: u64) -> Result<Pool, Failure> {
 
 /// Paths as the user gave them, relative to the pool: of files that need not be there any more.
 fn paths(pool: &Pool, given: &[PathBuf]) -> Result<Vec<RelPath>, Failure> {
-    use std::os::unix::ffi::OsStrExt;
-    let below = |path: &PathBuf| {
-        let outside = || Failure::usage(format!("{path:?} is not on the pool {:?}", pool.mount));
-        let absolute = std::path::absolute(path).map_err(|_| outside())?;
-        // What leads there is resolved; the last part may be gone, or a link somebody put there.
-        let real = match (absolute.parent(), absolute.file_name()) {
-            (Some(dir), Some(name)) => dir.canonicalize().map(|dir| dir.join(name)),
-            _ => Ok(absolute.clone()),
-        };
-        let real = real.unwrap_or(absolute);
-        let inside = real.strip_prefix(&pool.mount).map_err(|_| outside())?;
-        RelPath::new(inside.as_os_str().as_bytes()).map_err(|_| outside())
-    };
+    let outside =
+        |path: &PathBuf| Failure::usage(format!("{path:?} is not on the pool {:?}", pool.mount));
+    let below = |path: &PathBuf| session::below_pool(pool, path).ok_or_else(|| outside(path));
     given.iter().map(below).collect()
 }
 
@@ -123,8 +113,23 @@ struct Undo<'u> {
 impl Undo<'_> {
     fn plan(&self, journal: &DiskJournal) -> Result<UndoPlan, Failure> {
         let finished = journal.finished(|run| run == self.undoes)?;
+        self.warn_of_paths_without_op(&finished);
         let branches = self.session.branch_records();
-        Ok(plan(&self.session.fs, &branches, &finished, &self.paths))
+        let mut undo = plan(&self.session.fs, &branches, &finished, &self.paths);
+        let read_only = |at: BranchIdx| self.session.facts[at.index()].read_only;
+        undo.refuse_on(&branches, read_only);
+        Ok(undo)
+    }
+
+    /// A path that was mistyped is not to look like one with nothing left to undo.
+    fn warn_of_paths_without_op(&self, finished: &Finished) {
+        for (path, given) in self.paths.iter().zip(&self.args.path) {
+            let mut names = finished.ops.iter().flat_map(|done| &done.intent.names);
+            if !names.any(|name| name.path.is_below(path)) {
+                let run = self.undoes;
+                tracing::warn!(run, path = ?given, "nothing there is as this run made it");
+            }
+        }
     }
 
     fn dry_run(&self, journal: &DiskJournal) -> Result<u8, Failure> {
@@ -144,7 +149,7 @@ impl Undo<'_> {
             .and_then(|()| out.flush())
             .map_err(Failure::output)?;
         self.has_room(&undo)?;
-        Ok(Tally::planned(&as_plan(&undo)).exit_code())
+        Ok(Tally::planned(&as_plan(&undo)).undo_exit_code())
     }
 
     fn lines(
@@ -235,7 +240,7 @@ impl Undo<'_> {
         written
             .and_then(|()| watch.out.flush())
             .map_err(Failure::output)?;
-        Ok(watch.tally.exit_code())
+        Ok(watch.tally.undo_exit_code())
     }
 
     /// Refuses before anything is changed where a disk has too little room for the copies.

@@ -250,6 +250,14 @@ impl Tally {
             () => u8::from(failed),
         }
     }
+
+    /// The same of an undo: whoever asks for something back wants to know what stayed, also where a rule kept it.
+    #[must_use]
+    pub fn undo_exit_code(&self) -> u8 {
+        let mut reasons = self.refusals.keys().chain(self.not_done.keys());
+        let stayed = reasons.any(|reason| reason.fails_undo());
+        self.exit_code().max(u8::from(stayed))
+    }
 }
 
 /// What an op frees: one that undoes another, nothing.

@@ -118,15 +118,27 @@ fn tone_of(state: State) -> Tone {
 pub(super) fn refusals(
     out: &mut dyn Write,
     scene: &Scene<'_>,
+    refused: &[Refusal],
+    style: Style,
+) -> io::Result<()> {
+    let fails = |reason: Reason| reason.weight() == Weight::Failure;
+    refusals_that(out, scene, refused, style, fails)
+}
+
+/// The same; only what `matters` where it is to be quiet.
+pub(super) fn refusals_that(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
     refusals: &[Refusal],
     style: Style,
+    matters: fn(Reason) -> bool,
 ) -> io::Result<()> {
     let mut by_reason: BTreeMap<Reason, Vec<&Refusal>> = BTreeMap::new();
     for refusal in refusals {
         by_reason.entry(refusal.reason).or_default().push(refusal);
     }
     if scene.quiet {
-        by_reason.retain(|reason, _| reason.weight() == Weight::Failure);
+        by_reason.retain(|reason, _| matters(*reason));
     }
     for (reason, all) in by_reason {
         reason_line(out, style, "refused", reason, all.len() as u64)?;

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use super::Scene;
 use super::shown::size;
 use super::tally::Tally;
-use super::text::{Style, exactly, reason_line, recovery, refusals};
+use super::text::{Style, exactly, reason_line, recovery, refusals_that};
 use crate::execute::Op;
 use crate::plan::Refusal;
+use crate::refusal::Reason;
 
 /// The plan: a line an op, and what is not undone.
 ///
@@ -33,7 +34,7 @@ pub fn plan(
         out.write_all(&style.name(scene.root(to)))?;
         out.write_all(b"\n")?;
     }
-    refusals(out, scene, refused, style)?;
+    refusals_that(out, scene, refused, style, Reason::fails_undo)?;
     let copied: u64 = ops
         .iter()
         .filter(|op| op.undo.is_some())
@@ -58,8 +59,8 @@ pub fn conclusion(
     undoes: u64,
     (refused, tally): (&[Refusal], &Tally),
 ) -> io::Result<()> {
-    refusals(out, scene, refused, Style::of(scene))?;
-    if scene.quiet && tally.exit_code() == 0 {
+    refusals_that(out, scene, refused, Style::of(scene), Reason::fails_undo)?;
+    if scene.quiet && tally.undo_exit_code() == 0 {
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
