@@ -186,7 +186,7 @@ impl Reason {
             }
             Self::ReadOnly => "make the branch RW in mergerfs, if it may be changed",
             Self::DiskReadOnly => {
-                "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it"
+                "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it; on purpose: make the branch RO in mergerfs"
             }
             Self::OwnerDiffers => "make owner and group equal (chown), or --ignore-metadata owner",
             Self::ModeDiffers => "make the permissions equal (chmod), or --ignore-metadata mode",
