@@ -661,7 +661,11 @@ fn a_disk_that_turned_read_only_is_told_and_the_others_are_scanned() {
     let tool = Tool::new();
     pool.disk(1).remount("ro");
     let run = scan(&tool, &pool, &[""], &[]).expect(1);
-    assert_eq!(run.reasons_for(&pool.branches()[1]), ["disk-read-only"], "{run}");
+    assert_eq!(
+        run.reasons_for(&pool.branches()[1]),
+        ["disk-read-only"],
+        "{run}"
+    );
     assert_eq!(run.summary().get("planned"), 1, "{run}");
     assert!(run.stderr.contains("mounted read-only"), "{run}");
     pool.disk(1).remount("rw");

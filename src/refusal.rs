@@ -195,7 +195,7 @@ impl Reason {
                 "make the extended attributes equal (setfattr), or --ignore-metadata xattr"
             }
             Self::DirectoryDiffers => {
-                "a directory above it is open to others on the master's branch: make owner, mode and ACL equal on both (mergerfs.fsck), or --ignore-metadata owner,mode,acl"
+                "who may enter a directory above it differs between the two branches: make owner, mode and ACL equal (chown, chmod, setfacl; -v names all of them), or --ignore-metadata owner,mode,acl"
             }
             Self::Immutable => "chattr -i -a the file",
             Self::NoLease => {
