@@ -135,7 +135,7 @@ pub struct Common {
     pub verbose: u8,
     /// Say only what went wrong
     ///
-    /// The plan of a dry run is printed all the same.
+    /// The script of a dry run is printed all the same.
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
