@@ -214,6 +214,11 @@ fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
         .expect(0)
         .stdout;
     assert!(script.contains("directory-differs"), "{script}");
+    // By the paths that chmod takes.
+    for branch in 0..2 {
+        let dir = format!("{:?} 0", pool.on(branch, refused[0]));
+        assert!(script.contains(&dir), "{dir}: {script}");
+    }
     assert_eq!(
         script.matches("\nreplace ").count(),
         moved.len(),

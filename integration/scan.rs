@@ -653,6 +653,26 @@ fn a_branch_where_nothing_could_be_replaced_is_not_read() {
 }
 
 #[test]
+fn a_disk_that_turned_read_only_is_told_and_the_others_are_scanned() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Ext4]).mount();
+    for disk in 0..3 {
+        tree::write(&pool.on(disk, format!("{disk}")), &tree::bytes(1, SMALL));
+    }
+    let tool = Tool::new();
+    pool.disk(1).remount("ro");
+    let run = scan(&tool, &pool, &[""], &[]).expect(1);
+    assert_eq!(
+        run.reasons_for(&pool.branches()[1]),
+        ["disk-read-only"],
+        "{run}"
+    );
+    assert_eq!(run.summary().get("planned"), 1, "{run}");
+    assert!(run.stderr.contains("mounted read-only"), "{run}");
+    pool.disk(1).remount("rw");
+    scan(&tool, &pool, &[""], &[]).expect(0);
+}
+
+#[test]
 fn shadows_are_seen_whatever_is_scanned() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     for disk in 0..2 {
@@ -700,8 +720,9 @@ fn an_interrupt_ends_a_scan_at_once_and_keeps_what_was_read() {
         .map(OsString::from)
         .to_vec();
         let begun = Instant::now();
-        tool.run_line(&line).expect(code);
+        let run = tool.run_line(&line).expect(code);
         assert!(begun.elapsed() < Duration::from_secs(6));
+        assert!(run.stderr.contains("stopped before the scan"), "{run}");
     }
     let run = scan(&tool, &pool, &[""], &["--max-size", "1M"]).expect(0);
     assert_eq!(

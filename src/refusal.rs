@@ -186,7 +186,7 @@ impl Reason {
             }
             Self::ReadOnly => "make the branch RW in mergerfs, if it may be changed",
             Self::DiskReadOnly => {
-                "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it"
+                "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it; on purpose: make the branch RO in mergerfs"
             }
             Self::OwnerDiffers => "make owner and group equal (chown), or --ignore-metadata owner",
             Self::ModeDiffers => "make the permissions equal (chmod), or --ignore-metadata mode",
@@ -195,7 +195,7 @@ impl Reason {
                 "make the extended attributes equal (setfattr), or --ignore-metadata xattr"
             }
             Self::DirectoryDiffers => {
-                "a directory above it is open to others on the master's branch: make owner, mode and ACL equal on both (mergerfs.fsck), or --ignore-metadata owner,mode,acl"
+                "who may enter a directory above it differs between the two branches: make owner, mode and ACL equal (chown, chmod, setfacl; -v names all of them), or --ignore-metadata owner,mode,acl"
             }
             Self::Immutable => "chattr -i -a the file",
             Self::NoLease => {

@@ -134,6 +134,8 @@ pub struct Common {
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
     /// Say only what went wrong
+    ///
+    /// The script of a dry run is printed all the same.
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }

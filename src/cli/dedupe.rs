@@ -41,12 +41,19 @@ pub(super) struct Job<'j> {
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(args.max_time)?;
     match prepare(common, args, &signals, |_| Ok(()))? {
-        None => Ok(signals.exit_code().unwrap_or_else(|| {
-            tracing::warn!(
-                "the time was up before the scan was through: nothing was changed; what was read is remembered"
-            );
-            0
-        })),
+        None => {
+            let why = match signals.asked() {
+                true => "stopped",
+                false => "the time was up",
+            };
+            let remembered = if args.no_cache {
+                ""
+            } else {
+                "; what was read is remembered"
+            };
+            tracing::warn!("{why} before the scan was through: nothing was changed{remembered}");
+            Ok(signals.exit_code().unwrap_or(0))
+        }
         Some((job, resolved)) if args.execute => job.execute(resolved),
         Some((job, resolved)) => job.dry_run(resolved),
     }

@@ -103,9 +103,14 @@ impl Session {
         let Some(last) = last else { return Ok(()) };
         for now in self.branch_records() {
             let before = last.started.branches.iter().find(|b| b.path == now.path);
-            if before.is_some_and(|before| (before.fs, before.root_ino) != (now.fs, now.root_ino)) {
+            let Some(before) = before else { continue };
+            if (before.fs, before.root_ino) != (now.fs, now.root_ino) {
+                let what = match before.fs == now.fs {
+                    true => "directory",
+                    false => "filesystem",
+                };
                 let message = format!(
-                    "another filesystem is behind branch {:?} than in run {}",
+                    "another {what} is behind branch {:?} than in run {}",
                     now.path, last.started.run
                 );
                 return Err(Failure::environment(message)

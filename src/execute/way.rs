@@ -47,7 +47,7 @@ impl<'w, F: Fs> Ways<'w, F> {
                 let was = Place::new(name.from, dir.clone());
                 let will_be = Place::new(model, dir);
                 if let Some(how) = self.differs(&was, &will_be, ignore)? {
-                    let detail = format!("{:?} on both branches: {}", was.path, how.as_str());
+                    let detail = self.told(&was, &will_be, how)?;
                     return Err(Halt::new(Reason::DirectoryDiffers, detail));
                 }
             }
@@ -71,6 +71,23 @@ impl<'w, F: Fs> Ways<'w, F> {
             return Ok(None);
         }
         Ok(ignore.differs(&one, &other))
+    }
+
+    /// Both directories, by the paths that chown and chmod take, with what is different.
+    fn told(&mut self, one: &Place, other: &Place, how: Reason) -> Result<String, Halt> {
+        let mut of = |dir: &Place| -> Result<String, Halt> {
+            let way = self.of(dir)?;
+            let value = match how {
+                Reason::OwnerDiffers => format!("{}:{}", way.uid, way.gid),
+                Reason::ModeDiffers => format!("{:04o}", way.mode),
+                // Too long for a line.
+                _ if way.acl.is_some() => "with an ACL".to_owned(),
+                _ => "without an ACL".to_owned(),
+            };
+            Ok(format!("{:?} {value}", self.fs.shown(dir)))
+        };
+        let (one, other) = (of(one)?, of(other)?);
+        Ok(format!("{}: {one}, {other}", how.as_str()))
     }
 
     fn of(&mut self, dir: &Place) -> Result<Metadata, Halt> {

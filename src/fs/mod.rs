@@ -231,6 +231,11 @@ pub trait Fs {
     /// When it does not (`ESTALE`), or cannot be looked up.
     fn check_branch(&self, branch: BranchIdx) -> Result<()>;
 
+    /// Where that is, for people.
+    fn shown(&self, at: &Place) -> PathBuf {
+        at.path.as_path().to_path_buf()
+    }
+
     /// `lstat`; `None` where a component is missing.
     ///
     /// # Errors

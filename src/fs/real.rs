@@ -198,6 +198,10 @@ impl Fs for RealFs {
         std::thread::sleep(time);
     }
 
+    fn shown(&self, at: &Place) -> PathBuf {
+        self.root(at.branch).path_of(&at.path)
+    }
+
     fn check_branch(&self, branch: BranchIdx) -> Result<()> {
         let root = self.root(branch);
         root.check()

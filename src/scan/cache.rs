@@ -6,21 +6,18 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::cache_block::{Block, Slot};
+use super::cache_place;
 use super::catalog::Stamp;
 use super::read::{Hash, Part};
 use crate::journal::panic_boundary::contain;
 use crate::pool::FsId;
 
-/// The database within the cache directory.
-const DATABASE: &str = "hashes.sled";
 /// The tree of this version; those of others are dropped.
 const TREE: &[u8] = b"hashes-1";
 /// The day of the last look for what is old, in the database's own tree.
@@ -90,6 +87,16 @@ pub enum CacheError {
     /// Another scan uses it.
     #[error("the hash cache is in use by another scan: {0:?}")]
     Locked(PathBuf),
+    /// Somebody else can write there.
+    #[error("another user can write in the hash cache: {path:?} (owner {owner}, mode {mode:04o})")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+    },
     /// A call failed.
     #[error("cannot {call} the hash cache: {path:?}")]
     Io {
@@ -115,16 +122,9 @@ impl Cache {
     /// Opens the cache in `dir`, or makes one; a damaged one is thrown away, with a warning.
     ///
     /// # Errors
-    /// When another process has it, or it cannot be made.
+    /// When another process has it, another user can write there, or it cannot be made.
     pub fn open(dir: &Path) -> Result<Self, CacheError> {
-        let path = dir.join(DATABASE);
-        let mut make = DirBuilder::new();
-        let made = make.recursive(true).mode(0o700).create(&path);
-        made.map_err(|source| CacheError::Io {
-            call: "make",
-            path: path.clone(),
-            source,
-        })?;
+        let path = cache_place::make(dir)?;
         let handles = match Handles::open(&path) {
             Err(CacheError::Damaged { what, .. }) => {
                 tracing::warn!(?path, what, "the hash cache is damaged and made anew");
@@ -525,7 +525,7 @@ mod tests {
     #[test]
     fn a_damaged_cache_is_made_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(DATABASE);
+        let path = dir.path().join("hashes.sled");
         let cache = Cache::open(dir.path()).unwrap();
         cache.store((0..5000).map(|ino| entry(ino, Part::Whole, ino)).collect());
         cache.close();
@@ -546,7 +546,7 @@ mod tests {
     #[test]
     fn nothing_but_the_database_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(DATABASE);
+        let path = dir.path().join("hashes.sled");
         std::fs::create_dir(&path).unwrap();
         std::fs::write(path.join("letter"), b"dear").unwrap();
         std::fs::write(path.join("db"), b"no database").unwrap();

@@ -11,6 +11,8 @@
 //! remove anything: the executor compares bytes itself. `cache` remembers hashes between scans.
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Instant;
 
 use crate::filter::Filter;
@@ -18,10 +20,12 @@ use crate::fs::real::RealFs;
 use crate::group::Group;
 use crate::plan::{BranchFacts, Refusal, Rules};
 use crate::pool::{BranchIdx, BranchMode, FsId, Pool};
+use crate::refusal::Reason;
 use crate::relpath::RelPath;
 
 mod cache;
 mod cache_block;
+mod cache_place;
 mod candidates;
 mod catalog;
 mod disks;
@@ -58,7 +62,9 @@ pub struct Scan<'s> {
     interrupted: &'s (dyn Fn() -> bool + Sync),
     /// The branches that are walked.
     branches: Vec<BranchIdx>,
-    /// Their devices, each once.
+    /// Those that are not although mergerfs may write to them.
+    read_only_disks: Vec<Refusal>,
+    /// The devices of those walked, each once.
     devices: Vec<Device>,
     /// The device of each branch of the pool, as an index into these.
     device_of: Vec<u16>,
@@ -138,6 +144,11 @@ impl<'s> Scan<'s> {
             meter: around.meter,
             interrupted: around.interrupted,
             branches: pool.indices().filter(useful).collect(),
+            read_only_disks: pool
+                .indices()
+                .filter(|b| is_read_only_disk(&facts[b.index()]))
+                .map(|b| read_only_disk(&pool.branches[b.index()].path))
+                .collect(),
             devices: Vec::new(),
             device_of: Vec::new(),
         }
@@ -174,6 +185,7 @@ impl<'s> Scan<'s> {
             ..counts
         };
         walked.refusals.append(&mut members.refusals);
+        walked.refusals.append(&mut self.read_only_disks);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Found {
             groups: members.groups,
@@ -230,11 +242,30 @@ fn is_useful(facts: &BranchFacts, pool: &Pool, branch: BranchIdx) -> bool {
         );
         return false;
     }
-    if facts.mode == BranchMode::Ro || facts.read_only {
+    if facts.mode == BranchMode::Ro {
         tracing::info!(?path, "not scanned: read-only");
         return false;
     }
+    if facts.read_only {
+        tracing::warn!(?path, "not scanned: the disk is mounted read-only");
+        return false;
+    }
     true
+}
+
+/// Whether a branch cannot be changed and nobody said so to mergerfs: a disk that turned read-only after an error.
+fn is_read_only_disk(facts: &BranchFacts) -> bool {
+    facts.read_only && facts.mode != BranchMode::Ro
+}
+
+fn read_only_disk(path: &Path) -> Refusal {
+    Refusal {
+        reason: Reason::DiskReadOnly,
+        // No path of the pool: none below it was looked at.
+        path: path.as_os_str().as_bytes().to_vec(),
+        master: None,
+        detail: "the branch was not scanned".to_owned(),
+    }
 }
 
 /// `dirs` without those that lie within others.
