@@ -564,7 +564,7 @@ fn somebody_without_privileges_looks_at_what_they_may_read() {
     let options = [OsStr::new("--no-cache"), pool.root().as_os_str()];
     let shown = Preview::start_as(&tool, &words, &options);
     assert!(
-        shown.stdout().contains("1 files replaced"),
+        shown.stdout().contains("1 file replaced"),
         "{}",
         shown.stdout()
     );

@@ -130,6 +130,20 @@ fn history_and_export_tell_of_every_run() {
     assert_eq!(intent["blake3"], blake3::hash(&bytes).to_hex().as_str());
     assert_eq!(made.len(), 3);
     tool.run(&["export", "7"]).expect(2);
+    tool.run(&["history", "--prune", "0"]).expect(0);
+    let pruned = tool.run(&["undo", "1"]).expect(2);
+    assert!(pruned.stderr.contains("--prune forgot it"), "{pruned}");
+    let never = tool.run(&["undo", "7"]).expect(2);
+    assert!(never.stderr.contains("has no run 7"), "{never}");
+}
+
+#[test]
+fn a_program_reads_that_there_is_no_journal_yet() {
+    let tool = Tool::new();
+    let status = tool.run(&["--format", "json", "status"]).expect(0);
+    assert!(status.lines()[0]["last_run"].is_null(), "{status}");
+    let history = tool.run(&["--format", "json", "history"]).expect(0);
+    assert!(history.lines().is_empty(), "{history}");
 }
 
 #[test]

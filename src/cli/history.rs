@@ -6,7 +6,7 @@ use super::args::{Common, ExportArgs, HistoryArgs, OutputFormat};
 use super::failure::Failure;
 use super::session;
 use crate::journal::{self, Entry, JournalError, RunSummary};
-use crate::report::{export as export_report, history as report, size};
+use crate::report::{export as export_report, history as report, number, size};
 
 pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
     let dir = session::journal_dir(common)?;
@@ -15,6 +15,9 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
         return prune(common, days, &mut out);
     }
     let Some(journal) = journal::open_existing(&dir, None)? else {
+        if common.format == OutputFormat::Json {
+            return Ok(0); // A line a run, and there is none.
+        }
         writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
         return Ok(0);
     };
@@ -43,8 +46,8 @@ fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure>
     if !common.quiet {
         writeln!(
             out,
-            "{} runs forgotten, {} kept; the journal takes {} instead of {}",
-            pruned.forgotten,
+            "{} forgotten, {} kept; the journal takes {} instead of {}",
+            number(pruned.forgotten, "run"),
             pruned.kept,
             size(pruned.bytes_after),
             size(pruned.bytes_before)
@@ -75,7 +78,7 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> 
         )));
     };
     if let Some(run) = args.run.filter(|run| journal.run(*run).is_none()) {
-        return Err(Failure::usage(format!("the journal has no run {run}")));
+        return Err(session::no_run(&journal, run));
     }
     let mut out = session::stdout();
     let shown = if args.csv {

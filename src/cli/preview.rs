@@ -19,7 +19,7 @@ use crate::fs::Fs;
 use crate::plan::Plan;
 use crate::pool::mergerfs;
 use crate::preview::{self, Mounted, Tree, View};
-use crate::report::{json, sanitised, size};
+use crate::report::{json, number, sanitised, size};
 
 /// How often is looked whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -117,9 +117,10 @@ fn mounted_line(job: &Job<'_>, tree: &Tree, at: &Path) -> io::Result<Vec<u8>> {
         OutputFormat::Text if job.common.quiet => {}
         OutputFormat::Text => writeln!(
             line,
-            "{} shows {} as it will be: {files} files replaced, {} freed. Ctrl-C or umount ends it.",
+            "{} shows {} as it will be: {} replaced, {} freed. Ctrl-C or umount ends it.",
             shown(at),
             shown(&job.session.pool.mount),
+            number(files, "file"),
             size(bytes)
         )?,
     }

@@ -15,7 +15,7 @@ use crate::journal::{self, Logged, Remains};
 use crate::leftovers;
 use crate::metadata::IgnoreMetadata;
 use crate::pool::{Pool, mergerfs};
-use crate::report::salvage as report;
+use crate::report::{number, salvage as report};
 use crate::salvage::{self, Lost, Salvage};
 
 const GONE_FOR_GOOD: &str = "mount or add it, then run again; if it is gone for good, move the CSV log away and name the \
@@ -287,7 +287,11 @@ fn tell(
                 None => writeln!(out, "its log is gone too: going by names alone")?,
             }
             if logged.unreadable > 0 {
-                writeln!(out, "{} lines of the log cannot be read", logged.unreadable)?;
+                writeln!(
+                    out,
+                    "{} of the log cannot be read",
+                    number(logged.unreadable, "line")
+                )?;
             }
         }
         for found in found {

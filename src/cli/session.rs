@@ -180,6 +180,16 @@ pub(super) fn real_path(path: &Path) -> PathBuf {
     }
 }
 
+/// What to say where the journal has no such run: runs are numbered one after the other.
+pub(super) fn no_run(journal: &DiskJournal, run: u64) -> Failure {
+    let newest = journal.runs().map(|run| run.started.run).max();
+    let what = match newest.is_some_and(|newest| (1..newest).contains(&run)) {
+        true => format!("run {run} is no longer in the journal: history --prune forgot it"),
+        false => format!("the journal has no run {run}"),
+    };
+    Failure::usage(what).hint("mergerfs.xdedup history lists them")
+}
+
 /// A path relative to the pool, of a file that need not be there any more, as little as the directories above it. What
 /// leads there is resolved; not its last part, which may be a link that somebody put there. `None` where it lies elsewhere.
 pub(super) fn below_pool(pool: &Pool, path: &Path) -> Option<RelPath> {

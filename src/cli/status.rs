@@ -18,14 +18,13 @@ use crate::report::status::{self, Leftovers};
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let dir = session::journal_dir(common)?;
     let mut out = session::stdout();
+    let json = common.format == OutputFormat::Json;
     let written = match journal::open_existing(&dir, None)? {
+        None if json => status::json(&mut out, &[], None, &[], &Leftovers::default()),
         None => writeln!(out, "no journal at {dir:?}: nothing was ever begun"),
         Some(journal) => {
             let open = journal.open_ops();
-            let show = match common.format {
-                OutputFormat::Text => status::text,
-                OutputFormat::Json => status::json,
-            };
+            let show = if json { status::json } else { status::text };
             let (last, conflicts) = (journal.runs().last(), journal.conflicts());
             show(&mut out, &open, last, conflicts, &unexplained(&journal))
         }

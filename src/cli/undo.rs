@@ -56,8 +56,7 @@ fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<u64, Failure> {
     if let Some(run) = named {
         return match journal.run(run) {
             Some(_) => Ok(run),
-            None => Err(Failure::usage(format!("the journal has no run {run}"))
-                .hint("mergerfs.xdedup history lists them")),
+            None => Err(session::no_run(journal, run)),
         };
     }
     let newest = journal.runs().rfind(|run| run.done > 0);

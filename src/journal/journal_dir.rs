@@ -4,9 +4,9 @@
 //! is only ever `.new`, and a journal that lacks a part has lost it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -75,13 +75,15 @@ pub fn open_existing(
 pub(super) fn open_locked(lock: DirLock, csv: Option<&Path>) -> Result<SledStore, JournalError> {
     let dir = lock.path().to_path_buf();
     for name in [DATABASE, MARK] {
-        let part = dir.join(name);
-        if part.symlink_metadata().is_err() {
-            return Err(JournalError::Damaged {
-                path: dir,
-                what: format!("it has no {name:?}"),
-            });
-        }
+        let what = match dir.join(name).metadata() {
+            Err(_) => format!("it has no {name:?}"),
+            // The open of a FIFO would wait for ever.
+            Ok(found) if !(found.is_file() || found.is_dir()) => {
+                format!("its {name:?} is neither a file nor a directory")
+            }
+            Ok(_) => continue,
+        };
+        return Err(JournalError::Damaged { path: dir, what });
     }
     let csv = csv.map_or_else(|| dir.join(LOG), Path::to_path_buf);
     SledStore::open(lock, &dir.join(DATABASE), &dir.join(MARK), csv)
@@ -217,11 +219,23 @@ pub(super) fn read_mark(dir: &Path) -> Result<Vec<u8>, JournalError> {
 }
 
 pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, JournalError> {
-    match std::fs::read(path) {
+    match read_file(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }
+}
+
+/// Only a file: an open of a FIFO that somebody put there would wait for ever.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut open = OpenOptions::new();
+    let mut file = open.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Makes the directories that are missing above `dir`.

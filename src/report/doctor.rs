@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::Value;
 
 use super::json::{line, put_path, put_paths, typed};
-use super::sanitised;
+use super::{number, sanitised};
 use crate::doctor::{Facts, Finding, Level};
 
 fn count(findings: &[Finding], level: Level) -> usize {
@@ -51,10 +51,10 @@ pub fn text(
     if !quiet {
         writeln!(
             out,
-            "{} prevent runs, {} may surprise, {} notes",
+            "{} prevent runs, {} may surprise, {}",
             count(findings, Level::Prevents),
             count(findings, Level::Surprises),
-            count(findings, Level::Note)
+            number(count(findings, Level::Note), "note")
         )?;
     }
     Ok(())
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(lines[1], "prevents: branch-missing: /mnt/\\u{1b}[2J: so");
         assert_eq!(lines[2], format!("    {}", Topic::BranchMissing.advice()));
         assert_eq!(lines[5], "note: link-cow: so");
-        assert_eq!(lines[6], "1 prevent runs, 1 may surprise, 1 notes");
+        assert_eq!(lines[6], "1 prevent runs, 1 may surprise, 1 note");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::json::{line, put_path, typed};
-use super::shown::{sanitised, size};
+use super::shown::{number, sanitised, size};
 use crate::journal::{RunSummary, rfc3339};
 
 /// Runs shown without `-v`: one screen.
@@ -52,8 +52,9 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
     let reclaimed: u64 = runs.iter().map(|run| run.reclaimed).sum();
     writeln!(
         out,
-        "{} runs: {done} ops done, {undone} undone since, {} reclaimed",
-        runs.len(),
+        "{}: {} done, {undone} undone since, {} reclaimed",
+        number(runs.len(), "run"),
+        number(done, "op"),
         size(reclaimed)
     )
 }

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 pub use progress::Progress;
 pub use scanning::ScanProgress;
 pub use screen::{Screen, Tone};
-pub use shown::{sanitised, size};
+pub use shown::{number, sanitised, size};
 pub use state::State;
 pub use tally::{BranchUse, GroupUse, Tally};
 

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Scene;
-use super::shown::sanitised;
+use super::shown::{number, sanitised};
 use super::tally::Tally;
 use super::text::{self, Style, exactly};
 use crate::execute::{Op, OpName};
@@ -245,11 +245,11 @@ impl Script<'_> {
         }
         writeln!(
             self.out,
-            "# {} ops planned, {} refused, {} already linked, in {} groups; frees {}; planned in {:.1} s",
-            tally.planned,
+            "# {} planned, {} refused, {} already linked, in {}; frees {}; planned in {:.1} s",
+            number(tally.planned, "op"),
             tally.refused,
             tally.already_linked,
-            tally.groups,
+            number(tally.groups, "group"),
             exactly(tally.bytes_reclaimable),
             tally.elapsed_s,
         )

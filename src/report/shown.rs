@@ -34,6 +34,14 @@ fn deceives(c: char) -> bool {
         )
 }
 
+/// How many of something: "1 file", "2 files".
+#[must_use]
+pub fn number(count: impl TryInto<u64>, what: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// A size in the unit that suits it.
 #[must_use]
 pub fn size(bytes: u64) -> String {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Scene;
 use super::screen::{Screen, Tone};
-use super::shown::{sanitised, size};
+use super::shown::{number, sanitised, size};
 use super::state::{State, halt};
 use super::table::Table;
 use super::tally::Tally;
@@ -262,7 +262,7 @@ fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Resu
         .collect();
     writeln!(
         out,
-        "{run}{} planned = {} + {} + {} + {}{extra}; {} refused, {} already linked, {} groups",
+        "{run}{} planned = {} + {} + {} + {}{extra}; {} refused, {} already linked, {}",
         tally.planned,
         counted(Tone::Good, tally.done, "done"),
         counted(Tone::Warn, tally.busy, "busy"),
@@ -270,7 +270,7 @@ fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Resu
         counted(Tone::Warn, tally.left(), "left"),
         tally.refused,
         tally.already_linked,
-        tally.groups,
+        number(tally.groups, "group"),
     )?;
     writeln!(
         out,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::Scene;
-use super::shown::size;
+use super::shown::{number, size};
 use super::tally::Tally;
 use super::text::{Style, exactly, reason_line, recovery, refusals_that};
 use crate::execute::Op;
@@ -42,8 +42,8 @@ pub fn plan(
         .sum();
     writeln!(
         out,
-        "undo of run {undoes}: {} ops, {} to be copied; {} not undone; nothing was changed, -e does it",
-        ops.len(),
+        "undo of run {undoes}: {}, {} to be copied; {} not undone; nothing was changed, -e does it",
+        number(ops.len(), "op"),
         exactly(copied),
         refused.len(),
     )

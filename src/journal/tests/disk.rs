@@ -235,6 +235,26 @@ fn a_journal_that_lacks_a_part_is_damaged() {
     }
 }
 
+#[test]
+fn a_fifo_in_the_place_of_a_part_is_damage_and_nobody_waits_for_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("journal");
+    filled(&dir, 8, 8);
+    for part in ["mark", "db"] {
+        let away = temp.path().join("away");
+        move_away(&dir.join(part), &away);
+        nix::unistd::mkfifo(&dir.join(part), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let opened = create_or_open(&dir, None);
+        assert!(
+            matches!(opened, Err(JournalError::Damaged { .. })),
+            "{part}"
+        );
+        drop(crate::journal::remains(&dir, None));
+        move_away(&dir.join(part), &temp.path().join(format!("fifo-{part}")));
+        move_away(&away, &dir.join(part));
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "a directory of this test's own")]
 fn move_away(from: &Path, to: &Path) {
     fs::rename(from, to).unwrap();
