@@ -25,7 +25,7 @@ const PRUNED: &[u8] = b"pruned";
 /// What the database may hold in memory.
 const MEMORY: u64 = 4 << 20;
 /// Records after which the database is closed and opened again: it does not keep to what it is allowed.
-const BLOCKS_BETWEEN_RESTS: u32 = 8192;
+const BLOCKS_BETWEEN_RESTS: u32 = 4096;
 /// What was taken in is made durable after this time: a scan may take days, and be killed.
 const FLUSH_AFTER: Duration = Duration::from_secs(60);
 /// How often a lock is asked for again.

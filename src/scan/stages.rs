@@ -29,7 +29,7 @@ const SAMPLE: usize = 16;
 const PORTION: usize = 16;
 /// Results that are kept back before they are given to the cache: neighbouring inodes share a record there, and are
 /// not always read one after the other.
-const PENDING_MAX: usize = 1 << 18;
+const PENDING_MAX: usize = 1 << 17;
 /// What was read is not kept back for longer: a scan may take days, and be killed.
 const PENDING_FOR: Duration = Duration::from_secs(60);
 /// Results that a reader keeps to itself.
