@@ -130,6 +130,8 @@ fn history_and_export_tell_of_every_run() {
     assert_eq!(intent["blake3"], blake3::hash(&bytes).to_hex().as_str());
     assert_eq!(made.len(), 3);
     tool.run(&["export", "7"]).expect(2);
+    // A run of this second is not older than this moment.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     tool.run(&["history", "--prune", "0"]).expect(0);
     let pruned = tool.run(&["undo", "1"]).expect(2);
     assert!(pruned.stderr.contains("--prune forgot it"), "{pruned}");
