@@ -351,18 +351,11 @@ fn what_a_rule_keeps_from_coming_back_is_told_by_the_exit_status() {
     assert_eq!(snapshot::all_entries(&pool), before);
     std::fs::remove_file(&way).unwrap();
     // Where its disk cannot be written: a dry run says so, too.
-    remount(&pool, "ro");
+    pool.disk(1).remount("ro");
     let told = tool.run(&json).expect(1);
     assert_eq!(told.reasons_for(&one), ["disk-read-only"], "{told}");
     tool.run(&["undo", "1", "-e"]).expect(1);
-    remount(&pool, "rw");
+    pool.disk(1).remount("rw");
     tool.run(&["undo", "1", "-e"]).expect(0);
     assert_eq!(snapshot::places(&pool, "downloads/1.bin")[0].0, 1);
-}
-
-fn remount(pool: &Pool, how: &str) {
-    let options = format!("remount,{how}");
-    let mut mount = std::process::Command::new("mount");
-    let status = mount.args(["-o", &options]).arg(pool.on(1, "")).status();
-    assert!(status.unwrap().success());
 }

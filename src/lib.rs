@@ -71,6 +71,7 @@ pub mod names;
 pub mod plan;
 pub mod pool;
 pub mod preview;
+mod private_place;
 pub mod refusal;
 pub mod relink;
 pub mod relpath;

@@ -12,7 +12,6 @@ use super::session::{self, Session};
 use crate::input;
 use crate::pool::{Pool, mergerfs};
 use crate::relink::{Relinked, Relinker, unfinished};
-use crate::relpath::RelPath;
 use crate::report::sanitised;
 
 pub(super) fn run(
@@ -38,7 +37,7 @@ pub(super) fn run(
     for (size, paths) in groups {
         let paths = paths
             .iter()
-            .filter_map(|path| relative(&session.pool, path));
+            .filter_map(|path| session::below_pool(&session.pool, path));
         relinker.group(size, paths.collect());
     }
     let failed_log = |error| Failure::environment(format!("cannot write the log {log:?}: {error}"));
@@ -50,7 +49,7 @@ pub(super) fn run(
             true => sanitised(&raw).into_bytes(),
             false => raw.clone(),
         };
-        let became = match relative(&session.pool, &path) {
+        let became = match session::below_pool(&session.pool, &path) {
             Some(path) => relinker.relink(&path),
             None => Relinked::Failed("not on the pool".to_owned()),
         };
@@ -161,9 +160,4 @@ fn pool_of(groups: &[Claimed]) -> Result<Pool, Failure> {
     Err(Failure::environment(
         "no path of the list lies on a mergerfs pool",
     ))
-}
-
-/// A pool path relative to the pool; directories on the way may be links, or gone.
-fn relative(pool: &Pool, path: &Path) -> Option<RelPath> {
-    session::below_pool(pool, path)
 }

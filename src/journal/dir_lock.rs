@@ -10,6 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::JournalError;
 use super::durable::failed;
+use crate::private_place::written_by_others;
 
 /// The lock of a journal directory, or of one being made: it goes along when that is renamed.
 #[derive(Debug)]
@@ -69,14 +70,12 @@ impl DirLock {
 /// rename and remove files anywhere.
 fn nobody_elses(dir: &File, path: &Path) -> Result<(), JournalError> {
     let found = dir.metadata().map_err(failed("look at", path))?;
-    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-    let trusted = owner == 0 || owner == nix::unistd::geteuid().as_raw();
-    if trusted && mode & 0o002 == 0 {
-        return Ok(());
+    match written_by_others(&found) {
+        None => Ok(()),
+        Some((owner, mode)) => Err(JournalError::Foreign {
+            path: path.to_path_buf(),
+            owner,
+            mode,
+        }),
     }
-    Err(JournalError::Foreign {
-        path: path.to_path_buf(),
-        owner,
-        mode,
-    })
 }

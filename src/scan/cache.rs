@@ -525,7 +525,7 @@ mod tests {
     #[test]
     fn a_damaged_cache_is_made_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("hashes.sled");
+        let path = dir.path().join(cache_place::DATABASE);
         let cache = Cache::open(dir.path()).unwrap();
         cache.store((0..5000).map(|ino| entry(ino, Part::Whole, ino)).collect());
         cache.close();
@@ -546,7 +546,7 @@ mod tests {
     #[test]
     fn nothing_but_the_database_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("hashes.sled");
+        let path = dir.path().join(cache_place::DATABASE);
         std::fs::create_dir(&path).unwrap();
         std::fs::write(path.join("letter"), b"dear").unwrap();
         std::fs::write(path.join("db"), b"no database").unwrap();

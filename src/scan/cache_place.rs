@@ -2,13 +2,14 @@
 
 use std::fs::{DirBuilder, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::cache::CacheError;
+use crate::private_place::written_by_others;
 
 /// The database within the cache directory.
-const DATABASE: &str = "hashes.sled";
+pub(super) const DATABASE: &str = "hashes.sled";
 
 /// The directory of the database within `dir`; both are made where they are missing.
 ///
@@ -39,16 +40,14 @@ pub(super) fn make(dir: &Path) -> Result<PathBuf, CacheError> {
 /// The database writes through symlinks, and throws away what it cannot read: where another user can put them, any
 /// file of whoever scans would be theirs to overwrite.
 fn ours(path: &Path, found: &Metadata) -> Result<(), CacheError> {
-    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-    let trusted = owner == 0 || owner == nix::unistd::geteuid().as_raw();
-    if trusted && mode & 0o002 == 0 {
-        return Ok(());
+    match written_by_others(found) {
+        None => Ok(()),
+        Some((owner, mode)) => Err(CacheError::Foreign {
+            path: path.to_path_buf(),
+            owner,
+            mode,
+        }),
     }
-    Err(CacheError::Foreign {
-        path: path.to_path_buf(),
-        owner,
-        mode,
-    })
 }
 
 #[cfg(test)]

@@ -5,58 +5,75 @@
 
 use std::sync::{Arc, Mutex};
 
-use mergerfs_xdedup::fs::sim::{ClientId, Fault, SimWorld};
+use mergerfs_xdedup::fs::sim::{Fault, SimWorld};
 use mergerfs_xdedup::fs::{InodeId, Place};
+use mergerfs_xdedup::relpath::RelPath;
 
 use super::clients::{each_call, few};
 use super::scenario::Scenario;
 use super::session::{Failures, Session, ensure};
 
-/// The duplicate is opened before call `n`; gives the calls, and whether it was the duplicate that was opened.
-fn held(failures: &mut Failures, scenario: &Scenario, n: usize, writes: bool) -> (usize, bool) {
-    let path = scenario.duplicate.path.clone();
-    let opened: Arc<Mutex<Option<(ClientId, InodeId)>>> = Arc::default();
-    let wrong: Arc<Mutex<Vec<String>>> = Arc::default();
+/// A run with `act` before call `n`, and at which of the calls after that something was `wrong` while the tool had no
+/// file open.
+fn looked_at_after(
+    scenario: &Scenario,
+    n: usize,
+    act: impl FnMut(&SimWorld) + Send + 'static,
+    wrong: impl Fn(&SimWorld) -> bool + Send + Sync + 'static,
+) -> (Session, Vec<usize>) {
     let mut session = Session::new(scenario);
-    let (told, at) = (Arc::clone(&opened), path.clone());
-    session.world.plan_fault(Fault::foreign_at(n, move |world| {
-        let id = world.client_read(&at).unwrap().0;
-        let (client, _) = match writes {
-            true => world.client_open_write(&at).unwrap(),
-            false => world.client_open_read(&at).unwrap(),
-        };
-        *told.lock().unwrap() = Some((client, id));
-    }));
+    session.world.plan_fault(Fault::foreign_at(n, act));
+    let (found, wrong) = (Arc::new(Mutex::new(Vec::new())), Arc::new(wrong));
     for later in n + 1..n + 60 {
-        let (opened, wrong, at) = (Arc::clone(&opened), Arc::clone(&wrong), path.clone());
+        let (found, wrong) = (Arc::clone(&found), Arc::clone(&wrong));
         let look = move |world: &SimWorld| {
-            let Some((_, id)) = *opened.lock().unwrap() else {
-                return;
-            };
-            // What is on the disks: an open of the path shares the handle that is open, wherever that leads.
-            let mut files = world.files().into_iter();
-            let found = files
-                .find(|(file, _)| file.path == at)
-                .map(|(_, file)| file.0);
-            if world.open_files() == 0 && found != Some(id) {
-                let what = format!("before call {later} the path is {found:?}, not {id:?}");
-                wrong.lock().unwrap().push(what);
+            if world.open_files() == 0 && wrong(world) {
+                found.lock().unwrap().push(later);
             }
         };
         session.world.plan_fault(Fault::foreign_at(later, look));
     }
-    let ended = session.run(&scenario.ops);
-    let point = || format!("opened at {n}: {ended:?}");
-    let wrong = wrong.lock().unwrap();
-    let check = ensure(wrong.is_empty(), || wrong[0].clone());
+    // How it ended is in what the session tells.
+    drop(session.run(&scenario.ops));
+    let found = std::mem::take(&mut *found.lock().unwrap());
+    (session, found)
+}
+
+/// What is on the disks: an open of the path shares the handle that is open, wherever that leads.
+fn first_with(world: &SimWorld, path: &RelPath) -> Option<InodeId> {
+    let mut files = world.files().into_iter();
+    let found = files.find(|(file, _)| file.path == *path);
+    found.map(|(_, file)| file.0)
+}
+
+/// The duplicate is opened before call `n`; gives the calls, and whether it was the duplicate that was opened.
+fn held(failures: &mut Failures, scenario: &Scenario, n: usize, writes: bool) -> (usize, bool) {
+    let opened: Arc<Mutex<Option<InodeId>>> = Arc::default();
+    let (told, known) = (Arc::clone(&opened), Arc::clone(&opened));
+    let (at, path) = (
+        scenario.duplicate.path.clone(),
+        scenario.duplicate.path.clone(),
+    );
+    let open = move |world: &SimWorld| {
+        let id = world.client_read(&at).unwrap().0;
+        match writes {
+            true => drop(world.client_open_write(&at).unwrap()),
+            false => drop(world.client_open_read(&at).unwrap()),
+        }
+        *told.lock().unwrap() = Some(id);
+    };
+    let elsewhere = move |world: &SimWorld| {
+        let id = *known.lock().unwrap();
+        id.is_some() && first_with(world, &path) != id
+    };
+    let (session, wrong) = looked_at_after(scenario, n, open, elsewhere);
+    let point = || format!("opened at {n}, elsewhere at {wrong:?}");
+    let check = ensure(wrong.is_empty(), || "the path is another file".to_owned());
     let group = format!("{}: held, writes: {writes}", scenario.name);
-    let opened = *opened.lock().unwrap();
-    let duplicate = scenario.world.files()[&scenario.duplicate].0;
     failures.note(check, &group, point, &session);
-    (
-        session.world.calls(),
-        opened.is_some_and(|(_, id)| id == duplicate),
-    )
+    let duplicate = scenario.world.files()[&scenario.duplicate].0;
+    let opened = *opened.lock().unwrap();
+    (session.world.calls(), opened == Some(duplicate))
 }
 
 #[test]
@@ -80,26 +97,16 @@ fn who_has_the_duplicate_open_finds_it_at_its_path() {
 fn a_path_that_was_removed_is_not_seen_between_two_windows() {
     let mut failures = Failures::default();
     for scenario in few() {
-        let path = &scenario.duplicate.path;
         each_call(|n| {
-            let mut session = Session::new(&scenario);
-            let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
-            let at = path.clone();
+            let (at, path) = (
+                scenario.duplicate.path.clone(),
+                scenario.duplicate.path.clone(),
+            );
             let remove = move |world: &SimWorld| world.client_remove(&at).unwrap();
-            session.world.plan_fault(Fault::foreign_at(n, remove));
-            for later in n + 1..n + 60 {
-                let (seen, at) = (Arc::clone(&seen), path.clone());
-                let look = move |world: &SimWorld| {
-                    if world.open_files() == 0 && world.client_read(&at).is_ok() {
-                        seen.lock().unwrap().push(later);
-                    }
-                };
-                session.world.plan_fault(Fault::foreign_at(later, look));
-            }
-            let ended = session.run(&scenario.ops);
-            let seen = seen.lock().unwrap();
+            let back = move |world: &SimWorld| world.client_read(&path).is_ok();
+            let (session, seen) = looked_at_after(&scenario, n, remove, back);
             let check = ensure(seen.is_empty(), || "it is back".to_owned());
-            let point = || format!("removed at {n}, seen at {seen:?}: {ended:?}");
+            let point = || format!("removed at {n}, seen at {seen:?}");
             failures.note(
                 check,
                 &format!("{}: removed", scenario.name),
@@ -120,25 +127,14 @@ fn a_file_that_was_saved_is_at_its_path_between_two_windows() {
         let path = &scenario.duplicate.path;
         for branch in scenario.world.pool().indices() {
             each_call(|n| {
-                let mut session = Session::new(&scenario);
-                let wrong: Arc<Mutex<Vec<usize>>> = Arc::default();
-                let at = Place::new(branch, path.clone());
+                let (at, path) = (Place::new(branch, path.clone()), path.clone());
                 let save = move |world: &SimWorld| world.client_save(&at, b"saved").unwrap();
-                session.world.plan_fault(Fault::foreign_at(n, save));
-                for later in n + 1..n + 60 {
-                    let (wrong, at) = (Arc::clone(&wrong), path.clone());
-                    let look = move |world: &SimWorld| {
-                        let view = world.pool_view();
-                        if world.open_files() == 0 && view.get(&at).is_none_or(|b| b != b"saved") {
-                            wrong.lock().unwrap().push(later);
-                        }
-                    };
-                    session.world.plan_fault(Fault::foreign_at(later, look));
-                }
-                let ended = session.run(&scenario.ops);
-                let wrong = wrong.lock().unwrap();
+                let other = move |world: &SimWorld| {
+                    world.pool_view().get(&path).is_none_or(|b| b != b"saved")
+                };
+                let (session, wrong) = looked_at_after(&scenario, n, save, other);
                 let check = ensure(wrong.is_empty(), || "it is not there".to_owned());
-                let point = || format!("saved at {n}, not there at {wrong:?}: {ended:?}");
+                let point = || format!("saved at {n}, not there at {wrong:?}");
                 failures.note(check, &format!("{}: saved", scenario.name), point, &session);
                 session.world.calls()
             });
