@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Mode, PoolPlan};
 use crate::harness::tool::Tool;
-use crate::harness::{manifest, snapshot, tree};
+use crate::harness::{hung, manifest, snapshot, tree, wait};
 
 fn mounts_below(dir: &Path) -> usize {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -40,6 +43,23 @@ fn a_pool_over_three_filesystems_works_and_leaves_nothing() {
     drop(pool);
     assert_eq!(mounts_below(&scratch), 0);
     assert!(!scratch.exists());
+}
+
+#[test]
+fn what_hangs_is_told_with_what_it_waits_for() {
+    // `timeout` takes the one it started with it when it is ended.
+    let mut timeout = std::process::Command::new("timeout")
+        .args(["600", "sleep", "600"])
+        .spawn()
+        .unwrap();
+    let mut told = String::new();
+    let asleep = wait::until("a child to sleep", wait::LONG, || {
+        told = hung::describe(timeout.id());
+        told.contains(" sleep: in ") && told.contains("nanosleep")
+    });
+    kill(Pid::from_raw(timeout.id().cast_signed()), Signal::SIGTERM).unwrap();
+    timeout.wait().unwrap();
+    assert!(asleep.is_ok() && told.contains(" timeout: in "), "{told}");
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::groups;
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
@@ -131,7 +130,7 @@ fn a_journal_disk_that_fills_during_a_run_stops_it_and_resume_ends_it() {
     let begun = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains(",PENDING,"));
     let (run, filler) = std::thread::scope(|scope| {
         let filler = scope.spawn(|| {
-            wait::until("the run to begin", Duration::from_secs(60), begun).unwrap();
+            wait::until("the run to begin", wait::LONG, begun).unwrap();
             fill(&state, 0)
         });
         (tool.run_line(&line), filler.join().unwrap())

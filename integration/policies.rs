@@ -1,7 +1,6 @@
 //! Right under every create policy, in either branch order, with the mount options people use.
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::groups;
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
@@ -64,7 +63,7 @@ fn check(options: &str, master_disk: usize) {
     }
     // Attributes may come from mergerfs' cache for a second.
     let duplicate = pool.path(&made[0][1]);
-    wait::until("the pool to show two names", Duration::from_secs(5), || {
+    wait::until("the pool to show two names", wait::LONG, || {
         std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata(&duplicate).unwrap()) == 2
     })
     .unwrap();

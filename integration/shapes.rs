@@ -55,7 +55,7 @@ impl Second {
             .spawn()
             .unwrap();
         let control = mount.join(".mergerfs");
-        wait::until("a second mergerfs", Duration::from_secs(10), || {
+        wait::until("a second mergerfs", wait::LONG, || {
             xattr::get(&control, "user.mergerfs.version").is_ok_and(|version| version.is_some())
         })
         .unwrap();

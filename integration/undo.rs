@@ -310,7 +310,7 @@ fn without_room_on_a_disk_nothing_is_begun() {
     assert_eq!(snapshot::all_entries(&pool), before);
     drop(filler);
     std::fs::remove_file(pool.on(1, "filler")).unwrap();
-    wait::until("the space to be free", Duration::from_secs(20), || {
+    wait::until("the space to be free", wait::LONG, || {
         pool.used_bytes()[1] < 256 << 20
     })
     .unwrap();

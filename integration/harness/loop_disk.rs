@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::command::{run, try_run};
 use super::{finish_clean_up, keep, wait};
@@ -174,7 +173,7 @@ fn mount(filesystem: Filesystem, device: &Path, mount_point: &Path) {
 /// Unmounts `mount_point`; one still busy after some seconds is detached, so that the suite leaves no mounts.
 pub(crate) fn unmount(mount_point: &Path) -> Result<(), String> {
     let mut last = String::new();
-    let unmounted = wait::until("umount", Duration::from_secs(10), || {
+    let unmounted = wait::until("umount", wait::LONG, || {
         try_run("umount", &[mount_point])
             .map_err(|why| last = why)
             .is_ok()

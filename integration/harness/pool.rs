@@ -173,7 +173,7 @@ impl Pool {
             .unwrap();
         self.mergerfs = Some(child);
         let mount_point = self.mount_point.clone();
-        wait::until("mergerfs to mount", Duration::from_secs(10), || {
+        wait::until("mergerfs to mount", wait::LONG, || {
             is_mergerfs(&mount_point)
         })
         .unwrap();

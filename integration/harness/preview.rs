@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,9 +11,6 @@ use tempfile::TempDir;
 
 use super::tool::{BINARY, Tool};
 use super::{finish_clean_up, wait};
-
-/// No plan of a test takes nearly as long.
-const AT_MOST: Duration = Duration::from_secs(60);
 
 /// The tool serving a preview.
 pub(crate) struct Preview {
@@ -64,7 +60,7 @@ impl Preview {
             err,
         };
         let mut ended = None;
-        let mounted = wait::until("the preview to be mounted", AT_MOST, || {
+        let mounted = wait::until("the preview to be mounted", wait::LONG, || {
             ended = preview.child.as_mut().unwrap().try_wait().unwrap();
             ended.is_some() || preview.stdout().ends_with('\n')
         });
@@ -110,7 +106,7 @@ impl Preview {
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         let child = self.child.as_mut().unwrap();
-        wait::until("the preview to end", AT_MOST, || {
+        wait::until("the preview to end", wait::LONG, || {
             status = child.try_wait().unwrap();
             status.is_some()
         })

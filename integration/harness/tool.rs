@@ -4,13 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{keep, wait};
+use super::{hung, keep, wait};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_mergerfs-xdedup");
@@ -78,8 +80,13 @@ impl Tool {
 
     /// Runs a whole command line, journal or not.
     pub(crate) fn run_line(&self, line: &[OsString]) -> Run {
+        self.start(line).end()
+    }
+
+    /// Begins a whole command line.
+    pub(crate) fn start(&self, line: &[OsString]) -> Started {
         let (out, err) = (self.dir().join("stdout"), self.dir().join("stderr"));
-        let mut child = Command::new(&line[0])
+        let child = Command::new(&line[0])
             .args(&line[1..])
             .env("XDG_CACHE_HOME", self.dir().join("cache"))
             .stdin(Stdio::null())
@@ -88,25 +95,58 @@ impl Tool {
             .stderr(File::create(&err).unwrap())
             .spawn()
             .unwrap();
+        Started {
+            line: line.to_vec(),
+            child,
+            out,
+            err,
+        }
+    }
+}
+
+/// A command line at work, with its output so far.
+pub(crate) struct Started {
+    line: Vec<OsString>,
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Started {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// How many bytes it has read from files so far; none once it has ended.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let count = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        count.map_or(0, |count| count.parse().unwrap())
+    }
+
+    /// Waits until it ends; kills what hangs, and panics.
+    pub(crate) fn end(mut self) -> Run {
         let ended = wait::until("the tool to end", AT_MOST, || {
-            child.try_wait().unwrap().is_some()
+            self.child.try_wait().unwrap().is_some()
         });
         if let Err(why) = ended {
-            child.kill().unwrap();
-            child.wait().unwrap();
+            let threads = hung::describe(self.child.id());
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
             panic!(
-                "{line:?}: {why}\n{}",
-                std::fs::read_to_string(&err).unwrap()
+                "{:?}\n{threads}\n{}\n{why}",
+                self.line,
+                std::fs::read_to_string(&self.err).unwrap()
             );
         }
         let read =
             |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-        let status = child.wait().unwrap();
         Run {
-            line: line.to_vec(),
-            status,
-            stdout: read(&out),
-            stderr: read(&err),
+            status: self.child.wait().unwrap(),
+            stdout: read(&self.out),
+            stderr: read(&self.err),
+            line: self.line,
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+/// For what takes moments on an idle machine and may take long on one whose disks are busy.
+pub(crate) const LONG: Duration = Duration::from_secs(120);
+
 /// How often a wait looks again.
 const INTERVAL: Duration = Duration::from_millis(5);
 

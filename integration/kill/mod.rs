@@ -136,6 +136,13 @@ struct Disturbance {
     what: String,
 }
 
+impl Disturbance {
+    /// What strace does, and when.
+    fn injection(&self) -> String {
+        format!("{}:when={}", self.what, self.n)
+    }
+}
+
 /// Its name, also of the directory it works on.
 impl std::fmt::Display for Disturbance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -165,11 +172,16 @@ fn disturb(disturbances: &[Disturbance], master_disk: usize, judge: impl Fn(&Run
         tree::settle();
         let mut sound = Vec::new();
         for (disturbance, cell) in cells {
-            let check = || check_disturbed(&pool, disturbance, &cell, &judge);
+            let run = cell.run_injected(&pool, &disturbance.call, &disturbance.injection());
+            let check = || {
+                judge(&run);
+                cell.assert_complete(&pool);
+                cell.assert_resumes(&pool);
+            };
             if catch_unwind(AssertUnwindSafe(check)).is_ok() {
                 sound.push((disturbance, cell));
             } else {
-                failed.push(disturbance.to_string());
+                failed.push(format!("{disturbance}, which ended with {:?}", run.code()));
                 cell.remove(&pool);
             }
         }
@@ -183,19 +195,6 @@ fn disturb(disturbances: &[Disturbance], master_disk: usize, judge: impl Fn(&Run
         }
     }
     assert!(failed.is_empty(), "failed: {failed:#?}");
-}
-
-fn check_disturbed(pool: &Pool, disturbance: &Disturbance, cell: &Cell, judge: impl Fn(&Run)) {
-    let Disturbance { call, n, what } = disturbance;
-    let run = cell.run_injected(pool, call, &format!("{what}:when={n}"));
-    println!(
-        "{disturbance}: killed {}, {:?}",
-        run.was_killed(),
-        run.code()
-    );
-    judge(&run);
-    cell.assert_complete(pool);
-    cell.assert_resumes(pool);
 }
 
 /// Kills runs at the Nth of `calls`, for the chosen N, or a little later where threads are in another order.

@@ -288,7 +288,7 @@ impl Stalled {
                 !status.contains("TracerPid:\t0\n")
             })
         };
-        wait::until("strace to attach", Duration::from_secs(5), attached).unwrap();
+        wait::until("strace to attach", wait::LONG, attached).unwrap();
         Self(child)
     }
 }

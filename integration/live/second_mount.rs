@@ -34,7 +34,7 @@ impl SecondMount {
             .spawn()
             .unwrap();
         let media = root.join("media");
-        wait::until("mergerfs", Duration::from_secs(10), || media.exists()).unwrap();
+        wait::until("mergerfs", wait::LONG, || media.exists()).unwrap();
         Self { mergerfs, root }
     }
 

@@ -10,7 +10,7 @@ use super::log::Log;
 use super::recorder::Recorder;
 
 /// How long a device may stay busy before a test gives up on it.
-const BUSY_FOR_MAX: Duration = Duration::from_secs(10);
+const BUSY_FOR_MAX: Duration = Duration::from_secs(120);
 
 /// The kinds of filesystem a branch or a journal may be on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::rig::{FileSystem, Rig, Slot};
 /// Three branches; the journal is on a disk of its own.
 pub(crate) const BRANCHES: usize = 3;
 /// No command takes longer than this by far.
-const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(180);
 /// The tool leaves files alone that changed a moment ago; the young ones must be older than that.
 const SETTLED: Duration = Duration::from_millis(2200);
 
