@@ -4,10 +4,10 @@
 //! seen half made, nor survive a power cut half made. So the whole missing chain is made under a hidden name,
 //! synced, and renamed in.
 
-use super::Executor;
 use super::halt::Halt;
 use super::op::{Op, entry};
-use crate::fs::{FileKind, Fs, FsError, Place, Stat};
+use super::{Executor, Ways};
+use crate::fs::{FileKind, Fs, FsError, MadeDir, Pin, Place, Stat};
 use crate::journal::{DirIntent, OpKind, Store};
 use crate::names::Role;
 use crate::pool::BranchIdx;
@@ -23,6 +23,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 let stat = &mut |place: &Place| self.fs.stat(place);
                 let chain = missing_chain(stat, name.to, &name.path)?;
                 if chain.is_empty() {
+                    self.made_by_another(op, k)?;
                     break;
                 }
                 match self.make_chain(op, k, &chain) {
@@ -34,6 +35,39 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
         }
         Ok(())
+    }
+
+    /// Pins the directories that names of `op` are changed in, before anything in them is looked at.
+    ///
+    /// Whoever owns the directory above one of them could swap it for another's in between: names would be made and
+    /// moved where they may not make or move any.
+    pub(super) fn pin_dirs(&self, op: &Op) -> Result<(), Halt> {
+        for k in 0..op.names.len() {
+            for mut dir in [op.own(k).dir(), op.target(k).dir()] {
+                // Of a path that is made, the directory it is made in.
+                while self.fs.pin(&dir)? == Pin::Missing && !dir.path.is_root() {
+                    dir = dir.dir();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A directory that was missing when the op began, and that somebody else has made or put there since, takes a name
+    /// by the rule that the others were under.
+    fn made_by_another(&self, op: &Op, k: usize) -> Result<(), Halt> {
+        let (own, target) = (op.own(k).dir(), op.target(k).dir());
+        if self.fs.pin(&target)? != Pin::New || own == target {
+            return Ok(());
+        }
+        let mut ways = Ways::new(self.fs);
+        match ways.differs(&own, &target, self.options.ignore)? {
+            Some(how) => Err(Halt::new(
+                Reason::DirectoryDiffers,
+                format!("{}: {:?}", how.as_str(), self.fs.shown(&target)),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn make_chain(&mut self, op: &Op, k: usize, chain: &[RelPath]) -> Result<(), Halt> {
@@ -57,16 +91,23 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.touched.before(self.fs, &outer)?;
         let made = make_aside(self.fs, &aside, chain, &models);
         self.touched.after(self.fs, &outer)?;
-        if let Err(error) = made {
-            self.clear_aside(op)?;
-            // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace somebody's empty directory.
-            return Err(match error.errno() {
-                libc::EINVAL => Halt::new(Reason::NoExchange, format!("{error}: {}", error.source)),
-                _ => error.into(),
-            });
-        }
-        for dir in chain {
-            self.touched.must_sync(Place::new(branch, dir.clone()));
+        let made = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.clear_aside(op)?;
+                // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace somebody's empty directory.
+                return Err(match error.errno() {
+                    libc::EINVAL => {
+                        Halt::new(Reason::NoExchange, format!("{error}: {}", error.source))
+                    }
+                    _ => error.into(),
+                });
+            }
+        };
+        for (dir, made) in chain.iter().zip(&made) {
+            let dir = Place::new(branch, dir.clone());
+            self.fs.pin_made(&dir, made);
+            self.touched.must_sync(dir);
         }
         Ok(())
     }
@@ -209,18 +250,20 @@ pub fn missing_parents(
 
 /// Makes `chain`, outermost first, under the hidden name `aside` of its first, each like its model, and renames it in.
 ///
-/// The directory it is renamed in is not synced. After an error some of it may be left aside.
+/// Gives what it made, in that order. The directory it is renamed in is not synced. After an error some of it may be left
+/// aside.
 pub(super) fn make_aside<F: Fs>(
     fs: &F,
     aside: &Place,
     chain: &[RelPath],
     models: &[Place],
-) -> Result<(), FsError> {
+) -> Result<Vec<MadeDir>, FsError> {
     let top = &chain[0];
     let places: Vec<Place> = chain.iter().map(|dir| beneath(aside, top, dir)).collect();
     let made: Result<Vec<_>, _> = places.iter().map(|place| fs.make_dir(place)).collect();
+    let made = made?;
     // Innermost first: making an entry moves the time of the directory it is made in.
-    for ((model, place), made) in models.iter().zip(&places).zip(&made?).rev() {
+    for ((model, place), made) in models.iter().zip(&places).zip(&made).rev() {
         fs.clone_dir(model, place, made)?;
     }
     // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
@@ -228,7 +271,8 @@ pub(super) fn make_aside<F: Fs>(
         .iter()
         .rev()
         .try_for_each(|place| fs.sync_dir(place))?;
-    fs.rename_noreplace(aside, &Place::new(aside.branch, top.clone()))
+    fs.rename_noreplace(aside, &Place::new(aside.branch, top.clone()))?;
+    Ok(made)
 }
 
 /// The missing ancestors of `path` on `branch`, outermost first.

@@ -66,6 +66,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 }
             }
             let put_back = self.batch(batch)?;
+            self.fs.unpin();
             match last {
                 // Somebody came in between; at the end of the run perhaps no longer.
                 false => again.extend(put_back.into_iter().map(|(op, _)| op)),
@@ -87,6 +88,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             let path = &self.root(branch).path;
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
         }
+        self.pin_dirs(op)?;
         if op.undo.is_some() {
             return self.begin_undo(op);
         }

@@ -97,6 +97,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
             self.record_copies(&mut works)?;
             remaining.extend(self.carry_out(works)?.open);
+            self.fs.unpin();
         }
         Ok(remaining)
     }
@@ -120,6 +121,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for branch in op.branches() {
             self.fs.check_branch(branch)?;
         }
+        self.pin_dirs(op)?;
         if !self.return_strangers(op)?.is_empty() {
             let why = Halt::new(Reason::Changed, "its path is taken by another file");
             return Ok(self.back(op, why));

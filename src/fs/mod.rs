@@ -131,6 +131,17 @@ impl Stat {
     }
 }
 
+/// What [`Fs::pin`] met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pin {
+    /// A directory that was not pinned.
+    New,
+    /// The one that was.
+    Before,
+    /// No directory.
+    Missing,
+}
+
 /// A directory that a call made: its name may lead to somebody else's by the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MadeDir {
@@ -204,9 +215,21 @@ impl FsError {
     /// The errno, 0 when there is none.
     #[must_use]
     pub fn errno(&self) -> i32 {
-        self.source.raw_os_error().unwrap_or(0)
+        errno_of(&self.source)
     }
 }
+
+/// The errno of an error, 0 when there is none.
+pub(crate) fn errno_of(error: &io::Error) -> i32 {
+    let swapped = || error.get_ref().is_some_and(|inner| inner.is::<Swapped>());
+    let other = || if swapped() { libc::ELOOP } else { 0 };
+    error.raw_os_error().unwrap_or_else(other)
+}
+
+/// A pinned directory is not where it was: no path, just as if a symlink were on the way.
+#[derive(Debug, thiserror::Error)]
+#[error("another directory has the path of the one that was looked at")]
+pub(crate) struct Swapped;
 
 /// Result of a call on a branch.
 pub type Result<T> = std::result::Result<T, FsError>;
@@ -230,6 +253,21 @@ pub trait Fs {
     /// # Errors
     /// When it does not (`ESTALE`), or cannot be looked up.
     fn check_branch(&self, branch: BranchIdx) -> Result<()>;
+
+    /// From now on until [`Fs::unpin`], `dir` is the directory that it is now: where another one has its path, every
+    /// call on it or on a name in it fails (`ELOOP`).
+    ///
+    /// Whoever owns the directory above can swap it for one that is not theirs, between a look and a change.
+    ///
+    /// # Errors
+    /// Anything but `ENOENT` and `ENOTDIR`.
+    fn pin(&self, dir: &Place) -> Result<Pin>;
+
+    /// The same for a directory that a call made.
+    fn pin_made(&self, dir: &Place, made: &MadeDir);
+
+    /// Every path leads again to whatever has it.
+    fn unpin(&self);
 
     /// Where that is, for people.
     fn shown(&self, at: &Place) -> PathBuf {

@@ -16,9 +16,10 @@ use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::futimens;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
-use nix::unistd::fsync;
 
-use super::{Fs, FsError, InodeId, Lease, MadeDir, Metadata, Place, Result, Stat, Timestamp};
+use super::{
+    FileKind, Fs, FsError, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result, Stat, Timestamp,
+};
 use crate::pool::{Branch, BranchIdx, FsId, StoredId};
 use crate::sys;
 
@@ -208,6 +209,25 @@ impl Fs for RealFs {
             .map_err(|e| failed("find again branch", branch, &root.path, e))
     }
 
+    fn pin(&self, dir: &Place) -> Result<Pin> {
+        let found = self.stat(dir)?;
+        let Some(found) = found.filter(|stat| stat.kind == FileKind::Directory) else {
+            return Ok(Pin::Missing);
+        };
+        Ok(match self.root(dir.branch).pin(&dir.path, found.id) {
+            true => Pin::New,
+            false => Pin::Before,
+        })
+    }
+
+    fn pin_made(&self, dir: &Place, made: &MadeDir) {
+        self.root(dir.branch).pin_made(&dir.path, made.id);
+    }
+
+    fn unpin(&self) {
+        self.branches.iter().for_each(Root::unpin_all);
+    }
+
     fn stat(&self, at: &Place) -> Result<Option<Stat>> {
         let entry = self
             .root(at.branch)
@@ -264,8 +284,8 @@ impl Fs for RealFs {
     }
 
     fn sync_dir(&self, dir: &Place) -> Result<()> {
-        let opened = self.root(dir.branch).readable_dir(&dir.path);
-        self.told("sync directory", dir, opened.and_then(|fd| Ok(fsync(fd)?)))
+        let synced = dir::sync(self.root(dir.branch), &dir.path);
+        self.told("sync directory", dir, synced)
     }
 
     fn link(&self, file: &RealFile, to: &Place) -> Result<()> {
@@ -335,11 +355,11 @@ impl Fs for RealFs {
     }
 
     fn remove_dir(&self, at: &Place) -> Result<()> {
-        self.told(
-            "remove directory",
-            at,
-            names::remove_dir(self.root(at.branch), &at.path),
-        )
+        let root = self.root(at.branch);
+        let removed = names::remove_dir(root, &at.path);
+        self.told("remove directory", at, removed)?;
+        root.unpin(&at.path);
+        Ok(())
     }
 
     fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()> {

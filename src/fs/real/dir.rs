@@ -8,12 +8,12 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::geteuid;
+use nix::unistd::{fsync, geteuid, syncfs};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use xattr::FileExt;
 
-use super::super::{FileKind, MadeDir};
+use super::super::{FileKind, MadeDir, errno_of};
 use super::file::{ACCESS_ACL, DEFAULT_ACL};
 use super::root::{Root, stat_of};
 use crate::relpath::RelPath;
@@ -52,6 +52,19 @@ pub(super) fn kind_of(kind: Type) -> FileKind {
         Type::Directory => FileKind::Directory,
         Type::Symlink => FileKind::Symlink,
         Type::Fifo | Type::CharacterDevice | Type::BlockDevice | Type::Socket => FileKind::Other,
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync(root: &Root, path: &RelPath) -> io::Result<()> {
+    let swapped = |error: &io::Error| {
+        let elsewhere = [libc::ELOOP, libc::ENOTDIR, libc::ENOENT];
+        elsewhere.contains(&errno_of(error)) && root.is_pinned(path)
+    };
+    match root.readable_dir(path) {
+        // Moved since names were made in it: those have to be durable wherever it is now, before a duplicate goes.
+        Err(error) if swapped(&error) => Ok(syncfs(root.readable_dir(&RelPath::root())?)?),
+        dir => Ok(fsync(dir?)?),
     }
 }
 

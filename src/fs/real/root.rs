@@ -1,9 +1,11 @@
 //! A pinned branch, and the one way to anything beneath it.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -11,7 +13,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, makedev, stat};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, fstatfs};
 
-use super::super::{FileKind, InodeId, Stat, Timestamp};
+use super::super::{FileKind, InodeId, Stat, Swapped, Timestamp};
 use crate::pool::{FsId, identity};
 use crate::relpath::RelPath;
 use crate::sys;
@@ -29,6 +31,8 @@ pub(super) struct Root {
     pub(super) mount: u64,
     pub(super) identity: Option<FsId>,
     pub(super) max_links: u64,
+    /// Directories whose paths may lead nowhere else.
+    pins: RwLock<HashMap<RelPath, InodeId>>,
 }
 
 impl Root {
@@ -51,6 +55,7 @@ impl Root {
             mount: found.mount,
             identity: None,
             max_links,
+            pins: RwLock::default(),
         };
         // Not readable for us, or not answering: no identity, which the caller refuses by rule.
         root.identity = root
@@ -83,16 +88,67 @@ impl Root {
         }
     }
 
+    /// From now on `dir` is `id`; an id it has already stays. Gives whether it had none.
+    pub(super) fn pin(&self, dir: &RelPath, id: InodeId) -> bool {
+        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
+        let known = pins.len();
+        pins.entry(dir.clone()).or_insert(id);
+        pins.len() > known
+    }
+
+    /// `dir` was made anew.
+    pub(super) fn pin_made(&self, dir: &RelPath, id: InodeId) {
+        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
+        pins.insert(dir.clone(), id);
+    }
+
+    /// `dir` was removed.
+    pub(super) fn unpin(&self, dir: &RelPath) {
+        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
+        pins.remove(dir);
+    }
+
+    pub(super) fn unpin_all(&self) {
+        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
+        pins.clear();
+    }
+
+    /// Asked first: a scan looks at millions of paths, and pins none.
+    fn has_pins(&self) -> bool {
+        let pins = self.pins.read().unwrap_or_else(PoisonError::into_inner);
+        !pins.is_empty()
+    }
+
+    pub(super) fn is_pinned(&self, dir: &RelPath) -> bool {
+        self.pinned(dir).is_some()
+    }
+
+    fn pinned(&self, dir: &RelPath) -> Option<InodeId> {
+        let pins = self.pins.read().unwrap_or_else(PoisonError::into_inner);
+        pins.get(dir).copied()
+    }
+
     /// Opens `path` beneath the branch, through no symlink, mount point or magic link.
     ///
     /// Only for flags that break no lease (`O_PATH`, directories): the `EAGAIN` of a lease is not repeated.
     pub(super) fn entry(&self, path: &RelPath, flags: OFlag) -> io::Result<OwnedFd> {
-        let path = if path.is_root() {
-            Path::new(".")
-        } else {
-            path.as_path()
-        };
-        entry_beneath(&self.dir, path, flags)
+        let parent = self
+            .has_pins()
+            .then(|| path.parent().filter(|dir| self.is_pinned(dir)));
+        let entry = match parent.flatten() {
+            // A name in a directory that is pinned: it is found in that one, not in what has its path by then.
+            Some(dir) => entry_beneath(&self.dir_of_names(&dir)?, name_of(path), flags),
+            None if path.is_root() => entry_beneath(&self.dir, Path::new("."), flags),
+            None => entry_beneath(&self.dir, path.as_path(), flags),
+        }?;
+        match self.pinned(path) {
+            Some(id) if stat_of(entry.as_fd())?.id != id => Err(io::Error::other(Swapped)),
+            _ => Ok(entry),
+        }
+    }
+
+    fn dir_of_names(&self, dir: &RelPath) -> io::Result<OwnedFd> {
+        self.entry(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
     }
 
     /// Opens a directory for reading, without moving its atime where that is ours to ask.
@@ -109,12 +165,12 @@ impl Root {
         let parent = path
             .parent()
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-        let dir = self.entry(
-            &parent,
-            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW,
-        )?;
-        Ok((dir, path.file_name()))
+        Ok((self.dir_of_names(&parent)?, path.file_name()))
     }
+}
+
+fn name_of(path: &RelPath) -> &Path {
+    Path::new(path.file_name())
 }
 
 /// Opens `path` beneath a held directory, through no symlink, mount point or magic link.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::{FileKind, Fs, FsError, MadeDir, Place};
+use super::super::{FileKind, Fs, FsError, MadeDir, Pin, Place, Timestamp};
 use super::RealFs;
 use crate::pool::{Branch, BranchIdx, BranchMode};
 use crate::relpath::RelPath;

@@ -46,6 +46,79 @@ fn a_symlink_on_the_way_is_refused_by_every_call() {
 }
 
 #[test]
+fn a_pinned_directory_is_not_taken_for_another_with_its_path() {
+    everywhere(|stage| {
+        let file = stage.write("d/f", b"mine");
+        stage.write("other/f", b"theirs");
+        fs::create_dir(stage.path("other/empty")).unwrap();
+        let (fs, dir, new) = (&stage.fs, place("d"), place("d/new"));
+        let open = fs.open(&file).unwrap();
+        for (at, expected) in [
+            ("d", Pin::New),
+            ("d", Pin::Before),
+            ("d/f", Pin::Missing),
+            ("absent", Pin::Missing),
+        ] {
+            assert_eq!(fs.pin(&place(at)).unwrap(), expected, "{at}");
+        }
+        let swap = |from: &str, to: &str| fs::rename(stage.path(from), stage.path(to)).unwrap();
+        swap("d", "away");
+        swap("other", "d");
+        for (call, errno) in [
+            ("stat", errno(fs.stat(&file))),
+            ("stat of itself", errno(fs.stat(&dir))),
+            ("pin", errno(fs.pin(&dir))),
+            ("open", errno(fs.open(&file))),
+            ("link", errno(fs.link(&open, &new))),
+            ("rename", errno(fs.rename_noreplace(&file, &new))),
+            ("exchange", errno(fs.exchange(&file, &place("d/empty")))),
+            ("unlink", errno(fs.unlink(&file))),
+            ("make_dir", errno(fs.make_dir(&new))),
+            ("remove_dir", errno(fs.remove_dir(&place("d/empty")))),
+            ("list_dir", errno(fs.list_dir(&dir))),
+            ("dir_acl", errno(fs.dir_acl(&dir))),
+            (
+                "set_dir_mtime",
+                errno(fs.set_dir_mtime(&dir, Timestamp::default())),
+            ),
+        ] {
+            assert_eq!(errno, libc::ELOOP, "{call}");
+        }
+        // What was made in it before is made durable wherever it is.
+        fs.sync_dir(&dir).unwrap();
+        swap("d", "other");
+        fs.sync_dir(&dir).unwrap();
+        assert_eq!(fs.stat(&file).unwrap(), None);
+        swap("away", "d");
+        fs.link(&open, &new).unwrap();
+        swap("d", "away");
+        swap("other", "d");
+        fs.unpin();
+        assert_eq!(fs.list_dir(&dir).unwrap().len(), 2);
+        assert_eq!(fs::read(stage.path("d/f")).unwrap(), b"theirs");
+    });
+}
+
+#[test]
+fn a_directory_that_was_made_or_removed_is_pinned_or_no_more() {
+    everywhere(|stage| {
+        let (fs, dir) = (&stage.fs, place("d"));
+        let made = fs.make_dir(&dir).unwrap();
+        fs.pin_made(&dir, &made);
+        fs::rename(stage.path("d"), stage.path("away")).unwrap();
+        fs::create_dir(stage.path("d")).unwrap();
+        assert_eq!(errno(fs.stat(&dir)), libc::ELOOP);
+        fs::remove_dir(stage.path("d")).unwrap();
+        fs::rename(stage.path("away"), stage.path("d")).unwrap();
+        fs.remove_dir(&dir).unwrap();
+        // Nothing in it is left to be made durable.
+        assert_eq!(errno(fs.sync_dir(&dir)), libc::ENOENT);
+        fs::create_dir(stage.path("d")).unwrap();
+        assert_eq!(fs.pin(&dir).unwrap(), Pin::New);
+    });
+}
+
+#[test]
 fn a_symlink_is_described_and_never_opened() {
     everywhere(|stage| {
         symlink("/etc/passwd", stage.path("l")).unwrap();
