@@ -22,7 +22,8 @@ use super::store::{Pair, PairVisitor, Store};
 const CACHE_BYTES: u64 = 32 << 20;
 /// Below this nothing is written any more: a run stops before the disk is full, not when it is.
 const SPACE_LEFT_MIN: u64 = 16 << 20;
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long sled's own lock is waited for: who holds it waits for a disk that may be busy.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// A journal directory: database, mark and CSV log, locked as long as this lives.
 #[derive(Debug)]

@@ -28,8 +28,8 @@ const MEMORY: u64 = 4 << 20;
 const BLOCKS_BETWEEN_RESTS: u32 = 4096;
 /// What was taken in is made durable after this time: a scan may take days, and be killed.
 const FLUSH_AFTER: Duration = Duration::from_secs(60);
-/// How often a lock is asked for again.
-const LOCK_TRIES: u32 = 400;
+/// How often a lock is asked for again: half a minute in all, since who holds it waits for a disk that may be busy.
+const LOCK_TRIES: u32 = 6_000;
 /// The time between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Days after which a use is noted again.
