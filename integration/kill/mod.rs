@@ -100,23 +100,44 @@ fn count_calls(pool: &Pool, calls: &[&str], master_disk: usize) -> BTreeMap<Stri
     ];
     cell.run_traced(pool, &options).expect(0);
     groups::assert_linked(pool, &cell.groups);
-    let mut by_thread: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for line in std::fs::read_to_string(&trace).unwrap().lines() {
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    cell.remove(pool);
+    most_by_a_thread(&trace)
+}
+
+/// How often each call is in a trace: the most that one thread made.
+fn most_by_a_thread(trace: &str) -> BTreeMap<String, usize> {
+    let mut by_thread: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for line in trace.lines() {
         let (thread, rest) = line.split_once(' ').unwrap();
-        // `<... call resumed>` is the other half of one already counted.
-        if let Some((call, _)) = rest.trim_start().split_once('(') {
-            *by_thread
-                .entry((call.to_owned(), thread.to_owned()))
-                .or_default() += 1;
+        let rest = rest.trim_start();
+        // The other half of one already counted, with brackets of its own: `<... fcntl resumed>) = 0x1 (flags ...)`.
+        if rest.starts_with("<... ") {
+            continue;
+        }
+        if let Some((call, _)) = rest.split_once('(') {
+            *by_thread.entry((call, thread)).or_default() += 1;
         }
     }
-    cell.remove(pool);
     let mut most = BTreeMap::new();
     for ((call, _), count) in by_thread {
-        let known = most.entry(call).or_insert(0);
+        let known = most.entry(call.to_owned()).or_insert(0);
         *known = count.max(*known);
     }
     most
+}
+
+#[test]
+fn a_call_that_was_cut_in_two_in_a_trace_is_counted_once() {
+    let trace = "\
+        7 fsync(3) = 0\n\
+        7 fcntl(9, F_GETFD <unfinished ...>\n\
+        8 fcntl(4, F_GETFD) = 0x1 (flags FD_CLOEXEC)\n\
+        7 <... fcntl resumed>) = 0x1 (flags FD_CLOEXEC)\n\
+        7 fsync(3) = 0\n\
+        7 +++ exited with 0 +++\n";
+    let most = [("fcntl", 1), ("fsync", 2)].map(|(call, count)| (call.to_owned(), count));
+    assert_eq!(most_by_a_thread(trace), BTreeMap::from(most));
 }
 
 /// Which of `count` calls are disturbed: all, or a few with the first and the last.

@@ -44,20 +44,7 @@ fn counts(tool: &Tool) -> BTreeMap<String, usize> {
     let of = CALLS.map(|call| format!("?{call}")).join(",");
     let options = ["-o", trace.to_str().unwrap(), "-e", &format!("trace={of}")];
     prune(tool, &options).expect(0);
-    let mut by_thread: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for line in fs::read_to_string(&trace).unwrap().lines() {
-        let (thread, rest) = line.split_once(' ').unwrap();
-        if let Some((call, _)) = rest.trim_start().split_once('(') {
-            let count = by_thread.entry((call.to_owned(), thread.to_owned()));
-            *count.or_default() += 1;
-        }
-    }
-    let mut most = BTreeMap::new();
-    for ((call, _), count) in by_thread {
-        let known = most.entry(call).or_insert(0);
-        *known = count.max(*known);
-    }
-    most
+    super::most_by_a_thread(&fs::read_to_string(&trace).unwrap())
 }
 
 fn runs(tool: &Tool) -> Vec<u64> {
