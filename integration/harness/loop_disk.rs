@@ -170,7 +170,7 @@ fn mount(filesystem: Filesystem, device: &Path, mount_point: &Path) {
     run(program, &options.chain(paths).collect::<Vec<_>>());
 }
 
-/// Unmounts `mount_point`; one still busy after some seconds is detached, so that the suite leaves no mounts.
+/// Unmounts `mount_point`; one still busy after [`wait::LONG`] is detached, so that the suite leaves no mounts.
 pub(crate) fn unmount(mount_point: &Path) -> Result<(), String> {
     let mut last = String::new();
     let unmounted = wait::until("umount", wait::LONG, || {

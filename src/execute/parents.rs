@@ -57,17 +57,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// by the rule that the others were under.
     fn made_by_another(&self, op: &Op, k: usize) -> Result<(), Halt> {
         let (own, target) = (op.own(k).dir(), op.target(k).dir());
-        if self.fs.pin(&target)? != Pin::New || own == target {
+        // Where none was missing, all are pinned since the op began.
+        if op.dirs.is_empty() || self.fs.pin(&target)? != Pin::New || own == target {
             return Ok(());
         }
-        let mut ways = Ways::new(self.fs);
-        match ways.differs(&own, &target, self.options.ignore)? {
-            Some(how) => Err(Halt::new(
-                Reason::DirectoryDiffers,
-                format!("{}: {:?}", how.as_str(), self.fs.shown(&target)),
-            )),
-            None => Ok(()),
-        }
+        Ways::new(self.fs).alike(&own, &target, self.options.ignore)
     }
 
     fn make_chain(&mut self, op: &Op, k: usize, chain: &[RelPath]) -> Result<(), Halt> {

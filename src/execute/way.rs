@@ -46,13 +46,29 @@ impl<'w, F: Fs> Ways<'w, F> {
                 }
                 let was = Place::new(name.from, dir.clone());
                 let will_be = Place::new(model, dir);
-                if let Some(how) = self.differs(&was, &will_be, ignore)? {
-                    let detail = self.told(&was, &will_be, how)?;
-                    return Err(Halt::new(Reason::DirectoryDiffers, detail));
-                }
+                self.alike(&was, &will_be, ignore)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether two directories let the same people in.
+    ///
+    /// # Errors
+    /// When they do not, with what is different, and as [`Ways::differs`].
+    pub(super) fn alike(
+        &mut self,
+        was: &Place,
+        will_be: &Place,
+        ignore: IgnoreMetadata,
+    ) -> Result<(), Halt> {
+        match self.differs(was, will_be, ignore)? {
+            Some(how) => Err(Halt::new(
+                Reason::DirectoryDiffers,
+                self.told(was, will_be, how)?,
+            )),
+            None => Ok(()),
+        }
     }
 
     /// What is different in who may enter or list two directories, if anything that is not `ignore`d.

@@ -19,6 +19,7 @@ use nix::sys::time::TimeSpec;
 
 use super::{
     FileKind, Fs, FsError, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result, Stat, Timestamp,
+    errno_of,
 };
 use crate::pool::{Branch, BranchIdx, FsId, StoredId};
 use crate::sys;
@@ -299,10 +300,9 @@ impl Fs for RealFs {
     fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()> {
         let done = self.one_branch(from, to);
         let done = done.and_then(|root| names::rename_noreplace(root, &from.path, &to.path));
-        let at = if errno_of(&done) == Some(libc::EEXIST) {
-            to
-        } else {
-            from
+        let at = match &done {
+            Err(error) if errno_of(error) == libc::EEXIST => to,
+            _ => from,
         };
         self.told("rename", at, done)
     }
@@ -400,10 +400,6 @@ impl RealFs {
             Err(io::Error::from_raw_os_error(libc::EXDEV))
         }
     }
-}
-
-fn errno_of<T>(done: &io::Result<T>) -> Option<i32> {
-    done.as_ref().err().and_then(io::Error::raw_os_error)
 }
 
 impl From<Timestamp> for TimeSpec {

@@ -137,7 +137,11 @@ impl Root {
             .then(|| path.parent().filter(|dir| self.is_pinned(dir)));
         let entry = match parent.flatten() {
             // A name in a directory that is pinned: it is found in that one, not in what has its path by then.
-            Some(dir) => entry_beneath(&self.dir_of_names(&dir)?, name_of(path), flags),
+            Some(dir) => entry_beneath(
+                &self.dir_of_names(&dir)?,
+                Path::new(path.file_name()),
+                flags,
+            ),
             None if path.is_root() => entry_beneath(&self.dir, Path::new("."), flags),
             None => entry_beneath(&self.dir, path.as_path(), flags),
         }?;
@@ -167,10 +171,6 @@ impl Root {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         Ok((self.dir_of_names(&parent)?, path.file_name()))
     }
-}
-
-fn name_of(path: &RelPath) -> &Path {
-    Path::new(path.file_name())
 }
 
 /// Opens `path` beneath a held directory, through no symlink, mount point or magic link.

@@ -138,7 +138,7 @@ impl Fs for SimFs {
         )
     }
 
-    // Nobody swaps directories here: the ones on the disks of a test do.
+    // Nobody swaps directories in the simulation; the attacker of the integration suite does.
     fn pin(&self, _dir: &Place) -> Result<Pin> {
         Ok(Pin::Before)
     }
