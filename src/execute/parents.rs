@@ -57,8 +57,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// by the rule that the others were under.
     fn made_by_another(&self, op: &Op, k: usize) -> Result<(), Halt> {
         let (own, target) = (op.own(k).dir(), op.target(k).dir());
-        // Where none was missing, all are pinned since the op began.
-        if op.dirs.is_empty() || self.fs.pin(&target)? != Pin::New || own == target {
+        // Also where none was missing: something else than a directory may have had its path when the op began.
+        if self.fs.pin(&target)? != Pin::New || own == target {
             return Ok(());
         }
         Ways::new(self.fs).alike(&own, &target, self.options.ignore)
