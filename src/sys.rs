@@ -9,7 +9,7 @@
 use std::ffi::{CStr, OsStr, c_int, c_long};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::NixPath;
 use nix::sys::ioctl::ioctl_num_type;
@@ -130,6 +130,66 @@ pub(crate) fn set_lease(fd: BorrowedFd<'_>, kind: c_int) -> io::Result<()> {
 pub(crate) fn get_lease(fd: BorrowedFd<'_>) -> io::Result<c_int> {
     // SAFETY: `fd` is open, and F_GETLEASE takes no argument.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLEASE) })
+}
+
+/// The longest file handle that the kernel makes (`MAX_HANDLE_SZ`).
+const HANDLE_MAX: usize = 128;
+
+/// `struct file_handle` with room for the longest handle.
+#[repr(C)]
+struct FileHandle {
+    bytes: u32,
+    kind: i32,
+    handle: [u8; HANDLE_MAX],
+}
+
+/// `name_to_handle_at(2)` of the descriptor itself: what finds its file again, the kind in the first four bytes.
+pub(crate) fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let mut found = FileHandle {
+        bytes: u32::try_from(HANDLE_MAX).unwrap_or(0),
+        kind: 0,
+        handle: [0; HANDLE_MAX],
+    };
+    let mut mount: c_int = 0;
+    // SAFETY: `fd` is open, the path is NUL-terminated, and the kernel writes at most `bytes` = `HANDLE_MAX` bytes
+    // behind the header of `found`, and one int.
+    check(unsafe {
+        libc::name_to_handle_at(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            (&raw mut found).cast(),
+            &raw mut mount,
+            libc::AT_EMPTY_PATH,
+        )
+    })?;
+    let len = usize::try_from(found.bytes).unwrap_or(0).min(HANDLE_MAX);
+    Ok([&found.kind.to_le_bytes(), &found.handle[..len]].concat())
+}
+
+/// `open_by_handle_at(2)`: opens what [`handle_of`] named, on the filesystem that `mount` lies on.
+pub(crate) fn open_by_handle(
+    mount: BorrowedFd<'_>,
+    handle: &[u8],
+    flags: c_int,
+) -> io::Result<OwnedFd> {
+    let stale = || io::Error::from_raw_os_error(libc::ESTALE);
+    let (kind, rest) = handle.split_first_chunk().ok_or_else(stale)?;
+    let mut wanted = FileHandle {
+        bytes: u32::try_from(rest.len()).map_err(|_| stale())?,
+        kind: i32::from_le_bytes(*kind),
+        handle: [0; HANDLE_MAX],
+    };
+    wanted
+        .handle
+        .get_mut(..rest.len())
+        .ok_or_else(stale)?
+        .copy_from_slice(rest);
+    // SAFETY: `mount` is open, and the kernel reads the header and `bytes` <= `HANDLE_MAX` bytes behind it.
+    let fd = check(unsafe {
+        libc::open_by_handle_at(mount.as_raw_fd(), (&raw mut wanted).cast(), flags)
+    })?;
+    // SAFETY: the successful call has opened `fd` for this process, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// An exclusive `flock`, not waited for; closing the last copy of the descriptor gives it back.

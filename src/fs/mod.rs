@@ -131,7 +131,7 @@ impl Stat {
     }
 }
 
-/// What [`Fs::pin`] met.
+/// What [`Fs::pin`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
     /// A directory that was not pinned.
@@ -141,6 +141,31 @@ pub enum Pin {
     /// No directory.
     Missing,
 }
+
+/// What [`Fs::comings`] knows of a name: places in one order for all names; `None` where it did not happen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Comings {
+    /// The last time it came: was made, linked, or renamed or exchanged to.
+    pub came: Option<u64>,
+    /// The last time it went: was removed, or renamed or exchanged from.
+    pub went: Option<u64>,
+    /// Some comings or goings may have been missed: what is `None` may have happened, what is not may be older than it
+    /// was.
+    pub incomplete: bool,
+}
+
+impl Comings {
+    /// The last time the name went, or came over what had it.
+    #[must_use]
+    pub fn changed(&self) -> Option<u64> {
+        self.came.max(self.went)
+    }
+}
+
+/// A file or directory as its filesystem finds it again (`name_to_handle_at`): opaque, valid across reboots, and not the
+/// same once its inode number is used again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Handle(pub Vec<u8>);
 
 /// A directory that a call made: its name may lead to somebody else's by the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,20 +279,73 @@ pub trait Fs {
     /// When it does not (`ESTALE`), or cannot be looked up.
     fn check_branch(&self, branch: BranchIdx) -> Result<()>;
 
-    /// From now on until [`Fs::unpin`], `dir` is the directory that it is now: where another one has its path, every
-    /// call on it or on a name in it fails (`ELOOP`).
+    /// Holds directory `dir` open until [`Fs::unpin`]: from now on every call on `dir`, or on a name in it, acts in this
+    /// directory, wherever a rename puts it and whatever has its path since.
     ///
-    /// Whoever owns the directory above can swap it for one that is not theirs, between a look and a change.
+    /// A client that renames the directory takes our hidden names along, and an attacker who swaps it for another
+    /// directory gains nothing. A directory that is pinned already stays pinned.
     ///
     /// # Errors
     /// Anything but `ENOENT` and `ENOTDIR`.
     fn pin(&self, dir: &Place) -> Result<Pin>;
 
-    /// The same for a directory that a call made.
+    /// Pins a directory that [`Fs::make_dir`] made.
     fn pin_made(&self, dir: &Place, made: &MadeDir);
 
-    /// Every path leads again to whatever has it.
+    /// Pins as `dir` the directory that [`Fs::handle`] named, wherever it is now, in the place of one that is pinned as
+    /// `dir`. [`Pin::Missing`] if it was removed or
+    /// cannot be found by its handle.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn pin_by_handle(&self, dir: &Place, handle: &Handle) -> Result<Pin>;
+
+    /// The path on its branch that a pinned directory has now; `None` if it was removed or left the branch. A directory
+    /// that is not pinned has the path it is called by.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn path_of_dir(&self, dir: &Place) -> Result<Option<RelPath>>;
+
+    /// When the name `at` last came to its pinned directory and when it last went, whichever program did it, since the
+    /// directory was pinned. The numbers order the comings and goings of all pinned directories, on all branches.
+    ///
+    /// A rename of one link over another link of the same inode moves nothing, and is none of either.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn comings(&self, at: &Place) -> Result<Comings>;
+
+    /// Releases all pinned directories: every path leads again to whatever has it.
     fn unpin(&self);
+
+    /// Holds on to the *name* `at` and the file it leads to (`O_PATH`): breaks no lease, needs no permission on the
+    /// file, and keeps its inode number from being used again.
+    ///
+    /// # Errors
+    /// `ENOENT` where it is missing, and what else the kernel says.
+    fn hold(&self, at: &Place) -> Result<Self::File>;
+
+    /// The path on its branch that the name has now by which `file` was opened or held: a rename moves it, a link made
+    /// in its place later is another name. `None` if that name was removed or left the branch.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn path_of(&self, file: &Self::File) -> Result<Option<RelPath>>;
+
+    /// What finds the file or directory at `at` again after a rename, a crash or a reboot; empty where the filesystem
+    /// has no handles.
+    ///
+    /// # Errors
+    /// `ENOENT` where it is missing, and what else the kernel says.
+    fn handle(&self, at: &Place) -> Result<Handle>;
+
+    /// Holds the file that [`Fs::handle`] named on `branch`, wherever its names are now; `None` if it was removed, if
+    /// its inode number belongs to another file since, or if this process may not find files by handle.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<Self::File>>;
 
     /// Where that is, for people.
     fn shown(&self, at: &Place) -> PathBuf {
@@ -286,6 +364,12 @@ pub trait Fs {
     /// `ENOENT` where it is missing; `EINVAL` where it is no regular file; `EAGAIN` where a lease of
     /// somebody else is in the way.
     fn open(&self, at: &Place) -> Result<Self::File>;
+
+    /// Opens for reading what [`Fs::hold`] or [`Fs::by_handle`] holds, wherever its names are.
+    ///
+    /// # Errors
+    /// As [`Fs::open`].
+    fn open_held(&self, held: &Self::File) -> Result<Self::File>;
 
     /// `fstat`.
     ///
@@ -394,6 +478,13 @@ pub trait Fs {
     /// # Errors
     /// An error means they may be lost: never to be retried.
     fn sync_file(&self, file: &Self::File) -> Result<()>;
+
+    /// Every name of the inode `id` on `branch`, found by a walk through all its directories: for the rare case that no
+    /// name is known.
+    ///
+    /// # Errors
+    /// What the kernel says; directories that cannot be looked into are passed over.
+    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>>;
 
     /// Removes a name of a file.
     ///

@@ -6,22 +6,25 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::futimens;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
 
 use super::{
-    FileKind, Fs, FsError, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result, Stat, Timestamp,
-    errno_of,
+    Comings, FileKind, Fs, FsError, Handle, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result,
+    Stat, Timestamp, errno_of,
 };
 use crate::pool::{Branch, BranchIdx, FsId, StoredId};
+use crate::relpath::RelPath;
 use crate::sys;
 
 mod clone;
@@ -33,6 +36,7 @@ mod root;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use dir::DirEntry;
 pub use file::RealFile;
@@ -40,11 +44,14 @@ pub use look::{Space, Special};
 pub use scan::{ScanDir, ScanEntry, ScanFile, ScanParent};
 
 use root::{Root, stat_of};
+use watch::Watch;
 
 /// The branches of a pool, pinned as they were when opened.
 #[derive(Debug)]
 pub struct RealFs {
     branches: Vec<Root>,
+    /// The directories that are pinned, while some are.
+    watch: Mutex<Option<Watch>>,
 }
 
 impl RealFs {
@@ -57,6 +64,7 @@ impl RealFs {
     /// file cannot be linked by what is open.
     pub fn open(branches: &[Branch]) -> Result<Self> {
         sys::ignore_sigio().map_err(|e| failed("ignore SIGIO for", BranchIdx(0), "/", e))?;
+        allow_many_open_files();
         let roots = branches.iter().enumerate().map(|(at, branch)| {
             let idx = u16::try_from(at).map(BranchIdx);
             let idx = idx.map_err(|_| {
@@ -66,6 +74,7 @@ impl RealFs {
             Root::open(&branch.path).map_err(|e| failed("open branch", idx, &branch.path, e))
         });
         Ok(Self {
+            watch: Mutex::default(),
             branches: roots.collect::<Result<_>>()?,
         })
     }
@@ -162,7 +171,7 @@ impl RealFs {
     /// Says what was tried where.
     fn told<T>(&self, call: &'static str, at: &Place, done: io::Result<T>) -> Result<T> {
         done.map_err(|error| {
-            let path = self.root(at.branch).path_of(&at.path);
+            let path = self.root(at.branch).shown(&at.path);
             failed(call, at.branch, path, error)
         })
     }
@@ -201,7 +210,7 @@ impl Fs for RealFs {
     }
 
     fn shown(&self, at: &Place) -> PathBuf {
-        self.root(at.branch).path_of(&at.path)
+        self.root(at.branch).shown(&at.path)
     }
 
     fn check_branch(&self, branch: BranchIdx) -> Result<()> {
@@ -211,29 +220,82 @@ impl Fs for RealFs {
     }
 
     fn pin(&self, dir: &Place) -> Result<Pin> {
-        let found = self.stat(dir)?;
-        let Some(found) = found.filter(|stat| stat.kind == FileKind::Directory) else {
-            return Ok(Pin::Missing);
-        };
-        Ok(match self.root(dir.branch).pin(&dir.path, found.id) {
-            true => Pin::New,
-            false => Pin::Before,
-        })
+        let pinned = self.told("hold directory", dir, self.root(dir.branch).pin(&dir.path))?;
+        if pinned == Pin::New {
+            self.watch(dir);
+        }
+        Ok(pinned)
     }
 
     fn pin_made(&self, dir: &Place, made: &MadeDir) {
         self.root(dir.branch).pin_made(&dir.path, made.id);
+        self.watch(dir);
+    }
+
+    fn pin_by_handle(&self, dir: &Place, handle: &Handle) -> Result<Pin> {
+        let pinned = self.root(dir.branch).pin_by_handle(&dir.path, handle);
+        let pinned = self.told("find again directory", dir, pinned)?;
+        if pinned == Pin::New {
+            self.watch(dir);
+        }
+        Ok(pinned)
+    }
+
+    fn path_of_dir(&self, dir: &Place) -> Result<Option<RelPath>> {
+        let path = self.root(dir.branch).path_of_dir(&dir.path);
+        self.told("find the path of directory", dir, path)
+    }
+
+    fn hold(&self, at: &Place) -> Result<RealFile> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+        let held = self.root(at.branch).entry(&at.path, flags);
+        let file = |held: OwnedFd| RealFile {
+            file: held.into(),
+            at: at.clone(),
+        };
+        self.told("hold", at, held.map(file))
+    }
+
+    fn path_of(&self, file: &RealFile) -> Result<Option<RelPath>> {
+        let path = self.root(file.at.branch).path_of(file.as_fd());
+        self.told("find the path of", &file.at, path)
+    }
+
+    fn handle(&self, at: &Place) -> Result<Handle> {
+        let handle = self.root(at.branch).handle(&at.path);
+        self.told("ask for a handle of", at, handle)
+    }
+
+    fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<RealFile>> {
+        let at = Place::new(branch, RelPath::root());
+        let held = self.root(branch).by_handle(handle, OFlag::O_PATH);
+        let file = |held: Option<OwnedFd>| {
+            held.map(|held| RealFile {
+                file: held.into(),
+                at: at.clone(),
+            })
+        };
+        self.told("find a file by its handle on", &at, held.map(file))
+    }
+
+    fn comings(&self, at: &Place) -> Result<Comings> {
+        let known = match self.watched().as_mut() {
+            Some(watch) => watch.comings(at),
+            None => Ok(Comings {
+                incomplete: true,
+                ..Comings::default()
+            }),
+        };
+        self.told("ask what became of", at, known)
     }
 
     fn unpin(&self) {
+        self.watched().take();
         self.branches.iter().for_each(Root::unpin_all);
     }
 
     fn stat(&self, at: &Place) -> Result<Option<Stat>> {
-        let entry = self
-            .root(at.branch)
-            .entry(&at.path, OFlag::O_PATH | OFlag::O_NOFOLLOW);
-        match entry.and_then(|fd| stat_of(fd.as_fd())) {
+        match self.root(at.branch).stat(&at.path) {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
             found => self.told("look up", at, found).map(Some),
         }
@@ -241,6 +303,10 @@ impl Fs for RealFs {
 
     fn open(&self, at: &Place) -> Result<RealFile> {
         self.told("open", at, file::open(self.root(at.branch), at))
+    }
+
+    fn open_held(&self, held: &RealFile) -> Result<RealFile> {
+        self.told("open", &held.at, file::open_held(held.as_fd(), &held.at))
     }
 
     fn stat_open(&self, file: &RealFile) -> Result<Stat> {
@@ -328,7 +394,7 @@ impl Fs for RealFs {
 
     fn set_metadata(&self, file: &RealFile, metadata: &Metadata) -> Result<()> {
         clone::file(&file.file, metadata).map_err(|(call, error)| {
-            let path = self.root(file.at.branch).path_of(&file.at.path);
+            let path = self.root(file.at.branch).shown(&file.at.path);
             failed(call, file.at.branch, path, error)
         })
     }
@@ -340,6 +406,34 @@ impl Fs for RealFs {
 
     fn sync_file(&self, file: &RealFile) -> Result<()> {
         self.told("sync", &file.at, file.file.sync_all())
+    }
+
+    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {
+        let mut found = Vec::new();
+        let mut queue = vec![Place::new(branch, RelPath::root())];
+        while let Some(dir) = queue.pop() {
+            // A mount point, or removed meanwhile, or not readable.
+            let Ok(entries) = self.list_dir(&dir) else {
+                continue;
+            };
+            for entry in entries {
+                let Ok(path) = dir.path.join(OsStr::from_bytes(&entry.name)) else {
+                    continue;
+                };
+                let place = Place::new(branch, path);
+                match entry.kind {
+                    Some(FileKind::Directory) => queue.push(place),
+                    Some(FileKind::Regular) | None
+                        if entry.ino == id.ino
+                            && self.stat(&place)?.is_some_and(|stat| stat.id == id) =>
+                    {
+                        found.push(place.path);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn unlink(&self, at: &Place) -> Result<()> {
@@ -370,12 +464,7 @@ impl Fs for RealFs {
         let target = target.and_then(|fd| dir::expect(fd, made));
         let target = self.told("open directory", to, target)?;
         clone::directory(&source.into(), &target.into()).map_err(|(call, error)| {
-            failed(
-                call,
-                to.branch,
-                self.root(to.branch).path_of(&to.path),
-                error,
-            )
+            failed(call, to.branch, self.root(to.branch).shown(&to.path), error)
         })
     }
 
@@ -392,6 +481,28 @@ impl Fs for RealFs {
 }
 
 impl RealFs {
+    fn watched(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches a directory that was just pinned. Where that fails (no more watches), less is known of its names.
+    fn watch(&self, dir: &Place) {
+        let held = self.root(dir.branch).pinned(&dir.path);
+        let added = held.and_then(|held| {
+            let mut watched = self.watched();
+            if watched.is_none() {
+                *watched = Some(Watch::new()?);
+            }
+            match (watched.as_mut(), held) {
+                (Some(watch), Some(held)) => watch.add(dir, held.as_fd()),
+                _ => Ok(()),
+            }
+        });
+        if let Err(error) = added {
+            tracing::debug!(%error, ?dir, "not watched");
+        }
+    }
+
     /// The branch of both; names move on one branch only.
     fn one_branch(&self, a: &Place, b: &Place) -> io::Result<&Root> {
         if a.branch == b.branch {
@@ -400,6 +511,14 @@ impl RealFs {
             Err(io::Error::from_raw_os_error(libc::EXDEV))
         }
     }
+}
+
+/// A batch holds the directories and files of all its ops: as many descriptors as the hard limit allows. Where that
+/// fails, a batch that needs more is refused with `EMFILE`.
+fn allow_many_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    tracing::trace!(?raised, "open files");
 }
 
 impl From<Timestamp> for TimeSpec {

@@ -8,12 +8,12 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{fsync, geteuid, syncfs};
+use nix::unistd::{fsync, geteuid};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use xattr::FileExt;
 
-use super::super::{FileKind, MadeDir, errno_of};
+use super::super::{FileKind, MadeDir};
 use super::file::{ACCESS_ACL, DEFAULT_ACL};
 use super::root::{Root, stat_of};
 use crate::relpath::RelPath;
@@ -55,17 +55,9 @@ pub(super) fn kind_of(kind: Type) -> FileKind {
     }
 }
 
-/// Makes the names in a directory durable.
+/// Makes the names in a directory durable; those of a pinned one wherever it is now.
 pub(super) fn sync(root: &Root, path: &RelPath) -> io::Result<()> {
-    let swapped = |error: &io::Error| {
-        let elsewhere = [libc::ELOOP, libc::ENOTDIR, libc::ENOENT];
-        elsewhere.contains(&errno_of(error)) && root.is_pinned(path)
-    };
-    match root.readable_dir(path) {
-        // Moved since names were made in it: those have to be durable wherever it is now, before a duplicate goes.
-        Err(error) if swapped(&error) => Ok(syncfs(root.readable_dir(&RelPath::root())?)?),
-        dir => Ok(fsync(dir?)?),
-    }
+    Ok(fsync(root.readable_dir(path)?)?)
 }
 
 /// Makes a directory that only its owner can enter and that inherits nothing from its parent.

@@ -39,7 +39,12 @@ impl AsFd for RealFile {
 /// a regular file is then opened through `/proc`, which cannot lead to anything else.
 pub(super) fn open(root: &Root, at: &Place) -> io::Result<RealFile> {
     let entry = root.entry(&at.path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
-    match stat_of(entry.as_fd())?.kind {
+    open_held(entry.as_fd(), at)
+}
+
+/// Opens for reading the regular file that an `O_PATH` descriptor holds.
+pub(super) fn open_held(held: BorrowedFd<'_>, at: &Place) -> io::Result<RealFile> {
+    match stat_of(held)?.kind {
         FileKind::Regular => {}
         FileKind::Symlink => return Err(io::Error::from_raw_os_error(libc::ELOOP)),
         FileKind::Directory | FileKind::Other => {
@@ -47,7 +52,7 @@ pub(super) fn open(root: &Root, at: &Place) -> io::Result<RealFile> {
         }
     }
     Ok(RealFile {
-        file: reopen(&entry)?.into(),
+        file: reopen(held)?.into(),
         at: at.clone(),
     })
 }
@@ -65,8 +70,8 @@ pub(super) fn create(root: &Root, at: &Place) -> io::Result<RealFile> {
 }
 
 /// Opens what an `O_PATH` descriptor holds; `EAGAIN` where somebody's lease is in the way.
-fn reopen(entry: &OwnedFd) -> io::Result<OwnedFd> {
-    let path = proc_path(entry.as_fd());
+fn reopen(held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = proc_path(held);
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     match nix_open(path.as_path(), flags | OFlag::O_NOATIME, Mode::empty()) {
         // Only the owner may ask for O_NOATIME.

@@ -4,22 +4,28 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2, readlink};
 use nix::sys::stat::{Mode, makedev, stat};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, fstatfs};
 
-use super::super::{FileKind, InodeId, Stat, Swapped, Timestamp};
+use super::super::{FileKind, Handle, InodeId, Pin, Stat, Swapped, Timestamp};
 use crate::pool::{FsId, identity};
 use crate::relpath::RelPath;
 use crate::sys;
 
 /// How often `openat2` is asked again when a rename somewhere on the path raced with it.
 const LOOKUP_TRIES: usize = 16;
+
+/// How a directory is held.
+const DIRECTORY: OFlag = OFlag::O_PATH
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW);
 
 /// A branch's root directory as it was when the run began.
 #[derive(Debug)]
@@ -31,8 +37,8 @@ pub(super) struct Root {
     pub(super) mount: u64,
     pub(super) identity: Option<FsId>,
     pub(super) max_links: u64,
-    /// Directories whose paths may lead nowhere else.
-    pins: RwLock<HashMap<RelPath, InodeId>>,
+    /// Directories that are held whatever has their path; `None`: one that was swapped before it could be held.
+    pins: RwLock<HashMap<RelPath, Option<Arc<OwnedFd>>>>,
 }
 
 impl Root {
@@ -66,7 +72,7 @@ impl Root {
     }
 
     /// The full branch path of `path`, for messages.
-    pub(super) fn path_of(&self, path: &RelPath) -> PathBuf {
+    pub(super) fn shown(&self, path: &RelPath) -> PathBuf {
         if path.is_root() {
             self.path.clone()
         } else {
@@ -88,71 +94,202 @@ impl Root {
         }
     }
 
-    /// From now on `dir` is `id`; an id it has already stays. Gives whether it had none.
-    pub(super) fn pin(&self, dir: &RelPath, id: InodeId) -> bool {
-        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
-        let known = pins.len();
-        pins.entry(dir.clone()).or_insert(id);
-        pins.len() > known
+    /// Holds the directory that has the path `dir` now.
+    pub(super) fn pin(&self, dir: &RelPath) -> io::Result<Pin> {
+        if self.is_pinned(dir) {
+            return Ok(Pin::Before);
+        }
+        match self.entry(dir, DIRECTORY) {
+            Ok(held) => Ok(self.hold_as(dir, held)),
+            Err(error) => match error.raw_os_error() {
+                // With these flags a symlink is `ENOTDIR`, too.
+                Some(libc::ENOENT | libc::ENOTDIR) => Ok(Pin::Missing),
+                _ => Err(error),
+            },
+        }
     }
 
-    /// `dir` was made anew.
+    /// Holds as `dir` the directory that `id` is, if it has that path.
     pub(super) fn pin_made(&self, dir: &RelPath, id: InodeId) {
-        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
-        pins.insert(dir.clone(), id);
+        self.unpin(dir);
+        let held = self.entry(dir, DIRECTORY).ok();
+        let held = held.filter(|held| stat_of(held.as_fd()).is_ok_and(|stat| stat.id == id));
+        self.write_pins().insert(dir.clone(), held.map(Arc::new));
     }
 
-    /// `dir` was removed.
+    /// Holds as `dir` the directory that `handle` names, if it is beneath the branch; in the place of another one, if that
+    /// is held as `dir`.
+    pub(super) fn pin_by_handle(&self, dir: &RelPath, handle: &Handle) -> io::Result<Pin> {
+        let Some(held) = self.by_handle(handle, OFlag::O_PATH | OFlag::O_DIRECTORY)? else {
+            return Ok(Pin::Missing);
+        };
+        if self.path_of(held.as_fd())?.is_none() {
+            return Ok(Pin::Missing);
+        }
+        match self.pinned(dir).ok().flatten() {
+            Some(known) if stat_of(known.as_fd())?.id == stat_of(held.as_fd())?.id => {
+                Ok(Pin::Before)
+            }
+            _ => Ok(self.hold_as(dir, held)),
+        }
+    }
+
+    fn hold_as(&self, dir: &RelPath, held: OwnedFd) -> Pin {
+        self.write_pins().insert(dir.clone(), Some(Arc::new(held)));
+        Pin::New
+    }
+
+    /// Releases `dir`, which was removed.
     pub(super) fn unpin(&self, dir: &RelPath) {
-        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
-        pins.remove(dir);
+        self.write_pins().remove(dir);
     }
 
     pub(super) fn unpin_all(&self) {
-        let mut pins = self.pins.write().unwrap_or_else(PoisonError::into_inner);
-        pins.clear();
+        self.write_pins().clear();
     }
 
-    /// Asked first: a scan looks at millions of paths, and pins none.
-    fn has_pins(&self) -> bool {
+    fn write_pins(
+        &self,
+    ) -> std::sync::RwLockWriteGuard<'_, HashMap<RelPath, Option<Arc<OwnedFd>>>> {
+        self.pins.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_pinned(&self, dir: &RelPath) -> bool {
         let pins = self.pins.read().unwrap_or_else(PoisonError::into_inner);
-        !pins.is_empty()
+        pins.contains_key(dir)
     }
 
-    pub(super) fn is_pinned(&self, dir: &RelPath) -> bool {
-        self.pinned(dir).is_some()
-    }
-
-    fn pinned(&self, dir: &RelPath) -> Option<InodeId> {
+    /// The held directory that `dir` is pinned as; `None` if it is not pinned.
+    ///
+    /// # Errors
+    /// `ELOOP` where it was swapped before it could be held.
+    pub(super) fn pinned(&self, dir: &RelPath) -> io::Result<Option<Arc<OwnedFd>>> {
         let pins = self.pins.read().unwrap_or_else(PoisonError::into_inner);
-        pins.get(dir).copied()
+        // A scan looks at millions of paths and pins none: no hash is taken of an empty map.
+        match pins.get(dir) {
+            None => Ok(None),
+            Some(Some(held)) => Ok(Some(Arc::clone(held))),
+            Some(None) => Err(io::Error::other(Swapped)),
+        }
+    }
+
+    /// The path that a pinned directory has now; `None` if it was removed or left the branch.
+    pub(super) fn path_of_dir(&self, dir: &RelPath) -> io::Result<Option<RelPath>> {
+        match self.pinned(dir)? {
+            None => Ok(Some(dir.clone())),
+            Some(held) => self.path_of(held.as_fd()),
+        }
+    }
+
+    /// The path beneath the branch of the name by which `open` was opened; `None` if that name was removed or left the
+    /// branch.
+    pub(super) fn path_of(&self, open: BorrowedFd<'_>) -> io::Result<Option<RelPath>> {
+        let shown = |fd| readlink(proc_path(fd).as_path()).map(OsStringExt::into_vec);
+        let (root, path) = (shown(self.dir.as_fd())?, shown(open)?);
+        let beneath = match path.strip_prefix(root.as_slice()) {
+            Some([]) => return Ok(Some(RelPath::root())),
+            Some([b'/', rest @ ..]) => rest,
+            Some(rest) if root == b"/" => rest,
+            _ => return Ok(None),
+        };
+        let Ok(found) = RelPath::new(beneath) else {
+            return Ok(None);
+        };
+        if !beneath.ends_with(b" (deleted)") {
+            return Ok(Some(found));
+        }
+        // What the kernel appends where the name is gone; a name may end like that, too.
+        let dir = entry_beneath(
+            &self.dir,
+            found.as_path(),
+            OFlag::O_PATH | OFlag::O_NOFOLLOW,
+        );
+        let same = dir.and_then(|held| Ok(stat_of(held.as_fd())?.id == stat_of(open)?.id));
+        Ok(same.unwrap_or(false).then_some(found))
+    }
+
+    /// What finds the file or directory `path` again.
+    pub(super) fn handle(&self, path: &RelPath) -> io::Result<Handle> {
+        let held = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        match sys::handle_of(held.as_fd()) {
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EOPNOTSUPP | libc::EOVERFLOW)
+                ) =>
+            {
+                Ok(Handle::default())
+            }
+            handle => Ok(Handle(handle?)),
+        }
+    }
+
+    /// Opens what `handle` names; `None` if it was removed, or if this process may not find files by handle.
+    pub(super) fn by_handle(&self, handle: &Handle, flags: OFlag) -> io::Result<Option<OwnedFd>> {
+        if handle.0.is_empty() {
+            return Ok(None);
+        }
+        // The kernel takes no `O_PATH` descriptor here.
+        let root = self.readable_dir(&RelPath::root())?;
+        match sys::open_by_handle(root.as_fd(), &handle.0, (flags | OFlag::O_CLOEXEC).bits()) {
+            Ok(held) => Ok(Some(held)),
+            Err(error) => match error.raw_os_error() {
+                Some(
+                    libc::ESTALE
+                    | libc::EPERM
+                    | libc::EACCES
+                    | libc::EOPNOTSUPP
+                    | libc::EINVAL
+                    | libc::ENOTDIR
+                    | libc::ENOENT,
+                ) => Ok(None),
+                _ => Err(error),
+            },
+        }
     }
 
     /// Opens `path` beneath the branch, through no symlink, mount point or magic link.
     ///
     /// Only for flags that break no lease (`O_PATH`, directories): the `EAGAIN` of a lease is not repeated.
     pub(super) fn entry(&self, path: &RelPath, flags: OFlag) -> io::Result<OwnedFd> {
-        let parent = self
-            .has_pins()
-            .then(|| path.parent().filter(|dir| self.is_pinned(dir)));
-        let entry = match parent.flatten() {
-            // A name in a directory that is pinned: it is found in that one, not in what has its path by then.
-            Some(dir) => entry_beneath(
-                &self.dir_of_names(&dir)?,
-                Path::new(path.file_name()),
-                flags,
-            ),
-            None if path.is_root() => entry_beneath(&self.dir, Path::new("."), flags),
+        if let Some(held) = self.pinned(path)? {
+            return entry_beneath(&held, Path::new("."), flags);
+        }
+        let Some(parent) = path.parent() else {
+            return entry_beneath(&self.dir, Path::new("."), flags);
+        };
+        match self.pinned(&parent)? {
+            Some(held) => entry_beneath(&held, Path::new(path.file_name()), flags),
             None => entry_beneath(&self.dir, path.as_path(), flags),
-        }?;
-        match self.pinned(path) {
-            Some(id) if stat_of(entry.as_fd())?.id != id => Err(io::Error::other(Swapped)),
-            _ => Ok(entry),
         }
     }
 
-    fn dir_of_names(&self, dir: &RelPath) -> io::Result<OwnedFd> {
-        self.entry(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
+    /// `lstat` of `path`, by one call where its directory is held.
+    pub(super) fn stat(&self, path: &RelPath) -> io::Result<Stat> {
+        let parent = path.parent().map(|dir| self.pinned(&dir)).transpose()?;
+        match (parent.flatten(), self.pinned(path)?) {
+            (Some(held), None) => {
+                let found = path.file_name().with_nix_path(|name| {
+                    sys::statx_at(held.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW)
+                })??;
+                let found = stat_from(&found);
+                match found.mount == self.mount {
+                    true => Ok(found),
+                    false => Err(io::Error::from_raw_os_error(libc::EXDEV)),
+                }
+            }
+            _ => {
+                let entry = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+                stat_of(entry.as_fd())
+            }
+        }
+    }
+
+    fn dir_of_names(&self, dir: &RelPath) -> io::Result<Arc<OwnedFd>> {
+        match self.pinned(dir)? {
+            Some(held) => Ok(held),
+            None => Ok(Arc::new(self.entry(dir, DIRECTORY)?)),
+        }
     }
 
     /// Opens a directory for reading, without moving its atime where that is ours to ask.
@@ -165,7 +302,7 @@ impl Root {
     }
 
     /// The held parent directory and the plain final name: what every change of a name is made with.
-    pub(super) fn parent<'a>(&self, path: &'a RelPath) -> io::Result<(OwnedFd, &'a OsStr)> {
+    pub(super) fn parent<'a>(&self, path: &'a RelPath) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
         let parent = path
             .parent()
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;

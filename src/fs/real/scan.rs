@@ -252,7 +252,7 @@ impl RealFs {
     /// An error of [`ScanDir`] or [`ScanFile`], with what it is about.
     #[must_use]
     pub fn scan_error(&self, call: &'static str, at: &Place, error: io::Error) -> FsError {
-        let path = self.root(at.branch).path_of(&at.path);
+        let path = self.root(at.branch).shown(&at.path);
         super::failed(call, at.branch, path, error)
     }
 }

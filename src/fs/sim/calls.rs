@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::fs::{Fs, Lease, MadeDir, Metadata, Pin, Place, Result, Stat, Timestamp};
+use crate::fs::{
+    Comings, Fs, Handle, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result, Stat, Timestamp,
+};
 use crate::pool::BranchIdx;
 use crate::relpath::RelPath;
 
@@ -23,7 +25,11 @@ impl State {
             mode: node.attrs.meta.mode,
             uid: node.attrs.meta.uid,
             gid: node.attrs.meta.gid,
-            nlink: node.nlink,
+            nlink: if self.disks[disk].is_dead_dir(ino) {
+                0
+            } else {
+                node.nlink
+            },
             size,
             blocks: size.div_ceil(4096) * 8,
             mtime: node.attrs.mtime,
@@ -57,12 +63,39 @@ impl State {
         if self.break_leases(disk, ino, false) {
             return Err(libc::EAGAIN);
         }
-        Ok(self.opened(Open::new(disk, ino, at.clone())))
+        self.opened_at(Open::new(disk, ino, at.clone()))
+    }
+
+    /// A file that this process opens by the name `open.at`.
+    fn opened_at(&mut self, mut open: Open) -> Sys<u64> {
+        // The root of a branch has no name that could be removed.
+        if !open.at.path.is_root() {
+            let spot = self.spot(&open.at)?;
+            open.dentry = Some(self.dentries.of(&spot));
+        }
+        Ok(self.opened(open))
+    }
+
+    fn hold(&mut self, at: &Place) -> Sys<u64> {
+        let (disk, ino) = self.find(at)?;
+        let mut open = Open::new(disk, ino, at.clone());
+        open.path_only = true;
+        self.opened_at(open)
+    }
+
+    fn open_held(&mut self, held: u64) -> Sys<u64> {
+        let held = self.file(held)?;
+        let mut open = Open::new(held.disk, held.ino, held.at.clone());
+        open.dentry = held.dentry;
+        if self.break_leases(open.disk, open.ino, false) {
+            return Err(libc::EAGAIN);
+        }
+        Ok(self.opened(open))
     }
 
     /// The inode of a file this process may write to.
     fn written(&self, open: u64) -> Sys<(usize, Ino)> {
-        let open = self.file(open)?;
+        let open = self.open_file(open)?;
         if open.writes {
             Ok((open.disk, open.ino))
         } else {
@@ -71,7 +104,7 @@ impl State {
     }
 
     fn alter_open(&mut self, open: u64, change: impl FnOnce(&mut Attrs)) -> Sys<()> {
-        let (disk, ino) = self.file(open).map(|open| (open.disk, open.ino))?;
+        let (disk, ino) = self.open_file(open).map(|open| (open.disk, open.ino))?;
         self.alter_inode(disk, ino, change);
         Ok(())
     }
@@ -80,7 +113,7 @@ impl State {
         let (disk, ino) = self.find_dir(from)?;
         let model = self.node(disk, ino).attrs.clone();
         let (disk, ino) = self.find_dir(to)?;
-        if self.id(disk, ino) != made.id {
+        if !made.is(&self.stat(disk, ino, 0)) {
             return Err(libc::ENOENT);
         }
         self.alter(to, |attrs| {
@@ -99,6 +132,14 @@ impl SimFs {
         act: impl FnOnce(&mut State) -> Sys<T>,
     ) -> Result<T> {
         self.world.call(Call::new(what, at), act)
+    }
+
+    fn opened(&self, open: u64, at: &Place) -> SimFile {
+        SimFile {
+            world: self.world.clone(),
+            open,
+            at: at.clone(),
+        }
     }
 
     fn on<T>(
@@ -138,14 +179,60 @@ impl Fs for SimFs {
         )
     }
 
-    // Nobody swaps directories in the simulation; the attacker of the integration suite does.
-    fn pin(&self, _dir: &Place) -> Result<Pin> {
-        Ok(Pin::Before)
+    fn pin(&self, dir: &Place) -> Result<Pin> {
+        self.at("pin", dir, |state| state.pin(dir))
     }
 
-    fn pin_made(&self, _dir: &Place, _made: &MadeDir) {}
+    fn pin_made(&self, dir: &Place, made: &MadeDir) {
+        if !self.world.died() {
+            self.world.state().pin_made(dir, made);
+        }
+    }
 
-    fn unpin(&self) {}
+    fn pin_by_handle(&self, dir: &Place, handle: &Handle) -> Result<Pin> {
+        self.at("pin by handle", dir, |state| {
+            state.pin_by_handle(dir, handle)
+        })
+    }
+
+    fn path_of_dir(&self, dir: &Place) -> Result<Option<RelPath>> {
+        self.at("ask for the path of", dir, |state| {
+            Ok(state.path_of_dir(dir))
+        })
+    }
+
+    fn unpin(&self) {
+        let mut state = self.world.state();
+        state.pins.clear();
+        state.comings.clear();
+    }
+
+    fn comings(&self, at: &Place) -> Result<Comings> {
+        self.at("ask for the comings of", at, |state| state.comings_of(at))
+    }
+
+    fn hold(&self, at: &Place) -> Result<SimFile> {
+        let open = self.at("hold", at, |state| state.hold(at))?;
+        Ok(self.opened(open, at))
+    }
+
+    fn path_of(&self, file: &SimFile) -> Result<Option<RelPath>> {
+        self.on("ask for the path of", file, |state| {
+            state.path_of(file.open)
+        })
+    }
+
+    fn handle(&self, at: &Place) -> Result<Handle> {
+        self.at("get the handle of", at, |state| state.handle(at))
+    }
+
+    fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<SimFile>> {
+        let at = Place::new(branch, RelPath::root());
+        let open = self.at("find by handle below", &at, |state| {
+            state.by_handle(branch, handle)
+        })?;
+        Ok(open.map(|open| self.opened(open, &at)))
+    }
 
     fn stat(&self, at: &Place) -> Result<Option<Stat>> {
         self.at("stat", at, |state| state.stat_at(at))
@@ -153,11 +240,12 @@ impl Fs for SimFs {
 
     fn open(&self, at: &Place) -> Result<SimFile> {
         let open = self.at("open", at, |state| state.open(at))?;
-        Ok(SimFile {
-            world: self.world.clone(),
-            open,
-            at: at.clone(),
-        })
+        Ok(self.opened(open, at))
+    }
+
+    fn open_held(&self, held: &SimFile) -> Result<SimFile> {
+        let open = self.on("open held", held, |state| state.open_held(held.open))?;
+        Ok(self.opened(open, &held.at))
     }
 
     fn stat_open(&self, file: &SimFile) -> Result<Stat> {
@@ -169,7 +257,7 @@ impl Fs for SimFs {
 
     fn metadata(&self, file: &SimFile) -> Result<Metadata> {
         self.on("read metadata of", file, |state| {
-            let open = state.file(file.open)?;
+            let open = state.open_file(file.open)?;
             Ok(state.node(open.disk, open.ino).attrs.meta.clone())
         })
     }
@@ -183,7 +271,7 @@ impl Fs for SimFs {
 
     fn read_at(&self, file: &SimFile, buf: &mut [u8], offset: u64) -> Result<usize> {
         self.on("read", file, |state| {
-            let open = state.file(file.open)?;
+            let open = state.open_file(file.open)?;
             let data = state.node(open.disk, open.ino).data();
             let start = usize::try_from(offset)
                 .unwrap_or(usize::MAX)
@@ -214,7 +302,9 @@ impl Fs for SimFs {
 
     fn sync_data(&self, file: &SimFile) -> Result<()> {
         self.on("sync the data of", file, |state| {
-            let (disk, ino) = state.file(file.open).map(|open| (open.disk, open.ino))?;
+            let (disk, ino) = state
+                .open_file(file.open)
+                .map(|open| (open.disk, open.ino))?;
             state.disks[disk].sync_data(ino);
             Ok(())
         })
@@ -253,13 +343,9 @@ impl Fs for SimFs {
             let (disk, ino) = state.make(at, Content::File(Vec::new()), 0o600)?;
             let mut open = Open::new(disk, ino, at.clone());
             open.writes = true;
-            Ok(state.opened(open))
+            state.opened_at(open)
         })?;
-        Ok(SimFile {
-            world: self.world.clone(),
-            open,
-            at: at.clone(),
-        })
+        Ok(self.opened(open, at))
     }
 
     fn write_at(&self, file: &SimFile, buf: &[u8], offset: u64) -> Result<()> {
@@ -300,9 +386,21 @@ impl Fs for SimFs {
 
     fn sync_file(&self, file: &SimFile) -> Result<()> {
         self.on("sync", file, |state| {
-            let (disk, ino) = state.file(file.open).map(|open| (open.disk, open.ino))?;
+            let (disk, ino) = state
+                .open_file(file.open)
+                .map(|open| (open.disk, open.ino))?;
             state.disks[disk].sync_file(ino);
             Ok(())
+        })
+    }
+
+    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {
+        let root = Place::new(branch, RelPath::root());
+        self.at("walk through", &root, |state| {
+            let branch = &state.branches[branch.index()];
+            let below = state.disks[branch.disk].live.below(branch.root);
+            let names = below.into_iter().filter(|(_, ino)| *ino == id.ino);
+            Ok(names.map(|(path, _)| path).collect())
         })
     }
 
@@ -313,7 +411,8 @@ impl Fs for SimFs {
     fn make_dir(&self, at: &Place) -> Result<MadeDir> {
         self.at("make the directory", at, |state| {
             let (disk, ino) = state.make(at, Content::Dir(Default::default()), 0o700)?;
-            let (id, btime) = (state.id(disk, ino), None);
+            let btime = Some(state.node(disk, ino).attrs.btime);
+            let id = state.id(disk, ino);
             Ok(MadeDir { id, btime })
         })
     }

@@ -2,7 +2,10 @@
 //!
 //! None of these are counted as calls: they happen between two of them ([`super::Fault::ForeignAt`]).
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::{InodeId, Place};
 use crate::pool::{BranchIdx, BranchMode};
@@ -26,6 +29,13 @@ pub enum Served {
 /// A file a client has open, or waits to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientId(u64);
+
+/// The path that `path` has once `from`, a directory above it, is renamed to `to`.
+fn moved(path: &RelPath, from: &RelPath, to: &RelPath) -> Option<RelPath> {
+    let rest = path.as_bytes().strip_prefix(from.as_bytes())?;
+    let rest = rest.strip_prefix(b"/")?;
+    to.join(OsStr::from_bytes(rest)).ok()
+}
 
 impl State {
     fn indices(&self) -> impl Iterator<Item = BranchIdx> + use<> {
@@ -151,12 +161,112 @@ impl State {
         }
         for at in self.changeable_places(to) {
             if !sources.iter().any(|source| source.branch == at.branch) {
-                self.unlink(&at)?;
+                match self.unlink(&at) {
+                    Err(libc::EISDIR) => self.remove_dir(&at)?,
+                    removed => removed?,
+                }
             }
         }
         self.detach(from);
         self.detach(to);
+        self.move_opens_below(from, to);
         Ok(())
+    }
+
+    /// What clients have open below a directory that was renamed has another path now.
+    fn move_opens_below(&mut self, from: &RelPath, to: &RelPath) {
+        let opens = self.opens.values_mut();
+        for client in opens.filter_map(|open| open.client.as_mut()) {
+            if let Some(moved) = moved(&client.path, from, to) {
+                client.path = moved;
+            }
+        }
+    }
+
+    /// Removes the directory where it is empty; an error where it is not, all the same.
+    fn client_rmdir(&mut self, path: &RelPath) -> Sys<()> {
+        let places = self.changeable_places(path);
+        if places.is_empty() {
+            return Err(libc::ENOENT);
+        }
+        let done: Vec<Sys<()>> = places.iter().map(|at| self.remove_dir(at)).collect();
+        done.into_iter().collect()
+    }
+
+    /// `rm -r`: every name that the pool lists below it, and then the directories.
+    fn client_remove_tree(&mut self, path: &RelPath) -> Sys<()> {
+        let mut names = BTreeSet::new();
+        for at in self.changeable_places(path) {
+            let (disk, dir) = self.find_dir(&at)?;
+            let entries = self.node(disk, dir).entries()?;
+            names.extend(entries.keys().cloned());
+        }
+        for name in names {
+            let below = path
+                .join(OsStr::from_bytes(&name))
+                .map_err(|_| libc::EINVAL)?;
+            match self.client_remove(&below) {
+                Err(libc::EISDIR) => self.client_remove_tree(&below)?,
+                removed => removed?,
+            }
+        }
+        self.client_rmdir(path)
+    }
+
+    /// On every branch that has `from`, the directories of `to` made where they are missing.
+    fn client_link(&mut self, from: &RelPath, to: &RelPath) -> Sys<()> {
+        if !self.places(to).is_empty() {
+            return Err(libc::EEXIST);
+        }
+        let sources = self.changeable_places(from);
+        if sources.is_empty() {
+            return Err(libc::ENOENT);
+        }
+        for at in sources {
+            let name = Place::new(at.branch, to.clone());
+            self.make_dirs(&name.dir())?;
+            let (disk, ino) = self.find(&at)?;
+            let mount = self.branches[at.branch.index()].mount;
+            self.link(disk, ino, mount, &name)?;
+        }
+        self.detach(to);
+        Ok(())
+    }
+
+    /// What the pool says that a path is.
+    fn pool_inode(&self, path: &RelPath) -> Sys<(usize, Ino)> {
+        let at = self.places(path).into_iter().next().ok_or(libc::ENOENT)?;
+        self.find(&at)
+    }
+
+    fn one_inode(&self, a: &RelPath, b: &RelPath) -> Sys<bool> {
+        Ok(self.pool_inode(a)? == self.pool_inode(b)?)
+    }
+
+    /// `ln -f` of coreutils: links beside the target, renames over it, and unlinks what the rename left.
+    fn client_link_over(&mut self, from: &RelPath, to: &RelPath) -> Sys<()> {
+        if self.places(to).is_empty() {
+            return self.client_link(from, to);
+        }
+        if self.one_inode(from, to)? {
+            return Ok(());
+        }
+        let aside = to.sibling("CuXXXXXX").map_err(|_| libc::EINVAL)?;
+        self.client_link(from, &aside)?;
+        self.client_rename(&aside, to)?;
+        match self.client_remove(&aside) {
+            Err(libc::ENOENT) => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// `mv` of coreutils: of two names of one file it unlinks the source.
+    fn client_mv(&mut self, from: &RelPath, to: &RelPath) -> Sys<()> {
+        if !self.places(to).is_empty() && self.one_inode(from, to)? {
+            self.client_remove(from)
+        } else {
+            self.client_rename(from, to)
+        }
     }
 
     /// On all copies.
@@ -361,6 +471,67 @@ impl SimWorld {
     pub fn client_rename(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
         self.client(&format!("rename {from:?} -> {to:?}"), |state| {
             state.client_rename(from, to)
+        })
+    }
+
+    /// `mv` of coreutils, which unlinks the source where both are names of one file.
+    ///
+    /// # Errors
+    /// As Linux and mergerfs.
+    pub fn client_mv(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
+        self.client(&format!("mv {from:?} {to:?}"), |state| {
+            state.client_mv(from, to)
+        })
+    }
+
+    /// Links a pool path to a name that is free, on every branch that has the path.
+    ///
+    /// # Errors
+    /// `EEXIST` where some branch has it; as Linux and mergerfs.
+    pub fn client_link(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
+        self.client(&format!("link {from:?} -> {to:?}"), |state| {
+            state.client_link(from, to)
+        })
+    }
+
+    /// `ln -f` of coreutils: does nothing if both are names of one file.
+    ///
+    /// # Errors
+    /// As Linux and mergerfs.
+    pub fn client_link_over(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
+        self.client(&format!("ln -f {from:?} {to:?}"), |state| {
+            state.client_link_over(from, to)
+        })
+    }
+
+    /// Makes a directory on branch `at.branch`, where the create policy put it.
+    ///
+    /// # Errors
+    /// `EEXIST` where some branch has it; as Linux and mergerfs.
+    pub fn client_mkdir(&self, at: &Place) -> io::Result<()> {
+        self.client(&format!("mkdir {}", shown(at)), |state| {
+            if !state.places(&at.path).is_empty() {
+                return Err(libc::EEXIST);
+            }
+            state.make_dirs(at)
+        })
+    }
+
+    /// Removes a directory on every branch where it is empty.
+    ///
+    /// # Errors
+    /// `ENOTEMPTY` where it is not empty on some branch; as Linux and mergerfs.
+    pub fn client_rmdir(&self, path: &RelPath) -> io::Result<()> {
+        self.client(&format!("rmdir {path:?}"), |state| state.client_rmdir(path))
+    }
+
+    /// `rm -r`: removes everything that the pool lists below a directory, hidden names too, and the directory.
+    ///
+    /// # Errors
+    /// As Linux and mergerfs.
+    pub fn client_remove_tree(&self, path: &RelPath) -> io::Result<()> {
+        self.client(&format!("rm -r {path:?}"), |state| {
+            state.client_remove_tree(path)
         })
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::image::{Attrs, Change, Content, Image, Ino, Node, What};
+use super::image::{Attrs, Change, Content, Image, Ino, NameSet, Node, What};
 use crate::fs::Timestamp;
 
 /// The inode of a disk's root directory.
@@ -24,6 +24,8 @@ pub(super) struct Disk {
     /// Applied to the live image, not durable, oldest first.
     log: Vec<Change>,
     next: Ino,
+    /// How many inodes were made.
+    made: u64,
     changes: u64,
 }
 
@@ -42,19 +44,48 @@ impl Disk {
             live: image,
             durable,
             log: Vec::new(),
-            next: 11,
+            next: super::handles::FIRST,
+            made: 0,
             changes: 0,
         }
     }
 
     /// A new inode without a name, a file always empty: its data is a change of its own.
-    pub(super) fn create(&mut self, content: Content, attrs: Attrs) -> Ino {
-        let ino = self.next;
-        self.next += 1;
-        let node = Node::new(content, attrs);
+    ///
+    /// It gets the number `again` if there is one, which an inode had before.
+    pub(super) fn create(&mut self, content: Content, attrs: Attrs, again: Option<Ino>) -> Ino {
+        let ino = again.unwrap_or(self.next);
+        match again {
+            Some(ino) => self.free(ino),
+            None => self.next += 1,
+        }
+        self.made += 1;
+        let mut node = Node::new(content, attrs);
+        node.generation = self.made;
         self.durable.insert(ino, node.clone());
         self.live.insert(ino, node);
         ino
+    }
+
+    /// The first number that no inode had.
+    pub(super) fn next_number(&self) -> Ino {
+        self.next
+    }
+
+    /// Journals keep the order of freeing a number and using it again: that its old inode lost its names is on stable
+    /// storage from now on.
+    fn free(&mut self, old: Ino) {
+        self.persist(|change| match &change.what {
+            What::Names { sets, moved } => {
+                let about = |set: &NameSet| set.dir == old || set.ino == Some(old);
+                moved.contains(&old) || sets.iter().any(about)
+            }
+            What::Attrs { .. } | What::Data { .. } => false,
+        });
+        self.log.retain(|change| match &change.what {
+            What::Attrs { ino, .. } | What::Data { ino, .. } => *ino != old,
+            What::Names { .. } => true,
+        });
     }
 
     /// Makes a change: seen by everybody at once, not durable. Gives its number.

@@ -147,9 +147,7 @@ impl SimWorld {
         call: Call<'_>,
         act: impl FnOnce(&mut super::State) -> Sys<T>,
     ) -> crate::fs::Result<T> {
-        let result = self
-            .before(call.line())
-            .and_then(|()| act(&mut self.state()));
+        let result = self.before(call.line()).and_then(|()| self.own_call(act));
         if let Err(errno) = &result
             && !self.died()
             && let Some(line) = self.plan().trace.last_mut()
@@ -162,6 +160,15 @@ impl SimWorld {
             path: self.state().branch_path(call.at),
             source: std::io::Error::from_raw_os_error(errno),
         })
+    }
+
+    /// Does something as this process: its pins count.
+    fn own_call<T>(&self, act: impl FnOnce(&mut super::State) -> Sys<T>) -> Sys<T> {
+        let mut state = self.state();
+        state.own_call = true;
+        let done = act(&mut state);
+        state.own_call = false;
+        done
     }
 
     /// Closes a file; a call of its own where a lease ends with it, as somebody may come just before.

@@ -62,6 +62,8 @@ pub(super) struct Node {
     pub(super) content: Content,
     pub(super) attrs: Attrs,
     pub(super) nlink: u64,
+    /// Tells it from the inodes that had its number before.
+    pub(super) generation: u64,
 }
 
 impl Node {
@@ -71,6 +73,7 @@ impl Node {
             content,
             attrs,
             nlink,
+            generation: 0,
         }
     }
 
@@ -160,6 +163,11 @@ impl Image {
         &self.0[&ino]
     }
 
+    /// An inode that may not exist any more.
+    pub(super) fn get(&self, ino: Ino) -> Option<&Node> {
+        self.0.get(&ino)
+    }
+
     fn node_mut(&mut self, ino: Ino) -> &mut Node {
         self.0
             .get_mut(&ino)
@@ -174,12 +182,18 @@ impl Image {
             .split(|b| *b == b'/')
             .filter(|name| !name.is_empty())
         {
-            at = *self.node(at).entries()?.get(name).ok_or(libc::ENOENT)?;
-            if self.node(at).attrs.mount_point {
-                return Err(libc::EXDEV);
-            }
+            at = self.entry(at, name)?;
         }
         Ok(at)
+    }
+
+    /// The inode that `name` leads to in a directory, unless something is mounted there.
+    pub(super) fn entry(&self, dir: Ino, name: &[u8]) -> Sys<Ino> {
+        let ino = *self.node(dir).entries()?.get(name).ok_or(libc::ENOENT)?;
+        if self.node(ino).attrs.mount_point {
+            return Err(libc::EXDEV);
+        }
+        Ok(ino)
     }
 
     pub(super) fn apply(&mut self, change: &Change) {

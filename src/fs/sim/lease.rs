@@ -7,6 +7,7 @@
 use crate::fs::{InodeId, Lease, Place};
 use crate::relpath::RelPath;
 
+use super::dentries::Dentry;
 use super::image::{Ino, Sys};
 use super::state::State;
 
@@ -62,6 +63,10 @@ pub(super) struct Open {
     pub(super) ino: Ino,
     pub(super) at: Place,
     pub(super) writes: bool,
+    /// Held without being open (`O_PATH`): it hinders no lease and breaks none.
+    pub(super) path_only: bool,
+    /// The name it was opened by.
+    pub(super) dentry: Option<Dentry>,
     lease: Option<Lease>,
     breaking: Option<Breaking>,
     /// `None`: it is this process'.
@@ -75,13 +80,15 @@ impl Open {
             ino,
             at,
             writes: false,
+            path_only: false,
+            dentry: None,
             lease: None,
             breaking: None,
             client: None,
         }
     }
 
-    fn is(&self, disk: usize, ino: Ino) -> bool {
+    pub(super) fn is(&self, disk: usize, ino: Ino) -> bool {
         self.disk == disk && self.ino == ino
     }
 
@@ -100,6 +107,16 @@ impl State {
     /// This process' open file; `EBADF` once it has died.
     pub(super) fn file(&self, id: u64) -> Sys<&Open> {
         self.opens.get(&id).ok_or(libc::EBADF)
+    }
+
+    /// The same where it is really open: the kernel lets nobody read or lease what is only held.
+    pub(super) fn open_file(&self, id: u64) -> Sys<&Open> {
+        let open = self.file(id)?;
+        if open.path_only {
+            Err(libc::EBADF)
+        } else {
+            Ok(open)
+        }
     }
 
     pub(super) fn has_lease(&self, id: u64) -> bool {
@@ -124,10 +141,11 @@ impl State {
     }
 
     pub(super) fn lease(&mut self, id: u64, lease: Lease) -> Sys<()> {
-        let (disk, ino) = self.file(id).map(|open| (open.disk, open.ino))?;
+        let (disk, ino) = self.open_file(id).map(|open| (open.disk, open.ino))?;
         let mut others = self.opens.iter().filter(|(other, _)| **other != id);
         let conflict = others.any(|(_, open)| {
             open.is(disk, ino)
+                && !open.path_only
                 && (lease == Lease::Write
                     || open.writes
                     || open.lease == Some(Lease::Write)
@@ -149,7 +167,7 @@ impl State {
     }
 
     pub(super) fn lease_state(&self, id: u64) -> Sys<Option<Lease>> {
-        let open = self.file(id)?;
+        let open = self.open_file(id)?;
         Ok(match open.breaking {
             Some(Breaking::Unlock) => None,
             Some(Breaking::Downgrade) => open.lease.and(Some(Lease::Read)),
@@ -158,6 +176,7 @@ impl State {
     }
 
     pub(super) fn release(&mut self, id: u64) -> Sys<()> {
+        self.open_file(id)?;
         let open = self.opens.get_mut(&id).ok_or(libc::EBADF)?;
         (open.lease, open.breaking) = (None, None);
         let (disk, ino) = (open.disk, open.ino);
@@ -171,8 +190,10 @@ impl State {
         }
     }
 
-    /// Everything this process has open is closed.
+    /// Everything this process has open is closed, and it holds no directory.
     pub(super) fn end_process(&mut self) {
+        self.pins.clear();
+        self.comings.clear();
         let own: Vec<u64> = self
             .opens
             .iter()

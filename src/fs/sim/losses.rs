@@ -108,6 +108,9 @@ impl SimWorld {
     pub fn power_loss(&self, loss: &PowerLoss) -> Self {
         let mut state = self.state().clone();
         state.opens.clear();
+        state.pins.clear();
+        state.comings.clear();
+        state.dentries.forget();
         state.acknowledged.retain(|write| write.synced);
         for (disk, kept) in state.disks.iter_mut().zip(&loss.0) {
             disk.lose_power(kept);

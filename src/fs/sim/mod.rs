@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod calls;
 mod clients;
+mod dentries;
 mod disk;
 mod faults;
+mod handles;
 mod image;
 mod lease;
 mod losses;
+mod pins;
 mod setup;
 mod state;
 #[cfg(test)]

@@ -59,6 +59,13 @@ impl SimWorld {
             opens: BTreeMap::new(),
             next_open: 0,
             acknowledged: Vec::new(),
+            own_call: false,
+            pins: BTreeMap::new(),
+            comings: BTreeMap::new(),
+            moves: 0,
+            dentries: Default::default(),
+            reuse_inodes: false,
+            handles: true,
         })
     }
 
@@ -198,6 +205,16 @@ impl SimWorld {
         self.state().disks[disk.0].link_limit = names;
     }
 
+    /// Gives a new file or directory the lowest inode number that is free, as ext4 does, or one that was never used.
+    pub fn set_reuse_inodes(&self, reuse: bool) {
+        self.state().reuse_inodes = reuse;
+    }
+
+    /// Lets the filesystems have handles, or not.
+    pub fn set_handles(&self, handles: bool) {
+        self.state().handles = handles;
+    }
+
     /// Sets how far the clock moves with each change.
     pub fn set_step(&self, step: std::time::Duration) {
         self.state().step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX);
@@ -282,6 +299,14 @@ impl SimWorld {
             .values()
             .filter(|open| open.client.is_none())
             .count()
+    }
+
+    /// How many leases this process has.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        let state = self.state();
+        let own = state.opens.iter().filter(|(_, open)| open.client.is_none());
+        own.filter(|(id, _)| state.has_lease(**id)).count()
     }
 
     /// The pool as clients see it: each path with the bytes on the first branch that has it.

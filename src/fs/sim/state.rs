@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::fs::{InodeId, Place, Timestamp};
+use crate::fs::{Comings, InodeId, Place, Timestamp};
 use crate::pool::BranchMode;
 
+use super::dentries::Dentries;
 use super::disk::Disk;
 use super::image::{Attrs, Content, Ino, NameSet, Node, Sys, What};
 use super::lease::{Acknowledged, Open};
@@ -37,6 +38,19 @@ pub(super) struct State {
     pub(super) next_open: u64,
     /// What clients were told has succeeded, oldest first.
     pub(super) acknowledged: Vec<Acknowledged>,
+    /// Whether a call of this process is being done, and no client's.
+    pub(super) own_call: bool,
+    /// The directories that this process has pinned, by the place it calls them.
+    pub(super) pins: BTreeMap<Place, (usize, Ino)>,
+    /// When each name of a directory of a disk last came and last went.
+    pub(super) comings: BTreeMap<(usize, Ino, Vec<u8>), Comings>,
+    /// The comings and goings so far.
+    pub(super) moves: u64,
+    pub(super) dentries: Dentries,
+    /// Whether a new inode takes the lowest number that is free.
+    pub(super) reuse_inodes: bool,
+    /// Whether the filesystems have handles.
+    pub(super) handles: bool,
 }
 
 /// A name in a directory that exists, and the inode it leads to, if any.
@@ -87,6 +101,9 @@ impl State {
     /// The disk and inode a place leads to.
     pub(super) fn find(&self, at: &Place) -> Sys<(usize, Ino)> {
         let branch = self.branches.get(at.branch.index()).ok_or(libc::EBADF)?;
+        if let Some(found) = self.by_pin(at) {
+            return found;
+        }
         Ok((
             branch.disk,
             self.disks[branch.disk].live.walk(branch.root, &at.path)?,
@@ -119,6 +136,9 @@ impl State {
             return Err(libc::EBUSY);
         }
         let (disk, dir) = self.find_dir(&at.dir())?;
+        if self.disks[disk].is_dead_dir(dir) {
+            return Err(libc::ENOENT);
+        }
         let name = std::os::unix::ffi::OsStrExt::as_bytes(at.path.file_name()).to_vec();
         if name.len() > 255 {
             return Err(libc::ENAMETOOLONG);
@@ -152,7 +172,39 @@ impl State {
         if fixed { Err(libc::EPERM) } else { Ok(()) }
     }
 
+    /// An exchange sets a name that is there: it counts as gone and come.
+    fn note_comings(&mut self, disk: usize, sets: &[NameSet]) {
+        for set in sets {
+            if !self.pins.values().any(|pinned| *pinned == (disk, set.dir)) {
+                continue;
+            }
+            self.moves += 1;
+            let at = Some(self.moves);
+            let key = (disk, set.dir, set.name.clone());
+            let noted = self.comings.entry(key).or_default();
+            match set.ino {
+                Some(_) => noted.came = at,
+                None => noted.went = at,
+            }
+        }
+    }
+
+    /// What is known of a name since its directory was pinned.
+    pub(super) fn comings_of(&self, at: &Place) -> Sys<Comings> {
+        let incomplete = Comings {
+            incomplete: true,
+            ..Comings::default()
+        };
+        let Some((disk, dir)) = self.pins.get(&at.dir()) else {
+            return Ok(incomplete);
+        };
+        let name = std::os::unix::ffi::OsStrExt::as_bytes(at.path.file_name()).to_vec();
+        let noted = self.comings.get(&(*disk, *dir, name));
+        Ok(noted.copied().unwrap_or_default())
+    }
+
     fn rename_names(&mut self, disk: usize, sets: Vec<NameSet>, moved: Vec<Ino>) {
+        self.note_comings(disk, &sets);
         let at = self.tick();
         self.disks[disk].change(What::Names { sets, moved }, at);
     }
@@ -174,6 +226,7 @@ impl State {
             _ => {}
         }
         self.rename_names(disk, vec![spot.becomes(Some(ino))], vec![ino]);
+        self.dentries.end(&spot);
         Ok(())
     }
 
@@ -231,9 +284,11 @@ impl State {
     /// One change within a directory. Between two directories the new name may reach the disk without the old
     /// one going, never the other way round.
     fn rename_spots(&mut self, old: &Spot, new: &Spot, ino: Ino) {
+        self.dentries.rename(old, new);
         let at = self.tick();
         let moved: Vec<Ino> = [Some(ino), new.ino].into_iter().flatten().collect();
         let (come, go) = (new.becomes(Some(ino)), old.becomes(None));
+        self.note_comings(old.disk, &[go.clone(), come.clone()]);
         let disk = &mut self.disks[old.disk];
         if old.dir == new.dir {
             disk.change(
@@ -271,6 +326,7 @@ impl State {
         self.changeable(one.disk, &[ino, over, one.dir, other.dir])?;
         let sets = vec![one.becomes(Some(over)), other.becomes(Some(ino))];
         self.rename_names(one.disk, sets, vec![ino, over]);
+        self.dentries.exchange(&one, &other);
         Ok(())
     }
 
@@ -283,6 +339,7 @@ impl State {
         }
         self.changeable(spot.disk, &[ino, spot.dir])?;
         self.rename_names(spot.disk, vec![spot.becomes(None)], vec![ino]);
+        self.dentries.end(&spot);
         Ok(())
     }
 
@@ -297,6 +354,7 @@ impl State {
         }
         self.changeable(spot.disk, &[ino, spot.dir])?;
         self.rename_names(spot.disk, vec![spot.becomes(None)], vec![ino]);
+        self.dentries.end(&spot);
         Ok(())
     }
 
@@ -309,8 +367,10 @@ impl State {
         self.writable(at)?;
         self.changeable(spot.disk, &[spot.dir])?;
         let now = self.tick();
+        let number = self.number(spot.disk);
+        self.note_comings(spot.disk, &[spot.becomes(Some(number.unwrap_or_default()))]);
         let disk = &mut self.disks[spot.disk];
-        let ino = disk.create(content, Attrs::new(mode, now));
+        let ino = disk.create(content, Attrs::new(mode, now), number);
         disk.change(
             What::Names {
                 sets: vec![spot.becomes(Some(ino))],
@@ -318,6 +378,7 @@ impl State {
             },
             now,
         );
+        self.dentries.end(&spot);
         Ok((spot.disk, ino))
     }
 

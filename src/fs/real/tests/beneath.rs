@@ -6,6 +6,8 @@ use std::time::Duration;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use crate::fs::{Handle, Lease};
+
 use super::*;
 
 #[test]
@@ -46,75 +48,147 @@ fn a_symlink_on_the_way_is_refused_by_every_call() {
 }
 
 #[test]
-fn a_pinned_directory_is_not_taken_for_another_with_its_path() {
+fn a_pinned_directory_is_the_same_wherever_it_goes_and_whatever_has_its_path() {
     everywhere(|stage| {
         let file = stage.write("d/f", b"mine");
         stage.write("other/f", b"theirs");
-        fs::create_dir(stage.path("other/empty")).unwrap();
         let (fs, dir, new) = (&stage.fs, place("d"), place("d/new"));
         let open = fs.open(&file).unwrap();
+        symlink("d", stage.path("link")).unwrap();
         for (at, expected) in [
             ("d", Pin::New),
             ("d", Pin::Before),
             ("d/f", Pin::Missing),
+            ("link", Pin::Missing),
             ("absent", Pin::Missing),
         ] {
             assert_eq!(fs.pin(&place(at)).unwrap(), expected, "{at}");
         }
+        assert_eq!(fs.path_of_dir(&dir).unwrap(), Some(dir.path.clone()));
+        assert_eq!(fs.path_of_dir(&place("x")).unwrap(), Some(place("x").path));
         let swap = |from: &str, to: &str| fs::rename(stage.path(from), stage.path(to)).unwrap();
         swap("d", "away");
         swap("other", "d");
-        for (call, errno) in [
-            ("stat", errno(fs.stat(&file))),
-            ("stat of itself", errno(fs.stat(&dir))),
-            ("pin", errno(fs.pin(&dir))),
-            ("open", errno(fs.open(&file))),
-            ("link", errno(fs.link(&open, &new))),
-            ("rename", errno(fs.rename_noreplace(&file, &new))),
-            ("exchange", errno(fs.exchange(&file, &place("d/empty")))),
-            ("unlink", errno(fs.unlink(&file))),
-            ("make_dir", errno(fs.make_dir(&new))),
-            ("remove_dir", errno(fs.remove_dir(&place("d/empty")))),
-            ("list_dir", errno(fs.list_dir(&dir))),
-            ("dir_acl", errno(fs.dir_acl(&dir))),
-            (
-                "set_dir_mtime",
-                errno(fs.set_dir_mtime(&dir, Timestamp::default())),
-            ),
-        ] {
-            assert_eq!(errno, libc::ELOOP, "{call}");
-        }
-        // What was made in it before is made durable wherever it is.
-        fs.sync_dir(&dir).unwrap();
-        swap("d", "other");
-        fs.sync_dir(&dir).unwrap();
-        assert_eq!(fs.stat(&file).unwrap(), None);
-        swap("away", "d");
+        assert_eq!(fs.path_of_dir(&dir).unwrap(), Some(place("away").path));
+        assert_eq!(fs.stat(&file).unwrap(), Some(fs.stat_open(&open).unwrap()));
         fs.link(&open, &new).unwrap();
-        swap("d", "away");
-        swap("other", "d");
+        fs.exchange(&file, &new).unwrap();
+        fs.rename_noreplace(&new, &place("d/newer")).unwrap();
+        fs.unlink(&file).unwrap();
+        fs.make_dir(&place("d/sub")).unwrap();
+        fs.remove_dir(&place("d/sub")).unwrap();
+        fs.set_dir_mtime(&dir, Timestamp::default()).unwrap();
+        fs.sync_dir(&dir).unwrap();
+        assert_eq!(fs.list_dir(&dir).unwrap().len(), 1);
+        assert_eq!(fs::read(stage.path("away/newer")).unwrap(), b"mine");
         fs.unpin();
-        assert_eq!(fs.list_dir(&dir).unwrap().len(), 2);
         assert_eq!(fs::read(stage.path("d/f")).unwrap(), b"theirs");
+        assert_eq!(fs.list_dir(&dir).unwrap().len(), 1);
+        assert_eq!(fs.path_of_dir(&dir).unwrap(), Some(dir.path));
     });
 }
 
 #[test]
-fn a_directory_that_was_made_or_removed_is_pinned_or_no_more() {
+fn a_pinned_directory_that_is_removed_takes_no_names() {
+    everywhere(|stage| {
+        let file = stage.write("f", b"mine");
+        let (fs, dir) = (&stage.fs, place("d"));
+        fs::create_dir(stage.path("d")).unwrap();
+        assert_eq!(fs.pin(&dir).unwrap(), Pin::New);
+        fs::remove_dir(stage.path("d")).unwrap();
+        fs::create_dir(stage.path("d")).unwrap();
+        assert_eq!(fs.path_of_dir(&dir).unwrap(), None);
+        let open = fs.open(&file).unwrap();
+        assert_eq!(errno(fs.link(&open, &place("d/f"))), libc::ENOENT);
+        assert_eq!(fs.stat(&place("d/f")).unwrap(), None);
+        assert!(fs.list_dir(&dir).unwrap().is_empty());
+        fs.sync_dir(&dir).unwrap();
+        assert_eq!(fs::read_dir(stage.path("d")).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_directory_that_was_made_is_pinned_unless_another_has_its_path_by_then() {
     everywhere(|stage| {
         let (fs, dir) = (&stage.fs, place("d"));
         let made = fs.make_dir(&dir).unwrap();
         fs.pin_made(&dir, &made);
         fs::rename(stage.path("d"), stage.path("away")).unwrap();
         fs::create_dir(stage.path("d")).unwrap();
+        assert_eq!(fs.path_of_dir(&dir).unwrap(), Some(place("away").path));
+        fs.pin_made(&dir, &made);
         assert_eq!(errno(fs.stat(&dir)), libc::ELOOP);
-        fs::remove_dir(stage.path("d")).unwrap();
-        fs::rename(stage.path("away"), stage.path("d")).unwrap();
-        fs.remove_dir(&dir).unwrap();
-        // Nothing in it is left to be made durable.
-        assert_eq!(errno(fs.sync_dir(&dir)), libc::ENOENT);
-        fs::create_dir(stage.path("d")).unwrap();
+        assert_eq!(errno(fs.stat(&place("d/f"))), libc::ELOOP);
+        fs.unpin();
         assert_eq!(fs.pin(&dir).unwrap(), Pin::New);
+        fs.remove_dir(&dir).unwrap();
+        assert_eq!(fs.pin(&dir).unwrap(), Pin::Missing);
+    });
+}
+
+#[test]
+fn a_held_name_is_followed_and_a_link_in_its_place_is_another() {
+    everywhere(|stage| {
+        let file = stage.write("d/f", b"mine");
+        fs::hard_link(stage.path("d/f"), stage.path("g")).unwrap();
+        let fs = &stage.fs;
+        let held = fs.hold(&file).unwrap();
+        let path = || fs.path_of(&held).unwrap();
+        assert_eq!(path(), Some(file.path.clone()));
+        fs::rename(stage.path("d/f"), stage.path("d/e")).unwrap();
+        fs::rename(stage.path("d"), stage.path("dd")).unwrap();
+        assert_eq!(path(), Some(place("dd/e").path));
+        fs::remove_file(stage.path("dd/e")).unwrap();
+        fs::hard_link(stage.path("g"), stage.path("dd/e")).unwrap();
+        assert_eq!(path(), None);
+        assert_eq!(fs.stat_open(&held).unwrap().nlink, 2);
+        let mut bytes = [0; 8];
+        let open = fs.open_held(&held).unwrap();
+        assert_eq!(fs.read_at(&open, &mut bytes, 0).unwrap(), 4);
+        // A name may end like what the kernel appends to one that is gone.
+        let odd = stage.write("x (deleted)", b"");
+        assert_eq!(fs.path_of(&fs.hold(&odd).unwrap()).unwrap(), Some(odd.path));
+        assert_eq!(errno(fs.hold(&place("absent"))), libc::ENOENT);
+    });
+}
+
+#[test]
+fn a_held_file_is_not_open() {
+    everywhere(|stage| {
+        let file = stage.write("f", b"mine");
+        let held = stage.fs.hold(&file).unwrap();
+        let open = stage.fs.open(&file).unwrap();
+        stage.fs.lease(&open, Lease::Write).unwrap();
+        let again = stage.fs.hold(&file).unwrap();
+        assert_eq!(stage.fs.lease_state(&open).unwrap(), Some(Lease::Write));
+        drop((held, again));
+    });
+}
+
+#[test]
+fn a_handle_finds_its_file_or_directory_again_and_no_other() {
+    everywhere(|stage| {
+        let file = stage.write("d/f", b"mine");
+        let (fs, dir, branch) = (&stage.fs, place("d"), BranchIdx(0));
+        let handles = [fs.handle(&file).unwrap(), fs.handle(&dir).unwrap()];
+        if handles[0] == Handle::default() {
+            return; // an overlay that has none
+        }
+        fs::rename(stage.path("d"), stage.path("dd")).unwrap();
+        fs::create_dir(stage.path("d")).unwrap();
+        assert_eq!(fs.pin_by_handle(&dir, &handles[1]).unwrap(), Pin::New);
+        assert_eq!(fs.path_of_dir(&dir).unwrap(), Some(place("dd").path));
+        let found = fs.by_handle(branch, &handles[0]).unwrap().unwrap();
+        let stat = fs.stat(&file).unwrap();
+        assert_eq!(stat, Some(fs.stat_open(&found).unwrap()));
+        drop(found);
+        fs::remove_file(stage.path("dd/f")).unwrap();
+        assert!(fs.by_handle(branch, &handles[0]).unwrap().is_none());
+        fs.unpin();
+        fs::remove_dir(stage.path("dd")).unwrap();
+        assert_eq!(fs.pin_by_handle(&dir, &handles[1]).unwrap(), Pin::Missing);
+        assert!(fs.by_handle(branch, &Handle::default()).unwrap().is_none());
+        assert_eq!(errno(fs.handle(&place("absent"))), libc::ENOENT);
     });
 }
 

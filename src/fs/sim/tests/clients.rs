@@ -236,3 +236,60 @@ fn only_what_clients_synced_is_owed_after_a_power_loss() {
         .collect();
     assert_eq!(owed, [path("x")]);
 }
+
+#[test]
+fn a_link_goes_to_every_branch_that_has_the_path_and_over_no_other() {
+    let two = Two::new();
+    let (world, path) = (&two.world, |path: &str| RelPath::new(path).unwrap());
+    world.client_link(&path("d/f"), &path("e/l")).unwrap();
+    for branch in [two.a, two.b] {
+        let at = |path: &str| place(branch, path);
+        assert_eq!(ino(world, &at("e/l")), ino(world, &at("d/f")));
+    }
+    world.client_create(&two.b("d/g"), b"").unwrap();
+    let err = world.client_link(&path("d/f"), &path("d/g")).unwrap_err();
+    assert_eq!(err.raw_os_error(), Some(libc::EEXIST));
+    world.client_link_over(&path("d/g"), &path("d/f")).unwrap();
+    // What it replaced is gone on every branch, and the name beside it too.
+    assert_eq!(ino(world, &two.a("d/f")), None);
+    assert_eq!(ino(world, &two.b("d/f")), ino(world, &two.b("d/g")));
+    let names: Vec<_> = world.files().into_keys().collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    world.client_link_over(&path("d/g"), &path("d/f")).unwrap();
+    assert_eq!(nlink(world, &two.b("d/g")), 2);
+}
+
+#[test]
+fn a_rename_over_a_name_of_the_same_file_leaves_the_source_where_mv_does_not() {
+    let two = Two::new();
+    let (world, path) = (&two.world, |path: &str| RelPath::new(path).unwrap());
+    world.client_remove(&path("d/f")).unwrap();
+    world.client_create(&two.b("d/f"), b"").unwrap();
+    world.client_link(&path("d/f"), &path("d/g")).unwrap();
+    world.client_rename(&path("d/f"), &path("d/g")).unwrap();
+    assert_eq!(nlink(world, &two.b("d/f")), 2);
+    world.client_mv(&path("d/f"), &path("d/g")).unwrap();
+    assert_eq!(ino(world, &two.b("d/f")), None);
+    assert_eq!(nlink(world, &two.b("d/g")), 1);
+}
+
+#[test]
+fn directories_are_renamed_and_removed_on_every_branch() {
+    let two = Two::new();
+    let (world, path) = (&two.world, |path: &str| RelPath::new(path).unwrap());
+    let (held, _) = world.client_open_write(&path("d/f")).unwrap();
+    world.client_rename(&path("d"), &path("dd")).unwrap();
+    assert!(ino(world, &two.a("dd/f")).is_some() && ino(world, &two.b("dd/f")).is_some());
+    // What is open has its new path.
+    world.client_write_held(held, b"new").unwrap();
+    assert_eq!(world.acknowledged()[0].path, path("dd/f"));
+    world.client_close(held);
+    world.fs().unlink(&two.a("dd/f")).unwrap();
+    let err = world.client_rmdir(&path("dd")).unwrap_err();
+    assert_eq!(err.raw_os_error(), Some(libc::ENOTEMPTY));
+    assert_eq!(ino(world, &two.a("dd")), None);
+    world.client_mkdir(&two.a("dd/e")).unwrap();
+    assert!(world.client_mkdir(&two.b("dd/e")).is_err());
+    world.client_remove_tree(&path("dd")).unwrap();
+    assert!(world.names().is_empty());
+}

@@ -2,8 +2,11 @@
 
 mod clients;
 mod faults;
+mod handles;
+mod held;
 mod losses;
 mod names;
+mod pins;
 
 use crate::fs::{Fs, Place, Result};
 use crate::pool::BranchIdx;
