@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mergerfs_xdedup::fs::{Metadata, Timestamp};
+use mergerfs_xdedup::fs::{Handle, Metadata, Timestamp};
 use mergerfs_xdedup::journal::{
     BranchRecord, Copy, Found, Intent, Journal, JournalError, NameIntent, OpId, OpKind, Record,
     RunEnded, RunStarted, SledStore, create_or_open, open_existing,
@@ -68,7 +68,9 @@ fn intent(seq: u64) -> Record {
     let name = |n| NameIntent {
         path: path(n).unwrap(),
         from: BranchIdx(1),
+        from_dir: Handle(vec![1; 28]),
         to: BranchIdx(0),
+        to_dir: Handle::default(),
         found: Found::Absent,
     };
     Record::Intent(Box::new(Intent {
@@ -76,6 +78,9 @@ fn intent(seq: u64) -> Record {
         kind: OpKind::Cross,
         master: copy(0, RelPath::new(b"master").unwrap()),
         duplicate: copy(1, path(0).unwrap()),
+        duplicate_handle: Handle(vec![2; 28]),
+        master_handle: Handle(vec![3; 12]),
+        salvaged: false,
         metadata: Metadata::default(),
         atime: NOW,
         blake3: [7; 32],

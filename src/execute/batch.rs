@@ -78,11 +78,21 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             });
         }
         let mut intents = Vec::with_capacity(works.len());
-        for work in &works {
-            intents.push(Record::Intent(Box::new(self.intent(&work.op))));
+        let mut recorded = Vec::with_capacity(works.len());
+        for work in works {
+            match self.intent(&work.op) {
+                Ok(intent) => {
+                    intents.push(Record::Intent(Box::new(intent)));
+                    recorded.push(work);
+                }
+                Err(error) => self.not_done(&work.op, error.into()),
+            }
         }
+        let mut works = recorded;
         // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
         self.journal.record(&intents, self.fs.now())?;
+        // From now on, so that a client's rename, removal or new file of the same inode number is told apart.
+        self.each(&mut works, |this, op| Ok(this.take_grip(op)?));
         // What stays open is tried again at the end of the run.
         let ended = self.carry_out(works)?;
         for (op, _) in &ended.open {
@@ -124,7 +134,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for (dir, duplicate) in dirs {
             // A duplicate that is nowhere after a crash was then removed by somebody, not lost by the crash.
             match self.fs.sync_dir(&dir) {
-                // Gone with all its names, by somebody or by an undo that left it empty: nothing to sync.
+                // Removed with all its names, by a client or by an undo that left it empty: nothing to sync.
                 Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
                 Err(error) => drop(failed.insert(duplicate, Halt::from(error))),
                 Ok(()) => {}
@@ -177,6 +187,15 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             work.state = self.removed(&work.op);
         }
         self.remove_emptied(&mut works);
+        for work in &mut works {
+            // Not before all ops of the batch are through: they may share a directory.
+            if matches!(work.state, State::Restored(_) | State::Conflict(..))
+                && let Err(halt) = self.remove_made(&work.op)
+            {
+                self.stop_branch(&halt);
+                work.state = State::Stuck(halt);
+            }
+        }
         for error in self.touched.give_times_back(self.fs) {
             tracing::warn!(%error, "directory keeps its new time");
             self.stop_branch(&Halt::from(error));
@@ -191,11 +210,16 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let removed = self
             .not_stopped(op)
             .and_then(|()| self.remove(op))
-            .and_then(|reclaimed| self.clear_copy(op).map(|()| reclaimed));
+            .and_then(|reclaimed| self.clear_copy(op).map(|()| reclaimed))
+            .and_then(|reclaimed| match op.recorded.is_some() {
+                // What an interrupted process made aside, and nobody needed since.
+                true => self.clear_aside(op).map(|()| reclaimed),
+                false => Ok(reclaimed),
+            });
         match removed {
             Ok(reclaimed) => State::Removed(reclaimed),
             Err(halt) if halt.reason == Reason::Conflict => {
-                State::Conflict(halt, self.hidden_left(op))
+                State::Conflict(halt, self.places_left(op))
             }
             // Retired and recorded: only forward, later.
             Err(halt) => {
@@ -230,11 +254,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return if why.again || why.stops.is_some() || why.reason == Reason::BranchFailed {
                 State::Stuck(why)
             } else {
-                State::Conflict(why, self.hidden_left(op))
+                State::Conflict(why, self.places_left(op))
             };
         }
         match self.take_back(op) {
             Back::Restored => State::Restored(why),
+            // A client did what the op was to do.
+            Back::Replaced => State::Removed(0),
             Back::Stuck(halt) => {
                 self.stop_branch(&halt);
                 State::Stuck(halt)
@@ -299,7 +325,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let mut ended = Ended::default();
         for work in works {
             if !matches!(work.state, State::Stuck(_)) {
-                self.placed.end(&work.op);
+                self.let_go(&work.op);
             }
             let outcome = match work.state {
                 State::Removed(reclaimed) => Outcome::Done { reclaimed },

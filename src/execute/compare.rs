@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::op::{Op, Seen};
+use super::undo::metadata_changed;
 use super::window::Leased;
 use super::{Executor, halt::Halt};
 use crate::fs::{FileKind, Fs, InodeId, Lease, Metadata, Place, Stat, Timestamp};
@@ -24,7 +25,7 @@ pub(super) const SETTLE_TICK: Duration = Duration::from_millis(60);
 pub(super) struct Held<'f, F: Fs> {
     file: Leased<'f, F>,
     pub(super) stat: Stat,
-    metadata: Metadata,
+    pub(super) metadata: Metadata,
 }
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
@@ -93,7 +94,14 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             .recorded
             .as_ref()
             .and_then(|recorded| recorded.master_btime);
-        self.open_inode(places, (op.master_id, born), "master")
+        match self.open_inode(places, (op.master_id, born), "master") {
+            // Clients renamed all the names that the plan knew.
+            Err(gone) if gone.reason == Reason::Changed => match self.open_held_master(op)? {
+                Some(file) => Ok(file),
+                None => Err(gone),
+            },
+            opened => opened,
+        }
     }
 
     /// Opens the duplicate by any of its own or retired names that still leads to it.
@@ -153,7 +161,25 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         })
     }
 
+    /// The copy was made after what is recorded, and the file that stays keeps its further names and its own metadata: as
+    /// long as no client changes either.
+    fn eligible_undo(&self, op: &Op, copy: &Held<'a, F>) -> Result<(), Halt> {
+        let known = self.known_names(op, |stat| op.is_master(stat))?;
+        if copy.stat.nlink != known && !op.salvaged {
+            let detail = format!("{} names, {known} known", copy.stat.nlink);
+            return Err(Halt::new(Reason::UnknownLinks, detail));
+        }
+        Ok(())
+    }
+
     fn eligible(&self, op: &Op, master: &Held<'a, F>, duplicate: &Held<'a, F>) -> Result<(), Halt> {
+        let before = op
+            .undo
+            .as_ref()
+            .and_then(|undo| undo.source_metadata.as_ref());
+        if before.is_some_and(|before| *before != duplicate.metadata) {
+            return Err(metadata_changed());
+        }
         for (held, what) in [(master, "master"), (duplicate, "duplicate")] {
             if held.stat.kind != FileKind::Regular || held.stat.size != op.size {
                 return Err(Halt::new(
@@ -175,8 +201,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             }
         }
         if op.undo.is_some() {
-            // The one was made after what is recorded; the other keeps its further names and its own metadata.
-            return Ok(());
+            return self.eligible_undo(op, master);
         }
         let known = self.known_links(op)?;
         if duplicate.stat.nlink != known {
@@ -217,11 +242,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 places.push(op.hidden(journal, k, Role::Temp));
             }
             for place in places {
-                known += u64::from(
-                    self.fs
-                        .stat(&place)?
-                        .is_some_and(|s| s.id == op.duplicate_id),
-                );
+                known += u64::from(self.fs.stat(&place)?.is_some_and(|s| op.is_duplicate(&s)));
             }
         }
         Ok(known)
@@ -263,8 +284,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(hash)
     }
 
-    fn hash(&mut self, file: &F::File, size: u64) -> Result<[u8; 32], Halt> {
+    pub(super) fn hash(&mut self, file: &F::File, size: u64) -> Result<[u8; 32], Halt> {
         let mut hasher = blake3::Hasher::new();
+        grow(&mut self.buffers, size);
         let mut offset = 0;
         while offset < size {
             let got = read_full(self.fs, file, &mut self.buffers.0, offset)?;
@@ -288,6 +310,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         duplicate: &F::File,
     ) -> Result<[u8; 32], Halt> {
         let mut hasher = blake3::Hasher::new();
+        grow(&mut self.buffers, op.size);
         let mut offset = 0;
         while offset < op.size {
             let one = read_full(self.fs, master, &mut self.buffers.0, offset)?;
@@ -311,9 +334,13 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 }
 
-/// Two buffers for reading, made once.
-pub(super) fn buffers() -> (Vec<u8>, Vec<u8>) {
-    (vec![0; CHUNK], vec![0; CHUNK])
+/// Makes both buffers long enough for a file of `size` bytes, and of one length.
+fn grow((one, other): &mut (Vec<u8>, Vec<u8>), size: u64) {
+    let wanted = usize::try_from(size).unwrap_or(CHUNK).min(CHUNK);
+    if one.len() < wanted {
+        one.resize(wanted, 0);
+        other.resize(wanted, 0);
+    }
 }
 
 fn differs(op: &Op) -> Halt {

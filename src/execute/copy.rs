@@ -4,6 +4,7 @@ use super::Executor;
 use super::batch::{State, Work};
 use super::halt::Halt;
 use super::op::{Op, Undoing};
+use super::take_back::only_hidden;
 use crate::fs::{FileKind, Fs, Metadata, Place};
 use crate::journal::Store;
 use crate::refusal::Reason;
@@ -63,7 +64,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         sparse: bool,
     ) -> Result<[u8; 32], Halt> {
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = vec![0; usize::try_from(size).unwrap_or(CHUNK).min(CHUNK)];
         let mut offset = 0;
         while offset < size {
             let got = super::compare::read_full(self.fs, source, &mut buffer, offset)?;
@@ -111,6 +112,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return Ok(());
         };
         match self.fs.stat(at)? {
+            // Clients removed every other name of the contents: what is hidden may be the last copy.
+            Some(stat) if op.is_master(&stat) && !op.salvaged && !self.is_visible(op)? => {
+                Err(only_hidden())
+            }
             Some(stat) if stat.kind == FileKind::Regular => self.unlink(at, stat.id),
             _ => Ok(()),
         }
@@ -128,7 +133,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             let emptied = work.op.undo.iter().flat_map(|undo| &undo.emptied);
             for dir in emptied {
                 let place = Place::new(branch, dir.clone());
-                match self.remove_dirs(std::slice::from_ref(&place)) {
+                let removed = match self.is_in_place(&work.op, &place) {
+                    // A client renamed it; what has its path now is the client's own.
+                    Ok(false) => break,
+                    Ok(true) => self.remove_dirs(std::slice::from_ref(&place)),
+                    Err(error) => Err(error),
+                };
+                match removed {
                     Ok(()) => {}
                     // Something is in it, or it is not ours to remove: so it stays, and so do those above it.
                     Err(error) if stays(error.errno()) => break,
@@ -144,7 +155,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 }
 
-fn stays(errno: i32) -> bool {
+/// Whether a directory that cannot be removed stays: something is in it, or it is not ours to remove.
+pub(super) fn stays(errno: i32) -> bool {
     matches!(
         errno,
         libc::ENOTEMPTY | libc::EEXIST | libc::EBUSY | libc::EPERM | libc::EACCES | libc::ENOTDIR
@@ -152,7 +164,7 @@ fn stays(errno: i32) -> bool {
 }
 
 /// A security label is the kernel's to give: where it refuses one, its policy has chosen another.
-fn without_labels(metadata: &Metadata) -> Metadata {
+pub(super) fn without_labels(metadata: &Metadata) -> Metadata {
     let mut other = metadata.clone();
     other
         .xattrs

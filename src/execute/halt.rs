@@ -51,7 +51,10 @@ impl From<FsError> for Halt {
             libc::ENOENT | libc::ENOTDIR | libc::EEXIST => Self::new(Reason::Changed, detail),
             libc::ELOOP | libc::EXDEV => Self::new(Reason::Obstructed, detail),
             libc::EMLINK => Self::new(Reason::TooManyLinks, detail),
-            libc::EPERM | libc::EACCES | libc::ENAMETOOLONG => Self::new(Reason::Io, detail),
+            // Neither is the disk's doing: too many descriptors are this process's or the system's limit.
+            libc::EPERM | libc::EACCES | libc::ENAMETOOLONG | libc::EMFILE | libc::ENFILE => {
+                Self::new(Reason::Io, detail)
+            }
             // The disk, the filesystem, or the room on it: nothing more on this branch.
             _ => Self {
                 stops: Some(error.branch),

@@ -1,8 +1,8 @@
 //! What the journal is told of an op before anything of it is done.
 
 use super::Executor;
-use super::op::{Op, OpName};
-use crate::fs::{Fs, Place, Stat, Timestamp};
+use super::op::Op;
+use crate::fs::{Fs, FsError, Place, Stat, Timestamp};
 use crate::journal::{Copy, Intent, NameIntent, Store};
 use crate::pool::{BranchIdx, StoredId};
 
@@ -21,7 +21,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    pub(super) fn intent(&self, op: &Op) -> Intent {
+    pub(super) fn intent(&mut self, op: &Op) -> Result<Intent, FsError> {
+        let names = self.name_intents(op)?;
+        let duplicate_handle = self.fs.handle(&op.duplicate)?;
+        let master_handle = self.fs.handle(&op.master)?;
         let seen = op
             .seen
             .as_ref()
@@ -34,13 +37,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             mtime: stat.mtime,
             ctime: stat.ctime,
         };
-        let name = |n: &OpName| NameIntent {
-            path: n.path.clone(),
-            from: n.from,
-            to: n.to,
-            found: n.found,
-        };
-        Intent {
+        Ok(Intent {
             op: op.id.expect("invariant: numbered before it is recorded"),
             kind: op.kind,
             master: copy(&op.master, &seen.master_stat),
@@ -49,8 +46,28 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             atime: seen.atime,
             blake3: seen.blake3,
             bytes: seen.duplicate_stat.blocks * 512,
-            names: op.names.iter().map(name).collect(),
+            names,
             dirs: op.dirs.clone(),
+            duplicate_handle,
+            master_handle,
+            salvaged: false,
+        })
+    }
+
+    /// The names of `op`, with what finds their directories again.
+    pub(super) fn name_intents(&mut self, op: &Op) -> Result<Vec<NameIntent>, FsError> {
+        let mut names = Vec::with_capacity(op.names.len());
+        for (k, n) in op.names.iter().enumerate() {
+            let from_dir = self.handle_of_dir(op.own(k).dir())?;
+            names.push(NameIntent {
+                path: n.path.clone(),
+                from: n.from,
+                from_dir,
+                to: n.to,
+                to_dir: self.handle_of_dir(op.target(k).dir())?,
+                found: n.found,
+            });
         }
+        Ok(names)
     }
 }

@@ -10,6 +10,7 @@
 mod batch;
 mod compare;
 mod copy;
+mod grip;
 mod halt;
 mod hands;
 mod intent;
@@ -18,7 +19,6 @@ mod observe;
 mod op;
 mod parents;
 mod pass;
-mod placed;
 mod publish;
 mod recover;
 mod remove;
@@ -38,12 +38,12 @@ pub use parents::{missing_parents, remove_if_empty, sync_dirs};
 pub use way::Ways;
 pub use window::Leases;
 
-use crate::fs::{Fingerprint, Fs, InodeId, Timestamp};
-use crate::journal::{BranchRecord, Journal, JournalError, Store};
+use crate::fs::{Fingerprint, Fs, Handle, InodeId, Place, Timestamp};
+use crate::journal::{BranchRecord, Journal, JournalError, OpId, Store};
 use crate::metadata::IgnoreMetadata;
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
-use placed::Placed;
+use grip::Grip;
 use touched::Touched;
 
 /// What the executor needs to know about the pool and the wishes of the user.
@@ -124,7 +124,10 @@ pub struct Executor<'a, F: Fs, S: Store> {
     options: Options,
     run: u64,
     touched: Touched,
-    placed: Placed,
+    /// What is held of each op under way.
+    grips: HashMap<OpId, Grip<F::File>>,
+    /// Handles of directories, by the path a batch knows them by.
+    handles: HashMap<Place, Handle>,
     /// The ctime our own last call left on an inode, for all ops that share it.
     ours: HashMap<InodeId, Timestamp>,
     /// Hashes of masters taken in this run.
@@ -152,10 +155,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             options,
             run,
             touched: Touched::default(),
-            placed: Placed::default(),
+            grips: HashMap::new(),
+            handles: HashMap::new(),
             ours: HashMap::new(),
             hashes: HashMap::new(),
-            buffers: compare::buffers(),
+            buffers: (Vec::new(), Vec::new()),
             stopped: BTreeSet::new(),
             open: (BTreeSet::new(), BTreeSet::new()),
         }

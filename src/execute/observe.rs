@@ -2,11 +2,12 @@
 
 use super::Executor;
 use super::halt::Halt;
-use super::op::Op;
-use crate::fs::{Fs, FsError, Place};
+use super::op::{Op, entry};
+use crate::fs::{Fs, FsError, Place, Stat};
 use crate::journal::{Found, OpKind, Store};
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
+use crate::relpath::RelPath;
 
 /// Where the duplicate is found, for one of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(crate) struct Observed {
     pub(crate) elsewhere: Option<BranchIdx>,
     /// The master had this name before the op began, and has it no more.
     pub(crate) unmastered: bool,
+    /// The two directories of the name no longer have the same path.
+    pub(crate) apart: bool,
 }
 
 impl Observed {
@@ -60,6 +63,7 @@ impl Observed {
         self.elsewhere.is_none()
             && !self.own_taken
             && !self.unmastered
+            && !self.apart
             && self.target != TargetIs::Other
     }
 
@@ -84,24 +88,39 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Looks at name `k` of `op` on every branch.
     pub(crate) fn observe(&self, op: &Op, k: usize) -> Result<Observed, FsError> {
         let (own, target) = (op.own(k), op.target(k));
-        let at_own = self.fs.stat(&own)?.map(|stat| stat.id);
-        let at_target = if own == target {
-            at_own
-        } else {
-            self.fs.stat(&target)?.map(|s| s.id)
+        let at_own = self.fs.stat(&own)?;
+        let at_target = match own == target {
+            true => at_own.clone(),
+            false => self.fs.stat(&target)?,
         };
-        let retired = op.id.is_some() && self.is(&op.retired_place(self.journal.id(), k), op)?;
-        let at_own_name = at_own == Some(op.duplicate_id);
+        let is_duplicate = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_duplicate(s));
+        let is_master = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_master(s));
+        let retired = op.id.is_some()
+            && is_duplicate(&self.fs.stat(&op.retired_place(self.journal.id(), k))?);
+        let at_own_name = is_duplicate(&at_own);
+        let (mut path, mut apart) = self.path_now(&own, &target)?;
         let masters_own = op.names[k].found == Found::Master;
         let mut elsewhere = None;
-        for branch in self.all_branches() {
-            // Behind a name that the master had all along, a copy is as hidden afterwards as it was before.
-            let hidden = masters_own && branch > target.branch;
-            let third = branch != own.branch && branch != target.branch;
-            if third && !hidden && elsewhere.is_none() {
-                let there = self.fs.stat(&Place::new(branch, own.path.clone()))?;
-                elsewhere = there.map(|_| branch);
+        loop {
+            for branch in self.all_branches() {
+                // Behind a name that the master had all along, a copy is as hidden afterwards as it was before.
+                let hidden = masters_own && branch > target.branch;
+                let third = branch != own.branch && branch != target.branch;
+                if third && !hidden && elsewhere.is_none() {
+                    let there = self.fs.stat(&Place::new(branch, path.clone()))?;
+                    elsewhere = there.map(|_| branch);
+                }
             }
+            if elsewhere.is_none() {
+                break;
+            }
+            // A client may have renamed the directory and made a new file at the old path in between.
+            let (now, apart_now) = self.path_now(&own, &target)?;
+            apart = apart_now;
+            if now == path {
+                break;
+            }
+            (path, elsewhere) = (now, None);
         }
         Ok(Observed {
             duplicate: match (at_own_name, retired) {
@@ -110,17 +129,37 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 (false, true) => DuplicateAt::Retired,
                 (false, false) => DuplicateAt::Nowhere,
             },
-            target: match at_target {
+            target: match &at_target {
                 None => TargetIs::Absent,
-                Some(id) if id == op.master_id => TargetIs::Master,
-                Some(id) if id == op.duplicate_id => TargetIs::Duplicate,
+                Some(_) if is_master(&at_target) => TargetIs::Master,
+                Some(_) if is_duplicate(&at_target) => TargetIs::Duplicate,
                 Some(_) => TargetIs::Other,
             },
             own_taken: op.kind == OpKind::Cross
-                && at_own.is_some_and(|id| id != op.duplicate_id && id != op.master_id),
+                && at_own.is_some()
+                && !at_own_name
+                && !is_master(&at_own),
             elsewhere,
-            unmastered: masters_own && at_target != Some(op.master_id),
+            unmastered: masters_own && !is_master(&at_target),
+            apart,
         })
+    }
+
+    /// The path that a name of the op has now, and whether its two directories have different ones: a rename of the
+    /// directory on one branch, or one that mergerfs has done on one branch so far.
+    fn path_now(&self, own: &Place, target: &Place) -> Result<(RelPath, bool), FsError> {
+        let (own_dir, target_dir) = (own.dir(), target.dir());
+        let here = self.fs.path_of_dir(&own_dir)?;
+        let there = match own_dir == target_dir {
+            true => here.clone(),
+            false => self.fs.path_of_dir(&target_dir)?,
+        };
+        let apart = matches!((&here, &there), (Some(here), Some(there)) if here != there);
+        let path = match here {
+            Some(dir) if dir != own_dir.path => entry(&dir, own.path.file_name()),
+            _ => own.path.clone(),
+        };
+        Ok((path, apart))
     }
 
     /// Looks at every name, and stops at the first that is not as `expected`.
@@ -141,12 +180,5 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             all.push(observed);
         }
         Ok(all)
-    }
-
-    fn is(&self, place: &Place, op: &Op) -> Result<bool, FsError> {
-        Ok(self
-            .fs
-            .stat(place)?
-            .is_some_and(|stat| stat.id == op.duplicate_id))
     }
 }

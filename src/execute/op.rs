@@ -42,6 +42,9 @@ pub struct Op {
     pub(crate) published: Option<Vec<bool>>,
     /// Whether the journal says that every name was retired.
     pub(crate) retired: bool,
+    /// Whether it was rebuilt from what a lost journal left: what may go and come back was decided by contents, and shown
+    /// to the user.
+    pub(crate) salvaged: bool,
     /// What the intent says, for an op that was found open.
     pub(crate) recorded: Option<Box<Recorded>>,
     /// What was compared in this run.
@@ -76,6 +79,8 @@ pub struct Undoing {
     pub(crate) copied: bool,
     /// The file that stays, as it was found.
     pub(crate) source: Option<Stat>,
+    /// Owner, mode, ACL and attributes of the file that stays when the undo was first begun.
+    pub(crate) source_metadata: Option<Metadata>,
 }
 
 /// One name of the duplicate; the same relpath on both branches.
@@ -134,6 +139,7 @@ impl Undoing {
             copy: None,
             copied: false,
             source: None,
+            source_metadata: None,
         }
     }
 }
@@ -162,6 +168,7 @@ impl Op {
             master_mtime: Timestamp::default(),
             published: None,
             retired: false,
+            salvaged: false,
             recorded: None,
             seen: None,
             undo: None,
@@ -249,6 +256,22 @@ impl Op {
         hidden_name(journal, self.id.unwrap_or(OpId { run: 0, seq: 0 }), k, role)
     }
 
+    /// Whether `stat` is of the duplicate, and not of a file that got its inode number since.
+    pub(crate) fn is_duplicate(&self, stat: &Stat) -> bool {
+        let seen = self.seen.as_ref().map(|seen| seen.duplicate_stat.btime);
+        let recorded = self.recorded.as_ref().map(|r| r.duplicate_btime);
+        stat.id == self.duplicate_id && born_as(stat, recorded.or(seen))
+    }
+
+    /// Whether `stat` is of the master, and not of a file that got its inode number since.
+    pub(crate) fn is_master(&self, stat: &Stat) -> bool {
+        let seen = self.seen.as_ref().map(|seen| seen.master_stat.btime);
+        // The copy that an undo makes is born after its intent.
+        let recorded = self.recorded.as_ref().map(|r| r.master_btime);
+        let recorded = recorded.filter(|_| self.undo.as_ref().is_none_or(|undo| undo.copied));
+        stat.id == self.master_id && born_as(stat, recorded.or(seen))
+    }
+
     /// Whether replacement `k` was, or may have been, put in place by us.
     pub(crate) fn may_be_ours(&self, k: usize) -> bool {
         self.published.as_ref().is_none_or(|published| published[k])
@@ -265,6 +288,11 @@ impl Op {
     pub(crate) fn branches(&self) -> impl Iterator<Item = BranchIdx> + '_ {
         self.names.iter().flat_map(|n| [n.from, n.to])
     }
+}
+
+/// Whether a file was born when the one that was looked at before was; where no birth is known, it counts as the same.
+fn born_as(stat: &Stat, before: Option<Option<Timestamp>>) -> bool {
+    before.flatten().is_none_or(|born| stat.btime == Some(born))
 }
 
 /// `dir`'s entry `name`, for names that are one plain component by construction.

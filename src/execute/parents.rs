@@ -4,11 +4,13 @@
 //! seen half made, nor survive a power cut half made. So the whole missing chain is made under a hidden name,
 //! synced, and renamed in.
 
+use super::copy::stays;
 use super::halt::Halt;
+use super::observe::DuplicateAt;
 use super::op::{Op, entry};
 use super::{Executor, Ways};
-use crate::fs::{FileKind, Fs, FsError, MadeDir, Pin, Place, Stat};
-use crate::journal::{DirIntent, OpKind, Store};
+use crate::fs::{FileKind, Fs, FsError, Handle, MadeDir, Pin, Place, Stat};
+use crate::journal::{DirIntent, Intent, OpKind, Store};
 use crate::names::Role;
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
@@ -18,6 +20,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Makes the parents of every name of `op` that are still missing.
     pub(super) fn make_parents(&mut self, op: &Op) -> Result<(), Halt> {
         for (k, name) in op.names.iter().enumerate() {
+            // A name that the duplicate has left gets no replacement any more, and needs no directory.
+            let left = self.observe(op, k)?.duplicate;
+            if matches!(left, DuplicateAt::Retired | DuplicateAt::Nowhere) {
+                continue;
+            }
             // Another op, or somebody else, may make one at any time: look again until nothing is missing.
             for attempt in 0.. {
                 let stat = &mut |place: &Place| self.fs.stat(place);
@@ -32,6 +39,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     }
                     other => other?,
                 }
+                // A client may have renamed or removed the directory meanwhile: it would be there again.
+                if self.fs.path_of_dir(&op.own(k).dir())? != Some(op.own(k).dir().path) {
+                    self.remove_made(op)?;
+                    return Err(Halt::new(
+                        Reason::Changed,
+                        "its directory was renamed or removed meanwhile",
+                    ));
+                }
             }
         }
         Ok(())
@@ -39,8 +54,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Pins the directories that names of `op` are changed in, before anything in them is looked at.
     ///
-    /// Whoever owns the directory above one of them could swap it for another's in between: names would be made and
-    /// moved where they may not make or move any.
+    /// A client that renames such a directory takes our hidden names along, and they are still found. The owner of the
+    /// directory above could also swap it for one of another owner in between: names would be made and moved where that
+    /// user may not make or move any.
     pub(super) fn pin_dirs(&self, op: &Op) -> Result<(), Halt> {
         for k in 0..op.names.len() {
             for mut dir in [op.own(k).dir(), op.target(k).dir()] {
@@ -51,6 +67,64 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
         }
         Ok(())
+    }
+
+    /// Pins the same directories for an op that was found open, wherever clients have renamed them to since.
+    pub(super) fn pin_dirs_again(&mut self, op: &Op, intent: &Intent) -> Result<(), Halt> {
+        for (k, recorded) in intent.names.iter().enumerate() {
+            let (own, target) = (op.own(k).dir(), op.target(k).dir());
+            let found = self.fs.pin_by_handle(&own, &recorded.from_dir)?;
+            let another = || self.fs.stat(&own).map(|stat| stat.is_some());
+            if found == Pin::Missing && !recorded.from_dir.0.is_empty() && another()? {
+                self.note_strange(op, own.clone());
+            }
+            self.fs.pin_by_handle(&target, &recorded.to_dir)?;
+            // A directory that the op made has no handle in the record. mergerfs renames a directory on every branch:
+            // it is where the other one is now.
+            let mut known = None;
+            while recorded.to_dir.0.is_empty() && own != target {
+                let path = self.fs.path_of_dir(&own)?;
+                let Some(path) = path.filter(|path| known.as_ref() != Some(path)) else {
+                    break;
+                };
+                let there = Place::new(target.branch, path.clone());
+                let found = match path == target.path {
+                    // Pinned by its path, if it is there.
+                    true => None,
+                    false => self.fs.stat(&there)?,
+                };
+                if found.is_some_and(|stat| stat.kind == FileKind::Directory) {
+                    let handle = self.fs.handle(&there)?;
+                    self.fs.pin_by_handle(&target, &handle)?;
+                } else {
+                    self.fs.pin(&target)?;
+                }
+                known = Some(path);
+            }
+        }
+        self.pin_dirs(op)
+    }
+
+    /// What finds directory `dir` again after a crash; the same for all ops of a batch.
+    pub(super) fn handle_of_dir(&mut self, dir: Place) -> Result<Handle, FsError> {
+        if let Some(known) = self.handles.get(&dir) {
+            return Ok(known.clone());
+        }
+        let handle = match self.fs.handle(&dir) {
+            // Yet to be made, or removed by a client a moment ago.
+            Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {
+                Handle::default()
+            }
+            handle => handle?,
+        };
+        self.handles.insert(dir, handle.clone());
+        Ok(handle)
+    }
+
+    /// Lets go of the directories of a batch.
+    pub(super) fn release_dirs(&mut self) {
+        self.handles.clear();
+        self.fs.unpin();
     }
 
     /// A directory that was missing when the op began, and that somebody else has made or put there since, takes a name
@@ -77,7 +151,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let models: Vec<Place> = chain.iter().filter_map(model).collect();
         if models.len() != chain.len() {
             // Not in the intent: it was there when the op began, and somebody removed it since.
-            return Err(Halt::again(
+            return Err(Halt::new(
                 Reason::Changed,
                 format!("directory {top:?} is gone"),
             ));
@@ -98,10 +172,26 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 });
             }
         };
-        for (dir, made) in chain.iter().zip(&made) {
-            let dir = Place::new(branch, dir.clone());
+        let places = chain.iter().map(|dir| Place::new(branch, dir.clone()));
+        self.note_dirs(op, places.clone());
+        for (dir, made) in places.zip(&made) {
             self.fs.pin_made(&dir, made);
             self.touched.must_sync(dir);
+        }
+        Ok(())
+    }
+
+    /// Removes the directories that this process made for `op`, as far as they are empty: nothing is left of an op that was
+    /// not done.
+    pub(super) fn remove_made(&mut self, op: &Op) -> Result<(), Halt> {
+        for dir in self.take_dirs(op) {
+            if !self.is_in_place(op, &dir)? {
+                return Ok(());
+            }
+            match self.remove_dirs(std::slice::from_ref(&dir)) {
+                Err(error) if stays(error.errno()) => return Ok(()),
+                removed => removed?,
+            }
         }
         Ok(())
     }

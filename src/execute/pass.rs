@@ -66,7 +66,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 }
             }
             let put_back = self.batch(batch)?;
-            self.fs.unpin();
+            self.release_dirs();
             match last {
                 // Somebody came in between; at the end of the run perhaps no longer.
                 false => again.extend(put_back.into_iter().map(|(op, _)| op)),

@@ -73,7 +73,15 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             Err(touched) => tracing::debug!(%touched, "master"),
             Ok(_) => {}
         }
-        self.note_ctime(&window.duplicate.file, &seen.duplicate_stat)?;
+        let now = self.note_ctime(&window.duplicate.file, &seen.duplicate_stat)?;
+        if now.nlink != seen.duplicate_stat.nlink {
+            // Our renames leave the number as it is: it is another program's link, or its removal of a name.
+            self.ours.remove(&now.id);
+            return Err(Halt::again(
+                Reason::Changed,
+                "the duplicate was linked or unlinked meanwhile",
+            ));
+        }
         Ok(())
     }
 
@@ -87,8 +95,6 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 .map(|observed| observed.target == TargetIs::Master);
             op.published = Some(in_place.collect());
         }
-        let nlink = self.fs.stat_open(&window.master.file)?.nlink;
-        self.placed.begin(op, nlink);
         for (k, observed) in names.iter().enumerate() {
             let in_place = observed.target == TargetIs::Master;
             if in_place && !op.may_be_ours(k) && op.names[k].found != Found::Master {
@@ -112,7 +118,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         // the name itself appears in one step that never overwrites anything.
         match self.fs.stat(&temp)? {
             None => self.link(&window.master.file, &temp)?,
-            Some(stat) if stat.id == op.master_id => {} // left by an interrupted publish of this op
+            Some(stat) if op.is_master(&stat) => {} // left by an interrupted publish of this op
             Some(_) => {
                 return Err(Halt::new(
                     Reason::Conflict,
@@ -120,7 +126,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 ));
             }
         }
-        // Before the call: an error may come from what follows it, and the name be ours all the same.
+        // Before the calls: an error may come from what follows them, and the name be ours all the same.
+        let name = self.fs.hold(&temp)?;
+        self.note_making(op, k, name);
         op.note_published(k, true);
         match op.kind {
             OpKind::Cross => self.rename(&temp, &target).inspect_err(|error| {
@@ -129,7 +137,6 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             })?,
             OpKind::Local => self.exchange_in(op, k)?,
         }
-        self.placed.add(op);
         Ok(())
     }
 
@@ -144,17 +151,15 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 }
                 _ => error.into(),
             })?;
-        let exchanged = self.fs.stat(&temp)?.map(|stat| stat.id);
-        if exchanged == Some(op.duplicate_id) {
+        let exchanged = self.fs.stat(&temp)?;
+        if exchanged.is_some_and(|stat| op.is_duplicate(&stat)) {
             return Ok(());
         }
-        // Somebody renamed another file over the name just before: theirs goes back where they put it.
+        // A client renamed another file over the name just before: its file goes back where the client put it, or has
+        // renamed the path to since, with our name.
+        let target = self.place_of_replacement(op, k)?;
         self.exchange(&temp, &target)?;
-        if self
-            .fs
-            .stat(&temp)?
-            .is_none_or(|stat| stat.id != op.master_id)
-        {
+        if self.fs.stat(&temp)?.is_none_or(|stat| !op.is_master(&stat)) {
             // And again meanwhile: the newest of theirs belongs at the name, the one before it was overwritten.
             self.exchange(&temp, &target)?;
             return Err(Halt::new(

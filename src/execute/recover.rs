@@ -1,17 +1,14 @@
 //! Recovery is the executor (invariant 5): for each op that has an intent and no end, look at every name, decide, and
 //! take the same transitions an uninterrupted run takes. May be killed anywhere and run again.
 
-use std::os::unix::ffi::OsStrExt;
-
 use super::batch::{State, Work};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
-use super::observe::{DuplicateAt, Observed, TargetIs};
-use super::op::{NO_INODE, Op, OpName, Recorded, Undoing, entry};
+use super::observe::{DuplicateAt, Observed};
+use super::op::{NO_INODE, Op, OpName, Recorded, Undoing};
 use super::{Executor, RunError};
-use crate::fs::{Fs, FsError, InodeId, Place};
-use crate::journal::{Copy, Intent, OpKind, OpenOp, RunStarted, Store};
-use crate::names::Role;
+use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
+use crate::journal::{Copy, Intent, OpenOp, RunStarted, Store};
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
@@ -21,6 +18,8 @@ use crate::relpath::RelPath;
 enum Next {
     /// The duplicate is gone, by us: only the record is missing.
     Finish,
+    /// The duplicate is gone, by another program: every name stays as it is.
+    Leave,
     /// From publish on; every phase skips the names that are past it.
     Forward,
     /// Take the replacement away.
@@ -28,26 +27,20 @@ enum Next {
 }
 
 /// The table of recovery, from the record and from what each name is now.
-fn decide(kind: OpKind, retired: bool, names: &[Observed]) -> Next {
-    let nowhere = names
-        .iter()
-        .filter(|n| n.duplicate == DuplicateAt::Nowhere)
-        .count();
-    let all_gone = nowhere == names.len();
-    match kind {
+fn decide(retired: bool, names: &[Observed]) -> Next {
+    let count = |at: DuplicateAt| names.iter().filter(|n| n.duplicate == at).count();
+    let nowhere = count(DuplicateAt::Nowhere);
+    let visible = count(DuplicateAt::Own) + count(DuplicateAt::Both);
+    match retired {
         // We unlinked it: nothing else does after the record.
-        _ if all_gone && retired => Next::Finish,
-        // A local op's name passed from the duplicate to the master in one step; only our temp name is missing,
-        // and the path is there with the same bytes.
-        OpKind::Local if all_gone && names.iter().all(|n| n.target == TargetIs::Master) => {
-            Next::Finish
-        }
-        // Somebody deleted or replaced it: the replacement must not bring it back.
-        _ if all_gone => Next::Back,
+        true if nowhere == names.len() => Next::Finish,
+        // Another program removed or moved it. What leads to the master now may be a link of its own.
+        false if nowhere == names.len() => Next::Leave,
         // After the first unlink of a link set there is only forward.
-        _ if nowhere > 0 && retired => Next::Forward,
-        _ if nowhere > 0 => Next::Back,
-        // A name the duplicate has left had its replacement durably before: what is there now is a client's doing.
+        true if nowhere > 0 => Next::Forward,
+        // Only hidden names are left: each path had its replacement durably before, and what is there now is a client's
+        // doing.
+        _ if visible == 0 => Next::Forward,
         _ if names
             .iter()
             .all(|n| n.duplicate == DuplicateAt::Retired || n.may_publish()) =>
@@ -97,16 +90,20 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
             self.record_copies(&mut works)?;
             remaining.extend(self.carry_out(works)?.open);
-            self.fs.unpin();
+            self.release_dirs();
         }
         Ok(remaining)
     }
 
     fn resume(&mut self, mut op: Op, entry: &OpenOp) -> Work {
         let recovered = entry.intent.op.run != self.run;
-        let state = self.next_state(&mut op, entry).unwrap_or_else(|halt| {
-            self.stop_branch(&halt);
-            State::Stuck(halt)
+        let state = self.next_state(&mut op, entry);
+        let state = state.unwrap_or_else(|halt| match halt.reason {
+            Reason::Conflict => State::Conflict(halt, self.places_left(&op)),
+            _ => {
+                self.stop_branch(&halt);
+                State::Stuck(halt)
+            }
         });
         Work {
             op,
@@ -116,12 +113,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     fn next_state(&mut self, op: &mut Op, entry: &OpenOp) -> Result<State, Halt> {
-        // What the interrupted process did may be in memory only: synced before any record relies on it.
-        self.sync_all_of(op);
         for branch in op.branches() {
             self.fs.check_branch(branch)?;
         }
-        self.pin_dirs(op)?;
+        self.pin_dirs_again(op, &entry.intent)?;
+        // What the interrupted process did may be in memory only: synced before any record relies on it.
+        self.sync_all_of(op);
+        self.take_grip(op)?;
+        self.grip_by_handle(op, &entry.intent)?;
         if !self.return_strangers(op)?.is_empty() {
             let why = Halt::new(Reason::Changed, "its path is taken by another file");
             return Ok(self.back(op, why));
@@ -130,11 +129,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for k in 0..op.names.len() {
             names.push(self.observe(op, k)?);
         }
-        let next = decide(op.kind, op.retired, &names);
+        let next = decide(op.retired, &names);
         tracing::debug!(op = ?op.id, ?next, ?names, "open op");
         match next {
             Next::Finish => {
-                self.clear_hidden(op, None)?;
+                self.clear_hidden(op)?;
                 // An undo frees nothing.
                 let bytes = if op.undo.is_some() {
                     0
@@ -143,21 +142,17 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 };
                 Ok(State::Removed(bytes))
             }
-            Next::Back => {
-                self.note_unpublished(op, &names)?;
-                let renamed = self.renamed_along(op, &names)?;
-                let why = Halt::new(Reason::Changed, "the path was changed since the op began");
-                Ok(match (self.back(op, why), renamed) {
-                    (State::Restored(_), Some(path)) => {
-                        let why = format!("renamed to {path:?}, which is on both branches");
-                        State::Conflict(Halt::new(Reason::Conflict, why), Vec::new())
-                    }
-                    (state, _) => state,
-                })
+            Next::Leave | Next::Back => {
+                let why = "the path was removed or replaced by another program since the op began";
+                Ok(self.back(op, Halt::new(Reason::Changed, why)))
             }
             Next::Forward => Ok(
                 match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
-                    Ok(()) => State::Going,
+                    Ok(()) => {
+                        // The copy of an undo may have been made just now.
+                        self.take_grip(op)?;
+                        State::Going
+                    }
                     Err(halt)
                         if halt.again
                             || matches!(halt.reason, Reason::Interrupted | Reason::Limit) =>
@@ -170,49 +165,28 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// The new path, where somebody renamed the duplicate and its replacement with it: what is written there goes to the
-    /// master. Looked for in its directory only.
-    fn renamed_along(&self, op: &Op, names: &[Observed]) -> Result<Option<RelPath>, Halt> {
-        for (k, name) in names.iter().enumerate() {
-            let away = name.duplicate == DuplicateAt::Nowhere && name.target == TargetIs::Absent;
-            let dir = op.own(k).dir();
-            if op.kind == OpKind::Local || !away || self.fs.stat(&dir)?.is_none() {
-                continue;
-            }
-            for other in self.fs.names_with_prefix(&dir, b"")? {
-                let path = entry(&dir.path, std::ffi::OsStr::from_bytes(&other));
-                let is = |branch, id| {
-                    let stat = self.fs.stat(&Place::new(branch, path.clone()));
-                    stat.map(|stat| stat.is_some_and(|stat| stat.id == id))
-                };
-                // Another name of the link set is where it was.
-                if op.names.iter().any(|name| name.path == path) {
-                    continue;
-                }
-                let (from, to) = (op.names[k].from, op.names[k].to);
-                if is(from, op.duplicate_id)? && is(to, op.master_id)? {
-                    return Ok(Some(path));
-                }
-            }
+    /// Holds the files of an op that was found open and that have none of their known names, wherever they are.
+    fn grip_by_handle(&mut self, op: &Op, intent: &Intent) -> Result<(), Halt> {
+        let Some(id) = op.id else { return Ok(()) };
+        let found = |branch: BranchIdx, handle: &Handle, is: &dyn Fn(&Stat) -> bool| {
+            let held = self.fs.by_handle(branch, handle)?;
+            let Some(held) = held else { return Ok(None) };
+            let same = is(&self.fs.stat_open(&held)?);
+            Ok::<_, FsError>(same.then_some(held))
+        };
+        let is_duplicate = |stat: &Stat| op.is_duplicate(stat);
+        let is_master = |stat: &Stat| op.is_master(stat);
+        let grip = self.grips.get(&id);
+        let (mut master, mut duplicate) = (None, None);
+        if grip.is_none_or(|grip| grip.duplicate.is_none()) {
+            duplicate = found(op.duplicate.branch, &intent.duplicate_handle, &is_duplicate)?;
         }
-        Ok(None)
-    }
-
-    /// The duplicate is nowhere, and the master has the name: that is not ours where the temp name, which our rename would
-    /// have taken away, still is the master's. Somebody else replaced the duplicate, a run with another journal perhaps,
-    /// and nothing else has the path now.
-    fn note_unpublished(&self, op: &mut Op, names: &[Observed]) -> Result<(), Halt> {
-        let gone = |name: &Observed| name.duplicate == DuplicateAt::Nowhere;
-        if op.kind == OpKind::Local || !names.iter().all(gone) {
-            return Ok(());
+        if grip.is_none_or(|grip| grip.master.is_none()) {
+            master = found(op.master.branch, &intent.master_handle, &is_master)?;
         }
-        let mut ours = Vec::with_capacity(names.len());
-        for (k, name) in names.iter().enumerate() {
-            let temp = self.fs.stat(&op.hidden(self.journal.id(), k, Role::Temp))?;
-            let temp = temp.is_some_and(|stat| stat.id == op.master_id);
-            ours.push(name.target == TargetIs::Master && !temp);
-        }
-        op.published = Some(ours);
+        let grip = self.grips.entry(id).or_default();
+        grip.duplicate = duplicate.or(grip.duplicate.take());
+        grip.master = master.or(grip.master.take());
         Ok(())
     }
 
@@ -354,6 +328,7 @@ fn op_from(
             copy: Some(Place::new(master.branch, undo.copy.clone())),
             copied: undo.copied,
             source: None,
+            source_metadata: undo.source.clone(),
         })
     });
     Op {
@@ -370,6 +345,7 @@ fn op_from(
         master_mtime: intent.master.mtime,
         published: None,
         retired: entry.retired,
+        salvaged: intent.salvaged,
         recorded: Some(Box::new(Recorded {
             metadata: intent.metadata.clone(),
             blake3: intent.blake3,
@@ -383,6 +359,7 @@ fn op_from(
 
 #[cfg(test)]
 mod tests {
+    use super::super::observe::TargetIs;
     use super::*;
 
     fn name(duplicate: DuplicateAt, target: TargetIs) -> Observed {
@@ -392,53 +369,58 @@ mod tests {
             own_taken: false,
             elsewhere: None,
             unmastered: false,
+            apart: false,
         }
     }
 
     #[test]
     fn every_row_of_the_table_is_decided_as_designed() {
         use DuplicateAt::{Nowhere, Own, Retired};
-        use OpKind::{Cross, Local};
         use TargetIs::{Absent, Duplicate, Master, Other};
         let cases = [
-            (Cross, true, vec![name(Nowhere, Master)], Next::Finish),
-            (Cross, true, vec![name(Nowhere, Absent)], Next::Finish),
-            (Cross, false, vec![name(Nowhere, Master)], Next::Back),
-            (Local, false, vec![name(Nowhere, Master)], Next::Finish),
-            (Local, false, vec![name(Nowhere, Absent)], Next::Back),
-            (Cross, false, vec![name(Retired, Master)], Next::Forward),
-            (Cross, true, vec![name(Retired, Master)], Next::Forward),
-            (Cross, true, vec![name(Retired, Absent)], Next::Forward),
-            (Cross, true, vec![name(Retired, Other)], Next::Forward),
-            (Local, false, vec![name(Retired, Absent)], Next::Forward),
-            (Cross, false, vec![name(Own, Absent)], Next::Forward),
-            (Cross, false, vec![name(Own, Master)], Next::Forward),
-            (Cross, false, vec![name(Own, Other)], Next::Back),
-            (Local, false, vec![name(Own, Duplicate)], Next::Forward),
+            (true, vec![name(Nowhere, Master)], Next::Finish),
+            (true, vec![name(Nowhere, Absent)], Next::Finish),
+            (false, vec![name(Nowhere, Master)], Next::Leave),
+            (false, vec![name(Nowhere, Absent)], Next::Leave),
+            (false, vec![name(Nowhere, Other)], Next::Leave),
+            (false, vec![name(Retired, Master)], Next::Forward),
+            (true, vec![name(Retired, Master)], Next::Forward),
+            (true, vec![name(Retired, Absent)], Next::Forward),
+            (true, vec![name(Retired, Other)], Next::Forward),
+            (false, vec![name(Retired, Absent)], Next::Forward),
+            (false, vec![name(Own, Absent)], Next::Forward),
+            (false, vec![name(Own, Master)], Next::Forward),
+            (false, vec![name(Own, Other)], Next::Back),
+            (false, vec![name(Own, Duplicate)], Next::Forward),
             (
-                Cross,
                 true,
                 vec![name(Nowhere, Master), name(Retired, Master)],
                 Next::Forward,
             ),
             (
-                Cross,
+                false,
+                vec![name(Nowhere, Absent), name(Retired, Absent)],
+                Next::Forward,
+            ),
+            // A power cut may have kept one unlink, and not the rename of another name.
+            (
+                true,
+                vec![name(Nowhere, Master), name(Own, Master)],
+                Next::Forward,
+            ),
+            (
                 false,
                 vec![name(Nowhere, Master), name(Own, Master)],
                 Next::Back,
             ),
         ];
-        for (kind, retired, names, next) in cases {
-            assert_eq!(
-                decide(kind, retired, &names),
-                next,
-                "{kind:?} {retired} {names:?}"
-            );
+        for (retired, names, next) in cases {
+            assert_eq!(decide(retired, &names), next, "{retired} {names:?}");
         }
         let shadow = Observed {
             elsewhere: Some(BranchIdx(2)),
             ..name(Own, Absent)
         };
-        assert_eq!(decide(Cross, false, &[shadow]), Next::Back);
+        assert_eq!(decide(false, &[shadow]), Next::Back);
     }
 }

@@ -1,8 +1,10 @@
 //! Remove: the only calls that cannot be taken back, after everything that could speak against them was durable.
 
 use super::Executor;
+use super::grip::Whereabouts;
 use super::halt::Halt;
 use super::op::Op;
+use super::take_back::only_hidden;
 use super::window::Leased;
 use crate::fs::{Fs, Lease};
 use crate::journal::Store;
@@ -23,13 +25,20 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
         self.yield_to_newer(op)?;
         let file = match self.open_duplicate(op) {
-            // A client renamed its directory, and the hidden name with it. What is not removed is not to be told so.
-            Err(halt) if halt.reason == Reason::Changed => {
-                let why = "its directory was renamed while it was replaced: the copy is there under a hidden name";
-                return Err(Halt::new(Reason::Conflict, why));
-            }
+            // A client removed the directory with all that was in it, or gave a hidden name another one.
+            Err(halt) if halt.reason == Reason::Changed => match self.whereabouts(op)? {
+                Whereabouts::Deleted => return Ok(0),
+                Whereabouts::Elsewhere(_) => {
+                    let why = "another program renamed its hidden name: the copy is kept";
+                    return Err(Halt::new(Reason::Conflict, why));
+                }
+            },
             opened => opened?,
         };
+        // The replacement may have been removed by a client since: what no path leads to any more may be the last copy.
+        if !self.is_visible(op)? {
+            return Err(only_hidden());
+        }
         let mut duplicate = Leased::new(self.fs, self.options.leases, file);
         // An indexer may have found the hidden name: whoever has it open keeps it until the next try.
         duplicate.take(Lease::Write, "retired duplicate")?;

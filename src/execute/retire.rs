@@ -9,7 +9,7 @@ use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed};
 use super::op::Op;
 use super::window::Window;
-use crate::fs::{Fs, Place};
+use crate::fs::Fs;
 use crate::journal::{OpKind, Store};
 use crate::refusal::Reason;
 
@@ -23,7 +23,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         let result = self.retire_names(op, &window, &mut moved);
         if let Err(halt) = result {
             // Before the leases go: a client that waits for the duplicate goes on with a file that has its name.
-            self.put_back(&moved)?;
+            self.put_back(op, &moved)?;
             self.note_both(op, &window)?;
             return Err(halt);
         }
@@ -47,7 +47,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         &mut self,
         op: &Op,
         window: &Window<'_, F>,
-        moved: &mut Vec<(Place, Place)>,
+        moved: &mut Vec<usize>,
     ) -> Result<(), Halt> {
         let names = self.observe_all(op, Observed::may_retire)?;
         // All that can be checked before the renames is: putting back afterwards is for the rest.
@@ -60,6 +60,16 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 "the master was opened for writing meanwhile",
             ));
         }
+        if op.undo.is_some() && !op.salvaged {
+            // A client's link or rename of the copy, of which all names are known, would be on both branches for good.
+            let known = self.known_names(op, |stat| op.is_master(stat))?;
+            if self.fs.stat_open(&window.master.file)?.nlink != known {
+                return Err(Halt::new(
+                    Reason::Changed,
+                    "its path was linked or renamed meanwhile",
+                ));
+            }
+        }
         for (k, observed) in names.iter().enumerate() {
             if observed.duplicate == DuplicateAt::Both {
                 // A filesystem that cannot rename without replacing: its link is made, its unlink is not.
@@ -68,21 +78,41 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             if op.kind == OpKind::Cross && observed.duplicate == DuplicateAt::Own {
                 let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
                 self.rename(&own, &retired)?;
-                moved.push((retired.clone(), own));
                 // The rename took whatever had the name: only the inode that was compared may stay retired.
-                if self
-                    .fs
-                    .stat(&retired)?
-                    .is_none_or(|stat| stat.id != op.duplicate_id)
-                {
+                let taken = self.fs.stat(&retired)?;
+                if taken.is_none_or(|stat| !op.is_duplicate(&stat)) {
+                    self.rename(&retired, &own)?;
                     return Err(Halt::new(
                         Reason::Changed,
                         "the duplicate was replaced meanwhile",
                     ));
                 }
+                moved.push(k);
+                self.replacement_was_there(op, k)?;
             }
         }
         self.check_retired(op, window)
+    }
+
+    /// Whether the path had the replacement when the duplicate left it. If a client had made the path anew from the
+    /// duplicate (`rm d/b; mv m/a d/b` beside an undo), the rename took the only name of the path, and it goes back.
+    /// If the replacement went afterwards, a client removed the path.
+    fn replacement_was_there(&mut self, op: &Op, k: usize) -> Result<(), Halt> {
+        let target = self.fs.stat(&op.target(k))?;
+        if target.is_some_and(|stat| op.is_master(&stat)) {
+            return Ok(());
+        }
+        if !self.went_before(&op.target(k), &op.own(k))? {
+            return Ok(());
+        }
+        match self.rename(&op.retired_place(self.journal.id(), k), &op.own(k)) {
+            Err(error) if error.errno() == libc::EEXIST => {}
+            renamed => renamed?,
+        }
+        Err(Halt::new(
+            Reason::Changed,
+            "its path was removed or replaced meanwhile",
+        ))
     }
 
     /// The last look: the retired inode is what was compared, and nobody asked for it.
@@ -121,10 +151,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Renames back what was just moved, newest first, never over anything.
-    fn put_back(&mut self, moved: &[(Place, Place)]) -> Result<(), Halt> {
-        for (retired, own) in moved.iter().rev() {
-            self.rename(retired, own)?;
+    /// Renames back what was just moved, newest first, never over anything and only to paths that still exist.
+    fn put_back(&mut self, op: &Op, moved: &[usize]) -> Result<(), Halt> {
+        for k in moved.iter().rev() {
+            self.return_name(op, *k)?;
         }
         Ok(())
     }

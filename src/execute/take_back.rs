@@ -1,14 +1,20 @@
 //! Taking back: a replacement that was, or may have been, visible can already have been opened. It is taken away only
 //! while nobody has the master open, and put back when somebody opens it at that moment.
+//!
+//! A visible name goes only if the path keeps the duplicate, or if this process made the name and another program had
+//! taken the duplicate away before: then the name has brought a deleted path back. Whatever else leads to the master may
+//! be a link that a client made, and stays. A duplicate that is hidden comes back only to a path that still exists.
 
 use super::Executor;
+use super::compare::SETTLE_TICK;
+use super::copy::without_labels;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
-use super::op::Op;
+use super::op::{Op, Undoing, entry};
 use super::window::{Leased, Window};
-use crate::fs::{Fs, FsError, Lease, Place};
+use crate::fs::{Fs, FsError, Lease, Place, Stat};
 use crate::journal::{Found, OpKind, Store};
-use crate::names::Role;
+use crate::names::{Role, is_hidden_name};
 use crate::pool::BranchIdx;
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
@@ -16,101 +22,369 @@ use crate::relpath::RelPath;
 /// How an op stands after trying to take it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Back {
-    /// Everything is as it was before; no name of ours is left.
+    /// No name of ours is left; every path is as it was before, or as other programs left it.
     Restored,
+    /// The same, and every name is the master's: another program removed the duplicate and linked the master itself.
+    Replaced,
     /// Not now: both copies stay, the op stays open.
     Stuck(Halt),
     /// Never: both copies stay, where `left` says, else at their own names.
     Conflict {
         /// What was found.
         halt: Halt,
-        /// Hidden names that still hold one of the files.
+        /// Places of the copies, for a person to settle.
         left: Vec<(BranchIdx, RelPath)>,
     },
 }
 
+/// A replacement that was moved to a hidden name: there, and the name it had.
+type Hidden = (Place, Place);
+
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Takes back all that was done of `op`, from what is found.
     pub(crate) fn take_back(&mut self, op: &Op) -> Back {
-        match self.try_take_back(op) {
-            Ok(left) if left.is_empty() => match self.strayed(op) {
-                // The path was renamed, and the replacement with it: what is written there goes to the master.
-                Ok(true) => {
-                    let why = "renamed while it was replaced: the new path is on both branches";
-                    let halt = Halt::new(Reason::Conflict, why);
-                    Back::Conflict { halt, left }
-                }
-                Ok(false) => Back::Restored,
-                Err(halt) => Back::Stuck(halt),
-            },
-            Ok(left) => {
-                let halt = Halt::new(Reason::Conflict, "its path is taken by another file");
-                Back::Conflict { halt, left }
-            }
+        let back = self
+            .try_take_back(op)
+            .and_then(|left| self.back_with(op, left));
+        match back {
+            Ok(back) => back,
             Err(halt) if halt.reason == Reason::Conflict => {
-                let left = self.hidden_left(op);
+                let left = self.places_left(op);
                 Back::Conflict { halt, left }
             }
             Err(halt) => Back::Stuck(halt),
         }
     }
 
+    /// What is left once all that can be taken back was.
+    fn back_with(&mut self, op: &Op, left: Vec<(BranchIdx, RelPath)>) -> Result<Back, Halt> {
+        if !left.is_empty() {
+            let why = match self.is_visible(op)? {
+                true => "its path is taken by another file, or was removed",
+                false => {
+                    "every path with its contents was removed: the last copy is kept under a hidden name"
+                }
+            };
+            let halt = Halt::new(Reason::Conflict, why);
+            return Ok(Back::Conflict { halt, left });
+        }
+        if let Some(conflict) = self.split_paths(op)? {
+            return Ok(conflict);
+        }
+        if let Some(conflict) = self.links_of_replacements(op)? {
+            return Ok(conflict);
+        }
+        let names = self.look(op)?;
+        let replaced = |name: &Observed| {
+            name.duplicate == DuplicateAt::Nowhere && name.target == TargetIs::Master
+        };
+        Ok(match names.iter().all(replaced) {
+            true => Back::Replaced,
+            false => Back::Restored,
+        })
+    }
+
+    /// Paths that another program renamed or linked while the master had the name beside the duplicate: both copies are
+    /// there now, on two branches, and stay.
+    fn split_paths(&self, op: &Op) -> Result<Option<Back>, Halt> {
+        if op.kind == OpKind::Local {
+            return Ok(None);
+        }
+        let (mut left, mut paths) = (Vec::new(), Vec::new());
+        for path in self.new_names(op)? {
+            let copies = [op.duplicate.branch, op.master.branch];
+            let copies = copies.map(|branch| Place::new(branch, path.clone()));
+            let [duplicate, master] = &copies;
+            let at_both = self
+                .fs
+                .stat(duplicate)?
+                .is_some_and(|s| op.is_duplicate(&s))
+                && self.fs.stat(master)?.is_some_and(|s| op.is_master(&s));
+            if at_both {
+                paths.push(format!("\"{}\"", path.as_path().display()));
+                left.extend(copies.map(|at| (at.branch, at.path)));
+            }
+        }
+        for moved in self.moved_replacements(op)? {
+            let beside = self.all_branches().filter(|branch| *branch != moved.branch);
+            let beside = beside.map(|branch| Place::new(branch, moved.path.clone()));
+            let known = left.contains(&(moved.branch, moved.path.clone()));
+            for other in beside.filter(|_| !known) {
+                if self.fs.stat(&other)?.is_some() {
+                    paths.push(format!("\"{}\"", moved.path.as_path().display()));
+                    left.extend([
+                        (other.branch, other.path),
+                        (moved.branch, moved.path.clone()),
+                    ]);
+                }
+            }
+        }
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let why = format!(
+            "renamed or linked to {} while it was replaced: both disks hold that path now",
+            paths.join(", ")
+        );
+        let halt = Halt::new(Reason::Conflict, why);
+        Ok(Some(Back::Conflict { halt, left }))
+    }
+
+    /// Links that another program made while the replacements were in place, perhaps of one of them: it is a link of the
+    /// master now, not of the duplicate that has the path again.
+    fn links_of_replacements(&self, op: &Op) -> Result<Option<Back>, Halt> {
+        let before = op.seen.as_ref().map(|seen| seen.master_stat.nlink);
+        let (Some(before), Some(master)) = (before, self.held_master(op)?) else {
+            return Ok(None);
+        };
+        if op.kind == OpKind::Cross || master.nlink <= before {
+            return Ok(None);
+        }
+        let mut left = Vec::new();
+        for k in 0..op.names.len() {
+            let dir = op.target(k).dir();
+            let names = match self.fs.names_with_prefix(&dir, b"") {
+                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => continue,
+                names => names?,
+            };
+            for name in names {
+                let place = Place::new(
+                    dir.branch,
+                    entry(&dir.path, crate::pool::mergerfs::path_of(&name)),
+                );
+                let is = self
+                    .fs
+                    .stat(&place)?
+                    .is_some_and(|stat| op.is_master(&stat));
+                if is && place.path != op.names[k].path && self.fs.comings(&place)?.came.is_some() {
+                    left.push(self.named_now(&place)?);
+                }
+            }
+            left.extend(
+                (!left.is_empty())
+                    .then(|| self.named_now(&op.target(k)))
+                    .transpose()?,
+            );
+        }
+        if left.is_empty() {
+            return Ok(None);
+        }
+        let why = "linked while it was replaced: the link leads to the kept copy, and the path has its own copy again";
+        let halt = Halt::new(Reason::Conflict, why);
+        Ok(Some(Back::Conflict { halt, left }))
+    }
+
+    /// Names that another program gave to the file of which the op knows all names: to the duplicate, or to the copy that
+    /// an undo makes.
+    fn new_names(&self, op: &Op) -> Result<Vec<RelPath>, Halt> {
+        let (file, branch) = match op.undo {
+            None => (self.held_duplicate(op)?, op.duplicate.branch),
+            Some(_) => (self.held_master(op)?, op.master.branch),
+        };
+        let Some(file) = file else {
+            return Ok(Vec::new());
+        };
+        let known = self.known_names(op, |stat| stat.id == file.id)?;
+        let mut unknown = file.nlink.saturating_sub(known);
+        let mut found = Vec::new();
+        if unknown == 0 {
+            return Ok(found);
+        }
+        for k in 0..op.names.len() {
+            let dir = Place::new(branch, op.own(k).dir().path);
+            let Some(path) = self.fs.path_of_dir(&dir)? else {
+                continue;
+            };
+            let names = match self.fs.names_with_prefix(&dir, b"") {
+                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => continue,
+                names => names?,
+            };
+            for name in names {
+                let name = crate::pool::mergerfs::path_of(&name);
+                let place = Place::new(branch, entry(&dir.path, &name));
+                let is = self.fs.stat(&place)?.is_some_and(|stat| stat.id == file.id);
+                let now = entry(&path, &name);
+                let hidden = is_hidden_name(name.as_os_str().as_encoded_bytes());
+                if is && !hidden && place.path != op.names[k].path && !found.contains(&now) {
+                    found.push(now);
+                    unknown = unknown.saturating_sub(1);
+                }
+            }
+        }
+        if unknown > 0 {
+            tracing::info!(
+                branch = branch.0,
+                inode = file.id.ino,
+                "looking for the new name of a file"
+            );
+            found.extend(self.fs.names_of(branch, file.id)?);
+        }
+        Ok(found)
+    }
+
+    /// How many names of a file the op knows.
+    pub(super) fn known_names(&self, op: &Op, is: impl Fn(&Stat) -> bool) -> Result<u64, FsError> {
+        let mut known = 0;
+        for k in 0..op.names.len() {
+            let hidden = [Role::Retired, Role::Temp, Role::Withdrawn];
+            let mut places = hidden
+                .map(|role| op.hidden(self.journal.id(), k, role))
+                .to_vec();
+            places.push(op.own(k));
+            if op.kind == OpKind::Cross {
+                places.push(op.target(k));
+            }
+            for place in places {
+                known += u64::from(self.fs.stat(&place)?.is_some_and(|stat| is(&stat)));
+            }
+        }
+        if let Some(copy) = op.copy_place() {
+            known += u64::from(self.fs.stat(copy)?.is_some_and(|stat| is(&stat)));
+        }
+        Ok(known)
+    }
+
     fn try_take_back(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+        self.note_brought_back(op)?;
         self.only_before_removal(op)?;
         let mut left = self.return_strangers(op)?;
-        self.clear_hidden(op, None)?;
+        self.withdraw_what_came_back(op)?;
+        self.clear_hidden(op)?;
         let names = self.look(op)?;
-        let mut ours = names.iter().enumerate();
-        let in_place = ours.any(|(k, observed)| is_ours(op, k, *observed));
-        if in_place {
+        let mut back_to = names.iter().enumerate();
+        let going = back_to.any(|(k, name)| self.goes_with_its_return(op, k, *name));
+        if going {
             // A master written since keeps what it has: before anything is moved.
             self.lease_master(op)?;
         }
-        left.extend(self.return_duplicate(op, &names)?);
-        if in_place {
+        self.return_duplicate(op, &names)?;
+        if going {
             for k in 0..op.names.len() {
                 // The duplicate has its names durably before the replacements go: else a power cut could keep the
                 // going and not the coming back. No lease is held meanwhile.
-                self.fs.sync_dir(&op.own(k).dir())?;
+                match self.fs.sync_dir(&op.own(k).dir()) {
+                    // Removed by a client, with all its names.
+                    Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+                    synced => synced?,
+                }
             }
             let mut master = self.lease_master(op)?;
             self.withdraw(op, &mut master, None)?;
         }
+        self.withdraw_what_hides(op)?;
+        left.extend(self.drop_or_keep(op)?);
         Ok(left)
     }
 
-    /// Whether a replacement of this pass was neither taken back nor removed by somebody, but is under another name.
-    fn strayed(&mut self, op: &Op) -> Result<bool, Halt> {
-        if !self.placed.any(op) {
-            return Ok(false);
-        }
-        match self.open_master(op) {
-            Ok(file) => {
-                let nlink = self.fs.stat_open(&file)?.nlink;
-                Ok(self.placed.strayed(op, nlink))
+    /// Whether replacement `k` is in place and may be ours.
+    fn in_place(&self, op: &Op, k: usize, observed: Observed) -> bool {
+        observed.target == TargetIs::Master
+            && op.names[k].found != Found::Master
+            && op.may_be_ours(k)
+    }
+
+    /// Whether replacement `k` is to go, the duplicate being at its name or coming back to it.
+    fn goes_with_its_return(&self, op: &Op, k: usize, observed: Observed) -> bool {
+        self.in_place(op, k, observed)
+            && match op.kind {
+                OpKind::Cross => observed.duplicate != DuplicateAt::Nowhere,
+                // Without the duplicate under the temp name there is nothing to exchange it with.
+                OpKind::Local => observed.duplicate == DuplicateAt::Retired,
             }
-            // None of its names that we know is left, and there is nobody to ask.
-            Err(halt) if halt.reason == Reason::Changed => Ok(true),
-            Err(halt) => Err(halt),
+    }
+
+    /// Whether replacement `k` has brought back a path that another program removed before it was there.
+    fn brought_back(&self, op: &Op, k: usize, observed: Observed) -> Result<bool, FsError> {
+        Ok(op.kind == OpKind::Cross
+            && observed.duplicate == DuplicateAt::Nowhere
+            && self.in_place(op, k, observed)
+            && self.came_back(op, k)?)
+    }
+
+    /// Whether replacement `k` hides a file that another program put at the path on another branch. No action through the
+    /// pool leaves such a file *and* a link of its own here.
+    fn hides_newer(&self, op: &Op, k: usize, observed: Observed) -> bool {
+        op.kind == OpKind::Cross
+            && observed.duplicate == DuplicateAt::Nowhere
+            && self.in_place(op, k, observed)
+            && (observed.own_taken || observed.elsewhere.is_some())
+    }
+
+    /// Takes away replacements whose path a client removed before they were there. No lease is asked for: a
+    /// program that has the master open keeps it open, and by this path no program should have found it.
+    fn withdraw_what_came_back(&mut self, op: &Op) -> Result<(), Halt> {
+        for k in 0..op.names.len() {
+            if self.brought_back(op, k, self.observe(op, k)?)? {
+                let mut hidden = Vec::new();
+                self.hide_replacement(op, k, &mut hidden)?;
+                self.remove_hidden(op, hidden)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Takes away replacements that hide a newer file, while nobody writes the master.
+    fn withdraw_what_hides(&mut self, op: &Op) -> Result<(), Halt> {
+        let names = self.look(op)?;
+        let mut all = names.iter().enumerate();
+        if !all.any(|(k, name)| self.hides_newer(op, k, *name)) {
+            return Ok(());
+        }
+        let file = self.open_master(op)?;
+        self.read_again(op, &file)?;
+        let mut master = Leased::new(self.fs, self.options.leases, file);
+        master.take(Lease::Read, "master")?;
+        self.master_as_compared(op, &master)?;
+        self.withdraw(op, &mut master, None)
+    }
+
+    /// Removes replacements that were moved to hidden names, the last one only if a path leads to the contents.
+    fn remove_hidden(&mut self, op: &Op, hidden: Vec<Hidden>) -> Result<(), Halt> {
+        for (at, _) in hidden {
+            if !self.is_visible(op)? {
+                return Err(only_hidden());
+            }
+            self.unlink(&at, op.master_id)?;
+        }
+        Ok(())
     }
 
     /// The master with a write lease, unchanged since it was compared.
-    fn lease_master(&self, op: &Op) -> Result<Leased<'a, F>, Halt> {
+    fn lease_master(&mut self, op: &Op) -> Result<Leased<'a, F>, Halt> {
         let file = self.open_master(op)?;
+        self.read_again(op, &file)?;
         let mut master = Leased::new(self.fs, self.options.leases, file);
         master.take(Lease::Write, "master")?;
         self.master_as_compared(op, &master)?;
         Ok(master)
     }
 
+    /// Reads the master again if another program touched it: linked or renamed, it still has the bytes that were
+    /// compared.
+    fn read_again(&mut self, op: &Op, file: &F::File) -> Result<(), Halt> {
+        let Some(seen) = &op.seen else { return Ok(()) };
+        let now = self.fs.stat_open(file)?;
+        match self.unchanged(&now, &seen.master, "master") {
+            Err(touched) if touched.again => {}
+            _ => return Ok(()),
+        }
+        // A write within the clock's tick of that touch would not move the times again.
+        self.fs.pause(SETTLE_TICK);
+        let same = self.hash(file, op.size)? == seen.blake3;
+        if same && self.fs.stat_open(file)?.fingerprint() == now.fingerprint() {
+            self.ours.insert(now.id, now.ctime);
+        }
+        Ok(())
+    }
+
     /// After the first unlink of a link set there is only forward: its replacements stay.
     fn only_before_removal(&self, op: &Op) -> Result<(), Halt> {
         if op.retired {
-            for observed in self.look(op)? {
-                if observed.duplicate == DuplicateAt::Nowhere {
-                    return Err(Halt::again(Reason::Busy, "partly removed already"));
-                }
+            let names = self.look(op)?;
+            let gone = |name: &&Observed| name.duplicate == DuplicateAt::Nowhere;
+            let gone = names.iter().filter(gone).count();
+            if 0 < gone && gone < names.len() {
+                return Err(Halt::again(Reason::Busy, "partly removed already"));
             }
         }
         Ok(())
@@ -125,21 +399,21 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             let Some(stat) = self.fs.stat(&hidden)? else {
                 continue;
             };
-            if stat.id == op.duplicate_id || stat.id == op.master_id {
+            if op.is_duplicate(&stat) || op.is_master(&stat) {
                 continue;
             }
             let to = match op.kind {
                 OpKind::Cross => op.own(k),
-                OpKind::Local => op.target(k),
+                OpKind::Local => self.place_of_replacement(op, k)?,
             };
-            let now = self.fs.stat(&to)?.map(|stat| stat.id);
-            if op.kind == OpKind::Local && now == Some(op.master_id) {
+            let now = self.fs.stat(&to)?;
+            if op.kind == OpKind::Local && now.is_some_and(|stat| op.is_master(&stat)) {
                 self.exchange(&hidden, &to)?;
                 continue;
             }
             match self.rename(&hidden, &to) {
                 Err(error) if error.errno() == libc::EEXIST => {
-                    left.push((hidden.branch, hidden.path));
+                    left.push(self.named_now(&hidden)?);
                 }
                 renamed => renamed?,
             }
@@ -153,18 +427,26 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         op: &Op,
         window: &mut Window<'_, F>,
     ) -> Result<(), Halt> {
-        let taken = window.master.try_take(Lease::Write);
-        if taken.is_err() {
-            // Somebody reads the master. A client that waits for a local op's duplicate holds an inode that has
-            // only our temp name: it comes first, as long as nobody asked to write the master meanwhile.
-            let waited_for = op.kind == OpKind::Local && !window.duplicate.unbroken()?;
-            if !(waited_for && window.master.unbroken()?) {
-                taken?;
+        self.note_brought_back(op)?;
+        self.withdraw_what_came_back(op)?;
+        let names = self.look(op)?;
+        let mut all = names.iter().enumerate();
+        if all.any(|(k, name)| self.goes_with_its_return(op, k, *name)) {
+            let taken = window.master.try_take(Lease::Write);
+            if taken.is_err() {
+                // Somebody reads the master. A client that waits for a local op's duplicate holds an inode that has
+                // only our temp name: it comes first, as long as nobody asked to write the master meanwhile.
+                let waited_for = op.kind == OpKind::Local && !window.duplicate.unbroken()?;
+                if !(waited_for && window.master.unbroken()?) {
+                    taken?;
+                }
             }
+        } else if !window.master.unbroken()? {
+            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
         }
         self.only_before_removal(op)?;
         self.master_as_compared(op, &window.master)?;
-        for observed in self.look(op)? {
+        for observed in &names {
             // An op found half done: giving the duplicate its names back takes a sync, which has no place here.
             let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
             if moved && op.kind == OpKind::Cross {
@@ -175,27 +457,52 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             }
         }
         self.withdraw(op, &mut window.master, Some(&window.duplicate))?;
-        self.clear_hidden(op, Some(&window.duplicate.file))
+        self.clear_hidden(op)
     }
 
-    /// Which hidden names of this op still hold a file.
-    pub(super) fn hidden_left(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
+    /// Every place of either copy that a person has to settle: hidden names, and a path that is on two branches.
+    pub(super) fn places_left(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
         let mut left = Vec::new();
+        let there = |at: &Place| self.fs.stat(at).ok().flatten().is_some();
         for k in 0..op.names.len() {
             for role in [Role::Retired, Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);
                 // Whatever it holds: it is reported, not removed.
-                if self.fs.stat(&at).ok().flatten().is_some() {
-                    left.push((at.branch, at.path));
+                if there(&at) {
+                    left.extend(self.named_now(&at));
                 }
             }
+            let (own, target) = (op.own(k), op.target(k));
+            let two = own != target && there(&own) && there(&target);
+            // One of several names on one disk: the others may be the other file's.
+            let one_of_many = op.kind == OpKind::Local && op.names.len() > 1 && there(&target);
+            left.extend(
+                [&own]
+                    .into_iter()
+                    .filter(|_| two)
+                    .flat_map(|at| self.named_now(at)),
+            );
+            left.extend(
+                [&target]
+                    .into_iter()
+                    .filter(|_| two || one_of_many)
+                    .flat_map(|at| self.named_now(at)),
+            );
         }
-        let copy = op.copy_place().cloned();
-        left.extend(
-            copy.filter(|at| self.fs.stat(at).ok().flatten().is_some())
-                .map(|at| (at.branch, at.path)),
-        );
+        let copy = op.copy_place().filter(|at| there(at));
+        left.extend(copy.and_then(|at| self.named_now(at).ok()));
+        if let Ok(Some(Back::Conflict { left: split, .. })) = self.split_paths(op) {
+            let new: Vec<_> = split.into_iter().filter(|at| !left.contains(at)).collect();
+            left.extend(new);
+        }
         left
+    }
+
+    /// A place by the path that its directory has now.
+    fn named_now(&self, at: &Place) -> Result<(BranchIdx, RelPath), FsError> {
+        let dir = self.fs.path_of_dir(&at.dir())?;
+        let path = dir.map_or_else(|| at.path.clone(), |dir| entry(&dir, at.path.file_name()));
+        Ok((at.branch, path))
     }
 
     fn look(&self, op: &Op) -> Result<Vec<Observed>, FsError> {
@@ -212,6 +519,17 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 "the master was written to since it was linked",
             ));
         }
+        let changed = |undo: &Undoing| {
+            let now = self.fs.metadata(&master.file)?;
+            Ok::<_, FsError>(without_labels(&now) != without_labels(&undo.metadata))
+        };
+        if op.undo.as_deref().map_or(Ok(false), changed)? {
+            // The file that stays does not have what a client gave the copy.
+            return Err(Halt::new(
+                Reason::Conflict,
+                "owner, mode or attributes of the copy were changed since it was made",
+            ));
+        }
         let Some(seen) = &op.seen else { return Ok(()) };
         self.unchanged(&now, &seen.master, "master")?;
         if self.fs.metadata(&master.file)? != seen.master_metadata {
@@ -223,36 +541,74 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Renames retired duplicates to their own names, where that brings nothing old back; gives those that stay.
-    fn return_duplicate(
-        &mut self,
-        op: &Op,
-        names: &[Observed],
-    ) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+    /// Renames retired duplicates to their own names, where the path still exists and is the replacement's.
+    fn return_duplicate(&mut self, op: &Op, names: &[Observed]) -> Result<(), Halt> {
+        for (k, observed) in names.iter().enumerate() {
+            match (op.kind, observed.duplicate) {
+                (_, DuplicateAt::Own | DuplicateAt::Nowhere)
+                | (OpKind::Local, DuplicateAt::Retired) => {}
+                (_, DuplicateAt::Both) => {
+                    let retired = op.retired_place(self.journal.id(), k);
+                    self.unlink(&retired, op.duplicate_id)?;
+                }
+                (OpKind::Cross, DuplicateAt::Retired) => self.return_name(op, k)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames the retired duplicate to its own name `k`, if the path is still there and the replacement's: a path that
+    /// a client removed must not come back, and a file that a client put there must not be hidden by the old bytes.
+    pub(super) fn return_name(&mut self, op: &Op, k: usize) -> Result<(), Halt> {
+        let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
+        let may_return = |observed: Observed| {
+            let gone = op.salvaged && observed.target == TargetIs::Absent;
+            (observed.target == TargetIs::Master || gone)
+                && !observed.own_taken
+                && !observed.apart
+                && observed.elsewhere.is_none()
+        };
+        if !may_return(self.observe(op, k)?) {
+            return Ok(());
+        }
+        let name = self.fs.hold(&retired)?;
+        match self.rename(&retired, &own) {
+            Err(error) if error.errno() == libc::EEXIST => return Ok(()),
+            renamed => renamed?,
+        }
+        let now = self.fs.stat(&op.target(k))?;
+        let still_there = now.is_some_and(|stat| op.is_master(&stat));
+        // A client may have given the duplicate the name anew: only the name that we returned is ours to hide again.
+        let path = self.fs.path_of(&name)?;
+        let ours = path.is_some_and(|path| path.file_name() == own.path.file_name());
+        if !still_there && ours && !op.salvaged {
+            // A client removed the path before the rename: it stays removed.
+            self.rename(&own, &retired)?;
+        }
+        Ok(())
+    }
+
+    /// What to do with the hidden names of a duplicate whose path is gone: they are dropped if the duplicate has a
+    /// visible name, and otherwise kept. Returns the kept ones.
+    fn drop_or_keep(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+        let names = self.look(op)?;
+        let has_a_name = names.iter().any(|name| name.duplicate == DuplicateAt::Own);
         let mut left = Vec::new();
         for (k, observed) in names.iter().enumerate() {
+            if observed.duplicate != DuplicateAt::Retired {
+                continue;
+            }
             let retired = op.retired_place(self.journal.id(), k);
-            match (op.kind, observed.duplicate) {
-                (_, DuplicateAt::Own | DuplicateAt::Nowhere) => {}
-                (_, DuplicateAt::Both) => self.unlink(&retired, op.duplicate_id)?,
-                (OpKind::Local, DuplicateAt::Retired) if observed.target == TargetIs::Master => {}
-                (_, DuplicateAt::Retired) => {
-                    // Only to a name that is free on every branch, or still holds our own replacement: a file
-                    // somebody put there since must not be hidden by the old bytes.
-                    let replaced = observed.target == TargetIs::Master;
-                    let free = replaced || observed.target == TargetIs::Absent;
-                    if free && !observed.own_taken && observed.elsewhere.is_none() {
-                        self.rename(&retired, &op.own(k))?;
-                    } else {
-                        left.push((retired.branch, retired.path));
-                    }
-                }
+            if has_a_name {
+                self.unlink(&retired, op.duplicate_id)?;
+            } else {
+                left.push(self.named_now(&retired)?);
             }
         }
         Ok(left)
     }
 
-    /// Takes away every replacement of `op` that is in place, under the lease held on the master.
+    /// Takes away every replacement of `op` that may go, under the lease held on the master.
     fn withdraw(
         &mut self,
         op: &Op,
@@ -263,21 +619,25 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         let mut hidden = Vec::new();
         for k in 0..op.names.len() {
             let observed = self.observe(op, k)?;
-            if is_ours(op, k, observed) {
-                self.keeps_a_copy(op, master, duplicate.map(|d| &d.file), observed)?;
-                match op.kind {
-                    OpKind::Cross => self.hide_replacement(op, k, &mut hidden)?,
-                    OpKind::Local => self.exchange_out(op, k, &mut hidden)?,
+            let returned = observed.duplicate == DuplicateAt::Own;
+            match op.kind {
+                OpKind::Cross if self.goes_with_its_return(op, k, observed) && returned => {
+                    self.hide_replacement(op, k, &mut hidden)?;
                 }
+                OpKind::Cross if self.hides_newer(op, k, observed) => {
+                    self.hide_replacement(op, k, &mut hidden)?;
+                }
+                OpKind::Local if self.goes_with_its_return(op, k, observed) => {
+                    self.exchange_out(op, k, &mut hidden)?;
+                }
+                OpKind::Cross | OpKind::Local => {}
             }
         }
         match op.kind {
             OpKind::Cross => self.still_unopened(op, master, &hidden)?,
-            OpKind::Local => self.still_unasked(op, master, duplicate, &hidden)?,
+            OpKind::Local => self.still_unasked(master, duplicate, &hidden)?,
         }
-        for (at, _) in hidden {
-            self.unlink(&at, op.master_id)?;
-        }
+        self.remove_hidden(op, hidden)?;
         // The other ops on this master go on, if nobody else touched it before.
         if op
             .seen
@@ -294,16 +654,27 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         &mut self,
         op: &Op,
         master: &Leased<'_, F>,
-        hidden: &[(Place, Place)],
+        hidden: &[Hidden],
     ) -> Result<(), Halt> {
-        if master.unbroken()? {
+        if hidden.is_empty() || master.unbroken()? {
             return Ok(());
         }
         for (at, target) in hidden.iter().rev() {
-            self.rename(at, target)?;
-            self.placed.add(op);
+            if self.is_path_of_duplicate(op, target)? {
+                self.rename(at, target)?;
+            }
         }
         Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+    }
+
+    /// Whether the duplicate has the path of `target` on its own branch: only a path that exists gets a name back.
+    fn is_path_of_duplicate(&self, op: &Op, target: &Place) -> Result<bool, FsError> {
+        let mut own = (0..op.names.len()).filter(|k| op.target(*k) == *target);
+        let Some(k) = own.next() else {
+            return Ok(false);
+        };
+        let own = self.fs.stat(&op.own(k))?;
+        Ok(own.is_some_and(|stat| op.is_duplicate(&stat)))
     }
 
     /// The same for a local op, whose duplicate lost its name to the replacement.
@@ -314,10 +685,9 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// and the duplicate keeps the hidden name, where what is written to it is found.
     fn still_unasked(
         &mut self,
-        op: &Op,
         master: &Leased<'_, F>,
         duplicate: Option<&Leased<'_, F>>,
-        exchanged: &[(Place, Place)],
+        exchanged: &[Hidden],
     ) -> Result<(), Halt> {
         let waited_for = duplicate.map_or(Ok(false), |d| d.unbroken().map(|unbroken| !unbroken))?;
         let asked = if waited_for {
@@ -330,7 +700,6 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         for (temp, target) in exchanged.iter().rev() {
             self.exchange(temp, target)?;
-            self.placed.add(op);
         }
         Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
     }
@@ -352,62 +721,89 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             return Ok(());
         }
         let master = self.lease_master(op)?;
-        if self.fs.stat_open(&master.file)?.nlink <= hiding.len() as u64 {
-            let why = "a new file is at its path, and the replacement is the only copy left";
-            return Err(Halt::new(Reason::Conflict, why));
-        }
         let mut hidden = Vec::new();
         for k in hiding {
-            self.hide_replacement(op, k, &mut hidden)?;
+            let (target, aside) = (
+                op.target(k),
+                op.hidden(self.journal.id(), k, Role::Withdrawn),
+            );
+            self.move_aside(op, k, &target, &aside)?;
+            hidden.push((aside, target));
         }
-        self.still_unopened(op, &master, &hidden)?;
-        for (at, _) in hidden {
+        if !master.unbroken()? {
+            for (at, target) in hidden.iter().rev() {
+                self.rename(at, target)?;
+            }
+            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+        }
+        for (at, target) in hidden {
+            if !self.is_visible(op)? {
+                self.rename(&at, &target)?;
+                let why = "a new file is at its path, and the replacement is the only copy left";
+                return Err(Halt::new(Reason::Conflict, why));
+            }
             self.unlink(&at, op.master_id)?;
         }
         Ok(())
     }
 
+    /// Moves the replacement at `target` to its hidden name `aside`.
+    ///
+    /// The rename takes whatever has the name by then: a file of another program, and a link that another program made
+    /// in the place of ours, go straight back.
+    fn move_aside(&mut self, op: &Op, k: usize, target: &Place, aside: &Place) -> Result<(), Halt> {
+        self.rename(target, aside)?;
+        let moved = self.fs.stat(aside)?;
+        if moved.is_some_and(|stat| op.is_master(&stat)) && self.is_made_by_us(op, k, aside)? {
+            return Ok(());
+        }
+        self.rename(aside, target)?;
+        Err(Halt::again(
+            Reason::Changed,
+            "the path was replaced meanwhile",
+        ))
+    }
+
+    /// Hides replacement `k`, and puts it back if by then it was all that the path had.
     fn hide_replacement(
         &mut self,
         op: &Op,
         k: usize,
-        hidden: &mut Vec<(Place, Place)>,
+        hidden: &mut Vec<Hidden>,
     ) -> Result<(), Halt> {
         let (target, aside) = (
             op.target(k),
             op.hidden(self.journal.id(), k, Role::Withdrawn),
         );
-        self.rename(&target, &aside)?;
-        // The rename took whatever had the name by then: another's file goes straight back.
-        if self
-            .fs
-            .stat(&aside)?
-            .is_none_or(|stat| stat.id != op.master_id)
-        {
-            self.rename(&aside, &target)?;
-            return Err(Halt::again(
-                Reason::Changed,
-                "the path was replaced meanwhile",
-            ));
+        let observed = self.observe(op, k)?;
+        let gone_before = self.brought_back(op, k, observed)? || self.hides_newer(op, k, observed);
+        self.move_aside(op, k, &target, &aside)?;
+        if !gone_before && !self.is_path_of_duplicate(op, &target)? {
+            // The duplicate left the path between the look and the rename. If before the rename, a client relies on the
+            // name that was just hidden (`mv m/a3 d/b`, where the kernel leaves the name as it is, removes only the
+            // duplicate). If after, the client removed the path.
+            if self.went_before(&op.own(k), &target)? {
+                match self.rename(&aside, &target) {
+                    Err(error) if error.errno() == libc::EEXIST => {}
+                    renamed => renamed?,
+                }
+                return Err(Halt::new(
+                    Reason::Changed,
+                    "the path was replaced meanwhile",
+                ));
+            }
         }
         hidden.push((aside, target));
-        self.placed.take(op);
         Ok(())
     }
 
-    fn exchange_out(
-        &mut self,
-        op: &Op,
-        k: usize,
-        hidden: &mut Vec<(Place, Place)>,
-    ) -> Result<(), Halt> {
+    fn exchange_out(&mut self, op: &Op, k: usize, hidden: &mut Vec<Hidden>) -> Result<(), Halt> {
         let (target, temp) = (op.target(k), op.hidden(self.journal.id(), k, Role::Temp));
         self.exchange(&temp, &target)?;
-        if self
-            .fs
-            .stat(&temp)?
-            .is_none_or(|stat| stat.id != op.master_id)
-        {
+        let moved = self.fs.stat(&temp)?;
+        let is_ours =
+            moved.is_some_and(|stat| op.is_master(&stat)) && self.is_made_by_us(op, k, &temp)?;
+        if !is_ours {
             self.exchange(&temp, &target)?;
             return Err(Halt::again(
                 Reason::Changed,
@@ -415,78 +811,22 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             ));
         }
         hidden.push((temp, target));
-        self.placed.take(op);
         Ok(())
     }
 
-    /// Nothing is taken away unless another name of the master, or the duplicate at a name of its own, remains.
-    ///
-    /// While the duplicate is held open it may have any name: a client that renamed it took the contents along.
-    fn keeps_a_copy(
-        &self,
-        op: &Op,
-        master: &Leased<'_, F>,
-        duplicate: Option<&F::File>,
-        observed: Observed,
-    ) -> Result<(), Halt> {
-        let at_its_name = observed.duplicate != DuplicateAt::Nowhere;
-        let named = match duplicate {
-            Some(file) => self.fs.stat_open(file)?.nlink > 0,
-            None => false,
-        };
-        let others = self.fs.stat_open(&master.file)?.nlink > self.links_of_ours(op)?;
-        if at_its_name || named || others {
-            return Ok(());
-        }
-        Err(Halt::new(
-            Reason::Conflict,
-            "the replacement is the only copy left",
-        ))
-    }
-
-    /// How many names of the master this op made, or may have made: replacements and hidden names.
-    fn links_of_ours(&self, op: &Op) -> Result<u64, FsError> {
-        let mut ours = 0;
-        for k in 0..op.names.len() {
-            let hidden = [Role::Temp, Role::Withdrawn].map(|r| op.hidden(self.journal.id(), k, r));
-            for at in hidden.iter().chain([&op.target(k)]) {
-                ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
-            }
-        }
-        if let Some(at) = op.copy_place() {
-            ours += u64::from(self.fs.stat(at)?.is_some_and(|s| s.id == op.master_id));
-        }
-        Ok(ours)
-    }
-
-    /// Removes the hidden names of the master that an interrupted publish or take-back left.
-    ///
-    /// As in [`Self::keeps_a_copy`], `duplicate` is the open duplicate, wherever its name is by now.
-    pub(super) fn clear_hidden(
-        &mut self,
-        op: &Op,
-        duplicate: Option<&F::File>,
-    ) -> Result<(), Halt> {
-        let named = match duplicate {
-            Some(file) => self.fs.stat_open(file)?.nlink > 0,
-            None => false,
-        };
+    /// Removes the hidden names of the master that an interrupted publish or take-back left. The last one stays where no
+    /// path leads to the contents.
+    pub(super) fn clear_hidden(&mut self, op: &Op) -> Result<(), Halt> {
         for k in 0..op.names.len() {
             for role in [Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);
-                let Some(stat) = self.fs.stat(&at)? else {
+                // A local op's duplicate stays; anything else is reported, never removed.
+                let Some(stat) = self.fs.stat(&at)?.filter(|stat| op.is_master(stat)) else {
                     continue;
                 };
-                if stat.id != op.master_id {
-                    continue; // a local op's duplicate; anything else is reported, never removed
-                }
-                let at_its_name = self
-                    .fs
-                    .stat(&op.own(k))?
-                    .is_some_and(|s| s.id == op.duplicate_id);
-                if stat.nlink < 2 && !at_its_name && !named {
-                    let detail = format!("{:?} is the only copy left", at.path);
-                    return Err(Halt::new(Reason::Conflict, detail));
+                let salvaged = op.salvaged && stat.nlink > 1;
+                if !salvaged && !self.is_visible(op)? {
+                    return Err(only_hidden());
                 }
                 self.unlink(&at, op.master_id)?;
             }
@@ -496,14 +836,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 }
 
-/// Whether name `k` holds a replacement that this op made (or may have made) and may take away.
-fn is_ours(op: &Op, k: usize, observed: Observed) -> bool {
-    let in_place = observed.target == TargetIs::Master
-        && op.names[k].found != Found::Master
-        && op.may_be_ours(k);
-    match op.kind {
-        OpKind::Cross => in_place,
-        // Without the duplicate under the temp name there is nothing to exchange it with.
-        OpKind::Local => in_place && observed.duplicate == DuplicateAt::Retired,
-    }
+/// Clients removed every path that led to the contents; what is hidden gets no visible name again.
+pub(super) fn only_hidden() -> Halt {
+    let why = "every path with its contents was removed: the last copy is kept under a hidden name";
+    Halt::new(Reason::Conflict, why)
 }

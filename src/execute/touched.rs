@@ -43,11 +43,7 @@ impl Touched {
 
     /// To be called right after it, whether it failed or not.
     pub(crate) fn after<F: Fs>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
-        let now = match fs.stat(dir) {
-            // Swapped for another one: the call before was made all the same, and its time stays as that left it.
-            Err(error) if error.errno() == libc::ELOOP => None,
-            now => now?,
-        };
+        let now = fs.stat(dir)?;
         if let (Some(times), Some(stat)) = (self.times.get_mut(dir), now) {
             times.ours = stat.mtime;
         }

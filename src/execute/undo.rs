@@ -11,11 +11,17 @@ use super::observe::Observed;
 use super::op::{Op, entry};
 use super::parents::missing_parents;
 use super::{Executor, RunError};
-use crate::fs::{FileKind, Fs, Lease, Place};
-use crate::journal::{Copy, Intent, NameIntent, Record, Store, UndoIntent};
+use crate::fs::{FileKind, Fs, Handle, Lease, Place};
+use crate::journal::{Copy, Intent, Record, Store, UndoIntent};
 use crate::names::Role;
 use crate::refusal::Reason;
 use crate::relpath::RelPath;
+
+/// The copy has the metadata of before the run: what a client changes now would be lost with the names.
+pub(super) fn metadata_changed() -> Halt {
+    let why = "its owner, mode or attributes were changed while it was taken back";
+    Halt::new(Reason::Changed, why)
+}
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Whether `op` may be begun: nobody uses the file that stays, and it and its names are as planned.
@@ -38,6 +44,12 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 Reason::Immutable,
                 "the file that stays is immutable",
             ));
+        }
+        let before = undo
+            .source_metadata
+            .get_or_insert_with(|| held.metadata.clone());
+        if *before != held.metadata {
+            return Err(metadata_changed());
         }
         undo.source = Some(held.stat);
         Ok(())
@@ -66,6 +78,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.journal.record(&intents, self.fs.now())?;
         self.each(&mut works, |this, op| {
             this.not_stopped(op)?;
+            this.take_grip(op)?;
             this.copy(op)
         });
         // The copies have their hidden names durably before a record says that they are complete: a power cut that takes
@@ -73,7 +86,10 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.sync_touched(&mut works);
         // What the run that is undone touched a moment ago is not taken for somebody else's change.
         self.fs.pause(SETTLE_TICK);
-        self.each(&mut works, Self::compare);
+        self.each(&mut works, |this, op| {
+            this.compare(op)?;
+            Ok(this.take_grip(op)?)
+        });
         self.settle_copies(&mut works);
         self.record_copies(&mut works)?;
         Ok(self.carry_out(works)?.put_back)
@@ -101,16 +117,12 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.undo_intent(op, copy)
     }
 
-    fn undo_intent(&self, op: &Op, copy: RelPath) -> Result<UndoIntent, Halt> {
+    fn undo_intent(&mut self, op: &Op, copy: RelPath) -> Result<UndoIntent, Halt> {
+        let names = self.name_intents(op)?;
+        let duplicate_handle = self.fs.handle(&op.duplicate)?;
         let not_begun = || Halt::new(Reason::Changed, "not looked at");
         let undo = op.undo.as_deref().ok_or_else(not_begun)?;
         let source = undo.source.as_ref().ok_or_else(not_begun)?;
-        let name = |n: &super::op::OpName| NameIntent {
-            path: n.path.clone(),
-            from: n.from,
-            to: n.to,
-            found: n.found,
-        };
         let master = Copy {
             branch: op.master.branch,
             path: op.master.path.clone(),
@@ -138,9 +150,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 atime: undo.atime,
                 blake3: undo.blake3,
                 bytes: op.bytes,
-                names: op.names.iter().map(name).collect(),
+                names,
                 dirs: op.dirs.clone(),
+                duplicate_handle,
+                master_handle: Handle::default(),
+                salvaged: false,
             },
+            source: undo.source_metadata.clone(),
             copy,
             sparse: undo.sparse,
             emptied: undo.emptied.clone(),

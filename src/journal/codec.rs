@@ -8,15 +8,21 @@
 //! `chunks` values under keys `run u64 | seq u64 | chunk u16`: run is the newest one when it was written, so
 //! that the order of keys is the order of writing.
 //!
-//! Adding a variant or a field to a record changes the format: raise [`VERSION`], go on reading the old ones.
+//! Adding a variant or a field to a record changes the format: raise [`VERSION`], go on reading the old ones. A journal
+//! can hold records of several formats, as new records always have the newest.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use crate::fs::Timestamp;
 
-/// The format written. Version 2 added records at the end of the list (undo), and reads those of 1 as they are.
-pub(super) const VERSION: u8 = 2;
+pub(super) mod format_2;
+
+/// The format written. Version 2 added undo records at the end of the list, version 3 handles to intents.
+pub(super) const VERSION: u8 = 3;
+/// The newest format without handles. Records of format 1 are read as records of this format.
+pub(super) const NO_HANDLES: u8 = 2;
 /// The oldest format read.
 const OLDEST: u8 = 1;
 
@@ -105,17 +111,22 @@ pub(super) fn encode(
     // Only an encoder that runs out of room fails, and a vector does not.
     let body = postcard::to_stdvec(&BodyRef { time, record })
         .map_err(|_| CodecError::Damaged("it cannot be encoded"))?;
-    seal(seq, &body, prev)
+    seal(VERSION, seq, &body, prev)
 }
 
 /// Puts head, chain and checksum around a record's body.
-fn seal(seq: u64, body: &[u8], prev: Chain) -> Result<(Vec<u8>, Chain), CodecError> {
+pub(super) fn seal(
+    version: u8,
+    seq: u64,
+    body: &[u8],
+    prev: Chain,
+) -> Result<(Vec<u8>, Chain), CodecError> {
     let len = HEAD + body.len() + TAIL;
     let chunks = u16::try_from(len.div_ceil(CHUNK_MAX)).map_err(|_| CodecError::TooLong(len))?;
     let chain = prev.next(seq, body);
 
     let mut bytes = Vec::with_capacity(len);
-    bytes.push(VERSION);
+    bytes.push(version);
     bytes.extend_from_slice(&chunks.to_be_bytes());
     bytes.extend_from_slice(&seq.to_be_bytes());
     bytes.extend_from_slice(body);
@@ -151,11 +162,11 @@ pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecE
         return Err(CodecError::Damaged("a record's checksum does not match"));
     }
     // The checksum first: a flipped bit in the version is damage, not a newer format.
-    match covered.first() {
-        Some(OLDEST..=VERSION) => {}
+    let version = match covered.first() {
+        Some(&known @ OLDEST..=VERSION) => known,
         Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
         _ => return Err(CodecError::Damaged("a record has no known version")),
-    }
+    };
     let short = CodecError::Damaged("a record is cut short");
     let (rest, chain) = covered.split_last_chunk::<16>().ok_or(short.clone())?;
     let body = rest.get(HEAD..).ok_or(short.clone())?;
@@ -165,16 +176,27 @@ pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecE
             "a record does not continue the one before it",
         ));
     }
-    let (Body { time, record }, left) = postcard::take_from_bytes(body)
+    let Body { time, record } = if version <= NO_HANDLES {
+        let format_2::Body { time, record } = whole(body)?;
+        let record = record.into();
+        Body { time, record }
+    } else {
+        whole(body)?
+    };
+    Ok((Entry { seq, time, record }, Chain(*chain)))
+}
+
+fn whole<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
+    let (decoded, left) = postcard::take_from_bytes(body)
         .map_err(|_| CodecError::Damaged("a record cannot be decoded"))?;
     if !left.is_empty() {
         return Err(CodecError::Damaged("a record is longer than what it says"));
     }
-    Ok((Entry { seq, time, record }, Chain(*chain)))
+    Ok(decoded)
 }
 
-/// The entry that any `body` is behind a sound head, chain and checksum, which no fuzzer finds; then written and read
-/// once more. `None` where it is no record.
+/// Decodes any `body` behind a sound head, chain and checksum, which no fuzzer finds, in each format; then writes and
+/// reads the entry once more. `None` if `body` is no record in any format.
 ///
 /// # Panics
 /// When a record does not come back as it went in.
@@ -182,12 +204,18 @@ pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecE
 #[must_use]
 pub fn fuzz_body(seq: u64, body: &[u8]) -> Option<Entry> {
     let start = Chain::genesis(1);
-    let sealed = seal(seq, body, start).ok()?.0;
-    let (entry, _) = decode(&sealed, start).ok()?;
-    let again = encode(seq, entry.time, &entry.record, start).ok()?.0;
-    let (same, _) = decode(&again, start).ok()?;
-    assert_eq!(same, entry, "invariant: a record comes back as it went in");
-    Some(entry)
+    let mut found = None;
+    for version in [NO_HANDLES, VERSION] {
+        let sealed = seal(version, seq, body, start).ok()?.0;
+        let Ok((entry, _)) = decode(&sealed, start) else {
+            continue;
+        };
+        let again = encode(seq, entry.time, &entry.record, start).ok()?.0;
+        let (same, _) = decode(&again, start).ok()?;
+        assert_eq!(same, entry, "invariant: a record comes back as it went in");
+        found = Some(entry);
+    }
+    found
 }
 
 /// Takes any bytes for a whole record, for a key and for a journal's sidecar. For fuzzing.

@@ -72,6 +72,7 @@ impl Index {
                     copy: undo.copy,
                     sparse: undo.sparse,
                     emptied: undo.emptied,
+                    source: undo.source,
                     copied: false,
                 });
                 self.begin(undo.intent, Some(of)).map(Some)

@@ -53,7 +53,7 @@ pub use record::{
 pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;
 
-use crate::fs::Timestamp;
+use crate::fs::{Metadata, Timestamp};
 use crate::relpath::RelPath;
 use index::Index;
 use reader::{ReadError, Reader};
@@ -83,6 +83,8 @@ pub struct OpenUndo {
     pub sparse: bool,
     /// Directories to be removed where empty, innermost first, on the duplicate's branch.
     pub emptied: Vec<RelPath>,
+    /// Owner, mode, ACL and attributes of the file that stays when the undo began, where that was recorded.
+    pub source: Option<Metadata>,
     /// Whether the copy is complete; only then the intent knows the master's inode.
     pub copied: bool,
 }

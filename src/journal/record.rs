@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{Metadata, Timestamp};
+use crate::fs::{Handle, Metadata, Timestamp};
 use crate::pool::{BranchIdx, BranchMode, FsId, StoredId};
 use crate::relpath::RelPath;
 
@@ -97,6 +97,9 @@ pub struct UndoIntent {
     pub sparse: bool,
     /// Directories of the duplicate's branch that runs have made above the names, innermost first: removed where empty.
     pub emptied: Vec<RelPath>,
+    /// Owner, mode, ACL and attributes of the file that stays when the undo began: a client's later change is noticed
+    /// (since format 3).
+    pub source: Option<Metadata>,
 }
 
 /// What a run was started on.
@@ -157,8 +160,14 @@ pub struct Intent {
     pub kind: OpKind,
     /// The copy that stays.
     pub master: Copy,
+    /// Finds the master again if a client renames it while no process runs; empty if unknown, or if an undo has yet to
+    /// make it (since format 3).
+    pub master_handle: Handle,
     /// The copy that goes.
     pub duplicate: Copy,
+    /// Finds the duplicate again if a client renames it while no process runs; empty if unknown (since format 3, as
+    /// are the handles of names).
+    pub duplicate_handle: Handle,
     /// The duplicate's metadata, for undo.
     pub metadata: Metadata,
     /// The duplicate's atime, for undo.
@@ -171,6 +180,9 @@ pub struct Intent {
     pub names: Vec<NameIntent>,
     /// Directories to be made, outermost first.
     pub dirs: Vec<DirIntent>,
+    /// Rebuilt from what a lost journal left, as the user was shown and agreed to: by contents, not by what a run knew
+    /// (since format 3).
+    pub salvaged: bool,
 }
 
 /// One of the two inodes of an op.
@@ -197,8 +209,12 @@ pub struct NameIntent {
     pub path: RelPath,
     /// Where the duplicate has it.
     pub from: BranchIdx,
+    /// The directory of the name on `from`; empty if unknown.
+    pub from_dir: Handle,
     /// Where the replacement gets it: the master's branch (cross), or `from` (local).
     pub to: BranchIdx,
+    /// The directory of the name on `to`; empty if unknown, or if the op has yet to make it.
+    pub to_dir: Handle,
     /// What was at the name on `to`.
     pub found: Found,
 }

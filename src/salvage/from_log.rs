@@ -3,7 +3,7 @@
 use super::look::Same;
 use super::{Group, Planner, Rebuilt, What, Why};
 use crate::execute::{Op, OpName, missing_parents};
-use crate::fs::{Fs, FsError, InodeId, Place, Stat};
+use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
 use crate::journal::{Found, Intent, LoggedOp, NameIntent, OpId, OpKind, Record, UndoIntent};
 use crate::names::{Role, hidden_name};
 use crate::relpath::RelPath;
@@ -423,6 +423,7 @@ pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
         copy,
         sparse: false,
         emptied: Vec::new(),
+        source: None,
     };
     vec![
         Record::UndoIntent(Box::new(undo)),
@@ -442,7 +443,9 @@ pub(super) fn intent(
     let name = |n: &OpName| NameIntent {
         path: n.path.clone(),
         from: n.from,
+        from_dir: Handle::default(),
         to: n.to,
+        to_dir: Handle::default(),
         found: n.found,
     };
     Intent {
@@ -456,5 +459,8 @@ pub(super) fn intent(
         dirs: Vec::new(),
         master,
         duplicate,
+        duplicate_handle: Handle::default(),
+        master_handle: Handle::default(),
+        salvaged: true,
     }
 }

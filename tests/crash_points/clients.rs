@@ -107,6 +107,23 @@ pub(super) fn known_limit<'s>(
     })
 }
 
+/// Whether the process died between putting a replacement in place and finding that a client had removed the path a
+/// few calls before: no call changes two filesystems at once, and afterwards the name cannot be told from a link that a
+/// client made. It stays, and so does the path.
+fn died_before_it_looked(session: &Session) -> bool {
+    let mut trace = session.world.trace();
+    // The call that it died at was not made.
+    let died = trace
+        .iter()
+        .position(|line| line.contains("the process dies"));
+    trace.truncate(died.unwrap_or(1) - 1);
+    let last = |wanted: &dyn Fn(&str) -> bool| trace.iter().rposition(|line| wanted(line));
+    let published = last(&|line| line.contains("rename") && line.contains("-t -> "));
+    let withdrawn = last(&|line| line.contains("rename") && line.ends_with("-w"));
+    let acted = trace.iter().position(|line| line.contains("client: "));
+    session.world.died() && published > withdrawn && acted < published && acted.is_some()
+}
+
 /// A run with `steps` done before their calls, then what the client still has to do, then recovery.
 fn meddled(
     failures: &mut Failures,
@@ -145,6 +162,7 @@ fn meddled(
     let conflict = twice && (in_conflict(&session) || in_conflict(&next));
     let content = client.content_or_conflict(&next, conflict);
     let limit = known_limit(scenario, steps.iter().map(|(_, s)| s), [&session, &next]);
+    let limit = limit || (died_before_it_looked(&session) && client.only_more(&next));
     let check = settled.and(if limit { Ok(()) } else { content });
     failures.note(check, &group, point, &next);
     calls

@@ -4,6 +4,7 @@
 //! After each cut the pool must be complete *at once* (invariant 1), and recovery must end every op, leave no
 //! name of ours, and be as cuttable itself (invariant 5).
 
+mod actions;
 mod at_once;
 mod branches;
 mod claims;
@@ -13,6 +14,8 @@ mod directories;
 mod errors;
 mod held;
 mod identity;
+mod knowing;
+mod matrix;
 mod meddling;
 mod power;
 mod salvaging;

@@ -279,6 +279,7 @@ fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
         copy: rel(".xdedup-c"),
         sparse: false,
         emptied: Vec::new(),
+        source: None,
     };
     journal
         .record(&[Record::UndoIntent(Box::new(intent))], NOW)

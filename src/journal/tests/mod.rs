@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::mem_store::MemStore;
 use super::*;
-use crate::fs::Metadata;
+use crate::fs::{Handle, Metadata};
 use crate::pool::{BranchIdx, BranchMode, FsId, StoredId};
 use crate::relpath::RelPath;
 
@@ -12,6 +12,7 @@ mod codec;
 mod crash;
 mod damage;
 mod disk;
+mod format_2;
 mod journal;
 mod prune;
 mod rebuild;
@@ -69,7 +70,9 @@ pub(super) fn intent(op: OpId, names: &[RelPath]) -> Intent {
     let name = |path: &RelPath| NameIntent {
         path: path.clone(),
         from: BranchIdx(1),
+        from_dir: Handle(vec![1, 0xff]),
         to: BranchIdx(0),
+        to_dir: Handle(vec![2; 8]),
         found: Found::Absent,
     };
     Intent {
@@ -77,6 +80,9 @@ pub(super) fn intent(op: OpId, names: &[RelPath]) -> Intent {
         kind: OpKind::Cross,
         master: copy(0, rel("media/master.mkv")),
         duplicate: copy(1, names[0].clone()),
+        duplicate_handle: Handle(vec![3; 28]),
+        master_handle: Handle(vec![4; 12]),
+        salvaged: false,
         metadata: Metadata {
             uid: 1000,
             gid: 100,

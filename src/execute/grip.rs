@@ -1,0 +1,313 @@
+//! What a run holds of an op while it is under way: evidence that no look at a name can give.
+//!
+//! A name says which inode it leads to, not who made it. A held name ([`Fs::hold`]) is one particular name: a rename
+//! moves it, and a link that another program makes in its place is not it. A held inode keeps its number and tells how
+//! many names it has left. And the order in which names came and went ([`Fs::comings`]) tells whether another program
+//! acted before or after a change of ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Executor;
+use super::observe::DuplicateAt;
+use super::op::{Op, entry};
+use crate::fs::{Fs, FsError, Place, Stat};
+use crate::journal::{OpKind, Store};
+use crate::names::{Role, is_hidden_name};
+use crate::relpath::RelPath;
+
+/// The held files and names of one op.
+#[derive(Debug)]
+pub(crate) struct Grip<H> {
+    /// The kept copy.
+    pub(super) master: Option<H>,
+    /// The duplicate, by the name it was found at.
+    pub(super) duplicate: Option<H>,
+    /// The replacements that this process put in place, by the index of their name.
+    pub(super) made: BTreeMap<usize, H>,
+    /// Those of them that were seen to have brought back a path; known for as long as the directories are pinned.
+    brought_back: BTreeSet<usize>,
+    /// Directories that this process made for the op, outermost first.
+    dirs: Vec<Place>,
+    /// Directories that are others than the journal remembers.
+    strange: BTreeSet<Place>,
+}
+
+impl<H> Default for Grip<H> {
+    fn default() -> Self {
+        Self {
+            master: None,
+            duplicate: None,
+            made: BTreeMap::new(),
+            brought_back: BTreeSet::new(),
+            dirs: Vec::new(),
+            strange: BTreeSet::new(),
+        }
+    }
+}
+
+/// Where the duplicate of an op is that has none of its known names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// It was deleted.
+    Deleted,
+    /// Under another name, where that can be told.
+    Elsewhere(Option<RelPath>),
+}
+
+impl<F: Fs, S: Store> Executor<'_, F, S> {
+    fn grip(&self, op: &Op) -> Option<&Grip<F::File>> {
+        op.id.and_then(|id| self.grips.get(&id))
+    }
+
+    /// Holds both files of `op`, from now until it ends.
+    pub(super) fn take_grip(&mut self, op: &Op) -> Result<(), FsError> {
+        let Some(id) = op.id else { return Ok(()) };
+        let mut grip = self.grips.remove(&id).unwrap_or_default();
+        let (mut master, mut duplicate) = (grip.master.take(), grip.duplicate.take());
+        if duplicate.is_none() {
+            let own = (0..op.names.len()).map(|k| op.own(k));
+            let hidden = (0..op.names.len()).map(|k| op.retired_place(self.journal.id(), k));
+            duplicate = self.hold_first(own.chain(hidden), |stat| op.is_duplicate(stat))?;
+        }
+        if master.is_none() {
+            let copy = op.copy_place().cloned().into_iter();
+            let targets = (0..op.names.len()).map(|k| op.target(k));
+            let places = copy.chain([op.master.clone()]).chain(targets);
+            master = self.hold_first(places, |stat| op.is_master(stat))?;
+        }
+        (grip.master, grip.duplicate) = (master, duplicate);
+        self.grips.insert(id, grip);
+        Ok(())
+    }
+
+    fn hold_first(
+        &self,
+        places: impl Iterator<Item = Place>,
+        is: impl Fn(&Stat) -> bool,
+    ) -> Result<Option<F::File>, FsError> {
+        for place in places {
+            if !self.fs.stat(&place)?.is_some_and(|stat| is(&stat)) {
+                continue;
+            }
+            match self.fs.hold(&place) {
+                // It may have gone in between.
+                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+                held => {
+                    let held = held?;
+                    if is(&self.fs.stat_open(&held)?) {
+                        return Ok(Some(held));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Remembers the name that is about to become replacement `k`: held under its hidden name, which nobody else uses.
+    pub(super) fn note_making(&mut self, op: &Op, k: usize, name: F::File) {
+        if let Some(id) = op.id {
+            self.grips.entry(id).or_default().made.insert(k, name);
+        }
+    }
+
+    /// Whether the name at the hidden place `at` is the one that this process made as replacement `k`. `true` where it
+    /// was made by an earlier process, of which nothing is held.
+    pub(super) fn is_made_by_us(&self, op: &Op, k: usize, at: &Place) -> Result<bool, FsError> {
+        match self.grip(op).and_then(|grip| grip.made.get(&k)) {
+            None => Ok(true),
+            Some(made) => {
+                let path = self.fs.path_of(made)?;
+                Ok(path.is_some_and(|path| path.file_name() == at.path.file_name()))
+            }
+        }
+    }
+
+    /// Whether another program took the duplicate away from name `k` before this process put the replacement there: the
+    /// replacement has brought a deleted path back.
+    pub(super) fn came_back(&self, op: &Op, k: usize) -> Result<bool, FsError> {
+        match self.grip(op).filter(|grip| grip.made.contains_key(&k)) {
+            None => return Ok(false),
+            Some(grip) if grip.brought_back.contains(&k) => return Ok(true),
+            Some(_) => {}
+        }
+        if !self.has_its_place(op, k)? {
+            return Ok(false);
+        }
+        let (own, target) = (
+            self.fs.comings(&op.own(k))?,
+            self.fs.comings(&op.target(k))?,
+        );
+        let complete = !own.incomplete && !target.incomplete;
+        Ok(complete && own.changed().is_some_and(|went| Some(went) < target.came))
+    }
+
+    /// Remembers which replacements have brought back a path: later tries to take them away have other pins.
+    pub(super) fn note_brought_back(&mut self, op: &Op) -> Result<(), FsError> {
+        for k in 0..op.names.len() {
+            let gone = self.observe(op, k)?.duplicate == DuplicateAt::Nowhere;
+            if gone && self.came_back(op, k)? {
+                let grip = op.id.and_then(|id| self.grips.get_mut(&id));
+                if let Some(grip) = grip {
+                    grip.brought_back.insert(k);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the name that this process made as replacement `k` is where it was put.
+    fn has_its_place(&self, op: &Op, k: usize) -> Result<bool, FsError> {
+        let Some(name) = self.grip(op).and_then(|grip| grip.made.get(&k)) else {
+            return Ok(false);
+        };
+        let target = op.target(k);
+        let dir = self.fs.path_of_dir(&target.dir())?;
+        let own = dir.map(|dir| entry(&dir, target.path.file_name()));
+        Ok(own.is_some() && self.fs.path_of(name)? == own)
+    }
+
+    /// Where replacement `k` is: its target, or where another program renamed it to.
+    pub(super) fn place_of_replacement(&self, op: &Op, k: usize) -> Result<Place, FsError> {
+        let target = op.target(k);
+        let Some(name) = self.grip(op).and_then(|grip| grip.made.get(&k)) else {
+            return Ok(target);
+        };
+        let path = self.fs.path_of(name)?;
+        let dir = self.fs.path_of_dir(&target.dir())?;
+        let own = dir.map(|dir| entry(&dir, target.path.file_name()));
+        let hidden = |path: &RelPath| is_hidden_name(path.file_name().as_encoded_bytes());
+        match path.filter(|path| Some(path) != own.as_ref() && !hidden(path)) {
+            Some(path) => Ok(Place::new(target.branch, path)),
+            None => Ok(target),
+        }
+    }
+
+    /// Where the replacements are now that this process made and that another program renamed.
+    pub(super) fn moved_replacements(&self, op: &Op) -> Result<Vec<Place>, FsError> {
+        let mut moved = Vec::new();
+        for k in 0..op.names.len() {
+            let place = self.place_of_replacement(op, k)?;
+            if place != op.target(k) {
+                moved.push(place);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Whether what had the name `first` lost it before `second` went; `true` if that cannot be told.
+    pub(super) fn went_before(&self, first: &Place, second: &Place) -> Result<bool, FsError> {
+        let (one, other) = (self.fs.comings(first)?, self.fs.comings(second)?);
+        let known = !one.incomplete && !other.incomplete;
+        Ok(!known || one.changed() < other.went)
+    }
+
+    /// What the held duplicate is; `None` where it is not held.
+    pub(super) fn held_duplicate(&self, op: &Op) -> Result<Option<Stat>, FsError> {
+        let held = self.grip(op).and_then(|grip| grip.duplicate.as_ref());
+        held.map(|held| self.fs.stat_open(held)).transpose()
+    }
+
+    /// What the held master is; `None` where it is not held.
+    pub(super) fn held_master(&self, op: &Op) -> Result<Option<Stat>, FsError> {
+        let held = self.grip(op).and_then(|grip| grip.master.as_ref());
+        held.map(|held| self.fs.stat_open(held)).transpose()
+    }
+
+    /// Opens the held master, whatever its names are now.
+    pub(super) fn open_held_master(&self, op: &Op) -> Result<Option<F::File>, FsError> {
+        match self.grip(op).and_then(|grip| grip.master.as_ref()) {
+            Some(held) if self.fs.stat_open(held)?.nlink > 0 => self.fs.open_held(held).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Where the duplicate is that has none of its known names.
+    pub(super) fn whereabouts(&self, op: &Op) -> Result<Whereabouts, FsError> {
+        let Some(held) = self.grip(op).and_then(|grip| grip.duplicate.as_ref()) else {
+            return Ok(Whereabouts::Deleted);
+        };
+        if self.fs.stat_open(held)?.nlink == 0 {
+            return Ok(Whereabouts::Deleted);
+        }
+        Ok(Whereabouts::Elsewhere(self.fs.path_of(held)?))
+    }
+
+    /// Whether a path of a client still leads to the contents of `op`: the kept copy or the duplicate has a name that is
+    /// not a hidden one of this op. What only hidden names lead to was removed by clients from every path.
+    pub(super) fn is_visible(&self, op: &Op) -> Result<bool, FsError> {
+        for k in 0..op.names.len() {
+            if self
+                .fs
+                .stat(&op.target(k))?
+                .is_some_and(|stat| op.is_master(&stat))
+            {
+                return Ok(true);
+            }
+        }
+        let (mut hidden_master, mut hidden_duplicate) = (0, 0);
+        let (mut master, mut duplicate) = (self.held_master(op)?, self.held_duplicate(op)?);
+        let mut places: Vec<(Place, bool)> = op
+            .copy_place()
+            .map(|at| (at.clone(), true))
+            .into_iter()
+            .collect();
+        for k in 0..op.names.len() {
+            let hidden = [Role::Temp, Role::Withdrawn, Role::Retired];
+            places.extend(hidden.map(|role| (op.hidden(self.journal.id(), k, role), true)));
+            places.push((op.own(k), false));
+            if op.kind == OpKind::Cross {
+                places.push((op.target(k), false));
+            }
+        }
+        places.push((op.master.clone(), false));
+        for (place, hidden) in places {
+            let Some(stat) = self.fs.stat(&place)? else {
+                continue;
+            };
+            if op.is_master(&stat) {
+                hidden_master += u64::from(hidden);
+                master = Some(stat);
+            } else if op.is_duplicate(&stat) {
+                hidden_duplicate += u64::from(hidden);
+                duplicate = Some(stat);
+            }
+        }
+        let more = |stat: Option<Stat>, hidden| stat.is_some_and(|stat| stat.nlink > hidden);
+        Ok(more(master, hidden_master) || more(duplicate, hidden_duplicate))
+    }
+
+    /// Remembers directories that were made for `op`.
+    pub(super) fn note_dirs(&mut self, op: &Op, dirs: impl Iterator<Item = Place>) {
+        if let Some(id) = op.id {
+            self.grips.entry(id).or_default().dirs.extend(dirs);
+        }
+    }
+
+    /// Takes out the directories that were made for `op`, innermost first.
+    pub(super) fn take_dirs(&mut self, op: &Op) -> Vec<Place> {
+        let grip = op.id.and_then(|id| self.grips.get_mut(&id));
+        let mut dirs = grip.map_or_else(Vec::new, |grip| std::mem::take(&mut grip.dirs));
+        dirs.reverse();
+        dirs
+    }
+
+    /// Remembers that `dir` is another directory than the one the op began with.
+    pub(super) fn note_strange(&mut self, op: &Op, dir: Place) {
+        if let Some(id) = op.id {
+            self.grips.entry(id).or_default().strange.insert(dir);
+        }
+    }
+
+    /// Whether `dir` has its path and is the directory that the op began with, as far as is known.
+    pub(super) fn is_in_place(&self, op: &Op, dir: &Place) -> Result<bool, FsError> {
+        let strange = self.grip(op).is_some_and(|grip| grip.strange.contains(dir));
+        Ok(!strange && self.fs.path_of_dir(dir)?.as_ref() == Some(&dir.path))
+    }
+
+    /// `op` is over: lets go of what was held of it.
+    pub(super) fn let_go(&mut self, op: &Op) {
+        if let Some(id) = op.id {
+            self.grips.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Everything a client may do to a kept copy, its duplicate and their directories, as sequences done at one call.
+
+use mergerfs_xdedup::fs::sim::place;
+use mergerfs_xdedup::pool::BranchIdx;
+use mergerfs_xdedup::relpath::RelPath;
+
+use super::meddling::Step;
+
+/// A sequence of steps, and how a shell would say it.
+#[derive(Debug, Clone)]
+pub(super) struct Action {
+    pub(super) name: String,
+    pub(super) steps: Vec<Step>,
+}
+
+impl Action {
+    /// Whether it frees inode numbers.
+    pub(super) fn frees(&self) -> bool {
+        self.steps.iter().any(|step| {
+            matches!(
+                step,
+                Step::Remove(_) | Step::Save(_) | Step::RemoveTree(_) | Step::Rmdir(_)
+            )
+        })
+    }
+}
+
+fn path(path: &str) -> RelPath {
+    RelPath::new(path).unwrap()
+}
+
+/// The steps of `rm a b; ln m/a d/b` and the like; files that are saved land on branch `on`.
+fn steps(line: &str, on: BranchIdx) -> Vec<Step> {
+    let mut all = Vec::new();
+    for command in line.split("; ") {
+        let words: Vec<&str> = command.split(' ').collect();
+        match words[..] {
+            ["rm", "-r", dir] => all.push(Step::RemoveTree(path(dir))),
+            ["rm", ref files @ ..] => all.extend(files.iter().map(|f| Step::Remove(path(f)))),
+            ["ln", "-f", from, to] => all.push(Step::LinkOver(path(from), path(to))),
+            ["ln", from, to] => all.push(Step::Link(path(from), path(to))),
+            ["mv", from, to] => all.push(Step::Mv(path(from), path(to))),
+            ["rename", from, to] => all.push(Step::Rename(path(from), path(to))),
+            ["write", file] => all.push(Step::Write(path(file))),
+            ["truncate", file] => all.push(Step::Truncate(path(file))),
+            ["save", file] => all.push(Step::Save(place(on, file))),
+            ["create", file] => all.push(Step::Create(place(on, file))),
+            ["rmdir", dir] => all.push(Step::Rmdir(path(dir))),
+            ["mkdir", dir] => all.push(Step::Mkdir(place(on, dir))),
+            ["chmod", file] => all.push(Step::Chmod(path(file))),
+            ["setfattr", file] => all.push(Step::Setxattr(path(file))),
+            ["read", file] => all.push(Step::OpenRead(path(file))),
+            ["hold", file] => all.push(Step::OpenWrite(path(file))),
+            _ => panic!("{command}"),
+        }
+    }
+    all
+}
+
+fn action(line: &str, on: BranchIdx) -> Action {
+    Action {
+        name: line.to_owned(),
+        steps: steps(line, on),
+    }
+}
+
+const EACH: &[&str] = &[
+    "write F",
+    "truncate F",
+    "rm F",
+    "mv F DIR/moved",
+    "mv F x/moved",
+    "chmod F",
+    "setfattr F",
+];
+
+const ALL: &[&str] = &[
+    "create d/new",
+    "create m/new",
+    "rm d/b; ln m/a d/b",
+    "ln -f m/a d/b",
+    "mv m/a3 d/b",
+    "rename m/a3 d/b",
+    "mv m/a d/b",
+    "rename m/a d/b",
+    "mv d/b m/a",
+    "rename d/b m/a",
+    "mv d/b d/c; ln m/a d/b",
+    "rm m/a d/b",
+    "rm m/a m/a3 d/b",
+    "mv m/a m/z; mv d/b d/c",
+    "ln d/b d/l",
+    "ln m/a d/l",
+    "mv d dd",
+    "mv d dd; rm dd/b",
+    "mv d dd; write dd/b",
+    "mv d dd; mkdir d",
+    "mv d dd; mv dd d",
+    "rm -r d",
+    "rm d/b d/o; rmdir d",
+    "rm d/b; mv m/a d/b",
+    "rm d/b; ln m/a d/b; rm m/a",
+    "mv d/o d/b",
+    "ln -f d/o d/b",
+    "mv m d-moved",
+    "mv m d-moved; mv d dd",
+];
+
+/// Those that save or create a file: where it lands is up to the create policy.
+const SAVED: &[&str] = &[
+    "save d/b",
+    "save m/a",
+    "save d/b; mv m/a3 d/b",
+    "save d/b; rename m/a3 d/b",
+    "save m/a; rm m/a3; mv d/b d/c",
+    "save d/b; mv m/a d/b",
+    "rm d/b; save d/b",
+    "rm m/a d/b; save d/b",
+    "rm m/a m/a3 d/b; save d/b",
+    "mv d dd; save dd/b",
+    "mv d dd; mkdir d; save d/b",
+    "rm -r d; mkdir d; save d/b",
+];
+
+/// All of them, on a pool with these branches.
+pub(super) fn all(branches: &[BranchIdx]) -> Vec<Action> {
+    let first = branches[0];
+    let mut all = Vec::new();
+    for (file, dir) in [("d/b", "d"), ("m/a", "m")] {
+        let lines = EACH.iter();
+        let lines = lines.map(|line| line.replace('F', file).replace("DIR", dir));
+        all.extend(lines.map(|line| action(&line, first)));
+    }
+    all.extend(ALL.iter().map(|line| action(line, first)));
+    for branch in branches {
+        all.extend(SAVED.iter().map(|line| {
+            let mut action = action(line, *branch);
+            action.name += &format!(" on {}", branch.0);
+            action
+        }));
+    }
+    all
+}
+
+/// Those that come before another one.
+pub(super) fn opens() -> Vec<Action> {
+    let lines = ["read d/b", "read m/a", "hold d/b", "hold m/a"];
+    lines
+        .iter()
+        .map(|line| action(line, BranchIdx(0)))
+        .collect()
+}

@@ -1,0 +1,527 @@
+//! Every action of a client, at every call, on every kind of pool, with every ending.
+//!
+//! The pool has a kept copy `m/a` with another link `m/a3`, a duplicate `d/b`, and another file `d/o` beside that. A
+//! conflict that was reported explains hidden names, two copies of a path and links that were separated; it never
+//! explains a path that is lost or that came back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use mergerfs_xdedup::fs::Fs;
+use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
+use mergerfs_xdedup::pool::BranchIdx;
+
+use super::actions::{self, Action};
+use super::knowing::{Wrong, told};
+use super::meddling::{Client, Step};
+use super::scenario::{self, Scenario, add};
+use super::session::{Session, is_hidden};
+
+/// What is wrong once all is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Failure {
+    /// As the client sees it.
+    Client(Wrong),
+    /// An op has no end, however often it is resumed.
+    Open,
+    /// The tool stops with an error or panics.
+    Fails,
+    /// A hidden name that no conflict names.
+    Left,
+}
+
+/// How often each thing was wrong, with the first trace of each.
+#[derive(Default)]
+struct Tally {
+    kind: &'static str,
+    scenarios: usize,
+    /// By what is wrong, the ending and the action.
+    found: BTreeMap<(Failure, &'static str, String), (usize, String)>,
+    totals: BTreeMap<Failure, usize>,
+}
+
+/// For somebody who looks into one: only actions with `MATRIX_ONLY` in their name, and a trace of every group with
+/// `MATRIX_SHOW` in its line.
+fn wanted(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+impl Tally {
+    fn note(
+        &mut self,
+        ending: &'static str,
+        action: &str,
+        wrong: Vec<(Failure, String)>,
+        trace: impl Fn() -> String,
+    ) {
+        self.scenarios += 1;
+        let kinds: BTreeSet<Failure> = wrong.iter().map(|(kind, _)| *kind).collect();
+        for kind in kinds {
+            *self.totals.entry(kind).or_default() += 1;
+            let key = (kind, ending, action.to_owned());
+            let what = || format!("{:?}\n{}", wrong, trace());
+            let found = self.found.entry(key).or_insert_with(|| (0, what()));
+            found.0 += 1;
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let count = |kind| self.totals.get(&kind).copied().unwrap_or(0);
+        let client = |kind| count(Failure::Client(kind));
+        let totals = format!(
+            "{}: {} scenarios; lost {}, bytes {}, back {}, attributes {}, split {}, twice {}, left {}, open {}, \
+             fails {}, shock {}",
+            self.kind,
+            self.scenarios,
+            client(Wrong::Lost),
+            client(Wrong::Bytes),
+            client(Wrong::Back),
+            client(Wrong::Attributes),
+            client(Wrong::Split),
+            client(Wrong::Twice),
+            count(Failure::Left),
+            count(Failure::Open),
+            count(Failure::Fails),
+            client(Wrong::Shock),
+        );
+        if self.found.is_empty() {
+            return;
+        }
+        let mut all = totals.clone();
+        let line = |(kind, ending, action): &(Failure, &str, String)| {
+            format!("{kind:?}, {ending}: {action}")
+        };
+        for (key, (count, _)) in &self.found {
+            all += &format!("\n{}: {count}", line(key));
+        }
+        let (show, mut shown) = (wanted("MATRIX_SHOW"), BTreeSet::new());
+        for (key, (_, what)) in &self.found {
+            let line = line(key);
+            let asked = |show: &String| show.split('|').any(|show| line.contains(show));
+            let first = shown.insert(key.0) && show.is_none();
+            if first || show.as_ref().is_some_and(asked) {
+                all += &format!("\n\n=== {line}\n{what}");
+            }
+        }
+        panic!("{all}\n{totals}");
+    }
+}
+
+/// A pool, and how it is begun: with a run, or with the undo of one.
+struct Kind {
+    scenario: Scenario,
+    begun: Session,
+    undo: bool,
+    /// The call of an undo at which it is recorded. Owner, mode and attributes set before are given up on purpose.
+    recorded: usize,
+}
+
+impl Kind {
+    fn run(scenario: Scenario) -> Self {
+        let begun = Session::new(&scenario);
+        Self {
+            scenario,
+            begun,
+            undo: false,
+            recorded: 0,
+        }
+    }
+
+    fn undo(scenario: Scenario) -> Self {
+        let mut done = Session::new(&scenario);
+        done.run(&scenario.ops).unwrap();
+        done.world.sync_all();
+        let begun = done.next();
+        begun.world.fs().pause(Duration::from_secs(60));
+        let mut kind = Self {
+            scenario,
+            begun,
+            undo: true,
+            recorded: 0,
+        };
+        let mut whole = kind.begun.next();
+        kind.drive(&mut whole).unwrap();
+        let trace = whole.world.trace();
+        let intents = trace.iter().find(|line| line.contains("CsvWrite"));
+        kind.recorded = intents.unwrap()[..3].trim().parse().unwrap();
+        kind
+    }
+
+    /// A client that knows the pool as it was before the tool began.
+    fn client(&self) -> Client {
+        if self.undo {
+            Client::beside_an_undo(&self.begun)
+        } else {
+            Client::new(&self.begun)
+        }
+    }
+
+    fn drive(&self, session: &mut Session) -> Result<(), String> {
+        let done = guarded(|| {
+            if self.undo {
+                session.undo().map(|_| ())
+            } else {
+                session.run(&self.scenario.ops)
+            }
+        })?;
+        done.map_err(|err| format!("{err:?}"))
+    }
+
+    /// Killed at call `n`; `None` once it ends before that.
+    fn killed(&self, n: usize) -> Option<Session> {
+        let mut session = self.begun.next();
+        session.world.plan_fault(Fault::DieAt(n));
+        // That it ends in an error is what being killed means.
+        drop(self.drive(&mut session));
+        session.world.died().then_some(session)
+    }
+}
+
+/// A panic of the tool is one more thing that can be wrong.
+fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|_| "it panics".to_owned())
+}
+
+/// Resumes until nothing is open, as somebody does who is told to.
+fn resumed(session: &mut Session) -> Vec<(Failure, String)> {
+    for _ in 0..3 {
+        session.world.fs().pause(Duration::from_secs(10));
+        match guarded(|| session.recover()) {
+            Ok(Ok(0)) => return Vec::new(),
+            Ok(Ok(_)) => {}
+            Ok(Err(err)) => return vec![(Failure::Fails, format!("recovery fails: {err:?}"))],
+            Err(panic) => return vec![(Failure::Fails, panic)],
+        }
+    }
+    vec![(Failure::Open, "ops stay open".to_owned())]
+}
+
+fn judged(session: &Session, client: &Client, twice: bool) -> Vec<(Failure, String)> {
+    let wrong = client.wrong(session).into_iter();
+    let mut wrong: Vec<_> = wrong
+        .filter(|wrong| !(twice && client.excuses(session, wrong)))
+        .map(|(kind, what)| (Failure::Client(kind), what))
+        .collect();
+    let told = told(session);
+    let names = session.world.names().into_keys();
+    let mut left = names.filter(|at| is_hidden(&at.path) && !told.contains(at));
+    if let Some(at) = left.next() {
+        wrong.push((Failure::Left, format!("{at:?} is left and not told")));
+    }
+    if session.world.open_files() > 0 {
+        wrong.push((Failure::Fails, "a file stays open".to_owned()));
+    }
+    wrong
+}
+
+/// What both know in the end: resumes, and looks at everything.
+fn settled(session: &mut Session, client: &Client) -> Vec<(Failure, String)> {
+    let mut wrong = resumed(session);
+    wrong.extend(judged(session, client, false));
+    wrong
+}
+
+fn matrix(kind: &Kind, name: &'static str) {
+    let branches: Vec<BranchIdx> = kind.scenario.world.pool().indices().collect();
+    let mut all = actions::all(&branches);
+    if let Some(wanted) = wanted("MATRIX_ONLY") {
+        all.retain(|action| action.name.contains(&wanted));
+    }
+    let mut tally = Tally::default();
+    tally.kind = name;
+    let mut calls = 0;
+    while let Some(killed) = kind.killed(calls + 1) {
+        calls += 1;
+        for (i, action) in all.iter().enumerate() {
+            resumed_after(kind, &mut tally, (&killed, calls), (i, action));
+        }
+    }
+    assert!(calls > 20, "{name}: {calls} calls");
+    let mut first = actions::opens();
+    first.extend(all.iter().cloned());
+    for n in 1..=calls + 1 {
+        for (i, action) in all.iter().enumerate() {
+            goes_on(kind, &mut tally, "goes on", false, &[(n, action)]);
+            if action.frees() {
+                goes_on(
+                    kind,
+                    &mut tally,
+                    "goes on, numbers again",
+                    true,
+                    &[(n, action)],
+                );
+            }
+            let second = &all[(n * 31 + i * 7) % all.len()];
+            let later = n + 1 + (n + i) % 9;
+            let before = &first[(i + n) % first.len()];
+            let pair = [(n, before), (later, second)];
+            goes_on(kind, &mut tally, "two actions", false, &pair);
+        }
+    }
+}
+
+/// What is not promised where two actions on the two paths come within nine calls of each other, which are microseconds;
+/// README says so.
+///
+/// - A rename or exchange of ours may take a file along that a client has put at the path just before: no call renames a
+///   name only if it leads to a certain inode. Who acts in between meets the other file. All bytes that were written are
+///   kept, no path is lost, nothing is left unreported and no op stays open.
+/// - A rename of one link over another link of the same inode does nothing, and says that it succeeded: nobody can see
+///   that a client made it. Its source stays.
+fn limit_of_two(client: &Client, after: &Session, plan: &[(usize, &Action)]) -> Vec<Failure> {
+    let mut limit = Vec::new();
+    let files = after.world.files();
+    let mut newest = BTreeMap::new();
+    for write in after.world.acknowledged() {
+        newest.insert(write.id, write.bytes);
+    }
+    // A write through one of two names that are one file by then replaces what was written through the other.
+    let mut newest = newest.values();
+    let kept = newest.all(|bytes| files.values().any(|(_, found)| found == bytes));
+    if kept || client.finds_its_bytes(after) {
+        let client = [
+            Wrong::Bytes,
+            Wrong::Back,
+            Wrong::Split,
+            Wrong::Twice,
+            Wrong::Attributes,
+        ];
+        limit.extend(client.map(Failure::Client));
+    }
+    let mut steps = plan.iter().flat_map(|(_, action)| &action.steps);
+    let view = after.view();
+    if steps.any(|step| matches!(step, Step::Rename(from, _) if view.contains_key(from))) {
+        limit.push(Failure::Client(Wrong::Lost));
+    }
+    limit
+}
+
+/// The process goes on while the client does this.
+fn goes_on(
+    kind: &Kind,
+    tally: &mut Tally,
+    ending: &'static str,
+    reuse: bool,
+    plan: &[(usize, &Action)],
+) {
+    let mut session = kind.begun.next();
+    session.world.set_reuse_inodes(reuse);
+    let client = kind.client();
+    for (n, action) in plan {
+        for step in &action.steps {
+            client.plan(&session, *n, step);
+        }
+    }
+    let ended = kind.drive(&mut session);
+    let reads = |step: &Step| matches!(step, Step::OpenRead(_));
+    let writes = !plan
+        .iter()
+        .any(|(_, action)| action.steps.iter().any(reads));
+    let mut next = session.next();
+    next.world.set_reuse_inodes(reuse);
+    client.finish(&next.world, writes);
+    let mut wrong = resumed(&mut next);
+    wrong.extend(judged(&next, &client, plan.len() > 1));
+    if plan.iter().any(|(n, _)| *n <= kind.recorded) {
+        wrong.retain(|(what, _)| *what != Failure::Client(Wrong::Attributes));
+    }
+    if plan.len() > 1 {
+        let limit = limit_of_two(&client, &next, plan);
+        wrong.retain(|(what, _)| !limit.contains(what));
+    }
+    if let Err(err) = ended {
+        wrong.push((Failure::Fails, err));
+    }
+    let trace = || {
+        let at: Vec<_> = plan.iter().map(|(n, action)| (n, &action.name)).collect();
+        format!("at {at:?}\n{}\nthen\n{}", session.told(), next.told())
+    };
+    // Of two it is mostly the second that meets it.
+    let last = plan.last().map_or("", |(_, action)| &action.name);
+    tally.note(ending, last, wrong, trace);
+}
+
+/// The process was killed at call `n`; the client does this before anybody resumes, or while somebody does.
+fn resumed_after(
+    kind: &Kind,
+    tally: &mut Tally,
+    (killed, n): (&Session, usize),
+    (i, action): (usize, &Action),
+) {
+    let dead = |reuse: bool| {
+        let next = killed.next();
+        next.world.set_reuse_inodes(reuse);
+        (next, kind.client())
+    };
+    for reuse in [false, true] {
+        if reuse && !action.frees() {
+            continue;
+        }
+        let ending = if reuse {
+            "killed, numbers again"
+        } else {
+            "killed"
+        };
+        let (mut next, client) = dead(reuse);
+        action.steps.iter().for_each(|s| client.act(&next.world, s));
+        let wrong = settled(&mut next, &client);
+        let trace = || format!("at {n}\n{}\nthen\n{}", killed.told(), next.told());
+        tally.note(ending, &action.name, wrong, trace);
+    }
+    if (n + i) % 3 == 0 {
+        let (mut second, client) = dead(false);
+        action
+            .steps
+            .iter()
+            .for_each(|s| client.act(&second.world, s));
+        let k = 1 + (n * 5 + i) % 29;
+        second.world.plan_fault(Fault::DieAt(k));
+        let first = guarded(|| second.recover().is_ok());
+        let mut third = second.next();
+        let wrong = settled(&mut third, &client);
+        let trace = || {
+            let told = [killed.told(), second.told(), third.told()];
+            format!("at {n}, again at {k}: {first:?}\n{}", told.join("\nthen\n"))
+        };
+        tally.note("killed twice", &action.name, wrong, trace);
+    }
+    if (n + i) % 3 == 1 {
+        let (mut second, client) = dead(false);
+        let k = 1 + (n * 7 + i) % 29;
+        action.steps.iter().for_each(|s| client.plan(&second, k, s));
+        let first = guarded(|| second.recover().is_ok());
+        let mut third = second.next();
+        let wrong = settled(&mut third, &client);
+        let trace = || {
+            let told = [killed.told(), second.told(), third.told()];
+            format!(
+                "killed at {n}, at {k}: {first:?}\n{}",
+                told.join("\nthen\n")
+            )
+        };
+        tally.note("while resuming", &action.name, wrong, trace);
+    }
+}
+
+/// The scene on two disks: the kept copy on branch `kept`, with `d` there too or not.
+fn scene(kept_first: bool, d_there: bool) -> (SimWorld, [BranchIdx; 2]) {
+    let world = SimWorld::new();
+    let [a, b] = scenario::branches(&world);
+    let (kept, other) = if kept_first { (a, b) } else { (b, a) };
+    add(&world, &place(kept, "m/a"));
+    world.add_link(&place(kept, "m/a"), &place(kept, "m/a3"));
+    add(&world, &place(other, "d/b"));
+    world.add_file(&place(other, "d/o"), b"another file");
+    world.add_dir(&place(other, "x"));
+    if d_there {
+        world.add_dir(&place(kept, "d"));
+        world.add_dir(&place(kept, "e"));
+    }
+    (world, [kept, other])
+}
+
+fn cross(kept_first: bool, d_there: bool) -> Scenario {
+    let (world, [kept, other]) = scene(kept_first, d_there);
+    let plan = [(place(kept, "m/a"), vec![place(other, "d/b")])];
+    scenario::scenario("cross", world, &plan)
+}
+
+/// The duplicate has a second name in another directory.
+fn link_set() -> Scenario {
+    let (world, [kept, other]) = scene(true, true);
+    let names = vec![place(other, "d/b"), place(other, "e/b2")];
+    world.add_link(&names[0], &names[1]);
+    scenario::scenario("link set", world, &[(place(kept, "m/a"), names)])
+}
+
+fn one_disk(second_name: bool) -> Scenario {
+    let world = SimWorld::new();
+    let [a, b] = scenario::branches(&world);
+    add(&world, &place(a, "m/a"));
+    world.add_link(&place(a, "m/a"), &place(a, "m/a3"));
+    let mut names = vec![add(&world, &place(a, "d/b"))];
+    world.add_file(&place(a, "d/o"), b"another file");
+    world.add_dir(&place(b, "x"));
+    if second_name {
+        names.push(place(a, "e/b2"));
+        world.add_link(&names[0], &names[1]);
+    }
+    scenario::scenario("local", world, &[(place(a, "m/a"), names)])
+}
+
+/// `d/b` is a link of the kept copy on one disk, and hides the duplicate on the other.
+fn shadow() -> Scenario {
+    let (world, [kept, other]) = scene(true, true);
+    world.add_link(&place(kept, "m/a"), &place(kept, "d/b"));
+    let names = vec![place(other, "d/b"), place(other, "e/b2")];
+    world.add_link(&names[0], &names[1]);
+    let plan = [(place(kept, "d/b"), names)];
+    let mut scenario = scenario::scenario("shadow", world, &plan);
+    scenario::masters_own(&mut scenario.ops[0], 0);
+    scenario
+}
+
+#[test]
+fn two_disks() {
+    matrix(&Kind::run(cross(true, true)), "two disks");
+}
+
+#[test]
+fn two_disks_directory_missing() {
+    matrix(
+        &Kind::run(cross(true, false)),
+        "two disks, directory missing",
+    );
+}
+
+#[test]
+fn two_disks_duplicate_first() {
+    matrix(&Kind::run(cross(false, true)), "two disks, duplicate first");
+}
+
+#[test]
+fn two_disks_duplicate_first_directory_missing() {
+    let name = "two disks, duplicate first, directory missing";
+    matrix(&Kind::run(cross(false, false)), name);
+}
+
+#[test]
+fn one_disk_() {
+    matrix(&Kind::run(one_disk(false)), "one disk");
+}
+
+#[test]
+fn two_disks_two_names() {
+    matrix(&Kind::run(link_set()), "two disks, two names");
+}
+
+#[test]
+fn one_disk_two_names() {
+    matrix(&Kind::run(one_disk(true)), "one disk, two names");
+}
+
+#[test]
+fn shadows_merged() {
+    matrix(&Kind::run(shadow()), "shadows merged");
+}
+
+#[test]
+fn undo_two_disks() {
+    matrix(&Kind::undo(cross(true, true)), "undo, two disks");
+}
+
+#[test]
+fn undo_one_disk() {
+    matrix(&Kind::undo(one_disk(false)), "undo, one disk");
+}
+
+#[test]
+fn undo_two_disks_two_names() {
+    matrix(&Kind::undo(link_set()), "undo, two disks, two names");
+}
