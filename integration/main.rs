@@ -27,6 +27,7 @@ mod harness;
 mod harness_itself;
 mod journal;
 mod kill;
+mod leftovers;
 mod legacy_cli;
 mod library;
 mod limits;

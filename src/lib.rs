@@ -28,6 +28,7 @@
 //! 5. [`journal`] makes intent, retired and done durable in between.
 //! 6. [`undo`] plans, from the journal, ops that take others back; they go the same way after a copy.
 //! 7. After a crash `execute::recover` looks at what each name is, decides, and takes the same transitions.
+//! 8. What ended ops left for a person, [`unsettled`] looks at again for `status`, and removes for `resume --discard`.
 //!
 //! # Invariants
 //!
@@ -81,4 +82,5 @@ pub mod salvage;
 pub mod scan;
 mod sys;
 pub mod undo;
+pub mod unsettled;
 pub mod verify;

@@ -661,12 +661,16 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__resume)
-            opts="-e -m -v -q -h --salvage --execute --log-file --ignore-metadata --from-log --manifest --manifest-format --base --journal --format --color --config --verbose --quiet --help"
+            opts="-e -m -v -q -h --salvage --discard --execute --log-file --ignore-metadata --from-log --manifest --manifest-format --base --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --discard)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -138,6 +138,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l discard -d 'Remove hidden files that ended runs left, those at PATH or all that `status` lists as conflicts' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l log-file -d 'The CSV log for --salvage [default: log.csv in the journal directory]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l ignore-metadata -d 'Metadata that may differ between copies, as it might in the run' -r -f -a "owner\t'Owner and group'
 mode\t'Permission bits'
@@ -155,7 +156,7 @@ always\t'Into pipes and files too'
 never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l salvage -d 'The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s e -l execute -d 'Do what --salvage shows'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s e -l execute -d 'Do what --salvage or --discard shows'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'

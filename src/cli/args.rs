@@ -376,6 +376,7 @@ pub struct DoctorArgs {
 
 /// The options of `resume`.
 #[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("shown first").args(["salvage", "discard"]))]
 pub struct ResumeArgs {
     /// The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show
     ///
@@ -383,8 +384,19 @@ pub struct ResumeArgs {
     /// that cannot be used is kept beside the new one; the runs in it can no longer be undone.
     #[arg(long)]
     pub salvage: bool,
-    /// Do what --salvage shows
-    #[arg(short, long, requires = "salvage")]
+    /// Remove hidden files that ended runs left, those at PATH or all that `status` lists as conflicts
+    ///
+    /// Without -e only what would be removed is shown, with sizes, and whether a file is the last copy. PATH is a branch
+    /// path or a pool path of a hidden file (.xdedup-...). Visible files are never removed.
+    #[arg(
+        long,
+        value_name = "PATH",
+        num_args = 0..,
+        conflicts_with_all = ["salvage", "from_log"]
+    )]
+    pub discard: Option<Vec<PathBuf>>,
+    /// Do what --salvage or --discard shows
+    #[arg(short, long, requires = "shown first")]
     pub execute: bool,
     /// A pool to look at, where the CSV log names none
     #[arg(value_name = "POOL", requires = "salvage")]

@@ -27,11 +27,15 @@ Examples:
     mergerfs.xdedup resume --salvage
     mergerfs.xdedup resume --salvage -e
 
+  Show the hidden files that conflicts left and that could be removed, then remove one of them:
+    mergerfs.xdedup resume --discard
+    mergerfs.xdedup resume --discard /mnt/d2/dir/.xdedup-0badcafe-00000003-00000007-00000000-r -e
+
   Link again what the old mergerfs-dedupe script deleted and did not link:
     mergerfs.xdedup resume --from-log old.csv -m the-list-it-was-given
 
-Exit status: 0 nothing is open any more, 1 the same, but something ended in a conflict, 2 usage or
-unusable list or log, 3 a branch is not there or locked, 4 something stays open or the journal is
+Exit status: 0 nothing is open any more, 1 the same, but something ended in a conflict or was not
+removed, 2 usage, unusable list or log, or a PATH that is no hidden file of this journal, 3 a branch is not there or locked, 4 something stays open or the journal is
 unreadable, 130/143 stopped by a signal.";
 
 /// Of `undo --help`.
@@ -64,7 +68,7 @@ Exit status: 0 none is damaged, 1 some are damaged or cannot be read, 2 usage or
 /// Of `status --help`.
 pub(super) const STATUS: &str = "\
 Examples:
-  Is anything left from a crash?
+  Is anything left from a crash, or from a conflict? What settles it?
     mergerfs.xdedup status
 
 Exit status: 0 shown, whatever it is, 3 locked by a run, 4 journal unreadable.";

@@ -27,7 +27,7 @@ enum Kind {
     Usage = 2,
     /// Not a mergerfs pool, branches that are not there, locked.
     Environment = 3,
-    /// The journal cannot be read or written.
+    /// The journal cannot be read or written, or has something open.
     Journal = 4,
 }
 
@@ -38,6 +38,11 @@ impl Failure {
 
     pub(super) fn environment(message: impl Into<String>) -> Self {
         Self::new(Kind::Environment, message)
+    }
+
+    /// Something of an earlier run is open.
+    pub(super) fn recovery(message: impl Into<String>) -> Self {
+        Self::new(Kind::Journal, message)
     }
 
     fn new(kind: Kind, message: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser};
 mod args;
 mod config;
 mod dedupe;
+mod discard;
 mod doctor;
 mod examples;
 mod execution;
@@ -101,6 +102,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                         from_log::run(&cli.common, args, (log, manifest))
                     }
                     _ if args.salvage => salvage::run(&cli.common, args),
+                    _ if args.discard.is_some() => {
+                        let named = args.discard.as_deref().unwrap_or_default();
+                        discard::run(&cli.common, named, args.execute)
+                    }
                     _ => resume::run(&cli.common),
                 },
                 Command::Status => status::run(&cli.common),

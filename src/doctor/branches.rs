@@ -6,7 +6,9 @@ use super::check::{Findings, nested};
 use super::facts::{BranchFacts, Disk, Facts, Leases};
 use super::filesystem::Ability;
 use super::finding::Topic;
+use crate::names::parse_hidden_name;
 use crate::pool::BranchMode;
+use crate::unsettled::FileNow;
 
 /// Names shown of many.
 const SHOWN: usize = 5;
@@ -28,6 +30,7 @@ pub(super) fn check(facts: &Facts, found: &mut Findings) {
                     continue;
                 }
                 one(branch, disk, mounts > 0, found);
+                contents(branch, disk, facts.journal.id, found);
                 disks.push((branch, disk));
             }
         }
@@ -59,7 +62,6 @@ fn one(branch: &BranchFacts, disk: &Disk, others_mounted: bool, found: &mut Find
     } else {
         filesystem(branch, disk, found);
     }
-    contents(branch, disk, found);
 }
 
 fn filesystem(branch: &BranchFacts, disk: &Disk, found: &mut Findings) {
@@ -94,7 +96,7 @@ fn filesystem(branch: &BranchFacts, disk: &Disk, found: &mut Findings) {
     }
 }
 
-fn contents(branch: &BranchFacts, disk: &Disk, found: &mut Findings) {
+fn contents(branch: &BranchFacts, disk: &Disk, journal: Option<u32>, found: &mut Findings) {
     let at = Some(branch.path.as_path());
     if !disk.snapraid.is_empty() {
         found.add(Topic::SnapRaid, at, format!("it holds {:?}", disk.snapraid));
@@ -104,14 +106,28 @@ fn contents(branch: &BranchFacts, disk: &Disk, found: &mut Findings) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let shown = &disk.leftovers[..disk.leftovers.len().min(SHOWN)];
-        let what = format!("names of this tool: {shown:?}{more}");
+        let shown = disk.leftovers.iter().take(SHOWN);
+        let shown: Vec<_> = shown.map(|file| hidden(file, journal)).collect();
+        let what = format!("{}{more}", shown.join("; "));
         found.add(Topic::Leftovers, at, what);
     }
     if disk.unreadable > 0 {
         let what = format!("{} directories could not be looked into", disk.unreadable);
         found.add(Topic::Unreadable, at, what);
     }
+}
+
+/// A hidden name in words, and whose it is.
+fn hidden(file: &FileNow, journal: Option<u32>) -> String {
+    let name = file.path.file_name().unwrap_or_default();
+    let whose = match parse_hidden_name(name.as_encoded_bytes()) {
+        Some(name) if Some(name.journal) == journal => {
+            format!("left by run {} of this journal", name.op.run)
+        }
+        Some(name) => format!("left by another journal, {:08x}", name.journal),
+        None => "of no journal".to_owned(),
+    };
+    format!("{}, {whose}", file.words())
 }
 
 fn together(disks: &[(&BranchFacts, &Disk)], found: &mut Findings) {

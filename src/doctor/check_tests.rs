@@ -8,8 +8,10 @@ use super::super::facts::{BranchFacts, Disk, Host, Leases, OtherPool, PartialVie
 use super::super::filesystem::FilesystemKind;
 use super::super::finding::Level;
 use super::*;
+use crate::fs::{FileKind, Timestamp};
 use crate::pool::BranchMode;
 use crate::pool::mergerfs::Description;
+use crate::unsettled::FileNow;
 
 fn disk(number: u64) -> Disk {
     Disk {
@@ -113,6 +115,36 @@ fn every_option_that_matters_is_found() {
     assert_eq!(of_option("version", "2.33.5"), []);
 }
 
+fn hidden(path: &str) -> FileNow {
+    FileNow {
+        path: path.into(),
+        kind: FileKind::Regular,
+        ino: 12,
+        size: 1,
+        modified: Timestamp::default(),
+    }
+}
+
+#[test]
+fn hidden_files_are_told_with_directory_inode_and_journal() {
+    let mut facts = sound();
+    facts.journal.id = Some(7);
+    let of = |id| format!("/mnt/d2/dl/.xdedup-{id:08x}-00000003-00000001-00000000-r");
+    let names = [of(7), of(8), "/mnt/d2/.xdedup-x".to_owned()];
+    let disk = facts.branches[1].disk.as_mut().unwrap();
+    disk.leftovers = names.iter().map(|name| hidden(name)).collect();
+    let found = check(&facts);
+    let name = |id| format!(".xdedup-{id:08x}-00000003-00000001-00000000-r");
+    let expected = format!(
+        "hidden file {} in /mnt/d2/dl (inode 12), left by run 3 of this journal; \
+         hidden file {} in /mnt/d2/dl (inode 12), left by another journal, 00000008; \
+         hidden file .xdedup-x in /mnt/d2 (inode 12), of no journal",
+        name(7),
+        name(8)
+    );
+    assert_eq!(found[0].what, expected);
+}
+
 #[test]
 fn every_state_of_a_disk_that_matters_is_found() {
     assert_eq!(of_disk(|d| d.read_only = true), [Topic::DiskReadOnly]);
@@ -124,7 +156,7 @@ fn every_state_of_a_disk_that_matters_is_found() {
     assert_eq!(of_disk(|d| d.unreadable = 1), [Topic::Unreadable]);
     let content = vec!["snapraid.content".into()];
     assert_eq!(of_disk(|d| d.snapraid = content), [Topic::SnapRaid]);
-    let ours = vec![".xdedup-1".into()];
+    let ours = vec![hidden("/mnt/d2/.xdedup-1")];
     assert_eq!(of_disk(|d| d.leftovers = ours), [Topic::Leftovers]);
     let fat = FilesystemKind::of(MSDOS_SUPER_MAGIC);
     assert_eq!(of_disk(|d| d.filesystem = fat), [Topic::NoHardLinks]);

@@ -14,9 +14,11 @@ use super::neighbours;
 use crate::facts::root_of;
 use crate::fs::real::RealFs;
 use crate::fs::{Fs, Lease, Place};
+use crate::journal;
 use crate::leftovers;
 use crate::pool::mergerfs::{self, Description, PoolError};
 use crate::pool::{Branch, BranchIdx, mountinfo};
+use crate::unsettled::FileNow;
 
 /// Pool files that are compared with what mergerfs says of them.
 const SAMPLE: usize = 16;
@@ -81,7 +83,11 @@ fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<
         leftovers: found
             .names
             .iter()
-            .map(|at| branch.path.join(at.path.as_path()))
+            .filter_map(|at| {
+                let stat = fs.stat(at).ok().flatten()?;
+                let path = branch.path.join(at.path.as_path());
+                Some(FileNow::new(path, &stat))
+            })
             .collect(),
         unreadable: found.unreadable,
         real_path,
@@ -149,6 +155,7 @@ fn journal_place(dir: &Path, pool: &Path, branches: &[BranchFacts]) -> JournalPl
     let space = existing.and_then(|path| statvfs(path).ok());
     JournalPlace {
         dir: dir.to_path_buf(),
+        id: journal::id_at(dir),
         within: within.map(Path::to_path_buf),
         beside: branches.iter().find(shares).map(|b| b.path.clone()),
         filesystem: kind.map(|kind| FilesystemKind::of(kind.filesystem_type())),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::filesystem::FilesystemKind;
 use crate::pool::BranchMode;
 use crate::pool::mergerfs::Description;
+use crate::unsettled::FileNow;
 
 /// Everything the findings are made from.
 #[derive(Debug, Clone)]
@@ -59,8 +60,8 @@ pub struct Disk {
     pub leases: Leases,
     /// Files of SnapRAID in the root.
     pub snapraid: Vec<PathBuf>,
-    /// Names of this tool, the first of them in full.
-    pub leftovers: Vec<PathBuf>,
+    /// Hidden names of this tool.
+    pub leftovers: Vec<FileNow>,
     /// Directories that could not be looked into.
     pub unreadable: u64,
     /// The real path, to see branches within each other.
@@ -98,6 +99,8 @@ pub struct JournalPlace {
     pub within: Option<PathBuf>,
     /// The branch whose filesystem it shares.
     pub beside: Option<PathBuf>,
+    /// Its id, where there is one.
+    pub id: Option<u32>,
     /// The kind of filesystem.
     pub filesystem: Option<FilesystemKind>,
     /// Bytes that can be written there.

@@ -109,7 +109,7 @@ topics! {
     Unreadable, "unreadable", Surprises, "run as root; else look at the permissions and the disk's health";
     /// Names of ours.
     Leftovers, "leftover-names", Surprises,
-        "mergerfs.xdedup status says whether they are still needed, resume finishes them; where nothing is open their journal is lost: resume --salvage with a new --journal shows what can be done";
+        "of this journal: `mergerfs.xdedup status` says which are still needed, `resume` finishes those, `resume --discard PATH` shows and removes others; of another journal: `resume` with its --journal, or, if it is lost, `resume --salvage` with a new --journal";
     /// A filesystem that cannot exchange names, or may not.
     NoExchange, "no-exchange", Surprises, "copies that lie together on this disk may be left alone; across disks it is not needed";
     /// A filesystem the tests do not run on.

@@ -22,7 +22,7 @@ mod describe;
 mod locate;
 mod supplied;
 
-pub use describe::{Description, describe, only_path, pools, shows_other_than_first};
+pub use describe::{Description, describe, only_path, pools, shown_path, shows_other_than_first};
 pub use locate::{Located, Locator};
 
 /// Why a pool cannot be worked with.

@@ -7,8 +7,8 @@
 //! | `type` | keys |
 //! |---|---|
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
-//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: `from` then is the branch whose names go, `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled |
-//! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too |
+//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: `from` then is the branch whose names go, `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled; `disks` (roots of the branches that both copies are on) where it ended in a conflict |
+//! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too; `disks` as there |
 //! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
 //!
 //! A preview prints one line of its own when it is mounted, `type` `preview`: `mount_point`, `pool`, `planned`,
@@ -81,11 +81,20 @@ pub fn op(
         object.insert("reason".into(), halt.reason.as_str().into());
         object.insert("detail".into(), halt.detail.as_str().into());
     }
+    let disks = match outcome {
+        Some(Outcome::Conflict(_)) => scene.disks_of(op),
+        _ => Vec::new(),
+    };
+    put_disks(&mut object, &disks);
     line(out, object)?;
     match halt {
         // Taken back, as it should be: nothing of this run was refused.
         Some(_) if state == State::Restored => Ok(()),
-        Some(halt) => line(out, stopped(scene, op, halt, state)),
+        Some(halt) => {
+            let mut refusal = stopped(scene, op, halt, state);
+            put_disks(&mut refusal, &disks);
+            line(out, refusal)
+        }
         None => Ok(()),
     }
 }
@@ -201,6 +210,14 @@ fn op_object(scene: &Scene<'_>, op: &Op, state: State) -> Object {
     object
 }
 
+/// The branches that both copies of a conflict are on.
+fn put_disks(object: &mut Object, disks: &[&Path]) {
+    if !disks.is_empty() {
+        let disks = disks.iter().map(|disk| disk.to_path_buf()).collect();
+        put_paths(object, "disks", disks);
+    }
+}
+
 /// The refusal of an op that was planned.
 fn stopped(scene: &Scene<'_>, op: &Op, halt: &Halt, state: State) -> Object {
     let mut object = reasoned(halt.reason, &halt.detail);
@@ -302,6 +319,23 @@ mod tests {
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn a_conflict_names_the_disks_of_both_copies() {
+        let pool = sample::pool();
+        let scene = sample::scene(&pool);
+        let cross = sample::cross("m/a", "d/a", 512);
+        let halt = || Halt::new(Reason::Conflict, "written to");
+        let ended = lines(|out| op(out, &scene, &cross, Some(&Outcome::Conflict(halt()))));
+        assert_eq!(ended.len(), 2);
+        assert!(
+            ended
+                .iter()
+                .all(|line| line["disks"] == json!(["/mnt/d1", "/mnt/d2"]))
+        );
+        let open = lines(|out| op(out, &scene, &cross, Some(&Outcome::Open(halt()))));
+        assert!(open.iter().all(|line| line.get("disks").is_none()));
     }
 
     fn sample_plan() -> Plan {

@@ -4,6 +4,7 @@
 //! prints by itself but the progress bar. Names are bytes: exact in JSON and scripts, and in text unless the reader
 //! is a terminal that a name could take over.
 
+pub mod discard;
 pub mod doctor;
 pub mod export;
 pub mod groups;
@@ -34,10 +35,11 @@ use std::path::{Path, PathBuf};
 pub use progress::Progress;
 pub use scanning::ScanProgress;
 pub use screen::{Screen, Tone};
-pub use shown::{number, sanitised, size};
+pub use shown::{ago, number, sanitised, shell_word, size};
 pub use state::State;
 pub use tally::{BranchUse, GroupUse, Tally};
 
+use crate::execute::Op;
 use crate::plan::Refusal;
 use crate::pool::{BranchIdx, Pool};
 use crate::relpath::RelPath;
@@ -69,6 +71,13 @@ impl Scene<'_> {
     fn root(&self, branch: BranchIdx) -> &Path {
         let known = self.pool.branches.get(branch.index());
         known.map_or(Path::new("?"), |branch| branch.path.as_path())
+    }
+
+    /// The roots of the branches that the two copies of an op are on: one root where both are on one.
+    fn disks_of(&self, op: &Op) -> Vec<&Path> {
+        let mut disks = vec![self.root(op.master.branch), self.root(op.duplicate.branch)];
+        disks.dedup();
+        disks
     }
 
     /// The pool path a refusal concerns; what a list gave where that is no path of the pool.

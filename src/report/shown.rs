@@ -34,6 +34,57 @@ fn deceives(c: char) -> bool {
         )
 }
 
+/// `bytes` as one word of a shell, safe to look at and ready to paste: bytes that a terminal obeys are written as
+/// `$'...'` escapes, which bash, zsh, ksh and busybox read.
+#[must_use]
+pub fn shell_word(bytes: &[u8]) -> String {
+    let plain = std::str::from_utf8(bytes).ok();
+    if let Some(text) = plain.filter(|text| !text.chars().any(deceives)) {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    let mut word = String::from("$'");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\'' | '\\' => word.extend(['\\', c]),
+                c if deceives(c) => {
+                    let mut utf8 = [0; 4];
+                    octal(&mut word, c.encode_utf8(&mut utf8).as_bytes());
+                }
+                c => word.push(c),
+            }
+        }
+        octal(&mut word, chunk.invalid());
+    }
+    word.push('\'');
+    word
+}
+
+fn octal(word: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        word.push_str(&format!("\\{byte:03o}"));
+    }
+}
+
+/// How long ago something was, in the unit that suits it.
+#[must_use]
+pub fn ago(now: i64, then: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [
+        (365 * 86_400, "year"),
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+    ];
+    let seconds = now.saturating_sub(then);
+    if seconds < 0 {
+        return "in the future".to_owned();
+    }
+    let unit = UNITS.iter().find(|(unit, _)| seconds >= *unit);
+    unit.map_or("just now".to_owned(), |(unit, word)| {
+        format!("{} ago", number((seconds / unit).unsigned_abs(), word))
+    })
+}
+
 /// How many of something: "1 file", "2 files".
 #[must_use]
 pub fn number(count: impl TryInto<u64>, what: &str) -> String {
@@ -81,6 +132,38 @@ mod tests {
             (b"", ""),
         ] {
             assert_eq!(sanitised(name), seen);
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_a_word_as_it_was() {
+        for (name, word) in [
+            (&b"/d/it's a b"[..], r"'/d/it'\''s a b'"),
+            (b"$(rm) `x` \\", r"'$(rm) `x` \'"),
+            (b"new\nline'\x1b\\", r"$'new\012line\'\033\\'"),
+            (b"a\xff7", r"$'a\3777'"),
+            ("\u{202e}x".as_bytes(), r"$'\342\200\256x'"),
+        ] {
+            assert_eq!(shell_word(name), word);
+            let script = format!("printf %s {word}");
+            let shell = std::process::Command::new("bash")
+                .args(["-c", &script])
+                .output();
+            assert_eq!(shell.unwrap().stdout, name, "{word}");
+        }
+    }
+
+    #[test]
+    fn ages_have_the_unit_that_suits_them() {
+        for (seconds, text) in [
+            (-5, "in the future"),
+            (59, "just now"),
+            (60, "1 minute ago"),
+            (7_300, "2 hours ago"),
+            (86_400, "1 day ago"),
+            (800 * 86_400, "2 years ago"),
+        ] {
+            assert_eq!(ago(1_000_000_000, 1_000_000_000 - seconds), text);
         }
     }
 

@@ -1,104 +1,229 @@
-//! What is open, and what the last run did: for `status`.
+//! What is open, what a person has to settle, and what the last run did: for `status`.
+//!
+//! JSON is one object, `type` `status`, with paths as in [`super::json`]:
+//!
+//! | key | what |
+//! |---|---|
+//! | `last_run` | `run`, `time`, `ended`, and the numbers of its ops |
+//! | `open` | each op that an interrupted run left: `run`, `op`, `names` |
+//! | `conflicts` | each conflict with something left to settle: `run`, `op`, `why`, `left` (branch paths), `places`, `not_looked_at` (branch paths on disks that are not mounted) |
+//! | `unexplained` | hidden names of no open op and no conflict: `path`, `directory`, `inode`, `kind`, `size`, `modified`, `origin` (`left-behind`, `renamed`, `forgotten`, `never-run`, `other-journal`, `unreadable`), `run` and `op` where the name tells, `pool_path`, `keep`, `discard` |
+//! | `unexplained_names` | their paths |
+//! | `not_mounted` | branches that were not looked at |
+//! | `looked_everywhere` | whether there may be more hidden names |
+//!
+//! An entry of `places` has `path`, `hidden`, `size`, `inode`, `modified` and `pool_path`. A hidden file has the shell commands
+//! `keep` and `discard`. A file of a path on several disks has `shown` (whether the pool shows it) and `equal` (whether all
+//! files of that path have the same bytes; `null`: not compared); one that the pool does not show has `remove`, and `keep`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::journal::{Conflict, OpenOp, RunSummary, rfc3339};
+use super::json::{Object, line, put_path, put_paths, typed};
+use super::shown::{ago, sanitised, shell_word, size};
+use crate::fs::{FileKind, Timestamp};
+use crate::journal::{OpId, OpenOp, RunSummary, rfc3339};
+use crate::unsettled::{FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled};
 
-/// Names of ours on the branches that the journal does not explain.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leftovers {
-    /// Where they are.
-    pub names: Vec<PathBuf>,
+/// All that `status` says.
+#[derive(Debug, Default)]
+pub struct Status<'a> {
+    /// Ops without an end.
+    pub open: Vec<OpenOp>,
+    /// The newest run.
+    pub last: Option<&'a RunSummary>,
+    /// Conflicts with something left to settle.
+    pub unsettled: Vec<Unsettled>,
+    /// Hidden names that nothing explains.
+    pub unexplained: Vec<Unexplained>,
     /// Whether there are directories that were not looked into.
     pub partly: bool,
-    /// Branches that are not there.
-    pub not_looked_at: Vec<PathBuf>,
+    /// Branches that are not mounted.
+    pub not_mounted: Vec<PathBuf>,
+    /// The journal directory, where commands must name it.
+    pub journal: Option<PathBuf>,
+    /// The present.
+    pub now: Timestamp,
 }
 
 /// The status for a person.
 ///
 /// # Errors
 /// When `out` fails.
-pub fn text(
-    out: &mut dyn Write,
-    open: &[OpenOp],
-    last: Option<&RunSummary>,
-    conflicts: &[Conflict],
-    leftovers: &Leftovers,
-) -> io::Result<()> {
-    match last {
+pub fn text(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
+    match status.last {
         None => writeln!(out, "no run yet")?,
-        Some(run) => {
-            let time = rfc3339(run.started.time);
-            let end = if run.ended.is_some() {
-                "ended in good order"
-            } else {
-                "did not end in good order"
-            };
-            writeln!(
-                out,
-                "run {} of {time} on {:?} {end}",
-                run.started.run, run.started.pool
-            )?;
-            writeln!(
-                out,
-                "  {} begun: {} done, {} put back, {} conflicts, {} open; {} bytes reclaimed",
-                run.intents, run.done, run.restored, run.conflicts, run.open, run.reclaimed
-            )?;
-        }
+        Some(run) => last_run(out, run)?,
     }
-    if open.is_empty() {
+    if status.open.is_empty() {
         writeln!(out, "nothing is open")?;
     } else {
         writeln!(
             out,
             "{} open (mergerfs.xdedup resume finishes or puts them back):",
-            open.len()
+            status.open.len()
         )?;
-        for op in open {
+        for op in &status.open {
             for name in &op.intent.names {
-                writeln!(out, "  {:?}", op.run.pool.join(name.path.as_path()))?;
+                let path = op.run.pool.join(name.path.as_path());
+                writeln!(out, "  {}", shown(&path))?;
             }
         }
     }
-    for conflict in conflicts {
-        for (branch, path) in &conflict.left {
-            let root = conflict
-                .run
-                .branches
-                .get(branch.index())
-                .map(|b| b.path.join(path.as_path()));
-            writeln!(
-                out,
-                "conflict: {}; the other copy is kept at {root:?}",
-                conflict.why
-            )?;
-        }
+    for unsettled in &status.unsettled {
+        conflict(out, status, unsettled)?;
     }
-    unexplained(out, leftovers)
+    unexplained(out, status)
 }
 
-fn unexplained(out: &mut dyn Write, leftovers: &Leftovers) -> io::Result<()> {
-    for name in &leftovers.names {
-        writeln!(out, "no op of this journal explains: {name:?}")?;
+fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
+    let end = match run.ended {
+        Some(_) => "ended in good order",
+        None => "did not end in good order",
+    };
+    let (time, pool) = (rfc3339(run.started.time), shown(&run.started.pool));
+    writeln!(out, "run {} of {time} on {pool} {end}", run.started.run)?;
+    writeln!(
+        out,
+        "  {} begun: {} done, {} put back, {} conflicts, {} open; {} bytes reclaimed",
+        run.intents, run.done, run.restored, run.conflicts, run.open, run.reclaimed
+    )
+}
+
+fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> io::Result<()> {
+    let OpId { run, seq } = unsettled.op;
+    let why = sanitised(unsettled.why.as_bytes());
+    writeln!(out, "conflict: {why} (run {run}, op {seq})")?;
+    for hidden in &unsettled.hidden {
+        let HiddenFile {
+            file,
+            pool_path,
+            keep_as,
+        } = hidden;
+        writeln!(out, "  hidden file {}", shown(&file.path))?;
+        let was = was_at(pool_path.as_deref());
+        writeln!(out, "    {}{was}", figures(file, status.now))?;
+        settle(out, status, file, keep_as.as_deref())?;
     }
-    if !leftovers.names.is_empty() {
+    for path in &unsettled.twice {
+        twice(out, status, path)?;
+    }
+    for path in &unsettled.not_looked_at {
         writeln!(
             out,
-            "  another journal's run left it: `resume` with that one's --journal ends it; where that journal is lost, \
+            "  not looked at: {}: its disk is not mounted, or cannot be read",
+            shown(path)
+        )?;
+    }
+    Ok(())
+}
+
+/// The commands for a hidden file.
+fn settle(
+    out: &mut dyn Write,
+    status: &Status<'_>,
+    file: &FileNow,
+    keep_as: Option<&Path>,
+) -> io::Result<()> {
+    if let Some(to) = keep_as {
+        writeln!(out, "    keep it:    {}", keep(&file.path, to))?;
+    }
+    writeln!(out, "    discard it: {}", discard(status, &file.path))
+}
+
+fn twice(out: &mut dyn Write, status: &Status<'_>, twice: &Twice) -> io::Result<()> {
+    let path = shown(&twice.pool_path);
+    let disks = match twice.files.len() {
+        2 => "two disks".to_owned(),
+        more => format!("{more} disks"),
+    };
+    let equal = match twice.equal {
+        Some(true) => "the files have the same bytes",
+        Some(false) => "the files differ",
+        None => "the files were not compared",
+    };
+    writeln!(out, "  {path} is on {disks}; {equal}")?;
+    for TwiceFile { file, shown: s, .. } in &twice.files {
+        let note = match s {
+            Some(true) => "; the pool shows this file",
+            Some(false) => "; the pool does not show this file",
+            None => "",
+        };
+        let figures = figures(file, status.now);
+        writeln!(out, "    {}: {figures}{note}", shown(&file.path))?;
+    }
+    if let (None, [a, b]) = (twice.equal, &twice.files[..]) {
+        let (a, b) = (word(&a.file.path), word(&b.file.path));
+        writeln!(out, "    compare:    cmp {a} {b}")?;
+    }
+    let unknown = twice.files.iter().all(|file| file.shown.is_none());
+    if unknown {
+        writeln!(
+            out,
+            "    the pool does not say which file it shows: remove one of them only, the one you do not want"
+        )?;
+    }
+    for other in &twice.files {
+        if other.shown == Some(true) {
+            continue;
+        }
+        let keep_as = other.keep_as.as_ref().filter(|_| twice.equal != Some(true));
+        if let Some(to) = keep_as {
+            let command = keep(&other.file.path, to);
+            writeln!(out, "    keep both:  {command}")?;
+        }
+        writeln!(out, "    remove it:  {}", remove(&other.file.path))?;
+    }
+    Ok(())
+}
+
+fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
+    for unexplained in &status.unexplained {
+        let file = &unexplained.file;
+        let was = was_at(unexplained.pool_path.as_deref());
+        let words = sanitised(file.words().as_bytes());
+        let whose = match unexplained.origin {
+            Origin::LeftBehind(_) | Origin::Renamed(_) | Origin::Forgotten(_) => "left behind",
+            Origin::NeverRun(_) | Origin::OtherJournal(_) | Origin::Unreadable => {
+                "no op of this journal explains"
+            }
+        };
+        writeln!(out, "{whose}: {words}")?;
+        if file.kind == FileKind::Regular {
+            writeln!(out, "    {}{was}", figures(file, status.now))?;
+        }
+        writeln!(out, "    {}", came_from(unexplained.origin))?;
+        if unexplained.can_be_discarded() {
+            settle(out, status, file, unexplained.keep_as.as_deref())?;
+        }
+    }
+    let foreign =
+        |it: &Unexplained| matches!(it.origin, Origin::OtherJournal(_) | Origin::Unreadable);
+    if status.unexplained.iter().any(foreign) {
+        writeln!(
+            out,
+            "names of another journal: `resume` with its --journal ends what it left; if that journal is lost, \
              `mergerfs.xdedup --journal NEW-DIRECTORY resume --salvage POOL` shows what can be done"
         )?;
     }
-    for branch in &leftovers.not_looked_at {
+    let discards = status.unsettled.iter().any(|it| !it.hidden.is_empty());
+    if discards || status.unexplained.iter().any(Unexplained::can_be_discarded) {
         writeln!(
             out,
-            "not looked at for hidden names: {branch:?} is not there"
+            "`resume --discard` shows what it would remove, and whether it is the last copy; with -e it removes it"
         )?;
     }
-    if leftovers.partly {
+    for branch in &status.not_mounted {
+        let branch = shown(branch);
+        writeln!(
+            out,
+            "not looked at for hidden names: {branch}: its disk is not mounted"
+        )?;
+    }
+    if status.partly {
         writeln!(
             out,
             "hidden names were looked for in the uppermost directories only; `mergerfs.xdedup doctor` looks everywhere"
@@ -107,17 +232,79 @@ fn unexplained(out: &mut dyn Write, leftovers: &Leftovers) -> io::Result<()> {
     Ok(())
 }
 
+fn came_from(origin: Origin) -> String {
+    match origin {
+        Origin::LeftBehind(op) => {
+            format!("run {} of this journal left it; its op has ended", op.run)
+        }
+        Origin::Renamed(op) => format!(
+            "run {} of this journal left it: the directory was renamed or moved while the run worked in it",
+            op.run
+        ),
+        Origin::Forgotten(op) => format!(
+            "run {} of this journal left it; the journal has forgotten that run (history --prune)",
+            op.run
+        ),
+        Origin::NeverRun(op) => format!(
+            "its name is of this journal, which has no op {} of a run {}: somebody else made it, or the journal is an older copy",
+            op.seq, op.run
+        ),
+        Origin::OtherJournal(id) => format!("its name is of another journal, {id:08x}"),
+        Origin::Unreadable => {
+            "its name is of no journal: an old version or somebody else made it".to_owned()
+        }
+    }
+}
+
+fn origin_word(origin: Origin) -> (&'static str, Option<OpId>) {
+    match origin {
+        Origin::LeftBehind(op) => ("left-behind", Some(op)),
+        Origin::Renamed(op) => ("renamed", Some(op)),
+        Origin::Forgotten(op) => ("forgotten", Some(op)),
+        Origin::NeverRun(op) => ("never-run", Some(op)),
+        Origin::OtherJournal(_) => ("other-journal", None),
+        Origin::Unreadable => ("unreadable", None),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    sanitised(path.as_os_str().as_bytes())
+}
+
+fn figures(file: &FileNow, now: Timestamp) -> String {
+    let ago = ago(now.secs, file.modified.secs);
+    format!("{}, last written {ago}", size(file.size))
+}
+
+fn was_at(pool_path: Option<&Path>) -> String {
+    pool_path.map_or(String::new(), |path| {
+        format!("; its path was {}", shown(path))
+    })
+}
+
+fn word(path: &Path) -> String {
+    shell_word(path.as_os_str().as_bytes())
+}
+
+fn keep(path: &Path, to: &Path) -> String {
+    format!("mv -n {} {}", word(path), word(to))
+}
+
+fn remove(path: &Path) -> String {
+    format!("rm -- {}", word(path))
+}
+
+fn discard(status: &Status<'_>, path: &Path) -> String {
+    let journal = status.journal.as_ref();
+    let journal = journal.map_or(String::new(), |dir| format!("--journal {} ", word(dir)));
+    format!("mergerfs.xdedup {journal}resume --discard {}", word(path))
+}
+
 /// The status as one JSON object.
 ///
 /// # Errors
 /// When `out` fails.
-pub fn json(
-    out: &mut dyn Write,
-    open: &[OpenOp],
-    last: Option<&RunSummary>,
-    conflicts: &[Conflict],
-    leftovers: &Leftovers,
-) -> io::Result<()> {
+pub fn json(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     let paths = |op: &OpenOp| -> Vec<String> {
         let pool = &op.run.pool;
         let names = op.intent.names.iter();
@@ -125,7 +312,7 @@ pub fn json(
             .map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned())
             .collect()
     };
-    let run = last.map(|run| {
+    let run = status.last.map(|run| {
         json!({
             "run": run.started.run,
             "time": rfc3339(run.started.time),
@@ -138,38 +325,262 @@ pub fn json(
             "bytes_reclaimed": run.reclaimed,
         })
     });
-    let open: Vec<_> = open
-        .iter()
-        .map(|op| json!({"run": op.intent.op.run, "op": op.intent.op.seq, "names": paths(op)}))
-        .collect();
-    let conflicts: Vec<_> = conflicts
-        .iter()
-        .map(|c| {
-            let left: Vec<_> = c
-                .left
-                .iter()
-                .filter_map(|(branch, path)| {
-                    let root = c.run.branches.get(branch.index())?;
-                    Some(
-                        root.path
-                            .join(path.as_path())
-                            .to_string_lossy()
-                            .into_owned(),
-                    )
-                })
-                .collect();
-            json!({"run": c.op.run, "op": c.op.seq, "why": c.why, "left": left})
-        })
-        .collect();
-    let names: Vec<_> = leftovers
-        .names
-        .iter()
-        .map(|n| n.to_string_lossy())
-        .collect();
-    let everywhere = !leftovers.partly && leftovers.not_looked_at.is_empty();
-    let status = json!({
-        "type": "status", "last_run": run, "open": open, "conflicts": conflicts,
-        "unexplained_names": names, "looked_everywhere": everywhere,
+    let open = status.open.iter();
+    let open =
+        open.map(|op| json!({"run": op.intent.op.run, "op": op.intent.op.seq, "names": paths(op)}));
+    let mut object = typed("status");
+    object.insert("last_run".into(), run.into());
+    object.insert("open".into(), open.collect());
+    let conflicts = status.unsettled.iter().map(|it| conflict_json(status, it));
+    object.insert("conflicts".into(), conflicts.collect());
+    let names = status.unexplained.iter().map(|it| it.file.path.clone());
+    put_paths(&mut object, "unexplained_names", names.collect());
+    let unexplained = status.unexplained.iter();
+    let unexplained = unexplained.map(|it| unexplained_json(status, it));
+    object.insert("unexplained".into(), unexplained.collect());
+    put_paths(&mut object, "not_mounted", status.not_mounted.clone());
+    let everywhere = !status.partly && status.not_mounted.is_empty();
+    object.insert("looked_everywhere".into(), everywhere.into());
+    line(out, object)
+}
+
+fn conflict_json(status: &Status<'_>, unsettled: &Unsettled) -> Value {
+    let mut object = Object::new();
+    put_op(&mut object, unsettled.op);
+    object.insert("why".into(), unsettled.why.as_str().into());
+    let hidden = unsettled.hidden.iter().map(|it| &it.file);
+    let twice = unsettled.twice.iter().flat_map(|it| &it.files);
+    let left = hidden.chain(twice.map(|it| &it.file));
+    put_paths(
+        &mut object,
+        "left",
+        left.map(|it| it.path.clone()).collect(),
+    );
+    let hidden = unsettled.hidden.iter().map(|it| {
+        let mut place = file_json(&it.file);
+        place.insert("hidden".into(), true.into());
+        put_settling(&mut place, status, &it.file, (&it.pool_path, &it.keep_as));
+        Value::Object(place)
     });
-    writeln!(out, "{status}")
+    let twice = unsettled.twice.iter().flat_map(twice_json);
+    object.insert("places".into(), hidden.chain(twice).collect());
+    put_paths(
+        &mut object,
+        "not_looked_at",
+        unsettled.not_looked_at.clone(),
+    );
+    Value::Object(object)
+}
+
+fn twice_json(twice: &Twice) -> impl Iterator<Item = Value> + '_ {
+    twice.files.iter().map(|it| {
+        let mut place = file_json(&it.file);
+        place.insert("hidden".into(), false.into());
+        put_path(&mut place, "pool_path", &twice.pool_path);
+        place.insert("shown".into(), it.shown.into());
+        place.insert("equal".into(), twice.equal.into());
+        if it.shown != Some(true) {
+            place.insert("remove".into(), remove(&it.file.path).into());
+            let keep = it.keep_as.as_ref().map(|to| keep(&it.file.path, to));
+            place.insert("keep".into(), keep.into());
+        }
+        Value::Object(place)
+    })
+}
+
+fn unexplained_json(status: &Status<'_>, unexplained: &Unexplained) -> Value {
+    let file = &unexplained.file;
+    let mut object = file_json(file);
+    put_path(&mut object, "directory", file.dir());
+    let kind = match file.kind {
+        FileKind::Regular => "file",
+        FileKind::Directory => "directory",
+        FileKind::Symlink => "symlink",
+        FileKind::Other => "other",
+    };
+    object.insert("kind".into(), kind.into());
+    let (origin, op) = origin_word(unexplained.origin);
+    object.insert("origin".into(), origin.into());
+    if let Some(op) = op {
+        put_op(&mut object, op);
+    }
+    if unexplained.can_be_discarded() {
+        let known = (&unexplained.pool_path, &unexplained.keep_as);
+        put_settling(&mut object, status, file, known);
+    }
+    Value::Object(object)
+}
+
+fn put_settling(
+    object: &mut Object,
+    status: &Status<'_>,
+    file: &FileNow,
+    (pool_path, keep_as): (&Option<PathBuf>, &Option<PathBuf>),
+) {
+    if let Some(path) = pool_path {
+        put_path(object, "pool_path", path);
+    }
+    let keep = keep_as.as_ref().map(|to| keep(&file.path, to));
+    object.insert("keep".into(), keep.into());
+    object.insert("discard".into(), discard(status, &file.path).into());
+}
+
+fn put_op(object: &mut Object, op: OpId) {
+    object.insert("run".into(), op.run.into());
+    object.insert("op".into(), op.seq.into());
+}
+
+fn file_json(file: &FileNow) -> Object {
+    let mut object = Object::new();
+    put_path(&mut object, "path", &file.path);
+    object.insert("size".into(), file.size.into());
+    object.insert("inode".into(), file.ino.into());
+    object.insert("modified".into(), rfc3339(file.modified).into());
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, size: u64) -> FileNow {
+        FileNow {
+            path: path.into(),
+            kind: FileKind::Regular,
+            ino: 12,
+            size,
+            modified: Timestamp {
+                secs: 1_000_000,
+                nanos: 0,
+            },
+        }
+    }
+
+    fn status() -> Status<'static> {
+        let op = OpId { run: 3, seq: 7 };
+        let side = |path: &str, shown| TwiceFile {
+            file: file(path, 8),
+            shown: Some(shown),
+            keep_as: (!shown).then(|| format!("{path}.recovered").into()),
+        };
+        let conflict = Unsettled {
+            op,
+            why: "the master was written to".into(),
+            hidden: vec![HiddenFile {
+                file: file("/mnt/d2/it's/.xdedup-r", 2048),
+                pool_path: Some("/pool/it's/a".into()),
+                keep_as: Some("/mnt/d2/it's/a.recovered".into()),
+            }],
+            twice: vec![Twice {
+                pool_path: "/pool/b".into(),
+                files: vec![side("/mnt/d1/b", true), side("/mnt/d2/b", false)],
+                equal: Some(false),
+            }],
+            not_looked_at: vec!["/mnt/d3/.xdedup-t".into()],
+        };
+        Status {
+            unsettled: vec![conflict],
+            unexplained: vec![Unexplained {
+                file: file("/mnt/d2/dd/.xdedup-q", 1),
+                origin: Origin::Renamed(op),
+                pool_path: None,
+                keep_as: Some("/mnt/d2/dd/q".into()),
+            }],
+            not_mounted: vec!["/mnt/d3".into()],
+            now: Timestamp {
+                secs: 1_000_000 + 7_200,
+                nanos: 0,
+            },
+            ..Status::default()
+        }
+    }
+
+    fn said(status: &Status<'_>) -> String {
+        let mut out = Vec::new();
+        text(&mut out, status).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_person_reads_each_place_and_the_commands_that_settle_it() {
+        let expected = r"no run yet
+nothing is open
+conflict: the master was written to (run 3, op 7)
+  hidden file /mnt/d2/it's/.xdedup-r
+    2.0 KiB, last written 2 hours ago; its path was /pool/it's/a
+    keep it:    mv -n '/mnt/d2/it'\''s/.xdedup-r' '/mnt/d2/it'\''s/a.recovered'
+    discard it: mergerfs.xdedup resume --discard '/mnt/d2/it'\''s/.xdedup-r'
+  /pool/b is on two disks; the files differ
+    /mnt/d1/b: 8 B, last written 2 hours ago; the pool shows this file
+    /mnt/d2/b: 8 B, last written 2 hours ago; the pool does not show this file
+    keep both:  mv -n '/mnt/d2/b' '/mnt/d2/b.recovered'
+    remove it:  rm -- '/mnt/d2/b'
+  not looked at: /mnt/d3/.xdedup-t: its disk is not mounted, or cannot be read
+left behind: hidden file .xdedup-q in /mnt/d2/dd (inode 12)
+    1 B, last written 2 hours ago
+    run 3 of this journal left it: the directory was renamed or moved while the run worked in it
+    keep it:    mv -n '/mnt/d2/dd/.xdedup-q' '/mnt/d2/dd/q'
+    discard it: mergerfs.xdedup resume --discard '/mnt/d2/dd/.xdedup-q'
+`resume --discard` shows what it would remove, and whether it is the last copy; with -e it removes it
+not looked at for hidden names: /mnt/d3: its disk is not mounted
+";
+        assert_eq!(said(&status()), expected);
+    }
+
+    #[test]
+    fn commands_name_a_journal_that_is_elsewhere_and_equal_files_need_no_second_name() {
+        let mut status = status();
+        status.journal = Some("/srv/j k".into());
+        status.unsettled[0].twice[0].equal = Some(true);
+        let said = said(&status);
+        let command = "mergerfs.xdedup --journal '/srv/j k' resume --discard ";
+        assert_eq!(said.matches(command).count(), 2, "{said}");
+        assert!(!said.contains("keep both"), "{said}");
+        assert!(said.contains("have the same bytes"), "{said}");
+        status.unsettled[0].twice[0].equal = None;
+        let said = self::said(&status);
+        assert!(said.contains("    compare:    cmp '/mnt/d1/b' '/mnt/d2/b'\n"));
+        assert!(said.contains("keep both"), "{said}");
+    }
+
+    #[test]
+    fn another_journals_name_is_not_offered_for_removal() {
+        let mut status = status();
+        status.unsettled.clear();
+        status.unexplained[0].origin = Origin::OtherJournal(0xab);
+        let said = said(&status);
+        assert!(said.contains("no op of this journal explains: hidden file "));
+        assert!(said.contains("of another journal, 000000ab"), "{said}");
+        assert!(said.contains("resume --salvage"), "{said}");
+        assert!(!said.contains("--discard"), "{said}");
+    }
+
+    #[test]
+    fn a_program_reads_the_same() {
+        let mut out = Vec::new();
+        json(&mut out, &status()).unwrap();
+        let read: Value = serde_json::from_slice(&out).unwrap();
+        let conflict = &read["conflicts"][0];
+        assert_eq!((&conflict["run"], &conflict["op"]), (&3.into(), &7.into()));
+        assert_eq!(conflict["left"].as_array().unwrap().len(), 3);
+        let [hidden, first, second] = &conflict["places"].as_array().unwrap()[..] else {
+            panic!("{conflict}");
+        };
+        assert_eq!(
+            (&hidden["size"], &hidden["hidden"]),
+            (&2048.into(), &true.into())
+        );
+        assert_eq!(first["shown"], true);
+        assert!(first.get("remove").is_none());
+        assert_eq!(second["remove"], "rm -- '/mnt/d2/b'");
+        assert_eq!(second["equal"], false);
+        assert_eq!(conflict["not_looked_at"][0], "/mnt/d3/.xdedup-t");
+        let stray = &read["unexplained"][0];
+        assert_eq!(
+            (&stray["origin"], &stray["inode"]),
+            (&"renamed".into(), &12.into())
+        );
+        assert_eq!(stray["directory"], "/mnt/d2/dd");
+        assert_eq!(read["looked_everywhere"], false);
+    }
 }

@@ -86,6 +86,9 @@ pub fn op(
                 out.write_all(b": ")?;
                 out.write_all(&style.bytes(halt.detail.as_bytes()))?;
             }
+            if let Outcome::Conflict(_) = outcome {
+                both_kept(out, scene, op)?;
+            }
         }
         None if op.undo.is_some() => {
             out.write_all(b" is a file of its own again on ")?;
@@ -104,6 +107,17 @@ pub fn op(
         out.write_all(b"\n")?;
     }
     Ok(())
+}
+
+/// Where both copies of an op are that ended in a conflict.
+fn both_kept(out: &mut dyn Write, scene: &Scene<'_>, op: &Op) -> io::Result<()> {
+    let style = Style::of(scene);
+    out.write_all(b"; both copies are kept, on ")?;
+    for (n, disk) in scene.disks_of(op).into_iter().enumerate() {
+        out.write_all(if n == 0 { b"" } else { b" and " })?;
+        out.write_all(&style.name(disk))?;
+    }
+    out.write_all(b"; mergerfs.xdedup status says where")
 }
 
 fn tone_of(state: State) -> Tone {

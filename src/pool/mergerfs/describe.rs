@@ -103,6 +103,13 @@ pub fn only_path(pool_path: &Path) -> Option<PathBuf> {
     (!answer.is_empty() && !answer.contains(&0)).then(|| path_of(&answer))
 }
 
+/// The branch path of the file that the pool shows at a path; `None` where mergerfs does not say.
+#[must_use]
+pub fn shown_path(pool_path: &Path) -> Option<PathBuf> {
+    let answer = xattr::get(pool_path, "user.mergerfs.fullpath").ok()??;
+    (!answer.is_empty()).then(|| path_of(&answer))
+}
+
 /// Why a path on several branches may be shown from another branch than the first that has it; `None` where it is not.
 #[must_use]
 pub fn shows_other_than_first(pool: &Pool) -> Option<String> {

@@ -38,6 +38,22 @@ fn what_was_not_done_is_always_said_and_what_was_done_with_v() {
 }
 
 #[test]
+fn a_conflict_names_the_disks_of_both_copies() {
+    let pool = sample::pool();
+    let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, "written to"));
+    let scene = sample::scene(&pool);
+    let told = |op: &Op| text(|out| super::op(out, &scene, op, &conflict, false));
+    let across = told(&sample::op(OpKind::Cross, b"m/a", &[b"d/a"], 2048));
+    assert_eq!(
+        across,
+        "failed       2.0 KiB  /pool/d/a: conflict: written to; both copies are kept, on /mnt/d1 and /mnt/d2; \
+         mergerfs.xdedup status says where\n"
+    );
+    let on_one = told(&sample::op(OpKind::Local, b"m/a", &[b"d/a"], 2048));
+    assert!(on_one.contains("kept, on /mnt/d1; "), "{on_one}");
+}
+
+#[test]
 fn names_are_exact_unless_a_terminal_reads_them() {
     let pool = sample::pool();
     let op = sample::op(OpKind::Cross, b"m", &[b"d\x1b[1m\n\xff"], 0);
