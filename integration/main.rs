@@ -9,6 +9,7 @@
     reason = "test code: it makes and damages its own disks, and a panic is how it reports"
 )]
 
+mod actions;
 mod around;
 mod bench;
 mod busy;

@@ -75,7 +75,11 @@ pub(crate) fn view(root: &Path) -> View {
 
 /// Takes in everything on branch `index`.
 pub(crate) fn entries(pool: &Pool, index: usize) -> Entries {
-    let root = &pool.branches()[index];
+    entries_below(&pool.branches()[index])
+}
+
+/// Takes in everything below a directory of a branch.
+pub(crate) fn entries_below(root: &Path) -> Entries {
     let entry = |(path, m): (PathBuf, Metadata)| {
         let xattrs = xattrs(&root.join(&path));
         let entry = Entry {
