@@ -5,8 +5,10 @@ use super::batch::{State, Work};
 use super::halt::Halt;
 use super::op::{Op, Undoing};
 use super::take_back::only_hidden;
-use crate::fs::{FileKind, Fs, Metadata, Place};
+use super::window::Leased;
+use crate::fs::{FileKind, Fs, Lease, Metadata, Place};
 use crate::journal::Store;
+use crate::names::Role;
 use crate::refusal::Reason;
 
 /// Bytes read and written at a time.
@@ -108,17 +110,46 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     ///
     /// Not before the names it replaces are gone: by that name it is found again, whatever a client does to its path.
     pub(super) fn clear_copy(&mut self, op: &Op) -> Result<(), Halt> {
-        let Some(at) = op.copy_place() else {
+        let Some(at) = op.copy_place().cloned() else {
             return Ok(());
         };
-        match self.fs.stat(at)? {
-            // Clients removed every other name of the contents: what is hidden may be the last copy.
-            Some(stat) if op.is_master(&stat) && !op.salvaged && !self.is_visible(op)? => {
-                Err(only_hidden())
-            }
-            Some(stat) if stat.kind == FileKind::Regular => self.unlink(at, stat.id),
+        match self.fs.stat(&at)? {
+            Some(stat) if op.is_master(&stat) && !op.salvaged => self.clear_last_name(op, &at),
+            Some(stat) if stat.kind == FileKind::Regular => self.unlink(&at, stat.id),
             _ => Ok(()),
         }
+    }
+
+    /// Removes the hidden name of a complete copy. If the copy has no visible name, a client may have written to it all
+    /// the same, in the moment in which it had the path: then it is kept.
+    fn clear_last_name(&mut self, op: &Op, at: &Place) -> Result<(), Halt> {
+        // Clients removed every other name of the contents: what is hidden may be the last copy.
+        if !self.is_visible(op)? {
+            return Err(only_hidden());
+        }
+        let file = self.fs.open(at)?;
+        let mut hidden = 1;
+        for k in 0..op.names.len() {
+            for role in [Role::Temp, Role::Withdrawn] {
+                let place = op.hidden(self.journal.id(), k, role);
+                hidden += u64::from(self.fs.stat(&place)?.is_some_and(|s| op.is_master(&s)));
+            }
+        }
+        if self.fs.stat_open(&file)?.nlink > hidden {
+            return self.unlink(at, op.master_id);
+        }
+        // While the lease is held nobody has it open, and what was written shows.
+        let mut copy = Leased::new(self.fs, self.options.leases, file);
+        copy.take(Lease::Write, "copy")?;
+        let now = self.fs.stat_open(&copy.file)?;
+        let mtime = op.undo.as_ref().map(|undo| undo.mtime);
+        if now.size != op.size || Some(now.mtime) != mtime {
+            return Err(Halt::new(
+                Reason::Conflict,
+                "its path was written to while it was taken back: what was written is kept under a hidden name",
+            ));
+        }
+        self.unlink(at, op.master_id)
     }
 
     /// Removes the directories that runs made and that undone ops have left empty, innermost first.
