@@ -15,6 +15,7 @@ mod dir_lock;
 mod durable;
 mod error;
 mod finished;
+pub(crate) mod flush;
 mod index;
 mod journal_dir;
 mod logged;

@@ -14,6 +14,7 @@ use super::JournalError;
 use super::codec::CHUNK_MAX;
 use super::dir_lock::DirLock;
 use super::durable::{CsvLog, MarkFile, failed, free_bytes, settle_file, sync_dir};
+use super::flush::flush;
 use super::journal_dir::{check_space, remove_file};
 use super::mark::Mark;
 use super::panic_boundary::contain;
@@ -124,8 +125,8 @@ impl Database {
     pub(super) fn create(dir: &Path) -> Result<(), JournalError> {
         // Twice: the second opening leaves a snapshot. Without one, damage is taken for the torn end of the
         // log, and everything from there on is dropped without an error.
-        drop(Self::open(dir)?);
-        drop(Self::open(dir)?);
+        Self::open(dir)?.close()?;
+        Self::open(dir)?.close()?;
         // sled syncs neither its files nor their names: after a power cut they would be empty or gone.
         settle(dir)?;
         sync_dir(&dir.join("blobs"))?;
@@ -183,6 +184,22 @@ impl Database {
         })
     }
 
+    /// Closes a new database. A write that failed is an error here, where a drop would ignore it.
+    fn close(self) -> Result<(), JournalError> {
+        self.write_out(|_| Ok(()))
+    }
+
+    /// Does what `write` says and writes everything to the files, which are not synced.
+    fn write_out(
+        &self,
+        write: impl FnOnce(&Handles) -> sled::Result<()>,
+    ) -> Result<(), JournalError> {
+        let handles = self.handles()?;
+        contain(|| write(handles).and_then(|()| flush(&handles.db)))
+            .map_err(|panic| panicked(&self.dir, &panic))?
+            .map_err(|error| explain(&self.dir, "write", error))
+    }
+
     fn handles(&self) -> Result<&Handles, JournalError> {
         self.handles.as_ref().ok_or(JournalError::Poisoned)
     }
@@ -214,14 +231,11 @@ impl Database {
             bytes += 4 * value.len() as u64;
         }
         check_space(&self.dir, SPACE_LEFT_MIN / 2 + bytes)?;
-        let handles = self.handles()?;
-        let write = || {
-            handles.log.apply_batch(batch)?;
-            handles.db.flush()
-        };
-        contain(write)
-            .map_err(|panic| panicked(&self.dir, &panic))?
-            .map_err(|error| explain(&self.dir, "write", error))?;
+        self.write_out(|handles| match pairs.is_empty() {
+            // An empty batch would be written as well.
+            true => Ok(()),
+            false => handles.log.apply_batch(batch),
+        })?;
         self.sync()
     }
 
@@ -236,10 +250,24 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let handles = self.handles.take();
-        // Closing writes too, and everything that counts is durable already.
-        if let Err(panic) = contain(|| drop(handles)) {
-            tracing::debug!(dir = ?self.dir, panic, "closing the journal's database");
+        let Some(handles) = self.handles.take() else {
+            return;
+        };
+        // Closing writes too, and everything that counts is durable already. sled's own drop can wait for ever, but
+        // not if nothing is left to be written.
+        let close = || {
+            let flushed = flush(&handles.db);
+            drop(handles);
+            flushed
+        };
+        match contain(close) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(dir = ?self.dir, %error, "closing the journal's database");
+            }
+            Err(panic) => {
+                tracing::debug!(dir = ?self.dir, panic, "closing the journal's database");
+            }
         }
     }
 }

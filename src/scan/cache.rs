@@ -15,6 +15,7 @@ use super::cache_block::{Block, Slot};
 use super::cache_place;
 use super::catalog::Stamp;
 use super::read::{Hash, Part};
+use crate::journal::flush::flush;
 use crate::journal::panic_boundary::contain;
 use crate::pool::FsId;
 
@@ -154,7 +155,7 @@ impl Cache {
     /// Makes durable what it was given, and gives back the memory until it is needed again.
     pub(super) fn rest(&self) {
         if matches!(*self.state(), State::Open(_)) {
-            self.with(|handles| handles.db.flush().map(drop));
+            self.with(|handles| flush(&handles.db));
             self.put_down(State::Resting);
             crate::sys::give_back_memory();
         }
@@ -198,7 +199,7 @@ impl Cache {
             }
             handles.hashes.apply_batch(batch)?;
             if handles.flushed.get().elapsed() >= FLUSH_AFTER {
-                handles.db.flush()?;
+                flush(&handles.db)?;
                 handles.flushed.set(Instant::now());
             }
             Ok(())

@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod disk;
 mod format_2;
+mod full_disk;
 mod journal;
 mod prune;
 mod rebuild;
