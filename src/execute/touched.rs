@@ -1,6 +1,6 @@
 //! The directories our own calls changed: which must be synced, and which get their time back.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fs::{Fs, FsError, Place, Timestamp};
 use crate::pool::BranchIdx;
@@ -9,7 +9,7 @@ use crate::pool::BranchIdx;
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     unsynced: BTreeSet<Place>,
-    times: HashMap<Place, Times>,
+    times: BTreeMap<Place, Times>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ impl Touched {
     /// goes by directory times (and mergerfs' readdir cache) would miss the new file.
     pub(crate) fn give_times_back<F: Fs>(&mut self, fs: &F) -> Vec<FsError> {
         let mut errors = Vec::new();
-        for (dir, times) in self.times.drain() {
+        for (dir, times) in std::mem::take(&mut self.times) {
             let result = fs.stat(&dir).and_then(|stat| match stat {
                 Some(stat) if stat.mtime == times.ours && times.ours != times.original => {
                     self.unsynced.insert(dir.clone());

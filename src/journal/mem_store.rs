@@ -147,6 +147,17 @@ impl MemStore {
         self.disk.borrow().files.csv.clone()
     }
 
+    /// Every byte a reader would see: log, records and mark.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let files = &self.disk.borrow().files;
+        let records = files.log.iter().flat_map(|(key, value)| [key, value]);
+        let mut bytes = files.csv.clone();
+        records.for_each(|part| bytes.extend_from_slice(part));
+        bytes.extend_from_slice(&files.mark);
+        bytes
+    }
+
     /// What the next process finds after this one was killed: everything written. What was not synced is still not.
     #[must_use]
     pub fn after_kill(&self) -> Self {

@@ -19,6 +19,7 @@ mod matrix;
 mod meddling;
 mod power;
 mod salvaging;
+mod same_program;
 mod scenario;
 mod session;
 mod shadows;
