@@ -4,15 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mergerfs_xdedup::facts::branch_records;
+use mergerfs_xdedup::find::facts::branch_records;
+use mergerfs_xdedup::fs::StoredId;
 use mergerfs_xdedup::fs::real::RealFs;
 use mergerfs_xdedup::fs::{Handle, Metadata, Timestamp};
 use mergerfs_xdedup::journal::{
     BranchRecord, Copy, Found, Intent, NameIntent, OpId, OpKind, Record, RunStarted, create_or_open,
 };
-use mergerfs_xdedup::names::{Role, hidden_name};
-use mergerfs_xdedup::pool::{Branch, BranchIdx, BranchMode, StoredId};
-use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::plan::hidden_name::{Role, hidden_name};
+use mergerfs_xdedup::pool::relpath::RelPath;
+use mergerfs_xdedup::pool::{Branch, BranchIdx, BranchMode};
 
 use crate::groups;
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};

@@ -14,27 +14,27 @@ use crate::harness::{snapshot, tree};
 const LISTS: [(&str, &[u8]); 6] = [
     (
         "jdupes -j",
-        include_bytes!("../src/input/fixtures/jdupes-1.21.3.json"),
+        include_bytes!("../src/find/list/fixtures/jdupes-1.21.3.json"),
     ),
     (
         "jdupes -0",
-        include_bytes!("../src/input/fixtures/jdupes-1.21.3.null"),
+        include_bytes!("../src/find/list/fixtures/jdupes-1.21.3.null"),
     ),
     (
         "fclones json",
-        include_bytes!("../src/input/fixtures/fclones.json"),
+        include_bytes!("../src/find/list/fixtures/fclones.json"),
     ),
     (
         "fclones",
-        include_bytes!("../src/input/fixtures/fclones.txt"),
+        include_bytes!("../src/find/list/fixtures/fclones.txt"),
     ),
     (
         "rmlint",
-        include_bytes!("../src/input/fixtures/rmlint-2.9.0.json"),
+        include_bytes!("../src/find/list/fixtures/rmlint-2.9.0.json"),
     ),
     (
         "rdfind",
-        include_bytes!("../src/input/fixtures/rdfind-1.5.0.txt"),
+        include_bytes!("../src/find/list/fixtures/rdfind-1.5.0.txt"),
     ),
 ];
 

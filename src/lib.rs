@@ -20,15 +20,15 @@
 //!
 //! # Following one op from list to unlink
 //!
-//! 1. [`input`] reads a list made by another program: claims, as bytes.
-//! 2. [`resolve`] asks the pool where each path is ([`pool::mergerfs`]) and looks at the inodes there ([`fs`]).
-//! 3. [`plan`] chooses the master ([`master`]) and makes an [`execute::Op`] for every other inode, or a refusal.
+//! 1. [`find::list`] reads a list made by another program: claims, as bytes.
+//! 2. [`find::resolve`] asks the pool where each path is ([`pool::mergerfs`]) and looks at the inodes there ([`fs`]).
+//! 3. [`plan`] chooses the master ([`plan::master`]) and makes an [`execute::Op`] for every other inode, or a refusal.
 //! 4. [`execute`] carries it out: `batch` is the order of everything; then one file a phase: `compare`,
 //!    `parents`, `publish`, `retire`, `remove`, and `take_back` for the way back.
 //! 5. [`journal`] makes intent, retired and done durable in between.
-//! 6. [`undo`] plans, from the journal, ops that take others back; they go the same way after a copy.
+//! 6. [`rescue::undo`] plans, from the journal, ops that take others back; they go the same way after a copy.
 //! 7. After a crash `execute::recover` looks at what each name is, decides, and takes the same transitions.
-//! 8. What ended ops left for a person, [`unsettled`] looks at again for `status`, and removes for `resume --discard`.
+//! 8. What ended ops left for a person, [`rescue::unsettled`] looks at again for `status`, and removes for `resume --discard`.
 //!
 //! # Invariants
 //!
@@ -42,7 +42,7 @@
 //!    retired under a hidden name before it is unlinked (`execute::retire`).
 //! 5. Recovery is the executor (`execute::recover`).
 //! 6. Identity is (`st_dev`, inode) on branches within a run ([`fs::InodeId`]), the filesystem's UUID and more when
-//!    stored ([`pool::StoredId`]); never a path, never an inode number seen through the pool.
+//!    stored ([`fs::StoredId`]); never a path, never an inode number seen through the pool.
 //! 7. Nothing outside the branches is touched: every access is beneath a held branch descriptor, through no symlink
 //!    and no mount point ([`fs::real`]).
 //! 8. After an unexpected I/O error on a branch or the journal, that branch or the run stops.
@@ -57,30 +57,12 @@
 pub mod cli;
 pub mod doctor;
 pub mod execute;
-pub mod facts;
-pub mod filter;
+pub mod find;
 pub mod fs;
-pub mod group;
-pub mod input;
 pub mod journal;
-mod leftovers;
-pub mod links;
-pub mod lock;
-pub mod master;
-pub mod metadata;
-pub mod names;
 pub mod plan;
 pub mod pool;
 pub mod preview;
-mod private_place;
-pub mod refusal;
-pub mod relink;
-pub mod relpath;
 pub mod report;
-pub mod resolve;
-pub mod salvage;
-pub mod scan;
+pub mod rescue;
 mod sys;
-pub mod undo;
-pub mod unsettled;
-pub mod verify;

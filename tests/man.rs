@@ -14,7 +14,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use mergerfs_xdedup::cli::Cli;
 use mergerfs_xdedup::doctor::Topic;
-use mergerfs_xdedup::refusal::{Reason, Weight};
+use mergerfs_xdedup::plan::refusal::{Reason, Weight};
 
 const MAIN: &str = include_str!("../contrib/man/mergerfs.xdedup.1");
 const NAME: &str = "mergerfs.xdedup";

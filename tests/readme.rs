@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use mergerfs_xdedup::cli::Cli;
-use mergerfs_xdedup::refusal::Reason;
+use mergerfs_xdedup::plan::refusal::Reason;
 
 const README: &str = include_str!("../README.md");
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::examples;
-use crate::input::Format;
-use crate::master::Policy;
+use crate::find::list::Format;
 use crate::plan::Shadows;
+use crate::plan::master::Policy;
 use crate::report::groups::GroupsForm;
 
 mod values;

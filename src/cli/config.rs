@@ -135,7 +135,7 @@ mod tests {
         );
         let cli = Cli::try_parse_from(args).unwrap();
         assert!(cli.run.any_master && cli.run.execute);
-        assert_eq!(cli.run.dedup, crate::master::Policy::Oldest);
+        assert_eq!(cli.run.dedup, crate::plan::master::Policy::Oldest);
         assert_eq!(cli.run.dirs, [Path::new("/pool")]);
     }
 

@@ -14,16 +14,16 @@ use super::scan;
 use super::session::{self, Session};
 use super::signals::Signals;
 use crate::execute::{Halt, Ways, missing_parents};
-use crate::filter::Filter;
+use crate::find::filter::Filter;
+use crate::find::resolve::{self, Resolved};
 use crate::fs::{Fs, Place, Timestamp};
 use crate::journal::rfc3339;
-use crate::metadata::IgnoreMetadata;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::plan::refusal::{Reason, Weight};
 use crate::plan::{Plan, Refusal, Rules, Shadows};
 use crate::pool::{BranchIdx, mergerfs};
-use crate::refusal::{Reason, Weight};
 use crate::report::html::{self, Chronicle, Disk, Page};
 use crate::report::{BranchUse, Scene, Tally, json, script};
-use crate::resolve::{self, Resolved};
 
 /// What the user asked for, resolved.
 pub(super) struct Job<'j> {

@@ -10,11 +10,11 @@ use super::session::{self, DiskJournal};
 use super::status::branches;
 use crate::fs::{Fs, Place};
 use crate::journal;
-use crate::lock::PoolLock;
-use crate::names::is_hidden_name;
+use crate::plan::hidden_name::is_hidden_name;
+use crate::pool::lock::PoolLock;
 use crate::report::discard::{self as report, Discarded, State};
 use crate::report::{number, sanitised, size};
-use crate::unsettled::{Branches, Discard, NotRemoved, Refused, places_of};
+use crate::rescue::unsettled::{Branches, Discard, NotRemoved, Refused, places_of};
 
 pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u8, Failure> {
     let dir = session::journal_dir(common)?;

@@ -14,13 +14,13 @@ use super::resume::recover_pool;
 use super::session::{self, DiskJournal, Session};
 use super::watch::Watch;
 use crate::execute::{Executor, Leases, Options};
+use crate::find::resolve::Resolved;
 use crate::fs::Fs;
 use crate::journal::{self, RefusedLine};
+use crate::plan::refusal::Reason;
 use crate::plan::{Plan, Refusal};
-use crate::refusal::Reason;
 use crate::report::html::Chronicle;
 use crate::report::{Progress, Tally, json, text};
-use crate::resolve::Resolved;
 
 /// What `--no-lease` asks for.
 pub(super) fn leases(no_lease: bool) -> Leases {

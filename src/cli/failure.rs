@@ -4,10 +4,10 @@ use std::error::Error;
 use std::io::{self, Write};
 
 use crate::execute::RunError;
+use crate::find::list::InputError;
 use crate::fs::FsError;
-use crate::input::InputError;
 use crate::journal::JournalError;
-use crate::lock::LockError;
+use crate::pool::lock::LockError;
 use crate::pool::mergerfs::PoolError;
 use crate::preview::MountPointError;
 use crate::report::{Screen, Tone};

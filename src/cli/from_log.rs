@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use super::args::{Common, ResumeArgs};
 use super::failure::Failure;
 use super::session::{self, Session};
-use crate::input;
+use crate::find::list;
 use crate::pool::{Pool, mergerfs};
-use crate::relink::{Relinked, Relinker, unfinished};
 use crate::report::sanitised;
+use crate::rescue::old_script::{Relinked, Relinker, unfinished};
 
 pub(super) fn run(
     common: &Common,
@@ -127,7 +127,7 @@ type Claimed = (Option<u64>, Vec<PathBuf>);
 fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<(PathBuf, Vec<Claimed>), Failure> {
     let file = File::open(manifest)
         .map_err(|error| Failure::usage(format!("cannot open the list {manifest:?}: {error}")))?;
-    let mut reader = input::open(Box::new(BufReader::new(file)), args.manifest_format)?;
+    let mut reader = list::open(Box::new(BufReader::new(file)), args.manifest_format)?;
     let mut groups = Vec::new();
     for group in &mut reader {
         groups.push(group?);

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use super::args::RunArgs;
 use super::failure::Failure;
 use super::session::Session;
-use crate::filter::Filter;
-use crate::group::{Group, Member};
-use crate::input::{self, ClaimedGroup, Reader};
+use crate::find::filter::Filter;
+use crate::find::list::{self, ClaimedGroup, Reader};
+use crate::find::resolve::{self, Resolved, Resolver};
+use crate::plan::group::{Group, Member};
+use crate::plan::refusal::Reason;
 use crate::plan::{Plan, Rules, plan};
 use crate::pool::mergerfs::{self, PoolError};
 use crate::pool::{Pool, mountinfo};
-use crate::refusal::Reason;
-use crate::resolve::{self, Resolved, Resolver};
 
 /// Groups planned between two times when free memory is given back.
 const GROUPS_BETWEEN_TRIMS: usize = 16_384;
@@ -41,7 +41,7 @@ impl List {
             Box::new(BufReader::with_capacity(1 << 16, file))
         };
         Ok(Self {
-            reader: input::open(source, args.manifest_format)?,
+            reader: list::open(source, args.manifest_format)?,
             read: Vec::new(),
         })
     }

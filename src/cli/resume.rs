@@ -12,7 +12,7 @@ use super::signals::Signals;
 use super::watch::Watch;
 use crate::execute::{Executor, Leases, Options};
 use crate::journal::{self, RunStarted};
-use crate::metadata::IgnoreMetadata;
+use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::{Branch, Pool, mergerfs};
 use crate::report::{Scene, Tally, text};
 

@@ -12,11 +12,11 @@ use crate::execute::{remove_if_empty, sync_dirs};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::journal::{self, Logged, Remains};
-use crate::leftovers;
-use crate::metadata::IgnoreMetadata;
+use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::{Pool, mergerfs};
 use crate::report::{number, salvage as report};
-use crate::salvage::{self, Lost, Salvage};
+use crate::rescue::leftovers;
+use crate::rescue::salvage::{self, Lost, Salvage};
 
 const GONE_FOR_GOOD: &str = "mount or add it, then run again; if it is gone for good, move the CSV log away and name the \
                              POOL: the names on the branches alone count then";

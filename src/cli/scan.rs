@@ -8,14 +8,14 @@ use super::list::discover;
 use super::output_file::{self, OutputFile};
 use super::session::{Session, own_dir};
 use super::signals::Signals;
-use crate::filter::Filter;
+use crate::find::filter::Filter;
+use crate::find::resolve::{self, Resolved};
+use crate::find::scan::{Around, Cache, Found, Meter, Scan, ScanError};
 use crate::fs::Fs;
 use crate::plan::Rules;
 use crate::pool::Pool;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 use crate::report::{ScanProgress, groups, size};
-use crate::resolve::{self, Resolved};
-use crate::scan::{Around, Cache, Found, Meter, Scan, ScanError};
 
 /// The pool of the directories to scan.
 pub(super) fn pool(args: &RunArgs) -> Result<Pool, Failure> {

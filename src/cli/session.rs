@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use super::args::Common;
 use super::failure::Failure;
 use crate::execute::{Leases, Options};
-use crate::facts;
+use crate::find::facts;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::journal::{BranchRecord, Journal, RunStarted, RunSummary, SledStore};
-use crate::lock::PoolLock;
-use crate::metadata::IgnoreMetadata;
 use crate::plan::BranchFacts;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::pool::lock::PoolLock;
+use crate::pool::relpath::RelPath;
 use crate::pool::{Pool, mergerfs};
-use crate::relpath::RelPath;
 use crate::report::Scene;
 
 /// Ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.

@@ -9,7 +9,7 @@ use super::session::{self, DiskJournal};
 use crate::fs::Fs;
 use crate::journal;
 use crate::report::status::{self, Status};
-use crate::unsettled::{self, Branches};
+use crate::rescue::unsettled::{self, Branches};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let dir = session::journal_dir(common)?;

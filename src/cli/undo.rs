@@ -14,12 +14,12 @@ use super::watch::Watch;
 use crate::execute::{Executor, Options};
 use crate::fs::Fs;
 use crate::journal::{self, Finished, RunSummary};
-use crate::metadata::IgnoreMetadata;
 use crate::plan::Plan;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool, mergerfs};
-use crate::relpath::RelPath;
 use crate::report::{Progress, Scene, Tally, json, size, undo as report};
-use crate::undo::{UndoPlan, plan};
+use crate::rescue::undo::{UndoPlan, plan};
 
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     let started = Instant::now();

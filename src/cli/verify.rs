@@ -12,7 +12,7 @@ use super::signals::Signals;
 use crate::journal;
 use crate::report::verify::{self as report, Verified};
 use crate::report::{Progress, Scene};
-use crate::verify::{Subject, Verdict, check, subjects};
+use crate::rescue::verify::{Subject, Verdict, check, subjects};
 
 enum Told {
     Read(u64),

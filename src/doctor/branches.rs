@@ -6,9 +6,9 @@ use super::check::{Findings, nested};
 use super::facts::{BranchFacts, Disk, Facts, Leases};
 use super::filesystem::Ability;
 use super::finding::Topic;
-use crate::names::parse_hidden_name;
+use crate::plan::hidden_name::parse_hidden_name;
 use crate::pool::BranchMode;
-use crate::unsettled::FileNow;
+use crate::rescue::unsettled::FileNow;
 
 /// Names shown of many.
 const SHOWN: usize = 5;

@@ -11,7 +11,7 @@ use super::*;
 use crate::fs::{FileKind, Timestamp};
 use crate::pool::BranchMode;
 use crate::pool::mergerfs::Description;
-use crate::unsettled::FileNow;
+use crate::rescue::unsettled::FileNow;
 
 fn disk(number: u64) -> Disk {
     Disk {

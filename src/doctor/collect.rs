@@ -11,14 +11,14 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use super::facts::{BranchFacts, Disk, Facts, Host, JournalPlace, Leases};
 use super::filesystem::FilesystemKind;
 use super::neighbours;
-use crate::facts::root_of;
+use crate::find::facts::root_of;
 use crate::fs::real::RealFs;
 use crate::fs::{Fs, Lease, Place};
 use crate::journal;
-use crate::leftovers;
 use crate::pool::mergerfs::{self, Description, PoolError};
 use crate::pool::{Branch, BranchIdx, mountinfo};
-use crate::unsettled::FileNow;
+use crate::rescue::leftovers;
+use crate::rescue::unsettled::FileNow;
 
 /// Pool files that are compared with what mergerfs says of them.
 const SAMPLE: usize = 16;
@@ -77,7 +77,7 @@ fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<
         leases: leases(&fs, &branch.path, &found.files),
         snapraid: entries
             .iter()
-            .filter(|entry| crate::scan::is_snapraid(&entry.name))
+            .filter(|entry| crate::find::scan::is_snapraid(&entry.name))
             .map(|entry| branch.path.join(mergerfs::path_of(&entry.name)))
             .collect(),
         leftovers: found

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::filesystem::FilesystemKind;
 use crate::pool::BranchMode;
 use crate::pool::mergerfs::Description;
-use crate::unsettled::FileNow;
+use crate::rescue::unsettled::FileNow;
 
 /// Everything the findings are made from.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use super::take_back::Back;
 use super::{Executor, Outcome, RunError};
 use crate::fs::{Fs, InodeId, Place};
 use crate::journal::{Found, Record, Store};
+use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
 
 /// An op on its way through a batch.
 pub(super) struct Work {
@@ -31,7 +31,7 @@ pub(super) enum State {
     /// Can neither go on nor be taken back now.
     Stuck(Halt),
     /// See [`Back::Conflict`].
-    Conflict(Halt, Vec<(BranchIdx, crate::relpath::RelPath)>),
+    Conflict(Halt, Vec<(BranchIdx, crate::pool::relpath::RelPath)>),
     /// Unlinked; to be recorded once its directories are synced.
     Removed(u64),
 }

@@ -8,8 +8,8 @@ use super::window::Leased;
 use super::{Executor, halt::Halt};
 use crate::fs::{FileKind, Fs, InodeId, Lease, Metadata, Place, Stat, Timestamp};
 use crate::journal::{OpKind, Store};
-use crate::names::Role;
-use crate::refusal::Reason;
+use crate::plan::hidden_name::Role;
+use crate::plan::refusal::Reason;
 
 /// Bytes read at a time from each file.
 const CHUNK: usize = 1 << 20;

@@ -8,8 +8,8 @@ use super::take_back::only_hidden;
 use super::window::Leased;
 use crate::fs::{FileKind, Fs, Lease, Metadata, Place};
 use crate::journal::Store;
-use crate::names::Role;
-use crate::refusal::Reason;
+use crate::plan::hidden_name::Role;
+use crate::plan::refusal::Reason;
 
 /// Bytes read and written at a time.
 const CHUNK: usize = 1 << 20;

@@ -12,8 +12,8 @@ use super::observe::DuplicateAt;
 use super::op::{Op, entry};
 use crate::fs::{Fs, FsError, Place, Stat};
 use crate::journal::{OpKind, Store};
-use crate::names::{Role, is_hidden_name};
-use crate::relpath::RelPath;
+use crate::plan::hidden_name::{Role, is_hidden_name};
+use crate::pool::relpath::RelPath;
 
 /// The held files and names of one op.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::fs::FsError;
+use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
 
 /// An op that stopped. What state it is in is known by who asked; this only says why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::Executor;
 use super::halt::Halt;
 use crate::fs::{Fingerprint, Fs, FsError, InodeId, Place, Stat};
 use crate::journal::Store;
-use crate::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     fn changing<T>(

@@ -2,9 +2,10 @@
 
 use super::Executor;
 use super::op::Op;
+use crate::fs::StoredId;
 use crate::fs::{Fs, FsError, Place, Stat, Timestamp};
 use crate::journal::{Copy, Intent, NameIntent, Store};
-use crate::pool::{BranchIdx, StoredId};
+use crate::pool::BranchIdx;
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// An inode of `branch` as it is known after a reboot.

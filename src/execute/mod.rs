@@ -40,9 +40,9 @@ pub use window::Leases;
 
 use crate::fs::{Fingerprint, Fs, Handle, InodeId, Place, Timestamp};
 use crate::journal::{BranchRecord, Journal, JournalError, OpId, Store};
-use crate::metadata::IgnoreMetadata;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
 use grip::Grip;
 use touched::Touched;
 

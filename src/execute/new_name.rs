@@ -5,9 +5,9 @@ use super::op::entry;
 use super::parents::{beneath, make_aside, missing_chain, shown_directory};
 use crate::fs::{Fs, FsError, Place};
 use crate::journal::OpId;
-use crate::names::{Role, hidden_name};
+use crate::plan::hidden_name::{Role, hidden_name};
 use crate::pool::Pool;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// Gives files of a pool more names.
 pub struct NewNames<'n, F: Fs> {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::fs::Metadata;
     use crate::fs::sim::{Fault, PowerLoss, SimWorld, place};
-    use crate::names::is_hidden_name;
+    use crate::plan::hidden_name::is_hidden_name;
     use crate::pool::BranchIdx;
 
     const MASTER: BranchIdx = BranchIdx(0);

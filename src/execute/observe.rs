@@ -5,9 +5,9 @@ use super::halt::Halt;
 use super::op::{Op, entry};
 use crate::fs::{Fs, FsError, Place, Stat};
 use crate::journal::{Found, OpKind, Store};
+use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// Where the duplicate is found, for one of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use crate::fs::{Fingerprint, InodeId, Metadata, Place, Stat, Timestamp};
 use crate::journal::{DirIntent, Found, Intent, OpId, OpKind};
-use crate::names::{Role, hidden_name};
+use crate::plan::hidden_name::{Role, hidden_name};
 use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// What stands for an inode that is not there yet: no file has it.
 pub(crate) const NO_INODE: InodeId = InodeId { dev: 0, ino: 0 };

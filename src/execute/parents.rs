@@ -11,10 +11,10 @@ use super::op::{Op, entry};
 use super::{Executor, Ways};
 use crate::fs::{FileKind, Fs, FsError, Handle, MadeDir, Pin, Place, Stat};
 use crate::journal::{DirIntent, Intent, OpKind, Store};
-use crate::names::Role;
+use crate::plan::hidden_name::Role;
+use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Makes the parents of every name of `op` that are still missing.

@@ -9,7 +9,7 @@ use super::parents::missing_parents;
 use super::{Executor, Outcome, RunError, Ways};
 use crate::fs::{Fs, Place};
 use crate::journal::Store;
-use crate::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 /// How long files changed a moment ago are waited for, at the end of a run.
 const SETTLE: Duration = Duration::from_millis(2_100);

@@ -8,8 +8,8 @@ use super::op::Op;
 use super::window::Window;
 use crate::fs::Fs;
 use crate::journal::{Found, OpKind, Store};
-use crate::names::Role;
-use crate::refusal::Reason;
+use crate::plan::hidden_name::Role;
+use crate::plan::refusal::Reason;
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Publishes every name of `op` that is not in place yet, in one short window.

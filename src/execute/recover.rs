@@ -9,9 +9,9 @@ use super::op::{NO_INODE, Op, OpName, Recorded, Undoing};
 use super::{Executor, RunError};
 use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
 use crate::journal::{Copy, Intent, OpenOp, RunStarted, Store};
+use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// What an open op takes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::take_back::only_hidden;
 use super::window::Leased;
 use crate::fs::{Fs, Lease};
 use crate::journal::Store;
-use crate::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Unlinks every retired name of `op`; gives the bytes that became free.

@@ -11,7 +11,7 @@ use super::op::Op;
 use super::window::Window;
 use crate::fs::Fs;
 use crate::journal::{OpKind, Store};
-use crate::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Moves every name of the duplicate to its retired name, in one short window.

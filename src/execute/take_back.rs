@@ -14,10 +14,10 @@ use super::op::{Op, Undoing, entry};
 use super::window::{Leased, Window};
 use crate::fs::{Fs, FsError, Lease, Place, Stat};
 use crate::journal::{Found, OpKind, Store};
-use crate::names::{Role, is_hidden_name};
+use crate::plan::hidden_name::{Role, is_hidden_name};
+use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// How an op stands after trying to take it back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,9 +13,9 @@ use super::parents::missing_parents;
 use super::{Executor, RunError};
 use crate::fs::{FileKind, Fs, Handle, Lease, Place};
 use crate::journal::{Copy, Intent, Record, Store, UndoIntent};
-use crate::names::Role;
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::plan::hidden_name::Role;
+use crate::plan::refusal::Reason;
+use crate::pool::relpath::RelPath;
 
 /// The copy has the metadata of before the run: what a client changes now would be lost with the names.
 pub(super) fn metadata_changed() -> Halt {

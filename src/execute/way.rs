@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use super::halt::Halt;
 use super::op::Op;
 use crate::fs::{FileKind, Fs, Metadata, Place};
-use crate::metadata::IgnoreMetadata;
-use crate::refusal::Reason;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::plan::refusal::Reason;
 
 /// Directories that are remembered.
 const KNOWN_MAX: usize = 16_384;

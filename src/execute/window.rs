@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::halt::Halt;
 use crate::fs::{Fs, FsError, Lease};
-use crate::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 /// How often a lease is tried: mergerfs closes a client's descriptor up to some milliseconds after the client did.
 const TRIES: u32 = 50;

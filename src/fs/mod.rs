@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+pub use identity::{FsId, StoredId};
 
+use crate::pool::BranchIdx;
+use crate::pool::relpath::RelPath;
+
+pub mod identity;
 pub mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

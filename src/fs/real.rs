@@ -23,8 +23,9 @@ use super::{
     Comings, FileKind, Fs, FsError, Handle, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result,
     Stat, Timestamp, errno_of,
 };
-use crate::pool::{Branch, BranchIdx, FsId, StoredId};
-use crate::relpath::RelPath;
+use crate::fs::{FsId, StoredId};
+use crate::pool::relpath::RelPath;
+use crate::pool::{Branch, BranchIdx};
 use crate::sys;
 
 mod clone;

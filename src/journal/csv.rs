@@ -13,7 +13,7 @@ use super::record::{OpId, Record};
 use super::rfc3339::rfc3339;
 use crate::fs::Timestamp;
 use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// The first line of every CSV log.
 pub(super) const HEADER: &[u8] = b"time,run,op,state,pool_path,master,from,to,bytes\n";

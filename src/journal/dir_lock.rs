@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::JournalError;
 use super::durable::failed;
-use crate::private_place::written_by_others;
+use crate::journal::private_place::written_by_others;
 
 /// The lock of a journal directory, or of one being made: it goes along when that is renamed.
 #[derive(Debug)]

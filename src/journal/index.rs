@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::record::{Intent, OpId, Record, RunEnded, RunStarted};
 use super::{OpenOp, OpenUndo};
 use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// A run and what became of its ops. `intents = open + done + restored + conflicts`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,7 @@ mod mark;
 pub mod mem_store;
 pub(crate) mod panic_boundary;
 mod path_bytes;
+pub(crate) mod private_place;
 mod prune;
 mod reader;
 mod rebuild;
@@ -55,7 +56,7 @@ pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;
 
 use crate::fs::{Metadata, Timestamp};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 use index::Index;
 use reader::{ReadError, Reader};
 pub use store::Store;

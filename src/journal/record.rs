@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fs::{FsId, StoredId};
 use crate::fs::{Handle, Metadata, Timestamp};
-use crate::pool::{BranchIdx, BranchMode, FsId, StoredId};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, BranchMode};
 
 /// One op of one run. Runs count from 1 in a journal, ops from 1 in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

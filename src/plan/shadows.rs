@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use crate::fs::InodeId;
-use crate::group::{Member, Name};
+use crate::plan::group::{Member, Name};
 use crate::pool::BranchIdx;
 
 /// What is done about paths on several branches.

@@ -1,17 +1,17 @@
 //! The pool: a mergerfs mount and its branches, as plain values.
 //!
-//! [`mergerfs`] is the only module that talks to mergerfs; [`mountinfo`] reads the mount table; [`identity`]
-//! knows filesystems across reboots.
+//! [`mergerfs`] is the only module that talks to mergerfs; [`mountinfo`] reads the mount table.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
-pub mod identity;
+pub mod lock;
 pub mod mergerfs;
 pub mod mountinfo;
+pub mod relpath;
 
 /// The place of a branch in branch order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,26 +43,6 @@ pub struct Branch {
     pub path: PathBuf,
     /// What mergerfs lets happen there.
     pub mode: BranchMode,
-}
-
-/// A filesystem across reboots and device renumbering (invariant 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct FsId {
-    /// The filesystem's UUID.
-    pub uuid: [u8; 16],
-    /// The btrfs subvolume: two of them share UUID and inode numbers. 0 elsewhere.
-    pub subvolume: u64,
-}
-
-/// An inode across reboots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct StoredId {
-    /// The filesystem.
-    pub fs: FsId,
-    /// The inode number.
-    pub ino: u64,
-    /// Birth time, where the filesystem has one: tells a reused number.
-    pub btime: Option<crate::fs::Timestamp>,
 }
 
 /// A mergerfs mount, its branches in branch order (each distinct root once) and the options that matter here.

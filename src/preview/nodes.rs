@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// The node of the root directory.
 pub(super) const ROOT: u64 = 1;

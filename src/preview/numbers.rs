@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::fs::InodeId;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// Bits of a number that are the branch's own inode number; more are spread by a hash.
 const OWN_BITS: u32 = 48;

@@ -12,9 +12,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use super::view::{Fate, Refused};
 use crate::journal::OpKind;
+use crate::plan::refusal::Reason;
+use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
 
 /// What the name of each begins with.
 pub const PREFIX: &str = "user.xdedup.";

@@ -15,9 +15,9 @@ use super::view::{Fate, View};
 use crate::execute::Ways;
 use crate::fs::real::{DirEntry, RealFile, RealFs, Space, Special};
 use crate::fs::{FileKind, Fs, FsError, InodeId, Place, Stat};
-use crate::metadata::IgnoreMetadata;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::pool::relpath::RelPath;
 use crate::pool::{Branch, BranchIdx, BranchMode, Pool};
-use crate::relpath::RelPath;
 
 /// How often a file is opened again that somebody holds a lease on, a run above all, and how long each time is
 /// waited: its windows last milliseconds.

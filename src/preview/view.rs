@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::execute::{Halt, Op};
 use crate::fs::{InodeId, Place, Stat, Timestamp};
 use crate::journal::{Found, OpKind};
+use crate::plan::refusal::Reason;
 use crate::plan::{Plan, Refusal};
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// What is at a place now, as far as it can be looked at.
 pub type Look<'l> = dyn FnMut(&Place) -> Option<Stat> + 'l;

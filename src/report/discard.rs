@@ -10,7 +10,7 @@ use std::path::Path;
 use super::json::{line, put_path, typed};
 use super::shown::{sanitised, size};
 use crate::journal::OpId;
-use crate::unsettled::FileNow;
+use crate::rescue::unsettled::FileNow;
 
 /// What became of a hidden file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::json::{Object, line, put_path, typed};
+use crate::fs::FsId;
 use crate::fs::{Metadata, Timestamp};
 use crate::journal::{
     BranchRecord, Copy, DirIntent, Entry, Found, Intent, NameIntent, OpId, OpKind, Record,
     RunStarted,
 };
-use crate::pool::{BranchIdx, BranchMode, FsId};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, BranchMode};
 
 /// One record: `type` is `record`, `seq` its place in the journal, `record` what it is.
 ///

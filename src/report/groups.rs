@@ -10,10 +10,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::find::scan::FoundGroup;
 use crate::fs::Timestamp;
 use crate::journal::rfc3339;
 use crate::pool::Pool;
-use crate::scan::FoundGroup;
 
 /// The version of fclones whose report this is.
 const FCLONES_VERSION: &str = "0.35.0";
@@ -177,9 +177,9 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    use crate::find::list::{self, ClaimedGroup};
     use crate::fs::InodeId;
-    use crate::group::{Group, Member, Name};
-    use crate::input::{self, ClaimedGroup};
+    use crate::plan::group::{Group, Member, Name};
     use crate::pool::BranchIdx;
 
     fn member(ino: u64, names: &[(&[u8], u16, bool, bool)]) -> Member {
@@ -243,7 +243,7 @@ mod tests {
             &found(),
             Timestamp::default(),
         );
-        let list = input::open(Box::new(io::Cursor::new(out)), None).unwrap();
+        let list = list::open(Box::new(io::Cursor::new(out)), None).unwrap();
         (list.map(Result::unwrap).collect(), left_out.unwrap())
     }
 

@@ -32,9 +32,9 @@ use super::state::{State, halt};
 use super::tally::{BranchUse, Tally};
 use crate::execute::{Halt, Op, Outcome};
 use crate::journal::OpKind;
+use crate::plan::refusal::Reason;
 use crate::plan::{PlannedGroup, Refusal};
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 pub(super) type Object = Map<String, Value>;
 

@@ -41,8 +41,8 @@ pub use tally::{BranchUse, GroupUse, Tally};
 
 use crate::execute::Op;
 use crate::plan::Refusal;
+use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
-use crate::relpath::RelPath;
 
 /// What results are said about, and to whom.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::sanitised;
-use crate::salvage::{Salvage, What, Why};
+use crate::rescue::salvage::{Salvage, What, Why};
 
 /// What a salvage does about something, in one word and in a sentence.
 fn words(what: What) -> (&'static str, &'static str) {

@@ -6,8 +6,8 @@ use super::Scene;
 use crate::execute::{Op, OpName};
 use crate::fs::{InodeId, Place};
 use crate::journal::{Found, OpKind};
+use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
-use crate::relpath::RelPath;
 
 /// Two branches.
 pub(super) fn pool() -> Pool {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::progress::LINE_EVERY;
 use super::shown::size;
-use crate::scan::{Meter, Phase, Reading};
+use crate::find::scan::{Meter, Phase, Reading};
 
 /// How often a terminal is told.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
@@ -146,7 +146,7 @@ fn clock(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::DiskShare;
+    use crate::find::scan::DiskShare;
 
     #[test]
     fn a_line_tells_what_is_done_of_what_and_when_it_ends() {

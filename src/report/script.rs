@@ -16,8 +16,8 @@ use super::text::{self, Style, exactly};
 use crate::execute::{Op, OpName};
 use crate::fs::Place;
 use crate::journal::{DirIntent, OpKind};
-use crate::names::PREFIX;
 use crate::plan::Plan;
+use crate::plan::hidden_name::PREFIX;
 use crate::pool::{BranchIdx, BranchMode};
 
 /// Owner, group and mode of the directory at a place, where that can be told.

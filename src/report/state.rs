@@ -1,7 +1,7 @@
 //! How an op is counted and called: one word an op, the same in text, JSON and the summary.
 
 use crate::execute::{Halt, Outcome};
-use crate::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 /// What became of an op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

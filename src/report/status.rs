@@ -26,7 +26,9 @@ use super::json::{Object, line, put_path, put_paths, typed};
 use super::shown::{ago, sanitised, shell_word, size};
 use crate::fs::{FileKind, Timestamp};
 use crate::journal::{OpId, OpenOp, RunSummary, rfc3339};
-use crate::unsettled::{FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled};
+use crate::rescue::unsettled::{
+    FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled,
+};
 
 /// All that `status` says.
 #[derive(Debug, Default)]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::state::{State, halt};
 use crate::execute::{Op, Outcome};
+use crate::plan::refusal::{Reason, Weight};
 use crate::plan::{Plan, Refusal};
+use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
-use crate::refusal::{Reason, Weight};
-use crate::relpath::RelPath;
 
 /// What a run made of one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]

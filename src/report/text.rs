@@ -13,7 +13,7 @@ use super::table::Table;
 use super::tally::Tally;
 use crate::execute::{Op, Outcome};
 use crate::plan::Refusal;
-use crate::refusal::{Reason, Weight};
+use crate::plan::refusal::{Reason, Weight};
 
 /// How many paths stand for all of a reason, without `-v`.
 const EXAMPLES: usize = 3;

@@ -8,7 +8,7 @@ use super::tally::Tally;
 use super::text::{Style, exactly, reason_line, recovery, refusals_that};
 use crate::execute::Op;
 use crate::plan::Refusal;
-use crate::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 /// The plan: a line an op, and what is not undone.
 ///

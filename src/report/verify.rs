@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Scene;
 use super::json::{line, put_path, put_pool_path, typed};
 use super::text::{Style, exactly};
-use crate::verify::{Subject, Verdict};
+use crate::rescue::verify::{Subject, Verdict};
 
 /// How many were found how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

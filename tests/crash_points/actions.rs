@@ -2,7 +2,7 @@
 
 use mergerfs_xdedup::fs::sim::place;
 use mergerfs_xdedup::pool::BranchIdx;
-use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::meddling::Step;
 

@@ -3,8 +3,8 @@
 use libc::EIO;
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::Fault;
+use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
-use mergerfs_xdedup::refusal::Reason;
 
 use super::deaths::killed;
 use super::scenario::{self, Scenario};

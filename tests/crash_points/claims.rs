@@ -5,7 +5,7 @@ use std::time::Duration;
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::SimWorld;
 use mergerfs_xdedup::fs::{Fs, Metadata, Place};
-use mergerfs_xdedup::refusal::Reason;
+use mergerfs_xdedup::plan::refusal::Reason;
 
 use super::scenario::{self, BYTES, Scenario};
 use super::session::Session;

@@ -2,7 +2,7 @@
 
 use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{Fault, place};
-use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::meddling::{Client, Step, in_conflict, settle};
 use super::scenario::{self, Scenario};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld};
 use mergerfs_xdedup::fs::{InodeId, Place};
-use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::{each_call, few};
 use super::scenario::Scenario;

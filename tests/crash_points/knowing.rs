@@ -6,7 +6,7 @@ use mergerfs_xdedup::fs::sim::{Acknowledged, ClientId, SimWorld};
 use mergerfs_xdedup::fs::{Fs, InodeId, Place};
 use mergerfs_xdedup::journal::Journal;
 use mergerfs_xdedup::pool::BranchIdx;
-use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::meddling::Step;
 use super::session::{Session, View, is_hidden};

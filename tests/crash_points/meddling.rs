@@ -7,7 +7,7 @@ use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld};
 use mergerfs_xdedup::fs::{Fs, Place};
 use mergerfs_xdedup::journal::Journal;
-use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::knowing::{Knows, Wrong};
 use super::session::{Check, Session, ensure, is_hidden};

@@ -5,10 +5,10 @@ use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
 use mergerfs_xdedup::fs::{Fs, Metadata, Place};
 use mergerfs_xdedup::journal::mem_store::{Kept, MemStore};
 use mergerfs_xdedup::journal::{Journal, Logged, Record, read_log};
-use mergerfs_xdedup::metadata::IgnoreMetadata;
-use mergerfs_xdedup::names::is_hidden_name;
-use mergerfs_xdedup::relpath::RelPath;
-use mergerfs_xdedup::salvage::{self, Lost, Salvage, What, Why};
+use mergerfs_xdedup::plan::hidden_name::is_hidden_name;
+use mergerfs_xdedup::plan::metadata::IgnoreMetadata;
+use mergerfs_xdedup::pool::relpath::RelPath;
+use mergerfs_xdedup::rescue::salvage::{self, Lost, Salvage, What, Why};
 
 use super::deaths::killed;
 use super::scenario::{self, Scenario};

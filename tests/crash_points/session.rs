@@ -7,10 +7,10 @@ use mergerfs_xdedup::fs::sim::{PowerLoss, SimWorld, place};
 use mergerfs_xdedup::fs::{FileKind, Fs, InodeId, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::{Fault as StoreFault, Kept, MemStore};
 use mergerfs_xdedup::journal::{BranchRecord, Found, Journal, RunStarted};
-use mergerfs_xdedup::metadata::IgnoreMetadata;
-use mergerfs_xdedup::names::is_hidden_name;
-use mergerfs_xdedup::relpath::RelPath;
-use mergerfs_xdedup::undo;
+use mergerfs_xdedup::plan::hidden_name::is_hidden_name;
+use mergerfs_xdedup::plan::metadata::IgnoreMetadata;
+use mergerfs_xdedup::pool::relpath::RelPath;
+use mergerfs_xdedup::rescue::undo;
 
 use super::scenario::Scenario;
 

@@ -3,7 +3,7 @@
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::Fs;
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
-use mergerfs_xdedup::refusal::Reason;
+use mergerfs_xdedup::plan::refusal::Reason;
 
 use super::scenario::{self, masters_own};
 use super::session::Session;

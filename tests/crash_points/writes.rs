@@ -7,7 +7,7 @@ use std::time::Duration;
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, Served, SimWorld};
 use mergerfs_xdedup::fs::{Fs, Timestamp};
-use mergerfs_xdedup::relpath::RelPath;
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::each_call;
 use super::meddling::settle;

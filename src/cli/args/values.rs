@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use crate::master::Policy;
 use crate::plan::Shadows;
+use crate::plan::master::Policy;
 use crate::report::groups::GroupsForm;
 
 /// How results are printed.

@@ -16,7 +16,7 @@ use xattr::FileExt;
 use super::super::{FileKind, MadeDir};
 use super::file::{ACCESS_ACL, DEFAULT_ACL};
 use super::root::{Root, stat_of};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// An entry of a directory, without looking at the inode.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::super::{FileKind, InodeId};
 use super::root::{Root, proc_path, stat_of};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 use crate::sys;
 
 /// Gives what is open one more name.

@@ -15,8 +15,8 @@ use nix::sys::stat::{Mode, makedev, stat};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, fstatfs};
 
 use super::super::{FileKind, Handle, InodeId, Pin, Stat, Swapped, Timestamp};
-use crate::pool::{FsId, identity};
-use crate::relpath::RelPath;
+use crate::fs::{FsId, identity};
+use crate::pool::relpath::RelPath;
 use crate::sys;
 
 /// How often `openat2` is asked again when a rename somewhere on the path raced with it.

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use super::super::{FileKind, Fs, FsError, MadeDir, Pin, Place, Timestamp};
 use super::RealFs;
+use crate::pool::relpath::RelPath;
 use crate::pool::{Branch, BranchIdx, BranchMode};
-use crate::relpath::RelPath;
 
 mod beneath;
 mod cloning;

@@ -6,7 +6,7 @@ use crate::fs::{
     Comings, Fs, Handle, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result, Stat, Timestamp,
 };
 use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 use super::faults::Call;
 use super::image::{Attrs, Content, Ino, Sys};

@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::{InodeId, Place};
+use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
-use crate::relpath::RelPath;
 
 use super::SimWorld;
 use super::faults::shown;

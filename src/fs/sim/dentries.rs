@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 use super::image::{Ino, Sys};
 use super::lease::Open;

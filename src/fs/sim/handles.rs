@@ -2,7 +2,7 @@
 
 use crate::fs::{Handle, Pin, Place};
 use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 use super::image::{Content, Ino, Sys};
 use super::lease::Open;

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::{FileKind, Metadata, Timestamp};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// An inode number.
 pub(super) type Ino = u64;

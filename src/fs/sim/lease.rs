@@ -5,7 +5,7 @@
 //! whatever its name leads to by then.
 
 use crate::fs::{InodeId, Lease, Place};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 use super::dentries::Dentry;
 use super::image::{Ino, Sys};

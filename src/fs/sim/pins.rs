@@ -4,7 +4,7 @@
 
 use crate::fs::{MadeDir, Pin, Place};
 use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 use super::disk::Disk;
 use super::image::{Content, Ino, Sys};

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::fs::FsId;
 use crate::fs::{FileKind, InodeId, Metadata, Place, Stat, Timestamp};
-use crate::pool::{Branch as PoolBranch, BranchIdx, BranchMode, FsId, Pool};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
+use crate::pool::{Branch as PoolBranch, BranchIdx, BranchMode, Pool};
 
 use super::SimWorld;
 use super::disk::{Disk, ROOT};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::fs::{Handle, Metadata, Timestamp};
 use crate::journal::record::{self, Copy, DirIntent, Found, OpId, OpKind, RunEnded, RunStarted};
 use crate::pool::BranchIdx;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Serialize))]

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::mem_store::MemStore;
 use super::*;
+use crate::fs::{FsId, StoredId};
 use crate::fs::{Handle, Metadata};
-use crate::pool::{BranchIdx, BranchMode, FsId, StoredId};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, BranchMode};
 
 mod codec;
 mod crash;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{PoolError, mount_id, path_of};
 use crate::pool::mountinfo::{self, Mount};
+use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
-use crate::relpath::RelPath;
 
 /// Which branches hold a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::super::tree::{Future, Listed, Tree};
 use super::Server;
 use super::handles::Handles;
 use crate::fs::{FileKind, FsError, Timestamp};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 /// Unit of reads that suits, in bytes.
 const BLOCK_SIZE: u32 = 4096;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::time_line::TimeLine;
 use crate::execute::{Op, Outcome};
+use crate::plan::refusal::Reason;
 use crate::plan::{Plan, PlannedGroup};
-use crate::refusal::Reason;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 use crate::report::state::halt;
 
 /// Paths that stand for all of a reason.

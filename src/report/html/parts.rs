@@ -8,8 +8,8 @@ use maud::{Markup, html};
 
 use super::chronicle::{EXAMPLES_MAX, Examples, Share};
 use super::{Disk, Page};
+use crate::plan::refusal::{Reason, Weight};
 use crate::plan::{PlannedGroup, Refusal};
-use crate::refusal::{Reason, Weight};
 use crate::report::{sanitised, size};
 
 /// Lines of a table; the rest is summed up in one more.

@@ -3,9 +3,9 @@ use std::time::Duration;
 use super::*;
 use crate::execute::{Halt, Op, Outcome};
 use crate::fs::Place;
+use crate::plan::refusal::Reason;
 use crate::plan::{Plan, PlannedGroup, Refusal};
 use crate::pool::BranchIdx;
-use crate::refusal::Reason;
 use crate::report::sample;
 
 const HOSTILE: &str = "d/<script>alert('x')</script>\"&\u{202e}.mkv";

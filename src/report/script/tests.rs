@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use super::super::sample;
 use super::*;
 use crate::plan::Refusal;
+use crate::plan::refusal::Reason;
 use crate::pool::Pool;
-use crate::refusal::Reason;
 
 /// Two directories on one filesystem: a link between them works, and that is all a script needs.
 struct Branches {

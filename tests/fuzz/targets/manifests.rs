@@ -4,7 +4,7 @@
 use std::io::{BufReader, Cursor};
 
 use libfuzzer_sys::fuzz_target;
-use mergerfs_xdedup::input::{Format, open};
+use mergerfs_xdedup::find::list::{Format, open};
 
 fuzz_target!(|list: &[u8]| {
     for form in Format::ALL.into_iter().map(Some).chain([None]) {

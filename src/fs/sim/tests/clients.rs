@@ -6,7 +6,7 @@ use super::*;
 use crate::fs::Lease;
 use crate::fs::sim::{Acknowledged, PowerLoss, Served};
 use crate::pool::BranchMode;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 fn path(path: &str) -> RelPath {
     RelPath::new(path).unwrap()

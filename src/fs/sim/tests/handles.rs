@@ -5,7 +5,7 @@ use libc::ENOENT;
 use super::super::PowerLoss;
 use super::*;
 use crate::fs::{Handle, Pin};
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 fn path(path: &str) -> RelPath {
     RelPath::new(path).unwrap()

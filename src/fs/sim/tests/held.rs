@@ -5,7 +5,7 @@ use libc::{EBADF, ENOENT};
 use super::super::PowerLoss;
 use super::*;
 use crate::fs::Lease;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 fn path(path: &str) -> RelPath {
     RelPath::new(path).unwrap()

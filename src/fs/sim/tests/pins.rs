@@ -5,7 +5,7 @@ use libc::{EEXIST, ENOENT};
 use super::super::{Fault, PowerLoss};
 use super::*;
 use crate::fs::Pin;
-use crate::relpath::RelPath;
+use crate::pool::relpath::RelPath;
 
 fn path(path: &str) -> RelPath {
     RelPath::new(path).unwrap()

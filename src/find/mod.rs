@@ -1,0 +1,8 @@
+//! Finds duplicates: lists of other programs or an own scan in, groups of equal files on known branches out.
+
+pub mod facts;
+pub mod filter;
+pub mod links;
+pub mod list;
+pub mod resolve;
+pub mod scan;

@@ -1,0 +1,288 @@
+//! From claims to groups: each path is resolved through the pool to inodes on branches, or refused with a reason.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::find::facts::root_of;
+use crate::find::filter::Filter;
+use crate::find::links;
+use crate::find::list::ClaimedGroup;
+use crate::fs::real::RealFs;
+use crate::fs::{FileKind, Fs, FsError, Place, Stat};
+use crate::plan::Refusal;
+use crate::plan::group::{Group, Member, Name, unite};
+use crate::plan::hidden_name::is_hidden_name;
+use crate::plan::refusal::Reason;
+use crate::pool::mergerfs::{Located, Locator, PoolError};
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, Pool};
+
+/// Resolves the claims of one list.
+pub struct Resolver<'r> {
+    fs: &'r RealFs,
+    pool: &'r Pool,
+    locator: Locator<'r>,
+    filter: &'r Filter,
+    base: PathBuf,
+    groups: Vec<Group>,
+    refusals: Vec<Refusal>,
+    claimed_groups: u64,
+    asked_branches: bool,
+}
+
+/// What became of a list.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// The groups, each inode in one of them only.
+    pub groups: Vec<Group>,
+    /// Paths that could not be used.
+    pub refusals: Vec<Refusal>,
+    /// How many groups the list claims.
+    pub claimed_groups: u64,
+    /// Whether mergerfs did not tell where files are, so that each branch was looked at.
+    pub asked_branches: bool,
+}
+
+impl<'r> Resolver<'r> {
+    /// A resolver for lists whose relative paths begin at `base`.
+    ///
+    /// # Errors
+    /// When the mount table cannot be read.
+    pub fn new(
+        fs: &'r RealFs,
+        pool: &'r Pool,
+        filter: &'r Filter,
+        base: PathBuf,
+    ) -> Result<Self, PoolError> {
+        Ok(Self {
+            fs,
+            pool,
+            locator: Locator::new(pool)?,
+            filter,
+            base,
+            groups: Vec::new(),
+            refusals: Vec::new(),
+            claimed_groups: 0,
+            asked_branches: false,
+        })
+    }
+
+    /// Takes in one claimed group.
+    ///
+    /// # Errors
+    /// When the pool does not answer any more. A path that does not resolve is a refusal, not an error.
+    pub fn claim(&mut self, claim: &ClaimedGroup) -> Result<(), PoolError> {
+        self.claimed_groups += 1;
+        let mut group = Group::default();
+        let mut seen = HashSet::new();
+        for path in &claim.paths {
+            if seen.insert(path) {
+                self.path(path, claim.size, &mut group)?;
+            }
+        }
+        if !group.members.is_empty() {
+            self.groups.push(group);
+        }
+        Ok(())
+    }
+
+    /// The groups and what could not be used.
+    #[must_use]
+    pub fn finish(self) -> Resolved {
+        Resolved {
+            groups: unite(self.groups),
+            refusals: self.refusals,
+            claimed_groups: self.claimed_groups,
+            asked_branches: self.asked_branches,
+        }
+    }
+
+    fn path(&mut self, raw: &[u8], size: Option<u64>, group: &mut Group) -> Result<(), PoolError> {
+        let absolute = self.base.join(Path::new(std::ffi::OsStr::from_bytes(raw)));
+        let located = match self.locator.locate(absolute.as_os_str().as_bytes()) {
+            Ok(located) => located,
+            Err(PoolError::Path { source, .. } | PoolError::AllPaths { source, .. })
+                if source.raw_os_error() != Some(libc::ENOTCONN) =>
+            {
+                self.refuse(Reason::Unresolved, raw, source.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let (holders, path) = match located {
+            Located::On(holders, path) => (Some(holders), path),
+            Located::Unavailable(path) => (None, path),
+            Located::Missing => {
+                self.refuse(Reason::Unresolved, raw, "no such file".to_owned());
+                return Ok(());
+            }
+            Located::NotInPool => {
+                self.refuse(Reason::Unresolved, raw, "not on this pool".to_owned());
+                return Ok(());
+            }
+        };
+        if path.as_bytes().split(|b| *b == b'/').any(is_hidden_name) {
+            return Ok(());
+        }
+        if self.filter.admits_path(&path)
+            && let Err(error) = self.on_branches(raw, holders, &path, size, group)
+        {
+            let reason = match error.errno() {
+                libc::ELOOP | libc::EXDEV => Reason::Obstructed,
+                _ => Reason::Unresolved,
+            };
+            self.refuse(reason, raw, format!("{error}: {}", error.source));
+        }
+        Ok(())
+    }
+
+    fn on_branches(
+        &mut self,
+        raw: &[u8],
+        holders: Option<Vec<BranchIdx>>,
+        path: &RelPath,
+        size: Option<u64>,
+        group: &mut Group,
+    ) -> Result<(), FsError> {
+        self.asked_branches |= holders.is_none();
+        let branches = holders.unwrap_or_else(|| self.pool.indices().collect());
+        let mut copies: Vec<(BranchIdx, Stat)> = Vec::new();
+        for branch in branches {
+            if let Some(stat) = self.fs.stat(&Place::new(branch, path.clone()))? {
+                copies.push((branch, stat));
+            }
+        }
+        if copies.is_empty() {
+            self.refuse(
+                Reason::Unresolved,
+                raw,
+                "on no branch that can be seen here".to_owned(),
+            );
+        } else if copies
+            .iter()
+            .any(|(_, stat)| stat.kind != FileKind::Regular)
+        {
+            self.refuse(Reason::NotRegular, raw, String::new());
+        } else if size.is_some_and(|size| copies.iter().all(|(_, stat)| stat.size != size)) {
+            let detail = format!(
+                "{} bytes, listed as {}",
+                copies[0].1.size,
+                size.unwrap_or(0)
+            );
+            self.refuse(Reason::ClaimSize, raw, detail);
+        } else {
+            for at in 0..copies.len() {
+                self.member(&copies, at, path, size, group)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the copy `at` of a path: as a new member, or as a name of one that is known.
+    fn member(
+        &mut self,
+        copies: &[(BranchIdx, Stat)],
+        at: usize,
+        path: &RelPath,
+        size: Option<u64>,
+        group: &mut Group,
+    ) -> Result<(), FsError> {
+        let (branch, stat) = &copies[at];
+        if size.is_some_and(|size| stat.size != size) || !self.filter.admits_size(stat.size) {
+            return Ok(());
+        }
+        let others = copies
+            .iter()
+            .map(|(other, _)| *other)
+            .filter(|other| other != branch);
+        let name = Name {
+            branch: *branch,
+            path: path.clone(),
+            excluded: false,
+            listed: true,
+            shadows: others.collect(),
+        };
+        if let Some(known) = group.members.iter_mut().find(|m| m.id == stat.id) {
+            known.add_name(name);
+            return Ok(());
+        }
+        let file = self.fs.open(&Place::new(*branch, path.clone()))?;
+        let metadata = self.fs.metadata(&file)?;
+        let mut member = Member::new(stat, metadata);
+        member.add_name(name);
+        group.members.push(member);
+        Ok(())
+    }
+
+    fn refuse(&mut self, reason: Reason, path: &[u8], detail: String) {
+        self.refusals.push(Refusal {
+            reason,
+            path: path.to_vec(),
+            master: None,
+            detail,
+        });
+    }
+}
+
+/// Adds the names of `members` that the list did not give, found by walking their branches.
+///
+/// Gives the directories that could not be looked into.
+///
+/// # Errors
+/// When a branch fails.
+pub fn complete(
+    groups: &mut [Group],
+    wanted: &HashSet<crate::fs::InodeId>,
+    fs: &RealFs,
+    pool: &Pool,
+    filter: &Filter,
+) -> Result<Vec<FsError>, FsError> {
+    let found = links::find(fs, pool, wanted);
+    for member in groups.iter_mut().flat_map(|g| &mut g.members) {
+        for (branch, path) in found.names.get(&member.id).into_iter().flatten() {
+            let mut shadows = Vec::new();
+            for other in pool.indices().filter(|other| other != branch) {
+                if fs.stat(&Place::new(other, path.clone()))?.is_some() {
+                    shadows.push(other);
+                }
+            }
+            member.add_name(Name {
+                branch: *branch,
+                path: path.clone(),
+                excluded: !filter.admits_path(path),
+                listed: false,
+                shadows,
+            });
+        }
+    }
+    Ok(found.unreadable)
+}
+
+/// A directory of the pool as a relpath: for primaries.
+///
+/// # Errors
+/// When it cannot be looked up; `None` where it is not a directory of this pool.
+pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<RelPath>, PoolError> {
+    let path = |source| PoolError::Path {
+        path: dir.to_path_buf(),
+        source,
+    };
+    let real = dir.canonicalize().map_err(path)?;
+    let bytes = |path: &Path| path.as_os_str().to_os_string().into_vec();
+    for root in std::iter::once(&pool.mount).chain(pool.branches.iter().map(|b| &b.path)) {
+        if let Ok(rest) = real.strip_prefix(root) {
+            return Ok(RelPath::new(bytes(rest)).ok());
+        }
+    }
+    Ok(None)
+}
+
+/// Whether every branch root is still where the pool says.
+///
+/// # Errors
+/// The first that is not.
+pub fn check_branches(fs: &RealFs, pool: &Pool) -> Result<(), FsError> {
+    pool.indices()
+        .try_for_each(|branch| fs.check_branch(root_of(branch).branch))
+}

@@ -1,0 +1,306 @@
+//! Which inodes may be copies of each other, narrowed down step by step. No I/O.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::catalog::{Catalog, File};
+use crate::plan::Rules;
+
+/// An inode that may have a copy: its names are neighbours in the catalog.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// The first of its names in the catalog.
+    pub(super) first: u32,
+    /// How many of its names were found.
+    pub(super) names: u32,
+    key: [AtomicU64; 2],
+}
+
+impl Candidate {
+    /// What is known of its contents: equal in all that may be copies.
+    pub(super) fn key(&self) -> [u64; 2] {
+        [0, 1].map(|half: usize| self.key[half].load(Ordering::Relaxed))
+    }
+
+    /// Takes in what was learnt, from whichever thread reads it: nobody else does, and all are waited for.
+    pub(super) fn learn(&self, key: [u64; 2]) {
+        for (half, known) in key.into_iter().zip(&self.key) {
+            known.store(half, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The inodes that are left, those that may be copies of each other side by side.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    pub(super) all: Vec<Candidate>,
+}
+
+/// Inodes that were left out before they were read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// No other inode of their size differs in name only: owner or mode do.
+    pub by_metadata: u64,
+    /// No copy could lie under a primary.
+    pub by_primary: u64,
+}
+
+impl Candidates {
+    /// Inodes of equal size, owner and mode; files of which there is one inode are dropped from the catalog.
+    pub(super) fn of(catalog: &mut Catalog, rules: &Rules) -> (Self, LeftOut) {
+        let order = |file: &File| (file.stamp.size, file.class, file.device, file.ino);
+        let mut files = std::mem::take(&mut catalog.files);
+        files.sort_unstable_by_key(order);
+        let mut kept: Vec<bool> = Vec::new();
+        let mut left_out = LeftOut::default();
+        for of_size in files.chunk_by(|a, b| a.stamp.size == b.stamp.size) {
+            let alone = inodes(of_size).nth(1).is_none();
+            for run in of_size.chunk_by(|a, b| a.class == b.class) {
+                let count = inodes(run).count() as u64;
+                let keep = count > 1;
+                left_out.by_metadata += if keep || alone { 0 } else { count };
+                kept.extend(run.iter().map(|_| keep));
+            }
+        }
+        let mut kept = kept.into_iter();
+        files.retain(|_| kept.next().unwrap_or(false));
+        catalog.files = files;
+        catalog.shrink();
+        let mut candidates = Self::default();
+        let mut at = 0;
+        for names in catalog
+            .files
+            .chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino))
+        {
+            let (first, count) = (at, names.len());
+            at += count;
+            if names.iter().any(|name| !name.excluded) {
+                candidates.all.push(Candidate {
+                    first: u32::try_from(first).unwrap_or(u32::MAX),
+                    names: u32::try_from(count).unwrap_or(u32::MAX),
+                    key: Default::default(),
+                });
+            }
+        }
+        candidates.all.shrink_to_fit();
+        left_out.by_primary = candidates.drop_where_no_primary(catalog, rules);
+        (candidates, left_out)
+    }
+
+    /// Groups what has equal keys, and drops what is alone with its own, or has no copy under a primary.
+    pub(super) fn narrow(&mut self, catalog: &Catalog, rules: &Rules) {
+        let mut all = std::mem::take(&mut self.all);
+        for run in all.chunk_by_mut(|a, b| catalog.alike(a, b)) {
+            run.sort_unstable_by_key(|c| (c.key(), c.first));
+        }
+        self.all = all;
+        self.drop_where_no_primary(catalog, rules);
+    }
+
+    /// Drops the files of what is no candidate any more, and gives the memory back.
+    pub(super) fn drop_others(&mut self, catalog: &mut Catalog) {
+        self.all.shrink_to_fit();
+        let mut in_order: Vec<&mut Candidate> = self.all.iter_mut().collect();
+        in_order.sort_unstable_by_key(|c| c.first);
+        let mut to = 0;
+        for candidate in in_order {
+            let from = candidate.first as usize;
+            // No more than 32 bits, like what it replaces.
+            candidate.first = u32::try_from(to).unwrap_or(u32::MAX);
+            for at in from..from + candidate.names as usize {
+                catalog.files.swap(to, at);
+                to += 1;
+            }
+        }
+        catalog.files.truncate(to);
+        catalog.shrink();
+        catalog.drop_other_names();
+    }
+
+    /// Keeps the candidates that `keep` says yes to.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&Candidate) -> bool) {
+        self.all.retain(keep);
+    }
+
+    /// The groups, as they are by now.
+    pub(super) fn groups<'c>(
+        &'c self,
+        catalog: &'c Catalog,
+    ) -> impl Iterator<Item = &'c [Candidate]> {
+        self.all.chunk_by(|a, b| catalog.equal_so_far(a, b))
+    }
+
+    /// Gives how many were dropped because no copy lies under a primary.
+    fn drop_where_no_primary(&mut self, catalog: &Catalog, rules: &Rules) -> u64 {
+        let needed = !rules.primaries.is_empty() && !rules.any_master;
+        let mut dropped = 0;
+        let mut kept: Vec<bool> = Vec::with_capacity(self.all.len());
+        for group in self.groups(catalog) {
+            let enough = group.len() > 1;
+            let master = !needed || group.iter().any(|c| catalog.under_primary(c, rules));
+            dropped += if enough && !master {
+                group.len() as u64
+            } else {
+                0
+            };
+            kept.extend(group.iter().map(|_| enough && master));
+        }
+        let mut kept = kept.into_iter();
+        self.all.retain(|_| kept.next().unwrap_or(false));
+        dropped
+    }
+}
+
+/// The inodes of a sorted run that have a name which is not excluded.
+fn inodes(run: &[File]) -> impl Iterator<Item = &[File]> {
+    run.chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino))
+        .filter(|names| names.iter().any(|name| !name.excluded))
+}
+
+impl Catalog {
+    /// The names of a candidate.
+    pub(super) fn names_of(&self, candidate: &Candidate) -> &[File] {
+        let first = candidate.first as usize;
+        &self.files[first..first + candidate.names as usize]
+    }
+
+    /// One of them: what is true of the inode.
+    pub(super) fn file_of(&self, candidate: &Candidate) -> &File {
+        &self.files[candidate.first as usize]
+    }
+
+    fn alike(&self, a: &Candidate, b: &Candidate) -> bool {
+        let of = |c| {
+            let file = self.file_of(c);
+            (file.stamp.size, file.class)
+        };
+        of(a) == of(b)
+    }
+
+    fn equal_so_far(&self, a: &Candidate, b: &Candidate) -> bool {
+        self.alike(a, b) && a.key() == b.key()
+    }
+
+    fn under_primary(&self, candidate: &Candidate, rules: &Rules) -> bool {
+        let names = self
+            .names_of(candidate)
+            .iter()
+            .filter(|name| !name.excluded);
+        names.map(|name| self.file_place(name).path).any(|path| {
+            let mut primaries = rules.primaries.iter();
+            primaries.any(|primary| path.is_below(primary))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalog::{Batch, FileFacts, Stamp};
+    use super::*;
+    use crate::pool::BranchIdx;
+    use crate::pool::relpath::RelPath;
+
+    /// Name, size, class, device, inode, excluded.
+    type Row = (&'static str, u64, u32, u16, u64, bool);
+
+    fn catalog(rows: &[Row]) -> Catalog {
+        let mut catalog = Catalog::default();
+        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
+        let mut batch = Batch::default();
+        for (name, size, class, device, ino, excluded) in rows {
+            let facts = FileFacts {
+                stamp: Stamp {
+                    size: *size,
+                    mtime: 0,
+                    ctime: 0,
+                },
+                ino: *ino,
+                class: *class,
+                device: *device,
+                excluded: *excluded,
+            };
+            batch.file(root, name.as_bytes(), facts);
+        }
+        catalog.add(root, batch).unwrap();
+        catalog
+    }
+
+    fn names(catalog: &Catalog, candidates: &Candidates) -> Vec<Vec<String>> {
+        let name = |file: &File| {
+            let place = catalog.file_place(file);
+            place.path.as_path().to_str().unwrap().to_owned()
+        };
+        let groups = candidates.groups(catalog).map(|group| {
+            let files = group.iter().flat_map(|c| catalog.names_of(c));
+            let mut names: Vec<_> = files.map(name).collect();
+            names.sort();
+            names
+        });
+        groups.collect()
+    }
+
+    #[test]
+    fn only_sizes_with_two_inodes_of_one_owner_and_mode_are_candidates() {
+        let mut catalog = catalog(&[
+            ("a", 10, 0, 0, 1, false),
+            ("b", 10, 0, 1, 1, false),
+            ("b2", 10, 0, 1, 1, false),
+            ("alone", 11, 0, 0, 2, false),
+            ("linked", 12, 0, 0, 3, false),
+            ("linked2", 12, 0, 0, 3, false),
+            ("mine", 13, 0, 0, 4, false),
+            ("yours", 13, 1, 0, 5, false),
+            ("in", 14, 0, 0, 6, false),
+            ("out", 14, 0, 0, 7, true),
+            ("out2", 14, 0, 0, 7, true),
+        ]);
+        let (candidates, left_out) = Candidates::of(&mut catalog, &Rules::default());
+        assert_eq!(names(&catalog, &candidates), [["a", "b", "b2"]]);
+        assert_eq!(catalog.files.len(), 3);
+        assert_eq!((left_out.by_metadata, left_out.by_primary), (2, 0));
+    }
+
+    #[test]
+    fn a_group_without_a_copy_under_a_primary_is_not_read() {
+        let rows = [
+            ("m", 10, 0, 0, 1, false),
+            ("b", 10, 0, 0, 2, false),
+            ("c", 11, 0, 0, 3, false),
+            ("d", 11, 0, 0, 4, false),
+        ];
+        let rules = Rules {
+            primaries: vec![RelPath::new("m").unwrap()],
+            ..Rules::default()
+        };
+        let mut found = catalog(&rows);
+        let (candidates, left_out) = Candidates::of(&mut found, &rules);
+        assert_eq!(names(&found, &candidates), [["b", "m"]]);
+        assert_eq!(left_out.by_primary, 2);
+        let mut found = catalog(&rows);
+        let rules = Rules {
+            any_master: true,
+            ..rules
+        };
+        assert_eq!(Candidates::of(&mut found, &rules).0.all.len(), 4);
+    }
+
+    #[test]
+    fn what_is_alone_with_its_key_goes() {
+        let mut found = catalog(&[
+            ("a", 10, 0, 0, 1, false),
+            ("b", 10, 0, 0, 2, false),
+            ("c", 10, 0, 0, 3, false),
+            ("d", 11, 0, 0, 4, false),
+            ("e", 11, 0, 0, 5, false),
+        ]);
+        let rules = Rules::default();
+        let (mut candidates, _) = Candidates::of(&mut found, &rules);
+        for (candidate, key) in candidates.all.iter().zip([7, 8, 7, 7, 8]) {
+            candidate.learn([key, 0]);
+        }
+        candidates.narrow(&found, &rules);
+        assert_eq!(names(&found, &candidates), [["a", "c"]]);
+        candidates.drop_others(&mut found);
+        assert_eq!(names(&found, &candidates), [["a", "c"]]);
+        assert_eq!(found.files.len(), 2);
+    }
+}

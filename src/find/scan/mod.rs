@@ -1,0 +1,300 @@
+//! The own scan: finds duplicates on the branches themselves, not through the mount.
+//!
+//! ```text
+//! walk ──► candidates ──► stages ──► members
+//! names    inodes of      heads,     groups as
+//! and      equal size,    tails,     the plan
+//! sizes    owner, mode    contents   takes them
+//! ```
+//!
+//! Only groups that can save something are read. Nothing is changed on a branch, and nothing here is a reason to
+//! remove anything: the executor compares bytes itself. `cache` remembers hashes between scans.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::find::filter::Filter;
+use crate::fs::FsId;
+use crate::fs::real::RealFs;
+use crate::plan::group::Group;
+use crate::plan::refusal::Reason;
+use crate::plan::{BranchFacts, Refusal, Rules};
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, BranchMode, Pool};
+
+mod cache;
+mod cache_block;
+mod cache_place;
+mod candidates;
+mod catalog;
+mod disks;
+mod gate;
+mod keeper;
+mod members;
+mod meter;
+mod opener;
+mod read;
+mod skip;
+mod stages;
+mod walk;
+
+pub use cache::{Cache, CacheError};
+pub use candidates::LeftOut;
+pub use meter::{DiskShare, Meter, Phase, Reading};
+pub(crate) use skip::is_snapraid;
+pub use stages::ReadCounts;
+
+use candidates::Candidates;
+use keeper::Keeper;
+use stages::Stages;
+
+/// What to scan, and how.
+pub struct Scan<'s> {
+    fs: &'s RealFs,
+    pool: &'s Pool,
+    filter: &'s Filter,
+    rules: &'s Rules,
+    /// Directories of the pool, none within another.
+    dirs: Vec<RelPath>,
+    cache: Option<&'s Cache>,
+    meter: &'s Meter,
+    interrupted: &'s (dyn Fn() -> bool + Sync),
+    /// The branches that are walked.
+    branches: Vec<BranchIdx>,
+    /// Those that are not although mergerfs may write to them.
+    read_only_disks: Vec<Refusal>,
+    /// The devices of those walked, each once.
+    devices: Vec<Device>,
+    /// The device of each branch of the pool, as an index into these.
+    device_of: Vec<u16>,
+}
+
+#[derive(Debug)]
+struct Device {
+    dev: u64,
+    identity: Option<FsId>,
+    disk: usize,
+}
+
+/// Who is asked and told during a scan.
+pub struct Around<'s> {
+    /// The hashes of earlier scans.
+    pub cache: Option<&'s Cache>,
+    /// Where the scan says how far it is.
+    pub meter: &'s Meter,
+    /// Whether to stop at once.
+    pub interrupted: &'s (dyn Fn() -> bool + Sync),
+}
+
+/// Why a scan ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScanError {
+    /// It was asked to stop.
+    #[error("the scan was stopped")]
+    Interrupted,
+    /// More than 4,294,967,295 directories.
+    #[error("there are more directories than a scan can number")]
+    TooManyDirectories,
+}
+
+/// A group found, with what its copies have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundGroup {
+    /// The first half of the BLAKE3 of the contents.
+    pub hash: u128,
+    /// The inodes.
+    pub group: Group,
+}
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Inodes with equal contents.
+    pub groups: Vec<FoundGroup>,
+    /// What could not be read.
+    pub refusals: Vec<Refusal>,
+    /// Names of regular files met.
+    pub files: u64,
+    /// Inodes not read, because no rule lets them be replaced.
+    pub left_out: LeftOut,
+    /// What was read, and what the cache knew.
+    pub counts: ReadCounts,
+}
+
+impl<'s> Scan<'s> {
+    /// A scan of `dirs` (directories of the pool; one within another is a part of that) on every branch where
+    /// something could be replaced.
+    #[must_use]
+    pub fn new(
+        (fs, pool, facts): (&'s RealFs, &'s Pool, &[BranchFacts]),
+        dirs: &[RelPath],
+        (filter, rules): (&'s Filter, &'s Rules),
+        around: Around<'s>,
+    ) -> Self {
+        let useful = |b: &BranchIdx| is_useful(&facts[b.index()], pool, *b);
+        Self {
+            fs,
+            pool,
+            filter,
+            rules,
+            dirs: outermost(dirs),
+            cache: around.cache,
+            meter: around.meter,
+            interrupted: around.interrupted,
+            branches: pool.indices().filter(useful).collect(),
+            read_only_disks: pool
+                .indices()
+                .filter(|b| is_read_only_disk(&facts[b.index()]))
+                .map(|b| read_only_disk(&pool.branches[b.index()].path))
+                .collect(),
+            devices: Vec::new(),
+            device_of: Vec::new(),
+        }
+    }
+
+    /// Finds the duplicates.
+    ///
+    /// # Errors
+    /// When it was asked to stop. What cannot be read is a refusal, not an error.
+    pub fn run(mut self) -> Result<Found, ScanError> {
+        let begin = Instant::now();
+        let took = |what| tracing::debug!(what, seconds = begin.elapsed().as_secs_f64(), "scan");
+        let disks = disks::under(self.fs, self.pool, &self.branches);
+        self.number_devices(&disks);
+        let mut walked = walk::walk(&self, &disks)?;
+        took("walked");
+        let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules);
+        let (counts, mut members) = std::thread::scope(|scope| {
+            // Filling the cache and making it durable takes a processor and a disk that are idle meanwhile.
+            let keeper = self.cache.map(|cache| Keeper::start(scope, cache));
+            let stages = Stages::new(&self, &disks, &walked.catalog, keeper);
+            let counts = stages.run(&mut candidates, &mut walked.refusals)?;
+            candidates.drop_others(&mut walked.catalog);
+            took("read");
+            let members = members::of(&self, &walked.catalog, &candidates)?;
+            took("looked at members");
+            Ok((counts, members))
+        })?;
+        // Planning what was found takes as much again.
+        drop((walked.catalog, candidates));
+        crate::sys::give_back_memory();
+        let counts = ReadCounts {
+            changed: counts.changed + members.changed,
+            ..counts
+        };
+        walked.refusals.append(&mut members.refusals);
+        walked.refusals.append(&mut self.read_only_disks);
+        walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Found {
+            groups: members.groups,
+            refusals: walked.refusals,
+            files: walked.files,
+            left_out,
+            counts,
+        })
+    }
+
+    fn number_devices(&mut self, disks: &[disks::Disk]) {
+        self.device_of = vec![0; self.pool.branches.len()];
+        for &branch in &self.branches {
+            let dev = self.fs.root_id(branch).dev;
+            let known = self.devices.iter().position(|device| device.dev == dev);
+            let at = known.unwrap_or_else(|| {
+                let disk = disks.iter().position(|d| d.branches.contains(&branch));
+                self.devices.push(Device {
+                    dev,
+                    identity: self.fs.identity(branch),
+                    disk: disk.unwrap_or(0),
+                });
+                self.devices.len() - 1
+            });
+            // No more devices than branches, which are numbered with 16 bits.
+            self.device_of[branch.index()] = u16::try_from(at).unwrap_or(u16::MAX);
+        }
+    }
+
+    fn device_of(&self, branch: BranchIdx) -> u16 {
+        self.device_of[branch.index()]
+    }
+
+    fn dev_of(&self, device: u16) -> u64 {
+        self.devices[usize::from(device)].dev
+    }
+
+    fn identity_of(&self, device: u16) -> Option<FsId> {
+        self.devices[usize::from(device)].identity
+    }
+
+    fn disk_of(&self, device: u16) -> usize {
+        self.devices[usize::from(device)].disk
+    }
+}
+
+/// Whether anything on a branch could be replaced or linked to: nothing else is worth reading.
+fn is_useful(facts: &BranchFacts, pool: &Pool, branch: BranchIdx) -> bool {
+    let path = &pool.branches[branch.index()].path;
+    if !facts.identity {
+        tracing::warn!(
+            ?path,
+            "not scanned: it cannot be read, or its filesystem has no UUID to know it by after a crash"
+        );
+        return false;
+    }
+    if facts.mode == BranchMode::Ro {
+        tracing::info!(?path, "not scanned: read-only");
+        return false;
+    }
+    if facts.read_only {
+        tracing::warn!(?path, "not scanned: the disk is mounted read-only");
+        return false;
+    }
+    true
+}
+
+/// Whether a branch cannot be changed and nobody said so to mergerfs: a disk that turned read-only after an error.
+fn is_read_only_disk(facts: &BranchFacts) -> bool {
+    facts.read_only && facts.mode != BranchMode::Ro
+}
+
+fn read_only_disk(path: &Path) -> Refusal {
+    Refusal {
+        reason: Reason::DiskReadOnly,
+        // No path of the pool: none below it was looked at.
+        path: path.as_os_str().as_bytes().to_vec(),
+        master: None,
+        detail: "the branch was not scanned".to_owned(),
+    }
+}
+
+/// `dirs` without those that lie within others.
+fn outermost(dirs: &[RelPath]) -> Vec<RelPath> {
+    let distinct: HashSet<&RelPath> = dirs.iter().collect();
+    let within = |dir: &RelPath| distinct.iter().any(|o| **o != *dir && dir.is_below(o));
+    let mut outer: Vec<RelPath> = distinct
+        .iter()
+        .filter(|d| !within(d))
+        .map(|d| (*d).clone())
+        .collect();
+    outer.sort();
+    outer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_within_another_is_walked_once() {
+        let dirs = |names: &[&str]| -> Vec<RelPath> {
+            names.iter().map(|n| RelPath::new(n).unwrap()).collect()
+        };
+        assert_eq!(
+            outermost(&dirs(&["b/c", "b", "a", "b", "bb"])),
+            dirs(&["a", "b", "bb"])
+        );
+        assert_eq!(outermost(&dirs(&["a", "", "b"])), dirs(&[""]));
+    }
+}

@@ -1,0 +1,302 @@
+//! Reads a part of a file and hashes it, in bounded memory, without a place in the page cache.
+
+use std::sync::Arc;
+
+use super::catalog::File;
+use super::gate::{Gate, Turn};
+use super::meter::{DiskMeter, Meter};
+use super::opener::{Opener, is_gone};
+use crate::fs::real::ScanFile;
+use crate::fs::{FileKind, FsError, InodeId};
+
+/// What one reader holds in memory.
+const BUFFER: usize = 256 << 10;
+/// How much of a beginning or an end is read.
+pub(super) const PART: u64 = 16 << 10;
+/// Files up to here are read whole at once: another turn at the disk costs more than the bytes.
+pub(super) const WHOLE: u64 = 128 << 10;
+
+/// A part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// The first [`PART`] bytes.
+    Head,
+    /// The last.
+    Tail,
+    /// All of it.
+    Whole,
+}
+
+impl Part {
+    /// Offset and length of it in a file of `size` bytes.
+    pub(super) fn range(self, size: u64) -> (u64, u64) {
+        let len = match self {
+            Self::Head | Self::Tail => PART.min(size),
+            Self::Whole => size,
+        };
+        match self {
+            Self::Head | Self::Whole => (0, len),
+            Self::Tail => (size - len, len),
+        }
+    }
+}
+
+/// Half of a BLAKE3 hash: nothing is ever removed because of it.
+pub(super) type Hash = [u64; 2];
+
+/// What became of reading one file.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was read, and is the same as before.
+    Read(Hash),
+    /// It is not what the walk saw, or was changed meanwhile.
+    Changed,
+    /// It could not be read.
+    Failed(FsError),
+    /// The scan is to stop.
+    Stopped,
+}
+
+/// Reads from one disk.
+pub(super) struct Reader<'r> {
+    opener: Opener<'r>,
+    gate: &'r Gate,
+    meter: &'r Meter,
+    disk: Arc<DiskMeter>,
+    interrupted: &'r (dyn Fn() -> bool + Sync),
+    buffer: Vec<u8>,
+}
+
+/// What is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'c> {
+    pub(super) file: &'c File,
+    pub(super) id: InodeId,
+    pub(super) part: Part,
+}
+
+impl<'r> Reader<'r> {
+    pub(super) fn new(
+        opener: Opener<'r>,
+        gate: &'r Gate,
+        (meter, disk): (&'r Meter, usize),
+        interrupted: &'r (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        Self {
+            opener,
+            gate,
+            meter,
+            disk: meter.disk(disk),
+            interrupted,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Reads and hashes what `target` says, if the file still is what the walk saw when it has been read.
+    pub(super) fn read(&mut self, target: Target<'_>) -> Outcome {
+        let file = match self.opener.open(target.file) {
+            Ok(file) => file,
+            Err(error) if is_gone(&error) => return Outcome::Changed,
+            Err(error) => return Outcome::Failed(error),
+        };
+        match self.hash_unchanged(&file, target) {
+            Ok(Some(hash)) => Outcome::Read(hash),
+            Ok(None) if (self.interrupted)() => Outcome::Stopped,
+            Ok(None) => Outcome::Changed,
+            Err(error) => Outcome::Failed(self.opener.failed("read", target.file, error)),
+        }
+    }
+
+    fn hash_unchanged(
+        &mut self,
+        file: &ScanFile,
+        target: Target<'_>,
+    ) -> std::io::Result<Option<Hash>> {
+        // Before a long read too; times that are those of the walk afterwards say all that matters.
+        if target.file.stamp.size > WHOLE && !same(file, target)? {
+            return Ok(None);
+        }
+        let Some(hash) = self.hash(file, target)? else {
+            return Ok(None);
+        };
+        Ok(same(file, target)?.then_some(hash))
+    }
+
+    /// `None` where the file ended early, or the scan is to stop.
+    fn hash(&mut self, file: &ScanFile, target: Target<'_>) -> std::io::Result<Option<Hash>> {
+        let (mut offset, len) = target.part.range(target.file.stamp.size);
+        let end = offset + len;
+        if len > WHOLE {
+            file.expect_whole();
+        }
+        let room = usize::try_from(len).map_or(BUFFER, |len| len.min(BUFFER));
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
+        }
+        let gate = self.gate;
+        // Kept until the file is done: another reader in between would move the arm.
+        let mut turn: Option<Turn<'_>> = None;
+        let mut hasher = blake3::Hasher::new();
+        while offset < end {
+            if (self.interrupted)() {
+                return Ok(None);
+            }
+            let want = usize::try_from(end - offset).map_or(room, |left| left.min(room));
+            let buf = &mut self.buffer[..want];
+            let read = match &turn {
+                Some(_) => file.read_passing(buf, offset)?,
+                None => match file.read_resident(buf, offset)? {
+                    Some(read) => read,
+                    None => {
+                        let turn = turn.insert(gate.enter());
+                        match want as u64 <= WHOLE {
+                            true => turn.ask(|| file.read_passing(buf, offset))?,
+                            // How long a long read takes says nothing of the way there.
+                            false => file.read_passing(buf, offset)?,
+                        }
+                    }
+                },
+            };
+            if read == 0 {
+                return Ok(None);
+            }
+            hasher.update(&buf[..read]);
+            offset += read as u64;
+            self.meter.add_bytes(&self.disk, read as u64);
+        }
+        Ok(Some(shortened(&hasher.finalize())))
+    }
+}
+
+fn same(file: &ScanFile, target: Target<'_>) -> std::io::Result<bool> {
+    let stat = file.stat()?;
+    let now = (stat.id, super::catalog::Stamp::of(&stat));
+    Ok(stat.kind == FileKind::Regular && now == (target.id, target.file.stamp))
+}
+
+fn shortened(hash: &blake3::Hash) -> Hash {
+    let half = |at: usize| {
+        let bytes = hash.as_bytes()[at..at + 8].iter();
+        bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    [half(0), half(8)]
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests set the stage with std::fs"
+)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::catalog::{Batch, Catalog, FileFacts, Stamp};
+    use super::*;
+    use crate::fs::real::RealFs;
+    use crate::fs::{Fs, Place};
+    use crate::pool::relpath::RelPath;
+    use crate::pool::{Branch, BranchIdx, BranchMode};
+
+    /// What reading part `part` of a file comes to, if `change` is done to it after the walk has seen it.
+    fn read_after(contents: &[u8], part: Part, change: impl FnOnce(&std::path::Path)) -> Outcome {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, contents).unwrap();
+        let branch = Branch {
+            path: dir.path().canonicalize().unwrap(),
+            mode: BranchMode::Rw,
+        };
+        let fs = RealFs::open(&[branch]).unwrap();
+        let place = Place::new(BranchIdx(0), RelPath::new("f").unwrap());
+        let stat = fs.stat(&place).unwrap().unwrap();
+        let mut catalog = Catalog::default();
+        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
+        let mut batch = Batch::default();
+        let facts = FileFacts {
+            stamp: Stamp::of(&stat),
+            ino: stat.id.ino,
+            class: 0,
+            device: 0,
+            excluded: false,
+        };
+        batch.file(root, b"f", facts);
+        catalog.add(root, batch).unwrap();
+        change(&path);
+        let (gate, meter) = (Gate::new(false, Duration::ZERO), Meter::default());
+        let opener = Opener::new(&fs, &catalog);
+        let mut reader = Reader::new(opener, &gate, (&meter, 0), &|| false);
+        reader.read(Target {
+            file: &catalog.files[0],
+            id: stat.id,
+            part,
+        })
+    }
+
+    #[test]
+    fn each_part_has_the_hash_of_its_bytes() {
+        let contents: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
+        for (part, bytes) in [
+            (Part::Head, &contents[..PART as usize]),
+            (Part::Tail, &contents[contents.len() - PART as usize..]),
+            (Part::Whole, &contents[..]),
+        ] {
+            let read = read_after(&contents, part, |_| ());
+            let expected = shortened(&blake3::hash(bytes));
+            assert!(
+                matches!(read, Outcome::Read(hash) if hash == expected),
+                "{read:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_what_the_walk_saw_drops_out() {
+        type Change = fn(&std::path::Path);
+        let changes: [(&str, Change); 5] = [
+            ("rewritten", |path| {
+                std::fs::write(path, [8; 300_000]).unwrap()
+            }),
+            ("shorter", |path| std::fs::write(path, b"8").unwrap()),
+            ("gone", |path| std::fs::remove_file(path).unwrap()),
+            ("another file", |path| {
+                std::fs::write(path.with_extension("new"), [7; 300_000]).unwrap();
+                std::fs::rename(path.with_extension("new"), path).unwrap();
+            }),
+            ("a FIFO", |path| {
+                std::fs::remove_file(path).unwrap();
+                nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            for part in [Part::Head, Part::Tail, Part::Whole] {
+                let read = read_after(&[7; 300_000], part, |path| {
+                    // Timestamps stand still for some milliseconds.
+                    std::thread::sleep(Duration::from_millis(12));
+                    change(path);
+                });
+                assert!(matches!(read, Outcome::Changed), "{what}: {read:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_lie_within_the_file() {
+        for (size, head, tail) in [
+            (1, (0, 1), (0, 1)),
+            (PART, (0, PART), (0, PART)),
+            (PART + 1, (0, PART), (1, PART)),
+            (10 * PART, (0, PART), (9 * PART, PART)),
+        ] {
+            assert_eq!(Part::Head.range(size), head);
+            assert_eq!(Part::Tail.range(size), tail);
+            assert_eq!(Part::Whole.range(size), (0, size));
+        }
+    }
+
+    #[test]
+    fn a_hash_is_the_beginning_of_blake3_as_others_print_it() {
+        let whole = blake3::hash(b"abc");
+        let [a, b] = shortened(&whole);
+        assert_eq!(format!("{a:016x}{b:016x}"), whole.to_hex()[..32]);
+    }
+}

@@ -1,0 +1,124 @@
+//! Knows a filesystem again after a reboot (invariant 6): by its UUID, on btrfs with the subvolume.
+//!
+//! Never by `st_dev` or `f_fsid`, which change with the device number.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, MSDOS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use crate::sys;
+
+/// A filesystem across reboots and device renumbering (invariant 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FsId {
+    /// The filesystem's UUID.
+    pub uuid: [u8; 16],
+    /// The btrfs subvolume: two of them share UUID and inode numbers. 0 elsewhere.
+    pub subvolume: u64,
+}
+
+/// An inode across reboots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StoredId {
+    /// The filesystem.
+    pub fs: FsId,
+    /// The inode number.
+    pub ino: u64,
+    /// Birth time, where the filesystem has one: tells a reused number.
+    pub btime: Option<Timestamp>,
+}
+
+/// Newer than the library that names the others.
+const EXFAT: FsType = FsType(0x2011_bab0);
+
+/// The filesystem that holds an open directory; `None` where it has no lasting identity, as on tmpfs.
+///
+/// `dir` must be open for reading: an `O_PATH` descriptor takes no ioctl.
+///
+/// # Errors
+/// When the filesystem should tell, and the question itself fails.
+pub fn of_directory(dir: BorrowedFd<'_>) -> io::Result<Option<FsId>> {
+    let kind = fstatfs(dir)?.filesystem_type();
+    if kind == TMPFS_MAGIC {
+        // Newer kernels make up a UUID for every mount of it: nothing to know it by later.
+        return Ok(None);
+    }
+    if kind == MSDOS_SUPER_MAGIC || kind == EXFAT {
+        // They have a volume number, but make up inode numbers at every mount: no file can be known again.
+        return Ok(None);
+    }
+    if kind == BTRFS_SUPER_MAGIC {
+        let (uuid, subvolume) = (sys::btrfs_uuid(dir)?, sys::btrfs_subvolume(dir)?);
+        return Ok(known(uuid, subvolume));
+    }
+    let uuid = match own_answer(kind, dir)? {
+        Some(uuid) => Some(uuid),
+        None => told(sys::fs_uuid(dir))?,
+    };
+    Ok(uuid.and_then(|uuid| known(uuid, 0)))
+}
+
+/// The filesystem's own ioctl comes first: it also works on older kernels, and `FS_IOC_GETFSUUID` goes on giving
+/// the UUID of mount time (seen: zeros) where ext4's was changed since.
+fn own_answer(kind: FsType, dir: BorrowedFd<'_>) -> io::Result<Option<[u8; 16]>> {
+    match kind {
+        EXT4_SUPER_MAGIC => told(sys::ext4_uuid(dir)),
+        sys::XFS_SUPER_MAGIC => told(sys::xfs_uuid(dir)),
+        _ => Ok(None),
+    }
+}
+
+/// `None` where the filesystem or the kernel does not know the question.
+fn told(answer: io::Result<[u8; 16]>) -> io::Result<Option<[u8; 16]>> {
+    match answer {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EOPNOTSUPP)) => {
+            Ok(None)
+        }
+        answer => answer.map(Some),
+    }
+}
+
+/// An all-zero UUID names nothing.
+fn known(uuid: [u8; 16], subvolume: u64) -> Option<FsId> {
+    (uuid != [0; 16]).then_some(FsId { uuid, subvolume })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn an_identity_is_of_the_filesystem_not_of_the_directory() {
+        let of = |path: &str| of_directory(File::open(path).unwrap().as_fd()).unwrap();
+        assert_eq!(of("/usr"), of("/usr/bin"));
+    }
+
+    #[test]
+    fn what_does_not_survive_a_reboot_has_no_identity() {
+        for path in ["/dev/shm", "/proc"] {
+            let dir = File::open(path).unwrap();
+            assert_eq!(of_directory(dir.as_fd()).unwrap(), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_of_zeros_names_nothing() {
+        assert_eq!(known([0; 16], 5), None);
+        assert_eq!(
+            known([1; 16], 5),
+            Some(FsId {
+                uuid: [1; 16],
+                subvolume: 5
+            })
+        );
+    }
+}

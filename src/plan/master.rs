@@ -1,0 +1,124 @@
+//! Which copy stays: primary first, then the policy, then a total order, so that equal input gives an equal plan.
+
+use std::cmp::Reverse;
+
+use crate::plan::group::Member;
+use crate::plan::{BranchFacts, Rules};
+use crate::pool::BranchMode;
+
+/// Which copy stays where no primary decides (`--dedup`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// The one changed last.
+    Newest,
+    /// The one changed first.
+    Oldest,
+    /// The one on the branch with the most free space.
+    MostFreeSpace,
+    /// The one on the branch with the least free space.
+    LeastFreeSpace,
+    /// The one with the most hard links.
+    #[default]
+    MostLinks,
+    /// The one on the first branch: what mergerfs shows by default.
+    Mergerfs,
+}
+
+/// The index of the master in `members`; `None` where a primary is needed and none has a member.
+#[must_use]
+pub fn choose(members: &[Member], branches: &[BranchFacts], rules: &Rules) -> Option<usize> {
+    choose_among(members, 0..members.len(), branches, rules)
+}
+
+/// As [`choose`], of those at `candidates` only.
+pub(crate) fn choose_among(
+    members: &[Member],
+    candidates: impl Iterator<Item = usize>,
+    branches: &[BranchFacts],
+    rules: &Rules,
+) -> Option<usize> {
+    let candidates = candidates
+        .map(|at| (at, &members[at]))
+        .filter(|(_, m)| m.names.iter().any(|n| !n.excluded));
+    let ranked = candidates.map(|(at, member)| (primary_rank(member, rules), at, member));
+    let best = ranked.min_by_key(|(rank, at, member)| {
+        (
+            *rank,
+            !usable(member, branches),
+            policy_key(member, branches, rules),
+            order(member),
+            *at,
+        )
+    })?;
+    let by_primary = best.0 < rules.primaries.len();
+    (by_primary || rules.any_master || rules.primaries.is_empty()).then_some(best.1)
+}
+
+/// The index of the first primary one of its names lies under; the number of primaries where none.
+fn primary_rank(member: &Member, rules: &Rules) -> usize {
+    let under = |primary| {
+        member
+            .names
+            .iter()
+            .any(|n| !n.excluded && n.path.is_below(primary))
+    };
+    rules
+        .primaries
+        .iter()
+        .position(under)
+        .unwrap_or(rules.primaries.len())
+}
+
+/// The name a master is known by: under the best primary where there is one, else the first.
+#[must_use]
+pub fn name_of<'m>(member: &'m Member, rules: &Rules) -> Option<&'m crate::plan::group::Name> {
+    let named = || member.names.iter().filter(|n| !n.excluded);
+    let primary = rules
+        .primaries
+        .iter()
+        .find_map(|p| named().find(|n| n.path.is_below(p)));
+    primary.or_else(|| named().next())
+}
+
+/// Whether it can take names at all: else another is preferred.
+pub(crate) fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
+    !member.immutable
+        && member.names.iter().any(|n| {
+            let branch = &branches[n.branch.index()];
+            branch.mode != BranchMode::Ro && !branch.read_only && branch.identity && !branch.nested
+        })
+}
+
+/// Lower is better.
+fn policy_key(member: &Member, branches: &[BranchFacts], rules: &Rules) -> i128 {
+    let free = || {
+        member
+            .names
+            .iter()
+            .map(|n| i128::from(branches[n.branch.index()].free))
+            .max()
+            .unwrap_or(0)
+    };
+    match rules.policy {
+        Policy::Newest => -member.mtime.as_nanos(),
+        Policy::Oldest => member.mtime.as_nanos(),
+        Policy::MostFreeSpace => -free(),
+        Policy::LeastFreeSpace => free(),
+        Policy::MostLinks => -i128::from(member.nlink),
+        Policy::Mergerfs => 0,
+    }
+}
+
+/// A master on an earlier branch is preferred: a pool open then finds the replacement before it could miss the
+/// duplicate. Then more links, so that fewer names move; then the path.
+fn order(member: &Member) -> (u16, Reverse<u64>, Vec<u8>) {
+    let first = member.names.first();
+    let branch = first.map_or(u16::MAX, |n| n.branch.0);
+    (
+        branch,
+        Reverse(member.nlink),
+        first
+            .map(|n| n.path.as_bytes().to_vec())
+            .unwrap_or_default(),
+    )
+}

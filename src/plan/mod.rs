@@ -1,0 +1,489 @@
+//! The plan: groups in, ops and refusals out. Pure: no I/O, no clock; equal input gives an equal plan.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use crate::execute::{Op, OpName};
+use crate::fs::{InodeId, Place};
+use crate::journal::{Found, OpKind};
+use crate::plan::group::{Group, Member, Name};
+use crate::plan::master::Policy;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::plan::refusal::Reason;
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, BranchMode};
+
+pub mod group;
+pub mod hidden_name;
+pub mod master;
+pub mod metadata;
+pub mod refusal;
+mod shadows;
+#[cfg(test)]
+mod tests;
+
+pub use shadows::Shadows;
+
+/// What the plan must know of a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchFacts {
+    /// What mergerfs lets happen there.
+    pub mode: BranchMode,
+    /// Its filesystem or mount is read-only.
+    pub read_only: bool,
+    /// Its filesystem can be known again after a reboot.
+    pub identity: bool,
+    /// It lies within another branch, or another within it.
+    pub nested: bool,
+    /// `st_dev` of its root.
+    pub dev: u64,
+    /// The mount it lies on: with the device, the hard-link boundary.
+    pub mount: u64,
+    /// Free bytes.
+    pub free: u64,
+    /// How many names an inode can have there.
+    pub max_links: u64,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Where masters live, the first that has a member wins.
+    pub primaries: Vec<RelPath>,
+    /// Groups without a member under a primary too.
+    pub any_master: bool,
+    /// Which copy stays where no primary decides.
+    pub policy: Policy,
+    /// Which differences in metadata do not matter.
+    pub ignore: IgnoreMetadata,
+    /// What is done about paths on several branches.
+    pub shadows: Shadows,
+}
+
+/// An op not planned, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// What it concerns: a relpath, or what a list gave where that is none, as bytes.
+    pub path: Vec<u8>,
+    /// The copy that would have stayed.
+    pub master: Option<RelPath>,
+    /// What was found.
+    pub detail: String,
+}
+
+/// One group as planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedGroup {
+    /// Size of one copy in bytes.
+    pub size: u64,
+    /// A name of the copy that stays; `None` where the group is left alone.
+    pub master: Option<Place>,
+    /// Every name of every copy.
+    pub paths: Vec<Place>,
+    /// Its ops, as a range of [`Plan::ops`].
+    pub ops: std::ops::Range<usize>,
+}
+
+/// All that is to be done and all that is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The groups of at least two names, in the order of the list.
+    pub groups: Vec<PlannedGroup>,
+    /// The ops, in that order.
+    pub ops: Vec<Op>,
+    /// What is not planned.
+    pub refusals: Vec<Refusal>,
+    /// Names that already share their master's inode.
+    pub already_linked: u64,
+    /// Groups without a member under a primary.
+    pub no_primary: u64,
+}
+
+impl Plan {
+    /// Bytes all ops together free.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.ops.iter().map(|op| op.bytes).sum()
+    }
+
+    /// Leaves out the ops that are refused after all, each told by its place in [`Self::ops`].
+    pub fn leave_out(&mut self, refused: BTreeMap<usize, Refusal>) {
+        let gone: Vec<usize> = refused.keys().copied().collect();
+        let before = |at: usize| at - gone.partition_point(|gone| *gone < at);
+        for group in &mut self.groups {
+            group.ops = before(group.ops.start)..before(group.ops.end);
+        }
+        let mut at = 0..;
+        self.ops
+            .retain(|_| at.next().is_some_and(|at| gone.binary_search(&at).is_err()));
+        self.refusals.extend(refused.into_values());
+    }
+
+    /// Keeps ops, in order, up to so many and so many bytes to free; one that would pass that is refused, and a smaller
+    /// one after it kept. The last step: what was refused for another reason takes nobody's place.
+    pub fn limit(&mut self, max_ops: Option<u64>, max_bytes: Option<u64>) {
+        let (mut ops, mut bytes) = (0, 0);
+        let mut passes = |op: &Op| {
+            let more = max_ops.is_some_and(|max| ops >= max)
+                || max_bytes.is_some_and(|max| bytes + op.bytes > max);
+            if !more {
+                ops += 1;
+                bytes += op.bytes;
+            }
+            more
+        };
+        let beyond = self.ops.iter().enumerate().filter(|(_, op)| passes(op));
+        let refused = beyond.map(|(at, op)| {
+            let refusal = Refusal {
+                reason: Reason::Limit,
+                path: op.duplicate.path.as_bytes().to_vec(),
+                master: Some(op.master.path.clone()),
+                detail: String::new(),
+            };
+            (at, refusal)
+        });
+        let refused = refused.collect();
+        self.leave_out(refused);
+    }
+
+    /// The duplicates whose names are not all known: to be looked for before planning again.
+    pub fn incomplete<'g>(&self, groups: &'g [Group]) -> Vec<&'g Member> {
+        if !self
+            .refusals
+            .iter()
+            .any(|r| r.reason == Reason::UnknownLinks)
+        {
+            return Vec::new();
+        }
+        groups
+            .iter()
+            .flat_map(|g| &g.members)
+            .filter(|m| !m.complete())
+            .collect()
+    }
+}
+
+/// Makes the plan; groups that are given away are freed one by one, those that are lent stay.
+#[must_use]
+pub fn plan<G: Borrow<Group>>(
+    groups: impl IntoIterator<Item = G>,
+    branches: &[BranchFacts],
+    rules: &Rules,
+) -> Plan {
+    let mut planner = Planner {
+        branches,
+        rules,
+        plan: Plan::default(),
+        links: HashMap::new(),
+    };
+    for group in groups {
+        planner.group(group.borrow());
+    }
+    planner.plan
+}
+
+struct Planner<'p> {
+    branches: &'p [BranchFacts],
+    rules: &'p Rules,
+    plan: Plan,
+    /// Names planned for the masters of a group, above those they have: no inode is in two groups.
+    links: HashMap<InodeId, u64>,
+}
+
+impl Planner<'_> {
+    fn group(&mut self, group: &Group) {
+        let members = &group.members;
+        self.links.clear();
+        let first_op = self.plan.ops.len();
+        let listed = |m: &Member| m.names.iter().filter(|n| n.listed && !n.excluded).count() as u64;
+        self.plan.already_linked += members
+            .iter()
+            .map(|m| listed(m).saturating_sub(1))
+            .sum::<u64>();
+        let names = || members.iter().flat_map(|m| &m.names);
+        if names().nth(1).is_none() {
+            return;
+        }
+        let master = if master::choose(members, self.branches, self.rules).is_none() {
+            self.no_primary(members);
+            None
+        } else if self.rules.shadows == Shadows::Merge {
+            let members = self.merge_shadows(members.to_vec());
+            self.replace_all(&members)
+        } else {
+            self.replace_all(members)
+        };
+        self.plan.groups.push(PlannedGroup {
+            size: members.first().map_or(0, |m| m.size),
+            master,
+            paths: names().map(place).collect(),
+            ops: first_op..self.plan.ops.len(),
+        });
+    }
+
+    fn no_primary(&mut self, members: &[Member]) {
+        if let (true, Some(name)) = (members.len() > 1, members[0].names.first()) {
+            self.plan.no_primary += 1;
+            self.refuse(Reason::NoPrimary, &name.path, None, String::new());
+        }
+    }
+
+    /// Collapses hidden copies into those that are shown; gives the members that are left.
+    fn merge_shadows(&mut self, mut members: Vec<Member>) -> Vec<Member> {
+        let mut kept = HashSet::new();
+        while let Some(pair) = shadows::next_pair(&members, &kept) {
+            let (shown, hidden) = (&members[pair.shown], &members[pair.hidden]);
+            kept.insert(hidden.id);
+            let at = |n: &&Name| n.branch == pair.branch;
+            let shares = |n: &&Name| hidden.names.iter().any(|h| h.path == n.path);
+            let Some(name) = shown.names.iter().filter(at).find(shares) else {
+                continue;
+            };
+            if self.collapse(shown, name, hidden) {
+                members = shadows::collapsed(members, pair);
+            }
+        }
+        // Whether it goes or was refused, each was dealt with.
+        members.retain(|member| !kept.contains(&member.id));
+        members
+    }
+
+    /// Plans the op that removes a hidden copy; whether it did.
+    fn collapse(&mut self, shown: &Member, name: &Name, hidden: &Member) -> bool {
+        let found = |n: &Name| {
+            let there = |s: &Name| s.branch == name.branch && s.path == n.path;
+            match shown.names.iter().any(there) {
+                true => Found::Master,
+                false => Found::Absent,
+            }
+        };
+        // Across branches, also of one device: the name on the hidden branch is to go.
+        let names = hidden.names.iter().map(|n| OpName {
+            path: n.path.clone(),
+            from: n.branch,
+            to: name.branch,
+            found: found(n),
+        });
+        let names = names.collect();
+        // Its paths are on several branches: that is what is done away with.
+        let mut alone = hidden.clone();
+        alone.names.iter_mut().for_each(|n| n.shadows.clear());
+        self.admitted((shown, name), &alone, OpKind::Cross, names)
+    }
+
+    /// Plans every member but the master for replacement; gives the master's name.
+    ///
+    /// Where the master can take no more names, another member on its disk becomes master beside it.
+    fn replace_all(&mut self, members: &[Member]) -> Option<Place> {
+        let first = master::choose(members, self.branches, self.rules)?;
+        let mut masters = vec![first];
+        let mut waiting: VecDeque<usize> = (0..members.len()).filter(|at| *at != first).collect();
+        while let Some(at) = waiting.pop_front() {
+            let duplicate = &members[at];
+            let mut roomy = masters
+                .iter()
+                .filter(|m| self.has_room(&members[**m], duplicate));
+            match roomy.next().copied() {
+                Some(master) => self.member(&members[master], duplicate),
+                None => {
+                    waiting.push_front(at);
+                    match self.another_master(members, &waiting, first) {
+                        Some(next) => {
+                            waiting.retain(|other| *other != next);
+                            masters.push(next);
+                        }
+                        None => {
+                            waiting.pop_front();
+                            self.member(&members[first], duplicate);
+                        }
+                    }
+                }
+            }
+        }
+        master::name_of(&members[first], self.rules).map(place)
+    }
+
+    /// Which of the `waiting` members serves the others where `first` can take no more names: one on the same disk
+    /// before all, where it spares the most; none where nobody else waits.
+    fn another_master(
+        &self,
+        members: &[Member],
+        waiting: &VecDeque<usize>,
+        first: usize,
+    ) -> Option<usize> {
+        let boundary = |at: &usize| (members[*at].id.dev, members[*at].mount);
+        let fit = |at: &usize| {
+            let mut others = waiting.iter().filter(|other| *other != at);
+            master::usable(&members[*at], self.branches)
+                && others.any(|other| self.has_room(&members[*at], &members[*other]))
+        };
+        let near = |at: &usize| fit(at) && boundary(at) == boundary(&first);
+        let mut any = self.rules.clone();
+        any.any_master = true;
+        master::choose_among(
+            members,
+            waiting.iter().copied().filter(near),
+            self.branches,
+            &any,
+        )
+        .or_else(|| {
+            let all = waiting.iter().copied().filter(fit);
+            master::choose_among(members, all, self.branches, self.rules)
+        })
+    }
+
+    /// Whether `master` can take the names of `duplicate` too.
+    fn has_room(&self, master: &Member, duplicate: &Member) -> bool {
+        let branch = master.names.first().map_or(0, |name| name.branch.index());
+        self.wanted_links(master, duplicate.names.len()) <= self.branches[branch].max_links
+    }
+
+    /// How many names `master` has in the end, and one more for the temp name a local op holds beside the name.
+    fn wanted_links(&self, master: &Member, more: usize) -> u64 {
+        let planned = self.links.get(&master.id).copied().unwrap_or(0);
+        master.nlink + planned + more as u64 + 1
+    }
+
+    fn member(&mut self, master: &Member, duplicate: &Member) {
+        let Some(name) = master::name_of(master, self.rules) else {
+            return;
+        };
+        let local = (master.id.dev, master.mount) == (duplicate.id.dev, duplicate.mount);
+        let (kind, found) = match local {
+            true => (OpKind::Local, Found::Duplicate),
+            false => (OpKind::Cross, Found::Absent),
+        };
+        let names = duplicate.names.iter().map(|n| OpName {
+            path: n.path.clone(),
+            from: n.branch,
+            to: if local { n.branch } else { name.branch },
+            found,
+        });
+        let names = names.collect();
+        self.admitted((master, name), duplicate, kind, names);
+    }
+
+    /// Plans an op if the rules admit it, else a refusal; whether it did.
+    fn admitted(
+        &mut self,
+        (master, name): (&Member, &Name),
+        duplicate: &Member,
+        kind: OpKind,
+        names: Vec<OpName>,
+    ) -> bool {
+        let Some(own) = duplicate.names.first() else {
+            return false;
+        };
+        let bytes = duplicate.blocks * 512;
+        if let Err((reason, detail)) = self.admit(master, name, duplicate) {
+            self.refuse(reason, &own.path, Some(&name.path), detail);
+            return false;
+        }
+        *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
+        self.plan.ops.push(Op::planned(
+            kind,
+            (place(name), master.id),
+            (place(own), duplicate.id),
+            (duplicate.size, bytes),
+            names,
+        ));
+        true
+    }
+
+    /// Whether the rules let `duplicate` be replaced; the first reason against it.
+    fn admit(
+        &self,
+        master: &Member,
+        name: &Name,
+        duplicate: &Member,
+    ) -> Result<(), (Reason, String)> {
+        let fail = |reason, detail: String| Err((reason, detail));
+        if duplicate.size == 0 {
+            return fail(Reason::Empty, String::new());
+        }
+        if master.size != duplicate.size {
+            return fail(
+                Reason::Differs,
+                format!("{} and {} bytes", master.size, duplicate.size),
+            );
+        }
+        if !duplicate.complete() {
+            let detail = format!(
+                "{} of {} names found",
+                duplicate.names.len(),
+                duplicate.nlink
+            );
+            return fail(Reason::UnknownLinks, detail);
+        }
+        if let Some(n) = duplicate.names.iter().find(|n| n.excluded) {
+            return fail(Reason::Excluded, format!("{:?}", n.path));
+        }
+        if let Some(n) = duplicate.names.iter().find(|n| !n.shadows.is_empty()) {
+            return fail(Reason::Shadowed, format!("{:?}", n.path));
+        }
+        self.admit_branches(master, name, duplicate)?;
+        if master.immutable || duplicate.immutable {
+            return fail(Reason::Immutable, String::new());
+        }
+        if let Some(reason) = self
+            .rules
+            .ignore
+            .differs(&master.metadata, &duplicate.metadata)
+        {
+            return fail(reason, String::new());
+        }
+        let wanted = self.wanted_links(master, duplicate.names.len());
+        if wanted > self.branches[name.branch.index()].max_links {
+            return fail(Reason::TooManyLinks, format!("{wanted} names"));
+        }
+        Ok(())
+    }
+
+    fn admit_branches(
+        &self,
+        master: &Member,
+        name: &Name,
+        duplicate: &Member,
+    ) -> Result<(), (Reason, String)> {
+        let used = duplicate.names.iter().map(|n| (n.branch, duplicate.id.dev));
+        for (branch, dev) in used.chain([(name.branch, master.id.dev)]) {
+            let facts = &self.branches[branch.index()];
+            let problem = match () {
+                () if facts.mode == BranchMode::Ro => Reason::ReadOnly,
+                () if facts.read_only => Reason::DiskReadOnly,
+                () if !facts.identity => Reason::NoIdentity,
+                () if facts.nested => Reason::NestedBranch,
+                // A btrfs subvolume below the branch root: another device, with inode numbers of its own.
+                () if facts.dev != dev => Reason::Obstructed,
+                () => continue,
+            };
+            return Err((problem, self.which(branch)));
+        }
+        Ok(())
+    }
+
+    fn which(&self, branch: BranchIdx) -> String {
+        format!("branch {} of {}", branch.0 + 1, self.branches.len())
+    }
+
+    fn refuse(&mut self, reason: Reason, path: &RelPath, master: Option<&RelPath>, detail: String) {
+        // A path on several branches has several members, and is one path to the user.
+        let said = |r: &Refusal| r.reason == reason || reason == Reason::Shadowed;
+        let same = |r: &Refusal| r.path == path.as_bytes() && said(r);
+        if self.plan.refusals.last().is_some_and(same) {
+            return;
+        }
+        self.plan.refusals.push(Refusal {
+            reason,
+            path: path.as_bytes().to_vec(),
+            master: master.cloned(),
+            detail,
+        });
+    }
+}
+
+fn place(name: &Name) -> Place {
+    Place::new(name.branch, name.path.clone())
+}

@@ -1,0 +1,185 @@
+//! What the script this tool replaces deleted and did not link any more: its log says which, the list of duplicates says
+//! what was equal. Only adds names; a path that is there again stays as it is.
+
+mod old_log;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::execute::{Halt, NewNames};
+use crate::fs::{FileKind, Fs, FsError, Place};
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchMode, Pool};
+
+pub use old_log::{Unfinished, unfinished};
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// What became of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relinked {
+    /// It is a link to this file now.
+    Linked(Place),
+    /// Some branch has it.
+    There,
+    /// No file of its group is left that it could be linked to.
+    NoMaster,
+    /// The files of its group that are left are not equal: the list is old, and which one it was nobody can tell.
+    Differ,
+    /// A call failed: which, and why.
+    Failed(String),
+}
+
+/// Links lost paths to what is left of their groups.
+pub struct Relinker<'r, F: Fs> {
+    fs: &'r F,
+    pool: &'r Pool,
+    /// The group of each path.
+    groups: BTreeMap<RelPath, usize>,
+    members: Vec<(Option<u64>, Vec<RelPath>)>,
+    new_names: NewNames<'r, F>,
+}
+
+impl<'r, F: Fs> Relinker<'r, F> {
+    /// Knows no group yet.
+    pub fn new(fs: &'r F, pool: &'r Pool) -> Self {
+        Self {
+            fs,
+            pool,
+            groups: BTreeMap::new(),
+            members: Vec::new(),
+            new_names: NewNames::new(fs, pool),
+        }
+    }
+
+    /// Takes in a group of equal files, and their size where the list has it.
+    pub fn group(&mut self, size: Option<u64>, paths: Vec<RelPath>) {
+        for path in &paths {
+            self.groups.insert(path.clone(), self.members.len());
+        }
+        self.members.push((size, paths));
+    }
+
+    /// Links `path`, if no branch has it, to a file of its group; durable on return.
+    pub fn relink(&mut self, path: &RelPath) -> Relinked {
+        match self.try_relink(path) {
+            Ok(relinked) => relinked,
+            Err(halt) => Relinked::Failed(halt.detail),
+        }
+    }
+
+    fn try_relink(&mut self, path: &RelPath) -> Result<Relinked, Halt> {
+        if self.somewhere(path)? {
+            return Ok(Relinked::There);
+        }
+        let left = self.left(path)?;
+        if left.is_empty() {
+            return Ok(Relinked::NoMaster);
+        }
+        if !self.all_equal(&left)? {
+            return Ok(Relinked::Differ);
+        }
+        let master = self.nearest(path, left)?;
+        Ok(match self.new_names.add(&master, path)? {
+            true => Relinked::Linked(master),
+            false => Relinked::There,
+        })
+    }
+
+    fn somewhere(&self, path: &RelPath) -> Result<bool, FsError> {
+        for branch in self.pool.indices() {
+            if self.fs.stat(&Place::new(branch, path.clone()))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The files of the group of `path` that are there, on branches that may be changed.
+    fn left(&self, path: &RelPath) -> Result<Vec<Place>, FsError> {
+        let mut left = Vec::new();
+        let Some((size, members)) = self.groups.get(path).map(|at| &self.members[*at]) else {
+            return Ok(left);
+        };
+        for member in members.iter().filter(|member| *member != path) {
+            for branch in self.pool.indices() {
+                let place = Place::new(branch, member.clone());
+                let found = self.fs.stat(&place)?.is_some_and(|stat| {
+                    stat.kind == FileKind::Regular && size.is_none_or(|size| size == stat.size)
+                });
+                if found && self.pool.branches[branch.index()].mode != BranchMode::Ro {
+                    left.push(place);
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    fn all_equal(&self, files: &[Place]) -> Result<bool, FsError> {
+        let (mut seen, mut contents) = (BTreeSet::new(), BTreeSet::new());
+        for place in files {
+            let file = self.fs.open(place)?;
+            if !seen.insert(self.fs.stat_open(&file)?.id) {
+                continue;
+            }
+            let (mut hasher, mut buffer, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
+            loop {
+                let got = self.fs.read_at(&file, &mut buffer, offset)?;
+                if got == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..got]);
+                offset += got as u64;
+            }
+            contents.insert(*hasher.finalize().as_bytes());
+        }
+        Ok(contents.len() == 1)
+    }
+
+    /// One on a branch that has the directory of `path`, else the first.
+    fn nearest(&self, path: &RelPath, left: Vec<Place>) -> Result<Place, FsError> {
+        let dir = path.parent().unwrap_or_else(RelPath::root);
+        for place in &left {
+            if self
+                .fs
+                .stat(&Place::new(place.branch, dir.clone()))?
+                .is_some()
+            {
+                return Ok(place.clone());
+            }
+        }
+        Ok(left[0].clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::sim::{SimWorld, place};
+
+    #[test]
+    fn lost_paths_come_back_as_links_and_nothing_else_changes() {
+        let world = SimWorld::new();
+        let [a, b] = [(); 2].map(|()| world.add_branch(world.add_disk()));
+        let master = world.add_file(&place(a, "m/x"), b"bytes");
+        world.add_file(&place(b, "d/there"), b"bytes");
+        world.add_file(&place(b, "d/not-equal"), b"other");
+        world.add_file(&place(b, "e/f/beside"), b"other");
+        let (fs, pool) = (world.fs(), world.pool());
+        let path = |p: &str| RelPath::new(p).unwrap();
+        let mut relinker = Relinker::new(&fs, &pool);
+        relinker.group(Some(5), ["m/x", "e/f/lost"].map(path).to_vec());
+        let differing = ["d/there", "d/not-equal", "d/which"];
+        relinker.group(None, differing.map(path).to_vec());
+        relinker.group(Some(7), ["m/x", "e/wrong-size"].map(path).to_vec());
+        let linked = Relinked::Linked(place(a, "m/x"));
+        assert_eq!(relinker.relink(&path("e/f/lost")), linked);
+        assert_eq!(relinker.relink(&path("e/f/lost")), Relinked::There);
+        assert_eq!(relinker.relink(&path("d/there")), Relinked::There);
+        assert_eq!(relinker.relink(&path("e/wrong-size")), Relinked::NoMaster);
+        assert_eq!(relinker.relink(&path("d/which")), Relinked::Differ);
+        assert_eq!(relinker.relink(&path("unknown")), Relinked::NoMaster);
+        assert_eq!(world.files()[&place(a, "e/f/lost")].0, master);
+        assert_eq!(world.files().len(), 5);
+    }
+}

@@ -1,0 +1,159 @@
+//! Looking at files: what is at a name, and whether two have the same bytes.
+
+use super::Planner;
+use crate::fs::StoredId;
+use crate::fs::{FileKind, Fs, FsError, Metadata, Place, Stat, Timestamp};
+use crate::journal::Copy;
+use crate::pool::BranchIdx;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// What two files have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Same {
+    /// All bytes; their BLAKE3.
+    Equal([u8; 32]),
+    /// The first is the beginning of the second.
+    Begins,
+    /// Not even that.
+    Differ,
+}
+
+/// No op has such a path: whoever has made a symlink of a directory since, or writes a log, must not stop a salvage.
+fn leads_astray(error: &FsError) -> bool {
+    matches!(error.errno(), libc::ELOOP | libc::ENAMETOOLONG)
+}
+
+impl<F: Fs> Planner<'_, F> {
+    /// The regular file at `at`.
+    pub(super) fn regular(&self, at: &Place) -> Result<Option<Stat>, FsError> {
+        let stat = match self.fs.stat(at) {
+            Err(error) if leads_astray(&error) => None,
+            stat => stat?,
+        };
+        Ok(stat.filter(|stat| stat.kind == FileKind::Regular))
+    }
+
+    /// Every branch's index.
+    pub(super) fn branches(&self) -> impl Iterator<Item = BranchIdx> + use<F> {
+        (0..u16::try_from(self.lost.branches.len()).unwrap_or(u16::MAX)).map(BranchIdx)
+    }
+
+    /// Whether any branch has the path of `at`.
+    pub(super) fn in_pool(&self, at: &Place) -> Result<bool, FsError> {
+        for branch in self.branches() {
+            let taken = match self.fs.stat(&Place::new(branch, at.path.clone())) {
+                // Whatever it leads to, it is not free.
+                Err(error) if leads_astray(&error) => true,
+                stat => stat?.is_some(),
+            };
+            if taken {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Compares `part`, which is `stat`, with `whole`; `None` where one of them became another file meanwhile.
+    pub(super) fn same(
+        &self,
+        (part, stat): (&Place, &Stat),
+        (whole, other): (&Place, &Stat),
+    ) -> Result<Option<Same>, FsError> {
+        let files = [self.opened(part, stat)?, self.opened(whole, other)?];
+        let [Some(part), Some(whole)] = files else {
+            return Ok(None);
+        };
+        let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
+        let (mut one, mut two) = (vec![0; CHUNK], vec![0; CHUNK]);
+        loop {
+            let got = self.read(&part, &mut one, at)?;
+            let there = self.read(&whole, &mut two, at)?;
+            if one[..got] != two[..got.min(there)] {
+                return Ok(Some(Same::Differ));
+            }
+            hasher.update(&one[..got]);
+            at += got as u64;
+            if got < CHUNK {
+                let ends = got == there && stat.size == other.size;
+                return Ok(Some(match ends {
+                    true => Same::Equal(hasher.finalize().into()),
+                    false => Same::Begins,
+                }));
+            }
+        }
+    }
+
+    /// Opens what is at `at`, if that still is `stat`.
+    fn opened(&self, at: &Place, stat: &Stat) -> Result<Option<F::File>, FsError> {
+        let file = match self.fs.open(at) {
+            Err(error) if matches!(error.errno(), libc::ENOENT | libc::EINVAL | libc::EAGAIN) => {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let same = self.fs.stat_open(&file)?.id == stat.id;
+        Ok(same.then_some(file))
+    }
+
+    fn read(&self, file: &F::File, buf: &mut [u8], at: u64) -> Result<usize, FsError> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self
+                .fs
+                .read_at(file, &mut buf[filled..], at + filled as u64)?
+            {
+                0 => break,
+                got => filled += got,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Owner, mode, ACL and attributes of what is at `at`, if that still is `stat`.
+    pub(super) fn metadata(&self, at: &Place, stat: &Stat) -> Result<Option<Metadata>, FsError> {
+        match self.opened(at, stat)? {
+            Some(file) => self.fs.metadata(&file).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A file as a record has it; `None` on a branch without identity.
+    pub(super) fn copy(&self, at: &Place, stat: Option<&Stat>, size: u64) -> Option<Copy> {
+        let fs = self.lost.branches[at.branch.index()].fs?;
+        // No file has the number 0.
+        let (ino, btime) = stat.map_or((0, None), |stat| (stat.id.ino, stat.btime));
+        let time = |of: fn(&Stat) -> Timestamp| stat.map_or(Timestamp::default(), of);
+        Some(Copy {
+            branch: at.branch,
+            path: at.path.clone(),
+            id: StoredId { fs, ino, btime },
+            size: stat.map_or(size, |stat| stat.size),
+            mtime: time(|stat| stat.mtime),
+            ctime: time(|stat| stat.ctime),
+        })
+    }
+
+    /// The names in directory `dir` that are not hidden, in order; none where it is missing.
+    pub(super) fn visible(&self, dir: &Place) -> Result<Vec<Place>, FsError> {
+        let names = match self.fs.names_with_prefix(dir, b"") {
+            Err(error)
+                if leads_astray(&error)
+                    || matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) =>
+            {
+                return Ok(vec![]);
+            }
+            listed => listed?,
+        };
+        let visible = names
+            .iter()
+            .filter(|name| !crate::plan::hidden_name::is_hidden_name(name));
+        let mut places: Vec<Place> = visible
+            .filter_map(|name| dir.path.join(crate::pool::mergerfs::path_of(name)).ok())
+            .map(|path| Place::new(dir.branch, path))
+            .collect();
+        places.sort();
+        Ok(places)
+    }
+}

@@ -1,0 +1,312 @@
+//! What undoing a run comes to: an op for each done op of which something is left as the run made it, a refusal for
+//! the others. Looks at branches, changes nothing.
+//!
+//! Undoing an op makes the file again that it removed. Undoing *that* is what a run does: the file that came back is
+//! the duplicate once more.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::execute::{Halt, Op, OpName, Undoing};
+use crate::fs::{Fs, FsError, InodeId, Place, Stat};
+use crate::journal::{BranchRecord, Copy, DoneOp, Finished, Found, NameIntent, OpKind};
+use crate::plan::Refusal;
+use crate::plan::refusal::Reason;
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, BranchMode};
+
+/// What is to be done, newest op first, and what is not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UndoPlan {
+    /// The ops.
+    pub ops: Vec<Op>,
+    /// What cannot be undone, or no longer need be.
+    pub refusals: Vec<Refusal>,
+}
+
+impl UndoPlan {
+    /// The bytes that the copies need, by the branch they are made on. An op that only links needs none.
+    #[must_use]
+    pub fn needs(&self) -> BTreeMap<BranchIdx, u64> {
+        let mut needs = BTreeMap::new();
+        for op in self.ops.iter().filter(|op| op.undo.is_some()) {
+            *needs.entry(op.master.branch).or_default() += op.bytes;
+        }
+        needs
+    }
+
+    /// Refuses the ops that would write on a branch whose disk is mounted read-only.
+    pub fn refuse_on(&mut self, branches: &[BranchRecord], read_only: impl Fn(BranchIdx) -> bool) {
+        for op in std::mem::take(&mut self.ops) {
+            let used = op.names.iter().flat_map(|name| [name.from, name.to]);
+            let Some(at) = used.into_iter().find(|at| read_only(*at)) else {
+                self.ops.push(op);
+                continue;
+            };
+            self.refusals.push(Refusal {
+                reason: Reason::DiskReadOnly,
+                path: op.duplicate.path.as_bytes().to_vec(),
+                master: None,
+                detail: format!("{:?}", branches[at.index()].path),
+            });
+        }
+    }
+}
+
+/// Why an op is not undone.
+struct Left(Reason, String);
+
+impl From<FsError> for Left {
+    fn from(error: FsError) -> Self {
+        let halt = Halt::from(error);
+        Self(halt.reason, halt.detail)
+    }
+}
+
+/// Plans the undoing of `finished`, on the pool whose branches are `branches`; only of ops with a name at or below
+/// one of `paths`, where there are any.
+pub fn plan<F: Fs>(
+    fs: &F,
+    branches: &[BranchRecord],
+    finished: &Finished,
+    paths: &[RelPath],
+) -> UndoPlan {
+    let planner = Planner {
+        fs,
+        branches,
+        finished,
+        made: made(branches, finished),
+    };
+    let mut plan = UndoPlan::default();
+    let wanted = |done: &&DoneOp| {
+        let mut names = done.intent.names.iter();
+        paths.is_empty() || names.any(|n| paths.iter().any(|path| n.path.is_below(path)))
+    };
+    // The newest first: what a later op made of the result of an earlier one goes before that.
+    for done in finished.ops.iter().rev().filter(wanted) {
+        let planned = match done.undoes {
+            None => planner.undo(done, &mut plan.refusals),
+            Some(_) => planner.redo(done, &mut plan.refusals),
+        };
+        match planned {
+            Ok(op) => plan.ops.push(op),
+            Err(Left(reason, detail)) => plan.refusals.push(refusal(done, reason, detail)),
+        }
+    }
+    plan
+}
+
+fn refusal(done: &DoneOp, reason: Reason, detail: String) -> Refusal {
+    Refusal {
+        reason,
+        path: done.intent.duplicate.path.as_bytes().to_vec(),
+        master: None,
+        detail,
+    }
+}
+
+struct Planner<'p, F: Fs> {
+    fs: &'p F,
+    branches: &'p [BranchRecord],
+    finished: &'p Finished,
+    made: HashSet<(BranchIdx, RelPath)>,
+}
+
+impl<F: Fs> Planner<'_, F> {
+    /// The op that makes the removed file again.
+    fn undo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
+        let intent = &done.intent;
+        let names = self.names(done, &intent.master, |name| (name.to, name.from))?;
+        let (names, stat) = self.still_there(done, &intent.master, names, refusals)?;
+        if stat.size != intent.master.size || stat.mtime != intent.master.mtime {
+            let why = "written to since it was linked".to_owned();
+            return Err(Left(Reason::ChangedSince, why));
+        }
+        let first = &names[0];
+        let (back, stays) = (
+            Place::new(first.to, first.path.clone()),
+            Place::new(first.from, first.path.clone()),
+        );
+        let undo = Undoing::new(intent, self.made_above(&names));
+        let planned = Op::planned(
+            intent.kind,
+            (back, InodeId { dev: 0, ino: 0 }),
+            (stays, stat.id),
+            (stat.size, intent.bytes),
+            names,
+        );
+        Ok(Op::undoing(planned, undo))
+    }
+
+    /// The op that links again what an undo took apart.
+    fn redo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
+        let known = done.undoes.and_then(|of| self.finished.undone.get(&of));
+        let first = known.ok_or_else(|| {
+            let why = "the journal no longer has the op: a new run finds the copies again";
+            Left(Reason::Gone, why.to_owned())
+        })?;
+        let at = Place::new(
+            self.branch(first, first.intent.master.branch)?,
+            first.intent.master.path.clone(),
+        );
+        let master = self.expect(&at, &first.intent.master)?;
+        let names = self.names(done, &done.intent.master, |name| (name.to, name.from))?;
+        let (names, stat) = self.still_there(done, &done.intent.master, names, refusals)?;
+        let duplicate = Place::new(names[0].from, names[0].path.clone());
+        Ok(Op::planned(
+            done.intent.kind,
+            (at, master.id),
+            (duplicate, stat.id),
+            (stat.size, stat.blocks * 512),
+            names,
+        ))
+    }
+
+    /// The names of an op with the branches they leave and get, as `way` has it, where they are now.
+    fn names(
+        &self,
+        done: &DoneOp,
+        leaves: &Copy,
+        way: impl Fn(&NameIntent) -> (BranchIdx, BranchIdx),
+    ) -> Result<Vec<OpName>, Left> {
+        let local = done.intent.kind == OpKind::Local;
+        let mut names = Vec::new();
+        for name in &done.intent.names {
+            let (from, to) = way(name);
+            let (from, to) = (self.branch(done, from)?, self.branch(done, to)?);
+            for branch in [from, to] {
+                if self.branches[branch.index()].mode == BranchMode::Ro {
+                    let path = &self.branches[branch.index()].path;
+                    return Err(Left(Reason::ReadOnly, format!("{path:?}")));
+                }
+            }
+            let found = if local {
+                Found::Duplicate
+            } else {
+                Found::Absent
+            };
+            if name.found == Found::Master {
+                let why = format!("{leaves:?} had the name before");
+                return Err(Left(Reason::Shadowed, why));
+            }
+            names.push(OpName {
+                path: name.path.clone(),
+                from,
+                to,
+                found,
+            });
+        }
+        Ok(names)
+    }
+
+    /// Where a recorded branch is now.
+    fn branch(&self, done: &DoneOp, recorded: BranchIdx) -> Result<BranchIdx, Left> {
+        let record = &done.run.branches[recorded.index()];
+        let at = self.branches.iter().position(|now| now.is_same(record));
+        at.and_then(|at| u16::try_from(at).ok())
+            .map(BranchIdx)
+            .ok_or_else(|| {
+                let why = format!("{:?} is not there, or another filesystem now", record.path);
+                Left(Reason::BranchFailed, why)
+            })
+    }
+
+    /// Those of `names` that still lead to `copy` and are on no other branch, and what it is now. What was deleted
+    /// stays deleted, and what somebody put there instead stays too.
+    fn still_there(
+        &self,
+        done: &DoneOp,
+        copy: &Copy,
+        names: Vec<OpName>,
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<(Vec<OpName>, Stat), Left> {
+        let (mut kept, mut stat) = (Vec::new(), None);
+        let mut gone = Vec::new();
+        for name in names {
+            let found = self.expect(&Place::new(name.from, name.path.clone()), copy);
+            let elsewhere = self.elsewhere(&name)?;
+            match (found, elsewhere) {
+                (Ok(found), None) => {
+                    stat = Some(found);
+                    kept.push(name);
+                }
+                (Ok(_), Some(branch)) => {
+                    let root = &self.branches[branch.index()].path;
+                    gone.push((
+                        name.path,
+                        Left(Reason::Shadowed, format!("{root:?} has it too")),
+                    ));
+                }
+                // Not to be told is not to be gone: a link set comes back whole.
+                (Err(left), _) if left.0 != Reason::Gone => return Err(left),
+                (Err(left), _) => gone.push((name.path, left)),
+            }
+        }
+        let Some(stat) = stat else {
+            let first = gone.into_iter().next();
+            let left = first.map(|(_, left)| left);
+            return Err(left.unwrap_or_else(|| Left(Reason::Gone, String::new())));
+        };
+        for (path, Left(reason, detail)) in gone {
+            refusals.push(Refusal {
+                path: path.as_bytes().to_vec(),
+                ..refusal(done, reason, detail)
+            });
+        }
+        Ok((kept, stat))
+    }
+
+    /// What is at `place`, if that is `copy`.
+    fn expect(&self, place: &Place, copy: &Copy) -> Result<Stat, Left> {
+        let root = &self.branches[place.branch.index()].path;
+        let Some(stat) = self.fs.stat(place)? else {
+            return Err(Left(Reason::Gone, format!("no longer on {root:?}")));
+        };
+        let born = copy.id.btime.is_none_or(|born| stat.btime == Some(born));
+        if stat.id.ino != copy.id.ino || !born {
+            return Err(Left(Reason::Gone, format!("another file on {root:?}")));
+        }
+        Ok(stat)
+    }
+
+    /// A branch that has the path, and should not.
+    fn elsewhere(&self, name: &OpName) -> Result<Option<BranchIdx>, Left> {
+        for at in 0..self.branches.len() {
+            let branch = BranchIdx(u16::try_from(at).unwrap_or(u16::MAX));
+            let there = Place::new(branch, name.path.clone());
+            if branch != name.from && self.fs.stat(&there)?.is_some() {
+                return Ok(Some(branch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The directories above `names`, on the branch these leave, that some run has made; innermost first.
+    fn made_above(&self, names: &[OpName]) -> Vec<RelPath> {
+        let mut above = BTreeSet::new();
+        for name in names {
+            let mut next = name.path.parent();
+            while let Some(dir) = next {
+                next = dir.parent();
+                if self.made.contains(&(name.from, dir.clone())) {
+                    above.insert(dir);
+                }
+            }
+        }
+        let mut above: Vec<RelPath> = above.into_iter().collect();
+        above.sort_by_key(|dir| std::cmp::Reverse(dir.as_bytes().len()));
+        above
+    }
+}
+
+/// The directories that runs have made, on the branches as they are now.
+fn made(branches: &[BranchRecord], finished: &Finished) -> HashSet<(BranchIdx, RelPath)> {
+    let mut made = HashSet::new();
+    for (run, dir) in &finished.dirs {
+        let record = run.branches.get(dir.to.index());
+        let now = record.and_then(|record| branches.iter().position(|now| now.is_same(record)));
+        if let Some(now) = now.and_then(|now| u16::try_from(now).ok()) {
+            made.insert((BranchIdx(now), dir.path.clone()));
+        }
+    }
+    made
+}

@@ -1,0 +1,314 @@
+//! Looks at every place that a conflict names, and at hidden names that nothing explains.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::{
+    Branches, FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled, beside,
+    names_to_try,
+};
+use crate::fs::{FileKind, Fs, Place, Stat};
+use crate::journal::{Conflict, Intent, Journal, JournalError, OpId, Record, RunStarted, Store};
+use crate::plan::hidden_name::{HiddenName, Role, is_hidden_name, parse_hidden_name};
+use crate::pool::mergerfs;
+use crate::pool::relpath::RelPath;
+use crate::rescue::leftovers;
+
+/// Bytes read to compare files that are on two branches: nobody waits long for `status`.
+const COMPARED: u64 = 64 << 20;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) unsettled: Vec<Unsettled>,
+    pub(crate) unexplained: Vec<Unexplained>,
+    /// Whether there are directories that were not looked into.
+    pub(crate) partly: bool,
+}
+
+/// Looks at everything that ended ops of `journal` left. Hidden names are looked for in the uppermost directories.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(crate) fn look<S: Store>(
+    journal: &Journal<S>,
+    branches: &Branches,
+) -> Result<Found, JournalError> {
+    let mut found = Found::default();
+    let mut stray = Vec::new();
+    for branch in branches.indices() {
+        let looked = leftovers::look(&branches.fs, branch, true);
+        found.partly |= looked.more || looked.unreadable > 0;
+        stray.extend(looked.names);
+    }
+    stray.sort();
+    let open: BTreeSet<OpId> = journal.open_ops().iter().map(|op| op.intent.op).collect();
+    let of_open = |at: &Place| {
+        hidden_of(at).is_some_and(|name| name.journal == journal.id() && open.contains(&name.op))
+    };
+    stray.retain(|at| !of_open(at));
+    let ops = ops_with_files(journal, branches);
+    let strays = stray.iter().filter_map(hidden_of).map(|name| name.op);
+    let mut look = Look {
+        branches,
+        intents: Intents::read(journal, &ops.chain(strays).collect())?,
+        budget: COMPARED,
+        given: BTreeSet::new(),
+    };
+    for conflict in journal.conflicts() {
+        let unsettled = look.conflict(conflict);
+        if !unsettled.is_settled() {
+            found.unsettled.push(unsettled);
+        }
+    }
+    let hidden = found.unsettled.iter().flat_map(|it| &it.hidden);
+    let told: BTreeSet<PathBuf> = hidden.map(|it| it.file.path.clone()).collect();
+    for at in stray {
+        if !told.contains(&branches.path_of(&at)) {
+            found.unexplained.extend(look.stray(journal, &at));
+        }
+    }
+    Ok(found)
+}
+
+/// The ops of conflicts that still have a hidden file: only their intents are worth reading the journal for.
+fn ops_with_files<'j, S: Store>(
+    journal: &'j Journal<S>,
+    branches: &'j Branches,
+) -> impl Iterator<Item = OpId> + 'j {
+    let has_file = move |conflict: &&Conflict| {
+        let mut hidden = conflict.left.iter().filter_map(|(branch, path)| {
+            let record = conflict.run.branches.get(branch.index())?;
+            let hidden = is_hidden_name(path.file_name().as_encoded_bytes());
+            branches.place(record, path).filter(|_| hidden)
+        });
+        hidden.any(|at| matches!(branches.file(&at), Ok(Some(_))))
+    };
+    let conflicts = journal.conflicts().iter();
+    conflicts
+        .filter(move |it| has_file(it))
+        .map(|conflict| conflict.op)
+}
+
+fn hidden_of(at: &Place) -> Option<HiddenName> {
+    parse_hidden_name(at.path.file_name().as_encoded_bytes())
+}
+
+/// The intents of some ops, read from the journal: a journal keeps no finished intent in memory.
+pub(crate) struct Intents(BTreeMap<OpId, Intent>);
+
+impl Intents {
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(crate) fn read<S: Store>(
+        journal: &Journal<S>,
+        ops: &BTreeSet<OpId>,
+    ) -> Result<Self, JournalError> {
+        let mut intents = BTreeMap::new();
+        if !ops.is_empty() {
+            journal.replay::<JournalError>(None, |entry| {
+                let intent = match entry.record {
+                    Record::Intent(intent) => *intent,
+                    Record::UndoIntent(undo) => undo.intent,
+                    _ => return Ok(()),
+                };
+                if ops.contains(&intent.op) {
+                    intents.insert(intent.op, intent);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(Self(intents))
+    }
+
+    pub(crate) fn of(&self, op: OpId) -> Option<&Intent> {
+        self.0.get(&op)
+    }
+
+    /// The path that a hidden file had, or was to have.
+    pub(crate) fn own_path(&self, name: &HiddenName) -> Option<&RelPath> {
+        let names = &self.of(name.op)?.names;
+        let name = match name.role {
+            Role::Temp | Role::Retired | Role::Withdrawn => names.get(name.index),
+            Role::Copy => names.first(),
+            Role::Aside => None,
+        };
+        name.map(|name| &name.path)
+    }
+}
+
+/// One look around.
+struct Look<'a> {
+    branches: &'a Branches,
+    intents: Intents,
+    /// Bytes that may still be read.
+    budget: u64,
+    /// Pool paths already proposed: two files must not get the same one.
+    given: BTreeSet<PathBuf>,
+}
+
+impl Look<'_> {
+    fn conflict(&mut self, conflict: &Conflict) -> Unsettled {
+        let mut unsettled = Unsettled {
+            op: conflict.op,
+            why: conflict.why.clone(),
+            hidden: Vec::new(),
+            twice: Vec::new(),
+            not_looked_at: Vec::new(),
+        };
+        let mut paths = BTreeSet::new();
+        for (branch, path) in &conflict.left {
+            let Some(record) = conflict.run.branches.get(branch.index()) else {
+                continue;
+            };
+            let hidden = is_hidden_name(path.file_name().as_encoded_bytes());
+            let seen = self.branches.place(record, path);
+            let seen = seen.map(|at| (self.branches.file(&at), at));
+            match seen {
+                Some((Ok(None), _)) => {}
+                Some((Ok(Some(stat)), at)) if hidden => {
+                    unsettled
+                        .hidden
+                        .push(self.hidden(&conflict.run, &at, &stat));
+                }
+                Some((Ok(Some(_)), _)) => drop(paths.insert(path.clone())),
+                None | Some((Err(_), _)) => {
+                    unsettled
+                        .not_looked_at
+                        .push(record.path.join(path.as_path()));
+                }
+            }
+        }
+        let twice = paths
+            .iter()
+            .filter_map(|path| self.twice(&conflict.run, path));
+        unsettled.twice = twice.collect();
+        unsettled
+    }
+
+    fn hidden(&mut self, run: &RunStarted, at: &Place, stat: &Stat) -> HiddenFile {
+        let own = hidden_of(at).and_then(|name| self.intents.own_path(&name).cloned());
+        let name = own.as_ref().map(RelPath::file_name);
+        let name = name.map_or(b"file".to_vec(), |name| name.as_encoded_bytes().to_vec());
+        HiddenFile {
+            file: FileNow::new(self.branches.path_of(at), stat),
+            pool_path: own.map(|path| run.pool.join(path.as_path())),
+            keep_as: self.free_name(run, at, &name),
+        }
+    }
+
+    /// The path, if several branches of the run have a regular file there; a path that one branch has is settled.
+    fn twice(&mut self, run: &RunStarted, path: &RelPath) -> Option<Twice> {
+        let mut found: Vec<(Place, Stat)> = Vec::new();
+        for record in &run.branches {
+            let at = self.branches.place(record, path);
+            let stat = at.map(|at| (self.branches.file(&at), at));
+            if let Some((Ok(Some(stat)), at)) = stat {
+                found.push((at, stat));
+            }
+        }
+        let (first, others) = found.split_first()?;
+        if others.is_empty() {
+            return None;
+        }
+        let equal = others.iter().map(|other| self.are_equal(first, other));
+        // One that differs decides, also where another was not compared.
+        let equal = equal.reduce(|a, b| match (a, b) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (None, _) | (_, None) => None,
+            _ => Some(true),
+        });
+        let pool_path = run.pool.join(path.as_path());
+        let shown = mergerfs::shown_path(&pool_path);
+        let name = path.file_name().as_encoded_bytes();
+        let files = found.iter().map(|(at, stat)| {
+            let file = FileNow::new(self.branches.path_of(at), stat);
+            let shown = shown.as_ref().map(|shown| *shown == file.path);
+            let keep_as = match shown {
+                Some(true) => None,
+                _ => self.free_name(run, at, name),
+            };
+            TwiceFile {
+                shown,
+                keep_as,
+                file,
+            }
+        });
+        Some(Twice {
+            files: files.collect(),
+            pool_path,
+            equal: equal.flatten(),
+        })
+    }
+
+    /// `None` where it would take too long to know, or cannot be read.
+    fn are_equal(
+        &mut self,
+        (a, a_stat): &(Place, Stat),
+        (b, b_stat): &(Place, Stat),
+    ) -> Option<bool> {
+        if a_stat.size != b_stat.size {
+            return Some(false);
+        }
+        if a_stat.id == b_stat.id {
+            return Some(true);
+        }
+        self.budget = self.budget.checked_sub(a_stat.size.saturating_mul(2))?;
+        self.branches.equal(a, b).ok()
+    }
+
+    /// A name for the file at `at`, in its own directory: `name`, or one that begins like it.
+    fn free_name(&mut self, run: &RunStarted, at: &Place, name: &[u8]) -> Option<PathBuf> {
+        names_to_try(name).find_map(|name| {
+            let free = beside(at, &name)?;
+            // Two branches have one name space: their pool's.
+            let pool_path = run.pool.join(free.path.as_path());
+            let is_free = !self.given.contains(&pool_path)
+                && self.branches.is_free(&run.branches, &free.path);
+            (is_free && self.given.insert(pool_path)).then(|| self.branches.path_of(&free))
+        })
+    }
+
+    fn stray<S: Store>(&mut self, journal: &Journal<S>, at: &Place) -> Option<Unexplained> {
+        let stat = self.branches.fs.stat(at).ok().flatten()?;
+        let name = hidden_of(at);
+        let origin = origin(journal, &self.intents, at);
+        let run = name.and_then(|name| journal.run(name.op.run));
+        let ours = !matches!(
+            origin,
+            Origin::OtherJournal(_) | Origin::Unreadable | Origin::NeverRun(_)
+        );
+        let settled = run.filter(|_| ours && stat.kind == FileKind::Regular);
+        let settled = settled.map(|run| self.hidden(&run.started, at, &stat));
+        let (pool_path, keep_as) = settled.map_or((None, None), |it| (it.pool_path, it.keep_as));
+        Some(Unexplained {
+            file: FileNow::new(self.branches.path_of(at), &stat),
+            origin,
+            pool_path,
+            keep_as,
+        })
+    }
+}
+
+/// How the hidden name at `at` came to be.
+pub(super) fn origin<S: Store>(journal: &Journal<S>, intents: &Intents, at: &Place) -> Origin {
+    let Some(name) = hidden_of(at) else {
+        return Origin::Unreadable;
+    };
+    if name.journal != journal.id() {
+        return Origin::OtherJournal(name.journal);
+    }
+    let newest = journal.runs().map(|run| run.started.run).max();
+    if name.op.run == 0 || newest.is_none_or(|newest| name.op.run > newest) {
+        return Origin::NeverRun(name.op);
+    }
+    if journal.run(name.op.run).is_none() {
+        return Origin::Forgotten(name.op);
+    }
+    let own = intents.own_path(&name).and_then(RelPath::parent);
+    match (own, intents.of(name.op)) {
+        (_, None) => Origin::NeverRun(name.op),
+        (Some(dir), _) if Some(&dir) != at.path.parent().as_ref() => Origin::Renamed(name.op),
+        _ => Origin::LeftBehind(name.op),
+    }
+}

@@ -1,0 +1,150 @@
+//! Whether the copies that stayed are still what the journal recorded: one is left of each, so damage to it must be
+//! noticed. Reads only.
+
+use std::collections::BTreeMap;
+
+use crate::fs::real::{RealFile, RealFs};
+use crate::fs::{Fs, FsError, InodeId, Place, Stat, Timestamp};
+use crate::journal::{BranchRecord, Finished};
+use crate::pool::BranchIdx;
+use crate::pool::relpath::RelPath;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// A file that stayed, with what is recorded of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Names it had.
+    pub names: Vec<RelPath>,
+    /// The branch it is on; `None` where that is not there.
+    pub branch: Option<BranchIdx>,
+    /// Its inode number.
+    pub ino: u64,
+    /// Its birth.
+    pub btime: Option<Timestamp>,
+    /// Its size.
+    pub size: u64,
+    /// Its mtime.
+    pub mtime: Timestamp,
+    /// Its contents.
+    pub blake3: [u8; 32],
+}
+
+/// What is found of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The recorded bytes.
+    Sound,
+    /// Other bytes, though size and mtime are those recorded: nobody wrote them.
+    Damaged,
+    /// Somebody wrote to it since.
+    Changed,
+    /// No recorded name leads to it any more.
+    Gone,
+    /// It cannot be read.
+    Unreadable(String),
+}
+
+/// The files that stayed, each once, in the order of branches and inodes, which is near that of the disk.
+#[must_use]
+pub fn subjects(branches: &[BranchRecord], finished: &Finished) -> Vec<Subject> {
+    let mut found: BTreeMap<(Option<BranchIdx>, u64, [u8; 32]), Subject> = BTreeMap::new();
+    for done in &finished.ops {
+        let master = &done.intent.master;
+        let record = &done.run.branches[master.branch.index()];
+        let at = branches.iter().position(|now| now.is_same(record));
+        let branch = at.and_then(|at| u16::try_from(at).ok()).map(BranchIdx);
+        let key = (branch, master.id.ino, done.intent.blake3);
+        let subject = found.entry(key).or_insert_with(|| Subject {
+            names: vec![master.path.clone()],
+            branch,
+            ino: master.id.ino,
+            btime: master.id.btime,
+            size: master.size,
+            mtime: master.mtime,
+            blake3: done.intent.blake3,
+        });
+        for name in done.intent.names.iter().filter(|n| n.to == master.branch) {
+            if !subject.names.contains(&name.path) {
+                subject.names.push(name.path.clone());
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Reads one file and compares; `read` is told of every part, and ends it with `false`. `None` then.
+pub fn check(fs: &RealFs, subject: &Subject, read: &mut dyn FnMut(u64) -> bool) -> Option<Verdict> {
+    match try_check(fs, subject, read) {
+        Ok(verdict) => verdict,
+        Err(error) => Some(Verdict::Unreadable(format!("{error}: {}", error.source))),
+    }
+}
+
+fn try_check(
+    fs: &RealFs,
+    subject: &Subject,
+    read: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<Verdict>, FsError> {
+    let Some((file, before)) = open(fs, subject)? else {
+        return Ok(Some(Verdict::Gone));
+    };
+    let as_recorded = |stat: &Stat| stat.size == subject.size && stat.mtime == subject.mtime;
+    if !as_recorded(&before) {
+        return Ok(Some(Verdict::Changed));
+    }
+    // What is in memory says nothing about the disk.
+    fs.forget_cached(&file)?;
+    let (mut hasher, mut buffer, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
+    loop {
+        let got = fs.read_at(&file, &mut buffer, offset)?;
+        if got == 0 {
+            break;
+        }
+        hasher.update(&buffer[..got]);
+        offset += got as u64;
+        if !read(got as u64) {
+            return Ok(None);
+        }
+    }
+    let verdict = if *hasher.finalize().as_bytes() == subject.blake3 {
+        Verdict::Sound
+    } else if as_recorded(&fs.stat_open(&file)?) {
+        Verdict::Damaged
+    } else {
+        Verdict::Changed
+    };
+    Ok(Some(verdict))
+}
+
+/// The file by any of its names that still leads to it.
+fn open(fs: &RealFs, subject: &Subject) -> Result<Option<(RealFile, Stat)>, FsError> {
+    let Some(branch) = subject.branch else {
+        return Ok(None);
+    };
+    let id = InodeId {
+        dev: fs.root_id(branch).dev,
+        ino: subject.ino,
+    };
+    let mut failed = None;
+    for name in &subject.names {
+        let place = Place::new(branch, name.clone());
+        match fs.stat(&place) {
+            Ok(Some(stat)) if stat.id == id => {}
+            Ok(_) => continue,
+            // A symlink on the way, say: another name may lead there.
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+        }
+        let file = fs.open(&place)?;
+        let stat = fs.stat_open(&file)?;
+        let born = subject.btime.is_none_or(|born| stat.btime == Some(born));
+        if stat.id == id && born {
+            return Ok(Some((file, stat)));
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
