@@ -9,9 +9,10 @@ use mergerfs_xdedup::fs::StoredId;
 use mergerfs_xdedup::fs::real::RealFs;
 use mergerfs_xdedup::fs::{Handle, Metadata, Timestamp};
 use mergerfs_xdedup::journal::{
-    BranchRecord, Copy, Found, Intent, NameIntent, OpId, OpKind, Record, RunStarted, create_or_open,
+    BranchRecord, Copy, Intent, NameIntent, Record, RunStarted, create_or_open,
 };
 use mergerfs_xdedup::plan::hidden_name::{Role, hidden_name};
+use mergerfs_xdedup::plan::{Found, OpId, OpKind};
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::pool::{Branch, BranchIdx, BranchMode};
 

@@ -22,7 +22,7 @@
 //!
 //! 1. [`find::list`] reads a list made by another program: claims, as bytes.
 //! 2. [`find::resolve`] asks the pool where each path is ([`pool::mergerfs`]) and looks at the inodes there ([`fs`]).
-//! 3. [`plan`] chooses the master ([`plan::master`]) and makes an [`execute::Op`] for every other inode, or a refusal.
+//! 3. [`plan`] chooses the master ([`plan::master`]) and makes an [`plan::Op`] for every other inode, or a refusal.
 //! 4. [`execute`] carries it out: `batch` is the order of everything; then one file a phase: `compare`,
 //!    `parents`, `publish`, `retire`, `remove`, and `take_back` for the way back.
 //! 5. [`journal`] makes intent, retired and done durable in between.

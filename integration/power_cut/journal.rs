@@ -5,9 +5,10 @@ use std::path::Path;
 use mergerfs_xdedup::fs::{FsId, StoredId};
 use mergerfs_xdedup::fs::{Handle, Metadata, Timestamp};
 use mergerfs_xdedup::journal::{
-    BranchRecord, Copy, Found, Intent, Journal, JournalError, NameIntent, OpId, OpKind, Record,
-    RunEnded, RunStarted, SledStore, create_or_open, open_existing,
+    BranchRecord, Copy, Intent, Journal, JournalError, NameIntent, Record, RunEnded, RunStarted,
+    SledStore, create_or_open, open_existing,
 };
+use mergerfs_xdedup::plan::{Found, OpId, OpKind};
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::pool::{BranchIdx, BranchMode};
 

@@ -241,8 +241,9 @@ impl Job<'_> {
         let newest = self.session.pool.getattr_newest;
         for (at, op) in plan.ops.iter_mut().enumerate() {
             let found = missing_parents(stat, branches, newest, op).and_then(|dirs| {
+                let same = ways.same(op, &dirs, self.rules.ignore);
                 op.dirs = dirs;
-                ways.same(op, self.rules.ignore)
+                same
             });
             match found {
                 Ok(()) => {}
@@ -333,7 +334,7 @@ impl Job<'_> {
     ) -> std::io::Result<()> {
         self.group_lines(out, scene, plan)?;
         for op in &plan.ops {
-            json::op(out, scene, op, None)?;
+            json::op(out, scene, (op, None), None)?;
         }
         json::summary(out, scene, tally)
     }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::session::{self, DiskJournal, Session};
 use super::signals::Signals;
 use super::watch::Watch;
-use crate::execute::{Executor, Leases, Options};
+use crate::execute::{Executor, Leases, Options, StaysOpen};
 use crate::journal::{self, RunStarted};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::{Branch, Pool, mergerfs};
@@ -122,7 +122,7 @@ pub(super) fn recover_pool(
     let mount = session.pool.mount.clone();
     let remaining = Executor::new(&session.fs, journal, watch, options, 0)
         .recover(|open| open.run.pool == mount)?;
-    for (op, halt) in &remaining {
+    for StaysOpen { op, halt, .. } in &remaining {
         tracing::error!(
             path = ?session.pool.path_of(&op.duplicate.path),
             why = %halt,

@@ -161,7 +161,7 @@ impl Undo<'_> {
             json::refusal(out, scene, refusal)?;
         }
         for op in &undo.ops {
-            json::op(out, scene, op, None)?;
+            json::op(out, scene, (op, None), None)?;
         }
         json::summary(out, scene, &Tally::planned(&as_plan(undo)))
     }
@@ -269,7 +269,7 @@ impl Undo<'_> {
     fn start(&self, journal: &mut DiskJournal, undo: &UndoPlan) -> Result<u64, Failure> {
         let make = |run| self.session.run_started(run);
         // Undoing an undo is a run like any other: it links.
-        let links = undo.ops.iter().all(|op| op.undo.is_none());
+        let links = undo.ops.iter().all(|op| op.undo().is_none());
         let started = match links {
             true => journal.start_run(make)?,
             false => journal.start_undo(self.undoes, make)?,

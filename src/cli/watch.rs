@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::args::OutputFormat;
 use super::session::{self, DiskJournal};
 use super::signals::Signals;
-use crate::execute::{Observer, Op, Outcome};
+use crate::execute::{Ended, Observer, Outcome};
 use crate::fs::Timestamp;
 use crate::journal::{JournalError, Record, RefusedLine, RunEnded};
 use crate::pool::{Pool, mergerfs};
@@ -85,14 +85,20 @@ impl Observer for Watch<'_> {
         }
     }
 
-    fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) {
+    fn ended(&mut self, ended: &Ended<'_>) {
+        let Ended {
+            op,
+            id,
+            outcome,
+            recovered,
+        } = *ended;
         self.tally.outcome(op, outcome, recovered);
         self.chronicle.outcome(op, outcome, self.started.elapsed());
         self.progress.op_done();
         if let Outcome::NotDone(halt) | Outcome::Open(halt) = outcome {
             self.refused.push(RefusedLine {
                 run: self.scene.run.unwrap_or(0),
-                op: op.id(),
+                op: id,
                 reason: halt.reason.as_str().to_owned(),
                 pool_path: self.pool().path_of(&op.duplicate.path),
                 master: self.pool().path_of(&op.master.path),
@@ -100,7 +106,7 @@ impl Observer for Watch<'_> {
             });
         }
         let written = match self.format {
-            OutputFormat::Json => json::op(&mut self.out, &self.scene, op, Some(outcome)),
+            OutputFormat::Json => json::op(&mut self.out, &self.scene, (op, id), Some(outcome)),
             OutputFormat::Text => text::op(&mut self.out, &self.scene, op, outcome, recovered),
         };
         if let Err(error) = written {

@@ -3,29 +3,42 @@
 //! The order of the steps in [`Executor::carry_out`] *is* the protocol. Each says which crash it defends against.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
+use super::begun::{Begun, Subject};
+use super::compare::Compared;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
-use super::op::Op;
+use super::publish::Published;
+use super::remove::Retired;
+use super::retire::Hidden;
 use super::take_back::Back;
-use super::{Executor, Outcome, RunError};
+use super::{Ended, Executor, Outcome, RunError};
 use crate::fs::{Fs, InodeId, Place};
-use crate::journal::{Found, Record, Store};
+use crate::journal::{Record, Store};
 use crate::plan::refusal::Reason;
+use crate::plan::{Found, Op};
 use crate::pool::BranchIdx;
 
-/// An op on its way through a batch.
-pub(super) struct Work {
-    pub(super) op: Op,
-    pub(super) state: State,
+/// An op on its way through a batch, at the phase `P`.
+pub(super) struct Work<P> {
+    pub(super) op: P,
+    /// Its place in the batch: the order of records and reports.
+    pub(super) n: usize,
     /// Begun by an earlier run or earlier in this one.
     pub(super) recovered: bool,
 }
 
-/// How far it came.
+/// An op that goes no further, and how it stands.
+pub(super) struct Over {
+    pub(super) op: Begun,
+    n: usize,
+    recovered: bool,
+    pub(super) state: State,
+}
+
+/// How an op stands that goes no further.
 pub(super) enum State {
-    /// Going on.
-    Going,
     /// Taken back; to be recorded once its directories are synced.
     Restored(Halt),
     /// Can neither go on nor be taken back now.
@@ -36,98 +49,134 @@ pub(super) enum State {
     Removed(u64),
 }
 
-/// What of a batch is not reported yet.
+/// An op whose replacements are durable: its duplicate may leave its names. Only the barrier makes it.
+pub(super) struct Durable(Begun);
+
+impl Durable {
+    pub(super) fn into_begun(self) -> Begun {
+        self.0
+    }
+}
+
+/// An op that a phase did not let through, and why.
+pub(super) struct Halted {
+    pub(super) op: Begun,
+    pub(super) halt: Halt,
+}
+
+/// A phase's result: an op of the next phase, or why not.
+pub(super) type Phase<P> = Result<P, Box<Halted>>;
+
+impl<P> Work<P> {
+    pub(super) fn new(op: P, n: usize, recovered: bool) -> Self {
+        Self { op, n, recovered }
+    }
+
+    pub(super) fn map<Q>(self, next: impl FnOnce(P) -> Q) -> Work<Q> {
+        Work::new(next(self.op), self.n, self.recovered)
+    }
+}
+
+impl Work<Begun> {
+    pub(super) fn over(self, state: State) -> Over {
+        Over {
+            op: self.op,
+            n: self.n,
+            recovered: self.recovered,
+            state,
+        }
+    }
+}
+
+/// The ops of a batch that are not reported yet.
 #[derive(Default)]
-pub(super) struct Ended {
+pub(super) struct Unreported {
     /// Open in the journal.
-    pub(super) open: Vec<(Op, Halt)>,
-    /// As before, and worth another try.
+    pub(super) open: Vec<(Begun, Halt)>,
+    /// Taken back, and worth another try.
     pub(super) put_back: Vec<(Op, Halt)>,
 }
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Journals the intents of compared ops and carries them out.
     ///
-    /// Gives the ops that were put back and are worth another try.
-    pub(super) fn batch(&mut self, ops: Vec<Op>) -> Result<Vec<(Op, Halt)>, RunError> {
+    /// Returns the ops that were put back and are worth another try.
+    pub(super) fn batch(&mut self, ops: Vec<Compared>) -> Result<Vec<(Op, Halt)>, RunError> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
         if let Some(what) = self.observer.pool_changed() {
             return Err(RunError::PoolChanged(what));
         }
-        if ops.iter().any(|op| op.undo.is_some()) {
-            return self.undo_batch(ops);
-        }
-        let mut works = Vec::with_capacity(ops.len());
-        let failures = self.settle_sources(&ops);
-        for mut op in ops {
-            let failed = failures
-                .get(&op.master_id)
-                .or_else(|| failures.get(&op.duplicate_id));
-            if let Some(halt) = failed.cloned() {
-                self.not_done(&op, halt);
-                continue;
+        let failures = self.settle_sources(ops.iter().map(Compared::op));
+        let (mut compared, mut intents) = (Vec::new(), Vec::new());
+        let mut numbered = Vec::with_capacity(ops.len());
+        for op in ops {
+            let files = [op.op().master_id, op.op().duplicate_id];
+            match files.iter().find_map(|id| failures.get(id)) {
+                Some(halt) => self.not_done(op.op(), None, halt.clone()),
+                None => numbered.push((self.journal.next_op(self.run), op)),
             }
-            op.id = Some(self.journal.next_op(self.run));
-            op.published = Some(vec![false; op.names.len()]);
-            works.push(Work {
-                op,
-                state: State::Going,
-                recovered: false,
-            });
         }
-        let mut intents = Vec::with_capacity(works.len());
-        let mut recorded = Vec::with_capacity(works.len());
-        for work in works {
-            match self.intent(&work.op) {
+        for (id, op) in numbered {
+            match self.intent(id, &op) {
                 Ok(intent) => {
-                    intents.push(Record::Intent(Box::new(intent)));
-                    recorded.push(work);
+                    intents.push(intent);
+                    compared.push(op);
                 }
-                Err(error) => self.not_done(&work.op, error.into()),
+                Err(error) => self.not_done(op.op(), Some(id), error.into()),
             }
         }
-        let mut works = recorded;
         // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
-        self.journal.record(&intents, self.fs.now())?;
+        let recorded = self.journal.begin(intents, self.fs.now())?;
+        let begun = compared.into_iter().zip(recorded).enumerate();
+        let works = begun
+            .map(|(n, (op, record))| Work::new(Begun::new(op, record), n, false))
+            .collect();
+        let mut over = Vec::new();
         // From now on, so that a client's rename, removal or new file of the same inode number is told apart.
-        self.each(&mut works, |this, op| Ok(this.take_grip(op)?));
+        let works = self.each(works, &mut over, |this, op| {
+            Self::check(op, |op| Ok(this.take_grip(op)?))
+        });
         // What stays open is tried again at the end of the run.
-        let ended = self.carry_out(works)?;
-        for (op, _) in &ended.open {
-            self.stays_open(op);
+        let unreported = self.carry_out(works, over)?;
+        for (op, _) in &unreported.open {
+            self.stays_open(op.master_id, op.duplicate_id);
         }
-        Ok(ended.put_back)
+        Ok(unreported.put_back)
     }
 
-    /// Makes durable what the batch will rely on; gives the inodes for which that failed.
-    pub(super) fn settle_sources(&mut self, ops: &[Op]) -> BTreeMap<InodeId, Halt> {
+    /// Makes durable what the batch will rely on; returns the inodes for which that failed.
+    pub(super) fn settle_sources<'o, T: Subject + 'o>(
+        &mut self,
+        ops: impl Iterator<Item = &'o T>,
+    ) -> BTreeMap<InodeId, Halt> {
         let mut failed = BTreeMap::new();
         let mut masters = BTreeSet::new();
         let mut dirs: BTreeMap<Place, InodeId> = BTreeMap::new();
         for op in ops {
-            for branch in op.branches().collect::<BTreeSet<_>>() {
+            let plan = op.plan();
+            for branch in plan.branches().collect::<BTreeSet<_>>() {
                 if let Err(error) = self.fs.check_branch(branch) {
-                    failed.insert(op.duplicate_id, Halt::from(error));
+                    failed.insert(plan.duplicate_id, Halt::from(error));
                 }
             }
-            if masters.insert(op.master_id) {
+            if masters.insert(op.master_inode()) {
                 // A master still in memory only: linking it, syncing the directory and removing the duplicate
                 // would leave, after a power cut, two names of 0 bytes.
                 let synced = self
                     .open_master(op)
                     .and_then(|file| Ok(self.fs.sync_data(&file)?));
                 if let Err(halt) = synced {
-                    failed.insert(op.master_id, halt);
+                    failed.insert(op.master_inode(), halt);
                 }
             }
-            for k in 0..op.names.len() {
-                dirs.insert(op.own(k).dir(), op.duplicate_id);
-                if op.names[k].found == Found::Master {
+            for k in 0..plan.names.len() {
+                dirs.insert(plan.own(k).dir(), plan.duplicate_id);
+                if plan.names[k].found == Found::Master {
                     // Nothing is published there, so no barrier syncs it: a name of the master's that is in memory
                     // only would be lost after the hidden copy is gone.
-                    dirs.insert(op.target(k).dir(), op.duplicate_id);
+                    dirs.insert(plan.target(k).dir(), plan.duplicate_id);
                 }
             }
         }
@@ -146,54 +195,40 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         failed
     }
 
-    /// Carries out ops whose intents are durable, from wherever they are; gives those that are not
-    /// reported yet.
-    pub(super) fn carry_out(&mut self, mut works: Vec<Work>) -> Result<Ended, RunError> {
-        self.each(&mut works, |this, op| {
-            this.not_stopped(op)?;
-            this.make_parents(op)
+    /// Carries out ops whose intents are durable, from wherever they are; returns those that are not reported yet.
+    /// `over` has the ops that have come to their end already.
+    pub(super) fn carry_out(
+        &mut self,
+        works: Vec<Work<Begun>>,
+        mut over: Vec<Over>,
+    ) -> Result<Unreported, RunError> {
+        let over = &mut over;
+        let works = self.each(works, over, |this, op| {
+            Self::check(op, |op| {
+                this.not_stopped(op)?;
+                this.make_parents(op)
+            })
         });
         // New directories have their names durably before anything is linked into them: else a power cut could keep
         // a link inside a directory that is still called by its hidden name.
-        self.sync_touched(&mut works);
-        self.each(&mut works, |this, op| {
-            this.not_stopped(op)?;
-            this.publish(op)
-        });
-        // Barrier. The replacements are durable before any duplicate leaves its name: a power cut may undo the one
-        // that is not synced, and must never undo both.
-        self.sync_touched(&mut works);
-        self.each(&mut works, |this, op| {
-            this.not_stopped(op)?;
-            this.retire(op)
-        });
-        let retired = works
-            .iter()
-            .filter(|w| matches!(w.state, State::Going) && !w.op.retired);
-        let records: Vec<_> = retired
-            .filter_map(|w| w.op.id)
-            .map(|op| Record::Retired { op })
-            .collect();
-        // No unlink before this is durable: after a crash, a duplicate that is nowhere was removed by us only if
-        // the record says so; without it somebody deleted the path, and the replacement must not bring it back.
-        self.journal.record(&records, self.fs.now())?;
-        for work in &mut works {
-            work.op.retired |= matches!(work.state, State::Going);
+        let works = self.sync_touched(works, over, |op| op);
+        let published = self.each(works, over, Self::publish);
+        let durable = self.barrier(published, over);
+        let hidden = self.each(durable, over, Self::retire);
+        let retired = self.record_retired(hidden)?;
+        for work in retired {
+            let state = self.removed(&work.op);
+            over.push(work.map(Retired::into_begun).over(state));
         }
-        for work in works
-            .iter_mut()
-            .filter(|work| matches!(work.state, State::Going))
-        {
-            work.state = self.removed(&work.op);
-        }
-        self.remove_emptied(&mut works);
-        for work in &mut works {
+        over.sort_by_key(|ended| ended.n);
+        self.remove_emptied(over);
+        for ended in over.iter_mut() {
             // Not before all ops of the batch are through: they may share a directory.
-            if matches!(work.state, State::Restored(_) | State::Conflict(..))
-                && let Err(halt) = self.remove_made(&work.op)
+            if matches!(ended.state, State::Restored(_) | State::Conflict(..))
+                && let Err(halt) = self.remove_made(&ended.op)
             {
                 self.stop_branch(&halt);
-                work.state = State::Stuck(halt);
+                ended.state = State::Stuck(halt);
             }
         }
         for error in self.touched.give_times_back(self.fs) {
@@ -201,12 +236,42 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             self.stop_branch(&Halt::from(error));
         }
         // The unlinks, and what was taken back, are durable before the journal says so.
-        self.sync_touched(&mut works);
-        self.conclude(works)
+        self.sync_touched(Vec::<Work<Begun>>::new(), over, |op| op);
+        self.conclude(std::mem::take(over))
+    }
+
+    /// The replacements are durable before any duplicate leaves its name: a power cut may undo the one that is not
+    /// synced, and must never undo both.
+    fn barrier(
+        &mut self,
+        published: Vec<Work<Published>>,
+        over: &mut Vec<Over>,
+    ) -> Vec<Work<Durable>> {
+        let synced = self.sync_touched(published, over, Published::into_begun);
+        let durable = |work: Work<Published>| work.map(|op| Durable(op.into_begun()));
+        synced.into_iter().map(durable).collect()
+    }
+
+    /// Records what is retired and not yet recorded as retired.
+    ///
+    /// No unlink before this is durable: after a crash, a duplicate that is nowhere was removed by us only if the record
+    /// says so; without it a client deleted the path, and the replacement must not bring it back.
+    fn record_retired(
+        &mut self,
+        hidden: Vec<Work<Hidden>>,
+    ) -> Result<Vec<Work<Retired>>, RunError> {
+        let new = hidden.iter().filter(|work| work.op.record().is_none());
+        let new: Vec<_> = new.map(|work| work.op.begun().record()).collect();
+        let mut proofs = self.journal.retired(&new, self.fs.now())?.into_iter();
+        let retired = hidden.into_iter().filter_map(|work| {
+            let proof = work.op.record().or_else(|| proofs.next())?;
+            Some(work.map(|op| Retired::new(op, proof)))
+        });
+        Ok(retired.collect())
     }
 
     /// Removes what `op` retired.
-    fn removed(&mut self, op: &Op) -> State {
+    fn removed(&mut self, op: &Retired) -> State {
         let removed = self
             .not_stopped(op)
             .and_then(|()| self.remove(op))
@@ -229,26 +294,42 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Runs one phase over the ops that are still going.
-    pub(super) fn each(
+    /// Runs one phase over ops; takes back those that it does not let through.
+    pub(super) fn each<P, Q>(
         &mut self,
-        works: &mut [Work],
-        phase: impl Fn(&mut Self, &mut Op) -> Result<(), Halt>,
-    ) {
-        for work in works
-            .iter_mut()
-            .filter(|work| matches!(work.state, State::Going))
-        {
-            if let Err(halt) = phase(self, &mut work.op) {
-                self.stop_branch(&halt);
-                // At once: a replacement that may not stay is visible until then.
-                work.state = self.back(&work.op, halt);
+        works: Vec<Work<P>>,
+        over: &mut Vec<Over>,
+        mut phase: impl FnMut(&mut Self, P) -> Phase<Q>,
+    ) -> Vec<Work<Q>> {
+        let mut through = Vec::with_capacity(works.len());
+        for Work { op, n, recovered } in works {
+            match phase(self, op) {
+                Ok(op) => through.push(Work::new(op, n, recovered)),
+                Err(halted) => {
+                    let Halted { op, halt } = *halted;
+                    self.stop_branch(&halt);
+                    // At once: a replacement that may not stay is visible until then.
+                    let state = self.back(&op, halt);
+                    over.push(Work::new(op, n, recovered).over(state));
+                }
             }
+        }
+        through
+    }
+
+    /// A step that leaves an op at its phase.
+    pub(super) fn check(
+        mut op: Begun,
+        step: impl FnOnce(&mut Begun) -> Result<(), Halt>,
+    ) -> Phase<Begun> {
+        match step(&mut op) {
+            Ok(()) => Ok(op),
+            Err(halt) => Err(Box::new(Halted { op, halt })),
         }
     }
 
-    /// Takes an op back; `why` is what it is reported with.
-    pub(super) fn back(&mut self, op: &Op, why: Halt) -> State {
+    /// Takes an op back; it is reported with `why`.
+    pub(super) fn back(&mut self, op: &Begun, why: Halt) -> State {
         if self.begun_to_remove(op) {
             // After the first unlink of a link set there is only forward: later, or by a person.
             return if why.again || why.stops.is_some() || why.reason == Reason::BranchFailed {
@@ -270,38 +351,46 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Whether some, not all, of its retired names may be unlinked already.
-    fn begun_to_remove(&self, op: &Op) -> bool {
+    fn begun_to_remove(&self, op: &Begun) -> bool {
         let gone = |k| {
             self.observe(op, k)
                 .is_ok_and(|o| o.duplicate != DuplicateAt::Nowhere)
         };
-        op.retired && !(0..op.names.len()).all(gone)
+        op.is_retired() && !(0..op.names.len()).all(gone)
     }
 
     /// Syncs what was changed. Where that fails, nothing is known about the branch: its ops stay open.
-    pub(super) fn sync_touched(&mut self, works: &mut [Work]) {
+    pub(super) fn sync_touched<P: Deref<Target = Op>>(
+        &mut self,
+        mut works: Vec<Work<P>>,
+        over: &mut Vec<Over>,
+        begun: fn(P) -> Begun,
+    ) -> Vec<Work<P>> {
         for (branch, error) in self.touched.sync(self.fs) {
             let halt = Halt {
                 stops: Some(branch),
                 ..Halt::from(error)
             };
             self.stop_branch(&halt);
-            for work in works
-                .iter_mut()
-                .filter(|work| work.op.branches().any(|b| b == branch))
-            {
-                work.state = State::Stuck(halt.clone());
+            let is_there = |op: &Op| op.branches().any(|b| b == branch);
+            for ended in over.iter_mut().filter(|ended| is_there(&ended.op)) {
+                ended.state = State::Stuck(halt.clone());
             }
+            let (stuck, going) = works.into_iter().partition(|work| is_there(&work.op));
+            works = going;
+            let stuck: Vec<Work<P>> = stuck;
+            let stuck = stuck.into_iter().map(|work| work.map(begun));
+            over.extend(stuck.map(|work| work.over(State::Stuck(halt.clone()))));
         }
+        works
     }
 
-    /// Records how each op ended, then reports it; gives those that are not
-    /// reported yet.
-    fn conclude(&mut self, works: Vec<Work>) -> Result<Ended, RunError> {
+    /// Records how each op ended, then reports it; returns those that are not reported yet.
+    fn conclude(&mut self, over: Vec<Over>) -> Result<Unreported, RunError> {
         let mut records = Vec::new();
-        for work in &works {
-            let Some(op) = work.op.id else { continue };
-            match &work.state {
+        for ended in &over {
+            let op = ended.op.id();
+            match &ended.state {
                 State::Removed(reclaimed) => {
                     records.push(Record::Done {
                         op,
@@ -318,31 +407,41 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     let (why, left) = (halt.to_string(), left.clone());
                     records.push(Record::Conflict { op, why, left });
                 }
-                State::Going | State::Stuck(_) => {}
+                State::Stuck(_) => {}
             }
         }
         self.journal.record(&records, self.fs.now())?;
-        let mut ended = Ended::default();
-        for work in works {
-            if !matches!(work.state, State::Stuck(_)) {
-                self.let_go(&work.op);
+        let mut unreported = Unreported::default();
+        for ended in over {
+            let Over {
+                op,
+                recovered,
+                state,
+                ..
+            } = ended;
+            if !matches!(state, State::Stuck(_)) {
+                self.let_go(op.id());
             }
-            let outcome = match work.state {
+            let outcome = match state {
                 State::Removed(reclaimed) => Outcome::Done { reclaimed },
-                State::Restored(halt) if halt.again && work.op.recorded.is_none() => {
-                    ended.put_back.push((work.op.begun_anew(), halt));
+                State::Restored(halt) if halt.again && op.recorded.is_none() => {
+                    unreported.put_back.push((op.into_op(), halt));
                     continue;
                 }
                 State::Restored(halt) => Outcome::NotDone(halt),
                 State::Conflict(halt, _) => Outcome::Conflict(halt),
                 State::Stuck(halt) => {
-                    ended.open.push((work.op, halt));
+                    unreported.open.push((op, halt));
                     continue;
                 }
-                State::Going => continue,
             };
-            self.observer.outcome(&work.op, &outcome, work.recovered);
+            self.observer.ended(&Ended {
+                op: &op,
+                id: Some(op.id()),
+                outcome: &outcome,
+                recovered,
+            });
         }
-        Ok(ended)
+        Ok(unreported)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::op::{Op, Seen};
-use super::undo::metadata_changed;
+use super::begun::{Begun, Seen, Subject};
 use super::window::Leased;
 use super::{Executor, halt::Halt};
 use crate::fs::{FileKind, Fs, InodeId, Lease, Metadata, Place, Stat, Timestamp};
-use crate::journal::{OpKind, Store};
+use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
+use crate::plan::{DirIntent, Op, OpKind};
 
 /// Bytes read at a time from each file.
 const CHUNK: usize = 1 << 20;
@@ -28,39 +28,109 @@ pub(super) struct Held<'f, F: Fs> {
     pub(super) metadata: Metadata,
 }
 
+/// A planned op whose files were found equal in this run. Only [`Executor::compare`] makes it.
+pub(super) struct Compared {
+    op: Op,
+    dirs: Vec<DirIntent>,
+    seen: Box<Seen>,
+}
+
+impl Compared {
+    /// The op as it was planned.
+    pub(super) fn op(&self) -> &Op {
+        &self.op
+    }
+
+    /// Both files as they were.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Directories to be made, outermost first.
+    pub(super) fn dirs(&self) -> &[DirIntent] {
+        &self.dirs
+    }
+
+    /// The same with the directories that are to be made.
+    pub(super) fn with_dirs(self, dirs: Vec<DirIntent>) -> Self {
+        Self { dirs, ..self }
+    }
+
+    /// The op, the directories, and both files as they were.
+    pub(super) fn into_parts(self) -> (Op, Vec<DirIntent>, Box<Seen>) {
+        (self.op, self.dirs, self.seen)
+    }
+}
+
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
-    /// Compares both files of `op` and remembers what they were; no lease is held while bytes are read.
-    pub(super) fn compare(&mut self, op: &mut Op) -> Result<(), Halt> {
+    /// Compares both files of a planned op; no lease is held while bytes are read.
+    pub(super) fn compare(&mut self, op: &Op) -> Result<Compared, Halt> {
         let master = self.open_master(op)?;
         let duplicate = self.open_duplicate(op)?;
-        // A momentary *write* lease on the duplicate: a file somebody reads is refused before gigabytes are read.
-        let duplicate = self.hold(duplicate, Lease::Write, "duplicate")?;
-        let master = self.hold(master, Lease::Read, "master")?;
-        self.eligible(op, &master, &duplicate)?;
-        let stats = [&master.stat, &duplicate.stat];
-        let blake3 = self
-            .equal_bytes(op, &master, &duplicate)
-            .map_err(|halt| self.perhaps_rot(halt, stats))?;
-        if op
-            .recorded
-            .as_ref()
-            .is_some_and(|recorded| recorded.blake3 != blake3)
-        {
-            return Err(Halt::new(
-                Reason::Changed,
-                "both copies changed since the op began",
-            ));
+        let (master, duplicate) = self.hold_both(master, duplicate)?;
+        self.usable(op, SETTLED_NS, &master, &duplicate)?;
+        let (found, known) = (duplicate.stat.nlink, op.names.len() as u64);
+        if found != known {
+            let detail = format!("{found} names, {known} known");
+            return Err(Halt::new(Reason::UnknownLinks, detail));
         }
-        if op.undo.as_ref().is_some_and(|undo| undo.blake3 != blake3) {
+        let ignore = self.options.ignore;
+        if let Some(reason) = ignore.differs(&master.metadata, &duplicate.metadata) {
+            let why = "differs from the master's, which the list's did not";
+            return Err(Halt::new(reason, why));
+        }
+        let blake3 = self.equal_bytes(op, op.master_id, &master, &duplicate)?;
+        Ok(Compared {
+            op: op.clone(),
+            dirs: Vec::new(),
+            seen: Box::new(self.seen(master, duplicate, blake3)?),
+        })
+    }
+
+    /// Compares both files of an op that is under way, and remembers what they are now.
+    pub(super) fn compare_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
+        let master = self.open_master(op)?;
+        let duplicate = self.open_duplicate(op)?;
+        let (master, duplicate) = self.hold_both(master, duplicate)?;
+        self.still_eligible(op, &master, &duplicate)?;
+        let blake3 = self.equal_bytes(op, op.master_id, &master, &duplicate)?;
+        let recorded = op.recorded.as_ref();
+        if recorded.is_some_and(|recorded| recorded.blake3 != blake3) {
+            let why = "both copies changed since the op began";
+            return Err(Halt::new(Reason::Changed, why));
+        }
+        if op.undo().is_some_and(|undo| undo.blake3 != blake3) {
             let why = "not the bytes that were recorded";
             return Err(Halt::new(Reason::Damaged, why));
         }
+        let seen = self.seen(master, duplicate, blake3)?;
+        op.master_mtime = seen.master_stat.mtime;
+        op.seen = Some(Box::new(seen));
+        Ok(())
+    }
+
+    fn hold_both(
+        &self,
+        master: F::File,
+        duplicate: F::File,
+    ) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
+        // A momentary *write* lease on the duplicate: a file somebody reads is refused before gigabytes are read.
+        let duplicate = self.hold(duplicate, Lease::Write, "duplicate")?;
+        Ok((self.hold(master, Lease::Read, "master")?, duplicate))
+    }
+
+    /// Both files as they were before their bytes were read, and still are.
+    fn seen(
+        &self,
+        master: Held<'a, F>,
+        duplicate: Held<'a, F>,
+        blake3: [u8; 32],
+    ) -> Result<Seen, Halt> {
         for held in [&master, &duplicate] {
             let now = self.fs.stat_open(&held.file.file)?;
             self.unchanged(&now, &held.stat.fingerprint(), "file")?;
         }
-        op.master_mtime = master.stat.mtime;
-        op.seen = Some(Box::new(Seen {
+        Ok(Seen {
             master: master.stat.fingerprint(),
             duplicate: duplicate.stat.fingerprint(),
             metadata: duplicate.metadata,
@@ -69,13 +139,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             master_stat: master.stat,
             duplicate_stat: duplicate.stat,
             blake3,
-        }));
-        Ok(())
+        })
     }
 
-    /// Files whose fingerprints were equal, now or in an earlier scan, and whose times say that nobody wrote since:
-    /// where their bytes differ, it is the disk that changed them.
-    fn perhaps_rot(&self, halt: Halt, stats: [&Stat; 2]) -> Halt {
+    /// Turns a difference into damage, for files whose fingerprints were equal, now or in an earlier scan, and whose
+    /// times say that no program wrote since: the disk changed them.
+    fn as_damage(&self, halt: Halt, stats: [&Stat; 2]) -> Halt {
         let older = |since: Timestamp| stats.iter().all(|s| s.mtime < since && s.ctime < since);
         if halt.reason != Reason::Differs || !self.options.scanned.is_some_and(older) {
             return halt;
@@ -85,19 +154,17 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Opens the master by any name that still leads to it.
-    pub(super) fn open_master(&self, op: &Op) -> Result<F::File, Halt> {
-        let targets = (0..op.names.len()).map(|k| op.target(k));
+    pub(super) fn open_master(&self, op: &impl Subject) -> Result<F::File, Halt> {
+        let plan = op.plan();
+        let targets = (0..plan.names.len()).map(|k| plan.target(k));
         // The hidden name of a copy first: no client takes that away.
         let copy = op.copy_place().cloned().into_iter();
-        let places = copy.chain([op.master.clone()]).chain(targets);
-        let born = op
-            .recorded
-            .as_ref()
-            .and_then(|recorded| recorded.master_btime);
-        match self.open_inode(places, (op.master_id, born), "master") {
+        let places = copy.chain([plan.master.clone()]).chain(targets);
+        let inode = (op.master_inode(), op.master_birth());
+        match self.open_inode(places, inode, "master") {
             // Clients renamed all the names that the plan knew.
-            Err(gone) if gone.reason == Reason::Changed => match self.open_held_master(op)? {
-                Some(file) => Ok(file),
+            Err(gone) if gone.reason == Reason::Changed => match op.number() {
+                Some(id) => self.open_held_master(id)?.ok_or(gone),
                 None => Err(gone),
             },
             opened => opened,
@@ -105,16 +172,15 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Opens the duplicate by any of its own or retired names that still leads to it.
-    pub(super) fn open_duplicate(&self, op: &Op) -> Result<F::File, Halt> {
-        let journal = self.journal.id();
-        let own = (0..op.names.len()).map(|k| op.own(k));
-        let hidden = (0..op.names.len()).filter(|_| op.id.is_some());
-        let hidden = hidden.map(|k| op.retired_place(journal, k));
-        let born = op
-            .recorded
-            .as_ref()
-            .and_then(|recorded| recorded.duplicate_btime);
-        self.open_inode(own.chain(hidden), (op.duplicate_id, born), "duplicate")
+    pub(super) fn open_duplicate(&self, op: &impl Subject) -> Result<F::File, Halt> {
+        let (plan, journal) = (op.plan(), self.journal.id());
+        let own = (0..plan.names.len()).map(|k| plan.own(k));
+        let hidden = op.number().into_iter().flat_map(|id| {
+            let names = 0..plan.names.len();
+            names.map(move |k| plan.retired_place(journal, id, k))
+        });
+        let inode = (plan.duplicate_id, op.duplicate_birth());
+        self.open_inode(own.chain(hidden), inode, "duplicate")
     }
 
     fn open_inode(
@@ -161,47 +227,54 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         })
     }
 
-    /// The copy was made after what is recorded, and the file that stays keeps its further names and its own metadata: as
-    /// long as no client changes either.
-    fn eligible_undo(&self, op: &Op, copy: &Held<'a, F>) -> Result<(), Halt> {
-        let known = self.known_names(op, |stat| op.is_master(stat))?;
-        if copy.stat.nlink != known && !op.salvaged {
-            let detail = format!("{} names, {known} known", copy.stat.nlink);
-            return Err(Halt::new(Reason::UnknownLinks, detail));
+    /// Whether both files can be the files of `op`: regular, of its size, not immutable, and not changed within the
+    /// last `settled` nanoseconds by another program.
+    fn usable(
+        &self,
+        op: &Op,
+        settled: i128,
+        master: &Held<'a, F>,
+        duplicate: &Held<'a, F>,
+    ) -> Result<(), Halt> {
+        for (held, what) in [(master, "master"), (duplicate, "duplicate")] {
+            if held.stat.kind != FileKind::Regular || held.stat.size != op.size {
+                let why = format!("the {what} has another size now");
+                return Err(Halt::new(Reason::Changed, why));
+            }
+            if held.stat.immutable {
+                let why = format!("the {what} is immutable");
+                return Err(Halt::new(Reason::Immutable, why));
+            }
+            if self.is_recent(&held.stat, settled) {
+                let why = format!("the {what} changed a moment ago");
+                return Err(Halt::again(Reason::Busy, why));
+            }
         }
         Ok(())
     }
 
-    fn eligible(&self, op: &Op, master: &Held<'a, F>, duplicate: &Held<'a, F>) -> Result<(), Halt> {
-        let before = op
-            .undo
-            .as_ref()
-            .and_then(|undo| undo.source_metadata.as_ref());
+    fn still_eligible(
+        &self,
+        op: &Begun,
+        master: &Held<'a, F>,
+        duplicate: &Held<'a, F>,
+    ) -> Result<(), Halt> {
+        let copy = op.copy.as_ref();
+        let before = copy.and_then(|copy| copy.source_metadata.as_ref());
         if before.is_some_and(|before| *before != duplicate.metadata) {
-            return Err(metadata_changed());
+            return Err(Halt::metadata_changed());
         }
-        for (held, what) in [(master, "master"), (duplicate, "duplicate")] {
-            if held.stat.kind != FileKind::Regular || held.stat.size != op.size {
-                return Err(Halt::new(
-                    Reason::Changed,
-                    format!("the {what} has another size now"),
-                ));
+        // The ctimes of an op under way were moved by this process or the one that began it.
+        self.usable(op, TICK_NS, master, duplicate)?;
+        if op.undo().is_some() {
+            // The copy was made after the intent, and the file that stays keeps its further names and its own metadata,
+            // as long as no client changes either.
+            let known = self.known_names(op, |stat| op.is_master(stat))?;
+            if master.stat.nlink != known && !op.salvaged {
+                let detail = format!("{} names, {known} known", master.stat.nlink);
+                return Err(Halt::new(Reason::UnknownLinks, detail));
             }
-            if held.stat.immutable {
-                return Err(Halt::new(
-                    Reason::Immutable,
-                    format!("the {what} is immutable"),
-                ));
-            }
-            if self.is_recent(op, &held.stat) {
-                return Err(Halt::again(
-                    Reason::Busy,
-                    format!("the {what} changed a moment ago"),
-                ));
-            }
-        }
-        if op.undo.is_some() {
-            return self.eligible_undo(op, master);
+            return Ok(());
         }
         let known = self.known_links(op)?;
         if duplicate.stat.nlink != known {
@@ -215,24 +288,17 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 "the duplicate's metadata changed meanwhile",
             )),
             Some(_) => Ok(()),
-            None => self
-                .options
-                .ignore
-                .differs(&master.metadata, &duplicate.metadata)
-                .map_or(Ok(()), |reason| {
-                    Err(Halt::new(
-                        reason,
-                        "differs from the master's, which the list's did not",
-                    ))
-                }),
+            None => {
+                let ignore = self.options.ignore;
+                let differs = ignore.differs(&master.metadata, &duplicate.metadata);
+                let why = "differs from the master's, which the list's did not";
+                differs.map_or(Ok(()), |reason| Err(Halt::new(reason, why)))
+            }
         }
     }
 
     /// How many names of the duplicate there should be: its own, wherever they are by now.
-    fn known_links(&self, op: &Op) -> Result<u64, Halt> {
-        if op.id.is_none() {
-            return Ok(op.names.len() as u64);
-        }
+    fn known_links(&self, op: &Begun) -> Result<u64, Halt> {
         let journal = self.journal.id();
         let mut known = 0;
         for k in 0..op.names.len() {
@@ -248,14 +314,13 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(known)
     }
 
-    /// Whether somebody else changed it so lately that another write might not move its times.
-    fn is_recent(&self, op: &Op, stat: &Stat) -> bool {
+    /// Whether another program changed it so lately that another write might not move its times: the contents within
+    /// [`SETTLED_NS`], anything within `settled`.
+    fn is_recent(&self, stat: &Stat, settled: i128) -> bool {
         let now = self.fs.now().as_nanos();
         // Times in the future (a clock that was set back) say nothing about a moment ago.
         let recent = |time: Timestamp, settled| (0..settled).contains(&(now - time.as_nanos()));
         let by_us = self.ours.get(&stat.id) == Some(&stat.ctime);
-        // An op under way: its ctimes were moved by this process or the one that began it.
-        let settled = if op.id.is_some() { TICK_NS } else { SETTLED_NS };
         recent(stat.mtime, SETTLED_NS) || (recent(stat.ctime, settled) && !by_us)
     }
 
@@ -264,23 +329,26 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     fn equal_bytes(
         &mut self,
         op: &Op,
+        master_id: InodeId,
         master: &Held<'a, F>,
         duplicate: &Held<'a, F>,
     ) -> Result<[u8; 32], Halt> {
-        let earlier = self.hashes.get(&op.master_id).copied();
+        let stats = [&master.stat, &duplicate.stat];
+        let earlier = self.hashes.get(&master_id).copied();
         let earlier =
             earlier.filter(|(seen, _)| self.unchanged(&master.stat, seen, "master").is_ok());
         if let Some((_, hash)) = earlier {
             let other = self.hash(&duplicate.file.file, op.size)?;
-            return if other == hash {
-                Ok(hash)
-            } else {
-                Err(differs(op))
-            };
+            if other != hash {
+                return Err(self.as_damage(differs(op), stats));
+            }
+            return Ok(hash);
         }
-        let hash = self.compare_bytes(op, &master.file.file, &duplicate.file.file)?;
+        let hash = self
+            .compare_bytes(op, &master.file.file, &duplicate.file.file)
+            .map_err(|halt| self.as_damage(halt, stats))?;
         self.hashes
-            .insert(op.master_id, (master.stat.fingerprint(), hash));
+            .insert(master_id, (master.stat.fingerprint(), hash));
         Ok(hash)
     }
 

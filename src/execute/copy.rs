@@ -1,13 +1,14 @@
 //! Copy: an undo makes the file again that an op removed, under a hidden name, complete before anybody sees it.
 
 use super::Executor;
-use super::batch::{State, Work};
+use super::batch::{Over, State};
+use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
-use super::op::{Op, Undoing};
 use super::take_back::only_hidden;
 use super::window::Leased;
 use crate::fs::{FileKind, Fs, Lease, Metadata, Place};
 use crate::journal::Store;
+use crate::plan::Undoing;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
 
@@ -20,8 +21,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Makes the copy of `op` under its hidden name, with everything but its names, on stable storage.
     ///
     /// What was left there by an interrupted copy is removed first.
-    pub(super) fn copy(&mut self, op: &mut Op) -> Result<(), Halt> {
-        let (Some(undo), Some(at)) = (op.undo.clone(), op.copy_place().cloned()) else {
+    pub(super) fn copy(&mut self, op: &mut Begun) -> Result<(), Halt> {
+        let (Some(undo), Some(at)) = (op.undo().cloned(), op.copy_place().cloned()) else {
             return Ok(());
         };
         self.clear_copy(op)?;
@@ -50,9 +51,9 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// The same for an op found open; nothing where its copy is recorded as complete.
-    pub(super) fn copy_again(&mut self, op: &mut Op) -> Result<(), Halt> {
-        match &op.undo {
-            Some(undo) if !undo.copied => self.copy(op),
+    pub(super) fn copy_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
+        match &op.copy {
+            Some(copy) if !copy.complete => self.copy(op),
             _ => Ok(()),
         }
     }
@@ -109,7 +110,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Removes what is under the hidden name of a copy: a copy is all it is there.
     ///
     /// Not before the names it replaces are gone: by that name it is found again, whatever a client does to its path.
-    pub(super) fn clear_copy(&mut self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn clear_copy(&mut self, op: &Begun) -> Result<(), Halt> {
         let Some(at) = op.copy_place().cloned() else {
             return Ok(());
         };
@@ -122,7 +123,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Removes the hidden name of a complete copy. If the copy has no visible name, a client may have written to it all
     /// the same, in the moment in which it had the path: then it is kept.
-    fn clear_last_name(&mut self, op: &Op, at: &Place) -> Result<(), Halt> {
+    fn clear_last_name(&mut self, op: &Begun, at: &Place) -> Result<(), Halt> {
         // Clients removed every other name of the contents: what is hidden may be the last copy.
         if !self.is_visible(op)? {
             return Err(only_hidden());
@@ -142,7 +143,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let mut copy = Leased::new(self.fs, self.options.leases, file);
         copy.take(Lease::Write, "copy")?;
         let now = self.fs.stat_open(&copy.file)?;
-        let mtime = op.undo.as_ref().map(|undo| undo.mtime);
+        let mtime = op.undo().map(|undo| undo.mtime);
         if now.size != op.size || Some(now.mtime) != mtime {
             return Err(Halt::new(
                 Reason::Conflict,
@@ -155,17 +156,16 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Removes the directories that runs made and that undone ops have left empty, innermost first.
     ///
     /// Where that fails the op stays open, and its recovery tries again.
-    pub(super) fn remove_emptied(&mut self, works: &mut [Work]) {
-        for work in works
+    pub(super) fn remove_emptied(&mut self, over: &mut [Over]) {
+        let undone = over
             .iter_mut()
-            .filter(|work| matches!(work.state, State::Removed(_)))
-        {
-            let branch = work.op.duplicate.branch;
-            let emptied = work.op.undo.iter().flat_map(|undo| &undo.emptied);
-            for dir in emptied {
+            .filter(|ended| matches!(ended.state, State::Removed(_)));
+        for ended in undone {
+            let branch = ended.op.duplicate.branch;
+            for dir in ended.op.undo().iter().flat_map(|undo| &undo.emptied) {
                 let place = Place::new(branch, dir.clone());
-                let removed = match self.is_in_place(&work.op, &place) {
-                    // A client renamed it; what has its path now is the client's own.
+                let removed = match self.is_in_place(&ended.op, &place) {
+                    // A client renamed it; the directory at its path now is the client's own.
                     Ok(false) => break,
                     Ok(true) => self.remove_dirs(std::slice::from_ref(&place)),
                     Err(error) => Err(error),
@@ -177,7 +177,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     Err(error) => {
                         let halt = Halt::from(error);
                         self.stop_branch(&halt);
-                        work.state = State::Stuck(halt);
+                        ended.state = State::Stuck(halt);
                         break;
                     }
                 }

@@ -5,13 +5,16 @@
 //! many names it has left. And the order in which names came and went ([`Fs::comings`]) tells whether another program
 //! acted before or after a change of ours.
 
+use crate::plan::OpId;
+use crate::plan::op::entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Executor;
+use super::begun::{Begun, Subject as _};
 use super::observe::DuplicateAt;
-use super::op::{Op, entry};
 use crate::fs::{Fs, FsError, Place, Stat};
-use crate::journal::{OpKind, Store};
+use crate::journal::Store;
+use crate::plan::OpKind;
 use crate::plan::hidden_name::{Role, is_hidden_name};
 use crate::pool::relpath::RelPath;
 
@@ -55,13 +58,13 @@ pub(super) enum Whereabouts {
 }
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
-    fn grip(&self, op: &Op) -> Option<&Grip<F::File>> {
-        op.id.and_then(|id| self.grips.get(&id))
+    fn grip(&self, op: &Begun) -> Option<&Grip<F::File>> {
+        self.grips.get(&op.id())
     }
 
     /// Holds both files of `op`, from now until it ends.
-    pub(super) fn take_grip(&mut self, op: &Op) -> Result<(), FsError> {
-        let Some(id) = op.id else { return Ok(()) };
+    pub(super) fn take_grip(&mut self, op: &Begun) -> Result<(), FsError> {
+        let id = op.id();
         let mut grip = self.grips.remove(&id).unwrap_or_default();
         let (mut master, mut duplicate) = (grip.master.take(), grip.duplicate.take());
         if duplicate.is_none() {
@@ -104,15 +107,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Remembers the name that is about to become replacement `k`: held under its hidden name, which nobody else uses.
-    pub(super) fn note_making(&mut self, op: &Op, k: usize, name: F::File) {
-        if let Some(id) = op.id {
-            self.grips.entry(id).or_default().made.insert(k, name);
-        }
+    pub(super) fn note_making(&mut self, op: &Begun, k: usize, name: F::File) {
+        let grip = self.grips.entry(op.id()).or_default();
+        grip.made.insert(k, name);
     }
 
     /// Whether the name at the hidden place `at` is the one that this process made as replacement `k`. `true` where it
     /// was made by an earlier process, of which nothing is held.
-    pub(super) fn is_made_by_us(&self, op: &Op, k: usize, at: &Place) -> Result<bool, FsError> {
+    pub(super) fn is_made_by_us(&self, op: &Begun, k: usize, at: &Place) -> Result<bool, FsError> {
         match self.grip(op).and_then(|grip| grip.made.get(&k)) {
             None => Ok(true),
             Some(made) => {
@@ -124,7 +126,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Whether another program took the duplicate away from name `k` before this process put the replacement there: the
     /// replacement has brought a deleted path back.
-    pub(super) fn came_back(&self, op: &Op, k: usize) -> Result<bool, FsError> {
+    pub(super) fn came_back(&self, op: &Begun, k: usize) -> Result<bool, FsError> {
         match self.grip(op).filter(|grip| grip.made.contains_key(&k)) {
             None => return Ok(false),
             Some(grip) if grip.brought_back.contains(&k) => return Ok(true),
@@ -142,21 +144,21 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Remembers which replacements have brought back a path: later tries to take them away have other pins.
-    pub(super) fn note_brought_back(&mut self, op: &Op) -> Result<(), FsError> {
+    pub(super) fn note_brought_back(&mut self, op: &Begun) -> Result<(), FsError> {
         for k in 0..op.names.len() {
             let gone = self.observe(op, k)?.duplicate == DuplicateAt::Nowhere;
-            if gone && self.came_back(op, k)? {
-                let grip = op.id.and_then(|id| self.grips.get_mut(&id));
-                if let Some(grip) = grip {
-                    grip.brought_back.insert(k);
-                }
+            if gone
+                && self.came_back(op, k)?
+                && let Some(grip) = self.grips.get_mut(&op.id())
+            {
+                grip.brought_back.insert(k);
             }
         }
         Ok(())
     }
 
     /// Whether the name that this process made as replacement `k` is where it was put.
-    fn has_its_place(&self, op: &Op, k: usize) -> Result<bool, FsError> {
+    fn has_its_place(&self, op: &Begun, k: usize) -> Result<bool, FsError> {
         let Some(name) = self.grip(op).and_then(|grip| grip.made.get(&k)) else {
             return Ok(false);
         };
@@ -167,7 +169,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Where replacement `k` is: its target, or where another program renamed it to.
-    pub(super) fn place_of_replacement(&self, op: &Op, k: usize) -> Result<Place, FsError> {
+    pub(super) fn place_of_replacement(&self, op: &Begun, k: usize) -> Result<Place, FsError> {
         let target = op.target(k);
         let Some(name) = self.grip(op).and_then(|grip| grip.made.get(&k)) else {
             return Ok(target);
@@ -183,7 +185,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Where the replacements are now that this process made and that another program renamed.
-    pub(super) fn moved_replacements(&self, op: &Op) -> Result<Vec<Place>, FsError> {
+    pub(super) fn moved_replacements(&self, op: &Begun) -> Result<Vec<Place>, FsError> {
         let mut moved = Vec::new();
         for k in 0..op.names.len() {
             let place = self.place_of_replacement(op, k)?;
@@ -202,27 +204,27 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// What the held duplicate is; `None` where it is not held.
-    pub(super) fn held_duplicate(&self, op: &Op) -> Result<Option<Stat>, FsError> {
+    pub(super) fn held_duplicate(&self, op: &Begun) -> Result<Option<Stat>, FsError> {
         let held = self.grip(op).and_then(|grip| grip.duplicate.as_ref());
         held.map(|held| self.fs.stat_open(held)).transpose()
     }
 
     /// What the held master is; `None` where it is not held.
-    pub(super) fn held_master(&self, op: &Op) -> Result<Option<Stat>, FsError> {
+    pub(super) fn held_master(&self, op: &Begun) -> Result<Option<Stat>, FsError> {
         let held = self.grip(op).and_then(|grip| grip.master.as_ref());
         held.map(|held| self.fs.stat_open(held)).transpose()
     }
 
     /// Opens the held master, whatever its names are now.
-    pub(super) fn open_held_master(&self, op: &Op) -> Result<Option<F::File>, FsError> {
-        match self.grip(op).and_then(|grip| grip.master.as_ref()) {
+    pub(super) fn open_held_master(&self, op: OpId) -> Result<Option<F::File>, FsError> {
+        match self.grips.get(&op).and_then(|grip| grip.master.as_ref()) {
             Some(held) if self.fs.stat_open(held)?.nlink > 0 => self.fs.open_held(held).map(Some),
             _ => Ok(None),
         }
     }
 
     /// Where the duplicate is that has none of its known names.
-    pub(super) fn whereabouts(&self, op: &Op) -> Result<Whereabouts, FsError> {
+    pub(super) fn whereabouts(&self, op: &Begun) -> Result<Whereabouts, FsError> {
         let Some(held) = self.grip(op).and_then(|grip| grip.duplicate.as_ref()) else {
             return Ok(Whereabouts::Deleted);
         };
@@ -234,7 +236,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Whether a path of a client still leads to the contents of `op`: the kept copy or the duplicate has a name that is
     /// not a hidden one of this op. What only hidden names lead to was removed by clients from every path.
-    pub(super) fn is_visible(&self, op: &Op) -> Result<bool, FsError> {
+    pub(super) fn is_visible(&self, op: &Begun) -> Result<bool, FsError> {
         for k in 0..op.names.len() {
             if self
                 .fs
@@ -277,37 +279,31 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Remembers directories that were made for `op`.
-    pub(super) fn note_dirs(&mut self, op: &Op, dirs: impl Iterator<Item = Place>) {
-        if let Some(id) = op.id {
-            self.grips.entry(id).or_default().dirs.extend(dirs);
-        }
+    pub(super) fn note_dirs(&mut self, op: &Begun, dirs: impl Iterator<Item = Place>) {
+        self.grips.entry(op.id()).or_default().dirs.extend(dirs);
     }
 
     /// Takes out the directories that were made for `op`, innermost first.
-    pub(super) fn take_dirs(&mut self, op: &Op) -> Vec<Place> {
-        let grip = op.id.and_then(|id| self.grips.get_mut(&id));
+    pub(super) fn take_dirs(&mut self, op: &Begun) -> Vec<Place> {
+        let grip = self.grips.get_mut(&op.id());
         let mut dirs = grip.map_or_else(Vec::new, |grip| std::mem::take(&mut grip.dirs));
         dirs.reverse();
         dirs
     }
 
     /// Remembers that `dir` is another directory than the one the op began with.
-    pub(super) fn note_strange(&mut self, op: &Op, dir: Place) {
-        if let Some(id) = op.id {
-            self.grips.entry(id).or_default().strange.insert(dir);
-        }
+    pub(super) fn note_strange(&mut self, op: &Begun, dir: Place) {
+        self.grips.entry(op.id()).or_default().strange.insert(dir);
     }
 
     /// Whether `dir` has its path and is the directory that the op began with, as far as is known.
-    pub(super) fn is_in_place(&self, op: &Op, dir: &Place) -> Result<bool, FsError> {
+    pub(super) fn is_in_place(&self, op: &Begun, dir: &Place) -> Result<bool, FsError> {
         let strange = self.grip(op).is_some_and(|grip| grip.strange.contains(dir));
         Ok(!strange && self.fs.path_of_dir(dir)?.as_ref() == Some(&dir.path))
     }
 
     /// `op` is over: lets go of what was held of it.
-    pub(super) fn let_go(&mut self, op: &Op) {
-        if let Some(id) = op.id {
-            self.grips.remove(&id);
-        }
+    pub(super) fn let_go(&mut self, op: OpId) {
+        self.grips.remove(&op);
     }
 }

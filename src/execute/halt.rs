@@ -35,6 +35,13 @@ impl Halt {
             ..Self::new(reason, detail)
         }
     }
+
+    /// The copy that an undo makes has the metadata of before the run: what a client changes now would be lost with the
+    /// names.
+    pub(crate) fn metadata_changed() -> Self {
+        let why = "its owner, mode or attributes were changed while it was taken back";
+        Self::new(Reason::Changed, why)
+    }
 }
 
 impl fmt::Display for Halt {

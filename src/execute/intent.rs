@@ -1,10 +1,11 @@
 //! What the journal is told of an op before anything of it is done.
 
 use super::Executor;
-use super::op::Op;
+use super::compare::Compared;
 use crate::fs::StoredId;
 use crate::fs::{Fs, FsError, Place, Stat, Timestamp};
 use crate::journal::{Copy, Intent, NameIntent, Store};
+use crate::plan::{Op, OpId};
 use crate::pool::BranchIdx;
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
@@ -22,14 +23,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    pub(super) fn intent(&mut self, op: &Op) -> Result<Intent, FsError> {
+    pub(super) fn intent(&mut self, id: OpId, compared: &Compared) -> Result<Intent, FsError> {
+        let (op, seen) = (compared.op(), compared.seen());
         let names = self.name_intents(op)?;
         let duplicate_handle = self.fs.handle(&op.duplicate)?;
         let master_handle = self.fs.handle(&op.master)?;
-        let seen = op
-            .seen
-            .as_ref()
-            .expect("invariant: only compared ops get an intent");
         let copy = |place: &Place, stat: &Stat| Copy {
             branch: place.branch,
             path: place.path.clone(),
@@ -39,7 +37,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             ctime: stat.ctime,
         };
         Ok(Intent {
-            op: op.id.expect("invariant: numbered before it is recorded"),
+            op: id,
             kind: op.kind,
             master: copy(&op.master, &seen.master_stat),
             duplicate: copy(&op.duplicate, &seen.duplicate_stat),
@@ -48,7 +46,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             blake3: seen.blake3,
             bytes: seen.duplicate_stat.blocks * 512,
             names,
-            dirs: op.dirs.clone(),
+            dirs: compared.dirs().to_vec(),
             duplicate_handle,
             master_handle,
             salvaged: false,

@@ -8,6 +8,7 @@
 //! decides, from what is found on disk, which of the same transitions an interrupted op takes next.
 
 mod batch;
+mod begun;
 mod compare;
 mod copy;
 mod grip;
@@ -16,7 +17,6 @@ mod hands;
 mod intent;
 mod new_name;
 mod observe;
-mod op;
 mod parents;
 mod pass;
 mod publish;
@@ -29,17 +29,18 @@ mod undo;
 mod way;
 mod window;
 
+use crate::plan::Op;
 use std::collections::{BTreeSet, HashMap};
 
 pub use halt::Halt;
 pub use new_name::NewNames;
-pub use op::{Op, OpName, Undoing};
 pub use parents::{missing_parents, remove_if_empty, sync_dirs};
 pub use way::Ways;
 pub use window::Leases;
 
-use crate::fs::{Fingerprint, Fs, Handle, InodeId, Place, Timestamp};
-use crate::journal::{BranchRecord, Journal, JournalError, OpId, Store};
+use crate::fs::{Fingerprint, Fs, Handle, InodeId, Metadata, Place, Timestamp};
+use crate::journal::{BranchRecord, Journal, JournalError, Store};
+use crate::plan::OpId;
 use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
@@ -101,8 +102,32 @@ pub trait Observer {
         None
     }
 
-    /// An op ended. `recovered` ones were begun by an earlier run.
-    fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool);
+    /// An op ended.
+    fn ended(&mut self, ended: &Ended<'_>);
+}
+
+/// How one op ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'e> {
+    /// The op, as it was planned.
+    pub op: &'e Op,
+    /// Its number in the journal, if it was begun.
+    pub id: Option<OpId>,
+    /// How it ended.
+    pub outcome: &'e Outcome,
+    /// Whether an earlier run began it.
+    pub recovered: bool,
+}
+
+/// An op that recovery could neither finish nor take back.
+#[derive(Debug)]
+pub struct StaysOpen {
+    /// The op, on the branches of this run.
+    pub op: Op,
+    /// Its number in the journal.
+    pub id: OpId,
+    /// Why it stays open.
+    pub halt: Halt,
 }
 
 /// Why a whole run stopped. What was begun is in the journal.
@@ -130,6 +155,8 @@ pub struct Executor<'a, F: Fs, S: Store> {
     handles: HashMap<Place, Handle>,
     /// The ctime our own last call left on an inode, for all ops that share it.
     ours: HashMap<InodeId, Timestamp>,
+    /// Owner, mode, ACL and attributes of the files that stay when their undo was first tried, by the op undone.
+    sources: HashMap<OpId, Metadata>,
     /// Hashes of masters taken in this run.
     hashes: HashMap<InodeId, (Fingerprint, [u8; 32])>,
     buffers: (Vec<u8>, Vec<u8>),
@@ -158,6 +185,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             grips: HashMap::new(),
             handles: HashMap::new(),
             ours: HashMap::new(),
+            sources: HashMap::new(),
             hashes: HashMap::new(),
             buffers: (Vec::new(), Vec::new()),
             stopped: BTreeSet::new(),

@@ -1,11 +1,11 @@
 //! One more name for a file, outside of any run: nothing is removed and nothing recorded.
 
 use super::halt::Halt;
-use super::op::entry;
 use super::parents::{beneath, make_aside, missing_chain, shown_directory};
 use crate::fs::{Fs, FsError, Place};
-use crate::journal::OpId;
+use crate::plan::OpId;
 use crate::plan::hidden_name::{Role, hidden_name};
+use crate::plan::op::entry;
 use crate::pool::Pool;
 use crate::pool::relpath::RelPath;
 

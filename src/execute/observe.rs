@@ -1,11 +1,13 @@
 //! What each name of an op is right now. Execution and recovery decide from this, never from what was done before.
 
 use super::Executor;
+use super::begun::Subject;
 use super::halt::Halt;
-use super::op::{Op, entry};
 use crate::fs::{Fs, FsError, Place, Stat};
-use crate::journal::{Found, OpKind, Store};
+use crate::journal::Store;
+use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
+use crate::plan::{Found, OpKind};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -53,9 +55,9 @@ pub(crate) struct Observed {
 impl Observed {
     /// Whether the duplicate has left this name for good: retired, after the replacement was durable at it, or past
     /// its unlink. What is at the name since is a client's doing and not ours to undo.
-    pub(crate) fn left_behind(self, op: &Op) -> bool {
+    pub(super) fn left_behind(self, op: &impl Subject) -> bool {
         self.duplicate == DuplicateAt::Retired
-            || (op.retired && self.duplicate == DuplicateAt::Nowhere)
+            || (op.is_retired() && self.duplicate == DuplicateAt::Nowhere)
     }
 
     /// Whether nobody but us is concerned: publishing or retiring hides nothing and brings nothing back.
@@ -86,8 +88,9 @@ impl Observed {
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Looks at name `k` of `op` on every branch.
-    pub(crate) fn observe(&self, op: &Op, k: usize) -> Result<Observed, FsError> {
-        let (own, target) = (op.own(k), op.target(k));
+    pub(super) fn observe(&self, op: &impl Subject, k: usize) -> Result<Observed, FsError> {
+        let plan = op.plan();
+        let (own, target) = (plan.own(k), plan.target(k));
         let at_own = self.fs.stat(&own)?;
         let at_target = match own == target {
             true => at_own.clone(),
@@ -95,11 +98,17 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         };
         let is_duplicate = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_duplicate(s));
         let is_master = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_master(s));
-        let retired = op.id.is_some()
-            && is_duplicate(&self.fs.stat(&op.retired_place(self.journal.id(), k))?);
+        let retired = match op.number() {
+            Some(id) => is_duplicate(&self.fs.stat(&plan.retired_place(
+                self.journal.id(),
+                id,
+                k,
+            ))?),
+            None => false,
+        };
         let at_own_name = is_duplicate(&at_own);
         let (mut path, mut apart) = self.path_now(&own, &target)?;
-        let masters_own = op.names[k].found == Found::Master;
+        let masters_own = plan.names[k].found == Found::Master;
         let mut elsewhere = None;
         loop {
             for branch in self.all_branches() {
@@ -135,7 +144,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 Some(_) if is_duplicate(&at_target) => TargetIs::Duplicate,
                 Some(_) => TargetIs::Other,
             },
-            own_taken: op.kind == OpKind::Cross
+            own_taken: plan.kind == OpKind::Cross
                 && at_own.is_some()
                 && !at_own_name
                 && !is_master(&at_own),
@@ -167,14 +176,17 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Names the duplicate has left are not looked at.
     pub(super) fn observe_all(
         &self,
-        op: &Op,
+        op: &impl Subject,
         expected: fn(Observed) -> bool,
     ) -> Result<Vec<Observed>, Halt> {
-        let mut all = Vec::with_capacity(op.names.len());
-        for k in 0..op.names.len() {
+        let mut all = Vec::with_capacity(op.plan().names.len());
+        for k in 0..op.plan().names.len() {
             let observed = self.observe(op, k)?;
             if !observed.left_behind(op) && !expected(observed) {
-                let detail = format!("{:?} changed meanwhile: {observed:?}", op.names[k].path);
+                let detail = format!(
+                    "{:?} changed meanwhile: {observed:?}",
+                    op.plan().names[k].path
+                );
                 return Err(Halt::new(Reason::Changed, detail));
             }
             all.push(observed);

@@ -4,21 +4,24 @@
 //! seen half made, nor survive a power cut half made. So the whole missing chain is made under a hidden name,
 //! synced, and renamed in.
 
+use super::begun::Begun;
 use super::copy::stays;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
-use super::op::{Op, entry};
 use super::{Executor, Ways};
 use crate::fs::{FileKind, Fs, FsError, Handle, MadeDir, Pin, Place, Stat};
-use crate::journal::{DirIntent, Intent, OpKind, Store};
-use crate::plan::hidden_name::Role;
+use crate::journal::{Intent, Store};
+use crate::plan::Op;
+use crate::plan::hidden_name::{Role, hidden_name};
+use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
+use crate::plan::{DirIntent, OpKind};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Makes the parents of every name of `op` that are still missing.
-    pub(super) fn make_parents(&mut self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn make_parents(&mut self, op: &Begun) -> Result<(), Halt> {
         for (k, name) in op.names.iter().enumerate() {
             // A name that the duplicate has left gets no replacement any more, and needs no directory.
             let left = self.observe(op, k)?.duplicate;
@@ -70,7 +73,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Pins the same directories for an op that was found open, wherever clients have renamed them to since.
-    pub(super) fn pin_dirs_again(&mut self, op: &Op, intent: &Intent) -> Result<(), Halt> {
+    pub(super) fn pin_dirs_again(&mut self, op: &Begun, intent: &Intent) -> Result<(), Halt> {
         for (k, recorded) in intent.names.iter().enumerate() {
             let (own, target) = (op.own(k).dir(), op.target(k).dir());
             let found = self.fs.pin_by_handle(&own, &recorded.from_dir)?;
@@ -129,7 +132,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// A directory that was missing when the op began, and that somebody else has made or put there since, takes a name
     /// by the rule that the others were under.
-    fn made_by_another(&self, op: &Op, k: usize) -> Result<(), Halt> {
+    fn made_by_another(&self, op: &Begun, k: usize) -> Result<(), Halt> {
         let (own, target) = (op.own(k).dir(), op.target(k).dir());
         // Also where none was missing: something else than a directory may have had its path when the op began.
         if self.fs.pin(&target)? != Pin::New || own == target {
@@ -138,7 +141,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ways::new(self.fs).alike(&own, &target, self.options.ignore)
     }
 
-    fn make_chain(&mut self, op: &Op, k: usize, chain: &[RelPath]) -> Result<(), Halt> {
+    fn make_chain(&mut self, op: &Begun, k: usize, chain: &[RelPath]) -> Result<(), Halt> {
         let branch = op.names[k].to;
         let top = &chain[0];
         let aside = self.aside_of(op, k, top);
@@ -183,7 +186,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Removes the directories that this process made for `op`, as far as they are empty: nothing is left of an op that was
     /// not done.
-    pub(super) fn remove_made(&mut self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn remove_made(&mut self, op: &Begun) -> Result<(), Halt> {
         for dir in self.take_dirs(op) {
             if !self.is_in_place(op, &dir)? {
                 return Ok(());
@@ -197,14 +200,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// The hidden directory for name `k`, beside the topmost missing one.
-    fn aside_of(&self, op: &Op, k: usize, top: &RelPath) -> Place {
+    fn aside_of(&self, op: &Begun, k: usize, top: &RelPath) -> Place {
         let dir = top.parent().unwrap_or_else(RelPath::root);
-        let name = op.hidden_name(self.journal.id(), k, Role::Aside);
+        let name = hidden_name(self.journal.id(), op.id(), k, Role::Aside);
         Place::new(op.names[k].to, entry(&dir, name))
     }
 
     /// Removes what an interrupted clone left aside: empty directories under a hidden name of this op.
-    pub(super) fn clear_aside(&mut self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn clear_aside(&mut self, op: &Begun) -> Result<(), Halt> {
         if op.kind == OpKind::Local || op.dirs.is_empty() {
             return Ok(());
         }

@@ -1,18 +1,26 @@
 //! A run from its first op to its last: which are begun, in which batch, and which once more at the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::compare::Compared;
 use super::halt::Halt;
-use super::op::Op;
 use super::parents::missing_parents;
-use super::{Executor, Outcome, RunError, Ways};
-use crate::fs::{Fs, Place};
+use super::undo::Examined;
+use super::{Ended, Executor, Outcome, RunError, Ways};
+use crate::fs::{Fs, InodeId, Place};
 use crate::journal::Store;
 use crate::plan::refusal::Reason;
+use crate::plan::{DirIntent, Op, OpId, Task};
 
 /// How long files changed a moment ago are waited for, at the end of a run.
 const SETTLE: Duration = Duration::from_millis(2_100);
+
+/// An op that may be begun.
+enum Ready {
+    Replace(Box<Compared>),
+    Undo(Box<Examined>),
+}
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Does `ops` in order; those that were busy or changed a moment ago once more at the end.
@@ -23,7 +31,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// When the journal fails or the pool changed; ops not reported were not begun, or are open in the journal.
     pub fn run(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
         for entry in self.journal.open_ops() {
-            self.stays_open(&self.op_of(&entry).0);
+            let op = self.op_of(&entry).0;
+            self.stays_open(op.master_id, op.duplicate_id);
         }
         let again = self.pass(ops.into(), false)?;
         if !again.is_empty() {
@@ -34,51 +43,64 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
         // What could neither go on nor be taken back then: somebody had it open, perhaps no longer.
         let run = self.run;
-        for (op, halt) in self.recover(|open| open.intent.op.run == run)? {
-            self.observer.outcome(&op, &Outcome::Open(halt), false);
+        for open in self.recover(|open| open.intent.op.run == run)? {
+            self.observer.ended(&Ended {
+                op: &open.op,
+                id: Some(open.id),
+                outcome: &Outcome::Open(open.halt),
+                recovered: false,
+            });
         }
         Ok(())
     }
 
-    /// One pass over `queue`; gives the ops worth another try.
+    /// One pass over `queue`; returns the ops worth another try.
     fn pass(&mut self, mut queue: VecDeque<Op>, last: bool) -> Result<VecDeque<Op>, RunError> {
         let mut again = VecDeque::new();
         while !queue.is_empty() {
-            let mut batch = Vec::new();
+            let (mut compared, mut examined) = (Vec::new(), Vec::new());
+            let mut masters = BTreeSet::new();
             let mut bytes = 0;
-            while batch.len() < self.options.batch_ops && bytes < self.options.batch_bytes {
-                // What one op links to must not go in the same batch: recovery takes each op by itself.
-                let entangled =
-                    |next: &Op| batch.iter().any(|b: &Op| b.master_id == next.duplicate_id);
+            while compared.len() + examined.len() < self.options.batch_ops
+                && bytes < self.options.batch_bytes
+            {
+                // The duplicate of one op must not be the master of another in the same batch: recovery takes each op
+                // by itself.
+                let entangled = |next: &Op| masters.contains(&next.duplicate_id);
                 if queue.front().is_some_and(entangled) {
                     break;
                 }
-                let Some(mut op) = queue.pop_front() else {
+                let Some(op) = queue.pop_front() else {
                     break;
                 };
-                match self.begin(&mut op) {
-                    Ok(()) => {
+                match self.begin(&op) {
+                    Ok(ready) => {
                         bytes += op.size;
-                        batch.push(op);
+                        masters.insert(op.master_id);
+                        match ready {
+                            Ready::Replace(op) => compared.push(*op),
+                            Ready::Undo(op) => examined.push(*op),
+                        }
                     }
                     Err(halt) if halt.again && !last => again.push_back(op),
-                    Err(halt) => self.not_done(&op, halt),
+                    Err(halt) => self.not_done(&op, None, halt),
                 }
             }
-            let put_back = self.batch(batch)?;
+            let mut put_back = self.batch(compared)?;
+            put_back.extend(self.undo_batch(examined)?);
             self.release_dirs();
             match last {
-                // Somebody came in between; at the end of the run perhaps no longer.
+                // Another program came in between; at the end of the run perhaps no longer.
                 false => again.extend(put_back.into_iter().map(|(op, _)| op)),
                 true => put_back
                     .into_iter()
-                    .for_each(|(op, halt)| self.not_done(&op, halt)),
+                    .for_each(|(op, halt)| self.not_done(&op, None, halt)),
             }
         }
         Ok(again)
     }
 
-    fn begin(&mut self, op: &mut Op) -> Result<(), Halt> {
+    fn begin(&mut self, op: &Op) -> Result<Ready, Halt> {
         if let Some(reason) = self.asked_to_stop() {
             return Err(Halt::new(reason, "not begun"));
         }
@@ -89,19 +111,23 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
         }
         self.pin_dirs(op)?;
-        if op.undo.is_some() {
-            return self.begin_undo(op);
+        if let Task::Undo(undo) = &op.task {
+            let examined = self.examine(op, undo)?;
+            return Ok(Ready::Undo(Box::new(examined)));
         }
-        let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
-        let newest = self.options.newest_dirs;
-        let fs = self.fs;
-        let stat = &mut |place: &Place| fs.stat(place);
         // Before gigabytes are read for nothing.
-        op.dirs = missing_parents(stat, branches, newest, op)?;
-        Ways::new(fs).same(op, self.options.ignore)?;
-        self.compare(op)?;
-        op.dirs = missing_parents(stat, branches, newest, op)?;
-        Ok(())
+        let dirs = self.missing_parents_of(op)?;
+        Ways::new(self.fs).same(op, &dirs, self.options.ignore)?;
+        let compared = self.compare(op)?;
+        let dirs = self.missing_parents_of(op)?;
+        Ok(Ready::Replace(Box::new(compared.with_dirs(dirs))))
+    }
+
+    /// The directories that `op` needs on the master's branch and that are missing now.
+    pub(super) fn missing_parents_of(&self, op: &Op) -> Result<Vec<DirIntent>, Halt> {
+        let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
+        let stat = &mut |place: &Place| self.fs.stat(place);
+        missing_parents(stat, branches, self.options.newest_dirs, op)
     }
 
     pub(super) fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
@@ -130,14 +156,20 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    pub(super) fn stays_open(&mut self, op: &Op) {
-        self.open.0.insert(op.master_id);
-        self.open.1.insert(op.duplicate_id);
+    pub(super) fn stays_open(&mut self, master: InodeId, duplicate: InodeId) {
+        self.open.0.insert(master);
+        self.open.1.insert(duplicate);
     }
 
-    pub(super) fn not_done(&mut self, op: &Op, halt: Halt) {
+    /// Reports an op that is as it was; `id` is its number, if it was begun.
+    pub(super) fn not_done(&mut self, op: &Op, id: Option<OpId>, halt: Halt) {
         self.stop_branch(&halt);
-        self.observer.outcome(op, &Outcome::NotDone(halt), false);
+        self.observer.ended(&Ended {
+            op,
+            id,
+            outcome: &Outcome::NotDone(halt),
+            recovered: false,
+        });
     }
 
     pub(super) fn stop_branch(&mut self, halt: &Halt) {

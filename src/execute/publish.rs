@@ -1,21 +1,50 @@
 //! Publish: the replacement appears under the duplicate's relpath. The duplicate keeps its inode and, for a cross op,
 //! its name.
 
+use std::ops::Deref;
+
 use super::Executor;
+use super::batch::Phase;
+use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
-use super::op::Op;
 use super::window::Window;
 use crate::fs::Fs;
-use crate::journal::{Found, OpKind, Store};
+use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
+use crate::plan::{Found, Op, OpKind};
+
+/// An op whose replacements are at every name, in memory at least. Only [`Executor::publish`] makes it.
+pub(super) struct Published(Begun);
+
+impl Published {
+    pub(super) fn into_begun(self) -> Begun {
+        self.0
+    }
+}
+
+impl Deref for Published {
+    type Target = Op;
+
+    fn deref(&self) -> &Op {
+        &self.0
+    }
+}
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Publishes every name of `op` that is not in place yet, in one short window.
     ///
-    /// An error means that the op must not go on; what it left is for [`Self::take_back`].
-    pub(super) fn publish(&mut self, op: &mut Op) -> Result<(), Halt> {
+    /// If it fails, the op must not go on, and [`Self::take_back`] deals with what is left.
+    pub(super) fn publish(&mut self, op: Begun) -> Phase<Published> {
+        let step = |op: &mut Begun| {
+            self.not_stopped(op)?;
+            self.publish_all(op)
+        };
+        Self::check(op, step).map(Published)
+    }
+
+    fn publish_all(&mut self, op: &mut Begun) -> Result<(), Halt> {
         let mut window = self.enter_again(op)?;
         let done = self.publish_names(op, &window);
         let noted = self.note_both(op, &window);
@@ -41,11 +70,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Opens both files, takes both leases and finds both as they were compared.
-    pub(super) fn enter(&self, op: &Op) -> Result<Window<'a, F>, Halt> {
-        let seen = op
-            .seen
-            .as_ref()
-            .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
+    pub(super) fn enter(&self, op: &Begun) -> Result<Window<'a, F>, Halt> {
+        let seen = op.seen();
         let (master, duplicate) = (self.open_master(op)?, self.open_duplicate(op)?);
         let window = Window::open(self.fs, self.options.leases, master, duplicate)?;
         self.unchanged(
@@ -65,7 +91,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     ///
     /// The duplicate must be what it was otherwise. The master may be touched by a client through its new name
     /// already; then its ctime is not taken for ours, and it is compared again before anything is removed.
-    pub(super) fn note_both(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
+    pub(super) fn note_both(&mut self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
         let Some(seen) = &op.seen else { return Ok(()) };
         match self.note_ctime(&window.master.file, &seen.master_stat) {
             // The disk, not a client (invariant 8).
@@ -85,7 +111,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    fn publish_names(&mut self, op: &mut Op, window: &Window<'_, F>) -> Result<(), Halt> {
+    fn publish_names(&mut self, op: &mut Begun, window: &Window<'_, F>) -> Result<(), Halt> {
         // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
         let names = self.observe_all(op, Observed::may_publish)?;
         if op.published.is_none() {
@@ -111,7 +137,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    fn publish_name(&mut self, op: &mut Op, k: usize, window: &Window<'_, F>) -> Result<(), Halt> {
+    fn publish_name(
+        &mut self,
+        op: &mut Begun,
+        k: usize,
+        window: &Window<'_, F>,
+    ) -> Result<(), Halt> {
         let temp = op.hidden(self.journal.id(), k, Role::Temp);
         let target = op.target(k);
         // The master is linked by descriptor: its name may lead elsewhere by now. To a temp name first, so that
@@ -141,7 +172,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Exchanges temp and name: from now on the temp name holds the duplicate.
-    fn exchange_in(&mut self, op: &Op, k: usize) -> Result<(), Halt> {
+    fn exchange_in(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
         let temp = op.hidden(self.journal.id(), k, Role::Temp);
         let target = op.target(k);
         self.exchange(&temp, &target)

@@ -1,15 +1,17 @@
 //! Recovery is the executor (invariant 5): for each op that has an intent and no end, look at every name, decide, and
 //! take the same transitions an uninterrupted run takes. May be killed anywhere and run again.
 
-use super::batch::{State, Work};
+use super::batch::{Over, State, Work};
+use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed};
-use super::op::{NO_INODE, Op, OpName, Recorded, Undoing};
-use super::{Executor, RunError};
+use super::{Executor, RunError, StaysOpen};
 use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
 use crate::journal::{Copy, Intent, OpenOp, RunStarted, Store};
+use crate::plan::op::NO_INODE;
 use crate::plan::refusal::Reason;
+use crate::plan::{DirIntent, Op, OpFile, OpName, Undoing};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -51,68 +53,88 @@ fn decide(retired: bool, names: &[Observed]) -> Next {
     }
 }
 
+/// An op found open, after the look at it.
+enum Resumed {
+    /// It is carried out.
+    Going(Begun),
+    /// It goes no further.
+    Over(Begun, State),
+}
+
 impl<F: Fs, S: Store> Executor<'_, F, S> {
-    /// Finishes or takes back the open ops of the journal that are `wanted`; gives those that must stay open, and
-    /// why.
+    /// Finishes or takes back the open ops of the journal that are `wanted`; returns those that stay open.
     ///
     /// # Errors
     /// When the journal fails.
     pub fn recover(
         &mut self,
         wanted: impl Fn(&OpenOp) -> bool,
-    ) -> Result<Vec<(Op, Halt)>, RunError> {
+    ) -> Result<Vec<StaysOpen>, RunError> {
         let open: Vec<OpenOp> = self.journal.open_ops().into_iter().filter(wanted).collect();
         let mut remaining = Vec::new();
+        let stays_open = |op: Begun, halt| StaysOpen {
+            id: op.id(),
+            op: op.into_op(),
+            halt,
+        };
         for chunk in open.chunks(self.options.batch_ops.max(1)) {
-            let mut works = Vec::with_capacity(chunk.len());
-            for entry in chunk {
+            let (mut works, mut over) = (Vec::with_capacity(chunk.len()), Vec::new());
+            for (n, entry) in chunk.iter().enumerate() {
                 match self.op_of(entry) {
-                    (op, Ok(())) => works.push(self.resume(op, entry)),
-                    (op, Err(halt)) => remaining.push((op, halt)),
+                    (op, Ok(())) => {
+                        let recovered = entry.intent.op.run != self.run;
+                        match self.resume(op, entry) {
+                            Resumed::Going(op) => works.push(Work::new(op, n, recovered)),
+                            Resumed::Over(op, state) => {
+                                over.push(Work::new(op, n, recovered).over(state));
+                            }
+                        }
+                    }
+                    (op, Err(halt)) => remaining.push(stays_open(op, halt)),
                 }
             }
             // The names of copies are durable before the record that they are complete.
-            self.sync_touched(&mut works);
-            let going: Vec<Op> = works
-                .iter()
-                .filter(|work| matches!(work.state, State::Going))
-                .map(|work| work.op.clone())
-                .collect();
-            let failures = self.settle_sources(&going);
-            for work in works
-                .iter_mut()
-                .filter(|work| matches!(work.state, State::Going))
-            {
-                let ids = [work.op.master_id, work.op.duplicate_id];
-                if let Some(halt) = ids.iter().find_map(|id| failures.get(id)) {
-                    work.state = State::Stuck(halt.clone());
-                }
-            }
+            let works = self.sync_touched(works, &mut over, |op| op);
+            let mut works = self.settle_found(works, &mut over);
             self.record_copies(&mut works)?;
-            remaining.extend(self.carry_out(works)?.open);
+            let open = self.carry_out(works, over)?.open;
+            remaining.extend(open.into_iter().map(|(op, halt)| stays_open(op, halt)));
             self.release_dirs();
         }
         Ok(remaining)
     }
 
-    fn resume(&mut self, mut op: Op, entry: &OpenOp) -> Work {
-        let recovered = entry.intent.op.run != self.run;
-        let state = self.next_state(&mut op, entry);
-        let state = state.unwrap_or_else(|halt| match halt.reason {
-            Reason::Conflict => State::Conflict(halt, self.places_left(&op)),
-            _ => {
-                self.stop_branch(&halt);
-                State::Stuck(halt)
+    /// Makes durable what ops found open rely on. Where that fails the op stays open as it is.
+    fn settle_found(&mut self, works: Vec<Work<Begun>>, over: &mut Vec<Over>) -> Vec<Work<Begun>> {
+        let failures = self.settle_sources(works.iter().map(|work| &work.op));
+        let mut going = Vec::with_capacity(works.len());
+        for work in works {
+            let files = [work.op.master_id, work.op.duplicate_id];
+            match files.iter().find_map(|id| failures.get(id)) {
+                Some(halt) => over.push(work.over(State::Stuck(halt.clone()))),
+                None => going.push(work),
             }
-        });
-        Work {
-            op,
-            state,
-            recovered,
+        }
+        going
+    }
+
+    fn resume(&mut self, mut op: Begun, entry: &OpenOp) -> Resumed {
+        match self.next_state(&mut op, entry) {
+            Ok(None) => Resumed::Going(op),
+            Ok(Some(state)) => Resumed::Over(op, state),
+            Err(halt) if halt.reason == Reason::Conflict => {
+                let left = self.places_left(&op);
+                Resumed::Over(op, State::Conflict(halt, left))
+            }
+            Err(halt) => {
+                self.stop_branch(&halt);
+                Resumed::Over(op, State::Stuck(halt))
+            }
         }
     }
 
-    fn next_state(&mut self, op: &mut Op, entry: &OpenOp) -> Result<State, Halt> {
+    /// Decides what an open op takes next, and does it; `None` if the op is to be carried out.
+    fn next_state(&mut self, op: &mut Begun, entry: &OpenOp) -> Result<Option<State>, Halt> {
         for branch in op.branches() {
             self.fs.check_branch(branch)?;
         }
@@ -123,51 +145,51 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         self.grip_by_handle(op, &entry.intent)?;
         if !self.return_strangers(op)?.is_empty() {
             let why = Halt::new(Reason::Changed, "its path is taken by another file");
-            return Ok(self.back(op, why));
+            return Ok(Some(self.back(op, why)));
         }
         let mut names = Vec::with_capacity(op.names.len());
         for k in 0..op.names.len() {
             names.push(self.observe(op, k)?);
         }
-        let next = decide(op.retired, &names);
-        tracing::debug!(op = ?op.id, ?next, ?names, "open op");
+        let next = decide(op.is_retired(), &names);
+        tracing::debug!(op = ?op.id(), ?next, ?names, "open op");
         match next {
             Next::Finish => {
                 self.clear_hidden(op)?;
                 // An undo frees nothing.
-                let bytes = if op.undo.is_some() {
+                let bytes = if op.undo().is_some() {
                     0
                 } else {
                     entry.intent.bytes
                 };
-                Ok(State::Removed(bytes))
+                Ok(Some(State::Removed(bytes)))
             }
             Next::Leave | Next::Back => {
                 let why = "the path was removed or replaced by another program since the op began";
-                Ok(self.back(op, Halt::new(Reason::Changed, why)))
+                Ok(Some(self.back(op, Halt::new(Reason::Changed, why))))
             }
             Next::Forward => Ok(
                 match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
                     Ok(()) => {
                         // The copy of an undo may have been made just now.
                         self.take_grip(op)?;
-                        State::Going
+                        None
                     }
                     Err(halt)
                         if halt.again
                             || matches!(halt.reason, Reason::Interrupted | Reason::Limit) =>
                     {
-                        self.busy_on_the_way(op, halt, &names)
+                        Some(self.busy_on_the_way(op, halt, &names))
                     }
-                    Err(halt) => self.back(op, halt),
+                    Err(halt) => Some(self.back(op, halt)),
                 },
             ),
         }
     }
 
     /// Holds the files of an op that was found open and that have none of their known names, wherever they are.
-    fn grip_by_handle(&mut self, op: &Op, intent: &Intent) -> Result<(), Halt> {
-        let Some(id) = op.id else { return Ok(()) };
+    fn grip_by_handle(&mut self, op: &Begun, intent: &Intent) -> Result<(), Halt> {
+        let id = op.id();
         let found = |branch: BranchIdx, handle: &Handle, is: &dyn Fn(&Stat) -> bool| {
             let held = self.fs.by_handle(branch, handle)?;
             let Some(held) = held else { return Ok(None) };
@@ -191,11 +213,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Compares, after waiting out the ctimes that the interrupted process moved a moment ago.
-    fn compare_settled(&mut self, op: &mut Op) -> Result<(), Halt> {
-        match self.compare(op) {
+    fn compare_settled(&mut self, op: &mut Begun) -> Result<(), Halt> {
+        match self.compare_again(op) {
             Err(halt) if halt.again => {
                 self.fs.pause(SETTLE_TICK);
-                self.compare(op)
+                self.compare_again(op)
             }
             other => other,
         }
@@ -203,7 +225,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
 
     /// Somebody uses one of the files. While the duplicate has its names, the replacement is taken away, so that
     /// no path leads to two inodes longer than it must.
-    fn busy_on_the_way(&mut self, op: &Op, halt: Halt, names: &[Observed]) -> State {
+    fn busy_on_the_way(&mut self, op: &Begun, halt: Halt, names: &[Observed]) -> State {
         if names.iter().all(|name| name.duplicate == DuplicateAt::Own) {
             self.back(op, halt)
         } else {
@@ -211,7 +233,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         }
     }
 
-    fn sync_all_of(&mut self, op: &Op) {
+    fn sync_all_of(&mut self, op: &Begun) {
         for k in 0..op.names.len() {
             self.touched.must_sync(op.own(k).dir());
             self.touched.must_sync(op.target(k).dir());
@@ -224,7 +246,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// The op of a journal entry, on the branches of this run.
-    pub(super) fn op_of(&self, entry: &OpenOp) -> (Op, Result<(), Halt>) {
+    pub(super) fn op_of(&self, entry: &OpenOp) -> (Begun, Result<(), Halt>) {
         let mut missing = None;
         let mut here = |branch: BranchIdx| {
             self.current_branch(&entry.run, branch)
@@ -247,7 +269,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let dirs = intent
             .dirs
             .iter()
-            .map(|d| crate::journal::DirIntent {
+            .map(|d| DirIntent {
                 path: d.path.clone(),
                 to: here(d.to),
                 from: here(d.from),
@@ -270,13 +292,17 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             inode(&master, &intent.master)
         };
         let duplicate_id = inode(&duplicate, &intent.duplicate);
-        let op = op_from(
-            entry,
-            (master, master_id),
-            (duplicate, duplicate_id),
-            names,
-            dirs,
+        let files = (
+            OpFile {
+                at: master,
+                id: master_id,
+            },
+            OpFile {
+                at: duplicate,
+                id: duplicate_id,
+            },
         );
+        let op = begun_from(entry, files, names, dirs);
         let here = missing.map_or(Ok(()), |path| {
             let detail = format!("branch {path:?} is not there, or is another filesystem now");
             Err(Halt::new(Reason::BranchFailed, detail))
@@ -307,16 +333,24 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 }
 
-fn op_from(
+/// The op of `entry`, with its files, names and directories on the branches of this run.
+fn begun_from(
     entry: &OpenOp,
-    (master, master_id): (Place, InodeId),
-    (duplicate, duplicate_id): (Place, InodeId),
+    (master, duplicate): (OpFile, OpFile),
     names: Vec<OpName>,
-    dirs: Vec<crate::journal::DirIntent>,
-) -> Op {
+    dirs: Vec<DirIntent>,
+) -> Begun {
     let intent: &Intent = &entry.intent;
-    let undo = entry.undo.as_ref().map(|undo| {
-        Box::new(Undoing {
+    let undo = entry.undo.as_ref();
+    let copy = undo.map(|undo| UndoCopy {
+        at: Place::new(master.at.branch, undo.copy.clone()),
+        complete: undo.copied,
+        source_metadata: undo.source.clone(),
+    });
+    let (size, bytes) = (intent.duplicate.size, intent.bytes);
+    let planned = Op::planned(intent.kind, master, duplicate, size, bytes, names);
+    let op = match undo {
+        Some(undo) => planned.undoing(Undoing {
             of: undo.undoes,
             metadata: intent.metadata.clone(),
             atime: intent.atime,
@@ -325,36 +359,11 @@ fn op_from(
             sparse: undo.sparse,
             source_mtime: intent.duplicate.mtime,
             emptied: undo.emptied.clone(),
-            copy: Some(Place::new(master.branch, undo.copy.clone())),
-            copied: undo.copied,
-            source: None,
-            source_metadata: undo.source.clone(),
-        })
-    });
-    Op {
-        kind: intent.kind,
-        master,
-        master_id,
-        duplicate,
-        duplicate_id,
-        size: intent.duplicate.size,
-        bytes: intent.bytes,
-        names,
-        dirs,
-        id: Some(intent.op),
-        master_mtime: intent.master.mtime,
-        published: None,
-        retired: entry.retired,
-        salvaged: intent.salvaged,
-        recorded: Some(Box::new(Recorded {
-            metadata: intent.metadata.clone(),
-            blake3: intent.blake3,
-            master_btime: intent.master.id.btime,
-            duplicate_btime: intent.duplicate.id.btime,
-        })),
-        seen: None,
-        undo,
-    }
+        }),
+        None => planned,
+    };
+    let proofs = (entry.begun(), entry.retired_record());
+    Begun::open(op, proofs, intent, dirs, copy)
 }
 
 #[cfg(test)]

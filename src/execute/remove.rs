@@ -1,30 +1,53 @@
 //! Remove: the only calls that cannot be taken back, after everything that could speak against them was durable.
 
+use std::ops::Deref;
+
 use super::Executor;
+use super::begun::Begun;
 use super::grip::Whereabouts;
 use super::halt::Halt;
-use super::op::Op;
+use super::retire::Hidden;
 use super::take_back::only_hidden;
 use super::window::Leased;
 use crate::fs::{Fs, Lease};
-use crate::journal::Store;
+use crate::journal::{RetiredRecorded, Store};
 use crate::plan::refusal::Reason;
 
+/// An op whose duplicate is retired, and the record of that is durable. Only this op's duplicate is ever unlinked.
+///
+/// Neither can be had without the phases before it: `Hidden` comes from [`Executor::retire`], the proof from the
+/// journal.
+pub(super) struct Retired(Begun);
+
+impl Retired {
+    pub(super) fn new(hidden: Hidden, record: RetiredRecorded) -> Self {
+        let mut op = hidden.into_begun();
+        op.retired = Some(record);
+        Self(op)
+    }
+
+    pub(super) fn into_begun(self) -> Begun {
+        self.0
+    }
+}
+
+impl Deref for Retired {
+    type Target = Begun;
+
+    fn deref(&self) -> &Begun {
+        &self.0
+    }
+}
+
 impl<F: Fs, S: Store> Executor<'_, F, S> {
-    /// Unlinks every retired name of `op`; gives the bytes that became free.
-    pub(super) fn remove(&mut self, op: &Op) -> Result<u64, Halt> {
-        // No unlink before the durable record of what was retired (invariant 3): a crash in between is then told
-        // from somebody else's delete.
-        assert!(
-            op.retired,
-            "invariant: retired is durable before anything is removed"
-        );
-        let seen = op
-            .seen
-            .as_ref()
-            .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
+    /// Unlinks every retired name of `op`; returns the bytes that became free.
+    ///
+    /// There is no [`Retired`] without the durable record of what was retired (invariant 3): a crash in between is then
+    /// known from a client's delete.
+    pub(super) fn remove(&mut self, op: &Retired) -> Result<u64, Halt> {
+        let seen = op.seen();
         self.yield_to_newer(op)?;
-        let file = match self.open_duplicate(op) {
+        let file = match self.open_duplicate(&op.0) {
             // A client removed the directory with all that was in it, or gave a hidden name another one.
             Err(halt) if halt.reason == Reason::Changed => match self.whereabouts(op)? {
                 Whereabouts::Deleted => return Ok(0),

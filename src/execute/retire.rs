@@ -4,20 +4,49 @@
 //! still be put back.
 
 use super::Executor;
+use super::batch::{Durable, Phase};
+use super::begun::{Begun, Subject as _};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed};
-use super::op::Op;
 use super::window::Window;
 use crate::fs::Fs;
-use crate::journal::{OpKind, Store};
+use crate::journal::RetiredRecorded;
+use crate::journal::Store;
+use crate::plan::OpKind;
 use crate::plan::refusal::Reason;
+
+/// An op whose duplicate has left its names for hidden ones. Only [`Executor::retire`] makes it.
+pub(super) struct Hidden(Begun);
+
+impl Hidden {
+    pub(super) fn begun(&self) -> &Begun {
+        &self.0
+    }
+
+    /// The proof that this is recorded, for an op that was found open so.
+    pub(super) fn record(&self) -> Option<RetiredRecorded> {
+        self.0.retired
+    }
+
+    pub(super) fn into_begun(self) -> Begun {
+        self.0
+    }
+}
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Moves every name of the duplicate to its retired name, in one short window.
     ///
     /// For a local op the exchange of publish did that already; here it is checked under leases once more.
-    pub(super) fn retire(&mut self, op: &mut Op) -> Result<(), Halt> {
+    pub(super) fn retire(&mut self, op: Durable) -> Phase<Hidden> {
+        let step = |op: &mut Begun| {
+            self.not_stopped(op)?;
+            self.retire_all(op)
+        };
+        Self::check(op.into_begun(), step).map(Hidden)
+    }
+
+    fn retire_all(&mut self, op: &mut Begun) -> Result<(), Halt> {
         let window = self.enter_again(op)?;
         let mut moved = Vec::new();
         let result = self.retire_names(op, &window, &mut moved);
@@ -32,11 +61,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Enters the window; where somebody touched one of the files since (another link of the master, say), compares
     /// both again first.
-    pub(super) fn enter_again(&mut self, op: &mut Op) -> Result<Window<'a, F>, Halt> {
+    pub(super) fn enter_again(&mut self, op: &mut Begun) -> Result<Window<'a, F>, Halt> {
         match self.enter(op) {
             Err(halt) if halt.again && halt.reason == Reason::Changed => {
                 self.fs.pause(SETTLE_TICK);
-                self.compare(op)?;
+                self.compare_again(op)?;
                 self.enter(op)
             }
             other => other,
@@ -45,7 +74,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     fn retire_names(
         &mut self,
-        op: &Op,
+        op: &Begun,
         window: &Window<'_, F>,
         moved: &mut Vec<usize>,
     ) -> Result<(), Halt> {
@@ -60,7 +89,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 "the master was opened for writing meanwhile",
             ));
         }
-        if op.undo.is_some() && !op.salvaged {
+        if op.undo().is_some() && !op.salvaged {
             // A client's link or rename of the copy, of which all names are known, would be on both branches for good.
             let known = self.known_names(op, |stat| op.is_master(stat))?;
             if self.fs.stat_open(&window.master.file)?.nlink != known {
@@ -97,7 +126,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Whether the path had the replacement when the duplicate left it. If a client had made the path anew from the
     /// duplicate (`rm d/b; mv m/a d/b` beside an undo), the rename took the only name of the path, and it goes back.
     /// If the replacement went afterwards, a client removed the path.
-    fn replacement_was_there(&mut self, op: &Op, k: usize) -> Result<(), Halt> {
+    fn replacement_was_there(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
         let target = self.fs.stat(&op.target(k))?;
         if target.is_some_and(|stat| op.is_master(&stat)) {
             return Ok(());
@@ -116,7 +145,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// The last look: the retired inode is what was compared, and nobody asked for it.
-    fn check_retired(&mut self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
+    fn check_retired(&mut self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
         self.note_both(op, window)?;
         self.check_duplicate(op, window)?;
         // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
@@ -129,11 +158,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    fn check_duplicate(&self, op: &Op, window: &Window<'_, F>) -> Result<(), Halt> {
-        let seen = op
-            .seen
-            .as_ref()
-            .ok_or_else(|| Halt::new(Reason::Changed, "not compared"))?;
+    fn check_duplicate(&self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
+        let seen = op.seen();
         // Our own rename moved the ctime, so a chown or setxattr just before it would not show there.
         if self.fs.metadata(&window.duplicate.file)? != seen.metadata {
             return Err(Halt::again(
@@ -152,7 +178,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Renames back what was just moved, newest first, never over anything and only to paths that still exist.
-    fn put_back(&mut self, op: &Op, moved: &[usize]) -> Result<(), Halt> {
+    fn put_back(&mut self, op: &Begun, moved: &[usize]) -> Result<(), Halt> {
         for k in moved.iter().rev() {
             self.return_name(op, *k)?;
         }

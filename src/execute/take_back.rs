@@ -6,16 +6,18 @@
 //! be a link that a client made, and stays. A duplicate that is hidden comes back only to a path that still exists.
 
 use super::Executor;
+use super::begun::{Begun, Subject as _};
 use super::compare::SETTLE_TICK;
 use super::copy::without_labels;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
-use super::op::{Op, Undoing, entry};
 use super::window::{Leased, Window};
 use crate::fs::{Fs, FsError, Lease, Place, Stat};
-use crate::journal::{Found, OpKind, Store};
+use crate::journal::Store;
 use crate::plan::hidden_name::{Role, is_hidden_name};
+use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
+use crate::plan::{Found, OpKind, Undoing};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -42,7 +44,7 @@ type Hidden = (Place, Place);
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Takes back all that was done of `op`, from what is found.
-    pub(crate) fn take_back(&mut self, op: &Op) -> Back {
+    pub(crate) fn take_back(&mut self, op: &Begun) -> Back {
         let back = self
             .try_take_back(op)
             .and_then(|left| self.back_with(op, left));
@@ -57,7 +59,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// What is left once all that can be taken back was.
-    fn back_with(&mut self, op: &Op, left: Vec<(BranchIdx, RelPath)>) -> Result<Back, Halt> {
+    fn back_with(&mut self, op: &Begun, left: Vec<(BranchIdx, RelPath)>) -> Result<Back, Halt> {
         if !left.is_empty() {
             let why = match self.is_visible(op)? {
                 true => "its path is taken by another file, or was removed",
@@ -86,7 +88,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Paths that another program renamed or linked while the master had the name beside the duplicate: both copies are
     /// there now, on two branches, and stay.
-    fn split_paths(&self, op: &Op) -> Result<Option<Back>, Halt> {
+    fn split_paths(&self, op: &Begun) -> Result<Option<Back>, Halt> {
         if op.kind == OpKind::Local {
             return Ok(None);
         }
@@ -132,7 +134,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Links that another program made while the replacements were in place, perhaps of one of them: it is a link of the
     /// master now, not of the duplicate that has the path again.
-    fn links_of_replacements(&self, op: &Op) -> Result<Option<Back>, Halt> {
+    fn links_of_replacements(&self, op: &Begun) -> Result<Option<Back>, Halt> {
         let before = op.seen.as_ref().map(|seen| seen.master_stat.nlink);
         let (Some(before), Some(master)) = (before, self.held_master(op)?) else {
             return Ok(None);
@@ -176,8 +178,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Names that another program gave to the file of which the op knows all names: to the duplicate, or to the copy that
     /// an undo makes.
-    fn new_names(&self, op: &Op) -> Result<Vec<RelPath>, Halt> {
-        let (file, branch) = match op.undo {
+    fn new_names(&self, op: &Begun) -> Result<Vec<RelPath>, Halt> {
+        let (file, branch) = match op.undo() {
             None => (self.held_duplicate(op)?, op.duplicate.branch),
             Some(_) => (self.held_master(op)?, op.master.branch),
         };
@@ -223,7 +225,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// How many names of a file the op knows.
-    pub(super) fn known_names(&self, op: &Op, is: impl Fn(&Stat) -> bool) -> Result<u64, FsError> {
+    pub(super) fn known_names(
+        &self,
+        op: &Begun,
+        is: impl Fn(&Stat) -> bool,
+    ) -> Result<u64, FsError> {
         let mut known = 0;
         for k in 0..op.names.len() {
             let hidden = [Role::Retired, Role::Temp, Role::Withdrawn];
@@ -244,7 +250,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(known)
     }
 
-    fn try_take_back(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+    fn try_take_back(&mut self, op: &Begun) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
         self.note_brought_back(op)?;
         self.only_before_removal(op)?;
         let mut left = self.return_strangers(op)?;
@@ -277,14 +283,14 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Whether replacement `k` is in place and may be ours.
-    fn in_place(&self, op: &Op, k: usize, observed: Observed) -> bool {
+    fn in_place(&self, op: &Begun, k: usize, observed: Observed) -> bool {
         observed.target == TargetIs::Master
             && op.names[k].found != Found::Master
             && op.may_be_ours(k)
     }
 
     /// Whether replacement `k` is to go, the duplicate being at its name or coming back to it.
-    fn goes_with_its_return(&self, op: &Op, k: usize, observed: Observed) -> bool {
+    fn goes_with_its_return(&self, op: &Begun, k: usize, observed: Observed) -> bool {
         self.in_place(op, k, observed)
             && match op.kind {
                 OpKind::Cross => observed.duplicate != DuplicateAt::Nowhere,
@@ -294,7 +300,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Whether replacement `k` has brought back a path that another program removed before it was there.
-    fn brought_back(&self, op: &Op, k: usize, observed: Observed) -> Result<bool, FsError> {
+    fn brought_back(&self, op: &Begun, k: usize, observed: Observed) -> Result<bool, FsError> {
         Ok(op.kind == OpKind::Cross
             && observed.duplicate == DuplicateAt::Nowhere
             && self.in_place(op, k, observed)
@@ -303,7 +309,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Whether replacement `k` hides a file that another program put at the path on another branch. No action through the
     /// pool leaves such a file *and* a link of its own here.
-    fn hides_newer(&self, op: &Op, k: usize, observed: Observed) -> bool {
+    fn hides_newer(&self, op: &Begun, k: usize, observed: Observed) -> bool {
         op.kind == OpKind::Cross
             && observed.duplicate == DuplicateAt::Nowhere
             && self.in_place(op, k, observed)
@@ -312,7 +318,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Takes away replacements whose path a client removed before they were there. No lease is asked for: a
     /// program that has the master open keeps it open, and by this path no program should have found it.
-    fn withdraw_what_came_back(&mut self, op: &Op) -> Result<(), Halt> {
+    fn withdraw_what_came_back(&mut self, op: &Begun) -> Result<(), Halt> {
         for k in 0..op.names.len() {
             if self.brought_back(op, k, self.observe(op, k)?)? {
                 let mut hidden = Vec::new();
@@ -324,7 +330,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Takes away replacements that hide a newer file, while nobody writes the master.
-    fn withdraw_what_hides(&mut self, op: &Op) -> Result<(), Halt> {
+    fn withdraw_what_hides(&mut self, op: &Begun) -> Result<(), Halt> {
         let names = self.look(op)?;
         let mut all = names.iter().enumerate();
         if !all.any(|(k, name)| self.hides_newer(op, k, *name)) {
@@ -339,7 +345,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Removes replacements that were moved to hidden names, the last one only if a path leads to the contents.
-    fn remove_hidden(&mut self, op: &Op, hidden: Vec<Hidden>) -> Result<(), Halt> {
+    fn remove_hidden(&mut self, op: &Begun, hidden: Vec<Hidden>) -> Result<(), Halt> {
         for (at, _) in hidden {
             if !self.is_visible(op)? {
                 return Err(only_hidden());
@@ -350,7 +356,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// The master with a write lease, unchanged since it was compared.
-    fn lease_master(&mut self, op: &Op) -> Result<Leased<'a, F>, Halt> {
+    fn lease_master(&mut self, op: &Begun) -> Result<Leased<'a, F>, Halt> {
         let file = self.open_master(op)?;
         self.read_again(op, &file)?;
         let mut master = Leased::new(self.fs, self.options.leases, file);
@@ -361,7 +367,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Reads the master again if another program touched it: linked or renamed, it still has the bytes that were
     /// compared.
-    fn read_again(&mut self, op: &Op, file: &F::File) -> Result<(), Halt> {
+    fn read_again(&mut self, op: &Begun, file: &F::File) -> Result<(), Halt> {
         let Some(seen) = &op.seen else { return Ok(()) };
         let now = self.fs.stat_open(file)?;
         match self.unchanged(&now, &seen.master, "master") {
@@ -378,8 +384,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// After the first unlink of a link set there is only forward: its replacements stay.
-    fn only_before_removal(&self, op: &Op) -> Result<(), Halt> {
-        if op.retired {
+    fn only_before_removal(&self, op: &Begun) -> Result<(), Halt> {
+        if op.is_retired() {
             let names = self.look(op)?;
             let gone = |name: &&Observed| name.duplicate == DuplicateAt::Nowhere;
             let gone = names.iter().filter(gone).count();
@@ -392,7 +398,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Gives back files of others that a rename or exchange of ours took along; gives those that stay under a hidden
     /// name, because their owner has put a newer file at the path since.
-    pub(super) fn return_strangers(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+    pub(super) fn return_strangers(
+        &mut self,
+        op: &Begun,
+    ) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
         let mut left = Vec::new();
         for k in 0..op.names.len() {
             let hidden = op.retired_place(self.journal.id(), k);
@@ -424,7 +433,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// The same inside the publish window, where the duplicate still has its name or gets it back at once.
     pub(super) fn withdraw_in_window(
         &mut self,
-        op: &Op,
+        op: &Begun,
         window: &mut Window<'_, F>,
     ) -> Result<(), Halt> {
         self.note_brought_back(op)?;
@@ -461,7 +470,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Every place of either copy that a person has to settle: hidden names, and a path that is on two branches.
-    pub(super) fn places_left(&self, op: &Op) -> Vec<(BranchIdx, RelPath)> {
+    pub(super) fn places_left(&self, op: &Begun) -> Vec<(BranchIdx, RelPath)> {
         let mut left = Vec::new();
         let there = |at: &Place| self.fs.stat(at).ok().flatten().is_some();
         for k in 0..op.names.len() {
@@ -505,13 +514,13 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok((at.branch, path))
     }
 
-    fn look(&self, op: &Op) -> Result<Vec<Observed>, FsError> {
+    fn look(&self, op: &Begun) -> Result<Vec<Observed>, FsError> {
         (0..op.names.len()).map(|k| self.observe(op, k)).collect()
     }
 
     /// A master written since the publish may hold somebody's acknowledged write under the new name; one that was
     /// touched, somebody's mode or attribute.
-    fn master_as_compared(&self, op: &Op, master: &Leased<'_, F>) -> Result<(), Halt> {
+    fn master_as_compared(&self, op: &Begun, master: &Leased<'_, F>) -> Result<(), Halt> {
         let now = self.fs.stat_open(&master.file)?;
         if now.size != op.size || now.mtime != op.master_mtime {
             return Err(Halt::new(
@@ -523,7 +532,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             let now = self.fs.metadata(&master.file)?;
             Ok::<_, FsError>(without_labels(&now) != without_labels(&undo.metadata))
         };
-        if op.undo.as_deref().map_or(Ok(false), changed)? {
+        if op.undo().map_or(Ok(false), changed)? {
             // The file that stays does not have what a client gave the copy.
             return Err(Halt::new(
                 Reason::Conflict,
@@ -542,7 +551,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Renames retired duplicates to their own names, where the path still exists and is the replacement's.
-    fn return_duplicate(&mut self, op: &Op, names: &[Observed]) -> Result<(), Halt> {
+    fn return_duplicate(&mut self, op: &Begun, names: &[Observed]) -> Result<(), Halt> {
         for (k, observed) in names.iter().enumerate() {
             match (op.kind, observed.duplicate) {
                 (_, DuplicateAt::Own | DuplicateAt::Nowhere)
@@ -559,7 +568,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Renames the retired duplicate to its own name `k`, if the path is still there and the replacement's: a path that
     /// a client removed must not come back, and a file that a client put there must not be hidden by the old bytes.
-    pub(super) fn return_name(&mut self, op: &Op, k: usize) -> Result<(), Halt> {
+    pub(super) fn return_name(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
         let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
         let may_return = |observed: Observed| {
             let gone = op.salvaged && observed.target == TargetIs::Absent;
@@ -590,7 +599,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// What to do with the hidden names of a duplicate whose path is gone: they are dropped if the duplicate has a
     /// visible name, and otherwise kept. Returns the kept ones.
-    fn drop_or_keep(&mut self, op: &Op) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
+    fn drop_or_keep(&mut self, op: &Begun) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
         let names = self.look(op)?;
         let has_a_name = names.iter().any(|name| name.duplicate == DuplicateAt::Own);
         let mut left = Vec::new();
@@ -611,7 +620,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Takes away every replacement of `op` that may go, under the lease held on the master.
     fn withdraw(
         &mut self,
-        op: &Op,
+        op: &Begun,
         master: &mut Leased<'_, F>,
         duplicate: Option<&Leased<'_, F>>,
     ) -> Result<(), Halt> {
@@ -652,7 +661,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Somebody who opened the master meanwhile may have done so by a name just taken away: it gets it back.
     fn still_unopened(
         &mut self,
-        op: &Op,
+        op: &Begun,
         master: &Leased<'_, F>,
         hidden: &[Hidden],
     ) -> Result<(), Halt> {
@@ -668,7 +677,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Whether the duplicate has the path of `target` on its own branch: only a path that exists gets a name back.
-    fn is_path_of_duplicate(&self, op: &Op, target: &Place) -> Result<bool, FsError> {
+    fn is_path_of_duplicate(&self, op: &Begun, target: &Place) -> Result<bool, FsError> {
         let mut own = (0..op.names.len()).filter(|k| op.target(*k) == *target);
         let Some(k) = own.next() else {
             return Ok(false);
@@ -709,7 +718,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// mergerfs looks at one branch after the other: a client's look-up that began before the replacement was
     /// there, and came to the duplicate's branch after that was retired, finds nothing, and its `O_CREAT` makes a
     /// new file. That file is the newest at the path; the master keeps its bytes under its other names.
-    pub(super) fn yield_to_newer(&mut self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn yield_to_newer(&mut self, op: &Begun) -> Result<(), Halt> {
         let mut hiding = Vec::new();
         for (k, observed) in self.look(op)?.into_iter().enumerate() {
             let newer = observed.own_taken || observed.elsewhere.is_some();
@@ -751,7 +760,13 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     ///
     /// The rename takes whatever has the name by then: a file of another program, and a link that another program made
     /// in the place of ours, go straight back.
-    fn move_aside(&mut self, op: &Op, k: usize, target: &Place, aside: &Place) -> Result<(), Halt> {
+    fn move_aside(
+        &mut self,
+        op: &Begun,
+        k: usize,
+        target: &Place,
+        aside: &Place,
+    ) -> Result<(), Halt> {
         self.rename(target, aside)?;
         let moved = self.fs.stat(aside)?;
         if moved.is_some_and(|stat| op.is_master(&stat)) && self.is_made_by_us(op, k, aside)? {
@@ -767,7 +782,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     /// Hides replacement `k`, and puts it back if by then it was all that the path had.
     fn hide_replacement(
         &mut self,
-        op: &Op,
+        op: &Begun,
         k: usize,
         hidden: &mut Vec<Hidden>,
     ) -> Result<(), Halt> {
@@ -797,7 +812,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    fn exchange_out(&mut self, op: &Op, k: usize, hidden: &mut Vec<Hidden>) -> Result<(), Halt> {
+    fn exchange_out(&mut self, op: &Begun, k: usize, hidden: &mut Vec<Hidden>) -> Result<(), Halt> {
         let (target, temp) = (op.target(k), op.hidden(self.journal.id(), k, Role::Temp));
         self.exchange(&temp, &target)?;
         let moved = self.fs.stat(&temp)?;
@@ -816,7 +831,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
 
     /// Removes the hidden names of the master that an interrupted publish or take-back left. The last one stays where no
     /// path leads to the contents.
-    pub(super) fn clear_hidden(&mut self, op: &Op) -> Result<(), Halt> {
+    pub(super) fn clear_hidden(&mut self, op: &Begun) -> Result<(), Halt> {
         for k in 0..op.names.len() {
             for role in [Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);

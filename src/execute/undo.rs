@@ -4,37 +4,38 @@
 //! From then on all is as in any op, with the same protection of writers: the new file is published under the names,
 //! made durable, and then the names that were replaced are retired, looked at once more, recorded and unlinked.
 
-use super::batch::{State, Work};
+use super::batch::{Over, Work};
+use super::begun::{Begun, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::Observed;
-use super::op::{Op, entry};
-use super::parents::missing_parents;
 use super::{Executor, RunError};
-use crate::fs::{FileKind, Fs, Handle, Lease, Place};
+use crate::fs::{FileKind, Fs, FsError, Handle, Lease, Metadata, Place, Stat};
 use crate::journal::{Copy, Intent, Record, Store, UndoIntent};
-use crate::plan::hidden_name::Role;
+use crate::plan::hidden_name::{Role, hidden_name};
+use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
+use crate::plan::{DirIntent, Op, Undoing};
 use crate::pool::relpath::RelPath;
 
-/// The copy has the metadata of before the run: what a client changes now would be lost with the names.
-pub(super) fn metadata_changed() -> Halt {
-    let why = "its owner, mode or attributes were changed while it was taken back";
-    Halt::new(Reason::Changed, why)
+/// An op that undoes another, after a look at the file that stays. Only [`Executor::examine`] makes it.
+pub(super) struct Examined {
+    op: Op,
+    undo: Undoing,
+    dirs: Vec<DirIntent>,
+    /// The file that stays.
+    source: Stat,
+    /// Its owner, mode, ACL and attributes when the undo was first tried.
+    source_metadata: Metadata,
 }
 
 impl<F: Fs, S: Store> Executor<'_, F, S> {
-    /// Whether `op` may be begun: nobody uses the file that stays, and it and its names are as planned.
-    pub(super) fn begin_undo(&mut self, op: &mut Op) -> Result<(), Halt> {
-        // A momentary lease: a file somebody has open is refused before gigabytes are copied.
+    /// Checks that `op` may be begun: no program uses the file that stays, and it and its names are as planned.
+    pub(super) fn examine(&mut self, op: &Op, undo: &Undoing) -> Result<Examined, Halt> {
+        // A momentary lease: a file that is open in a program is refused before gigabytes are copied.
         let held = self.hold(self.open_duplicate(op)?, Lease::Write, "file that stays")?;
         self.observe_all(op, Observed::may_publish)?;
-        let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
-        let stat = &mut |place: &Place| self.fs.stat(place);
-        op.dirs = missing_parents(stat, branches, self.options.newest_dirs, op)?;
-        let Some(undo) = &mut op.undo else {
-            return Ok(());
-        };
+        let dirs = self.missing_parents_of(op)?;
         if held.stat.size != op.size || held.stat.mtime != undo.source_mtime {
             let why = "written to since it was linked";
             return Err(Halt::new(Reason::ChangedSince, why));
@@ -45,60 +46,84 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 "the file that stays is immutable",
             ));
         }
-        let before = undo
-            .source_metadata
-            .get_or_insert_with(|| held.metadata.clone());
+        let before = self.sources.entry(undo.of);
+        let before = before.or_insert_with(|| held.metadata.clone());
         if *before != held.metadata {
-            return Err(metadata_changed());
+            return Err(Halt::metadata_changed());
         }
-        undo.source = Some(held.stat);
-        Ok(())
+        Ok(Examined {
+            op: op.clone(),
+            undo: undo.clone(),
+            dirs,
+            source: held.stat,
+            source_metadata: held.metadata,
+        })
     }
 
-    /// Journals, copies and carries out ops that undo others; gives those that were put back and are worth another
+    /// Journals, copies and carries out ops that undo others; returns those that were put back and are worth another
     /// try.
-    pub(super) fn undo_batch(&mut self, ops: Vec<Op>) -> Result<Vec<(Op, Halt)>, RunError> {
-        let mut works = Vec::with_capacity(ops.len());
-        let mut intents = Vec::with_capacity(ops.len());
-        for mut op in ops {
-            match self.number(&mut op) {
-                Ok(intent) => intents.push(Record::UndoIntent(Box::new(intent))),
-                Err(halt) => {
-                    self.not_done(&op, halt);
-                    continue;
-                }
-            }
-            works.push(Work {
-                op,
-                state: State::Going,
-                recovered: false,
-            });
+    pub(super) fn undo_batch(&mut self, ops: Vec<Examined>) -> Result<Vec<(Op, Halt)>, RunError> {
+        if ops.is_empty() {
+            return Ok(Vec::new());
         }
+        if let Some(what) = self.observer.pool_changed() {
+            return Err(RunError::PoolChanged(what));
+        }
+        let (mut examined, mut intents) = (Vec::new(), Vec::new());
+        for op in ops {
+            match self.undo_intent(&op) {
+                Ok(intent) => {
+                    intents.push(intent);
+                    examined.push(op);
+                }
+                Err(error) => self.not_done(&op.op, None, error.into()),
+            }
+        }
+        let copies: Vec<_> = intents.iter().map(|intent| intent.copy.clone()).collect();
         // Durable before the first hidden name is made: what a crash leaves under it is then known to be ours.
-        self.journal.record(&intents, self.fs.now())?;
-        self.each(&mut works, |this, op| {
-            this.not_stopped(op)?;
-            this.take_grip(op)?;
-            this.copy(op)
+        let recorded = self.journal.begin_undo(intents, self.fs.now())?;
+        let recorded = recorded.into_iter().zip(copies);
+        let begun = examined.into_iter().zip(recorded).enumerate();
+        let begun = begun.map(|(n, (op, (record, copy)))| {
+            let copy = UndoCopy {
+                at: Place::new(op.op.master.branch, copy),
+                complete: false,
+                source_metadata: Some(op.source_metadata),
+            };
+            Work::new(Begun::undo(op.op, record, op.dirs, copy), n, false)
+        });
+        let (works, mut over) = (begun.collect(), Vec::new());
+        let over = &mut over;
+        let works = self.each(works, over, |this, op| {
+            Self::check(op, |op| {
+                this.not_stopped(op)?;
+                this.take_grip(op)?;
+                this.copy(op)
+            })
         });
         // The copies have their hidden names durably before a record says that they are complete: a power cut that takes
         // the name frees the inode number, and the record would name whatever file gets it next.
-        self.sync_touched(&mut works);
-        // What the run that is undone touched a moment ago is not taken for somebody else's change.
+        let works = self.sync_touched(works, over, |op| op);
+        // What the run that is undone touched a moment ago is not taken for another program's change.
         self.fs.pause(SETTLE_TICK);
-        self.each(&mut works, |this, op| {
-            this.compare(op)?;
-            Ok(this.take_grip(op)?)
+        let works = self.each(works, over, |this, op| {
+            Self::check(op, |op| {
+                this.compare_again(op)?;
+                Ok(this.take_grip(op)?)
+            })
         });
-        self.settle_copies(&mut works);
+        let mut works = self.settle_copies(works, over);
         self.record_copies(&mut works)?;
-        Ok(self.carry_out(works)?.put_back)
+        Ok(self.carry_out(works, std::mem::take(over))?.put_back)
     }
 
-    /// Gives `op` its number and hidden name; what the journal has to know of it.
-    fn number(&mut self, op: &mut Op) -> Result<UndoIntent, Halt> {
-        let (branch, path) = (op.master.branch, op.master.path.clone());
-        let mut dir = path.parent().unwrap_or_else(RelPath::root);
+    /// The intent of an undo, with a number and a hidden name for the copy.
+    fn undo_intent(&mut self, examined: &Examined) -> Result<UndoIntent, FsError> {
+        let Examined {
+            op, undo, source, ..
+        } = examined;
+        let branch = op.master.branch;
+        let mut dir = op.master.path.parent().unwrap_or_else(RelPath::root);
         // Where the directory itself is to be made yet, beside the topmost of those that are.
         while !self
             .fs
@@ -108,25 +133,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             let Some(parent) = dir.parent() else { break };
             dir = parent;
         }
-        op.id = Some(self.journal.next_op(self.run));
-        op.published = Some(vec![false; op.names.len()]);
-        let copy = entry(&dir, op.hidden_name(self.journal.id(), 0, Role::Copy));
-        if let Some(undo) = &mut op.undo {
-            undo.copy = Some(Place::new(branch, copy.clone()));
-        }
-        self.undo_intent(op, copy)
-    }
-
-    fn undo_intent(&mut self, op: &Op, copy: RelPath) -> Result<UndoIntent, Halt> {
+        let id = self.journal.next_op(self.run);
+        let copy = entry(&dir, hidden_name(self.journal.id(), id, 0, Role::Copy));
         let names = self.name_intents(op)?;
         let duplicate_handle = self.fs.handle(&op.duplicate)?;
-        let not_begun = || Halt::new(Reason::Changed, "not looked at");
-        let undo = op.undo.as_deref().ok_or_else(not_begun)?;
-        let source = undo.source.as_ref().ok_or_else(not_begun)?;
         let master = Copy {
-            branch: op.master.branch,
+            branch,
             path: op.master.path.clone(),
-            id: self.stored(op.master.branch, (0, None)),
+            id: self.stored(branch, (0, None)),
             size: op.size,
             mtime: undo.mtime,
             ctime: undo.mtime,
@@ -142,7 +156,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ok(UndoIntent {
             undoes: undo.of,
             intent: Intent {
-                op: op.id.ok_or_else(not_begun)?,
+                op: id,
                 kind: op.kind,
                 master,
                 duplicate,
@@ -151,12 +165,12 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 blake3: undo.blake3,
                 bytes: op.bytes,
                 names,
-                dirs: op.dirs.clone(),
+                dirs: examined.dirs.clone(),
                 duplicate_handle,
                 master_handle: Handle::default(),
                 salvaged: false,
             },
-            source: undo.source_metadata.clone(),
+            source: Some(examined.source_metadata.clone()),
             copy,
             sparse: undo.sparse,
             emptied: undo.emptied.clone(),
@@ -164,40 +178,30 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     }
 
     /// Makes durable what the ops will rely on, as for any op.
-    fn settle_copies(&mut self, works: &mut [Work]) {
-        let going = works
-            .iter()
-            .filter(|work| matches!(work.state, State::Going));
-        let ops: Vec<Op> = going.map(|work| work.op.clone()).collect();
-        let failures = self.settle_sources(&ops);
-        for work in works
-            .iter_mut()
-            .filter(|work| matches!(work.state, State::Going))
-        {
-            let ids = [work.op.master_id, work.op.duplicate_id];
-            if let Some(halt) = ids.iter().find_map(|id| failures.get(id)) {
-                work.state = self.back(&work.op, halt.clone());
-            }
-        }
+    fn settle_copies(&mut self, works: Vec<Work<Begun>>, over: &mut Vec<Over>) -> Vec<Work<Begun>> {
+        let failures = self.settle_sources(works.iter().map(|work| &work.op));
+        self.each(works, over, |_, op| {
+            let failed = [op.master_id, op.duplicate_id];
+            let failed = failed.iter().find_map(|id| failures.get(id)).cloned();
+            Self::check(op, |_| failed.map_or(Ok(()), Err))
+        })
     }
 
     /// Records which copies are complete. No name is published before this is durable: recovery then knows the inode,
     /// and never takes a half-made file for the one that comes back.
-    pub(super) fn record_copies(&mut self, works: &mut [Work]) -> Result<(), RunError> {
+    pub(super) fn record_copies(&mut self, works: &mut [Work<Begun>]) -> Result<(), RunError> {
         let mut records = Vec::new();
-        for work in works
-            .iter_mut()
-            .filter(|work| matches!(work.state, State::Going))
-        {
-            let (Some(id), Some(seen)) = (work.op.id, work.op.seen.as_ref()) else {
+        for work in works {
+            let op = work.op.id();
+            let Some(seen) = work.op.seen.as_ref() else {
                 continue;
             };
-            let Some(undo) = work.op.undo.as_mut().filter(|undo| !undo.copied) else {
+            let Some(copy) = work.op.copy.as_mut().filter(|copy| !copy.complete) else {
                 continue;
             };
-            undo.copied = true;
+            copy.complete = true;
             records.push(Record::Copied {
-                op: id,
+                op,
                 ino: seen.master_stat.id.ino,
                 btime: seen.master_stat.btime,
             });

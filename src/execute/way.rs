@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 
 use super::halt::Halt;
-use super::op::Op;
 use crate::fs::{FileKind, Fs, Metadata, Place};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;
+use crate::plan::{DirIntent, Op};
 
 /// Directories that are remembered.
 const KNOWN_MAX: usize = 16_384;
@@ -28,18 +28,23 @@ impl<'w, F: Fs> Ways<'w, F> {
         Self { fs, known }
     }
 
-    /// Whether whoever can reach the names of `op` now can reach them afterwards, and nobody else. The directories it
-    /// will make must be known.
+    /// Checks that exactly the same users can reach each name of `op` before and after; `dirs` are the directories that
+    /// it will make.
     ///
     /// # Errors
     /// When a directory differs in who may enter or list it, and that is not `ignore`d.
-    pub fn same(&mut self, op: &Op, ignore: IgnoreMetadata) -> Result<(), Halt> {
+    pub fn same(
+        &mut self,
+        op: &Op,
+        dirs: &[DirIntent],
+        ignore: IgnoreMetadata,
+    ) -> Result<(), Halt> {
         for name in op.names.iter().filter(|name| name.from != name.to) {
             let mut next = name.path.parent();
             while let Some(dir) = next {
                 next = dir.parent();
                 // One that is made for it takes after the directory it is cloned from.
-                let mut made = op.dirs.iter().filter(|d| d.to == name.to);
+                let mut made = dirs.iter().filter(|d| d.to == name.to);
                 let model = made.find(|d| d.path == dir).map_or(name.to, |d| d.from);
                 if model == name.from {
                     continue;

@@ -9,9 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::OpenOp;
-use super::record::{OpId, Record};
+use super::record::Record;
 use super::rfc3339::rfc3339;
 use crate::fs::Timestamp;
+use crate::plan::OpId;
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 

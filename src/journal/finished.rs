@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::record::{DirIntent, Intent, OpId, Record, RunStarted};
+use super::record::{Intent, Record, RunStarted};
 use super::{Journal, JournalError, Store};
+use crate::plan::{DirIntent, OpId};
 
 /// An op that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::record::{Intent, OpId, Record, RunEnded, RunStarted};
+use super::record::{Intent, Record, RunEnded, RunStarted};
 use super::{OpenOp, OpenUndo};
+use crate::plan::OpId;
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::csv;
-use super::record::OpId;
+use crate::plan::OpId;
 
 /// No run has a higher number; what says so is not ours, or damaged. A journal counts on from its newest run, and there
 /// must be numbers left.

@@ -6,6 +6,7 @@
 //!
 //! [`store::Store`] is the seam to the disk. `sled_store` is the only file that names the database.
 
+use crate::plan::OpId;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub mod mem_store;
 pub(crate) mod panic_boundary;
 mod path_bytes;
 pub(crate) mod private_place;
+mod proof;
 mod prune;
 mod reader;
 mod rebuild;
@@ -46,11 +48,11 @@ pub use index::{Conflict, RunSummary};
 pub use journal_dir::{create_or_open, open_existing};
 pub use logged::{Logged, LoggedName, LoggedOp, RUNS_AT_MOST, read_log};
 pub use mark::Mark;
+pub use proof::{IntentRecorded, RetiredRecorded};
 pub use prune::{Pruned, prune};
 pub use rebuild::{Remains, id_at, remains};
 pub use record::{
-    BranchRecord, Copy, DirIntent, Found, Intent, NameIntent, OpId, OpKind, Record, RunEnded,
-    RunStarted, UndoIntent, UndoStarted,
+    BranchRecord, Copy, Intent, NameIntent, Record, RunEnded, RunStarted, UndoIntent, UndoStarted,
 };
 pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;
@@ -72,6 +74,20 @@ pub struct OpenOp {
     pub retired: bool,
     /// What more there is to know where it undoes another op.
     pub undo: Option<Arc<OpenUndo>>,
+}
+
+impl OpenOp {
+    /// The proof that its intent is durable: it was read from the journal.
+    #[must_use]
+    pub fn begun(&self) -> IntentRecorded {
+        IntentRecorded::new(self.intent.op)
+    }
+
+    /// The proof that its `Retired` record is durable, if there is one.
+    #[must_use]
+    pub fn retired_record(&self) -> Option<RetiredRecorded> {
+        self.retired.then(|| RetiredRecorded::new(self.intent.op))
+    }
 }
 
 /// The part of an open op that only undo has.
@@ -218,6 +234,51 @@ impl<S: Store> Journal<S> {
         self.tip = batch.tip;
         self.poisoned = false;
         Ok(())
+    }
+
+    /// Makes the intents of ops durable; the proofs are in the order of `intents`.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn begin(
+        &mut self,
+        intents: Vec<Intent>,
+        now: Timestamp,
+    ) -> Result<Vec<IntentRecorded>, JournalError> {
+        let ops: Vec<OpId> = intents.iter().map(|intent| intent.op).collect();
+        let intents = intents.into_iter().map(Box::new).map(Record::Intent);
+        self.record(&intents.collect::<Vec<_>>(), now)?;
+        Ok(ops.into_iter().map(IntentRecorded::new).collect())
+    }
+
+    /// The same for ops that undo others.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn begin_undo(
+        &mut self,
+        intents: Vec<UndoIntent>,
+        now: Timestamp,
+    ) -> Result<Vec<IntentRecorded>, JournalError> {
+        let ops: Vec<OpId> = intents.iter().map(|undo| undo.intent.op).collect();
+        let intents = intents.into_iter().map(Box::new).map(Record::UndoIntent);
+        self.record(&intents.collect::<Vec<_>>(), now)?;
+        Ok(ops.into_iter().map(IntentRecorded::new).collect())
+    }
+
+    /// Makes durable that every name of the duplicates of `ops` was retired; the proofs are in the order of `ops`.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn retired(
+        &mut self,
+        ops: &[IntentRecorded],
+        now: Timestamp,
+    ) -> Result<Vec<RetiredRecorded>, JournalError> {
+        let records = ops.iter().map(|op| Record::Retired { op: op.op() });
+        self.record(&records.collect::<Vec<_>>(), now)?;
+        let proofs = ops.iter().map(|op| RetiredRecorded::new(op.op()));
+        Ok(proofs.collect())
     }
 
     /// Writes lines about what was not planned or not done to the CSV log; the journal does not keep them.

@@ -8,17 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fs::{FsId, StoredId};
 use crate::fs::{Handle, Metadata, Timestamp};
+use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
-
-/// One op of one run. Runs count from 1 in a journal, ops from 1 in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct OpId {
-    /// The run.
-    pub run: u64,
-    /// The op within it.
-    pub seq: u64,
-}
 
 /// A fact, in the order they become true.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,15 +135,6 @@ impl BranchRecord {
     }
 }
 
-/// Whether the duplicate lies where the master can be linked in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum OpKind {
-    /// Another device: the master is linked on its own branch under the duplicate's relpath.
-    Cross,
-    /// Same device and mount: the master takes the duplicate's name where it is.
-    Local,
-}
-
 /// All there is to know of one op before anything is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
@@ -218,28 +201,6 @@ pub struct NameIntent {
     pub to_dir: Handle,
     /// What was at the name on `to`.
     pub found: Found,
-}
-
-/// What a name held before the op.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Found {
-    /// Nothing.
-    Absent,
-    /// The duplicate itself (local).
-    Duplicate,
-    /// A name of the master already: not ours to take away.
-    Master,
-}
-
-/// A directory to be made as a clone of one on another branch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DirIntent {
-    /// Its path.
-    pub path: RelPath,
-    /// Where it is to be made.
-    pub to: BranchIdx,
-    /// The branch whose directory the pool shows.
-    pub from: BranchIdx,
 }
 
 /// How a run ended.

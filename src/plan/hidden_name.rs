@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use crate::journal::OpId;
+use super::op_id::OpId;
 
 /// What every hidden name of ours starts with.
 pub const PREFIX: &str = ".xdedup-";

@@ -3,9 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use crate::execute::{Op, OpName};
 use crate::fs::{InodeId, Place};
-use crate::journal::{Found, OpKind};
 use crate::plan::group::{Group, Member, Name};
 use crate::plan::master::Policy;
 use crate::plan::metadata::IgnoreMetadata;
@@ -17,11 +15,15 @@ pub mod group;
 pub mod hidden_name;
 pub mod master;
 pub mod metadata;
+pub mod op;
+mod op_id;
 pub mod refusal;
 mod shadows;
 #[cfg(test)]
 mod tests;
 
+pub use op::{DirIntent, Found, Op, OpFile, OpKind, OpName, Task, Undoing};
+pub use op_id::OpId;
 pub use shadows::Shadows;
 
 /// What the plan must know of a branch.
@@ -384,9 +386,16 @@ impl Planner<'_> {
         *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
         self.plan.ops.push(Op::planned(
             kind,
-            (place(name), master.id),
-            (place(own), duplicate.id),
-            (duplicate.size, bytes),
+            OpFile {
+                at: place(name),
+                id: master.id,
+            },
+            OpFile {
+                at: place(own),
+                id: duplicate.id,
+            },
+            duplicate.size,
+            bytes,
             names,
         ));
         true

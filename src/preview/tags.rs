@@ -11,7 +11,7 @@
 use std::os::unix::ffi::OsStringExt;
 
 use super::view::{Fate, Refused};
-use crate::journal::OpKind;
+use crate::plan::OpKind;
 use crate::plan::refusal::Reason;
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::execute::{Halt, Op};
+use crate::execute::Halt;
 use crate::fs::{InodeId, Place, Stat, Timestamp};
-use crate::journal::{Found, OpKind};
+use crate::plan::Op;
 use crate::plan::refusal::Reason;
+use crate::plan::{Found, OpKind};
 use crate::plan::{Plan, Refusal};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::json::{line, put_path, typed};
 use super::shown::{sanitised, size};
-use crate::journal::OpId;
+use crate::plan::OpId;
 use crate::rescue::unsettled::FileNow;
 
 /// What became of a hidden file.

@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use super::json::{Object, line, put_path, typed};
 use crate::fs::FsId;
 use crate::fs::{Metadata, Timestamp};
-use crate::journal::{
-    BranchRecord, Copy, DirIntent, Entry, Found, Intent, NameIntent, OpId, OpKind, Record,
-    RunStarted,
-};
+use crate::journal::{BranchRecord, Copy, Entry, Intent, NameIntent, Record, RunStarted};
+use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
 

@@ -30,8 +30,10 @@ use serde_json::{Map, Value, json};
 use super::Scene;
 use super::state::{State, halt};
 use super::tally::{BranchUse, Tally};
-use crate::execute::{Halt, Op, Outcome};
-use crate::journal::OpKind;
+use crate::execute::{Halt, Outcome};
+use crate::plan::Op;
+use crate::plan::OpId;
+use crate::plan::OpKind;
 use crate::plan::refusal::Reason;
 use crate::plan::{PlannedGroup, Refusal};
 use crate::pool::relpath::RelPath;
@@ -61,12 +63,12 @@ pub fn group(out: &mut dyn Write, scene: &Scene<'_>, group: &PlannedGroup) -> io
 pub fn op(
     out: &mut dyn Write,
     scene: &Scene<'_>,
-    op: &Op,
+    (op, id): (&Op, Option<OpId>),
     outcome: Option<&Outcome>,
 ) -> io::Result<()> {
-    let recovered = op.id().is_some_and(|id| Some(id.run) != scene.run);
+    let recovered = id.is_some_and(|id| Some(id.run) != scene.run);
     let state = outcome.map_or(State::Planned, |outcome| State::of(outcome, recovered));
-    let mut object = op_object(scene, op, state);
+    let mut object = op_object(scene, (op, id), state);
     match outcome {
         Some(Outcome::Done { reclaimed }) => {
             object.insert("reclaimed".into(), (*reclaimed).into());
@@ -178,17 +180,17 @@ pub(super) fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
     writeln!(out, "{}", Value::Object(object))
 }
 
-fn op_object(scene: &Scene<'_>, op: &Op, state: State) -> Object {
+fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: State) -> Object {
     let mut object = typed("op");
     let kind = match op.kind {
         OpKind::Cross => "cross",
         OpKind::Local => "local",
     };
-    let run = op.id().map(|id| id.run).or(scene.run);
+    let run = id.map(|id| id.run).or(scene.run);
     object.insert("run".into(), run.into());
-    object.insert("op".into(), op.id().map(|id| id.seq).into());
+    object.insert("op".into(), id.map(|id| id.seq).into());
     object.insert("kind".into(), kind.into());
-    if let Some(undo) = &op.undo {
+    if let Some(undo) = op.undo() {
         object.insert(
             "undoes".into(),
             json!({"run": undo.of.run, "op": undo.of.seq}),
@@ -327,14 +329,21 @@ mod tests {
         let scene = sample::scene(&pool);
         let cross = sample::cross("m/a", "d/a", 512);
         let halt = || Halt::new(Reason::Conflict, "written to");
-        let ended = lines(|out| op(out, &scene, &cross, Some(&Outcome::Conflict(halt()))));
+        let ended = lines(|out| {
+            op(
+                out,
+                &scene,
+                (&cross, None),
+                Some(&Outcome::Conflict(halt())),
+            )
+        });
         assert_eq!(ended.len(), 2);
         assert!(
             ended
                 .iter()
                 .all(|line| line["disks"] == json!(["/mnt/d1", "/mnt/d2"]))
         );
-        let open = lines(|out| op(out, &scene, &cross, Some(&Outcome::Open(halt()))));
+        let open = lines(|out| op(out, &scene, (&cross, None), Some(&Outcome::Open(halt()))));
         assert!(open.iter().all(|line| line.get("disks").is_none()));
     }
 
@@ -381,7 +390,7 @@ mod tests {
         let plan = sample_plan();
         let told = lines(|out| {
             group(out, &scene, &plan.groups[0])?;
-            op(out, &scene, &plan.ops[0], None)?;
+            op(out, &scene, (&plan.ops[0], None), None)?;
             plan.refusals
                 .iter()
                 .try_for_each(|r| refusal(out, &scene, r))
@@ -411,10 +420,9 @@ mod tests {
         let pool = sample::pool();
         let scene = sample::scene(&pool);
         let op = sample::op(OpKind::Local, b"m/a", &[b"d/a"], 512);
-        let mut earlier = op.clone();
-        earlier.id = Some(crate::journal::OpId { run: 6, seq: 9 });
-        let told = |how: Outcome, op: &Op| lines(|out| super::op(out, &scene, op, Some(&how)));
-        let done = told(Outcome::Done { reclaimed: 512 }, &op);
+        let earlier = Some(crate::plan::OpId { run: 6, seq: 9 });
+        let told = |how: Outcome, id| lines(|out| super::op(out, &scene, (&op, id), Some(&how)));
+        let done = told(Outcome::Done { reclaimed: 512 }, None);
         assert_eq!(
             done,
             [
@@ -424,7 +432,7 @@ mod tests {
             ]
         );
         let halt = Halt::new(Reason::Busy, "open");
-        let busy = told(Outcome::NotDone(halt.clone()), &op);
+        let busy = told(Outcome::NotDone(halt.clone()), None);
         assert_eq!(
             (&busy[0]["state"], &busy[0]["reason"]),
             (&json!("busy"), &json!("busy"))
@@ -434,7 +442,7 @@ mod tests {
             json!({"type": "refusal", "reason": "busy", "state": "busy", "path": "/pool/d/a",
                 "master": "/pool/m/a", "detail": "open", "hint": Reason::Busy.hint()})
         );
-        let restored = told(Outcome::NotDone(halt.clone()), &earlier);
+        let restored = told(Outcome::NotDone(halt.clone()), earlier);
         let figures = [
             &restored[0]["state"],
             &restored[0]["run"],
@@ -444,7 +452,7 @@ mod tests {
             (restored.len(), figures),
             (1, [&json!("restored"), &json!(6), &json!(9)])
         );
-        assert_eq!(told(Outcome::Open(halt), &op)[0]["open"], true);
+        assert_eq!(told(Outcome::Open(halt), None)[0]["open"], true);
     }
 
     #[test]

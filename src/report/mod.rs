@@ -39,7 +39,7 @@ pub use shown::{ago, number, sanitised, shell_word, size};
 pub use state::State;
 pub use tally::{BranchUse, GroupUse, Tally};
 
-use crate::execute::Op;
+use crate::plan::Op;
 use crate::plan::Refusal;
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};

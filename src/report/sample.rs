@@ -1,11 +1,12 @@
 //! Small pools and ops for the tests of reports.
 
+use crate::plan::OpFile;
 use std::path::PathBuf;
 
 use super::Scene;
-use crate::execute::{Op, OpName};
 use crate::fs::{InodeId, Place};
-use crate::journal::{Found, OpKind};
+use crate::plan::{Found, OpKind};
+use crate::plan::{Op, OpName};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 
@@ -55,9 +56,16 @@ pub(super) fn op(kind: OpKind, master: &[u8], names: &[&[u8]], bytes: u64) -> Op
     };
     Op::planned(
         kind,
-        (Place::new(to, path(master)), inode(1)),
-        (Place::new(from, path(names[0])), inode(2)),
-        (bytes, bytes),
+        OpFile {
+            at: Place::new(to, path(master)),
+            id: inode(1),
+        },
+        OpFile {
+            at: Place::new(from, path(names[0])),
+            id: inode(2),
+        },
+        bytes,
+        bytes,
         names.iter().map(name).collect(),
     )
 }

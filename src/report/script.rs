@@ -13,11 +13,11 @@ use super::Scene;
 use super::shown::{number, sanitised};
 use super::tally::Tally;
 use super::text::{self, Style, exactly};
-use crate::execute::{Op, OpName};
 use crate::fs::Place;
-use crate::journal::{DirIntent, OpKind};
 use crate::plan::Plan;
 use crate::plan::hidden_name::PREFIX;
+use crate::plan::{DirIntent, OpKind};
+use crate::plan::{Op, OpName};
 use crate::pool::{BranchIdx, BranchMode};
 
 /// Owner, group and mode of the directory at a place, where that can be told.

@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 use super::json::{Object, line, put_path, put_paths, typed};
 use super::shown::{ago, sanitised, shell_word, size};
 use crate::fs::{FileKind, Timestamp};
-use crate::journal::{OpId, OpenOp, RunSummary, rfc3339};
+use crate::journal::{OpenOp, RunSummary, rfc3339};
+use crate::plan::OpId;
 use crate::rescue::unsettled::{
     FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled,
 };

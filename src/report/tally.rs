@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::state::{State, halt};
-use crate::execute::{Op, Outcome};
+use crate::execute::Outcome;
+use crate::plan::Op;
 use crate::plan::refusal::{Reason, Weight};
 use crate::plan::{Plan, Refusal};
 use crate::pool::relpath::RelPath;
@@ -169,7 +170,7 @@ impl Tally {
             // What nothing else counts is left; a conflict is counted below.
             State::Planned | State::Left | State::Conflict => {}
         }
-        if op.undo.is_some() && matches!(outcome, Outcome::Done { .. }) {
+        if op.undo().is_some() && matches!(outcome, Outcome::Done { .. }) {
             self.bytes_copied += op.bytes;
         }
         match outcome {
@@ -262,7 +263,7 @@ impl Tally {
 
 /// What an op frees: one that undoes another, nothing.
 fn frees(op: &Op) -> u64 {
-    if op.undo.is_some() { 0 } else { op.bytes }
+    if op.undo().is_some() { 0 } else { op.bytes }
 }
 
 /// The groups of `plan` that give up most; of equal ones the first.

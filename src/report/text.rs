@@ -11,7 +11,8 @@ use super::shown::{number, sanitised, size};
 use super::state::{State, halt};
 use super::table::Table;
 use super::tally::Tally;
-use crate::execute::{Op, Outcome};
+use crate::execute::Outcome;
+use crate::plan::Op;
 use crate::plan::Refusal;
 use crate::plan::refusal::{Reason, Weight};
 
@@ -90,7 +91,7 @@ pub fn op(
                 both_kept(out, scene, op)?;
             }
         }
-        None if op.undo.is_some() => {
+        None if op.undo().is_some() => {
             out.write_all(b" is a file of its own again on ")?;
             out.write_all(&style.name(scene.root(op.master.branch)))?;
         }

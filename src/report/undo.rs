@@ -6,7 +6,7 @@ use super::Scene;
 use super::shown::{number, size};
 use super::tally::Tally;
 use super::text::{Style, exactly, reason_line, recovery, refusals_that};
-use crate::execute::Op;
+use crate::plan::Op;
 use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
 
@@ -23,7 +23,7 @@ pub fn plan(
     let style = Style::of(scene);
     let shown = if scene.quiet { &[][..] } else { ops };
     for op in shown {
-        let what = if op.undo.is_some() { "copy" } else { "link" };
+        let what = if op.undo().is_some() { "copy" } else { "link" };
         write!(out, "{what}  {:>10}  ", size(op.bytes))?;
         out.write_all(&style.name(&scene.pool_path(&op.duplicate.path)))?;
         if op.names.len() > 1 {
@@ -37,7 +37,7 @@ pub fn plan(
     refusals_that(out, scene, refused, style, Reason::fails_undo)?;
     let copied: u64 = ops
         .iter()
-        .filter(|op| op.undo.is_some())
+        .filter(|op| op.undo().is_some())
         .map(|op| op.bytes)
         .sum();
     writeln!(

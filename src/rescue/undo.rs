@@ -4,13 +4,18 @@
 //! Undoing an op makes the file again that it removed. Undoing *that* is what a run does: the file that came back is
 //! the duplicate once more.
 
+use crate::journal::Intent;
+use crate::plan::OpFile;
+use crate::plan::op::NO_INODE;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::execute::{Halt, Op, OpName, Undoing};
-use crate::fs::{Fs, FsError, InodeId, Place, Stat};
-use crate::journal::{BranchRecord, Copy, DoneOp, Finished, Found, NameIntent, OpKind};
+use crate::execute::Halt;
+use crate::fs::{Fs, FsError, Place, Stat};
+use crate::journal::{BranchRecord, Copy, DoneOp, Finished, NameIntent};
 use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
+use crate::plan::{Found, OpKind};
+use crate::plan::{Op, OpName, Undoing};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
 
@@ -28,7 +33,7 @@ impl UndoPlan {
     #[must_use]
     pub fn needs(&self) -> BTreeMap<BranchIdx, u64> {
         let mut needs = BTreeMap::new();
-        for op in self.ops.iter().filter(|op| op.undo.is_some()) {
+        for op in self.ops.iter().filter(|op| op.undo().is_some()) {
             *needs.entry(op.master.branch).or_default() += op.bytes;
         }
         needs
@@ -126,15 +131,37 @@ impl<F: Fs> Planner<'_, F> {
             Place::new(first.to, first.path.clone()),
             Place::new(first.from, first.path.clone()),
         );
-        let undo = Undoing::new(intent, self.made_above(&names));
+        let undo = self.file_of(intent, &names);
         let planned = Op::planned(
             intent.kind,
-            (back, InodeId { dev: 0, ino: 0 }),
-            (stays, stat.id),
-            (stat.size, intent.bytes),
+            OpFile {
+                at: back,
+                id: NO_INODE,
+            },
+            OpFile {
+                at: stays,
+                id: stat.id,
+            },
+            stat.size,
+            intent.bytes,
             names,
         );
-        Ok(Op::undoing(planned, undo))
+        Ok(planned.undoing(undo))
+    }
+
+    /// The file that an op of `intent` removed, which lost `names`.
+    fn file_of(&self, removed: &Intent, names: &[OpName]) -> Undoing {
+        Undoing {
+            of: removed.op,
+            metadata: removed.metadata.clone(),
+            atime: removed.atime,
+            mtime: removed.duplicate.mtime,
+            blake3: removed.blake3,
+            // Fewer blocks than bytes: it had holes.
+            sparse: removed.bytes < removed.duplicate.size,
+            source_mtime: removed.master.mtime,
+            emptied: self.made_above(names),
+        }
     }
 
     /// The op that links again what an undo took apart.
@@ -154,9 +181,13 @@ impl<F: Fs> Planner<'_, F> {
         let duplicate = Place::new(names[0].from, names[0].path.clone());
         Ok(Op::planned(
             done.intent.kind,
-            (at, master.id),
-            (duplicate, stat.id),
-            (stat.size, stat.blocks * 512),
+            OpFile { at, id: master.id },
+            OpFile {
+                at: duplicate,
+                id: stat.id,
+            },
+            stat.size,
+            stat.blocks * 512,
             names,
         ))
     }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use mergerfs_xdedup::execute::Options;
 use mergerfs_xdedup::fs::{Fs, Place, Timestamp};
 use mergerfs_xdedup::journal::mem_store::MemStore;
-use mergerfs_xdedup::journal::{Intent, Journal, JournalError, OpId, Record};
+use mergerfs_xdedup::journal::{Intent, Journal, JournalError, Record};
+use mergerfs_xdedup::plan::OpId;
 
 use super::deaths::killed;
 use super::meddling::settle;

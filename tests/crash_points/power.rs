@@ -1,9 +1,9 @@
 //! The power goes, at every call, with every way the disks may have kept what was not synced.
 
-use mergerfs_xdedup::execute::Op;
 use mergerfs_xdedup::fs::Fs;
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss, place};
 use mergerfs_xdedup::journal::mem_store::Kept;
+use mergerfs_xdedup::plan::Op;
 
 use super::deaths::{killed, recover};
 use super::scenario::{self, Scenario};

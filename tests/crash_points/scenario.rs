@@ -1,11 +1,12 @@
 //! Pools and what is planned on them.
+use mergerfs_xdedup::plan::OpFile;
 
 use std::collections::BTreeSet;
 
-use mergerfs_xdedup::execute::{Op, OpName};
 use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
-use mergerfs_xdedup::journal::{Found, OpKind};
+use mergerfs_xdedup::plan::{Found, OpKind};
+use mergerfs_xdedup::plan::{Op, OpName};
 use mergerfs_xdedup::pool::BranchIdx;
 
 /// A pool with duplicates, and the ops that replace them.
@@ -65,9 +66,16 @@ fn op(world: &SimWorld, master: &Place, names: &[Place]) -> Op {
     };
     Op::planned(
         kind,
-        (master.clone(), master_id),
-        (names[0].clone(), duplicate_id),
-        (files[master].1.len() as u64, 4096),
+        OpFile {
+            at: master.clone(),
+            id: master_id,
+        },
+        OpFile {
+            at: names[0].clone(),
+            id: duplicate_id,
+        },
+        files[master].1.len() as u64,
+        4096,
         names.iter().map(names_of).collect(),
     )
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mergerfs_xdedup::execute::{Executor, Leases, Observer, Op, Options, Outcome, RunError};
+use mergerfs_xdedup::execute::{Ended, Executor, Leases, Observer, Options, Outcome, RunError};
 use mergerfs_xdedup::fs::sim::{PowerLoss, SimWorld, place};
 use mergerfs_xdedup::fs::{FileKind, Fs, InodeId, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::{Fault as StoreFault, Kept, MemStore};
-use mergerfs_xdedup::journal::{BranchRecord, Found, Journal, RunStarted};
+use mergerfs_xdedup::journal::{BranchRecord, Journal, RunStarted};
+use mergerfs_xdedup::plan::Found;
+use mergerfs_xdedup::plan::Op;
 use mergerfs_xdedup::plan::hidden_name::is_hidden_name;
 use mergerfs_xdedup::plan::metadata::IgnoreMetadata;
 use mergerfs_xdedup::pool::relpath::RelPath;
@@ -30,8 +32,8 @@ pub(crate) struct Session {
 struct Outcomes<'a>(&'a mut Vec<(Op, Outcome)>);
 
 impl Observer for Outcomes<'_> {
-    fn outcome(&mut self, op: &Op, outcome: &Outcome, _recovered: bool) {
-        self.0.push((op.clone(), outcome.clone()));
+    fn ended(&mut self, ended: &Ended<'_>) {
+        self.0.push((ended.op.clone(), ended.outcome.clone()));
     }
 }
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::fs::{Handle, Metadata, Timestamp};
-use crate::journal::record::{self, Copy, DirIntent, Found, OpId, OpKind, RunEnded, RunStarted};
+use crate::journal::record::{self, Copy, RunEnded, RunStarted};
+use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 

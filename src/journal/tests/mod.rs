@@ -1,4 +1,5 @@
 //! The journal over stores in memory; `sled_store` and `journal_dir` have their own tests.
+use crate::plan::{DirIntent, Found, OpId, OpKind};
 
 use std::path::PathBuf;
 

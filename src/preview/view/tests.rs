@@ -1,8 +1,8 @@
 use super::*;
-use crate::execute::{Op, OpName};
 use crate::fs::FileKind;
-use crate::journal::{DirIntent, Found};
 use crate::plan::PlannedGroup;
+use crate::plan::{DirIntent, Found};
+use crate::plan::{Op, OpName};
 
 fn path(name: &str) -> RelPath {
     RelPath::new(name).unwrap()
@@ -34,7 +34,7 @@ fn stat(dev: u64, ino: u64) -> Stat {
 
 /// `m` on branch 0 is the master of `a` and `b`, two names of one inode on branch 1, and of `l` on its own.
 fn scene() -> (Plan, HashMap<Place, Stat>) {
-    let master = (at(0, "m"), stat(1, 1).id);
+    let master = file(at(0, "m"), stat(1, 1).id);
     let name = |name: &str, from, to| OpName {
         path: path(name),
         from: BranchIdx(from),
@@ -44,8 +44,9 @@ fn scene() -> (Plan, HashMap<Place, Stat>) {
     let mut cross = Op::planned(
         OpKind::Cross,
         master.clone(),
-        (at(1, "d/a"), stat(2, 1).id),
-        (9, 4096),
+        file(at(1, "d/a"), stat(2, 1).id),
+        9,
+        4096,
         vec![name("d/a", 1, 0), name("b", 1, 0)],
     );
     cross.dirs.push(DirIntent {
@@ -56,8 +57,9 @@ fn scene() -> (Plan, HashMap<Place, Stat>) {
     let local = Op::planned(
         OpKind::Local,
         master,
-        (at(0, "l"), stat(1, 2).id),
-        (9, 4096),
+        file(at(0, "l"), stat(1, 2).id),
+        9,
+        4096,
         vec![name("l", 0, 0)],
     );
     let plan = Plan {
@@ -227,9 +229,10 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
     // `p` is on branches 1 and 2, `q` another name of the hidden copy; the master is `m` on branch 0.
     let merge = Op::planned(
         OpKind::Cross,
-        (at(1, "p"), id(2, 1)),
-        (at(2, "p"), id(3, 1)),
-        (9, 4096),
+        file(at(1, "p"), id(2, 1)),
+        file(at(2, "p"), id(3, 1)),
+        9,
+        4096,
         vec![
             name("p", 2, 1, Found::Master),
             name("q", 2, 1, Found::Absent),
@@ -238,9 +241,10 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
     // Known by a name that it only has after the first.
     let replace = Op::planned(
         OpKind::Cross,
-        (at(0, "m"), id(1, 1)),
-        (at(1, "q"), id(2, 1)),
-        (9, 4096),
+        file(at(0, "m"), id(1, 1)),
+        file(at(1, "q"), id(2, 1)),
+        9,
+        4096,
         vec![
             name("p", 1, 0, Found::Absent),
             name("q", 1, 0, Found::Absent),
@@ -275,4 +279,8 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
     }
     assert_eq!(both.links(id(1, 1), 1), 3);
     assert_eq!((both.replaced(), both.bytes()), (2, 8192));
+}
+
+fn file(at: Place, id: crate::fs::InodeId) -> crate::plan::OpFile {
+    crate::plan::OpFile { at, id }
 }

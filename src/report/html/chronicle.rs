@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::time_line::TimeLine;
-use crate::execute::{Op, Outcome};
+use crate::execute::Outcome;
+use crate::plan::Op;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, PlannedGroup};
 use crate::pool::relpath::RelPath;

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::execute::{Halt, Op, Outcome};
+use crate::execute::{Halt, Outcome};
 use crate::fs::Place;
+use crate::plan::Op;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, PlannedGroup, Refusal};
 use crate::pool::BranchIdx;

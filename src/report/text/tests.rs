@@ -3,7 +3,7 @@
 use super::super::sample;
 use super::*;
 use crate::execute::Halt;
-use crate::journal::OpKind;
+use crate::plan::OpKind;
 
 fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use super::from_log::{intent, intent_record, undo_records};
 use super::look::Same;
 use super::{Group, Hidden, Planner, Rebuilt, What, Why};
-use crate::execute::{Op, OpName};
-use crate::fs::{Fs, FsError, InodeId, Place, Stat};
-use crate::journal::{Found, Intent, OpId, OpKind};
+use crate::fs::{Fs, FsError, Place, Stat};
+use crate::journal::Intent;
 use crate::plan::hidden_name::{Role, hidden_name};
+use crate::plan::op::NO_INODE;
+use crate::plan::{Found, OpId, OpKind};
+use crate::plan::{Op, OpFile, OpName};
 use crate::pool::relpath::RelPath;
 
 /// More names than this has no op: somebody else made them.
@@ -72,7 +74,7 @@ impl<F: Fs> Planner<'_, F> {
         };
         let mut nobody = master.clone();
         (nobody.id.ino, nobody.id.btime) = (0, None);
-        let intent = intent(&made, (master, nobody), [0; 32]);
+        let intent = intent(op, &made, (master, nobody), [0; 32]);
         let records = match parts.copy {
             Some(copy) => undo_records(intent, copy.at.path.clone()),
             None => vec![intent_record(intent)],
@@ -109,7 +111,7 @@ impl<F: Fs> Planner<'_, F> {
             return Ok(Err(Why::Unclear));
         };
         let made = self.made_up(op, OpKind::Local, &exchanged, first);
-        let intent = intent(&made, (master, duplicate), blake3);
+        let intent = intent(op, &made, (master, duplicate), blake3);
         // The last name goes as an undo's copy does, after the others.
         let records = undo_records(intent, next.at.path.clone());
         Ok(Ok(self.rebuilt_op(What::Clear, records, op, true)))
@@ -178,7 +180,7 @@ impl<F: Fs> Planner<'_, F> {
                 metadata,
                 atime: first.stat.atime,
                 bytes,
-                ..intent(&made, (master, duplicate), blake3)
+                ..intent(op, &made, (master, duplicate), blake3)
             };
             let records = match (others, parts.copy) {
                 (false, None) => vec![intent_record(intent)],
@@ -210,17 +212,10 @@ impl<F: Fs> Planner<'_, F> {
                 found: Found::Absent,
             }
         };
-        let nobody = InodeId { dev: 0, ino: 0 };
+        let file = |at| OpFile { at, id: NO_INODE };
         let place = first.at.clone();
         let names = (0..=last).map(name).collect();
-        Op::planned(
-            kind,
-            (place.clone(), nobody),
-            (place, nobody),
-            (0, 0),
-            names,
-        )
-        .numbered(op)
+        Op::planned(kind, file(place.clone()), file(place), 0, 0, names)
     }
 
     /// The files whose bytes may be those of `hidden`: in the same directory on every branch, and at the paths that

@@ -2,10 +2,13 @@
 
 use super::look::Same;
 use super::{Group, Planner, Rebuilt, What, Why};
-use crate::execute::{Op, OpName, missing_parents};
-use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
-use crate::journal::{Found, Intent, LoggedOp, NameIntent, OpId, OpKind, Record, UndoIntent};
+use crate::execute::missing_parents;
+use crate::fs::{Fs, FsError, Handle, Place, Stat};
+use crate::journal::{Intent, LoggedOp, NameIntent, Record, UndoIntent};
 use crate::plan::hidden_name::{Role, hidden_name};
+use crate::plan::op::NO_INODE;
+use crate::plan::{Found, OpId, OpKind};
+use crate::plan::{Op, OpFile, OpName};
 use crate::pool::relpath::RelPath;
 
 /// What comes of it.
@@ -22,6 +25,7 @@ pub(super) enum Verdict {
 
 /// What is found of an op.
 struct Scene {
+    id: OpId,
     op: Op,
     master: Option<Stat>,
     /// The duplicate at its own names, and at its retired ones.
@@ -69,7 +73,7 @@ impl<F: Fs> Planner<'_, F> {
             }
         }
         let copy = copy.map(|copy| copy.stat.clone());
-        let Some(scene) = self.scene(op, &targets, copy)? else {
+        let Some(scene) = self.scene((logged.op, op), &targets, copy)? else {
             let at = group.iter().map(|hidden| hidden.at.clone()).collect();
             return Ok(Verdict::Left(Why::Unclear, at));
         };
@@ -123,15 +127,15 @@ impl<F: Fs> Planner<'_, F> {
         let master = self.place(&logged.master)?;
         let first = names.first()?;
         let own = Place::new(first.from, first.path.clone());
-        let nobody = InodeId { dev: 0, ino: 0 };
-        let op = Op::planned(
+        let file = |at| OpFile { at, id: NO_INODE };
+        Some(Op::planned(
             kind,
-            (master, nobody),
-            (own, nobody),
-            (0, logged.bytes),
+            file(master),
+            file(own),
+            0,
+            logged.bytes,
             names,
-        );
-        Some(op.numbered(logged.op))
+        ))
     }
 
     /// A branch path; of branches within each other, on the inner one.
@@ -155,7 +159,7 @@ impl<F: Fs> Planner<'_, F> {
     /// The master of an undo is the `copy` it made.
     fn scene(
         &self,
-        op: Op,
+        (id, op): (OpId, Op),
         targets: &[Option<Stat>],
         copy: Option<Stat>,
     ) -> Result<Option<Scene>, FsError> {
@@ -164,7 +168,7 @@ impl<F: Fs> Planner<'_, F> {
             None => self.regular(&op.master)?,
         };
         let journal = self.journal;
-        let hidden = self.all(&op, |k| op.retired_place(journal, k))?;
+        let hidden = self.all(&op, |k| op.retired_place(journal, id, k))?;
         if master.is_none() {
             // Its own name is gone; what stands at the paths stays, unless it is all there is.
             let other = |t: &&Option<Stat>| {
@@ -195,7 +199,7 @@ impl<F: Fs> Planner<'_, F> {
                 .find_map(|(k, stat)| Some((k, stat.clone()?)));
             found.map(|(k, stat)| (at(k), stat))
         };
-        let duplicate = first(&retired, &|k| op.retired_place(journal, k))
+        let duplicate = first(&retired, &|k| op.retired_place(journal, id, k))
             .or_else(|| first(&own, &|k| op.own(k)));
         if let Some((_, stat)) = &duplicate {
             if retired.iter().flatten().any(|other| other.id != stat.id) {
@@ -212,6 +216,7 @@ impl<F: Fs> Planner<'_, F> {
                 .collect();
         }
         Ok(Some(Scene {
+            id,
             op,
             master,
             own,
@@ -262,7 +267,7 @@ impl<F: Fs> Planner<'_, F> {
             metadata: crate::fs::Metadata::default(),
             atime: duplicate.mtime,
             blake3: [0; 32],
-            ..intent(&scene.op, (master, duplicate), [0; 32])
+            ..intent(scene.id, &scene.op, (master, duplicate), [0; 32])
         };
         self.rebuilt(What::Clear, vec![intent_record(intent)], scene, true)
     }
@@ -315,7 +320,7 @@ impl<F: Fs> Planner<'_, F> {
             metadata,
             atime: duplicate.atime,
             dirs: dirs.unwrap_or_default(),
-            ..intent(&op, (of, from), blake3)
+            ..intent(scene.id, &op, (of, from), blake3)
         };
         let records = match others {
             false => vec![intent_record(intent)],
@@ -355,7 +360,7 @@ impl<F: Fs> Planner<'_, F> {
             metadata,
             atime: duplicate.atime,
             bytes: logged.bytes,
-            ..intent(&scene.op, (master, from), [0; 32])
+            ..intent(scene.id, &scene.op, (master, from), [0; 32])
         };
         // Not as retired: what is not known to be finished is put back.
         Ok(self.rebuilt(What::PutBack, vec![intent_record(intent)], scene, false))
@@ -393,9 +398,7 @@ impl<F: Fs> Planner<'_, F> {
     }
 
     fn rebuilt(&self, what: What, records: Vec<Record>, scene: &Scene, retired: bool) -> Verdict {
-        let Some(op) = scene.op.id() else {
-            return Verdict::Nothing;
-        };
+        let op = scene.id;
         let names = scene.op.names.iter();
         let about = names.map(|name| self.lost.mount.join(name.path.as_path()));
         Verdict::Rebuilt(Box::new(Rebuilt {
@@ -436,6 +439,7 @@ pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
 }
 
 pub(super) fn intent(
+    id: OpId,
     op: &Op,
     (master, duplicate): (crate::journal::Copy, crate::journal::Copy),
     blake3: [u8; 32],
@@ -449,7 +453,7 @@ pub(super) fn intent(
         found: n.found,
     };
     Intent {
-        op: op.id().unwrap_or(OpId { run: 0, seq: 0 }),
+        op: id,
         kind: op.kind,
         atime: duplicate.mtime,
         metadata: crate::fs::Metadata::default(),

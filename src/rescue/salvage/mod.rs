@@ -25,7 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::fs::{FileKind, Fs, FsError, InodeId, Place, Stat, Timestamp};
-use crate::journal::{BranchRecord, LoggedOp, OpId, RUNS_AT_MOST, Record, RunEnded, RunStarted};
+use crate::journal::{BranchRecord, LoggedOp, RUNS_AT_MOST, Record, RunEnded, RunStarted};
+use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, parse_hidden_name};
 use crate::plan::metadata::IgnoreMetadata;
 

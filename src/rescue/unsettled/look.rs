@@ -8,7 +8,8 @@ use super::{
     names_to_try,
 };
 use crate::fs::{FileKind, Fs, Place, Stat};
-use crate::journal::{Conflict, Intent, Journal, JournalError, OpId, Record, RunStarted, Store};
+use crate::journal::{Conflict, Intent, Journal, JournalError, Record, RunStarted, Store};
+use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, is_hidden_name, parse_hidden_name};
 use crate::pool::mergerfs;
 use crate::pool::relpath::RelPath;

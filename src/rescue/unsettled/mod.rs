@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::fs::{FileKind, Place, Stat, Timestamp};
-use crate::journal::OpId;
+use crate::plan::OpId;
 
 mod branches;
 mod discard;

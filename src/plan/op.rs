@@ -1,0 +1,213 @@
+//! One op as it is planned: an immutable value. What carrying it out learns is in other types.
+
+use serde::{Deserialize, Serialize};
+
+use super::hidden_name::{Role, hidden_name};
+use super::op_id::OpId;
+use crate::fs::{InodeId, Metadata, Place, Timestamp};
+use crate::pool::BranchIdx;
+use crate::pool::relpath::RelPath;
+
+/// Stands for an inode that is not there yet: no file has it.
+pub const NO_INODE: InodeId = InodeId { dev: 0, ino: 0 };
+
+/// Whether the duplicate lies where the master can be linked in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OpKind {
+    /// Another device: the master is linked on its own branch under the duplicate's relpath.
+    Cross,
+    /// Same device and mount: the master takes the duplicate's name where it is.
+    Local,
+}
+
+/// The entry that a name had on the target branch before the op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// The duplicate itself (local).
+    Duplicate,
+    /// A name of the master already: not ours to take away.
+    Master,
+}
+
+/// A directory to be made as a clone of one on another branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirIntent {
+    /// Its path.
+    pub path: RelPath,
+    /// The branch it is made on.
+    pub to: BranchIdx,
+    /// The branch whose directory the pool shows.
+    pub from: BranchIdx,
+}
+
+/// One name of the duplicate; the same relpath on both branches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpName {
+    /// The name.
+    pub path: RelPath,
+    /// The branch on which the duplicate has it.
+    pub from: BranchIdx,
+    /// The branch on which the replacement gets it.
+    pub to: BranchIdx,
+    /// The entry found on `to` before anything was done.
+    pub found: Found,
+}
+
+/// A file of an op: one of its names, and its inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpFile {
+    /// A name of it.
+    pub at: Place,
+    /// Its inode.
+    pub id: InodeId,
+}
+
+/// One duplicate inode to be replaced, with all its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    /// Cross or local.
+    pub kind: OpKind,
+    /// A name of the master.
+    pub master: Place,
+    /// The master's inode; [`NO_INODE`] for an undo, which has yet to make it.
+    pub master_id: InodeId,
+    /// A name of the duplicate.
+    pub duplicate: Place,
+    /// The duplicate's inode.
+    pub duplicate_id: InodeId,
+    /// Size of both in bytes.
+    pub size: u64,
+    /// Bytes that become free.
+    pub bytes: u64,
+    /// Every name of the duplicate.
+    pub names: Vec<OpName>,
+    /// Directories that a look at the branches found missing, outermost first. The executor looks again.
+    pub dirs: Vec<DirIntent>,
+    /// Whether it replaces a duplicate or undoes another op.
+    pub task: Task,
+}
+
+/// The purpose of an op.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Links replace the duplicate.
+    Replace,
+    /// A copy replaces links that an earlier op made.
+    Undo(Box<Undoing>),
+}
+
+/// The file that an undo makes again. It is the master of the op; the duplicate is the file that stays, which loses
+/// the names of the op.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoing {
+    /// The op that is undone.
+    pub of: OpId,
+    /// Owner, mode, ACL and attributes of the file that comes back.
+    pub metadata: Metadata,
+    /// Its atime.
+    pub atime: Timestamp,
+    /// Its mtime.
+    pub mtime: Timestamp,
+    /// Its contents.
+    pub blake3: [u8; 32],
+    /// Whether zeros become holes.
+    pub sparse: bool,
+    /// The mtime of the file that stays when it was compared: another mtime means that a client changed it.
+    pub source_mtime: Timestamp,
+    /// Directories of the duplicate's branch to be removed where empty, innermost first.
+    pub emptied: Vec<RelPath>,
+}
+
+impl Op {
+    /// An op that replaces `duplicate` by links to `master`; sizes in bytes.
+    #[must_use]
+    pub fn planned(
+        kind: OpKind,
+        master: OpFile,
+        duplicate: OpFile,
+        size: u64,
+        bytes: u64,
+        names: Vec<OpName>,
+    ) -> Self {
+        Self {
+            kind,
+            master: master.at,
+            master_id: master.id,
+            duplicate: duplicate.at,
+            duplicate_id: duplicate.id,
+            size,
+            bytes,
+            names,
+            dirs: Vec::new(),
+            task: Task::Replace,
+        }
+    }
+
+    /// The same op as one that undoes another.
+    #[must_use]
+    pub fn undoing(self, undo: Undoing) -> Self {
+        Self {
+            task: Task::Undo(Box::new(undo)),
+            ..self
+        }
+    }
+
+    /// The file to make, if the op undoes another.
+    #[must_use]
+    pub fn undo(&self) -> Option<&Undoing> {
+        match &self.task {
+            Task::Replace => None,
+            Task::Undo(undo) => Some(undo),
+        }
+    }
+
+    /// The duplicate's own name `k`.
+    #[must_use]
+    pub fn own(&self, k: usize) -> Place {
+        Place::new(self.names[k].from, self.names[k].path.clone())
+    }
+
+    /// The place of replacement `k`.
+    #[must_use]
+    pub fn target(&self, k: usize) -> Place {
+        Place::new(self.names[k].to, self.names[k].path.clone())
+    }
+
+    /// The branches it changes.
+    pub fn branches(&self) -> impl Iterator<Item = BranchIdx> + '_ {
+        self.names.iter().flat_map(|n| [n.from, n.to])
+    }
+
+    /// The hidden name of `role` for name `k`, in the same directory, under the number `id` in `journal`.
+    ///
+    /// Retired names lie on the duplicate's branch, all others on the master's.
+    #[must_use]
+    pub fn hidden(&self, journal: u32, id: OpId, k: usize, role: Role) -> Place {
+        let name = &self.names[k];
+        let branch = if role == Role::Retired {
+            name.from
+        } else {
+            name.to
+        };
+        let dir = name.path.parent().unwrap_or_else(RelPath::root);
+        Place::new(branch, entry(&dir, hidden_name(journal, id, k, role)))
+    }
+
+    /// The place of the duplicate's name `k` between retire and remove. For a local op that is the temp name: the
+    /// exchange that publishes the replacement retires the duplicate.
+    #[must_use]
+    pub fn retired_place(&self, journal: u32, id: OpId, k: usize) -> Place {
+        match self.kind {
+            OpKind::Cross => self.hidden(journal, id, k, Role::Retired),
+            OpKind::Local => self.hidden(journal, id, k, Role::Temp),
+        }
+    }
+}
+
+/// The entry `name` of `dir`, for names that are one plain component by construction.
+pub(crate) fn entry(dir: &RelPath, name: impl AsRef<std::ffi::OsStr>) -> RelPath {
+    dir.join(name)
+        .expect("invariant: hidden names and names read from a path are plain components")
+}
