@@ -63,3 +63,19 @@ fn status_finds_nothing_open_after_a_run() {
         before
     );
 }
+
+#[test]
+fn a_disk_that_cannot_read_the_journal_once_does_not_destroy_it() {
+    let (_pool, _, tool) = a_done_run();
+    let database = tool.journal().join("db/db");
+    let before = std::fs::read(&database).unwrap();
+    let path = database.to_str().unwrap();
+    let line = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", path];
+    let injection = ["-e", "trace=read", "-e", "inject=read:error=EIO:when=1"];
+    let wrapper: Vec<&str> = line.into_iter().chain(injection).collect();
+    let run = tool.run_under(&wrapper, &["status"]);
+    assert_eq!(run.code(), Some(4), "{run}");
+    assert!(run.stderr.contains("cannot read"), "{run}");
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    tool.run(&["history"]).expect(0);
+}

@@ -145,6 +145,7 @@ impl Database {
         // A killed process can leave writes in memory only. Recovery inside sled builds on them and syncs its
         // own snapshot: after a power cut that would refer to a log that never reached the disk.
         settle(dir)?;
+        read_through(dir)?;
         let database = Self::open(dir)?;
         // What recovery wrote, and the name of its snapshot.
         database.sync()?;
@@ -291,6 +292,22 @@ fn discard_unfinished_snapshot(dir: &Path) -> Result<(), JournalError> {
         true => unfinished.iter().try_for_each(|path| remove_file(path)),
         false => Ok(()),
     }
+}
+
+/// Reads every file of a database, so that a disk that cannot read one is noticed before sled is.
+///
+/// sled takes a part of its log that it cannot read for the torn end, and writes zeros over it and over all that follows.
+/// After this its reads come from memory.
+fn read_through(dir: &Path) -> Result<(), JournalError> {
+    for entry in dir.read_dir().map_err(failed("list", dir))? {
+        let entry = entry.map_err(failed("list", dir))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let path = entry.path();
+            let mut file = File::open(&path).map_err(failed("open", &path))?;
+            io::copy(&mut file, &mut io::sink()).map_err(failed("read", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes every file of a database durable as it is.
