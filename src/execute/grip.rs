@@ -29,6 +29,8 @@ pub(crate) struct Grip<H> {
     pub(super) made: BTreeMap<usize, H>,
     /// Those of them that were seen to have brought back a path; known for as long as the directories are pinned.
     brought_back: BTreeSet<usize>,
+    /// Names whose path another program removed or made anew while their file was hidden; known for as long.
+    anew: BTreeSet<usize>,
     /// Directories that this process made for the op, outermost first.
     dirs: Vec<Place>,
     /// Directories that are others than the journal remembers.
@@ -42,6 +44,7 @@ impl<H> Default for Grip<H> {
             duplicate: None,
             made: BTreeMap::new(),
             brought_back: BTreeSet::new(),
+            anew: BTreeSet::new(),
             dirs: Vec::new(),
             strange: BTreeSet::new(),
         }
@@ -196,11 +199,38 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         Ok(moved)
     }
 
-    /// Whether what had the name `first` lost it before `second` went; `true` if that cannot be told.
-    pub(super) fn went_before(&self, first: &Place, second: &Place) -> Result<bool, FsError> {
-        let (one, other) = (self.fs.comings(first)?, self.fs.comings(second)?);
-        let known = !one.incomplete && !other.incomplete;
-        Ok(!known || one.changed() < other.went)
+    /// Whether the name `at` last changed before our rename gave the name `hidden`, which no other program uses; `None` if
+    /// that cannot be told.
+    pub(super) fn changed_before(
+        &self,
+        at: &Place,
+        hidden: &Place,
+    ) -> Result<Option<bool>, FsError> {
+        let (one, ours) = (self.fs.comings(at)?, self.fs.comings(hidden)?);
+        let known = !one.incomplete && !ours.incomplete && ours.came.is_some();
+        Ok(known.then(|| one.changed() < ours.came))
+    }
+
+    /// Whether another program removed path `k` or made it anew after our rename hid what had the duplicate's name. What
+    /// is hidden then gets no path again; remembered, because hiding it a second time is the newer of the two.
+    pub(super) fn is_made_anew(&mut self, op: &Begun, k: usize) -> Result<bool, FsError> {
+        if self.grip(op).is_some_and(|grip| grip.anew.contains(&k)) {
+            return Ok(true);
+        }
+        let retired = op.retired_place(self.journal.id(), k);
+        let anew = self.changed_before(&op.target(k), &retired)? == Some(false);
+        if anew && let Some(grip) = self.grips.get_mut(&op.id()) {
+            grip.anew.insert(k);
+        }
+        Ok(anew)
+    }
+
+    /// Whether the name that this process made as replacement `k` was removed or renamed over by another program.
+    pub(super) fn is_replacement_gone(&self, op: &Begun, k: usize) -> Result<bool, FsError> {
+        match self.grip(op).and_then(|grip| grip.made.get(&k)) {
+            None => Ok(false),
+            Some(made) => Ok(self.fs.path_of(made)?.is_none()),
+        }
     }
 
     /// What the held duplicate is; `None` where it is not held.

@@ -187,10 +187,18 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             return Ok(());
         }
         // A client renamed another file over the name just before: its file goes back where the client put it, or has
-        // renamed the path to since, with our name.
+        // renamed the path to since, with our name. If a client removed our name or put another one there, it has removed
+        // or replaced its own file: that gets no path again.
+        if self.is_replacement_gone(op, k)? {
+            return Err(Halt::new(
+                Reason::Changed,
+                format!("{:?} was replaced, then removed", target.path),
+            ));
+        }
         let target = self.place_of_replacement(op, k)?;
         self.exchange(&temp, &target)?;
-        if self.fs.stat(&temp)?.is_none_or(|stat| !op.is_master(&stat)) {
+        let back = self.fs.stat(&temp)?;
+        if back.is_none_or(|stat| !op.is_master(&stat)) || !self.is_made_by_us(op, k, &temp)? {
             // And again meanwhile: the newest of theirs belongs at the name, the one before it was overwritten.
             self.exchange(&temp, &target)?;
             return Err(Halt::new(

@@ -89,6 +89,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 "the master was opened for writing meanwhile",
             ));
         }
+        let mut links = u64::MAX;
         if op.undo().is_some() && !op.salvaged {
             // A client's link or rename of the copy, of which all names are known, would be on both branches for good.
             let known = self.known_names(op, |stat| op.is_master(stat))?;
@@ -98,6 +99,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                     "its path was linked or renamed meanwhile",
                 ));
             }
+            links = known;
         }
         for (k, observed) in names.iter().enumerate() {
             if observed.duplicate == DuplicateAt::Both {
@@ -110,7 +112,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 // The rename took whatever had the name: only the inode that was compared may stay retired.
                 let taken = self.fs.stat(&retired)?;
                 if taken.is_none_or(|stat| !op.is_duplicate(&stat)) {
-                    self.rename(&retired, &own)?;
+                    self.return_stranger(op, k)?;
                     return Err(Halt::new(
                         Reason::Changed,
                         "the duplicate was replaced meanwhile",
@@ -120,40 +122,48 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 self.replacement_was_there(op, k)?;
             }
         }
-        self.check_retired(op, window)
+        self.check_retired(op, window, links)
     }
 
     /// Whether the path had the replacement when the duplicate left it. If a client had made the path anew from the
     /// duplicate (`rm d/b; mv m/a d/b` beside an undo), the rename took the only name of the path, and it goes back.
-    /// If the replacement went afterwards, a client removed the path.
+    /// If the replacement went afterwards, a client removed the path or made it anew.
     fn replacement_was_there(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
         let target = self.fs.stat(&op.target(k))?;
         if target.is_some_and(|stat| op.is_master(&stat)) {
             return Ok(());
         }
-        if !self.went_before(&op.target(k), &op.own(k))? {
+        if self.is_made_anew(op, k)? {
             return Ok(());
         }
-        match self.rename(&op.retired_place(self.journal.id(), k), &op.own(k)) {
-            Err(error) if error.errno() == libc::EEXIST => {}
-            renamed => renamed?,
-        }
+        self.return_stranger(op, k)?;
         Err(Halt::new(
             Reason::Changed,
             "its path was removed or replaced meanwhile",
         ))
     }
 
-    /// The last look: the retired inode is what was compared, and nobody asked for it.
-    fn check_retired(&mut self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
+    /// The last look: the retired inode is what was compared, and nobody asked for it. The kept copy has at most `links`
+    /// names.
+    fn check_retired(
+        &mut self,
+        op: &Begun,
+        window: &Window<'_, F>,
+        links: u64,
+    ) -> Result<(), Halt> {
         self.note_both(op, window)?;
         self.check_duplicate(op, window)?;
         // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
-        if self.fs.stat_open(&window.master.file)?.nlink == 0 {
+        let now = self.fs.stat_open(&window.master.file)?.nlink;
+        if now == 0 {
             return Err(Halt::new(
                 Reason::Changed,
                 "the master was deleted meanwhile",
             ));
+        }
+        if now > links {
+            // Linked just before the rename; if another name went, the duplicate's number of names is as it was.
+            return Err(Halt::new(Reason::Changed, "its path was linked meanwhile"));
         }
         Ok(())
     }

@@ -68,6 +68,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 }
             };
             let halt = Halt::new(Reason::Conflict, why);
+            let mut left = left;
+            for place in self.places_left(op) {
+                if !left.contains(&place) {
+                    left.push(place);
+                }
+            }
             return Ok(Back::Conflict { halt, left });
         }
         if let Some(conflict) = self.split_paths(op)? {
@@ -97,11 +103,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             let copies = [op.duplicate.branch, op.master.branch];
             let copies = copies.map(|branch| Place::new(branch, path.clone()));
             let [duplicate, master] = &copies;
-            let at_both = self
-                .fs
-                .stat(duplicate)?
-                .is_some_and(|s| op.is_duplicate(&s))
-                && self.fs.stat(master)?.is_some_and(|s| op.is_master(&s));
+            let at_both = self.fs.stat(duplicate)?.is_some() && self.fs.stat(master)?.is_some();
             if at_both {
                 paths.push(format!("\"{}\"", path.as_path().display()));
                 left.extend(copies.map(|at| (at.branch, at.path)));
@@ -133,17 +135,24 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Links that another program made while the replacements were in place, perhaps of one of them: it is a link of the
-    /// master now, not of the duplicate that has the path again.
+    /// master now, not of the duplicate that has the path again. The same where it renamed the replacement of one of
+    /// several names.
     fn links_of_replacements(&self, op: &Begun) -> Result<Option<Back>, Halt> {
-        let before = op.seen.as_ref().map(|seen| seen.master_stat.nlink);
-        let (Some(before), Some(master)) = (before, self.held_master(op)?) else {
-            return Ok(None);
-        };
-        if op.kind == OpKind::Cross || master.nlink <= before {
+        if op.kind == OpKind::Cross {
             return Ok(None);
         }
         let mut left = Vec::new();
-        for k in 0..op.names.len() {
+        if op.names.len() > 1 {
+            let moved = self.moved_replacements(op)?.into_iter();
+            left.extend(moved.map(|at| (at.branch, at.path)));
+        }
+        let before = op.seen.as_ref().map(|seen| seen.master_stat.nlink);
+        let master = self.held_master(op)?;
+        let more = before
+            .zip(master)
+            .is_some_and(|(before, now)| now.nlink > before);
+        let searched = if more { op.names.len() } else { 0 };
+        for k in 0..searched {
             let dir = op.target(k).dir();
             let names = match self.fs.names_with_prefix(&dir, b"") {
                 Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => continue,
@@ -317,10 +326,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     }
 
     /// Takes away replacements whose path a client removed before they were there. No lease is asked for: a
-    /// program that has the master open keeps it open, and by this path no program should have found it.
+    /// program that has the master open keeps it open, and by this path no program should have found it. Where a client
+    /// has put another file at the path, one may well have: [`Self::withdraw_what_hides`].
     fn withdraw_what_came_back(&mut self, op: &Begun) -> Result<(), Halt> {
         for k in 0..op.names.len() {
-            if self.brought_back(op, k, self.observe(op, k)?)? {
+            let observed = self.observe(op, k)?;
+            if self.brought_back(op, k, observed)? && !self.hides_newer(op, k, observed) {
                 let mut hidden = Vec::new();
                 self.hide_replacement(op, k, &mut hidden)?;
                 self.remove_hidden(op, hidden)?;
@@ -411,23 +422,55 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             if op.is_duplicate(&stat) || op.is_master(&stat) {
                 continue;
             }
-            let to = match op.kind {
-                OpKind::Cross => op.own(k),
-                OpKind::Local => self.place_of_replacement(op, k)?,
-            };
-            let now = self.fs.stat(&to)?;
-            if op.kind == OpKind::Local && now.is_some_and(|stat| op.is_master(&stat)) {
-                self.exchange(&hidden, &to)?;
-                continue;
-            }
-            match self.rename(&hidden, &to) {
-                Err(error) if error.errno() == libc::EEXIST => {
-                    left.push(self.named_now(&hidden)?);
-                }
-                renamed => renamed?,
+            if !self.return_stranger(op, k)? {
+                left.push(self.named_now(&hidden)?);
             }
         }
         Ok(left)
+    }
+
+    /// Gives the path back to a file of another program that our last rename or exchange took along as name `k`; `false` if
+    /// it stays hidden. If another program has changed the path since, it has removed or replaced that very file, though it
+    /// met ours: the file gets no path again.
+    pub(super) fn return_stranger(&mut self, op: &Begun, k: usize) -> Result<bool, FsError> {
+        let hidden = op.retired_place(self.journal.id(), k);
+        if op.kind == OpKind::Local {
+            if self.is_replacement_gone(op, k)? {
+                return Ok(false);
+            }
+            let to = self.place_of_replacement(op, k)?;
+            let now = self.fs.stat(&to)?;
+            if now.is_some_and(|stat| op.is_master(&stat)) {
+                self.exchange(&hidden, &to)?;
+                return Ok(true);
+            }
+            return self.rename_to_free(&hidden, &to);
+        }
+        let own = op.own(k);
+        if self.is_made_anew(op, k)? {
+            return Ok(false);
+        }
+        let name = self.fs.hold(&hidden)?;
+        if !self.rename_to_free(&hidden, &own)? {
+            return Ok(false);
+        }
+        if self.is_made_anew(op, k)? {
+            // Between the look and the rename. Only the name that we returned is ours to hide again.
+            let path = self.fs.path_of(&name)?;
+            if path.is_some_and(|path| path.file_name() == own.path.file_name()) {
+                self.rename(&own, &hidden)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Renames; `false` if something has the name `to`.
+    fn rename_to_free(&mut self, from: &Place, to: &Place) -> Result<bool, FsError> {
+        match self.rename(from, to) {
+            Err(error) if error.errno() == libc::EEXIST => Ok(false),
+            renamed => renamed.map(|()| true),
+        }
     }
 
     /// The same inside the publish window, where the duplicate still has its name or gets it back at once.
@@ -484,7 +527,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             let (own, target) = (op.own(k), op.target(k));
             let two = own != target && there(&own) && there(&target);
             // One of several names on one disk: the others may be the other file's.
-            let one_of_many = op.kind == OpKind::Local && op.names.len() > 1 && there(&target);
+            // Or the only name on one disk: the duplicate is beside it under its hidden name.
+            let hidden = there(&op.retired_place(self.journal.id(), k));
+            let many = op.names.len() > 1 || hidden;
+            let one_of_many = op.kind == OpKind::Local && many && there(&target);
             left.extend(
                 [&own]
                     .into_iter()
@@ -500,9 +546,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         let copy = op.copy_place().filter(|at| there(at));
         left.extend(copy.and_then(|at| self.named_now(at).ok()));
-        if let Ok(Some(Back::Conflict { left: split, .. })) = self.split_paths(op) {
-            let new: Vec<_> = split.into_iter().filter(|at| !left.contains(at)).collect();
-            left.extend(new);
+        for found in [self.split_paths(op), self.links_of_replacements(op)] {
+            if let Ok(Some(Back::Conflict { left: more, .. })) = found {
+                let new: Vec<_> = more.into_iter().filter(|at| !left.contains(at)).collect();
+                left.extend(new);
+            }
         }
         left
     }
@@ -577,7 +625,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 && !observed.apart
                 && observed.elsewhere.is_none()
         };
-        if !may_return(self.observe(op, k)?) {
+        // A link that a client made there since is no replacement of ours.
+        if !may_return(self.observe(op, k)?) || (!op.salvaged && self.is_made_anew(op, k)?) {
             return Ok(());
         }
         let name = self.fs.hold(&retired)?;
@@ -586,7 +635,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             renamed => renamed?,
         }
         let now = self.fs.stat(&op.target(k))?;
-        let still_there = now.is_some_and(|stat| op.is_master(&stat));
+        let still_there =
+            now.is_some_and(|stat| op.is_master(&stat)) && !self.is_made_anew(op, k)?;
         // A client may have given the duplicate the name anew: only the name that we returned is ours to hide again.
         let path = self.fs.path_of(&name)?;
         let ours = path.is_some_and(|path| path.file_name() == own.path.file_name());
@@ -769,14 +819,12 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     ) -> Result<(), Halt> {
         self.rename(target, aside)?;
         let moved = self.fs.stat(aside)?;
-        if moved.is_some_and(|stat| op.is_master(&stat)) && self.is_made_by_us(op, k, aside)? {
+        let is_master = moved.is_some_and(|stat| op.is_master(&stat));
+        if is_master && self.is_made_by_us(op, k, aside)? {
             return Ok(());
         }
         self.rename(aside, target)?;
-        Err(Halt::again(
-            Reason::Changed,
-            "the path was replaced meanwhile",
-        ))
+        Err(not_ours(is_master))
     }
 
     /// Hides replacement `k`, and puts it back if by then it was all that the path had.
@@ -797,7 +845,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             // The duplicate left the path between the look and the rename. If before the rename, a client relies on the
             // name that was just hidden (`mv m/a3 d/b`, where the kernel leaves the name as it is, removes only the
             // duplicate). If after, the client removed the path.
-            if self.went_before(&op.own(k), &target)? {
+            if self.changed_before(&op.own(k), &aside)? != Some(false) {
                 match self.rename(&aside, &target) {
                     Err(error) if error.errno() == libc::EEXIST => {}
                     renamed => renamed?,
@@ -816,14 +864,10 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         let (target, temp) = (op.target(k), op.hidden(self.journal.id(), k, Role::Temp));
         self.exchange(&temp, &target)?;
         let moved = self.fs.stat(&temp)?;
-        let is_ours =
-            moved.is_some_and(|stat| op.is_master(&stat)) && self.is_made_by_us(op, k, &temp)?;
-        if !is_ours {
+        let is_master = moved.is_some_and(|stat| op.is_master(&stat));
+        if !is_master || !self.is_made_by_us(op, k, &temp)? {
             self.exchange(&temp, &target)?;
-            return Err(Halt::again(
-                Reason::Changed,
-                "the path was replaced meanwhile",
-            ));
+            return Err(not_ours(is_master));
         }
         hidden.push((temp, target));
         Ok(())
@@ -848,6 +892,18 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         self.clear_copy(op)?;
         self.clear_aside(op)
+    }
+}
+
+/// What has the path of a replacement is not that. A link of the kept copy is a client's own, and only this process can
+/// tell: a later one would take it for ours.
+fn not_ours(is_master: bool) -> Halt {
+    match is_master {
+        true => Halt::new(
+            Reason::Conflict,
+            "another program linked the kept copy at its path: both copies stay",
+        ),
+        false => Halt::again(Reason::Changed, "the path was replaced meanwhile"),
     }
 }
 
