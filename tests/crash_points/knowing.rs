@@ -413,21 +413,27 @@ impl Knows {
         groups.any(|links| links.contains(a) && links.contains(b))
     }
 
-    /// Whether what the client gave a path is kept on another branch than the one that is shown, and a conflict names
-    /// both. That is allowed where it changed both files.
-    pub(super) fn excuses(&self, session: &Session, wrong: &(Wrong, String)) -> bool {
-        let (Wrong::Bytes | Wrong::Attributes, what) = wrong else {
-            return false;
-        };
+    /// Whether what the client gave a path is in a file that a conflict names, while the path shows another one. That is
+    /// allowed where two actions changed both files.
+    pub(super) fn excuses(&self, session: &Session, (kind, what): &(Wrong, String)) -> bool {
         let (told, files) = (told(session), session.world.files());
+        let fork = session.world.fork();
+        let fs = fork.fs();
         let about = |path: &RelPath| what.contains(&format!("{path:?}"));
-        let paths = self.view.iter().filter(|(path, _)| about(path));
-        let mut copies = paths.map(|(path, bytes)| {
-            let places: Vec<&Place> = files.keys().filter(|at| at.path == *path).collect();
-            let named = places.len() > 1 && places.iter().all(|at| told.contains(*at));
-            named && places.iter().any(|at| files[*at].1 == *bytes)
-        });
-        copies.any(|kept| kept)
+        let named = || files.iter().filter(|(at, _)| told.contains(*at));
+        match kind {
+            Wrong::Bytes => {
+                let mut paths = self.view.iter().filter(|(path, _)| about(path));
+                paths.any(|(_, bytes)| named().any(|(_, (_, found))| found == bytes))
+            }
+            Wrong::Attributes if what.contains("mode") => {
+                let mut modes = self.modes.iter().filter(|(path, _)| about(path));
+                let mode = |at: &Place| fs.stat(at).ok().flatten().map(|stat| stat.mode);
+                modes.any(|(_, wanted)| named().any(|(at, _)| mode(at) == Some(*wanted)))
+            }
+            Wrong::Attributes => named().any(|(at, _)| is_marked(&fs, at)),
+            _ => false,
+        }
     }
 
     /// Everything that is not as the client knows it.
@@ -503,8 +509,7 @@ impl Knows {
         }
         for path in &self.xattrs {
             let Some(at) = first(path) else { continue };
-            let meta = fs.open(&at).and_then(|file| fs.metadata(&file));
-            if !meta.is_ok_and(|meta| meta.xattrs.contains_key(&b"user.mark"[..])) {
+            if !is_marked(&fs, &at) {
                 let what = format!("the attribute of {path:?} is lost");
                 wrong.push((Wrong::Attributes, what));
             }
@@ -540,6 +545,12 @@ impl Knows {
             }
         }
     }
+}
+
+/// Whether a client gave the file its attribute.
+fn is_marked(fs: &impl Fs, at: &Place) -> bool {
+    let meta = fs.open(at).and_then(|file| fs.metadata(&file));
+    meta.is_ok_and(|meta| meta.xattrs.contains_key(&b"user.mark"[..]))
 }
 
 /// The places that reported conflicts name.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use mergerfs_xdedup::fs::Fs;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
 use mergerfs_xdedup::pool::BranchIdx;
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::actions::{self, Action};
 use super::knowing::{Wrong, told};
@@ -266,16 +267,166 @@ fn matrix(kind: &Kind, name: &'static str) {
     }
 }
 
-/// What is not promised where two actions on the two paths come within nine calls of each other, which are microseconds;
-/// README says so.
-///
-/// - A rename or exchange of ours may take a file along that a client has put at the path just before: no call renames a
-///   name only if it leads to a certain inode. Who acts in between meets the other file. All bytes that were written are
-///   kept, no path is lost, nothing is left unreported and no op stays open.
-/// - A rename of one link over another link of the same inode does nothing, and says that it succeeded: nobody can see
-///   that a client made it. Its source stays.
-fn limit_of_two(client: &Client, after: &Session, plan: &[(usize, &Action)]) -> Vec<Failure> {
-    let mut limit = Vec::new();
+/// Two actions within nine calls of each other that meet what no call of Linux prevents. Everything else that is wrong
+/// fails. README says so.
+struct Gap {
+    /// The first action, and our last call of note before it; any where none is named.
+    first: (fn(&Action) -> bool, &'static [&'static str]),
+    /// The second, with our last call of note before it and the next one.
+    second: (
+        fn(&Action) -> bool,
+        &'static [&'static str],
+        &'static [&'static str],
+    ),
+    wrong: &'static [Wrong],
+}
+
+const GAPS: &[Gap] = &[
+    // `renameat2` exchanges whatever has the two names: no call does it only if a name leads to a certain inode. A file
+    // that a client puts at the path between our last look and the exchange is hidden until the second exchange, and
+    // who acts on the path in between opens, links or renames the kept copy, and waits for no lease to do so.
+    Gap {
+        first: (puts_a_file, &["lease", "link"]),
+        second: (any, &["exchange"], &["exchange"]),
+        wrong: &[Wrong::Bytes, Wrong::Split, Wrong::Attributes],
+    },
+    // `RENAME_NOREPLACE` looks at one disk. A file that a client puts at the path on the other disk just before is hidden
+    // by the replacement until our next look, and mergerfs links or renames both of them, which breaks no lease.
+    Gap {
+        first: (puts_a_file, &["lease", "link"]),
+        second: (gives_a_name, &["publish", "link"], &[]),
+        wrong: &[Wrong::Bytes, Wrong::Split, Wrong::Twice],
+    },
+    // An open that waits for our lease has looked its path up already: what it writes is in the duplicate, at the other
+    // name that this has, and the path that a client renames meanwhile is the replacement. The conflict names that.
+    Gap {
+        first: (writes, &["lease", "link"]),
+        second: (
+            gives_a_name,
+            &["exchange", "publish", "link", "retire"],
+            &[],
+        ),
+        wrong: &[Wrong::Bytes],
+    },
+    // `chmod` and `setxattr` break no lease. Made by the path while the replacement has it, a change is one of the kept
+    // copy, and stays with that where the first action makes us take the replacement away. The same change made by the
+    // kept copy's own path looks no different.
+    Gap {
+        first: (any, &["lease", "link"]),
+        second: (
+            changes_attributes,
+            &["exchange", "link", "publish", "retire"],
+            &[],
+        ),
+        wrong: &[Wrong::Attributes],
+    },
+    // The same just before: the path keeps it if we take the replacement away, but not a path that a client has renamed
+    // the replacement to.
+    Gap {
+        first: (changes_attributes, &["lease", "link"]),
+        second: (
+            gives_a_name,
+            &["exchange", "link", "publish", "retire"],
+            &[],
+        ),
+        wrong: &[Wrong::Attributes],
+    },
+    // A rename of one link over another of the same inode does nothing, and says that it succeeded: no event and no
+    // change of a directory shows it. Where the other action makes us take the replacement away, the name goes that the
+    // client took for the renamed one; the file is under its old name.
+    Gap {
+        first: (any, &[]),
+        second: (
+            renames_a_link,
+            &["exchange", "link", "publish", "retire"],
+            &[],
+        ),
+        wrong: &[Wrong::Split, Wrong::Twice, Wrong::Lost],
+    },
+    Gap {
+        first: (renames_a_link, &["exchange", "link", "publish", "retire"]),
+        second: (any, &[], &[]),
+        wrong: &[Wrong::Split],
+    },
+];
+
+fn any(_: &Action) -> bool {
+    true
+}
+
+fn puts_a_file(action: &Action) -> bool {
+    let puts = |step: &Step| match step {
+        Step::Save(_) | Step::Create(_) | Step::Link(..) | Step::LinkOver(..) => true,
+        Step::Rename(_, to) | Step::Mv(_, to) => to.as_bytes() == b"d/b",
+        _ => false,
+    };
+    action.steps.iter().any(puts)
+}
+
+/// Gives what `d/b` leads to another name.
+fn gives_a_name(action: &Action) -> bool {
+    let gives = |step: &Step| match step {
+        Step::Link(from, _) | Step::Rename(from, _) | Step::Mv(from, _) => {
+            from.as_bytes() == b"d/b"
+        }
+        _ => false,
+    };
+    action.steps.iter().any(gives)
+}
+
+fn writes(action: &Action) -> bool {
+    let writes = |step: &Step| {
+        matches!(
+            step,
+            Step::Write(_) | Step::Truncate(_) | Step::OpenWrite(_)
+        )
+    };
+    action.steps.iter().all(writes)
+}
+
+fn changes_attributes(action: &Action) -> bool {
+    let changes = |step: &Step| matches!(step, Step::Chmod(_) | Step::Setxattr(_));
+    action.steps.iter().all(changes)
+}
+
+/// Renames one name of the kept copy, by then, over another one.
+fn renames_a_link(action: &Action) -> bool {
+    let links: [&[u8]; 3] = [b"m/a", b"m/a3", b"d/b"];
+    let is_link = |path: &RelPath| links.contains(&path.as_bytes());
+    action.steps.iter().any(|step| match step {
+        Step::Rename(from, to) | Step::Mv(from, to) => is_link(from) && is_link(to),
+        _ => false,
+    })
+}
+
+/// Our call in a line of the trace: its number, and what it is called in [`GAPS`].
+fn of_note(line: &str) -> Option<(usize, &'static str)> {
+    let (number, call) = line.trim_start().split_once(' ')?;
+    let number = number.parse().ok()?;
+    let call = call.split(" = ").next()?;
+    let (from, to) = call.split_once(" -> ").unwrap_or((call, ""));
+    let what = match call.split(' ').next()? {
+        "take" => "lease",
+        "release" => "release",
+        "link" => "link",
+        "exchange" => "exchange",
+        "unlink" => "unlink",
+        "rename" if to.ends_with("-r") => "retire",
+        "rename" if from.ends_with("-r") => "return",
+        "rename" if from.ends_with("-t") => "publish",
+        "rename" => "withdraw",
+        _ => return None,
+    };
+    Some((number, what))
+}
+
+/// What is not promised of these two actions; nothing where bytes that were written are not kept.
+fn limit_of_two(
+    client: &Client,
+    sessions: [&Session; 2],
+    plan: &[(usize, &Action)],
+) -> Vec<Failure> {
+    let [before, after] = sessions;
     let files = after.world.files();
     let mut newest = BTreeMap::new();
     for write in after.world.acknowledged() {
@@ -284,22 +435,43 @@ fn limit_of_two(client: &Client, after: &Session, plan: &[(usize, &Action)]) -> 
     // A write through one of two names that are one file by then replaces what was written through the other.
     let mut newest = newest.values();
     let kept = newest.all(|bytes| files.values().any(|(_, found)| found == bytes));
-    if kept || client.finds_its_bytes(after) {
-        let client = [
-            Wrong::Bytes,
-            Wrong::Back,
-            Wrong::Split,
-            Wrong::Twice,
-            Wrong::Attributes,
-        ];
-        limit.extend(client.map(Failure::Client));
+    let [(n, first), (later, second)] = plan else {
+        return Vec::new();
+    };
+    if !kept && !client.finds_its_bytes(after) {
+        return Vec::new();
     }
-    let mut steps = plan.iter().flat_map(|(_, action)| &action.steps);
+    let calls: Vec<_> = before
+        .world
+        .trace()
+        .iter()
+        .filter_map(|line| of_note(line))
+        .collect();
+    let last = |n: usize| {
+        calls
+            .iter()
+            .rev()
+            .find(|(at, _)| *at < n)
+            .map(|(_, what)| *what)
+    };
+    let next = |n: usize| calls.iter().find(|(at, _)| *at >= n).map(|(_, what)| *what);
+    let is_one = |call: Option<&'static str>, of: &[&str]| {
+        of.is_empty() || call.is_some_and(|call| of.contains(&call))
+    };
+    let gaps = GAPS.iter().filter(|gap| {
+        (gap.first.0)(first)
+            && is_one(last(*n), gap.first.1)
+            && (gap.second.0)(second)
+            && is_one(last(*later), gap.second.1)
+            && is_one(next(*later), gap.second.2)
+    });
+    // A path is lost only by a rename that did nothing: its source is still there.
     let view = after.view();
-    if steps.any(|step| matches!(step, Step::Rename(from, _) if view.contains_key(from))) {
-        limit.push(Failure::Client(Wrong::Lost));
-    }
-    limit
+    let mut steps = plan.iter().flat_map(|(_, action)| &action.steps);
+    let stays = steps.any(|step| matches!(step, Step::Rename(from, _) if view.contains_key(from)));
+    let wrong = gaps.flat_map(|gap| gap.wrong);
+    let wrong = wrong.filter(|wrong| stays || **wrong != Wrong::Lost);
+    wrong.map(|wrong| Failure::Client(*wrong)).collect()
 }
 
 /// The process goes on while the client does this.
@@ -332,7 +504,7 @@ fn goes_on(
         wrong.retain(|(what, _)| *what != Failure::Client(Wrong::Attributes));
     }
     if plan.len() > 1 {
-        let limit = limit_of_two(&client, &next, plan);
+        let limit = limit_of_two(&client, [&session, &next], plan);
         wrong.retain(|(what, _)| !limit.contains(what));
     }
     if let Err(err) = ended {
