@@ -10,7 +10,8 @@ use mergerfs_xdedup::fs::{InodeId, Place};
 use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::{each_call, few};
-use super::scenario::Scenario;
+use super::knowing::told;
+use super::scenario::{BYTES, Scenario};
 use super::session::{Failures, Session, ensure};
 
 /// A run with `act` before call `n`, and at which of the calls after that something was `wrong` while the tool had no
@@ -173,4 +174,35 @@ fn the_newest_of_two_saves_has_the_path() {
         });
     }
     assert!(failures.points() > 1000);
+}
+
+/// Clients remove every path of both files while the duplicate is retired: nobody relies on the contents by a path, and
+/// they are kept under the hidden name all the same, which a conflict names.
+#[test]
+fn contents_that_clients_removed_from_every_path_are_kept() {
+    for scenario in few() {
+        let mut whole = Session::new(&scenario);
+        whole.run(&scenario.ops).unwrap();
+        let trace = whole.world.trace();
+        let moves = |line: &String| line.contains(" rename ") && line.ends_with("-r");
+        let retires = |line: &String| moves(line) || line.contains(" exchange ");
+        let retired = trace.iter().rposition(retires).unwrap();
+        // The record that the duplicate is retired; its removal comes afterwards.
+        let mut later = trace[retired..].iter();
+        let recorded = later.find(|line| line.contains("journal")).unwrap();
+        let n: usize = recorded[..3].trim().parse().unwrap();
+        let paths = [
+            scenario.master.path.clone(),
+            scenario.duplicate.path.clone(),
+        ];
+        let mut session = Session::new(&scenario);
+        session.world.plan_fault(Fault::foreign_at(n, move |world| {
+            paths.iter().for_each(|at| world.client_remove(at).unwrap());
+        }));
+        drop(session.run(&scenario.ops));
+        let (told, files) = (told(&session), session.world.files());
+        let mut kept = files.iter().filter(|(_, (_, bytes))| bytes == BYTES);
+        let what = || format!("{}: at {n}\n{}", scenario.name, session.told());
+        assert!(kept.any(|(at, _)| told.contains(at)), "{}", what());
+    }
 }
