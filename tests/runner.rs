@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod completions;
-#[cfg(feature = "sim")]
 mod crash_points;
 mod help;
 mod man;
