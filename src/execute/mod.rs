@@ -1,11 +1,10 @@
 //! The replacement protocol: planned ops in, outcomes out, one phase a file.
 //!
-//! An op goes through [`compare`](Executor::compare), the intent record, [`make_parents`](Executor::make_parents),
-//! [`publish`](Executor::publish), the barrier, [`retire`](Executor::retire), the retired record,
-//! [`remove`](Executor::remove) and the done record; [`take_back`](Executor::take_back) undoes all before the first
-//! unlink. An op that undoes another takes the same way, after [`copy`](Executor::copy) has made its master. `pass` puts a
-//! run's ops into batches, `batch` drives one through each phase so that its ops share every barrier, and `recover`
-//! decides, from what is found on disk, which of the same transitions an interrupted op takes next.
+//! An op goes through `compare`, the intent record, `make_parents`, `publish`, the barrier, `retire`, the retired record,
+//! `remove` and the done record; `take_back` undoes all before the first unlink. An op that undoes another takes the same
+//! way, after `copy` has made its master. `pass` puts a run's ops into batches, `batch` drives one through each phase so
+//! that its ops share every barrier, and `recover` decides, from what is found on disk, which of the same transitions an
+//! interrupted op takes next.
 
 mod batch;
 mod begun;

@@ -6,7 +6,7 @@
 //! ops      fates    paths    FUSE
 //! ```
 //!
-//! [`view`] is pure: it says what becomes of which file. [`tree`] looks at the branches as they are at the moment of
+//! [`view`] is pure: it says what becomes of which file. `tree` looks at the branches as they are at the moment of
 //! each question, and answers what will be there: the same names and bytes, the link counts, inode numbers and
 //! allocated blocks after the plan. Only `server` names the FUSE library.
 //!
