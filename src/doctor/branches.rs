@@ -1,11 +1,11 @@
 //! What is found about each branch, and about several together. Pure.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
-use super::check::{Findings, nested};
 use super::facts::{BranchFacts, Disk, Facts, Leases};
 use super::filesystem::Ability;
-use super::finding::Topic;
+use super::finding::{Findings, Topic};
 use crate::plan::hidden_name::parse_hidden_name;
 use crate::pool::BranchMode;
 use crate::rescue::unsettled::FileNow;
@@ -145,4 +145,13 @@ fn together(disks: &[(&BranchFacts, &Disk)], found: &mut Findings) {
             found.add(Topic::TwoMounts, Some(&branch.path), what);
         }
     }
+}
+
+/// Where each of `paths` lies within another.
+fn nested(paths: &[&PathBuf]) -> Vec<(usize, usize)> {
+    let pair = |inner: usize, outer: usize| {
+        inner != outer && paths[inner] != paths[outer] && paths[inner].starts_with(paths[outer])
+    };
+    let all = (0..paths.len()).flat_map(|inner| (0..paths.len()).map(move |outer| (inner, outer)));
+    all.filter(|(inner, outer)| pair(*inner, *outer)).collect()
 }

@@ -1,35 +1,15 @@
 //! Facts in, findings out. Pure.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::branches;
 use super::facts::{Facts, JournalPlace};
-use super::finding::{Finding, Topic};
+use super::finding::{Finding, Findings, Topic};
 
 /// Free bytes a journal needs.
 const JOURNAL_SPACE: u64 = 64 << 20;
 /// Seconds the kernel may remember an attribute without a person noticing.
 const CACHE_SECONDS: u64 = 5;
-
-/// Findings as they are collected.
-#[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Finding>);
-
-impl Findings {
-    pub(super) fn add(&mut self, topic: Topic, at: Option<&Path>, what: impl Into<String>) {
-        self.0.push(Finding {
-            topic,
-            at: at.map(Path::to_path_buf),
-            what: what.into(),
-        });
-    }
-
-    fn when(&mut self, so: bool, topic: Topic, at: Option<&Path>, what: impl Into<String>) {
-        if so {
-            self.add(topic, at, what);
-        }
-    }
-}
 
 /// What the facts mean, the worst first.
 #[must_use]
@@ -41,9 +21,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     host(facts, &mut found);
     journal(&facts.journal, &mut found);
     around(facts, &mut found);
-    // Stable: within a topic the order of the branches.
-    found.0.sort_by_key(|finding| finding.topic);
-    found.0
+    found.worst_first()
 }
 
 fn control_file(facts: &Facts, found: &mut Findings) {
@@ -185,15 +163,6 @@ fn minor_of(version: &str) -> Option<(u32, u32)> {
         .trim_start_matches('v')
         .split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-/// Where each of `paths` lies within another.
-pub(super) fn nested(paths: &[&PathBuf]) -> Vec<(usize, usize)> {
-    let pair = |inner: usize, outer: usize| {
-        inner != outer && paths[inner] != paths[outer] && paths[inner].starts_with(paths[outer])
-    };
-    let all = (0..paths.len()).flat_map(|inner| (0..paths.len()).map(move |outer| (inner, outer)));
-    all.filter(|(inner, outer)| pair(*inner, *outer)).collect()
 }
 
 #[cfg(test)]

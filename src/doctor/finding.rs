@@ -1,6 +1,6 @@
 //! A finding: what is so, how bad it is, and what to do about it. The topics are a closed list.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How bad a finding is, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,38 @@ pub struct Finding {
     pub at: Option<PathBuf>,
     /// What is so.
     pub what: String,
+}
+
+/// Findings as they are collected.
+#[derive(Debug, Default)]
+pub(super) struct Findings(Vec<Finding>);
+
+impl Findings {
+    pub(super) fn add(&mut self, topic: Topic, at: Option<&Path>, what: impl Into<String>) {
+        self.0.push(Finding {
+            topic,
+            at: at.map(Path::to_path_buf),
+            what: what.into(),
+        });
+    }
+
+    pub(super) fn when(
+        &mut self,
+        so: bool,
+        topic: Topic,
+        at: Option<&Path>,
+        what: impl Into<String>,
+    ) {
+        if so {
+            self.add(topic, at, what);
+        }
+    }
+
+    /// All of them, sorted by topic; within a topic in the order of the branches.
+    pub(super) fn worst_first(mut self) -> Vec<Finding> {
+        self.0.sort_by_key(|finding| finding.topic);
+        self.0
+    }
 }
 
 macro_rules! topics {
