@@ -195,38 +195,6 @@ fn whole<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     Ok(decoded)
 }
 
-/// Decodes any `body` behind a sound head, chain and checksum, which no fuzzer finds, in each format; then writes and
-/// reads the entry once more. `None` if `body` is no record in any format.
-///
-/// # Panics
-/// When a record does not come back as it went in.
-#[cfg(feature = "sim")]
-#[must_use]
-pub fn fuzz_body(seq: u64, body: &[u8]) -> Option<Entry> {
-    let start = Chain::genesis(1);
-    let mut found = None;
-    for version in [NO_HANDLES, VERSION] {
-        let sealed = seal(version, seq, body, start).ok()?.0;
-        let Ok((entry, _)) = decode(&sealed, start) else {
-            continue;
-        };
-        let again = encode(seq, entry.time, &entry.record, start).ok()?.0;
-        let (same, _) = decode(&again, start).ok()?;
-        assert_eq!(same, entry, "invariant: a record comes back as it went in");
-        found = Some(entry);
-    }
-    found
-}
-
-/// Takes any bytes for a whole record, for a key and for a journal's sidecar. For fuzzing.
-#[cfg(feature = "sim")]
-pub fn fuzz_bytes(bytes: &[u8]) {
-    drop(decode(bytes, Chain::genesis(1)));
-    drop(chunk_count(bytes));
-    drop(super::mark::parse(bytes));
-    parse_key(bytes);
-}
-
 /// The key of one chunk of a record.
 pub(super) fn key(run: u64, seq: u64, chunk: u16) -> Vec<u8> {
     let mut key = Vec::with_capacity(KEY_LEN);

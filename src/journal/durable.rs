@@ -43,6 +43,18 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(blocks.saturating_mul(size))
 }
 
+pub(super) fn check_space(dir: &Path, min: u64) -> Result<(), JournalError> {
+    let there = if dir.is_dir() { dir } else { parent_of(dir) };
+    let free = free_bytes(there).map_err(failed("look at", there))?;
+    if free < min {
+        return Err(JournalError::NoSpace {
+            path: dir.to_path_buf(),
+            free,
+        });
+    }
+    Ok(())
+}
+
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
     File::open(dir)
@@ -69,6 +81,14 @@ pub(super) fn settle_file(path: &Path) -> Result<(), JournalError> {
         Ok(())
     };
     settle().map_err(failed("sync", path))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the journal's own half-made file, not a branch"
+)]
+pub(super) fn remove_file(path: &Path) -> Result<(), JournalError> {
+    std::fs::remove_file(path).map_err(failed("remove", path))
 }
 
 /// The mark file of an open journal.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::dir_lock::DirLock;
-use super::durable::{MarkFile, failed, free_bytes, parent_of, sync_dir};
+use super::durable::{MarkFile, check_space, failed, parent_of, remove_file, sync_dir};
 use super::sled_store::{Database, SledStore};
 use super::{Journal, JournalError};
 
@@ -273,18 +273,6 @@ fn make_parents(dir: &Path) -> Result<(), JournalError> {
     sync_dir(parent)
 }
 
-pub(super) fn check_space(dir: &Path, min: u64) -> Result<(), JournalError> {
-    let there = if dir.is_dir() { dir } else { parent_of(dir) };
-    let free = free_bytes(there).map_err(failed("look at", there))?;
-    if free < min {
-        return Err(JournalError::NoSpace {
-            path: dir.to_path_buf(),
-            free,
-        });
-    }
-    Ok(())
-}
-
 pub(super) fn random_id() -> Result<u32, JournalError> {
     let source = Path::new("/dev/urandom");
     let mut id = [0; 4];
@@ -300,14 +288,6 @@ pub(super) fn random_id() -> Result<u32, JournalError> {
 )]
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the journal's own half-made file, not a branch"
-)]
-pub(super) fn remove_file(path: &Path) -> Result<(), JournalError> {
-    std::fs::remove_file(path).map_err(failed("remove", path))
 }
 
 #[expect(

@@ -17,6 +17,8 @@ mod durable;
 mod error;
 mod finished;
 pub(crate) mod flush;
+#[cfg(feature = "sim")]
+mod fuzzing;
 mod index;
 mod journal_dir;
 mod logged;
@@ -39,11 +41,11 @@ pub mod store;
 mod tests;
 
 pub use codec::{Chain, Entry};
-#[cfg(feature = "sim")]
-pub use codec::{fuzz_body, fuzz_bytes};
 pub use csv::RefusedLine;
 pub use error::JournalError;
 pub use finished::{DoneOp, Finished};
+#[cfg(feature = "sim")]
+pub use fuzzing::{fuzz_body, fuzz_bytes};
 pub use index::{Conflict, RunSummary};
 pub use journal_dir::{create_or_open, open_existing};
 pub use logged::{Logged, LoggedName, LoggedOp, RUNS_AT_MOST, read_log};

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::AT_FDCWD;
 
 use super::dir_lock::DirLock;
-use super::durable::{failed, parent_of, sync_dir};
+use super::durable::{check_space, failed, parent_of, sync_dir};
 use super::journal_dir::{
-    DATABASE, LOG, MARK, SPACE_MIN, check_space, discard_half_made, entries, new_dir_of,
-    open_locked, read_if_there, remove_dir, rename,
+    DATABASE, LOG, MARK, SPACE_MIN, discard_half_made, entries, new_dir_of, open_locked,
+    read_if_there, remove_dir, rename,
 };
 use super::rfc3339::rfc3339;
 use super::sled_store::SledStore;

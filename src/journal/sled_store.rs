@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use super::JournalError;
 use super::codec::CHUNK_MAX;
 use super::dir_lock::DirLock;
-use super::durable::{CsvLog, MarkFile, failed, free_bytes, settle_file, sync_dir};
+use super::durable::{
+    CsvLog, MarkFile, check_space, failed, free_bytes, remove_file, settle_file, sync_dir,
+};
 use super::flush::flush;
-use super::journal_dir::{check_space, remove_file};
 use super::mark::Mark;
 use super::panic_boundary::contain;
 use super::store::{Pair, PairVisitor, Store};

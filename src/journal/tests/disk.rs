@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::journal::dir_lock::DirLock;
 use crate::journal::durable::MarkFile;
-use crate::journal::journal_dir::check_space;
+use crate::journal::durable::check_space;
 use crate::journal::sled_store::Database;
 
 pub(super) fn made(dir: &Path) -> Journal<SledStore> {
