@@ -10,7 +10,7 @@ use crate::pool::relpath::RelPath;
 
 use super::faults::Call;
 use super::image::{Attrs, Content, Ino, Sys};
-use super::lease::Open;
+use super::open::Open;
 use super::state::State;
 use super::{SimFile, SimFs};
 

@@ -14,7 +14,7 @@ use crate::pool::{BranchIdx, BranchMode};
 use super::SimWorld;
 use super::faults::shown;
 use super::image::{Attrs, Content, Ino, Sys, What};
-use super::lease::{Acknowledged, Client, Errand, Open};
+use super::open::{Acknowledged, Client, Errand, Open};
 use super::state::State;
 
 /// How a client's open went.

@@ -4,14 +4,9 @@
 //! same place, of the same inode even, is another one.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
-use crate::pool::relpath::RelPath;
-
-use super::image::{Ino, Sys};
-use super::lease::Open;
-use super::state::{Spot, State};
+use super::image::Ino;
+use super::spot::Spot;
 
 /// The identity of a name.
 pub(super) type Dentry = u64;
@@ -68,27 +63,10 @@ impl Dentries {
         self.known.clear();
     }
 
-    fn key_of(&self, dentry: Dentry) -> Option<&Key> {
+    pub(super) fn key_of(&self, dentry: Dentry) -> Option<&Key> {
         let mut known = self.known.iter();
         known
             .find(|(_, found)| **found == dentry)
             .map(|(key, _)| key)
-    }
-}
-
-impl State {
-    /// The path of the name that a file was opened by; `None` if that name ended, or if it was opened by no name.
-    pub(super) fn path_of(&self, open: u64) -> Sys<Option<RelPath>> {
-        let open: &Open = self.file(open)?;
-        let key = open.dentry.and_then(|dentry| self.dentries.key_of(dentry));
-        let Some((disk, dir, name)) = key else {
-            return Ok(None);
-        };
-        let Some(dir) = self.path_below(open.at.branch, *disk, *dir) else {
-            return Ok(None);
-        };
-        dir.join(OsStr::from_bytes(name))
-            .map(Some)
-            .map_err(|_| libc::ENAMETOOLONG)
     }
 }

@@ -11,6 +11,8 @@ use crate::fs::Timestamp;
 
 /// The inode of a disk's root directory.
 pub(super) const ROOT: Ino = 2;
+/// The lowest inode number that a new file can have.
+pub(super) const FIRST_FILE: Ino = 11;
 
 /// A disk.
 #[derive(Debug, Clone)]
@@ -44,7 +46,7 @@ impl Disk {
             live: image,
             durable,
             log: Vec::new(),
-            next: super::handles::FIRST,
+            next: FIRST_FILE,
             made: 0,
             changes: 0,
         }

@@ -4,12 +4,10 @@ use crate::fs::{Handle, Pin, Place};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
+use super::disk::FIRST_FILE;
 use super::image::{Content, Ino, Sys};
-use super::lease::Open;
+use super::open::Open;
 use super::state::State;
-
-/// The lowest inode number that a new file can have.
-pub(super) const FIRST: Ino = 11;
 
 impl State {
     /// The inode number and its generation, as ext4 does it; empty where there are no handles.
@@ -76,7 +74,7 @@ impl State {
     /// The number of the next inode on a disk: the lowest free one if numbers are used again, else a new one.
     pub(super) fn number(&self, disk: usize) -> Option<Ino> {
         let lowest =
-            || (FIRST..self.disks[disk].next_number()).find(|ino| !self.in_use(disk, *ino));
+            || (FIRST_FILE..self.disks[disk].next_number()).find(|ino| !self.in_use(disk, *ino));
         self.reuse_inodes.then(lowest).flatten()
     }
 }

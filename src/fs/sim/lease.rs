@@ -4,98 +4,15 @@
 //! holder's lease shows broken, and when the lease ends the opener goes on with the *inode* it came for,
 //! whatever its name leads to by then.
 
-use crate::fs::{InodeId, Lease, Place};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::fs::Lease;
 use crate::pool::relpath::RelPath;
 
-use super::dentries::Dentry;
 use super::image::{Ino, Sys};
+use super::open::{Acknowledged, Breaking, Errand, Open};
 use super::state::State;
-
-/// A write a client was told has succeeded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acknowledged {
-    /// The pool path it was opened by.
-    pub path: RelPath,
-    /// The inode it went to.
-    pub id: InodeId,
-    /// The contents after it.
-    pub bytes: Vec<u8>,
-    /// Whether the client also made it durable.
-    pub synced: bool,
-}
-
-/// What a client does once its open succeeds.
-#[derive(Debug, Clone)]
-pub(super) enum Errand {
-    /// Keep it open.
-    Hold,
-    /// Replace the contents, and close.
-    Write(Vec<u8>),
-    /// Cut or extend to this many bytes, and close.
-    Truncate(usize),
-}
-
-/// A client's side of an open file.
-#[derive(Debug, Clone)]
-pub(super) struct Client {
-    /// The pool path it was opened by.
-    pub(super) path: RelPath,
-    pub(super) errand: Errand,
-    /// Whether it still waits inside `open`.
-    pub(super) waits: bool,
-    /// Whether the pool path was removed or replaced through the pool since: new opens do not share it.
-    pub(super) detached: bool,
-}
-
-/// How far a lease must give way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breaking {
-    /// A reader waits: down to a read lease.
-    Downgrade,
-    /// A writer waits: away with it.
-    Unlock,
-}
-
-/// An open file.
-#[derive(Debug, Clone)]
-pub(super) struct Open {
-    pub(super) disk: usize,
-    pub(super) ino: Ino,
-    pub(super) at: Place,
-    pub(super) writes: bool,
-    /// Held without being open (`O_PATH`): it hinders no lease and breaks none.
-    pub(super) path_only: bool,
-    /// The name it was opened by.
-    pub(super) dentry: Option<Dentry>,
-    lease: Option<Lease>,
-    breaking: Option<Breaking>,
-    /// `None`: it is this process'.
-    pub(super) client: Option<Client>,
-}
-
-impl Open {
-    pub(super) fn new(disk: usize, ino: Ino, at: Place) -> Self {
-        Self {
-            disk,
-            ino,
-            at,
-            writes: false,
-            path_only: false,
-            dentry: None,
-            lease: None,
-            breaking: None,
-            client: None,
-        }
-    }
-
-    pub(super) fn is(&self, disk: usize, ino: Ino) -> bool {
-        self.disk == disk && self.ino == ino
-    }
-
-    fn in_the_way(&self, writes: bool) -> bool {
-        self.lease == Some(Lease::Write) || (writes && self.lease.is_some())
-    }
-}
 
 impl State {
     pub(super) fn opened(&mut self, open: Open) -> u64 {
@@ -117,6 +34,21 @@ impl State {
         } else {
             Ok(open)
         }
+    }
+
+    /// The path of the name that a file was opened by; `None` if that name ended, or if it was opened by no name.
+    pub(super) fn path_of(&self, open: u64) -> Sys<Option<RelPath>> {
+        let open = self.file(open)?;
+        let key = open.dentry.and_then(|dentry| self.dentries.key_of(dentry));
+        let Some((disk, dir, name)) = key else {
+            return Ok(None);
+        };
+        let Some(dir) = self.path_below(open.at.branch, *disk, *dir) else {
+            return Ok(None);
+        };
+        dir.join(OsStr::from_bytes(name))
+            .map(Some)
+            .map_err(|_| libc::ENAMETOOLONG)
     }
 
     pub(super) fn has_lease(&self, id: u64) -> bool {

@@ -16,16 +16,18 @@ mod handles;
 mod image;
 mod lease;
 mod losses;
+mod open;
 mod pins;
 mod setup;
+mod spot;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use clients::{ClientId, Served};
 pub use faults::Fault;
-pub use lease::Acknowledged;
 pub use losses::{Data, PowerLoss};
+pub use open::Acknowledged;
 pub use setup::{DiskIdx, place};
 
 use faults::Plan;

@@ -9,7 +9,8 @@ use crate::pool::BranchMode;
 use super::dentries::Dentries;
 use super::disk::Disk;
 use super::image::{Attrs, Content, Ino, NameSet, Node, Sys, What};
-use super::lease::{Acknowledged, Open};
+use super::open::{Acknowledged, Open};
+use super::spot::Spot;
 
 /// A branch.
 #[derive(Debug, Clone)]
@@ -51,30 +52,6 @@ pub(super) struct State {
     pub(super) reuse_inodes: bool,
     /// Whether the filesystems have handles.
     pub(super) handles: bool,
-}
-
-/// A name in a directory that exists, and the inode it leads to, if any.
-#[derive(Debug, Clone)]
-pub(super) struct Spot {
-    pub(super) disk: usize,
-    pub(super) dir: Ino,
-    pub(super) name: Vec<u8>,
-    pub(super) ino: Option<Ino>,
-    mount: u64,
-}
-
-impl Spot {
-    pub(super) fn becomes(&self, ino: Option<Ino>) -> NameSet {
-        NameSet {
-            dir: self.dir,
-            name: self.name.clone(),
-            ino,
-        }
-    }
-
-    pub(super) fn there(&self) -> Sys<Ino> {
-        self.ino.ok_or(libc::ENOENT)
-    }
 }
 
 impl State {
