@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::cache_block::{Block, Slot};
-use super::cache_place;
-use super::catalog::Stamp;
-use super::read::{Hash, Part};
-use crate::fs::FsId;
+use super::cache_block::{Block, Entry, Slot};
+use super::cache_place::{self, CacheError};
+use super::read::Hash;
 use crate::journal::flush::flush;
 use crate::journal::panic_boundary::contain;
 
@@ -39,16 +37,6 @@ const NOTE_DAYS: u16 = 7;
 const KEEP_DAYS: u16 = 120;
 /// Bytes of hashes that are kept, those used last.
 const BYTES_MAX: u64 = 512 << 20;
-
-/// What was read of a file, or is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) fs: FsId,
-    pub(super) ino: u64,
-    pub(super) stamp: Stamp,
-    pub(super) part: Part,
-    pub(super) hash: Hash,
-}
 
 /// The hashes of earlier scans, open.
 #[derive(Debug)]
@@ -79,44 +67,6 @@ struct Handles {
     touched: Cell<u32>,
     /// When it was last known to be durable.
     flushed: Cell<Instant>,
-}
-
-/// Why there is no cache.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CacheError {
-    /// Another scan uses it.
-    #[error("the hash cache is in use by another scan: {0:?}")]
-    Locked(PathBuf),
-    /// Somebody else can write there.
-    #[error("another user can write in the hash cache: {path:?} (owner {owner}, mode {mode:04o})")]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-        /// Its owner.
-        owner: u32,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A call failed.
-    #[error("cannot {call} the hash cache: {path:?}")]
-    Io {
-        /// What was tried.
-        call: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// It cannot be read, and cannot be made anew either.
-    #[error("the hash cache cannot be used: {path:?}: {what}")]
-    Damaged {
-        /// Where it is.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
 }
 
 impl Cache {
@@ -445,7 +395,10 @@ fn key_of(entry: &Entry) -> [u8; 32] {
     reason = "tests damage the cache with std::fs"
 )]
 mod tests {
+    use super::super::catalog::Stamp;
+    use super::super::read::Part;
     use super::*;
+    use crate::fs::FsId;
 
     fn entry(ino: u64, part: Part, hash: u64) -> Entry {
         Entry {

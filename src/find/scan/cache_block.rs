@@ -1,12 +1,22 @@
 //! What the cache knows of 32 neighbouring inodes, as bytes: at most 2 KiB, a fixed part each, a checksum at the end.
 
-use super::cache::Entry;
 use super::catalog::Stamp;
 use super::read::{Hash, Part};
+use crate::fs::FsId;
 
 const HAS_HEAD: u8 = 1;
 const HAS_TAIL: u8 = 2;
 const HAS_WHOLE: u8 = 4;
+
+/// What was read of a file, or is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) fs: FsId,
+    pub(super) ino: u64,
+    pub(super) stamp: Stamp,
+    pub(super) part: Part,
+    pub(super) hash: Hash,
+}
 
 /// What is known of one inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +171,6 @@ fn low_of(entry: &Entry) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::FsId;
 
     fn entry(ino: u64, part: Part) -> Entry {
         Entry {

@@ -5,11 +5,48 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::cache::CacheError;
 use crate::journal::private_place::written_by_others;
 
 /// The database within the cache directory.
 pub(super) const DATABASE: &str = "hashes.sled";
+
+/// Why there is no cache.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// Another scan uses it.
+    #[error("the hash cache is in use by another scan: {0:?}")]
+    Locked(PathBuf),
+    /// Somebody else can write there.
+    #[error("another user can write in the hash cache: {path:?} (owner {owner}, mode {mode:04o})")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A call failed.
+    #[error("cannot {call} the hash cache: {path:?}")]
+    Io {
+        /// What was tried.
+        call: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// It cannot be read, and cannot be made anew either.
+    #[error("the hash cache cannot be used: {path:?}: {what}")]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
 
 /// The directory of the database within `dir`; both are made where they are missing.
 ///

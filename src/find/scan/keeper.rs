@@ -3,7 +3,8 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::Scope;
 
-use super::cache::{Cache, Entry};
+use super::cache::Cache;
+use super::cache_block::Entry;
 
 /// Results that the cache takes in at a time.
 const AT_ONCE: usize = 8192;

@@ -40,7 +40,8 @@ mod skip;
 mod stages;
 mod walk;
 
-pub use cache::{Cache, CacheError};
+pub use cache::Cache;
+pub use cache_place::CacheError;
 pub use candidates::LeftOut;
 pub use meter::{DiskShare, Meter, Phase, Reading};
 pub(crate) use skip::is_snapraid;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::cache::Entry;
+use super::cache_block::Entry;
 use super::candidates::{Candidate, Candidates};
 use super::catalog::{Catalog, File, Stamp};
 use super::disks::Disk;
