@@ -4,6 +4,7 @@
 mod completions;
 mod crash_points;
 mod help;
+mod house;
 mod man;
 mod mutants;
 mod readme;
