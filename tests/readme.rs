@@ -44,20 +44,24 @@ fn every_test_behind_a_guarantee_exists() {
     assert!(rows_seen > 5, "the table was not found");
 }
 
-/// Links within this tree, of the README and of the guides.
+/// Links within this tree, of the README, the guides and what contributors read.
 #[test]
 fn every_link_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guides = std::fs::read_dir(root.join("contrib/guides")).unwrap();
-    let guides = guides.map(|guide| guide.unwrap().path());
-    let pages = guides.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+    let dirs = ["contrib/guides", "contrib/design", ".github"];
+    let entries = dirs.map(|dir| std::fs::read_dir(root.join(dir)).unwrap());
+    let entries = entries.into_iter().flatten();
+    let pages = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "md"));
     let mut seen = 0;
     for page in pages.chain([root.join("README.md")]) {
         let text = std::fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1) {
             let target = link.split(')').next().unwrap();
             if !target.contains("://") {
-                let there = page.with_file_name(target);
+                let file = target.split('#').next().unwrap();
+                let there = page.with_file_name(file);
                 assert!(there.exists(), "{}: {target}", page.display());
                 seen += 1;
             }
