@@ -12,8 +12,8 @@
 
 use std::ops::Deref;
 
-use super::compare::Compared;
-use crate::fs::{Fingerprint, InodeId, Metadata, Place, Stat, Timestamp};
+use super::compared::{Compared, Seen};
+use crate::fs::{InodeId, Metadata, Place, Stat, Timestamp};
 use crate::journal::{Intent, IntentRecorded, RetiredRecorded};
 use crate::plan::hidden_name::Role;
 use crate::plan::{DirIntent, Op, OpId};
@@ -67,19 +67,6 @@ pub(crate) struct Recorded {
     pub(super) master_btime: Option<Timestamp>,
     /// The duplicate's.
     pub(super) duplicate_btime: Option<Timestamp>,
-}
-
-/// Both files as they were when their bytes were found equal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(super) master: Fingerprint,
-    pub(super) duplicate: Fingerprint,
-    pub(super) metadata: Metadata,
-    pub(super) master_metadata: Metadata,
-    pub(super) atime: Timestamp,
-    pub(super) master_stat: Stat,
-    pub(super) duplicate_stat: Stat,
-    pub(super) blake3: [u8; 32],
 }
 
 /// An op of which a phase can look at both files: planned, or begun.

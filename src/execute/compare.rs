@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::begun::{Begun, Seen, Subject};
+use super::begun::{Begun, Subject};
+use super::compared::{Compared, Seen};
 use super::window::Leased;
 use super::{Executor, halt::Halt};
 use crate::fs::{FileKind, Fs, InodeId, Lease, Metadata, Place, Stat, Timestamp};
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
-use crate::plan::{DirIntent, Op, OpKind};
+use crate::plan::{Op, OpKind};
 
 /// Bytes read at a time from each file.
 const CHUNK: usize = 1 << 20;
@@ -26,40 +27,6 @@ pub(super) struct Held<'f, F: Fs> {
     file: Leased<'f, F>,
     pub(super) stat: Stat,
     pub(super) metadata: Metadata,
-}
-
-/// A planned op whose files were found equal in this run. Only [`Executor::compare`] makes it.
-pub(super) struct Compared {
-    op: Op,
-    dirs: Vec<DirIntent>,
-    seen: Box<Seen>,
-}
-
-impl Compared {
-    /// The op as it was planned.
-    pub(super) fn op(&self) -> &Op {
-        &self.op
-    }
-
-    /// Both files as they were.
-    pub(super) fn seen(&self) -> &Seen {
-        &self.seen
-    }
-
-    /// Directories to be made, outermost first.
-    pub(super) fn dirs(&self) -> &[DirIntent] {
-        &self.dirs
-    }
-
-    /// The same with the directories that are to be made.
-    pub(super) fn with_dirs(self, dirs: Vec<DirIntent>) -> Self {
-        Self { dirs, ..self }
-    }
-
-    /// The op, the directories, and both files as they were.
-    pub(super) fn into_parts(self) -> (Op, Vec<DirIntent>, Box<Seen>) {
-        (self.op, self.dirs, self.seen)
-    }
 }
 
 impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
@@ -80,11 +47,8 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             return Err(Halt::new(reason, why));
         }
         let blake3 = self.equal_bytes(op, op.master_id, &master, &duplicate)?;
-        Ok(Compared {
-            op: op.clone(),
-            dirs: Vec::new(),
-            seen: Box::new(self.seen(master, duplicate, blake3)?),
-        })
+        let seen = self.seen(master, duplicate, blake3)?;
+        Ok(Compared::new(op.clone(), seen))
     }
 
     /// Compares both files of an op that is under way, and remembers what they are now.

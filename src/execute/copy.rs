@@ -1,12 +1,11 @@
 //! Copy: an undo makes the file again that an op removed, under a hidden name, complete before anybody sees it.
 
 use super::Executor;
-use super::batch::{Over, State};
 use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
-use super::take_back::only_hidden;
 use super::window::Leased;
-use crate::fs::{FileKind, Fs, Lease, Metadata, Place};
+use super::work::{Over, State};
+use crate::fs::{FileKind, Fs, Lease, Place};
 use crate::journal::Store;
 use crate::plan::Undoing;
 use crate::plan::hidden_name::Role;
@@ -100,7 +99,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     fn dress(&self, made: &F::File, undo: &Undoing) -> Result<(), Halt> {
         self.fs.set_metadata(made, &undo.metadata)?;
         let given = self.fs.metadata(made)?;
-        if without_labels(&given) != without_labels(&undo.metadata) {
+        if given.without_labels() != undo.metadata.without_labels() {
             let why = "owner, mode, ACL or attributes cannot be given back on this filesystem";
             return Err(Halt::new(Reason::Io, why));
         }
@@ -126,7 +125,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     fn clear_last_name(&mut self, op: &Begun, at: &Place) -> Result<(), Halt> {
         // Clients removed every other name of the contents: what is hidden may be the last copy.
         if !self.is_visible(op)? {
-            return Err(only_hidden());
+            return Err(Halt::only_hidden());
         }
         let file = self.fs.open(at)?;
         let mut hidden = 1;
@@ -192,15 +191,6 @@ pub(super) fn stays(errno: i32) -> bool {
         errno,
         libc::ENOTEMPTY | libc::EEXIST | libc::EBUSY | libc::EPERM | libc::EACCES | libc::ENOTDIR
     )
-}
-
-/// A security label is the kernel's to give: where it refuses one, its policy has chosen another.
-pub(super) fn without_labels(metadata: &Metadata) -> Metadata {
-    let mut other = metadata.clone();
-    other
-        .xattrs
-        .retain(|name, _| !name.starts_with(b"security."));
-    other
 }
 
 /// The parts of `bytes` that are not zeros, in blocks of [`HOLE`].

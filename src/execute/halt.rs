@@ -36,6 +36,13 @@ impl Halt {
         }
     }
 
+    /// Clients removed every path that led to the contents; the hidden file gets no visible name again.
+    pub(crate) fn only_hidden() -> Self {
+        let why =
+            "every path with its contents was removed: the last copy is kept under a hidden name";
+        Self::new(Reason::Conflict, why)
+    }
+
     /// The copy that an undo makes has the metadata of before the run: what a client changes now would be lost with the
     /// names.
     pub(crate) fn metadata_changed() -> Self {

@@ -1,7 +1,7 @@
 //! What the journal is told of an op before anything of it is done.
 
 use super::Executor;
-use super::compare::Compared;
+use super::compared::Compared;
 use crate::fs::StoredId;
 use crate::fs::{Fs, FsError, Place, Stat, Timestamp};
 use crate::journal::{Copy, Intent, NameIntent, Store};

@@ -6,9 +6,11 @@
 //! that its ops share every barrier, and `recover` decides, from what is found on disk, which of the same transitions an
 //! interrupted op takes next.
 
+mod barrier;
 mod batch;
 mod begun;
 mod compare;
+mod compared;
 mod copy;
 mod grip;
 mod halt;
@@ -27,6 +29,7 @@ mod touched;
 mod undo;
 mod way;
 mod window;
+mod work;
 
 use crate::plan::Op;
 use std::collections::{BTreeSet, HashMap};

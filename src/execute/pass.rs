@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::compare::Compared;
+use super::compared::Compared;
 use super::halt::Halt;
 use super::parents::missing_parents;
 use super::undo::Examined;

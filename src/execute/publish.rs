@@ -4,11 +4,11 @@
 use std::ops::Deref;
 
 use super::Executor;
-use super::batch::Phase;
 use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::window::Window;
+use super::work::Phase;
 use crate::fs::Fs;
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;

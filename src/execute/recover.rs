@@ -1,11 +1,11 @@
 //! Recovery is the executor (invariant 5): for each op that has an intent and no end, look at every name, decide, and
 //! take the same transitions an uninterrupted run takes. May be killed anywhere and run again.
 
-use super::batch::{Over, State, Work};
 use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed};
+use super::work::{Over, State, Work};
 use super::{Executor, RunError, StaysOpen};
 use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
 use crate::journal::{Copy, Intent, OpenOp, RunStarted, Store};

@@ -7,7 +7,6 @@ use super::begun::Begun;
 use super::grip::Whereabouts;
 use super::halt::Halt;
 use super::retire::Hidden;
-use super::take_back::only_hidden;
 use super::window::Leased;
 use crate::fs::{Fs, Lease};
 use crate::journal::{RetiredRecorded, Store};
@@ -60,7 +59,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         };
         // The replacement may have been removed by a client since: what no path leads to any more may be the last copy.
         if !self.is_visible(op)? {
-            return Err(only_hidden());
+            return Err(Halt::only_hidden());
         }
         let mut duplicate = Leased::new(self.fs, self.options.leases, file);
         // An indexer may have found the hidden name: whoever has it open keeps it until the next try.

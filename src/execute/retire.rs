@@ -4,12 +4,13 @@
 //! still be put back.
 
 use super::Executor;
-use super::batch::{Durable, Phase};
+use super::barrier::Durable;
 use super::begun::{Begun, Subject as _};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed};
 use super::window::Window;
+use super::work::Phase;
 use crate::fs::Fs;
 use crate::journal::RetiredRecorded;
 use crate::journal::Store;

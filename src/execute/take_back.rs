@@ -8,7 +8,6 @@
 use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::compare::SETTLE_TICK;
-use super::copy::without_labels;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::window::{Leased, Window};
@@ -359,7 +358,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
     fn remove_hidden(&mut self, op: &Begun, hidden: Vec<Hidden>) -> Result<(), Halt> {
         for (at, _) in hidden {
             if !self.is_visible(op)? {
-                return Err(only_hidden());
+                return Err(Halt::only_hidden());
             }
             self.unlink(&at, op.master_id)?;
         }
@@ -578,7 +577,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
         }
         let changed = |undo: &Undoing| {
             let now = self.fs.metadata(&master.file)?;
-            Ok::<_, FsError>(without_labels(&now) != without_labels(&undo.metadata))
+            Ok::<_, FsError>(now.without_labels() != undo.metadata.without_labels())
         };
         if op.undo().map_or(Ok(false), changed)? {
             // The file that stays does not have what a client gave the copy.
@@ -885,7 +884,7 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
                 };
                 let salvaged = op.salvaged && stat.nlink > 1;
                 if !salvaged && !self.is_visible(op)? {
-                    return Err(only_hidden());
+                    return Err(Halt::only_hidden());
                 }
                 self.unlink(&at, op.master_id)?;
             }
@@ -905,10 +904,4 @@ fn not_ours(is_master: bool) -> Halt {
         ),
         false => Halt::again(Reason::Changed, "the path was replaced meanwhile"),
     }
-}
-
-/// Clients removed every path that led to the contents; what is hidden gets no visible name again.
-pub(super) fn only_hidden() -> Halt {
-    let why = "every path with its contents was removed: the last copy is kept under a hidden name";
-    Halt::new(Reason::Conflict, why)
 }

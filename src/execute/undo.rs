@@ -4,11 +4,11 @@
 //! From then on all is as in any op, with the same protection of writers: the new file is published under the names,
 //! made durable, and then the names that were replaced are retired, looked at once more, recorded and unlinked.
 
-use super::batch::{Over, Work};
 use super::begun::{Begun, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::Observed;
+use super::work::{Over, Work};
 use super::{Executor, RunError};
 use crate::fs::{FileKind, Fs, FsError, Handle, Lease, Metadata, Place, Stat};
 use crate::journal::{Copy, Intent, Record, Store, UndoIntent};

@@ -215,6 +215,18 @@ pub struct Metadata {
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+impl Metadata {
+    /// The same without security labels, which are the kernel's to set: where it refuses one, its policy has chosen
+    /// another.
+    pub(crate) fn without_labels(&self) -> Self {
+        let mut other = self.clone();
+        other
+            .xattrs
+            .retain(|name, _| !name.starts_with(b"security."));
+        other
+    }
+}
+
 /// The kinds of lease (`fcntl(2)`, `F_SETLEASE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {

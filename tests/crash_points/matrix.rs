@@ -267,17 +267,15 @@ fn matrix(kind: &Kind, name: &'static str) {
     }
 }
 
+type Is = fn(&Action) -> bool;
+
 /// Two actions within nine calls of each other that meet what no call of Linux prevents. Everything else that is wrong
 /// fails. README says so.
 struct Gap {
     /// The first action, and our last call of note before it; any where none is named.
-    first: (fn(&Action) -> bool, &'static [&'static str]),
+    first: (Is, &'static [&'static str]),
     /// The second, with our last call of note before it and the next one.
-    second: (
-        fn(&Action) -> bool,
-        &'static [&'static str],
-        &'static [&'static str],
-    ),
+    second: (Is, &'static [&'static str], &'static [&'static str]),
     wrong: &'static [Wrong],
 }
 

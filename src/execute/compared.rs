@@ -1,0 +1,59 @@
+//! An op whose files were found equal.
+
+use crate::fs::{Fingerprint, Metadata, Stat, Timestamp};
+use crate::plan::{DirIntent, Op};
+
+/// Both files as they were when their bytes were found equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(super) master: Fingerprint,
+    pub(super) duplicate: Fingerprint,
+    pub(super) metadata: Metadata,
+    pub(super) master_metadata: Metadata,
+    pub(super) atime: Timestamp,
+    pub(super) master_stat: Stat,
+    pub(super) duplicate_stat: Stat,
+    pub(super) blake3: [u8; 32],
+}
+
+/// A planned op whose files were found equal in this run. Only [`Executor::compare`] makes it.
+pub(super) struct Compared {
+    op: Op,
+    dirs: Vec<DirIntent>,
+    seen: Box<Seen>,
+}
+
+impl Compared {
+    pub(super) fn new(op: Op, seen: Seen) -> Self {
+        Self {
+            op,
+            dirs: Vec::new(),
+            seen: Box::new(seen),
+        }
+    }
+
+    /// The op as it was planned.
+    pub(super) fn op(&self) -> &Op {
+        &self.op
+    }
+
+    /// Both files as they were.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Directories to be made, outermost first.
+    pub(super) fn dirs(&self) -> &[DirIntent] {
+        &self.dirs
+    }
+
+    /// The same with the directories that are to be made.
+    pub(super) fn with_dirs(self, dirs: Vec<DirIntent>) -> Self {
+        Self { dirs, ..self }
+    }
+
+    /// The op, the directories, and both files as they were.
+    pub(super) fn into_parts(self) -> (Op, Vec<DirIntent>, Box<Seen>) {
+        (self.op, self.dirs, self.seen)
+    }
+}
