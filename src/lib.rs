@@ -16,7 +16,8 @@
 //! ```
 //!
 //! [`run::run`] goes this way once, from a [`run::Request`] to a [`run::Outcome`]: it finds the pool, recovers what an
-//! earlier run left open, plans, carries the plan out and records that. A dry run ends with the [`plan::Plan`], [`preview`] mounts what the pool will look like after it; `-e`
+//! earlier run left open, plans, carries the plan out and records that. [`rescue::undo_run::undo`] does the same for
+//! an undo. A dry run ends with the [`plan::Plan`], [`preview`] mounts what the pool will look like after it; `-e`
 //! executes the same value.
 //!
 //! # Following one op from list to unlink

@@ -38,6 +38,7 @@ pub use recovery::recover;
 pub use request::Request;
 pub use session::Session;
 pub use site::Site;
+pub(crate) use site::same_as_before;
 pub use stop::Stop;
 pub use terms::Terms;
 pub use watcher::{Begun, Ended, Nobody, Watcher};
