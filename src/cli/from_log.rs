@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Common, ResumeArgs};
 use super::failure::Failure;
-use super::session::{self, Session};
+use super::stdout::stdout;
 use crate::find::list;
-use crate::pool::{Pool, mergerfs};
 use crate::report::sanitised;
 use crate::rescue::old_script::{Relinked, Relinker, unfinished};
+use crate::run::real_path::below_pool;
+use crate::run::{RunError, Session, Site, base, find_pool};
 
 pub(super) fn run(
     common: &Common,
@@ -23,7 +24,7 @@ pub(super) fn run(
         .map_err(|error| Failure::usage(format!("cannot read the log {log:?}: {error}")))?;
     let lost = unfinished(&bytes)
         .map_err(|why| Failure::usage(format!("not a log of the old script: {log:?}: {why}")))?;
-    let mut out = session::stdout();
+    let mut out = stdout();
     let unreadable = lost.unreadable.len();
     warn_of(&lost.unreadable);
     if lost.paths.is_empty() {
@@ -31,56 +32,44 @@ pub(super) fn run(
         return Ok(u8::from(unreadable > 0));
     }
     let (base, groups) = read_list(args, manifest)?;
-    let session = Session::open(pool_of(&groups)?)?;
+    let paths = groups.iter().flat_map(|(_, paths)| paths);
+    let pool = find_pool::of_first(paths.map(PathBuf::as_path)).map_err(no_hint)?;
+    let session = Session::open(pool)?;
     let _lock = session.lock()?;
     let mut relinker = Relinker::new(&session.fs, &session.pool);
     for (size, paths) in groups {
         let paths = paths
             .iter()
-            .filter_map(|path| session::below_pool(&session.pool, path));
+            .filter_map(|path| below_pool(&session.pool, path));
         relinker.group(size, paths.collect());
     }
     let failed_log = |error| Failure::environment(format!("cannot write the log {log:?}: {error}"));
     let mut done = open_log(log, &bytes).map_err(failed_log)?;
-    let (mut linked, mut there, mut failed) = (0, 0, 0);
+    let mut counts = Counts::default();
     for raw in lost.paths {
         let path = base.join(OsStr::from_bytes(&raw));
         let shown = match std::io::stdout().is_terminal() {
             true => sanitised(&raw).into_bytes(),
             false => raw.clone(),
         };
-        let became = match session::below_pool(&session.pool, &path) {
+        let became = match below_pool(&session.pool, &path) {
             Some(path) => relinker.relink(&path),
             None => Relinked::Failed("not on the pool".to_owned()),
         };
-        let why = match became {
-            Relinked::Linked(_) => {
-                linked += 1;
-                note_linked(&mut done, &raw).map_err(failed_log)?;
-                "linked".to_owned()
-            }
-            Relinked::There => {
-                there += 1;
-                "there".to_owned()
-            }
-            Relinked::NoMaster => {
-                failed += 1;
-                "lost: no file of its group is left, or the list does not name it".to_owned()
-            }
-            Relinked::Differ => {
-                failed += 1;
-                "not linked: the files of its group that are left are not equal".to_owned()
-            }
-            Relinked::Failed(why) => {
-                failed += 1;
-                format!("not linked: {why}")
-            }
-        };
+        if matches!(became, Relinked::Linked(_)) {
+            note_linked(&mut done, &raw).map_err(failed_log)?;
+        }
+        let why = counts.take(became);
         if !common.quiet || why.starts_with("lost") || why.starts_with("not") {
             out.write_all(&shown).map_err(Failure::output)?;
             writeln!(out, ": {why}").map_err(Failure::output)?;
         }
     }
+    let Counts {
+        linked,
+        there,
+        failed,
+    } = counts;
     writeln!(
         out,
         "{linked} linked again, {there} were there, {failed} not linked"
@@ -88,6 +77,35 @@ pub(super) fn run(
     .and_then(|()| out.flush())
     .map_err(Failure::output)?;
     Ok(u8::from(failed + unreadable > 0))
+}
+
+/// How many paths ended in which way.
+#[derive(Default)]
+struct Counts {
+    linked: usize,
+    there: usize,
+    failed: usize,
+}
+
+impl Counts {
+    /// Counts what became of a path; returns the words for it.
+    fn take(&mut self, became: Relinked) -> String {
+        let (count, why) = match became {
+            Relinked::Linked(_) => (&mut self.linked, "linked".to_owned()),
+            Relinked::There => (&mut self.there, "there".to_owned()),
+            Relinked::NoMaster => (
+                &mut self.failed,
+                "lost: no file of its group is left, or the list does not name it".to_owned(),
+            ),
+            Relinked::Differ => (
+                &mut self.failed,
+                "not linked: the files of its group that are left are not equal".to_owned(),
+            ),
+            Relinked::Failed(why) => (&mut self.failed, format!("not linked: {why}")),
+        };
+        *count += 1;
+        why
+    }
 }
 
 fn warn_of(unreadable: &[Vec<u8>]) {
@@ -132,12 +150,7 @@ fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<(PathBuf, Vec<Claimed
     for group in &mut reader {
         groups.push(group?);
     }
-    let base = match (&args.base, reader.base_dir()) {
-        (Some(base), _) => std::path::absolute(base).unwrap_or_else(|_| base.clone()),
-        (None, Some(base)) => PathBuf::from(OsStr::from_bytes(base)),
-        (None, None) => std::env::current_dir()
-            .map_err(|error| Failure::environment(format!("no current directory: {error}")))?,
-    };
+    let base = base(args.base.as_deref(), reader.base_dir())?;
     let absolute = |path: &Vec<u8>| base.join(OsStr::from_bytes(path));
     let groups = groups.into_iter();
     let groups = groups
@@ -146,18 +159,10 @@ fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<(PathBuf, Vec<Claimed
     Ok((base, groups))
 }
 
-/// The pool of the first path of the list that lies on one.
-fn pool_of(groups: &[Claimed]) -> Result<Pool, Failure> {
-    let paths = groups.iter().flat_map(|(_, paths)| paths);
-    for path in paths {
-        let Some(dir) = path.parent().and_then(|dir| dir.canonicalize().ok()) else {
-            continue;
-        };
-        if let Ok(pool) = mergerfs::discover(&dir) {
-            return Ok(pool);
-        }
+/// The hint of a run names options that are not those of this command.
+fn no_hint(error: RunError) -> Failure {
+    match error {
+        error @ RunError::NoPathOnPool => Failure::environment(error.to_string()),
+        error => error.into(),
     }
-    Err(Failure::environment(
-        "no path of the list lies on a mergerfs pool",
-    ))
 }

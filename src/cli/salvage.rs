@@ -1,22 +1,25 @@
 //! `resume --salvage`: the journal is lost; its log and the hidden names on the branches say what was open.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::args::{Common, MetadataKind, OutputFormat, ResumeArgs};
+use super::args::{Common, OutputFormat, ResumeArgs};
 use super::failure::Failure;
+use super::places;
+use super::request::may_differ;
 use super::resume;
-use super::session::{self, Session};
 use super::signals::Signals;
+use super::stdout::stdout;
 use crate::execute::{remove_if_empty, sync_dirs};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::journal::{self, Logged, Remains};
-use crate::plan::metadata::IgnoreMetadata;
-use crate::pool::{Pool, mergerfs};
+use crate::pool::Pool;
 use crate::report::{number, salvage as report};
 use crate::rescue::leftovers;
 use crate::rescue::salvage::{self, Lost, Salvage};
+use crate::run::real_path::outside;
+use crate::run::{DiskJournal, Session, Site, find_pool};
 
 const GONE_FOR_GOOD: &str = "mount or add it, then run again; if it is gone for good, move the CSV log away and name the \
                              POOL: the names on the branches alone count then";
@@ -30,8 +33,8 @@ struct Found {
 
 pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
-    let mut out = session::stdout();
-    let dir = session::journal_dir(common)?;
+    let mut out = stdout();
+    let dir = places::journal_dir(common)?;
     let Some(remains) = journal::remains(&dir, args.log_file.as_deref())? else {
         writeln!(
             out,
@@ -44,12 +47,13 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
     let logged = read_log(&remains)?;
     let sessions = sessions(remains.log.as_deref(), &logged, args)?;
     for session in &sessions {
-        session.journal_outside(&dir)?;
+        outside(&session.pool, "journal", &dir)?;
     }
-    let locks = match args.execute {
+    let locks: Result<Vec<_>, _> = match args.execute {
         true => sessions.iter().map(Session::lock).collect(),
         false => Ok(Vec::new()),
-    }?;
+    };
+    let locks = locks?;
     let found = look(sessions, (&remains, &logged), args)?;
     tell(&mut out, common, (&remains, &logged), &found)?;
     if !args.execute {
@@ -111,7 +115,7 @@ fn surely_lost(common: &Common, remains: &Remains, found: &[Found]) -> Result<()
         ));
     }
     let id = found.first().and_then(|found| found.lost.journal);
-    let usual = session::usual_journal_dir().filter(|usual| journal::id_at(usual) == id);
+    let usual = places::usual_journal_dir().filter(|usual| journal::id_at(usual) == id);
     let Some(usual) = usual.filter(|_| id.is_some()) else {
         return Ok(());
     };
@@ -160,7 +164,7 @@ fn sessions(
 ) -> Result<Vec<Session>, Failure> {
     let mut pools: Vec<Pool> = Vec::new();
     for pool in &args.pool {
-        let pool = mergerfs::discover(pool)?;
+        let pool = find_pool::of_directory(pool, None)?;
         if !pools.iter().any(|known| known.mount == pool.mount) {
             pools.push(pool);
         }
@@ -172,7 +176,7 @@ fn sessions(
         if pools.iter().any(|pool| path.starts_with(&pool.mount)) {
             continue;
         }
-        match pool_of(path) {
+        match find_pool::above(path) {
             Some(pool) => pools.push(pool),
             None if needed => {
                 let message = format!("no pool is mounted where {path:?} was");
@@ -187,16 +191,8 @@ fn sessions(
         return Err(Failure::usage("nothing says which pool to look at")
             .hint("name it: mergerfs.xdedup resume --salvage POOL"));
     }
-    pools.into_iter().map(Session::open).collect()
-}
-
-fn pool_of(path: &Path) -> Option<Pool> {
-    // What was a directory may be a symlink by now, and lead elsewhere.
-    let mut dirs = path.ancestors().skip(1).filter(|dir| dir.is_dir());
-    dirs.find_map(|dir| {
-        let pool = mergerfs::discover(dir).ok()?;
-        path.starts_with(&pool.mount).then_some(pool)
-    })
+    let sessions: Result<_, _> = pools.into_iter().map(Session::open).collect();
+    Ok(sessions?)
 }
 
 fn look(
@@ -213,13 +209,7 @@ fn look(
     let id = remains
         .id
         .or_else(|| salvage::journal_of(&logged.open, &paths));
-    let may_differ = |kind| args.ignore_metadata.contains(&kind);
-    let ignore = IgnoreMetadata {
-        owner: may_differ(MetadataKind::Owner),
-        mode: may_differ(MetadataKind::Mode),
-        acl: may_differ(MetadataKind::Acl),
-        xattr: may_differ(MetadataKind::Xattr),
-    };
+    let ignore = may_differ(&args.ignore_metadata);
     let mut found = Vec::with_capacity(sessions.len());
     for (session, hidden) in sessions.into_iter().zip(hidden) {
         let lost = Lost {
@@ -307,11 +297,7 @@ fn tell(
 }
 
 /// Puts a journal in place that has open what was found, after what needs none.
-fn replace(
-    remains: Remains,
-    logged: &Logged,
-    found: &[Found],
-) -> Result<session::DiskJournal, Failure> {
+fn replace(remains: Remains, logged: &Logged, found: &[Found]) -> Result<DiskJournal, Failure> {
     for Found { session, plan, .. } in found {
         for dir in &plan.dirs {
             if !remove_if_empty(&session.fs, dir)? {

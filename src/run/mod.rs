@@ -32,6 +32,7 @@ pub use duplicates::Duplicates;
 pub use error::{Fault, RunError, WatcherError};
 pub use hooks::{Hooks, Snapraid};
 pub use journals::{DiskJournal, JournalPlace, Journals};
+pub(crate) use list::base;
 pub use looks::Looks;
 pub use outcome::{Outcome, Planned, Ran};
 pub use recovery::recover;
