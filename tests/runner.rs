@@ -8,3 +8,5 @@ mod help;
 mod man;
 mod mutants;
 mod readme;
+#[cfg(feature = "sim")]
+mod runs;
