@@ -4,6 +4,23 @@
 //! [`Site`] is a pool with its branches open, [`Duplicates`] finds equal files, and [`Journals`] opens the
 //! journal. A [`Watcher`] sees each step, and a [`Stop`] ends the run early. Nothing here prints, reads options or
 //! decides about an exit status.
+//!
+//! ```no_run
+//! use mergerfs_xdedup::run::request::{ScanRequest, Source};
+//! use mergerfs_xdedup::run::{self, Nobody, Request, Stop};
+//!
+//! let mut request = Request::new(Source::Scan(ScanRequest {
+//!     dirs: vec!["/pool".into()],
+//!     ..ScanRequest::default()
+//! }));
+//! request.execute = true;
+//! request.execution.journal = Some("/var/lib/mergerfs-xdedup".into());
+//! let outcome = run::run(&request, &Stop::default(), &mut Nobody)?;
+//! if let Some(done) = outcome.carried_out() {
+//!     assert!(done.not_done.is_empty());
+//! }
+//! # Ok::<(), run::RunError>(())
+//! ```
 
 mod carry_out;
 mod duplicates;

@@ -27,6 +27,21 @@ pub struct Request {
     pub execution: Execution,
 }
 
+impl Request {
+    /// Returns a dry run over the duplicates of `source`, with no wishes.
+    #[must_use]
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            branches: None,
+            pool_root: None,
+            wishes: Wishes::default(),
+            execute: false,
+            execution: Execution::default(),
+        }
+    }
+}
+
 /// Where duplicates come from.
 #[derive(Debug, Clone)]
 pub enum Source {
