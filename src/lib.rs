@@ -15,8 +15,10 @@
 //!           branches)   + names   refusals  journal)
 //! ```
 //!
-//! A dry run prints the [`plan::Plan`], [`preview`] mounts what the pool will look like after it; `-e` executes the
-//! same value. Nothing below [`cli`] knows which it is.
+//! [`run::run`] goes this way once, from a [`run::Request`] to a [`run::Outcome`]: it finds the pool, recovers what an
+//! earlier run left open, plans, carries the plan out and records that. [`rescue::undo_run::undo`] does the same for
+//! an undo. A dry run ends with the [`plan::Plan`], [`preview`] mounts what the pool will look like after it; `-e`
+//! executes the same value.
 //!
 //! # Following one op from list to unlink
 //!
@@ -50,7 +52,7 @@
 //! # What is deliberately absent
 //!
 //! The library prints nothing, reads no environment and does not exit: [`report`] makes text from values, [`cli`]
-//! decides where it goes. Only [`fs::real`] changes branches, only `journal::sled_store` names the database, only
+//! makes requests from typed words, and decides where text goes. Options have no other reader than [`cli`]. Only [`fs::real`] changes branches, only `journal::sled_store` names the database, only
 //! [`pool::mergerfs`] talks to mergerfs, only `preview::server` names FUSE, and only `sys` contains `unsafe`.
 //! [`plan`] does no I/O and knows no clock.
 
@@ -65,4 +67,5 @@ pub mod pool;
 pub mod preview;
 pub mod report;
 pub mod rescue;
+pub mod run;
 mod sys;

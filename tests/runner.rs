@@ -8,3 +8,5 @@ mod house;
 mod man;
 mod mutants;
 mod readme;
+#[cfg(feature = "sim")]
+mod runs;

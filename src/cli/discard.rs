@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Common, OutputFormat};
 use super::failure::Failure;
-use super::session::{self, DiskJournal};
+use super::places;
 use super::status::branches;
+use super::stdout::stdout;
 use crate::fs::{Fs, Place};
 use crate::journal;
 use crate::plan::hidden_name::is_hidden_name;
@@ -15,10 +16,12 @@ use crate::pool::lock::PoolLock;
 use crate::report::discard::{self as report, Discarded, State};
 use crate::report::{number, sanitised, size};
 use crate::rescue::unsettled::{Branches, Discard, NotRemoved, Refused, places_of};
+use crate::run::DiskJournal;
+use crate::run::real_path::real_name;
 
 pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u8, Failure> {
-    let dir = session::journal_dir(common)?;
-    let mut out = session::stdout();
+    let dir = places::journal_dir(common)?;
+    let mut out = stdout();
     let Some(journal) = journal::open_existing(&dir, None)? else {
         return match named {
             [] => nothing(&mut out, common, "no journal: no run has left anything"),
@@ -107,10 +110,7 @@ fn places(
     for path in named {
         // Links on the way are followed, not the name itself.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let real = match (absolute.parent(), absolute.file_name()) {
-            (Some(dir), Some(name)) => session::real_path(dir).join(name),
-            _ => absolute.clone(),
-        };
+        let real = real_name(path);
         let mut found = places_of(journal, branches, &real);
         if found.is_empty() {
             found = places_of(journal, branches, &absolute);

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 
 use super::args::{Common, DoctorArgs, OutputFormat};
 use super::failure::Failure;
-use super::session;
+use super::places;
+use super::stdout::stdout;
 use crate::doctor::{self, Level};
-use crate::pool::mergerfs;
 use crate::report;
+use crate::run::real_path::real_path;
+use crate::run::{RunError, find_pool};
 
 pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
-    let journal = session::real_path(&session::journal_dir(common)?);
+    let journal = real_path(&places::journal_dir(common)?);
     let pools = match &args.pool {
         Some(path) => vec![path.clone()],
         None => all_pools()?,
     };
-    let mut out = session::stdout();
+    let mut out = stdout();
     let mut code = 0;
     for pool in pools {
         let facts = match doctor::collect(&pool, &journal, args.quick) {
@@ -45,13 +47,10 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
 }
 
 fn all_pools() -> Result<Vec<PathBuf>, Failure> {
-    let pools = mergerfs::pools()?;
-    if pools.is_empty() {
-        return Err(
-            Failure::environment("no mergerfs pool is mounted here").hint(
-                "mount it; in a container, the whole pool must be mounted there, not a part of it",
-            ),
-        );
-    }
-    Ok(pools)
+    find_pool::all().map_err(|error| match error {
+        error @ RunError::NoPool => Failure::from(error).hint(
+            "mount it; in a container, the whole pool must be mounted there, not a part of it",
+        ),
+        error => error.into(),
+    })
 }

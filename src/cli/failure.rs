@@ -3,14 +3,15 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-use crate::execute::RunError;
 use crate::find::list::InputError;
 use crate::fs::FsError;
 use crate::journal::JournalError;
 use crate::pool::lock::LockError;
 use crate::pool::mergerfs::PoolError;
 use crate::preview::MountPointError;
-use crate::report::{Screen, Tone};
+use crate::report::{Screen, Tone, size};
+use crate::rescue::undo_run::UndoError;
+use crate::run::{Fault, RunError};
 
 /// What ended the program, with what the user can do.
 #[derive(Debug)]
@@ -105,6 +106,14 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
+
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
         Self::of(Kind::Environment, &error)
@@ -125,42 +134,130 @@ impl From<FsError> for Failure {
 
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
-        Self::of(Kind::Environment, &error).hint("wait for the other run to end")
+        RunError::from(error).into()
     }
 }
 
 impl From<InputError> for Failure {
     fn from(error: InputError) -> Self {
-        let hint = "make the list again; nothing was changed";
-        Self::of(Kind::Usage, &error).hint(hint)
+        RunError::from(error).into()
     }
 }
 
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
-        let kind = match error {
-            JournalError::Locked { .. }
-            | JournalError::Foreign { .. }
-            | JournalError::NoSpace { .. }
-            | JournalError::MountPoint { .. } => Kind::Environment,
-            JournalError::NotAJournal { .. } | JournalError::NotALog { .. } => Kind::Usage,
-            _ => Kind::Journal,
-        };
-        let failure = Self::of(kind, &error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        RunError::from(error).into()
     }
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        match error {
-            RunError::Journal(error) => error.into(),
-            RunError::PoolChanged(_) => {
-                Self::of(Kind::Environment, &error).hint("run again for the pool as it is now")
-            }
+        let error = match error {
+            RunError::Watcher(error) => match error.downcast::<Self>() {
+                Ok(failure) => return *failure,
+                Err(error) => RunError::Watcher(error),
+            },
+            error => error,
+        };
+        Self {
+            hint: hint(&error),
+            ..Self::of(kind(&error), &error)
         }
     }
+}
+
+impl From<UndoError> for Failure {
+    fn from(error: UndoError) -> Self {
+        let (kind, hint) = match error {
+            UndoError::Run(error) => return error.into(),
+            UndoError::NoRoom {
+                branch,
+                needed,
+                free,
+            } => {
+                let message = format!(
+                    "not enough room on {branch:?}: {} needed, {} free; nothing was changed",
+                    size(needed),
+                    size(free)
+                );
+                return Self::environment(message)
+                    .hint("free some space there, or undo a part with --path");
+            }
+            UndoError::NotMounted { .. } => {
+                (Kind::Environment, Some("mount it, then run again".into()))
+            }
+            UndoError::NoRun(_) | UndoError::Forgotten(_) => (
+                Kind::Usage,
+                Some("mergerfs.xdedup history lists them".into()),
+            ),
+            UndoError::Interrupted { newest, of } => {
+                let which =
+                    format!("say which: undo {of} goes on with it, undo {newest} takes it back");
+                (Kind::Usage, Some(which))
+            }
+            UndoError::NoJournal(_) | UndoError::NothingDone | UndoError::NotOnPool { .. } => {
+                (Kind::Usage, None)
+            }
+        };
+        Self {
+            hint,
+            ..Self::of(kind, &error)
+        }
+    }
+}
+
+/// Returns the exit status of a run that `error` ended.
+pub(super) fn exit_code(error: &RunError) -> u8 {
+    match error {
+        RunError::Watcher(error) => match error.downcast_ref::<Failure>() {
+            Some(failure) => failure.exit_code(),
+            None => Kind::Environment as u8,
+        },
+        error => kind(error) as u8,
+    }
+}
+
+fn kind(error: &RunError) -> Kind {
+    match error.fault() {
+        Fault::Request => Kind::Usage,
+        Fault::Environment => Kind::Environment,
+        Fault::Journal => Kind::Journal,
+    }
+}
+
+/// Returns what the user can do about `error`.
+fn hint(error: &RunError) -> Option<String> {
+    let hint = match error {
+        RunError::Journal(error) => return error.hint().map(Into::into),
+        RunError::InsidePool { what, .. } => {
+            return Some(format!("name a directory elsewhere with --{what}"));
+        }
+        RunError::Locked(_) => "wait for the other run to end",
+        RunError::List(_) => "make the list again; nothing was changed",
+        RunError::PoolChanged(_) => "run again for the pool as it is now",
+        RunError::NotMounted { .. } => "mount it, then run again",
+        RunError::OtherBranch { .. } => {
+            "mount its disk; if it was replaced on purpose: --accept-branches"
+        }
+        RunError::OutsideRoot { .. } => {
+            "name the directory that holds all branches, or leave --pool-root out"
+        }
+        RunError::NoJournalPlace => "name a directory with --journal",
+        RunError::NoPathOnPool => {
+            "name the pool after the list, or a primary (-p); for relative paths, --base"
+        }
+        RunError::NoDirectory => "name one on the pool; or give a list of duplicates with -m LIST",
+        RunError::OtherPool { .. } => "scan one pool at a time",
+        RunError::ShowsOther(_) => {
+            "set the func.* policies of the search category to ff, or leave --shadows out"
+        }
+        RunError::NoSnapraid(_) => "install SnapRAID, or leave --snapraid-guard out",
+        RunError::SyncNeeded => "run snapraid sync, then run again",
+        RunError::SnapraidDiff { .. } => {
+            "make snapraid diff work, or leave --snapraid-guard out; nothing was changed"
+        }
+        RunError::CommandBefore(_) => "make it end with status 0, then run again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

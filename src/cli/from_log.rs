@@ -1,86 +1,52 @@
 //! `resume --from-log`: what the old script deleted and did not link comes back as links.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{BufReader, IsTerminal, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use super::args::{Common, ResumeArgs};
 use super::failure::Failure;
-use super::session::{self, Session};
-use crate::find::list;
-use crate::pool::{Pool, mergerfs};
+use super::stdout::stdout;
 use crate::report::sanitised;
-use crate::rescue::old_script::{Relinked, Relinker, unfinished};
+use crate::rescue::old_script::{OldLog, Relinked, ReplayError};
+use crate::run::RunError;
+use crate::run::request::ListRequest;
 
 pub(super) fn run(
     common: &Common,
     args: &ResumeArgs,
     (log, manifest): (&Path, &Path),
 ) -> Result<u8, Failure> {
-    let bytes = std::fs::read(log)
-        .map_err(|error| Failure::usage(format!("cannot read the log {log:?}: {error}")))?;
-    let lost = unfinished(&bytes)
-        .map_err(|why| Failure::usage(format!("not a log of the old script: {log:?}: {why}")))?;
-    let mut out = session::stdout();
-    let unreadable = lost.unreadable.len();
-    warn_of(&lost.unreadable);
-    if lost.paths.is_empty() {
+    let log = OldLog::read(log)?;
+    let mut out = stdout();
+    let unreadable = log.lost.unreadable.len();
+    warn_of(&log.lost.unreadable);
+    if log.lost.paths.is_empty() {
         writeln!(out, "nothing is unfinished").map_err(Failure::output)?;
         return Ok(u8::from(unreadable > 0));
     }
-    let (base, groups) = read_list(args, manifest)?;
-    let session = Session::open(pool_of(&groups)?)?;
-    let _lock = session.lock()?;
-    let mut relinker = Relinker::new(&session.fs, &session.pool);
-    for (size, paths) in groups {
-        let paths = paths
-            .iter()
-            .filter_map(|path| session::below_pool(&session.pool, path));
-        relinker.group(size, paths.collect());
-    }
-    let failed_log = |error| Failure::environment(format!("cannot write the log {log:?}: {error}"));
-    let mut done = open_log(log, &bytes).map_err(failed_log)?;
-    let (mut linked, mut there, mut failed) = (0, 0, 0);
-    for raw in lost.paths {
-        let path = base.join(OsStr::from_bytes(&raw));
-        let shown = match std::io::stdout().is_terminal() {
-            true => sanitised(&raw).into_bytes(),
-            false => raw.clone(),
-        };
-        let became = match session::below_pool(&session.pool, &path) {
-            Some(path) => relinker.relink(&path),
-            None => Relinked::Failed("not on the pool".to_owned()),
-        };
-        let why = match became {
-            Relinked::Linked(_) => {
-                linked += 1;
-                note_linked(&mut done, &raw).map_err(failed_log)?;
-                "linked".to_owned()
-            }
-            Relinked::There => {
-                there += 1;
-                "there".to_owned()
-            }
-            Relinked::NoMaster => {
-                failed += 1;
-                "lost: no file of its group is left, or the list does not name it".to_owned()
-            }
-            Relinked::Differ => {
-                failed += 1;
-                "not linked: the files of its group that are left are not equal".to_owned()
-            }
-            Relinked::Failed(why) => {
-                failed += 1;
-                format!("not linked: {why}")
-            }
-        };
-        if !common.quiet || why.starts_with("lost") || why.starts_with("not") {
-            out.write_all(&shown).map_err(Failure::output)?;
-            writeln!(out, ": {why}").map_err(Failure::output)?;
+    let list = ListRequest {
+        path: manifest.to_path_buf(),
+        format: args.manifest_format,
+        base: args.base.clone(),
+        pools: Vec::new(),
+    };
+    let mut counts = Counts::default();
+    log.relink(&list, |raw, became| {
+        let why = counts.take(became);
+        if common.quiet && !why.starts_with("lost") && !why.starts_with("not") {
+            return Ok(());
         }
-    }
+        match std::io::stdout().is_terminal() {
+            true => out.write_all(sanitised(raw).as_bytes())?,
+            false => out.write_all(raw)?,
+        }
+        writeln!(out, ": {why}")
+    })?;
+    let Counts {
+        linked,
+        there,
+        failed,
+    } = counts;
     writeln!(
         out,
         "{linked} linked again, {there} were there, {failed} not linked"
@@ -88,6 +54,35 @@ pub(super) fn run(
     .and_then(|()| out.flush())
     .map_err(Failure::output)?;
     Ok(u8::from(failed + unreadable > 0))
+}
+
+/// How many paths ended in which way.
+#[derive(Default)]
+struct Counts {
+    linked: usize,
+    there: usize,
+    failed: usize,
+}
+
+impl Counts {
+    /// Counts what became of a path; returns the words for it.
+    fn take(&mut self, became: Relinked) -> String {
+        let (count, why) = match became {
+            Relinked::Linked(_) => (&mut self.linked, "linked".to_owned()),
+            Relinked::There => (&mut self.there, "there".to_owned()),
+            Relinked::NoMaster => (
+                &mut self.failed,
+                "lost: no file of its group is left, or the list does not name it".to_owned(),
+            ),
+            Relinked::Differ => (
+                &mut self.failed,
+                "not linked: the files of its group that are left are not equal".to_owned(),
+            ),
+            Relinked::Failed(why) => (&mut self.failed, format!("not linked: {why}")),
+        };
+        *count += 1;
+        why
+    }
 }
 
 fn warn_of(unreadable: &[Vec<u8>]) {
@@ -101,63 +96,15 @@ fn warn_of(unreadable: &[Vec<u8>]) {
     }
 }
 
-/// The log, to append to; a line that was cut short ends here.
-fn open_log(log: &Path, bytes: &[u8]) -> std::io::Result<File> {
-    let mut file = File::options().append(true).open(log)?;
-    if bytes.last() != Some(&b'\n') {
-        file.write_all(b"\r\n")?;
-    }
-    Ok(file)
-}
-
-/// The line the old script would have written, so that its log and a second call know.
-fn note_linked(log: &mut File, path: &[u8]) -> std::io::Result<()> {
-    let mut line = vec![b'"'];
-    for b in path {
-        line.extend(std::iter::repeat_n(*b, if *b == b'"' { 2 } else { 1 }));
-    }
-    line.extend(b"\",LINKED\r\n");
-    log.write_all(&line)?;
-    log.sync_data()
-}
-
-type Claimed = (Option<u64>, Vec<PathBuf>);
-
-/// The whole list, before anything is changed, and where relative paths begin: those of the log, too.
-fn read_list(args: &ResumeArgs, manifest: &Path) -> Result<(PathBuf, Vec<Claimed>), Failure> {
-    let file = File::open(manifest)
-        .map_err(|error| Failure::usage(format!("cannot open the list {manifest:?}: {error}")))?;
-    let mut reader = list::open(Box::new(BufReader::new(file)), args.manifest_format)?;
-    let mut groups = Vec::new();
-    for group in &mut reader {
-        groups.push(group?);
-    }
-    let base = match (&args.base, reader.base_dir()) {
-        (Some(base), _) => std::path::absolute(base).unwrap_or_else(|_| base.clone()),
-        (None, Some(base)) => PathBuf::from(OsStr::from_bytes(base)),
-        (None, None) => std::env::current_dir()
-            .map_err(|error| Failure::environment(format!("no current directory: {error}")))?,
-    };
-    let absolute = |path: &Vec<u8>| base.join(OsStr::from_bytes(path));
-    let groups = groups.into_iter();
-    let groups = groups
-        .map(|group| (group.size, group.paths.iter().map(absolute).collect()))
-        .collect();
-    Ok((base, groups))
-}
-
-/// The pool of the first path of the list that lies on one.
-fn pool_of(groups: &[Claimed]) -> Result<Pool, Failure> {
-    let paths = groups.iter().flat_map(|(_, paths)| paths);
-    for path in paths {
-        let Some(dir) = path.parent().and_then(|dir| dir.canonicalize().ok()) else {
-            continue;
-        };
-        if let Ok(pool) = mergerfs::discover(&dir) {
-            return Ok(pool);
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        let message = error.to_string();
+        match error {
+            // The hint of a run names options that are not those of this command.
+            ReplayError::Run(RunError::NoPathOnPool) => Self::environment(message),
+            ReplayError::Run(error) => error.into(),
+            ReplayError::Read { .. } | ReplayError::NotALog { .. } => Self::usage(message),
+            ReplayError::Write { .. } | ReplayError::Show(_) => Self::environment(message),
         }
     }
-    Err(Failure::environment(
-        "no path of the list lies on a mergerfs pool",
-    ))
 }

@@ -4,13 +4,15 @@ use std::io::Write;
 
 use super::args::{Common, ExportArgs, HistoryArgs, OutputFormat};
 use super::failure::Failure;
-use super::session;
+use super::places;
+use super::stdout::stdout;
 use crate::journal::{self, Entry, JournalError, RunSummary};
 use crate::report::{export as export_report, history as report, number, size};
+use crate::rescue::undo_run::UndoError;
 
 pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
-    let dir = session::journal_dir(common)?;
-    let mut out = session::stdout();
+    let dir = places::journal_dir(common)?;
+    let mut out = stdout();
     if let Some(days) = args.prune {
         return prune(common, days, &mut out);
     }
@@ -32,7 +34,7 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
 }
 
 fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure> {
-    let dir = session::journal_dir(common)?;
+    let dir = places::journal_dir(common)?;
     let now = std::time::SystemTime::now();
     let now = now
         .duration_since(std::time::UNIX_EPOCH)
@@ -71,16 +73,16 @@ impl From<JournalError> for Stopped {
 }
 
 pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> {
-    let dir = session::journal_dir(common)?;
+    let dir = places::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, None)? else {
         return Err(Failure::usage(format!(
             "no journal at {dir:?}: there is nothing to export"
         )));
     };
     if let Some(run) = args.run.filter(|run| journal.run(*run).is_none()) {
-        return Err(session::no_run(&journal, run));
+        return Err(UndoError::no_run(&journal, run).into());
     }
-    let mut out = session::stdout();
+    let mut out = stdout();
     let shown = if args.csv {
         journal.csv(args.run, |lines| {
             out.write_all(lines).map_err(Stopped::Output)

@@ -12,25 +12,24 @@ mod dedupe;
 mod discard;
 mod doctor;
 mod examples;
-mod execution;
 mod failure;
 mod from_log;
 mod history;
-mod hooks;
-mod list;
-mod looks;
 mod output_file;
+mod page;
+mod places;
 mod preview;
+mod request;
 mod resume;
+mod run_watch;
 mod salvage;
-mod scan;
 mod screen;
-mod session;
+mod shown;
 mod signals;
 mod status;
+mod stdout;
 mod undo;
 mod verify;
-mod watch;
 
 use args::Color;
 pub use args::{
@@ -120,7 +119,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                         *shell,
                         &mut command,
                         "mergerfs.xdedup",
-                        &mut session::stdout(),
+                        &mut stdout::stdout(),
                     );
                     Ok(0)
                 }

@@ -9,17 +9,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::args::{Common, OutputFormat, PreviewArgs};
-use super::dedupe::{self, Job};
 use super::failure::Failure;
-use super::looks::Looks;
-use super::session::{self, Session};
+use super::request::request;
+use super::run_watch::RunWatch;
+use super::shown;
 use super::signals::Signals;
+use super::stdout::stdout;
 use crate::execute::Halt;
 use crate::fs::Fs;
-use crate::plan::Plan;
-use crate::pool::mergerfs;
+use crate::pool::{Pool, mergerfs};
 use crate::preview::{self, Mounted, Tree, View};
-use crate::report::{json, number, sanitised, size};
+use crate::report::{Scene, json, number, sanitised, size};
+use crate::run::{self, Planned, Session};
 
 /// How often is looked whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -29,28 +30,28 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     // Before a scan that takes hours, and once more after it.
     preview::check_mount_point(&args.mount_point)?;
     let signals = Signals::listen(None)?;
-    let outside = |session: &Session| {
-        let outside = session.outside("mount point", &args.mount_point);
-        outside.map_err(|failure| failure.hint("name an empty directory elsewhere"))
-    };
-    let Some((job, resolved)) = dedupe::prepare(common, &args.run, &signals, outside)? else {
+    let mut watch = RunWatch::of_preview(common, &args.run, &args.mount_point);
+    let request = request(common, &args.run);
+    let Some(mut planned) = run::plan(&request, signals.stop(), &mut watch)? else {
         return Ok(signals.exit_code().unwrap_or(1));
     };
-    let mut plan = job.plan(resolved)?;
-    let mut looks = Looks::new(&job.session.fs);
-    job.look_ahead(&mut plan, &mut looks);
-    let undoable = job.fill_directories(&mut plan, &mut looks);
-    let tree = tree(&job, &plan, &undoable)?;
+    let undoable = planned.would_stop();
+    let tree = tree(&planned, &undoable)?;
+    if args.run.manifest.is_some() && tree.view().replaced() > 0 {
+        tracing::warn!(
+            "the list's word is taken for which files are equal; a run compares them first, and leaves those that differ"
+        );
+    }
     if let Some(code) = signals.exit_code() {
         return Ok(code);
     }
     let at = preview::check_mount_point(&args.mount_point)?;
-    let told = mounted_line(&job, &tree, &at).map_err(Failure::output)?;
+    let told = mounted_line(common, (&planned.site.pool, &tree), &at).map_err(Failure::output)?;
     let end = Ending::listen()
         .map_err(|error| Failure::environment_because("cannot listen for signals", &error))?;
     let everyone = args.allow_other || nix::unistd::geteuid().is_root();
     let mounted = preview::mount(tree, &at, everyone).map_err(|error| refused(&at, &error))?;
-    let mut out = session::stdout();
+    let mut out = stdout();
     let written = out.write_all(&told).and_then(|()| out.flush());
     let ended = wait(&mounted, &end);
     let unmounted = mounted.unmount().map_err(|error| {
@@ -83,9 +84,9 @@ fn planning_only(args: &PreviewArgs) -> Result<(), Failure> {
     }
 }
 
-fn tree(job: &Job<'_>, plan: &Plan, undoable: &HashMap<usize, Halt>) -> Result<Tree, Failure> {
-    let session = &job.session;
-    let view = View::of(plan, undoable, &mut |place| {
+fn tree(planned: &Planned<Session>, undoable: &HashMap<usize, Halt>) -> Result<Tree, Failure> {
+    let session = &planned.site;
+    let view = View::of(&planned.plan, undoable, &mut |place| {
         session.fs.stat(place).ok().flatten()
     });
     let open_newest = mergerfs::opens_newest(&session.pool);
@@ -97,29 +98,28 @@ fn tree(job: &Job<'_>, plan: &Plan, undoable: &HashMap<usize, Halt>) -> Result<T
             return Err(Failure::environment(message).hint("run again when it is settled"));
         }
     }
-    if job.args.manifest.is_some() && tree.view().replaced() > 0 {
-        tracing::warn!(
-            "the list's word is taken for which files are equal; a run compares them first, and leaves those that differ"
-        );
-    }
     Ok(tree)
 }
 
 /// What is said when it is mounted.
-fn mounted_line(job: &Job<'_>, tree: &Tree, at: &Path) -> io::Result<Vec<u8>> {
+fn mounted_line(common: &Common, (pool, tree): (&Pool, &Tree), at: &Path) -> io::Result<Vec<u8>> {
     let (files, bytes) = (tree.view().replaced(), tree.view().bytes());
     let mut line = Vec::new();
-    match job.common.format {
+    match common.format {
         OutputFormat::Json => {
             let by = (at, std::process::id());
-            json::preview(&mut line, &job.scene(None), by, (files, bytes))?;
+            let scene = Scene {
+                dry_run: true,
+                ..shown::scene(pool, common)
+            };
+            json::preview(&mut line, &scene, by, (files, bytes))?;
         }
-        OutputFormat::Text if job.common.quiet => {}
+        OutputFormat::Text if common.quiet => {}
         OutputFormat::Text => writeln!(
             line,
             "{} shows {} as it will be: {} replaced, {} freed. Ctrl-C or umount ends it.",
-            shown(at),
-            shown(&job.session.pool.mount),
+            sanitised_path(at),
+            sanitised_path(&pool.mount),
             number(files, "file"),
             size(bytes)
         )?,
@@ -127,7 +127,7 @@ fn mounted_line(job: &Job<'_>, tree: &Tree, at: &Path) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn shown(path: &Path) -> String {
+fn sanitised_path(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     sanitised(path.as_os_str().as_bytes())
 }

@@ -2,20 +2,20 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::failure::Failure;
+use crate::run::Stop;
 
 /// Whether and by what the program was asked to stop.
 #[derive(Debug, Clone)]
 pub(super) struct Signals {
-    asked: Arc<AtomicBool>,
+    stop: Stop,
     which: Arc<AtomicUsize>,
-    deadline: Option<Instant>,
 }
 
 impl Signals {
@@ -24,9 +24,8 @@ impl Signals {
     /// `max_time` from now the program is to stop in the same way, of its own accord.
     pub(super) fn listen(max_time: Option<Duration>) -> Result<Self, Failure> {
         let signals = Self {
-            asked: Arc::new(AtomicBool::new(false)),
+            stop: Stop::after(max_time),
             which: Arc::new(AtomicUsize::new(0)),
-            deadline: max_time.and_then(|time| Instant::now().checked_add(time)),
         };
         signals
             .register()
@@ -37,20 +36,20 @@ impl Signals {
     fn register(&self) -> io::Result<()> {
         for (signal, number) in [(SIGINT, 2), (SIGTERM, 15)] {
             // In this order: the first time the flag is not set yet when the shutdown looks at it.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&self.asked))?;
+            flag::register_conditional_shutdown(signal, 128 + signal, self.stop.flag())?;
             flag::register_usize(signal, Arc::clone(&self.which), number)?;
-            flag::register(signal, Arc::clone(&self.asked))?;
+            flag::register(signal, self.stop.flag())?;
         }
         Ok(())
     }
 
     pub(super) fn asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+        self.stop.asked()
     }
 
-    /// Whether the time is up.
-    pub(super) fn time_is_up(&self) -> bool {
-        self.deadline.is_some_and(|at| Instant::now() >= at)
+    /// What a run is stopped by.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The exit status a shell gives a program that died of the signal.

@@ -5,15 +5,17 @@ use std::io::Write;
 
 use super::args::{Common, OutputFormat};
 use super::failure::Failure;
-use super::session::{self, DiskJournal};
+use super::places;
+use super::stdout::stdout;
 use crate::fs::Fs;
 use crate::journal;
 use crate::report::status::{self, Status};
 use crate::rescue::unsettled::{self, Branches};
+use crate::run::DiskJournal;
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let dir = session::journal_dir(common)?;
-    let mut out = session::stdout();
+    let dir = places::journal_dir(common)?;
+    let mut out = stdout();
     let json = common.format == OutputFormat::Json;
     let written = match journal::open_existing(&dir, None)? {
         None if json => status::json(&mut out, &Status::default()),

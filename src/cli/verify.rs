@@ -1,27 +1,23 @@
 //! `verify`: the files that stayed are read again and compared with what the journal recorded, a queue a disk.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::mpsc::{self, Sender};
 
 use super::args::{Common, OutputFormat, VerifyArgs};
 use super::failure::Failure;
-use super::resume::pool_of;
-use super::session::{self, DiskJournal, Session};
+use super::places;
+use super::shown;
 use super::signals::Signals;
+use super::stdout::stdout;
 use crate::journal;
 use crate::report::verify::{self as report, Verified};
 use crate::report::{Progress, Scene};
-use crate::rescue::verify::{Subject, Verdict, check, subjects};
-
-enum Told {
-    Read(u64),
-    Found(usize, Verdict),
-}
+use crate::rescue::read_kept::{Step, read_all};
+use crate::rescue::verify::subjects;
+use crate::run::{DiskJournal, Session, Site, find_pool};
 
 pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
-    let dir = session::journal_dir(common)?;
+    let dir = places::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, None)? else {
         return Err(Failure::usage(format!(
             "no journal at {dir:?}: there is nothing to verify"
@@ -29,14 +25,14 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     };
     let run = chosen(&journal, args.run)?;
     let of_run = journal.run(run).map(|run| run.started.clone());
-    let session = Session::open(pool_of(of_run.as_slice())?)?;
+    let session = Session::open(find_pool::of_runs(of_run.as_slice())?)?;
     let finished = journal.finished(|of| of == run)?;
     // Reading a terabyte takes hours: other runs go on meanwhile.
     drop(journal);
     let subjects = subjects(&session.branch_records(), &finished);
     let scene = Scene {
         run: Some(run),
-        ..session.scene(common)
+        ..shown::scene(&session.pool, common)
     };
     let bytes = subjects.iter().map(|subject| subject.size).sum();
     let bar = !args.no_progress && !common.quiet;
@@ -46,14 +42,14 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
         ..Verified::default()
     };
     let as_json = common.format == OutputFormat::Json;
-    let mut out = session::stdout();
-    let written = read_all(&session, &subjects, &signals, |told| match told {
-        Told::Read(bytes) => {
+    let mut out = stdout();
+    let written = read_all(&session.fs, &subjects, signals.stop(), |step| match step {
+        Step::Read(bytes) => {
             verified.bytes += bytes;
             progress.bytes(bytes);
             Ok(())
         }
-        Told::Found(at, verdict) => {
+        Step::Found(at, verdict) => {
             verified.left -= 1;
             verified.count(&verdict);
             progress.op_done();
@@ -81,53 +77,4 @@ fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<u64, Failure> {
         Failure::usage("the journal has no such run, or none that changed something")
             .hint("mergerfs.xdedup history lists them")
     })
-}
-
-/// Reads all of `subjects`, each disk at its own pace; `tell` is called in this thread.
-fn read_all(
-    session: &Session,
-    subjects: &[Subject],
-    signals: &Signals,
-    mut tell: impl FnMut(Told) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let mut disks: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (at, subject) in subjects.iter().enumerate() {
-        let dev = subject
-            .branch
-            .map_or(0, |branch| session.fs.root_id(branch).dev);
-        disks.entry(dev).or_default().push(at);
-    }
-    let (sender, receiver) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for queue in disks.values() {
-            let sender = sender.clone();
-            scope.spawn(move || read_disk(session, (subjects, queue), signals, &sender));
-        }
-        drop(sender);
-        let mut told = Ok(());
-        for each in receiver {
-            // Even where nobody listens any more the threads are waited for.
-            told = told.and_then(|()| tell(each));
-        }
-        told
-    })
-}
-
-fn read_disk(
-    session: &Session,
-    (subjects, queue): (&[Subject], &[usize]),
-    signals: &Signals,
-    sender: &Sender<Told>,
-) {
-    for at in queue {
-        let mut read = |bytes| sender.send(Told::Read(bytes)).is_ok() && !signals.asked();
-        if signals.asked() {
-            return;
-        }
-        if let Some(verdict) = check(&session.fs, &subjects[*at], &mut read)
-            && sender.send(Told::Found(*at, verdict)).is_err()
-        {
-            return;
-        }
-    }
 }

@@ -10,7 +10,7 @@ use super::halt::Halt;
 use super::remove::Retired;
 use super::retire::Hidden;
 use super::work::{Over, State, Work};
-use super::{Ended, Executor, Outcome, RunError};
+use super::{Executor, OpEnded, Outcome, RunError};
 use crate::fs::{Fs, InodeId, Place};
 use crate::journal::{Record, Store};
 use crate::plan::refusal::Reason;
@@ -260,7 +260,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                     continue;
                 }
             };
-            self.observer.ended(&Ended {
+            self.observer.ended(&OpEnded {
                 op: &op,
                 id: Some(op.id()),
                 outcome: &outcome,

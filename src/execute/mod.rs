@@ -105,12 +105,12 @@ pub trait Observer {
     }
 
     /// An op ended.
-    fn ended(&mut self, ended: &Ended<'_>);
+    fn ended(&mut self, ended: &OpEnded<'_>);
 }
 
 /// How one op ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended<'e> {
+pub struct OpEnded<'e> {
     /// The op, as it was planned.
     pub op: &'e Op,
     /// Its number in the journal, if it was begun.

@@ -7,7 +7,7 @@ use super::compared::Compared;
 use super::halt::Halt;
 use super::parents::missing_parents;
 use super::undo::Examined;
-use super::{Ended, Executor, Outcome, RunError, Ways};
+use super::{Executor, OpEnded, Outcome, RunError, Ways};
 use crate::fs::{Fs, InodeId, Place};
 use crate::journal::Store;
 use crate::plan::refusal::Reason;
@@ -44,7 +44,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         // What could neither go on nor be taken back then: somebody had it open, perhaps no longer.
         let run = self.run;
         for open in self.recover(|open| open.intent.op.run == run)? {
-            self.observer.ended(&Ended {
+            self.observer.ended(&OpEnded {
                 op: &open.op,
                 id: Some(open.id),
                 outcome: &Outcome::Open(open.halt),
@@ -164,7 +164,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// Reports an op that is as it was; `id` is its number, if it was begun.
     pub(super) fn not_done(&mut self, op: &Op, id: Option<OpId>, halt: Halt) {
         self.stop_branch(&halt);
-        self.observer.ended(&Ended {
+        self.observer.ended(&OpEnded {
             op,
             id,
             outcome: &Outcome::NotDone(halt),

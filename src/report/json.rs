@@ -34,6 +34,7 @@ use crate::execute::{Halt, Outcome};
 use crate::plan::Op;
 use crate::plan::OpId;
 use crate::plan::OpKind;
+use crate::plan::Plan;
 use crate::plan::refusal::Reason;
 use crate::plan::{PlannedGroup, Refusal};
 use crate::pool::relpath::RelPath;
@@ -52,6 +53,26 @@ pub fn group(out: &mut dyn Write, scene: &Scene<'_>, group: &PlannedGroup) -> io
     let paths = group.paths.iter().map(|place| &place.path);
     put_pool_paths(&mut object, "paths", scene, paths);
     line(out, object)
+}
+
+/// Writes a line for each group and each refusal of `plan`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn groups(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan) -> io::Result<()> {
+    for group in plan
+        .groups
+        .iter()
+        .filter(|g| g.master.is_some() || scene.verbose > 0)
+    {
+        self::group(out, scene, group)?;
+    }
+    for refusal in &plan.refusals {
+        if refusal.reason != Reason::NoPrimary || scene.verbose > 0 {
+            self::refusal(out, scene, refusal)?;
+        }
+    }
+    Ok(())
 }
 
 /// One op: planned, or with how it ended, and then its refusal where it was not done.

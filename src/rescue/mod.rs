@@ -2,7 +2,11 @@
 
 pub(crate) mod leftovers;
 pub mod old_script;
+pub mod read_kept;
+pub mod resume;
 pub mod salvage;
+pub mod salvage_run;
 pub mod undo;
+pub mod undo_run;
 pub mod unsettled;
 pub mod verify;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mergerfs_xdedup::execute::{Ended, Executor, Leases, Observer, Options, Outcome, RunError};
+use mergerfs_xdedup::execute::{Executor, Leases, Observer, OpEnded, Options, Outcome, RunError};
 use mergerfs_xdedup::fs::sim::{PowerLoss, SimWorld, place};
 use mergerfs_xdedup::fs::{FileKind, Fs, InodeId, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::{Fault as StoreFault, Kept, MemStore};
@@ -32,7 +32,7 @@ pub(crate) struct Session {
 struct Outcomes<'a>(&'a mut Vec<(Op, Outcome)>);
 
 impl Observer for Outcomes<'_> {
-    fn ended(&mut self, ended: &Ended<'_>) {
+    fn ended(&mut self, ended: &OpEnded<'_>) {
         self.0.push((ended.op.clone(), ended.outcome.clone()));
     }
 }

@@ -2,6 +2,7 @@
 //! what was equal. Only adds names; a path that is there again stays as it is.
 
 mod old_log;
+mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,7 @@ use crate::pool::relpath::RelPath;
 use crate::pool::{BranchMode, Pool};
 
 pub use old_log::{Unfinished, unfinished};
+pub use replay::{OldLog, ReplayError};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;

@@ -1,0 +1,35 @@
+//! Where the program keeps its own files, if no option names a place.
+
+use std::path::PathBuf;
+
+use super::args::Common;
+use super::failure::Failure;
+use crate::run::RunError;
+
+/// Returns where the journal is.
+pub(super) fn journal_dir(common: &Common) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &common.journal {
+        return Ok(dir.clone());
+    }
+    usual_journal_dir().ok_or_else(|| RunError::NoJournalPlace.into())
+}
+
+/// Returns where the journal is, if no option names a place.
+pub(super) fn usual_journal_dir() -> Option<PathBuf> {
+    own_dir("/var/lib", "XDG_STATE_HOME", ".local/state")
+}
+
+/// The program's own directory, where the user names none: below `of_root` for root, for others below the directory
+/// that the variable `of_others` names, else below `in_home`. `None` where the environment tells neither.
+pub(super) fn own_dir(of_root: &str, of_others: &str, in_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let parent = match nix::unistd::geteuid().is_root() {
+        true => Some(PathBuf::from(of_root)),
+        false => absolute(of_others).or_else(|| Some(absolute("HOME")?.join(in_home))),
+    };
+    Some(parent?.join("mergerfs-xdedup"))
+}

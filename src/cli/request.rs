@@ -1,0 +1,90 @@
+//! From typed words to the request of a run.
+
+use super::args::{Common, MetadataKind, RunArgs};
+use super::places;
+use crate::execute::Leases;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::run::request::{
+    Execution, HashCache, ListRequest, Request, ScanRequest, Source, Wishes,
+};
+use crate::run::{Hooks, Snapraid};
+
+/// Returns the run that `common` and `args` ask for.
+pub(super) fn request(common: &Common, args: &RunArgs) -> Request {
+    Request {
+        source: source(args),
+        branches: args.branches.clone(),
+        pool_root: args.pool_root.clone(),
+        wishes: Wishes {
+            include: args.include.clone(),
+            exclude: args.exclude.clone(),
+            min_size: args.min_size,
+            max_size: args.max_size,
+            primaries: args.primary.clone(),
+            any_master: args.any_master,
+            policy: args.dedup,
+            ignore: may_differ(&args.ignore_metadata),
+            shadows: args.shadows,
+            max_ops: args.max_ops,
+            max_bytes: args.max_bytes,
+        },
+        execute: args.execute,
+        execution: Execution {
+            journal: common.journal.clone().or_else(places::usual_journal_dir),
+            csv: args.log_file.clone(),
+            accept_branches: args.accept_branches,
+            leases: leases(args.no_lease),
+            hooks: Hooks {
+                before: args.pre.clone(),
+                after: args.post.clone(),
+                snapraid: args
+                    .snapraid_guard
+                    .clone()
+                    .map(|config| Snapraid { config }),
+            },
+        },
+    }
+}
+
+fn source(args: &RunArgs) -> Source {
+    match &args.manifest {
+        Some(list) => Source::List(ListRequest {
+            path: list.clone(),
+            format: args.manifest_format,
+            base: args.base.clone(),
+            pools: args.dirs.clone(),
+        }),
+        None => Source::Scan(ScanRequest {
+            dirs: args.dirs.clone(),
+            cache: cache(args),
+        }),
+    }
+}
+
+fn cache(args: &RunArgs) -> HashCache {
+    if args.no_cache {
+        return HashCache::Off;
+    }
+    let usual = || places::own_dir("/var/cache", "XDG_CACHE_HOME", ".cache");
+    let dir = args.cache.clone().or_else(usual);
+    dir.map_or(HashCache::NoPlace, HashCache::At)
+}
+
+/// Returns which metadata the kinds in `listed` let differ.
+pub(super) fn may_differ(listed: &[MetadataKind]) -> IgnoreMetadata {
+    let may_differ = |kind| listed.contains(&kind);
+    IgnoreMetadata {
+        owner: may_differ(MetadataKind::Owner),
+        mode: may_differ(MetadataKind::Mode),
+        acl: may_differ(MetadataKind::Acl),
+        xattr: may_differ(MetadataKind::Xattr),
+    }
+}
+
+/// Returns what `--no-lease` asks for.
+pub(super) fn leases(no_lease: bool) -> Leases {
+    match no_lease {
+        true => Leases::Off,
+        false => Leases::Required,
+    }
+}

@@ -1,0 +1,217 @@
+//! Shows a run: the scan, recovery, each op, the conclusion, and the files that the user named for results.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use super::args::{Common, OutputFormat, RunArgs};
+use super::failure::{self, Failure};
+use super::output_file::{self, OutputFile};
+use super::page::{self, Figures};
+use super::shown::{self, Shown};
+use crate::execute::OpEnded;
+use crate::find::scan::{Found, Meter};
+use crate::fs::Timestamp;
+use crate::journal::rfc3339;
+use crate::pool::Pool;
+use crate::report::{ScanProgress, Tally, groups, json, size, text};
+use crate::run::real_path::outside;
+use crate::run::{Begun, Ended, RunError, Watcher, WatcherError};
+
+/// The watcher of a run.
+pub(super) struct RunWatch<'w> {
+    pub(super) shown: Shown<'w>,
+    args: &'w RunArgs,
+    /// Where a preview is to be mounted.
+    mount_point: Option<&'w Path>,
+    /// The report page, begun.
+    pub(super) report: Option<OutputFile>,
+    /// The list of what the scan finds, begun.
+    listed: Option<OutputFile>,
+}
+
+impl<'w> RunWatch<'w> {
+    pub(super) fn new(common: &'w Common, args: &'w RunArgs) -> Self {
+        if let Some(file) = &args.db_file {
+            tracing::warn!(
+                ?file,
+                "--db-file is accepted for old command lines, and not used"
+            );
+        }
+        Self {
+            shown: Shown::new(common, !args.no_progress && !common.quiet),
+            args,
+            mount_point: None,
+            report: None,
+            listed: None,
+        }
+    }
+
+    /// Of a preview at `mount_point`.
+    pub(super) fn of_preview(common: &'w Common, args: &'w RunArgs, mount_point: &'w Path) -> Self {
+        Self {
+            mount_point: Some(mount_point),
+            ..Self::new(common, args)
+        }
+    }
+
+    /// The exit status of the run that was shown.
+    pub(super) fn exit_code(&self) -> u8 {
+        self.shown.tally.exit_code()
+    }
+
+    fn open_files(&mut self, pool: &Pool) -> Result<(), Failure> {
+        if let Some(at) = self.mount_point {
+            outside(pool, "mount point", at)
+                .map_err(|error| Failure::from(error).hint("name an empty directory elsewhere"))?;
+        }
+        let begin = |path: Option<&Path>, kind| {
+            let begun = path.map(|path| OutputFile::begin(path, kind));
+            begun.transpose()
+        };
+        self.report = begin(self.args.report.as_deref(), output_file::REPORT)?;
+        // Before hours of reading.
+        self.listed = begin(self.args.groups.as_deref(), output_file::GROUPS)?;
+        Ok(())
+    }
+
+    fn write_groups(&mut self, pool: &Pool, found: &Found, now: Timestamp) -> Result<(), Failure> {
+        let Some(listed) = self.listed.take() else {
+            return Ok(());
+        };
+        let left_out = listed.finish(|out| {
+            let mut out = BufWriter::new(out);
+            let dirs = self.args.dirs.iter().map(std::path::absolute);
+            let dirs = dirs.collect::<Result<Vec<_>, _>>()?;
+            let about = (pool, dirs.as_slice());
+            let form = self.args.groups_format;
+            let left_out = groups::write(&mut out, form, about, &found.groups, now)?;
+            out.flush()?;
+            Ok(left_out)
+        })?;
+        if left_out > 0 {
+            tracing::warn!(
+                names = left_out,
+                "left out of the list: not UTF-8, which jdupes cannot write"
+            );
+        }
+        Ok(())
+    }
+
+    fn conclude(&mut self, ended: &Ended<'_>) -> Result<(), Failure> {
+        self.shown.ended();
+        let (pool, space) = (ended.pool, ended.space);
+        let mut tally = std::mem::take(&mut self.shown.tally);
+        shown::note_space(&mut tally, pool, space, Tally::after);
+        let format = self.shown.common.format;
+        let (out, scene) = self.shown.out_and_scene();
+        let written = match format {
+            OutputFormat::Json => json::summary(out, &scene, &tally),
+            OutputFormat::Text => text::conclusion(out, &scene, ended.refusals, &tally),
+        };
+        written
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
+        self.shown.tally = tally;
+        self.write_page(ended)
+    }
+
+    fn write_page(&mut self, ended: &Ended<'_>) -> Result<(), Failure> {
+        let Some(report) = self.report.take() else {
+            return Ok(());
+        };
+        let chronicle = std::mem::take(&mut self.shown.chronicle);
+        let tally = self.shown.tally.clone();
+        let (_, scene) = self.shown.out_and_scene();
+        let page = page::render(&Figures {
+            scene: &scene,
+            time: &rfc3339(ended.began),
+            refusals: ended.refusals,
+            tally: &tally,
+            chronicle: &chronicle,
+            space: ended.space,
+        });
+        report.finish(|out| out.write_all(page.as_bytes()))
+    }
+}
+
+impl Watcher for RunWatch<'_> {
+    fn opened(&mut self, pool: &Pool) -> Result<(), WatcherError> {
+        Ok(self.open_files(pool)?)
+    }
+
+    fn scanning(&mut self, meter: &Meter, scan: &mut dyn FnMut()) {
+        let enabled = !self.args.no_progress && !self.shown.common.quiet;
+        ScanProgress::new(meter, enabled).around(scan);
+    }
+
+    fn scanned(&mut self, pool: &Pool, found: &Found, now: Timestamp) -> Result<(), WatcherError> {
+        tell(found);
+        Ok(self.write_groups(pool, found, now)?)
+    }
+
+    fn recovering(&mut self, pool: &Pool) {
+        self.shown.recovering(pool);
+    }
+
+    fn recovered(&mut self, open: usize) -> Result<(), WatcherError> {
+        Ok(self.shown.recovered(open)?)
+    }
+
+    fn begun(&mut self, begun: &Begun<'_>) -> Result<(), WatcherError> {
+        let planned = shown::planned(begun.pool, begun.plan, begun.space);
+        // Bytes of both copies: each group's master is read once, every duplicate once.
+        let bytes = begun.plan.ops.iter().map(|op| 2 * op.size).sum();
+        self.shown.begun(begun, planned, bytes);
+        if self.shown.common.format == OutputFormat::Json {
+            let (out, scene) = self.shown.out_and_scene();
+            json::groups(out, &scene, begun.plan).map_err(Failure::output)?;
+        }
+        Ok(())
+    }
+
+    fn bytes_read(&mut self, bytes: u64) {
+        self.shown.progress.bytes(bytes);
+    }
+
+    fn op_ended(&mut self, ended: &OpEnded<'_>) {
+        self.shown.op_ended(ended);
+    }
+
+    fn ended(&mut self, ended: &Ended<'_>) -> Result<(), WatcherError> {
+        Ok(self.conclude(ended)?)
+    }
+
+    fn exit_status(&self, result: Result<(), &RunError>) -> u8 {
+        match result {
+            Ok(()) => self.exit_code(),
+            Err(error) => failure::exit_code(error),
+        }
+    }
+}
+
+fn tell(found: &Found) {
+    let (counts, left_out) = (found.counts, found.left_out);
+    tracing::info!(
+        files = found.files,
+        groups = found.groups.len(),
+        read = counts.parts,
+        bytes = size(counts.bytes),
+        cached = counts.cached,
+        "scanned"
+    );
+    if counts.changed > 0 {
+        tracing::info!(files = counts.changed, "changed during the scan, left out");
+    }
+    if left_out.by_metadata > 0 {
+        tracing::info!(
+            files = left_out.by_metadata,
+            "not read: every other file of their size has another owner or mode (--ignore-metadata)"
+        );
+    }
+    if left_out.by_primary > 0 {
+        tracing::info!(
+            files = left_out.by_primary,
+            "not read: no file of their size lies under a primary (--any-master)"
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! `resume`: finishes or takes back everything that a journal has open, pool by pool.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::execute::Leases;
+use crate::journal::{Journal, RunStarted, Store};
+use crate::run::{RunError, Session, Site, Stop, Watcher, find_pool, recover};
+
+/// Recovers what `journal` has open, on pools that are mounted and on the branches of those that are not; returns how
+/// many ops have to stay open.
+///
+/// # Errors
+/// When a pool cannot be opened or locked, the journal fails, or the watcher ends it.
+pub fn resume<T: Store>(
+    journal: &mut Journal<T>,
+    stop: &Stop,
+    watcher: &mut dyn Watcher,
+) -> Result<usize, RunError> {
+    let open = |runs: &[Arc<RunStarted>]| Session::open(find_pool::of_runs(runs)?);
+    resume_on(journal, open, stop, watcher)
+}
+
+/// Does the same on the sites that `open` returns for the runs of one pool.
+///
+/// # Errors
+/// As [`resume`], and what `open` returns.
+pub fn resume_on<S: Site, T: Store>(
+    journal: &mut Journal<T>,
+    mut open: impl FnMut(&[Arc<RunStarted>]) -> Result<S, RunError>,
+    stop: &Stop,
+    watcher: &mut dyn Watcher,
+) -> Result<usize, RunError> {
+    let runs: Vec<Arc<RunStarted>> = journal.open_ops().into_iter().map(|op| op.run).collect();
+    let pools: BTreeSet<PathBuf> = runs.iter().map(|run| run.pool.clone()).collect();
+    let mut remaining = 0;
+    for mount in pools {
+        let of_pool = runs.iter().filter(|run| run.pool == mount);
+        let site = open(&of_pool.cloned().collect::<Vec<_>>())?;
+        let lock = site.lock()?;
+        remaining += recover(&site, journal, Leases::Required, stop, watcher)?;
+        drop(lock);
+    }
+    Ok(remaining)
+}

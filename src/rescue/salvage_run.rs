@@ -1,0 +1,346 @@
+//! `resume --salvage` from request to a new journal: the journal is lost; its CSV log and the hidden names on the
+//! branches say what was open.
+
+use std::path::PathBuf;
+
+use super::leftovers;
+use super::salvage::{self, Lost, Salvage, Why};
+use crate::execute::{remove_if_empty, sync_dirs};
+use crate::fs::real::RealFs;
+use crate::fs::{Fs, FsError, Place};
+use crate::journal::{self, JournalError, Logged, Remains};
+use crate::plan::metadata::IgnoreMetadata;
+use crate::pool::Pool;
+use crate::pool::lock::PoolLock;
+use crate::run::real_path::outside;
+use crate::run::{DiskJournal, RunError, Session, Site, find_pool};
+
+/// What is to be salvaged.
+#[derive(Debug, Clone, Default)]
+pub struct SalvageRequest {
+    /// The directory of the journal.
+    pub journal: PathBuf,
+    /// Whether the user named this directory.
+    pub named: bool,
+    /// The directory of a journal that no option names.
+    pub usual: Option<PathBuf>,
+    /// The CSV log; without it, `log.csv` in the directory of the journal.
+    pub csv: Option<PathBuf>,
+    /// Pools to look at, where the CSV log names none.
+    pub pools: Vec<PathBuf>,
+    /// Which metadata may differ between copies, as it might in the run.
+    pub ignore: IgnoreMetadata,
+    /// Locks the pools, so that [`Salvaging::replace`] may follow.
+    pub execute: bool,
+}
+
+/// Why nothing was salvaged; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SalvageError {
+    /// As any run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The CSV log is of another program.
+    #[error("the CSV log is not one of this program")]
+    NotALog,
+    /// A pool that the CSV log names is not mounted.
+    #[error("no pool is mounted where {0:?} was")]
+    PoolGone(PathBuf),
+    /// Neither the CSV log nor the request names a pool.
+    #[error("nothing says which pool to look at")]
+    NoPool,
+    /// A new journal would explain names of none of several journals.
+    #[error("the hidden names are of several journals, and nothing tells which one was here")]
+    ManyJournals,
+    /// Nothing is where the journal should be, and the user has not named the place.
+    #[error("no journal is at {0:?}: it may be elsewhere")]
+    MaybeElsewhere(PathBuf),
+    /// The journal of the names is at its usual place.
+    #[error("the names are of the journal at {0:?}, which is not lost")]
+    NotLost(PathBuf),
+    /// The CSV log has an op on a branch that does not exist any more.
+    #[error("a branch that {0:?} was on is not there: nothing was changed")]
+    BranchGone(PathBuf),
+}
+
+impl From<JournalError> for SalvageError {
+    fn from(error: JournalError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<FsError> for SalvageError {
+    fn from(error: FsError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// A pool, and the plan for it.
+pub struct Found {
+    /// The pool.
+    pub session: Session,
+    /// The plan for it.
+    pub plan: Salvage,
+    lost: Lost,
+}
+
+impl Found {
+    /// Returns the branch paths of the directories that are to be removed.
+    #[must_use]
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        paths_of(&self.session, &self.plan.dirs)
+    }
+}
+
+/// The remains of a journal, and a plan for each pool.
+pub struct Salvaging {
+    /// The remains of the journal.
+    pub remains: Remains,
+    /// The contents of its CSV log.
+    pub logged: Logged,
+    /// Each pool.
+    pub found: Vec<Found>,
+    locks: Vec<PoolLock>,
+}
+
+/// Looks at the remains of the journal and at its pools; `None` if the journal can be used.
+///
+/// # Errors
+/// When the log is of another program, or a pool is missing or cannot be looked at.
+pub fn look(request: &SalvageRequest) -> Result<Option<Salvaging>, SalvageError> {
+    let Some(remains) = journal::remains(&request.journal, request.csv.as_deref())? else {
+        return Ok(None);
+    };
+    let logged = read_log(&remains)?;
+    let sessions = sessions(remains.log.as_deref(), &logged, request)?;
+    for session in &sessions {
+        outside(&session.pool, "journal", &request.journal)?;
+    }
+    let locks: Result<Vec<_>, _> = match request.execute {
+        true => sessions.iter().map(Session::lock).collect(),
+        false => Ok(Vec::new()),
+    };
+    let locks = locks.map_err(RunError::from)?;
+    let found = look_at(sessions, (&remains, &logged), request)?;
+    Ok(Some(Salvaging {
+        remains,
+        logged,
+        found,
+        locks,
+    }))
+}
+
+impl Salvaging {
+    /// Puts a journal in place that has open what was found, after what needs no journal; the pools are unlocked then.
+    ///
+    /// # Errors
+    /// When it is not sure that the journal is lost, or a branch is missing: nothing was changed then. When a call
+    /// fails: the rest is found by the next try.
+    pub fn replace(self, request: &SalvageRequest) -> Result<DiskJournal, SalvageError> {
+        one_journal(&self.found)?;
+        surely_lost(request, &self.remains, &self.found)?;
+        all_there(&self.remains, &self.found)?;
+        let journal = replace(self.remains, &self.logged, &self.found)?;
+        // The journal has every open op now. Recovery locks each pool again.
+        drop(self.locks);
+        Ok(journal)
+    }
+}
+
+/// Checks that the hidden names are of one journal. A new journal would explain no name of several.
+///
+/// # Errors
+/// [`SalvageError::ManyJournals`].
+fn one_journal(found: &[Found]) -> Result<(), SalvageError> {
+    let other = |found: &Found| {
+        let mut left = found.plan.left.iter();
+        left.any(|left| matches!(left.why, Why::OtherJournal(_)))
+    };
+    match found.iter().any(|f| f.lost.journal.is_none() && other(f)) {
+        true => Err(SalvageError::ManyJournals),
+        false => Ok(()),
+    }
+}
+
+/// Checks that the journal is lost, and not in another directory. Its own recovery would take a path that is finished
+/// here for one that a client deleted, and remove the replacement as well: the path would be gone.
+///
+/// # Errors
+/// When the user has not named the directory of the journal, or a journal with the same id is at the usual place.
+fn surely_lost(
+    request: &SalvageRequest,
+    remains: &Remains,
+    found: &[Found],
+) -> Result<(), SalvageError> {
+    if remains.why.is_some() || found.iter().all(|found| found.plan.ops.is_empty()) {
+        return Ok(());
+    }
+    if !request.named {
+        return Err(SalvageError::MaybeElsewhere(remains.dir.clone()));
+    }
+    let id = found.first().and_then(|found| found.lost.journal);
+    let usual = request
+        .usual
+        .clone()
+        .filter(|usual| journal::id_at(usual) == id);
+    let Some(usual) = usual.filter(|_| id.is_some()) else {
+        return Ok(());
+    };
+    // A journal that can be used and does not have these ops open was made by an earlier salvage.
+    let open = journal::open_existing(&usual, None)?.map_or(Vec::new(), |it| it.open_ops());
+    let mut ops = found.iter().flat_map(|found| &found.plan.ops);
+    if ops.any(|op| open.iter().any(|open| open.intent.op == op.op)) {
+        return Err(SalvageError::NotLost(usual));
+    }
+    Ok(())
+}
+
+/// Checks that the branches of all ops are there. The new journal will not have the op of a missing branch, so it has
+/// to wait as long as the log has that op.
+///
+/// # Errors
+/// [`SalvageError::BranchGone`].
+fn all_there(remains: &Remains, found: &[Found]) -> Result<(), SalvageError> {
+    let mut left = found.iter().flat_map(|found| &found.plan.left);
+    let gone = left.find(|left| left.why == Why::BranchGone);
+    match gone.filter(|_| remains.log.is_some()) {
+        Some(left) => Err(SalvageError::BranchGone(
+            left.pool_path.as_ref().unwrap_or(&left.at).clone(),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn read_log(remains: &Remains) -> Result<Logged, SalvageError> {
+    match &remains.log {
+        None => Ok(Logged::default()),
+        Some(log) => journal::read_log(log).ok_or(SalvageError::NotALog),
+    }
+}
+
+/// The pools that the log and the user name, their branches open.
+fn sessions(
+    log: Option<&[u8]>,
+    logged: &Logged,
+    request: &SalvageRequest,
+) -> Result<Vec<Session>, SalvageError> {
+    let mut pools: Vec<Pool> = Vec::new();
+    for pool in &request.pools {
+        let pool = find_pool::of_directory(pool, None)?;
+        if !pools.iter().any(|known| known.mount == pool.mount) {
+            pools.push(pool);
+        }
+    }
+    let open = logged.open.iter().flat_map(|op| &op.names);
+    let needed = open.map(|name| (&name.pool_path, true));
+    let known = logged.pool_paths.values().map(|path| (path, false));
+    for (path, needed) in needed.chain(known) {
+        if pools.iter().any(|pool| path.starts_with(&pool.mount)) {
+            continue;
+        }
+        match find_pool::above(path) {
+            Some(pool) => pools.push(pool),
+            None if needed => return Err(SalvageError::PoolGone(path.clone())),
+            None => {}
+        }
+    }
+    // A log without a line is of a journal that nothing was begun with.
+    let begun = log.is_none_or(<[u8]>::is_empty) || *logged != Logged::default();
+    if pools.is_empty() && begun {
+        return Err(SalvageError::NoPool);
+    }
+    let sessions: Result<_, _> = pools.into_iter().map(Session::open).collect();
+    Ok(sessions?)
+}
+
+fn look_at(
+    sessions: Vec<Session>,
+    (remains, logged): (&Remains, &Logged),
+    request: &SalvageRequest,
+) -> Result<Vec<Found>, SalvageError> {
+    let hidden: Vec<_> = sessions.iter().map(hidden).collect();
+    let paths: Vec<PathBuf> = sessions
+        .iter()
+        .zip(&hidden)
+        .flat_map(|(session, places)| paths_of(session, places))
+        .collect();
+    let id = remains
+        .id
+        .or_else(|| salvage::journal_of(&logged.open, &paths));
+    let mut found = Vec::with_capacity(sessions.len());
+    for (session, hidden) in sessions.into_iter().zip(hidden) {
+        let lost = Lost {
+            mount: session.pool.mount.clone(),
+            branches: session.branch_records(),
+            newest_dirs: session.pool.getattr_newest,
+            journal: id,
+            ignore: request.ignore,
+        };
+        let here = logged.open.iter().filter(|op| {
+            let mut names = op.names.iter();
+            names.all(|name| name.pool_path.starts_with(&lost.mount))
+        });
+        let here: Vec<_> = here.cloned().collect();
+        let plan = salvage::plan(&session.fs, &lost, &here, &hidden)?;
+        found.push(Found {
+            session,
+            lost,
+            plan,
+        });
+    }
+    let mut plans: Vec<_> = found.iter_mut().map(|found| &mut found.plan).collect();
+    salvage::keep_apart(&mut plans);
+    Ok(found)
+}
+
+/// The hidden names on the branches of a pool.
+fn hidden(session: &Session) -> Vec<Place> {
+    let mut names = Vec::new();
+    for branch in session.pool.indices() {
+        let found = leftovers::look(&session.fs, branch, false);
+        if found.unreadable > 0 {
+            tracing::warn!(
+                branch = ?session.pool.branches[branch.index()].path,
+                directories = found.unreadable,
+                "could not be looked into; what is hidden there stays"
+            );
+        }
+        names.extend(found.names);
+    }
+    names.sort();
+    names
+}
+
+fn paths_of(session: &Session, places: &[Place]) -> Vec<PathBuf> {
+    let path = |at: &Place| session.pool.branch_path(at.branch, &at.path);
+    places.iter().map(path).collect()
+}
+
+/// Puts a journal in place that has open what was found, after what needs none.
+fn replace(
+    remains: Remains,
+    logged: &Logged,
+    found: &[Found],
+) -> Result<DiskJournal, SalvageError> {
+    for Found { session, plan, .. } in found {
+        for dir in &plan.dirs {
+            if !remove_if_empty(&session.fs, dir)? {
+                let path = session.pool.branch_path(dir.branch, &dir.path);
+                tracing::warn!(?path, "not empty: it stays");
+            }
+        }
+        // What the killed process removed must not come back unseen, once no record of it is left.
+        sync_dirs(&session.fs, &plan.settle)?;
+    }
+    let pools: Vec<_> = found.iter().map(|f| (&f.lost, &f.plan)).collect();
+    let newest = logged.newest_run.max(remains.newest_run);
+    let now = RealFs::open(&[])?.now();
+    let records = salvage::records(&pools, newest, now);
+    let id = found.first().and_then(|found| found.lost.journal);
+    let (journal, aside) = remains.replace(id, &records, now)?;
+    if let Some(aside) = aside {
+        tracing::warn!(path = ?aside, "the journal that cannot be used is kept");
+    }
+    Ok(journal)
+}

@@ -1,0 +1,323 @@
+//! The undo of a run from request to outcome: find the run and its pool, recover, plan, carry out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::undo::{UndoPlan, plan};
+use crate::execute::Leases;
+use crate::fs::Fs;
+use crate::journal::{self, Finished, Journal, JournalError, RunSummary, Store};
+use crate::plan::Plan;
+use crate::plan::metadata::IgnoreMetadata;
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, Pool};
+use crate::run::real_path::{below_pool, outside};
+use crate::run::{
+    CarriedOut, Manner, RunError, Session, Site, Stop, Undoes, Watcher, carry_out, find_pool,
+    recover, same_as_before,
+};
+
+/// Which run is taken back, and how.
+#[derive(Debug, Clone)]
+pub struct UndoRequest {
+    /// The run; without it, the newest that changed something.
+    pub run: Option<u64>,
+    /// Only ops with a name at or below one of these paths, if there are any.
+    pub paths: Vec<PathBuf>,
+    /// Carries the plan out; without it, the undo ends with the plan.
+    pub execute: bool,
+    /// The directory of the journal.
+    pub journal: PathBuf,
+    /// The CSV log; without it, `log.csv` in the directory of the journal.
+    pub csv: Option<PathBuf>,
+    /// Accepts branches that are not those the journal knows.
+    pub accept_branches: bool,
+    /// Whether other programs are kept out by leases.
+    pub leases: Leases,
+}
+
+/// Why an undo ended early. The journal has every op that was begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UndoError {
+    /// As any run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// There is no journal.
+    #[error("no journal at {0:?}: there is nothing to undo")]
+    NoJournal(PathBuf),
+    /// The journal never had the run.
+    #[error("the journal has no run {0}")]
+    NoRun(u64),
+    /// The journal had the run.
+    #[error("run {0} is no longer in the journal: history --prune forgot it")]
+    Forgotten(u64),
+    /// No run of the journal has changed anything.
+    #[error("no run has changed anything")]
+    NothingDone,
+    /// It is not clear which run is meant: the newest is an undo that did not end.
+    #[error("the newest run, {newest}, is an undo of run {of} that was interrupted")]
+    Interrupted {
+        /// The newest run.
+        newest: u64,
+        /// The run that it takes back.
+        of: u64,
+    },
+    /// The pool of the run is not mounted.
+    #[error("the pool of run {run} is not mounted at {mount:?}")]
+    NotMounted {
+        /// The run.
+        run: u64,
+        /// The mount point of its pool.
+        mount: PathBuf,
+    },
+    /// A path of the request is not on the pool.
+    #[error("{path:?} is not on the pool {pool:?}")]
+    NotOnPool {
+        /// The path.
+        path: PathBuf,
+        /// The mount point of the pool.
+        pool: PathBuf,
+    },
+    /// A disk has too little room for the copies; nothing was changed.
+    #[error("not enough room on {branch:?}: {needed} bytes needed, {free} bytes free")]
+    NoRoom {
+        /// The root of a branch on the disk.
+        branch: PathBuf,
+        /// Bytes that the copies need.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+}
+
+impl From<JournalError> for UndoError {
+    fn from(error: JournalError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl UndoError {
+    /// Returns why `journal` does not have run number `run`: runs are numbered one after the other.
+    pub fn no_run<T: Store>(journal: &Journal<T>, run: u64) -> Self {
+        let newest = journal.runs().map(|run| run.started.run).max();
+        match newest.is_some_and(|newest| (1..newest).contains(&run)) {
+            true => Self::Forgotten(run),
+            false => Self::NoRun(run),
+        }
+    }
+}
+
+/// How an undo ended.
+#[derive(Debug)]
+pub enum Undone<S> {
+    /// With a plan; nothing was changed.
+    Planned {
+        /// The pool.
+        site: S,
+        /// The run.
+        undoes: u64,
+        /// What would be done, and what would not.
+        plan: UndoPlan,
+        /// Whether the disks have room for the copies.
+        room: Result<(), UndoError>,
+    },
+    /// It carried its plan out.
+    Ran(CarriedOut),
+}
+
+/// Does the undo that `request` asks for.
+///
+/// # Errors
+/// Whatever ends it early. What was begun is in the journal, and the next run or `resume` finishes it.
+pub fn undo(
+    request: &UndoRequest,
+    stop: &Stop,
+    watcher: &mut dyn Watcher,
+) -> Result<Undone<Session>, UndoError> {
+    let dir = &request.journal;
+    let Some(journal) = journal::open_existing(dir, request.csv.as_deref())? else {
+        return Err(UndoError::NoJournal(dir.clone()));
+    };
+    let undoes = chosen(&journal, request.run)?;
+    let site = Session::open(pool_of(&journal, undoes)?)?;
+    outside(&site.pool, "journal", dir)?;
+    let undo = Undo {
+        request,
+        undoes,
+        paths: paths(&site.pool, &request.paths)?,
+        site,
+        journal,
+        stop,
+    };
+    undo.go(watcher)
+}
+
+/// Returns the run to undo: `named`, else the newest that changed something.
+///
+/// # Errors
+/// When there is no such run, or the newest is an undo that did not end.
+pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<u64, UndoError> {
+    if let Some(run) = named {
+        return match journal.run(run) {
+            Some(_) => Ok(run),
+            None => Err(UndoError::no_run(journal, run)),
+        };
+    }
+    let newest = journal.runs().rfind(|run| run.done > 0);
+    match newest {
+        None => Err(UndoError::NothingDone),
+        // Going on with it is likelier meant than taking back what it did so far.
+        Some(RunSummary {
+            started,
+            undoes: Some(of),
+            ended: None,
+            ..
+        }) => Err(UndoError::Interrupted {
+            newest: started.run,
+            of: *of,
+        }),
+        Some(run) => Ok(run.started.run),
+    }
+}
+
+fn pool_of<T: Store>(journal: &Journal<T>, run: u64) -> Result<Pool, UndoError> {
+    let mount = journal.run(run).map(|run| run.started.pool.clone());
+    let mount = mount.unwrap_or_default();
+    let pool = find_pool::mounted_at(&mount).map_err(RunError::from)?;
+    pool.ok_or(UndoError::NotMounted { run, mount })
+}
+
+/// Returns `given` paths relative to the pool; their files need not exist any more.
+fn paths(pool: &Pool, given: &[PathBuf]) -> Result<Vec<RelPath>, UndoError> {
+    let outside = |path: &PathBuf| UndoError::NotOnPool {
+        path: path.clone(),
+        pool: pool.mount.clone(),
+    };
+    let below = |path: &PathBuf| below_pool(pool, path).ok_or_else(|| outside(path));
+    given.iter().map(below).collect()
+}
+
+/// Everything that one undo needs. [`undo`] makes it for a real pool.
+pub struct Undo<'u, S, T: Store> {
+    /// What is asked for; the run, the paths and the journal are below.
+    pub request: &'u UndoRequest,
+    /// The run.
+    pub undoes: u64,
+    /// The paths of the request, relative to the pool.
+    pub paths: Vec<RelPath>,
+    /// The pool of the run.
+    pub site: S,
+    /// The journal that has the run.
+    pub journal: Journal<T>,
+    /// When to stop.
+    pub stop: &'u Stop,
+}
+
+impl<S: Site, T: Store> Undo<'_, S, T> {
+    /// Goes from the request to the outcome.
+    ///
+    /// # Errors
+    /// As [`undo`].
+    pub fn go(self, watcher: &mut dyn Watcher) -> Result<Undone<S>, UndoError> {
+        if self.request.execute {
+            return self.execute(watcher).map(Undone::Ran);
+        }
+        if !self.journal.open_ops().is_empty() {
+            tracing::warn!("an earlier run left something open: -e finishes it first");
+        }
+        let plan = self.plan()?;
+        let room = self.has_room(&plan);
+        Ok(Undone::Planned {
+            site: self.site,
+            undoes: self.undoes,
+            plan,
+            room,
+        })
+    }
+
+    fn plan(&self) -> Result<UndoPlan, UndoError> {
+        let finished = self.journal.finished(|run| run == self.undoes)?;
+        self.warn_of_paths_without_op(&finished);
+        let branches = self.site.branch_records();
+        let mut undo = plan(self.site.fs(), &branches, &finished, &self.paths);
+        let read_only = |at: BranchIdx| self.site.facts()[at.index()].read_only;
+        undo.refuse_on(&branches, read_only);
+        Ok(undo)
+    }
+
+    /// A path that was mistyped is not to look like one with nothing left to undo.
+    fn warn_of_paths_without_op(&self, finished: &Finished) {
+        for (path, given) in self.paths.iter().zip(&self.request.paths) {
+            let mut names = finished.ops.iter().flat_map(|done| &done.intent.names);
+            if !names.any(|name| name.path.is_below(path)) {
+                let run = self.undoes;
+                tracing::warn!(run, path = ?given, "nothing there is as this run made it");
+            }
+        }
+    }
+
+    /// Checks before anything is changed that every disk has room for the copies.
+    fn has_room(&self, undo: &UndoPlan) -> Result<(), UndoError> {
+        let mut by_device: BTreeMap<u64, (u64, u64, &Path)> = BTreeMap::new();
+        for (branch, bytes) in undo.needs() {
+            let space = self.site.space(branch).map_err(RunError::from)?;
+            let path = self.site.pool().branches[branch.index()].path.as_path();
+            // Two branches may share a disk.
+            let dev = self.site.facts()[branch.index()].dev;
+            let of_device = by_device.entry(dev);
+            of_device.or_insert((0, space.available_bytes(), path)).0 += bytes;
+        }
+        let mut disks = by_device.into_values();
+        match disks.find(|(needed, free, _)| needed > free) {
+            None => Ok(()),
+            Some((needed, free, path)) => Err(UndoError::NoRoom {
+                branch: path.to_path_buf(),
+                needed,
+                free,
+            }),
+        }
+    }
+
+    fn execute(mut self, watcher: &mut dyn Watcher) -> Result<CarriedOut, UndoError> {
+        let began = self.site.fs().now();
+        let lock = self.site.lock().map_err(RunError::from)?;
+        if !self.request.accept_branches {
+            same_as_before(&self.site, self.journal.runs())?;
+        }
+        let leases = self.request.leases;
+        if !self.journal.open_ops().is_empty() {
+            recover(&self.site, &mut self.journal, leases, self.stop, watcher)?;
+        }
+        let undo = self.plan()?;
+        self.has_room(&undo)?;
+        let manner = Manner {
+            undoes: Some(Undoes {
+                run: self.undoes,
+                links: undo.ops.iter().all(|op| op.undo().is_none()),
+            }),
+            log_refusals: false,
+            // What differs between the copies was accepted by the run that is undone.
+            ignore: IgnoreMetadata {
+                owner: true,
+                mode: true,
+                acl: true,
+                xattr: true,
+            },
+            leases,
+            scanned: None,
+            began,
+            hooks: None,
+        };
+        let something = !undo.ops.is_empty();
+        let plan = Plan {
+            ops: undo.ops,
+            refusals: undo.refusals,
+            ..Plan::default()
+        };
+        let journal = || Ok(Some(self.journal).filter(|_| something));
+        let carried_out = carry_out(&self.site, plan, &manner, journal, self.stop, watcher)?;
+        drop(lock);
+        Ok(carried_out)
+    }
+}

@@ -1,0 +1,147 @@
+//! Where the duplicates of a run come from: the seam between a run and lists, scans and mergerfs.
+
+use std::collections::HashSet;
+
+use super::list::List;
+use super::request::{Request, Source};
+use super::{RunError, Session, Stop, Watcher, find_pool, scan};
+use crate::find::filter::Filter;
+use crate::find::list::ClaimedGroup;
+use crate::find::resolve::{self, Resolved, Resolver};
+use crate::fs::{FsError, InodeId};
+use crate::plan::Rules;
+use crate::plan::group::Group;
+use crate::pool::Pool;
+
+/// Finds duplicates on a site.
+pub trait Duplicates<S> {
+    /// Whether they come from an own scan, which has read them as equal.
+    fn scanned(&self) -> bool;
+
+    /// Finds them; changes nothing. `None` if `stop` ended the search.
+    ///
+    /// # Errors
+    /// When they cannot be found, or the watcher ends the run.
+    fn find(
+        &mut self,
+        site: &S,
+        what: (&Filter, &Rules),
+        stop: &Stop,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Option<Resolved>, RunError>;
+
+    /// Looks up again where the paths of `resolved` lead, after recovery changed that.
+    ///
+    /// # Errors
+    /// When the pool does not answer.
+    fn again(
+        &mut self,
+        site: &S,
+        filter: &Filter,
+        resolved: Resolved,
+    ) -> Result<Resolved, RunError>;
+
+    /// Adds the names of `wanted` inodes that `groups` lack; returns what could not be looked into.
+    ///
+    /// # Errors
+    /// When a branch fails.
+    fn complete(
+        &mut self,
+        site: &S,
+        filter: &Filter,
+        groups: &mut [Group],
+        wanted: &HashSet<InodeId>,
+    ) -> Result<Vec<FsError>, RunError>;
+}
+
+/// The duplicates that a request names, on a real pool.
+pub(super) struct Requested<'r> {
+    request: &'r Request,
+    /// The list, opened to find the pool.
+    list: Option<List<'r>>,
+}
+
+impl<'r> Requested<'r> {
+    /// Opens the list of `request`, if it names one, and finds the pool.
+    ///
+    /// # Errors
+    /// When the list cannot be used, or there is no pool.
+    pub(super) fn on_pool(request: &'r Request) -> Result<(Self, Pool), RunError> {
+        let branches = request.branches.as_deref();
+        let (list, pool) = match &request.source {
+            Source::List(wanted) => {
+                let mut list = List::open(wanted)?;
+                let named = match wanted.pools.as_slice() {
+                    [] => request.wishes.primaries.first(),
+                    [pool] => Some(pool),
+                    [..] => return Err(RunError::ManyPools),
+                };
+                let pool = match named {
+                    Some(dir) => find_pool::of_directory(dir, branches)?,
+                    None => list.pool(branches)?,
+                };
+                (Some(list), pool)
+            }
+            Source::Scan(scan) => {
+                let dir = scan.dirs.first().ok_or(RunError::NoDirectory)?;
+                (None, find_pool::of_directory(dir, branches)?)
+            }
+        };
+        Ok((Self { request, list }, pool))
+    }
+}
+
+impl Duplicates<Session> for Requested<'_> {
+    fn scanned(&self) -> bool {
+        matches!(self.request.source, Source::Scan(_))
+    }
+
+    fn find(
+        &mut self,
+        session: &Session,
+        (filter, rules): (&Filter, &Rules),
+        stop: &Stop,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Option<Resolved>, RunError> {
+        match (&self.request.source, self.list.take()) {
+            (Source::Scan(wanted), _) => {
+                scan::find(session, wanted, (filter, rules), stop, watcher)
+            }
+            (Source::List(_), Some(list)) => list.resolve(session, filter).map(Some),
+            (Source::List(wanted), None) => List::open(wanted)?.resolve(session, filter).map(Some),
+        }
+    }
+
+    fn again(
+        &mut self,
+        session: &Session,
+        filter: &Filter,
+        resolved: Resolved,
+    ) -> Result<Resolved, RunError> {
+        let mount = session.pool.mount.clone();
+        let mut resolver = Resolver::new(&session.fs, &session.pool, filter, mount)?;
+        for group in &resolved.groups {
+            let names = group.members.iter().flat_map(|m| &m.names);
+            let paths = names.map(|name| name.path.as_bytes().to_vec()).collect();
+            resolver.claim(&ClaimedGroup { size: None, paths })?;
+        }
+        let again = resolver.finish();
+        let refusals = resolved.refusals.into_iter().chain(again.refusals);
+        Ok(Resolved {
+            refusals: refusals.collect(),
+            claimed_groups: resolved.claimed_groups,
+            ..again
+        })
+    }
+
+    fn complete(
+        &mut self,
+        session: &Session,
+        filter: &Filter,
+        groups: &mut [Group],
+        wanted: &HashSet<InodeId>,
+    ) -> Result<Vec<FsError>, RunError> {
+        let found = resolve::complete(groups, wanted, &session.fs, &session.pool, filter)?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,111 @@
+//! From groups to a plan: link sets completed, directories looked up, limits applied.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Duplicates, Looks, RunError, Site, Terms};
+use crate::execute::{Halt, Ways, missing_parents};
+use crate::find::resolve::Resolved;
+use crate::fs::Place;
+use crate::plan::group::{Group, Member};
+use crate::plan::refusal::{Reason, Weight};
+use crate::plan::{Plan, Refusal, plan};
+
+/// How many groups are planned between two times when free memory is returned.
+const GROUPS_BETWEEN_TRIMS: usize = 16_384;
+
+/// Plans `resolved`; looks for the names of link sets that it does not have.
+pub(super) fn plan_of<S: Site>(
+    site: &S,
+    terms: &Terms,
+    duplicates: &mut impl Duplicates<S>,
+    resolved: Resolved,
+) -> Result<Plan, RunError> {
+    let Resolved {
+        groups, refusals, ..
+    } = resolved;
+    let mut plan = plan_groups(site, terms, duplicates, groups)?;
+    plan.refusals.splice(0..0, refusals);
+    Ok(plan)
+}
+
+fn plan_groups<S: Site>(
+    site: &S,
+    terms: &Terms,
+    duplicates: &mut impl Duplicates<S>,
+    mut groups: Vec<Group>,
+) -> Result<Plan, RunError> {
+    let mut members = groups.iter().flat_map(|group| &group.members);
+    if members.all(Member::complete) {
+        return Ok(plan(given_away(groups), site.facts(), &terms.rules));
+    }
+    let first = plan(&groups, site.facts(), &terms.rules);
+    let wanted: HashSet<_> = first.incomplete(&groups).iter().map(|m| m.id).collect();
+    if wanted.is_empty() {
+        return Ok(first);
+    }
+    for error in duplicates.complete(site, &terms.filter, &mut groups, &wanted)? {
+        tracing::warn!(%error, cause = %error.source, "names there stay unknown");
+    }
+    let second = plan(given_away(groups), site.facts(), &terms.rules);
+    let unknown = second.refusals.iter();
+    let unknown = unknown.filter(|r| r.reason == Reason::UnknownLinks).count();
+    tracing::debug!(looked_for = wanted.len(), unknown, "link sets completed");
+    Ok(second)
+}
+
+/// Groups one by one; what they took in memory is returned now and then, while the plan grows.
+fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
+    groups.into_iter().zip(1..).map(|(group, at): (_, usize)| {
+        if at.is_multiple_of(GROUPS_BETWEEN_TRIMS) {
+            crate::sys::give_back_memory();
+        }
+        group
+    })
+}
+
+/// Looks up which directories each op will make, and leaves out the ops that the rules stop there, then those beyond
+/// the limits.
+pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks: &mut Looks) {
+    let stopped = fill_directories(site, terms, plan, looks).into_iter();
+    let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
+    let refusals = by_rule.map(|(at, halt)| {
+        let op = &plan.ops[at];
+        let refusal = Refusal {
+            reason: halt.reason,
+            path: op.duplicate.path.as_bytes().to_vec(),
+            master: Some(op.master.path.clone()),
+            detail: halt.detail,
+        };
+        (at, refusal)
+    });
+    plan.leave_out(refusals.collect());
+    plan.limit(terms.max_ops, terms.max_bytes);
+}
+
+/// Looks up which directories each op will make; returns the ops that would stop there, by their index.
+pub(super) fn fill_directories(
+    site: &impl Site,
+    terms: &Terms,
+    plan: &mut Plan,
+    looks: &mut Looks,
+) -> HashMap<usize, Halt> {
+    let mut stopped = HashMap::new();
+    let branches = u16::try_from(site.facts().len()).unwrap_or(u16::MAX);
+    let stat = &mut |place: &Place| looks.stat(site.fs(), place);
+    let mut ways = Ways::new(site.fs());
+    let newest = site.pool().getattr_newest;
+    for (at, op) in plan.ops.iter_mut().enumerate() {
+        let found = missing_parents(stat, branches, newest, op).and_then(|dirs| {
+            let same = ways.same(op, &dirs, terms.rules.ignore);
+            op.dirs = dirs;
+            same
+        });
+        if let Err(halt) = found {
+            if halt.reason.weight() == Weight::Failure {
+                tracing::warn!(path = ?op.duplicate.path, %halt, "would not be done");
+            }
+            stopped.insert(at, halt);
+        }
+    }
+    stopped
+}

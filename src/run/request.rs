@@ -1,0 +1,140 @@
+//! The request of a run, as one value.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::hooks::Hooks;
+use crate::execute::Leases;
+use crate::find::list::Format;
+use crate::plan::Shadows;
+use crate::plan::master::Policy;
+use crate::plan::metadata::IgnoreMetadata;
+
+/// One run: the source of its duplicates, the rules for them, and the place of the record.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where the duplicates come from, and with them the pool.
+    pub source: Source,
+    /// The branches of the pool (`A=RW:B=RO`), for a mergerfs that does not list them.
+    pub branches: Option<OsString>,
+    /// Refuses a pool with a branch outside of this directory.
+    pub pool_root: Option<PathBuf>,
+    /// Which files, and which copy of each stays.
+    pub wishes: Wishes,
+    /// Carries the plan out; without it, the run ends with the plan.
+    pub execute: bool,
+    /// Where and how it is carried out and recorded.
+    pub execution: Execution,
+}
+
+impl Request {
+    /// Returns a dry run over the duplicates of `source`, with no wishes.
+    #[must_use]
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            branches: None,
+            pool_root: None,
+            wishes: Wishes::default(),
+            execute: false,
+            execution: Execution::default(),
+        }
+    }
+}
+
+/// Where duplicates come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// An own scan.
+    Scan(ScanRequest),
+    /// The list of another program.
+    List(ListRequest),
+}
+
+/// What to scan.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// Directories of one pool, at least one.
+    pub dirs: Vec<PathBuf>,
+    /// Where hashes are kept between scans.
+    pub cache: HashCache,
+}
+
+/// Where hashes are kept between scans.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum HashCache {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Nowhere, because no directory is known; the scan warns.
+    NoPlace,
+    /// In this directory, which is made if it is missing.
+    At(PathBuf),
+}
+
+/// Which list to read.
+#[derive(Debug, Clone, Default)]
+pub struct ListRequest {
+    /// The list; "-" is standard input.
+    pub path: PathBuf,
+    /// Its form, if its contents do not show it.
+    pub format: Option<Format>,
+    /// Where its relative paths begin. Without it: what the list says, else the current directory.
+    pub base: Option<PathBuf>,
+    /// A directory of the pool, at most one. Without it: the first primary, else the first path of the list on a pool.
+    pub pools: Vec<PathBuf>,
+}
+
+/// Which files a run is about, and which copy of each stays.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Globs of the only files to take.
+    pub include: Vec<String>,
+    /// Globs of files and directories to leave out.
+    pub exclude: Vec<String>,
+    /// The smallest size to take, in bytes.
+    pub min_size: Option<u64>,
+    /// The largest size to take, in bytes.
+    pub max_size: Option<u64>,
+    /// Directories whose copies stay, the most wanted first.
+    pub primaries: Vec<PathBuf>,
+    /// Takes groups without a copy under a primary, too.
+    pub any_master: bool,
+    /// Which copy stays where no primary decides.
+    pub policy: Policy,
+    /// Which metadata may differ between copies.
+    pub ignore: IgnoreMetadata,
+    /// What is done about paths that are on several branches.
+    pub shadows: Shadows,
+    /// The most ops to plan.
+    pub max_ops: Option<u64>,
+    /// The most bytes to free.
+    pub max_bytes: Option<u64>,
+}
+
+/// How a plan is carried out, and where that is recorded.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// The directory of the journal, which is made if it is missing. Required to carry a plan out.
+    pub journal: Option<PathBuf>,
+    /// The CSV log; without it, `log.csv` in the directory of the journal.
+    pub csv: Option<PathBuf>,
+    /// Accepts branches that are not those the journal knows.
+    pub accept_branches: bool,
+    /// Whether other programs are kept out by leases.
+    pub leases: Leases,
+    /// The user's commands before and after.
+    pub hooks: Hooks,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self {
+            journal: None,
+            csv: None,
+            accept_branches: false,
+            leases: Leases::Required,
+            hooks: Hooks::default(),
+        }
+    }
+}

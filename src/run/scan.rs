@@ -1,0 +1,99 @@
+//! The own scan on its way in: directories to relpaths, the cache opened, the branches scanned.
+
+use super::request::{HashCache, ScanRequest};
+use super::{RunError, Session, Stop, Watcher, real_path};
+use crate::find::filter::Filter;
+use crate::find::resolve::{self, Resolved};
+use crate::find::scan::{Around, Cache, Found, Meter, Scan, ScanError};
+use crate::fs::Fs;
+use crate::plan::Rules;
+use crate::pool::relpath::RelPath;
+
+/// Finds the duplicates; `None` if `stop` ended the scan.
+pub(super) fn find(
+    session: &Session,
+    request: &ScanRequest,
+    (filter, rules): (&Filter, &Rules),
+    stop: &Stop,
+    watcher: &mut dyn Watcher,
+) -> Result<Option<Resolved>, RunError> {
+    let dirs = directories(session, request)?;
+    let cache = open_cache(session, &request.cache)?;
+    let meter = Meter::default();
+    let interrupted = || stop.asked() || stop.time_is_up();
+    let around = Around {
+        cache: cache.as_ref(),
+        meter: &meter,
+        interrupted: &interrupted,
+    };
+    let branches = (&session.fs, &session.pool, session.facts.as_slice());
+    let mut scan = Some(Scan::new(branches, &dirs, (filter, rules), around));
+    let mut found = None;
+    watcher.scanning(&meter, &mut || {
+        if let Some(scan) = scan.take() {
+            found = Some(scan.run());
+        }
+    });
+    drop(scan);
+    // What was read is kept, whatever ended the scan.
+    if let Some(cache) = cache {
+        cache.close();
+    }
+    match found {
+        Some(Ok(found)) => {
+            let now = session.fs.now();
+            watcher
+                .scanned(&session.pool, &found, now)
+                .map_err(RunError::Watcher)?;
+            Ok(Some(resolved(found)))
+        }
+        None | Some(Err(ScanError::Interrupted)) => Ok(None),
+        Some(Err(error)) => Err(RunError::Scan(error)),
+    }
+}
+
+fn directories(session: &Session, request: &ScanRequest) -> Result<Vec<RelPath>, RunError> {
+    let mut dirs = Vec::new();
+    for dir in &request.dirs {
+        if !dir.is_dir() {
+            return Err(RunError::NotADirectory(dir.clone()));
+        }
+        let path = resolve::pool_directory(&session.pool, dir);
+        let path = path.map_err(RunError::LookUpDirectory)?;
+        dirs.push(path.ok_or_else(|| RunError::OtherPool {
+            dir: dir.clone(),
+            pool: session.pool.mount.clone(),
+        })?);
+    }
+    Ok(dirs)
+}
+
+/// Without a cache a scan is slower and nothing else: an unusable cache is a warning.
+fn open_cache(session: &Session, wanted: &HashCache) -> Result<Option<Cache>, RunError> {
+    let dir = match wanted {
+        HashCache::Off => return Ok(None),
+        HashCache::NoPlace => {
+            tracing::warn!("no place for the hash cache: neither XDG_CACHE_HOME nor HOME is set");
+            return Ok(None);
+        }
+        HashCache::At(dir) => dir,
+    };
+    real_path::outside(&session.pool, "cache", dir)?;
+    match Cache::open(dir) {
+        Ok(cache) => Ok(Some(cache)),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "every file is read");
+            Ok(None)
+        }
+    }
+}
+
+fn resolved(found: Found) -> Resolved {
+    Resolved {
+        claimed_groups: found.groups.len() as u64,
+        groups: found.groups.into_iter().map(|found| found.group).collect(),
+        refusals: found.refusals,
+        asked_branches: false,
+    }
+}

@@ -1,0 +1,89 @@
+//! What a request means on the pool that was found: globs and directories as paths of the pool.
+
+use std::path::Path;
+
+use super::request::{Execution, Request, Wishes};
+use super::{RunError, Session};
+use crate::find::filter::Filter;
+use crate::find::resolve;
+use crate::plan::{Rules, Shadows};
+use crate::pool::mergerfs;
+
+/// The terms of one run on a pool.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Which files.
+    pub filter: Filter,
+    /// Which copy of each stays.
+    pub rules: Rules,
+    /// The most ops to plan.
+    pub max_ops: Option<u64>,
+    /// The most bytes to free.
+    pub max_bytes: Option<u64>,
+    /// Carries the plan out.
+    pub execute: bool,
+    /// How the plan is carried out. The place of the journal is not looked at.
+    pub execution: Execution,
+}
+
+impl Terms {
+    /// Returns what `request` means on `session`.
+    ///
+    /// # Errors
+    /// When a branch is outside of the pool root, a glob is invalid, a primary is not on the pool, or the pool shows
+    /// other copies than merging relies on.
+    pub(super) fn of(request: &Request, session: &Session) -> Result<Self, RunError> {
+        if let Some(root) = &request.pool_root {
+            session.all_below(root)?;
+        }
+        let wishes = &request.wishes;
+        let below = |globs: &[String]| below_the_pool(globs, &session.pool.mount);
+        let (include, exclude) = (below(&wishes.include), below(&wishes.exclude));
+        let filter = Filter::new(&include, &exclude, wishes.min_size, wishes.max_size)
+            .map_err(RunError::Glob)?;
+        let rules = rules(wishes, session)?;
+        if rules.shadows == Shadows::Merge
+            && let Some(other) = mergerfs::shows_other_than_first(&session.pool)
+        {
+            // Merging relies on the pool showing the copy on the first branch that has the path.
+            return Err(RunError::ShowsOther(other));
+        }
+        Ok(Self {
+            filter,
+            rules,
+            max_ops: wishes.max_ops,
+            max_bytes: wishes.max_bytes,
+            execute: request.execute,
+            execution: request.execution.clone(),
+        })
+    }
+}
+
+fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
+    let mut primaries = Vec::new();
+    for dir in &wishes.primaries {
+        let path = resolve::pool_directory(&session.pool, dir).map_err(RunError::LookUpPrimary)?;
+        primaries.push(path.ok_or_else(|| RunError::PrimaryElsewhere {
+            dir: dir.clone(),
+            pool: session.pool.mount.clone(),
+        })?);
+    }
+    Ok(Rules {
+        primaries,
+        any_master: wishes.any_master,
+        policy: wishes.policy,
+        ignore: wishes.ignore,
+        shadows: wishes.shadows,
+    })
+}
+
+/// Returns globs relative to the pool: a glob may begin with the mount point, as paths are written elsewhere.
+fn below_the_pool(globs: &[String], mount: &Path) -> Vec<String> {
+    let mount = mount.to_str().filter(|mount| *mount != "/");
+    let below = |glob: &String| {
+        let rest = mount.and_then(|mount| glob.strip_prefix(mount));
+        let rest = rest.filter(|rest| rest.starts_with('/'));
+        rest.unwrap_or(glob).to_owned()
+    };
+    globs.iter().map(below).collect()
+}

@@ -1,0 +1,161 @@
+//! The whole run on a site, in its order: find, recover, plan, carry out.
+
+use std::collections::HashMap;
+
+use super::carry_out::{CarriedOut, Manner, carry_out};
+use super::recovery::recover;
+use super::{
+    Duplicates, Journals, Looks, Outcome, Planned, Ran, RunError, Site, Stop, Terms, Watcher,
+    planning, site,
+};
+use crate::execute::Halt;
+use crate::find::resolve::Resolved;
+use crate::fs::{Fs, Timestamp};
+use crate::plan::Plan;
+
+/// Everything that one run needs. [`run`](super::run) and [`plan`](super::plan) make it for a real pool.
+pub struct Run<'r, S, D, J> {
+    /// The pool.
+    pub site: S,
+    /// Where the duplicates come from.
+    pub duplicates: D,
+    /// Where the journal comes from.
+    pub journals: J,
+    /// What is asked for.
+    pub terms: &'r Terms,
+    /// When to stop.
+    pub stop: &'r Stop,
+}
+
+impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
+    /// Goes from the request to its outcome.
+    ///
+    /// # Errors
+    /// Whatever ends the run early; what was begun is in the journal.
+    pub fn go(mut self, watcher: &mut dyn Watcher) -> Result<Outcome<S>, RunError> {
+        match self.find(watcher)? {
+            None => Ok(Outcome::Stopped),
+            Some(found) if self.terms.execute => self.execute(found, watcher),
+            Some(found) => self.planned(found).map(Box::new).map(Outcome::Planned),
+        }
+    }
+
+    /// Goes as far as the plan; `None` if the search for duplicates was stopped.
+    ///
+    /// # Errors
+    /// Whatever ends the run early; nothing was changed.
+    pub fn plan(mut self, watcher: &mut dyn Watcher) -> Result<Option<Planned<S>>, RunError> {
+        let found = self.find(watcher)?;
+        found.map(|found| self.planned(found)).transpose()
+    }
+
+    fn find(
+        &mut self,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Option<(Timestamp, Resolved)>, RunError> {
+        let began = self.site.fs().now();
+        watcher
+            .opened(self.site.pool())
+            .map_err(RunError::Watcher)?;
+        let what = (&self.terms.filter, &self.terms.rules);
+        let found = self.duplicates.find(&self.site, what, self.stop, watcher)?;
+        if found.as_ref().is_some_and(|found| found.asked_branches) {
+            tracing::warn!("mergerfs does not tell where every file is; each branch was looked at");
+        }
+        Ok(found.map(|found| (began, found)))
+    }
+
+    fn planned(mut self, (began, resolved): (Timestamp, Resolved)) -> Result<Planned<S>, RunError> {
+        let (plan, looks) = self.look_ahead(resolved)?;
+        let space = site::spaces(&self.site);
+        Ok(Planned {
+            site: self.site,
+            terms: self.terms.clone(),
+            plan,
+            looks,
+            began,
+            space,
+        })
+    }
+
+    fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, Looks), RunError> {
+        let mut plan = planning::plan_of(&self.site, self.terms, &mut self.duplicates, resolved)?;
+        let mut looks = Looks::default();
+        planning::look_ahead(&self.site, self.terms, &mut plan, &mut looks);
+        Ok((plan, looks))
+    }
+
+    /// Finishes what earlier runs left open, then plans and carries the plan out.
+    fn execute(
+        mut self,
+        (began, mut resolved): (Timestamp, Resolved),
+        watcher: &mut dyn Watcher,
+    ) -> Result<Outcome<S>, RunError> {
+        let execution = &self.terms.execution;
+        execution.hooks.guard_snapraid()?;
+        self.journals.check(self.site.pool())?;
+        let lock = self.site.lock()?;
+        let mut existing = self.journals.existing()?;
+        let mut still_open = 0;
+        if let Some(journal) = &mut existing {
+            if !execution.accept_branches {
+                site::same_as_before(&self.site, journal.runs())?;
+            }
+            if !journal.open_ops().is_empty() {
+                let leases = execution.leases;
+                still_open = recover(&self.site, journal, leases, self.stop, watcher)?;
+                // Paths lead to other inodes now.
+                let filter = &self.terms.filter;
+                resolved = self.duplicates.again(&self.site, filter, resolved)?;
+            }
+        }
+        let (plan, _) = self.look_ahead(resolved)?;
+        let something = !plan.ops.is_empty();
+        // A journal that has nothing to record is free for other commands.
+        existing = existing.filter(|_| something);
+        let manner = Manner {
+            undoes: None,
+            log_refusals: true,
+            ignore: self.terms.rules.ignore,
+            leases: execution.leases,
+            scanned: self.duplicates.scanned().then_some(began),
+            began,
+            hooks: Some(&execution.hooks),
+        };
+        let (site, stop, journals) = (&self.site, self.stop, &mut self.journals);
+        let planned = (site.pool().mount.as_path(), plan.ops.len());
+        let around = execution.hooks.around(planned, watcher, |watcher| {
+            let journal = || match existing {
+                Some(journal) => Ok(Some(journal)),
+                None if something => journals.make().map(Some),
+                None => Ok(None),
+            };
+            carry_out(site, plan, &manner, journal, stop, watcher)
+        })?;
+        drop(lock);
+        Ok(Outcome::Ran(Ran {
+            site: self.site,
+            still_open,
+            carried_out: around.work,
+            after_failed: around.after_failed,
+        }))
+    }
+}
+
+impl<S: Site> Planned<S> {
+    /// Returns the ops that would stop at a directory, by their index in the plan.
+    pub fn would_stop(&mut self) -> HashMap<usize, Halt> {
+        planning::fill_directories(&self.site, &self.terms, &mut self.plan, &mut self.looks)
+    }
+}
+
+impl<S> Outcome<S> {
+    /// Returns what was carried out; `None` if the run ended before.
+    #[must_use]
+    pub fn carried_out(&self) -> Option<&CarriedOut> {
+        match self {
+            Self::Ran(ran) => Some(&ran.carried_out),
+            Self::Stopped | Self::Planned(_) => None,
+        }
+    }
+}

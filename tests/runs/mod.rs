@@ -1,0 +1,266 @@
+//! Runs and undos from request to outcome, over a simulated pool: what happens in which order, what is recorded, and
+//! what the outcome has.
+
+mod stage;
+
+use mergerfs_xdedup::execute::Outcome as OpOutcome;
+use mergerfs_xdedup::fs::Metadata;
+use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
+use mergerfs_xdedup::plan::refusal::Reason;
+use mergerfs_xdedup::pool::BranchIdx;
+use mergerfs_xdedup::pool::relpath::RelPath;
+use mergerfs_xdedup::rescue::resume::resume_on;
+use mergerfs_xdedup::rescue::undo_run::{UndoError, Undone};
+use mergerfs_xdedup::run::{CarriedOut, Outcome, RunError};
+use stage::Stage;
+
+const BYTES: &[u8] = b"the same bytes";
+
+/// Two disks with one file each, the same.
+fn pair() -> Stage {
+    let world = SimWorld::new();
+    let [a, b] = [(); 2].map(|()| world.add_branch(world.add_disk()));
+    world.add_file(&place(a, "m/d0"), BYTES);
+    world.add_file(&place(b, "d1"), BYTES);
+    world.sync_all();
+    Stage::new(world)
+}
+
+fn carried_out(stage: &mut Stage) -> CarriedOut {
+    stage.run().unwrap().carried_out().unwrap().clone()
+}
+
+/// Two names of one inode, and the bytes of both as before.
+fn assert_linked(stage: &Stage) {
+    assert_eq!(stage.inodes_of(BYTES), 1);
+    let view = stage.view();
+    assert_eq!(view.len(), 2, "{view:?}");
+    assert!(view.values().all(|bytes| bytes == BYTES));
+}
+
+/// Kills a run as soon as its journal has an open op.
+fn killed_half_way() -> Stage {
+    for call in 1.. {
+        let mut stage = pair();
+        stage.world.plan_fault(Fault::DieAt(call));
+        let result = stage.run();
+        assert!(result.is_err() || !stage.world.died());
+        if !stage.journal().open_ops().is_empty() {
+            return stage;
+        }
+        assert!(stage.world.died(), "no call leaves an op open");
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_run_links_records_and_returns_what_it_did() {
+    let mut stage = pair();
+    let done = carried_out(&mut stage);
+    assert_linked(&stage);
+    assert_eq!((done.run, done.done), (Some(1), 1));
+    assert!(done.reclaimed > 0);
+    assert!(done.refusals.is_empty() && done.not_done.is_empty());
+    assert_eq!(stage.seen.steps, ["opened", "begun", "ended"]);
+    assert_eq!(stage.site.locked.get(), 1);
+    let journal = stage.journal();
+    let ended = journal.run(1).unwrap().ended.as_ref().unwrap();
+    assert_eq!((ended.done, ended.reclaimed), (1, done.reclaimed));
+}
+
+#[test]
+fn a_run_that_has_nothing_to_do_makes_no_record() {
+    let mut stage = pair();
+    carried_out(&mut stage);
+    let mut again = stage.next();
+    let done = carried_out(&mut again);
+    assert_eq!((done.run, done.done), (None, 0));
+    assert_eq!(again.seen.steps, ["opened", "begun", "ended"]);
+    assert_eq!(again.journal().runs().count(), 1);
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_returns_the_plan() {
+    let mut stage = pair();
+    stage.terms.execute = false;
+    let before = (stage.world.files(), stage.store.bytes());
+    let Outcome::Planned(planned) = stage.run().unwrap() else {
+        panic!("not a plan");
+    };
+    assert_eq!(planned.plan.ops.len(), 1);
+    assert_eq!((stage.world.files(), stage.store.bytes()), before);
+    assert_eq!(stage.site.locked.get(), 0);
+    assert_eq!(stage.seen.steps, ["opened"]);
+}
+
+#[test]
+fn a_run_first_finishes_what_a_killed_run_left_open() {
+    let stage = killed_half_way();
+    let mut next = stage.next();
+    let Outcome::Ran(ran) = next.run().unwrap() else {
+        panic!("not carried out");
+    };
+    assert_eq!(ran.still_open, 0);
+    assert_linked(&next);
+    let expected = ["opened", "recovering", "recovered", "begun", "ended"];
+    assert_eq!(next.seen.steps, expected);
+    assert!(next.seen.outcomes[0].2, "{:?}", next.seen.outcomes);
+    assert!(next.journal().open_ops().is_empty());
+    // What recovery took back is planned again, on the inodes as they are then.
+    let of_run = next
+        .seen
+        .outcomes
+        .iter()
+        .filter(|(.., recovered)| !recovered);
+    assert_eq!(of_run.count() as u64, ran.carried_out.done);
+}
+
+#[test]
+fn resume_finishes_the_same_without_a_run() {
+    let stage = killed_half_way();
+    let mut next = stage.next();
+    let mut journal = mergerfs_xdedup::journal::Journal::open(next.store.handle()).unwrap();
+    let site = next.site.clone();
+    let open = resume_on(
+        &mut journal,
+        |_| Ok(site.clone()),
+        &next.stop,
+        &mut next.seen,
+    );
+    assert_eq!(open.unwrap(), 0);
+    assert_eq!(next.seen.steps, ["recovering", "recovered"]);
+    assert!(journal.open_ops().is_empty());
+    assert_eq!(journal.runs().count(), 1);
+    assert!(next.view().values().all(|bytes| bytes == BYTES));
+}
+
+#[test]
+fn an_undo_takes_a_run_back_as_a_run_of_its_own() {
+    let mut stage = pair();
+    let before = stage.view();
+    carried_out(&mut stage);
+    let mut undo = stage.next();
+    let Undone::Ran(done) = undo.undo(1, true).unwrap() else {
+        panic!("not carried out");
+    };
+    assert_eq!((done.run, done.done), (Some(2), 1));
+    assert_eq!((undo.inodes_of(BYTES), undo.view()), (2, before));
+    assert_eq!(undo.seen.steps, ["begun", "ended"]);
+    let journal = undo.journal();
+    let record = journal.run(2).unwrap();
+    assert_eq!(record.undoes, Some(1));
+    assert_eq!(record.ended.as_ref().unwrap().done, 1);
+    // An undo of that links again: the record is that of an ordinary run.
+    let mut redo = undo.next();
+    redo.undo(2, true).unwrap();
+    assert_linked(&redo);
+    assert_eq!(redo.journal().run(3).unwrap().undoes, None);
+}
+
+#[test]
+fn an_undo_without_execute_or_without_room_changes_nothing() {
+    let mut stage = pair();
+    carried_out(&mut stage);
+    let mut undo = stage.next();
+    let before = (undo.world.files(), undo.store.bytes());
+    undo.site.free = 1;
+    let Undone::Planned { plan, room, .. } = undo.undo(1, false).unwrap() else {
+        panic!("not a plan");
+    };
+    assert_eq!(plan.ops.len(), 1);
+    assert!(matches!(room, Err(UndoError::NoRoom { free: 1, .. })));
+    let refused = undo.undo(1, true);
+    assert!(matches!(refused, Err(UndoError::NoRoom { .. })));
+    assert_eq!((undo.world.files(), undo.store.bytes()), before);
+}
+
+#[test]
+fn what_is_refused_and_what_is_not_done_reach_the_outcome() {
+    let mut stage = pair();
+    let other = place(BranchIdx(1), "d2");
+    stage.world.add_file(&other, BYTES);
+    let mode = Metadata {
+        mode: 0o600,
+        ..Metadata::default()
+    };
+    stage.world.set_metadata(&other, mode);
+    let busy = RelPath::new("d1").unwrap();
+    stage.world.client_open_write(&busy).unwrap();
+    let done = carried_out(&mut stage);
+    assert_eq!((done.run, done.done), (Some(1), 0));
+    let reasons: Vec<Reason> = done.refusals.iter().map(|r| r.reason).collect();
+    assert_eq!(reasons, [Reason::ModeDiffers]);
+    let [not_done] = done.not_done.as_slice() else {
+        panic!("{:?}", done.not_done);
+    };
+    assert_eq!(not_done.reason, Reason::Busy.as_str());
+    assert_eq!(not_done.pool_path.to_str(), Some("/pool/d1"));
+    assert!(matches!(stage.seen.outcomes[0].1, OpOutcome::NotDone(_)));
+    // Both have a line in the CSV log.
+    let csv = String::from_utf8(stage.store.csv()).unwrap();
+    for reason in [Reason::ModeDiffers, Reason::Busy] {
+        assert!(csv.contains(reason.as_str()), "{csv}");
+    }
+}
+
+#[test]
+fn a_stop_ends_the_search_or_leaves_the_ops() {
+    let mut stage = pair();
+    stage.seen.stops = Some(stage.stop.clone());
+    let done = carried_out(&mut stage);
+    assert_eq!(done.not_done[0].reason, Reason::Interrupted.as_str());
+    assert_eq!(stage.inodes_of(BYTES), 2);
+    // The same stop is still asked for.
+    assert!(matches!(stage.run(), Ok(Outcome::Stopped)));
+}
+
+#[test]
+fn an_error_of_the_watcher_or_of_the_pool_ends_the_run() {
+    let mut stage = pair();
+    stage.seen.refuses = true;
+    assert!(matches!(stage.run(), Err(RunError::Watcher(_))));
+    assert_eq!(stage.inodes_of(BYTES), 2);
+
+    let mut stage = pair();
+    stage.site.changed = Some("a branch went");
+    assert!(matches!(stage.run(), Err(RunError::PoolChanged(_))));
+    assert_eq!(stage.inodes_of(BYTES), 2);
+    // The watcher sees the end even so; the journal does not.
+    assert_eq!(stage.seen.steps, ["opened", "begun", "ended"]);
+    assert!(stage.journal().run(1).unwrap().ended.is_none());
+}
+
+#[test]
+fn another_disk_behind_a_branch_stops_the_next_run_unless_it_is_accepted() {
+    let mut stage = pair();
+    carried_out(&mut stage);
+    let mut next = stage.next();
+    next.site.exchange_disk(BranchIdx(1));
+    let refused = next.run();
+    assert!(matches!(
+        refused,
+        Err(RunError::OtherBranch {
+            what: "directory",
+            run: 1,
+            ..
+        })
+    ));
+    next.terms.execution.accept_branches = true;
+    assert!(next.run().is_ok());
+}
+
+#[test]
+fn the_commands_around_a_run_know_how_it_went() {
+    let mut stage = pair();
+    stage.terms.execution.hooks.before = Some("exit 1".into());
+    stage.terms.execution.hooks.after = Some("exit 1".into());
+    assert!(matches!(stage.run(), Err(RunError::CommandBefore(_))));
+    assert_eq!((stage.inodes_of(BYTES), stage.seen.steps.len()), (2, 1));
+
+    stage.terms.execution.hooks.before = Some("test $XDEDUP_PLANNED = 1".into());
+    stage.terms.execution.hooks.after = Some("test $XDEDUP_EXIT = 7".into());
+    let Outcome::Ran(ran) = stage.run().unwrap() else {
+        panic!("not carried out");
+    };
+    assert_eq!((ran.carried_out.done, ran.after_failed), (1, false));
+}
