@@ -62,22 +62,54 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
     /// user may not make or move any.
     pub(super) fn pin_dirs(&self, op: &Op) -> Result<(), Halt> {
         for k in 0..op.names.len() {
-            for mut dir in [op.own(k).dir(), op.target(k).dir()] {
-                // Of a path that is made, the directory it is made in.
-                while self.fs.pin(&dir)? == Pin::Missing && !dir.path.is_root() {
-                    dir = dir.dir();
-                }
+            let own = op.own(k).dir();
+            if self.fs.pin(&own)? == Pin::Missing {
+                // Gone, or a symlink: nothing of it would be pinned.
+                let why = format!("directory {:?} is gone", own.path);
+                return Err(Halt::new(Reason::Changed, why));
+            }
+            let mut target = op.target(k).dir();
+            // Of a path that is made, the directory it is made in.
+            while self.fs.pin(&target)? == Pin::Missing && !target.path.is_root() {
+                target = target.dir();
             }
         }
         Ok(())
     }
 
-    /// Pins the same directories for an op that was found open, wherever clients have renamed them to since.
-    pub(super) fn pin_dirs_again(&mut self, op: &Begun, intent: &Intent) -> Result<(), Halt> {
+    /// Pins the same directories as they are now, for an op that was found open; returns whether another entry (a symlink,
+    /// say) has the path of one of them. Nothing is found below such a path.
+    fn pin_dirs_found(&self, op: &Begun) -> Result<bool, Halt> {
+        let mut obstructed = false;
+        for k in 0..op.names.len() {
+            for dir in [op.own(k).dir(), op.target(k).dir()] {
+                let mut next = dir.clone();
+                loop {
+                    let pinned = unless_obstructed(self.fs.pin(&next))?;
+                    let missing = pinned.is_none_or(|pin| pin == Pin::Missing);
+                    if !missing || next.path.is_root() {
+                        break;
+                    }
+                    // A directory that is missing is made; an entry of another kind stays.
+                    let there = unless_obstructed(self.fs.stat(&next))?.flatten();
+                    if there.is_some_and(|stat| stat.kind != FileKind::Directory) {
+                        obstructed = true;
+                        self.fs.pin_gone(&dir);
+                    }
+                    next = next.dir();
+                }
+            }
+        }
+        Ok(obstructed)
+    }
+
+    /// Pins the same directories for an op that was found open, wherever clients have renamed them to since; returns as
+    /// [`Self::pin_dirs_found`].
+    pub(super) fn pin_dirs_again(&mut self, op: &Begun, intent: &Intent) -> Result<bool, Halt> {
         for (k, recorded) in intent.names.iter().enumerate() {
             let (own, target) = (op.own(k).dir(), op.target(k).dir());
             let found = self.fs.pin_by_handle(&own, &recorded.from_dir)?;
-            let another = || self.fs.stat(&own).map(|stat| stat.is_some());
+            let another = || unless_obstructed(self.fs.stat(&own)).map(|s| s.flatten().is_some());
             if found == Pin::Missing && !recorded.from_dir.0.is_empty() && another()? {
                 self.note_strange(op, own.clone());
             }
@@ -94,18 +126,18 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 let found = match path == target.path {
                     // Pinned by its path, if it is there.
                     true => None,
-                    false => self.fs.stat(&there)?,
+                    false => unless_obstructed(self.fs.stat(&there))?.flatten(),
                 };
                 if found.is_some_and(|stat| stat.kind == FileKind::Directory) {
                     let handle = self.fs.handle(&there)?;
                     self.fs.pin_by_handle(&target, &handle)?;
                 } else {
-                    self.fs.pin(&target)?;
+                    unless_obstructed(self.fs.pin(&target))?;
                 }
                 known = Some(path);
             }
         }
-        self.pin_dirs(op)
+        self.pin_dirs_found(op)
     }
 
     /// What finds directory `dir` again after a crash; the same for all ops of a batch.
@@ -244,6 +276,14 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             }
         }
         Ok(())
+    }
+}
+
+/// `None` where a symlink or a mount point is on the way: on its branch no directory has that path.
+fn unless_obstructed<T>(found: Result<T, FsError>) -> Result<Option<T>, FsError> {
+    match found {
+        Err(error) if matches!(error.errno(), libc::ELOOP | libc::EXDEV) => Ok(None),
+        found => found.map(Some),
     }
 }
 

@@ -138,7 +138,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for branch in op.branches() {
             self.fs.check_branch(branch)?;
         }
-        self.pin_dirs_again(op, &entry.intent)?;
+        let obstructed = self.pin_dirs_again(op, &entry.intent)?;
         // What the interrupted process did may be in memory only: synced before any record relies on it.
         self.sync_all_of(op);
         self.take_grip(op)?;
@@ -151,7 +151,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         for k in 0..op.names.len() {
             names.push(self.observe(op, k)?);
         }
-        let next = decide(op.is_retired(), &names);
+        let next = match decide(op.is_retired(), &names) {
+            // The directory that the path is in is no directory any more.
+            Next::Forward if obstructed && !op.is_retired() => Next::Back,
+            next => next,
+        };
         tracing::debug!(op = ?op.id(), ?next, ?names, "open op");
         match next {
             Next::Finish => {

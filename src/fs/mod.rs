@@ -307,6 +307,10 @@ pub trait Fs {
     /// Pins a directory that [`Fs::make_dir`] made.
     fn pin_made(&self, dir: &Place, made: &MadeDir);
 
+    /// Pins as `dir` a directory that is gone: until [`Fs::unpin`] nothing is found below `dir`, whatever has its path now
+    /// (a symlink, say).
+    fn pin_gone(&self, dir: &Place);
+
     /// Pins as `dir` the directory that [`Fs::handle`] named, wherever it is now, in the place of one that is pinned as
     /// `dir`. [`Pin::Missing`] if it was removed or
     /// cannot be found by its handle.

@@ -233,6 +233,10 @@ impl Fs for RealFs {
         self.watch(dir);
     }
 
+    fn pin_gone(&self, dir: &Place) {
+        self.root(dir.branch).pin_gone(&dir.path);
+    }
+
     fn pin_by_handle(&self, dir: &Place, handle: &Handle) -> Result<Pin> {
         let pinned = self.root(dir.branch).pin_by_handle(&dir.path, handle);
         let pinned = self.told("find again directory", dir, pinned)?;

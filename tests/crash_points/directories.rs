@@ -4,6 +4,7 @@ use mergerfs_xdedup::fs::sim::Fault;
 use mergerfs_xdedup::fs::{FileKind, Place, Stat};
 
 use super::clients::each_call;
+use super::deaths::killed;
 use super::scenario::{self, Scenario};
 use super::session::{Check, Failures, Session, ensure};
 
@@ -122,4 +123,38 @@ fn the_time_of_a_directory_that_somebody_else_changed_is_not_taken_back() {
         }
     }
     assert!(told_apart > 300, "{told_apart}");
+}
+
+/// Where the path of the directory leads somewhere else once the process is dead, nothing is found below it: the op ends.
+#[test]
+fn a_directory_that_became_a_symlink_leaves_no_op_open() {
+    let mut failures = Failures::default();
+    for scenario in [
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+        scenario::link_set(),
+        scenario::missing_parents(),
+    ] {
+        let dir = scenario.duplicate.path.parent().unwrap();
+        let mut n = 1;
+        while let Some(session) = killed(&scenario, n) {
+            let mut next = session.next();
+            // A client removes the directory, through the pool, and puts a symlink in its place.
+            next.world.client_remove_tree(&dir).unwrap();
+            let branches = next.world.pool().indices();
+            let first = branches.map(|b| Place::new(b, dir.clone()));
+            for at in first.take(1) {
+                if !next.world.names().contains_key(&at.dir()) {
+                    continue;
+                }
+                next.world.add_symlink(&at);
+            }
+            let left = next.recover().map_err(|err| format!("{err:?}"));
+            let check = left.and_then(|left| ensure(left == 0, || format!("{left} stay open")));
+            failures.note(check, scenario.name, || format!("killed at {n}"), &next);
+            n += 1;
+        }
+    }
+    assert!(failures.points() > 200);
 }

@@ -38,7 +38,18 @@ pub(super) struct Root {
     pub(super) identity: Option<FsId>,
     pub(super) max_links: u64,
     /// Directories that are held whatever has their path; `None`: one that was swapped before it could be held.
-    pins: RwLock<HashMap<RelPath, Option<Arc<OwnedFd>>>>,
+    pins: RwLock<HashMap<RelPath, Pinned>>,
+}
+
+/// The directory that a path is pinned as.
+#[derive(Debug)]
+enum Pinned {
+    /// A held directory.
+    Dir(Arc<OwnedFd>),
+    /// The directory that was made had its path no more when it was to be held.
+    Swapped,
+    /// The directory is gone; something else has its path.
+    Gone,
 }
 
 impl Root {
@@ -114,7 +125,8 @@ impl Root {
         self.unpin(dir);
         let held = self.entry(dir, DIRECTORY).ok();
         let held = held.filter(|held| stat_of(held.as_fd()).is_ok_and(|stat| stat.id == id));
-        self.write_pins().insert(dir.clone(), held.map(Arc::new));
+        let pinned = held.map_or(Pinned::Swapped, |held| Pinned::Dir(Arc::new(held)));
+        self.write_pins().insert(dir.clone(), pinned);
     }
 
     /// Holds as `dir` the directory that `handle` names, if it is beneath the branch; in the place of another one, if that
@@ -135,8 +147,19 @@ impl Root {
     }
 
     fn hold_as(&self, dir: &RelPath, held: OwnedFd) -> Pin {
-        self.write_pins().insert(dir.clone(), Some(Arc::new(held)));
+        self.write_pins()
+            .insert(dir.clone(), Pinned::Dir(Arc::new(held)));
         Pin::New
+    }
+
+    /// Lets no call on `dir` reach whatever has its path now.
+    pub(super) fn pin_gone(&self, dir: &RelPath) {
+        self.write_pins().insert(dir.clone(), Pinned::Gone);
+    }
+
+    fn is_gone(&self, dir: &RelPath) -> bool {
+        let pins = self.pins.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(pins.get(dir), Some(Pinned::Gone))
     }
 
     /// Releases `dir`, which was removed.
@@ -148,9 +171,7 @@ impl Root {
         self.write_pins().clear();
     }
 
-    fn write_pins(
-        &self,
-    ) -> std::sync::RwLockWriteGuard<'_, HashMap<RelPath, Option<Arc<OwnedFd>>>> {
+    fn write_pins(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<RelPath, Pinned>> {
         self.pins.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -162,19 +183,23 @@ impl Root {
     /// The held directory that `dir` is pinned as; `None` if it is not pinned.
     ///
     /// # Errors
-    /// `ELOOP` where it was swapped before it could be held.
+    /// `ELOOP` where it was swapped before it could be held; `ENOENT` where it is gone.
     pub(super) fn pinned(&self, dir: &RelPath) -> io::Result<Option<Arc<OwnedFd>>> {
         let pins = self.pins.read().unwrap_or_else(PoisonError::into_inner);
         // A scan looks at millions of paths and pins none: no hash is taken of an empty map.
         match pins.get(dir) {
             None => Ok(None),
-            Some(Some(held)) => Ok(Some(Arc::clone(held))),
-            Some(None) => Err(io::Error::other(Swapped)),
+            Some(Pinned::Dir(held)) => Ok(Some(Arc::clone(held))),
+            Some(Pinned::Swapped) => Err(io::Error::other(Swapped)),
+            Some(Pinned::Gone) => Err(io::Error::from_raw_os_error(libc::ENOENT)),
         }
     }
 
     /// The path that a pinned directory has now; `None` if it was removed or left the branch.
     pub(super) fn path_of_dir(&self, dir: &RelPath) -> io::Result<Option<RelPath>> {
+        if self.is_gone(dir) {
+            return Ok(None);
+        }
         match self.pinned(dir)? {
             None => Ok(Some(dir.clone())),
             Some(held) => self.path_of(held.as_fd()),

@@ -189,6 +189,12 @@ impl Fs for SimFs {
         }
     }
 
+    fn pin_gone(&self, dir: &Place) {
+        if !self.world.died() {
+            self.world.state().pins.insert(dir.clone(), None);
+        }
+    }
+
     fn pin_by_handle(&self, dir: &Place, handle: &Handle) -> Result<Pin> {
         self.at("pin by handle", dir, |state| {
             state.pin_by_handle(dir, handle)

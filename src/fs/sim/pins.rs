@@ -25,12 +25,14 @@ impl State {
             return None;
         }
         if let Some(pinned) = self.pins.get(at) {
-            return Some(Ok(*pinned));
+            return Some(pinned.ok_or(libc::ENOENT));
         }
         if at.path.is_root() {
             return None;
         }
-        let (disk, dir) = *self.pins.get(&at.dir())?;
+        let Some((disk, dir)) = *self.pins.get(&at.dir())? else {
+            return Some(Err(libc::ENOENT));
+        };
         let name = std::os::unix::ffi::OsStrExt::as_bytes(at.path.file_name());
         let found = self.disks[disk].live.entry(dir, name);
         Some(found.map(|ino| (disk, ino)))
@@ -47,7 +49,7 @@ impl State {
         if !matches!(self.node(disk, ino).content, Content::Dir(_)) {
             return Ok(Pin::Missing);
         }
-        self.pins.insert(dir.clone(), (disk, ino));
+        self.pins.insert(dir.clone(), Some((disk, ino)));
         Ok(Pin::New)
     }
 
@@ -59,13 +61,13 @@ impl State {
         let (disk, ino) = (branch.disk, made.id.ino);
         let same = |node: &super::image::Node| Some(node.attrs.btime) == made.btime;
         if self.disks[disk].dev == made.id.dev && self.disks[disk].live.get(ino).is_some_and(same) {
-            self.pins.insert(dir.clone(), (disk, ino));
+            self.pins.insert(dir.clone(), Some((disk, ino)));
         }
     }
 
     /// Pins an inode that was found by its handle, in the place of another one if there is one.
     pub(super) fn pin_inode(&mut self, dir: &Place, disk: usize, ino: Ino) -> Pin {
-        if self.pins.insert(dir.clone(), (disk, ino)) == Some((disk, ino)) {
+        if self.pins.insert(dir.clone(), Some((disk, ino))) == Some(Some((disk, ino))) {
             Pin::Before
         } else {
             Pin::New
@@ -75,7 +77,8 @@ impl State {
     pub(super) fn path_of_dir(&self, dir: &Place) -> Option<RelPath> {
         match self.pins.get(dir) {
             None => Some(dir.path.clone()),
-            Some((disk, ino)) => self.path_below(dir.branch, *disk, *ino),
+            Some(None) => None,
+            Some(Some((disk, ino))) => self.path_below(dir.branch, *disk, *ino),
         }
     }
 

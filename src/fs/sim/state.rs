@@ -42,7 +42,7 @@ pub(super) struct State {
     /// Whether a call of this process is being done, and no client's.
     pub(super) own_call: bool,
     /// The directories that this process has pinned, by the place it calls them.
-    pub(super) pins: BTreeMap<Place, (usize, Ino)>,
+    pub(super) pins: BTreeMap<Place, Option<(usize, Ino)>>,
     /// When each name of a directory of a disk last came and last went.
     pub(super) comings: BTreeMap<(usize, Ino, Vec<u8>), Comings>,
     /// The comings and goings so far.
@@ -152,7 +152,12 @@ impl State {
     /// An exchange sets a name that is there: it counts as gone and come.
     fn note_comings(&mut self, disk: usize, sets: &[NameSet]) {
         for set in sets {
-            if !self.pins.values().any(|pinned| *pinned == (disk, set.dir)) {
+            if !self
+                .pins
+                .values()
+                .flatten()
+                .any(|pinned| *pinned == (disk, set.dir))
+            {
                 continue;
             }
             self.moves += 1;
@@ -172,7 +177,7 @@ impl State {
             incomplete: true,
             ..Comings::default()
         };
-        let Some((disk, dir)) = self.pins.get(&at.dir()) else {
+        let Some(Some((disk, dir))) = self.pins.get(&at.dir()) else {
             return Ok(incomplete);
         };
         let name = std::os::unix::ffi::OsStrExt::as_bytes(at.path.file_name()).to_vec();
