@@ -59,6 +59,8 @@ pub(crate) struct UndoCopy {
 /// The facts by which an intent knows both files again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Recorded {
+    /// The master's metadata, where it is known.
+    pub(super) master_metadata: Option<Metadata>,
     /// The duplicate's metadata.
     pub(super) metadata: Metadata,
     /// The contents of both.
@@ -247,6 +249,7 @@ impl Begun {
             published: None,
             salvaged: intent.salvaged,
             recorded: Some(Box::new(Recorded {
+                master_metadata: intent.master_metadata.clone(),
                 metadata: intent.metadata.clone(),
                 blake3: intent.blake3,
                 master_btime: intent.master.id.btime,

@@ -48,6 +48,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             names,
             dirs: compared.dirs().to_vec(),
             duplicate_handle,
+            master_metadata: Some(seen.master_metadata.clone()),
             master_handle,
             salvaged: false,
         })

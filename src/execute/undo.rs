@@ -167,6 +167,7 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 names,
                 dirs: examined.dirs.clone(),
                 duplicate_handle,
+                master_metadata: None,
                 master_handle: Handle::default(),
                 salvaged: false,
             },

@@ -152,6 +152,9 @@ pub struct Intent {
     /// Finds the duplicate again if a client renames it while no process runs; empty if unknown (since format 3, as
     /// are the handles of names).
     pub duplicate_handle: Handle,
+    /// The master's metadata: if it changes before a run goes on, the names would get it; `None` if unknown, or if an undo
+    /// has yet to make the master (since format 3).
+    pub master_metadata: Option<Metadata>,
     /// The duplicate's metadata, for undo.
     pub metadata: Metadata,
     /// The duplicate's atime, for undo.

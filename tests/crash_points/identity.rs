@@ -176,3 +176,26 @@ fn hashes_agree(session: &Session, before: &[OpId]) -> Check {
     }
     Ok(())
 }
+
+/// Between a kill and `resume` a client changes the kept copy's mode: the names must not get it unasked.
+#[test]
+fn a_kept_copy_with_another_mode_since_the_op_began_is_not_linked() {
+    let scenario = scenario::cross();
+    let mut n = 1;
+    let mut taken_back = 0;
+    while let Some(session) = killed(&scenario, n) {
+        n += 1;
+        let mut next = session.next();
+        let files = next.world.files();
+        let replaced = files.contains_key(&scenario.ops[0].target(0));
+        if !files.contains_key(&scenario.duplicate) || replaced || !next.is_open() {
+            continue;
+        }
+        let path = &scenario.master.path;
+        next.world.client_chmod(path, 0o666).unwrap();
+        assert_eq!(next.recover().unwrap(), 0);
+        assert!(next.world.files().contains_key(&scenario.duplicate), "{n}");
+        taken_back += 1;
+    }
+    assert!(taken_back > 10, "{taken_back}");
+}

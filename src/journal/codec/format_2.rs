@@ -124,6 +124,7 @@ impl From<Intent> for record::Intent {
             master_handle: Handle::default(),
             duplicate: old.duplicate,
             duplicate_handle: Handle::default(),
+            master_metadata: None,
             metadata: old.metadata,
             atime: old.atime,
             blake3: old.blake3,

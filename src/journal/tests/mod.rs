@@ -84,6 +84,10 @@ pub(super) fn intent(op: OpId, names: &[RelPath]) -> Intent {
         master: copy(0, rel("media/master.mkv")),
         duplicate: copy(1, names[0].clone()),
         duplicate_handle: Handle(vec![3; 28]),
+        master_metadata: Some(Metadata {
+            mode: 0o640,
+            ..Metadata::default()
+        }),
         master_handle: Handle(vec![4; 12]),
         salvaged: false,
         metadata: Metadata {

@@ -464,6 +464,7 @@ pub(super) fn intent(
         master,
         duplicate,
         duplicate_handle: Handle::default(),
+        master_metadata: None,
         master_handle: Handle::default(),
         salvaged: true,
     }
