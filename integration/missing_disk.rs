@@ -71,3 +71,54 @@ fn a_disk_that_turned_read_only_is_an_error_and_loses_nothing() {
         .expect(0);
     groups::assert_linked(&pool, &made);
 }
+
+#[test]
+fn no_path_leaves_the_pool_with_a_branch_that_was_taken_out() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 1);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let view = snapshot::view(pool.root());
+    // Killed when the replacement is there and the duplicate is about to leave its name.
+    let kill = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=renameat2",
+    ];
+    let kill = kill
+        .into_iter()
+        .chain(["-e", "inject=renameat2:signal=KILL:when=2"]);
+    let line = [
+        "--format",
+        "json",
+        "-e",
+        "--any-master",
+        "-m",
+        list.to_str().unwrap(),
+    ];
+    tool.run_under(&kill.collect::<Vec<_>>(), &line);
+    let take_out = format!("-{}", pool.on(0, "").display());
+    xattr::set(
+        pool.path(".mergerfs"),
+        "user.mergerfs.branches",
+        take_out.as_bytes(),
+    )
+    .unwrap();
+    tool.run(&["resume"]);
+    let path = pool.path(&made[0][1]);
+    assert!(path.is_file(), "{path:?} left the pool");
+    let put_back = format!("+<{}=RW", pool.on(0, "").display());
+    xattr::set(
+        pool.path(".mergerfs"),
+        "user.mergerfs.branches",
+        put_back.as_bytes(),
+    )
+    .unwrap();
+    tool.run(&["resume"]).expect(0);
+    assert_eq!(snapshot::view(pool.root()), view);
+    snapshot::assert_no_own_names(&pool);
+}

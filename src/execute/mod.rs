@@ -54,6 +54,8 @@ use touched::Touched;
 pub struct Options {
     /// The branches in branch order; an op on a branch without a filesystem identity is refused.
     pub branches: Vec<BranchRecord>,
+    /// Branches that an open op used and the mounted pool no longer lists: no path is moved to one of them.
+    pub departed: Vec<BranchIdx>,
     /// Which differences in metadata do not matter.
     pub ignore: IgnoreMetadata,
     /// Whether other programs are kept out by leases.

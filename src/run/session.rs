@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{RunError, Site};
+use super::{RunError, Site, find_pool};
 use crate::find::facts;
 use crate::fs;
 use crate::fs::real::{RealFs, Space};
@@ -76,6 +76,17 @@ impl Site for Session {
 
     fn branch_records(&self) -> Vec<BranchRecord> {
         facts::branch_records(&self.fs, &self.pool.branches)
+    }
+
+    fn departed(&self) -> Vec<BranchIdx> {
+        let Ok(Some(now)) = find_pool::mounted_at(&self.pool.mount) else {
+            return Vec::new();
+        };
+        let listed = |branch: &BranchIdx| {
+            let path = &self.pool.branches[branch.index()].path;
+            now.branches.iter().any(|known| known.path == *path)
+        };
+        self.pool.indices().filter(|b| !listed(b)).collect()
     }
 
     fn space(&self, branch: BranchIdx) -> fs::Result<Space> {

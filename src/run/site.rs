@@ -35,6 +35,11 @@ pub trait Site {
     /// Returns the branches as the journal records them, in branch order.
     fn branch_records(&self) -> Vec<BranchRecord>;
 
+    /// Returns the branches that runs used and the mounted pool no longer lists.
+    fn departed(&self) -> Vec<BranchIdx> {
+        Vec::new()
+    }
+
     /// Measures the room on a branch.
     ///
     /// # Errors
@@ -67,6 +72,7 @@ pub(super) fn run_started(site: &impl Site, run: u64) -> RunStarted {
 pub(super) fn options(site: &impl Site, ignore: IgnoreMetadata, leases: Leases) -> Options {
     Options {
         branches: site.branch_records(),
+        departed: site.departed(),
         ignore,
         leases,
         newest_dirs: site.pool().getattr_newest,

@@ -102,6 +102,7 @@ impl Session {
             });
         Options {
             branches: branches.collect(),
+            departed: Vec::new(),
             ignore: IgnoreMetadata::default(),
             leases: Leases::Required,
             newest_dirs: false,
