@@ -218,7 +218,7 @@ impl Reason {
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
             Self::Conflict => {
-                "somebody changed the file while it was replaced: both copies are kept; compare them and remove one"
+                "another program changed the file while it was replaced: nothing was removed; `status` lists where the copies are"
             }
             Self::Io => "look at the kernel log and the disk's health",
             Self::BranchFailed => {

@@ -46,7 +46,9 @@ pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
             object.insert("sparse".into(), undo.sparse.into());
             object.insert("emptied".into(), undo.emptied.iter().map(relpath).collect());
         }
-        Record::Copied { op: id, ino, btime } => {
+        Record::Copied {
+            op: id, ino, btime, ..
+        } => {
             put("copied");
             put_op(&mut object, *id);
             object.insert("ino".into(), (*ino).into());

@@ -216,7 +216,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     if discards || status.unexplained.iter().any(Unexplained::can_be_discarded) {
         writeln!(
             out,
-            "`resume --discard` shows what it would remove, and whether it is the last copy; with -e it removes it"
+            "without -e, `resume --discard PATH` only shows what it would remove, and whether it is the last copy"
         )?;
     }
     for branch in &status.not_mounted {
@@ -300,7 +300,10 @@ fn remove(path: &Path) -> String {
 fn discard(status: &Status<'_>, path: &Path) -> String {
     let journal = status.journal.as_ref();
     let journal = journal.map_or(String::new(), |dir| format!("--journal {} ", word(dir)));
-    format!("mergerfs.xdedup {journal}resume --discard {}", word(path))
+    format!(
+        "mergerfs.xdedup {journal}resume --discard {} -e",
+        word(path)
+    )
 }
 
 /// The status as one JSON object.
@@ -512,7 +515,7 @@ conflict: the master was written to (run 3, op 7)
   hidden file /mnt/d2/it's/.xdedup-r
     2.0 KiB, last written 2 hours ago; its path was /pool/it's/a
     keep it:    mv -n '/mnt/d2/it'\''s/.xdedup-r' '/mnt/d2/it'\''s/a.recovered'
-    discard it: mergerfs.xdedup resume --discard '/mnt/d2/it'\''s/.xdedup-r'
+    discard it: mergerfs.xdedup resume --discard '/mnt/d2/it'\''s/.xdedup-r' -e
   /pool/b is on two disks; the files differ
     /mnt/d1/b: 8 B, last written 2 hours ago; the pool shows this file
     /mnt/d2/b: 8 B, last written 2 hours ago; the pool does not show this file
@@ -523,8 +526,8 @@ left behind: hidden file .xdedup-q in /mnt/d2/dd (inode 12)
     1 B, last written 2 hours ago
     run 3 of this journal left it: the directory was renamed or moved while the run worked in it
     keep it:    mv -n '/mnt/d2/dd/.xdedup-q' '/mnt/d2/dd/q'
-    discard it: mergerfs.xdedup resume --discard '/mnt/d2/dd/.xdedup-q'
-`resume --discard` shows what it would remove, and whether it is the last copy; with -e it removes it
+    discard it: mergerfs.xdedup resume --discard '/mnt/d2/dd/.xdedup-q' -e
+without -e, `resume --discard PATH` only shows what it would remove, and whether it is the last copy
 not looked at for hidden names: /mnt/d3: its disk is not mounted
 ";
         assert_eq!(said(&status()), expected);

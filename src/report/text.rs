@@ -88,7 +88,7 @@ pub fn op(
                 out.write_all(&style.bytes(halt.detail.as_bytes()))?;
             }
             if let Outcome::Conflict(_) = outcome {
-                both_kept(out, scene, op)?;
+                where_kept(out)?;
             }
         }
         None if op.undo().is_some() => {
@@ -110,15 +110,9 @@ pub fn op(
     Ok(())
 }
 
-/// Where both copies of an op are that ended in a conflict.
-fn both_kept(out: &mut dyn Write, scene: &Scene<'_>, op: &Op) -> io::Result<()> {
-    let style = Style::of(scene);
-    out.write_all(b"; both copies are kept, on ")?;
-    for (n, disk) in scene.disks_of(op).into_iter().enumerate() {
-        out.write_all(if n == 0 { b"" } else { b" and " })?;
-        out.write_all(&style.name(disk))?;
-    }
-    out.write_all(b"; mergerfs.xdedup status says where")
+/// Names the command that lists the copies of an op that ended in a conflict.
+fn where_kept(out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(b"; nothing was removed: mergerfs.xdedup status lists where the copies are")
 }
 
 fn tone_of(state: State) -> Tone {
