@@ -69,6 +69,9 @@ pub(super) struct Judge<'a> {
     pub(super) metadata_counts: bool,
     /// Whether the run was killed.
     pub(super) killed: bool,
+    /// Directories that the program was about to remove when a client acted: `rmdir` takes a name, and removes an empty
+    /// directory that the client has just made there.
+    pub(super) rmdirs: Vec<PathBuf>,
 }
 
 impl<'a> Judge<'a> {
@@ -80,6 +83,7 @@ impl<'a> Judge<'a> {
             findings: Vec::new(),
             metadata_counts: true,
             killed: false,
+            rmdirs: Vec::new(),
         }
     }
 
@@ -98,7 +102,7 @@ impl<'a> Judge<'a> {
             self.content(path, *name, report);
         }
         for dir in model.dirs.iter().filter(|dir| !model.is_unsure(dir)) {
-            if !self.scene.root().join(dir).is_dir() {
+            if !self.scene.root().join(dir).is_dir() && !self.rmdirs.contains(dir) {
                 self.find(Fault::Lost, format!("{} (a directory)", dir.display()));
             }
         }

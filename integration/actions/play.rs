@@ -1,7 +1,7 @@
 //! Plays one scenario: the traced run, the client, the kill, `resume`, and the judgement.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::call::Call;
@@ -31,6 +31,8 @@ pub(super) struct Outcome {
     pub(super) calls: Vec<Call>,
     /// Whether the status tells of conflicts.
     pub(super) conflicts: bool,
+    /// Names that were about to be removed when a client acted.
+    rmdirs: Vec<PathBuf>,
     /// Whether a client acted when the journal had no intent yet.
     early: bool,
     /// Everything that was printed.
@@ -124,6 +126,9 @@ impl Playing<'_, '_> {
             calls.push(call);
             let acts = self.begin(when(calls.len()));
             self.outcome.early |= acts && !recorded;
+            if acts {
+                self.note_rmdir(&calls[calls.len() - 1]);
+            }
             if acts && !self.hands.are_done(HELD) {
                 let note = format!(
                     "held at call {}: a client waits, so on it goes",
@@ -150,6 +155,17 @@ impl Playing<'_, '_> {
         self.outcome.printed.push(format!("{line:?}: {ended:#?}"));
         self.said.by_traced(&ended);
         (ended, calls, kill)
+    }
+
+    /// Remembers a directory that is about to be removed while a client acts.
+    fn note_rmdir(&mut self, call: &Call) {
+        let roots = self.scene.branch_roots();
+        let removed = call.paths.iter().filter(|_| call.name == "unlinkat");
+        let below = removed.filter_map(|path| {
+            let mut roots = roots.iter();
+            roots.find_map(|root| path.strip_prefix(root).ok())
+        });
+        self.outcome.rmdirs.extend(below.map(Path::to_path_buf));
     }
 
     /// Whether a call makes records durable.
@@ -189,6 +205,7 @@ impl Playing<'_, '_> {
 fn settle(scene: &Scene<'_>, model: &Model, killed: bool, outcome: &mut Outcome, said: &mut Said) {
     let mut judge = Judge::new(scene, model);
     judge.killed = killed;
+    judge.rmdirs.clone_from(&outcome.rmdirs);
     judge.contents(None);
     outcome.findings.append(&mut judge.findings);
     if !killed {
@@ -220,6 +237,7 @@ fn judged(scene: &Scene<'_>, model: &Model, killed: bool, outcome: &mut Outcome,
             // An undo gives a file the permissions it once had: no matter what they are when it begins.
             judge.metadata_counts = !(scene.kind.is_undo() && outcome.early);
             judge.killed = killed;
+            judge.rmdirs.clone_from(&outcome.rmdirs);
             judge.everything(&report);
             outcome.findings.append(&mut judge.findings);
         }
