@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::begun::{Begun, Recorded, Subject};
+use super::begun::{Begun, Subject};
 use super::compared::{Compared, Seen};
 use super::window::Leased;
 use super::{Executor, halt::Halt};
@@ -245,18 +245,11 @@ impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
             let detail = format!("{} names, {known} known", duplicate.stat.nlink);
             return Err(Halt::new(Reason::UnknownLinks, detail));
         }
-        match op.recorded.as_deref() {
+        match &op.recorded {
             // Recovery: whether the two may differ was decided when the op began; since then neither may move.
             Some(recorded) if recorded.metadata != duplicate.metadata => Err(Halt::new(
                 Reason::Changed,
                 "the duplicate's metadata changed meanwhile",
-            )),
-            Some(Recorded {
-                master_metadata: Some(before),
-                ..
-            }) if *before != master.metadata => Err(Halt::new(
-                Reason::Changed,
-                "owner, mode or attributes of the kept copy changed since the op began",
             )),
             Some(_) => Ok(()),
             None => {

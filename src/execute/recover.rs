@@ -4,7 +4,7 @@
 use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
-use super::observe::{DuplicateAt, Observed};
+use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::work::{Over, State, Work};
 use super::{Executor, RunError, StaysOpen};
 use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
@@ -154,6 +154,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
         let next = match decide(op.is_retired(), &names) {
             // The directory that the path is in is no directory any more.
             Next::Forward if obstructed && !op.is_retired() => Next::Back,
+            // The path would leave the pool with its branch.
+            Next::Forward if self.would_leave_the_pool(op) => {
+                let why = "a branch of it is no longer in the pool";
+                return Ok(Some(self.back(op, Halt::new(Reason::Changed, why))));
+            }
             next => next,
         };
         tracing::debug!(op = ?op.id(), ?next, ?names, "open op");
@@ -173,7 +178,11 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 Ok(Some(self.back(op, Halt::new(Reason::Changed, why))))
             }
             Next::Forward => Ok(
-                match self.copy_again(op).and_then(|()| self.compare_settled(op)) {
+                match self
+                    .copy_again(op)
+                    .and_then(|()| self.compare_settled(op))
+                    .and_then(|()| kept_copy_as_recorded(op, &names))
+                {
                     Ok(()) => {
                         // The copy of an undo may have been made just now.
                         self.take_grip(op)?;
@@ -189,6 +198,13 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
                 },
             ),
         }
+    }
+
+    fn would_leave_the_pool(&self, op: &Op) -> bool {
+        let departed = |branch: BranchIdx| self.options.departed.contains(&branch);
+        op.names
+            .iter()
+            .any(|name| departed(name.to) && !departed(name.from))
     }
 
     /// Holds the files of an op that was found open and that have none of their known names, wherever they are.
@@ -368,6 +384,21 @@ fn begun_from(
     };
     let proofs = (entry.begun(), entry.retired_record());
     Begun::open(op, proofs, intent, dirs, copy)
+}
+
+/// Checks that the kept copy has the metadata that it had when the op began, as long as the path has the duplicate alone.
+/// Later a client can have changed them by the path, which then has the kept copy: they are the path's own.
+fn kept_copy_as_recorded(op: &Begun, names: &[Observed]) -> Result<(), Halt> {
+    let recorded = op.recorded.as_ref();
+    let before = recorded.and_then(|recorded| recorded.master_metadata.as_ref());
+    let unpublished =
+        |name: &Observed| name.duplicate == DuplicateAt::Own && name.target != TargetIs::Master;
+    let differs = before.is_some_and(|before| *before != op.seen().master_metadata);
+    if differs && names.iter().all(unpublished) {
+        let why = "owner, mode or attributes of the kept copy changed since the op began";
+        return Err(Halt::new(Reason::Changed, why));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

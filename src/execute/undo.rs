@@ -203,6 +203,8 @@ impl<F: Fs, S: Store> Executor<'_, F, S> {
             copy.complete = true;
             records.push(Record::Copied {
                 op,
+                // No handle is a copy that is not found again after a rename; the op itself goes on.
+                handle: self.fs.handle(&copy.at).unwrap_or_default(),
                 ino: seen.master_stat.id.ino,
                 btime: seen.master_stat.btime,
             });

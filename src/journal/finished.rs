@@ -67,7 +67,7 @@ impl Reading {
         match record {
             Record::Intent(intent) => self.begin(*intent, None, started),
             Record::UndoIntent(undo) => self.begin(undo.intent, Some(undo.undoes), started),
-            Record::Copied { op, ino, btime } => {
+            Record::Copied { op, ino, btime, .. } => {
                 if let Some(open) = self.open.get_mut(&op) {
                     (open.intent.master.id.ino, open.intent.master.id.btime) = (ino, btime);
                 }

@@ -78,15 +78,21 @@ impl Index {
                 });
                 self.begin(undo.intent, Some(of)).map(Some)
             }
-            Record::Copied { op, ino, btime } => {
+            Record::Copied {
+                op,
+                ino,
+                btime,
+                handle,
+            } => {
                 let open = self.open.get_mut(&op).ok_or_else(|| not_open(op))?;
                 let undo = open
                     .undo
                     .as_mut()
                     .ok_or("an op was copied that undoes nothing")?;
                 Arc::make_mut(undo).copied = true;
-                let master = &mut Arc::make_mut(&mut open.intent).master;
-                (master.id.ino, master.id.btime) = (ino, btime);
+                let intent = Arc::make_mut(&mut open.intent);
+                (intent.master.id.ino, intent.master.id.btime) = (ino, btime);
+                intent.master_handle = handle;
                 Ok(None)
             }
             Record::Retired { op } => {

@@ -61,6 +61,8 @@ pub enum Record {
         ino: u64,
         /// Its birth, where the filesystem has one.
         btime: Option<Timestamp>,
+        /// Finds the copy again if a client renames it while no process runs; empty if unknown (since format 3).
+        handle: Handle,
     },
 }
 

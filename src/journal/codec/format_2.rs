@@ -97,7 +97,12 @@ impl From<Record> for record::Record {
             Record::RunEnded(ended) => Self::RunEnded(ended),
             Record::UndoStarted(started) => Self::UndoStarted(started),
             Record::UndoIntent(undo) => Self::UndoIntent(Box::new((*undo).into())),
-            Record::Copied { op, ino, btime } => Self::Copied { op, ino, btime },
+            Record::Copied { op, ino, btime } => Self::Copied {
+                op,
+                ino,
+                btime,
+                handle: Handle::default(),
+            },
         }
     }
 }

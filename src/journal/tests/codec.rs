@@ -86,7 +86,15 @@ pub(super) fn undo_samples() -> Vec<(&'static str, Record)> {
     vec![
         ("undo started", Record::UndoStarted(started)),
         ("undo intent", Record::UndoIntent(Box::new(undo))),
-        ("copied", Record::Copied { op, ino, btime }),
+        (
+            "copied",
+            Record::Copied {
+                op,
+                ino,
+                btime,
+                handle: Handle(vec![4; 8]),
+            },
+        ),
     ]
 }
 

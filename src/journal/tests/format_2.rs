@@ -24,7 +24,7 @@ impl From<Record> for format_2::Record {
                 sparse: undo.sparse,
                 emptied: undo.emptied,
             })),
-            Record::Copied { op, ino, btime } => Self::Copied { op, ino, btime },
+            Record::Copied { op, ino, btime, .. } => Self::Copied { op, ino, btime },
         }
     }
 }
@@ -65,6 +65,10 @@ fn without_handles(mut record: Record) -> Record {
         Record::UndoIntent(undo) => {
             undo.source = None;
             &mut undo.intent
+        }
+        Record::Copied { handle, .. } => {
+            *handle = Handle::default();
+            return record;
         }
         _ => return record,
     };

@@ -287,19 +287,18 @@ fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
     let reopened = |store: &MemStore| Journal::open(store.after_kill()).unwrap().open_ops();
     let open = reopened(&store);
     assert!(!open[0].undo.as_ref().unwrap().copied);
-    journal
-        .record(
-            &[Record::Copied {
-                op,
-                ino: 4711,
-                btime: None,
-            }],
-            NOW,
-        )
-        .unwrap();
+    let (ino, btime, handle) = (4711, None, Handle(vec![7]));
+    let copied = Record::Copied {
+        op,
+        ino,
+        btime,
+        handle: handle.clone(),
+    };
+    journal.record(&[copied], NOW).unwrap();
     let open = reopened(&store);
     assert!(open[0].undo.as_ref().unwrap().copied);
-    assert_eq!(open[0].intent.master.id.ino, 4711);
+    let master = (open[0].intent.master.id.ino, &open[0].intent.master_handle);
+    assert_eq!(master, (ino, &handle));
     assert_eq!(journal.finished(|run| run == 1).unwrap().ops.len(), 1);
     journal
         .record(&[Record::Retired { op }, done(op, 0)], NOW)

@@ -434,6 +434,7 @@ pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
             op,
             ino: id.ino,
             btime: id.btime,
+            handle: Handle::default(),
         },
     ]
 }
