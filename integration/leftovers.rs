@@ -7,7 +7,7 @@ use std::process::Command;
 use mergerfs_xdedup::find::facts::branch_records;
 use mergerfs_xdedup::fs::StoredId;
 use mergerfs_xdedup::fs::real::RealFs;
-use mergerfs_xdedup::fs::{Handle, Metadata, Timestamp};
+use mergerfs_xdedup::fs::{Fs as _, Handle, Metadata, Place, Timestamp};
 use mergerfs_xdedup::journal::{
     BranchRecord, Copy, Intent, NameIntent, Record, RunStarted, create_or_open,
 };
@@ -109,7 +109,7 @@ impl Scene {
             blake3: [7; 32],
             bytes: 12_288,
             names: vec![NameIntent {
-                from_dir: Handle::default(),
+                from_dir: self.handle(1, "it's $(here)"),
                 to_dir: Handle::default(),
                 path: rel(PATH),
                 from: BranchIdx(1),
@@ -118,6 +118,15 @@ impl Scene {
             }],
             dirs: Vec::new(),
         }
+    }
+
+    fn handle(&self, disk: u16, dir: &str) -> Handle {
+        let branches = self.branches.iter().map(|branch| Branch {
+            path: branch.path.clone(),
+            mode: branch.mode,
+        });
+        let real = RealFs::open(&branches.collect::<Vec<_>>()).unwrap();
+        real.handle(&Place::new(BranchIdx(disk), rel(dir))).unwrap()
     }
 
     /// Ends the op in a conflict that names these places.
@@ -436,4 +445,29 @@ fn a_file_too_large_to_compare_at_once_is_not_called_equal_and_a_missing_disk_is
     assert_eq!(said.stdout.matches("not looked at: ").count(), 2, "{said}");
     let run = scene.discard(&["-e".as_ref()]).expect(0);
     assert!(run.stderr.contains("its disk is not mounted"), "{run}");
+}
+
+#[test]
+fn places_in_a_directory_that_was_renamed_since_are_listed_where_they_are() {
+    let scene = Scene::new();
+    let hidden = scene.hidden("it's $(here)");
+    scene.write(1, &hidden, 1);
+    scene.write(0, PATH, 2);
+    scene.write(1, PATH, 3);
+    scene.conflict(&[(0, Path::new(PATH)), (1, Path::new(PATH)), (1, &hidden)]);
+    fs::rename(scene.pool.path("it's $(here)"), scene.pool.path("dd")).unwrap();
+    let conflicts = scene.conflicts();
+    let listed = conflicts.to_string();
+    for place in [
+        scene.pool.on(0, "dd/a b.bin"),
+        scene.pool.on(1, "dd/a b.bin"),
+        scene.pool.on(1, scene.hidden("dd")),
+    ] {
+        assert!(
+            listed.contains(place.to_str().unwrap()),
+            "{place:?}: {listed}"
+        );
+    }
+    paste(&scene.status(), "discard it:");
+    assert!(!scene.pool.on(1, scene.hidden("dd")).exists());
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::find::facts;
 use crate::fs::real::RealFs;
-use crate::fs::{FileKind, Fs, FsError, Place, Stat};
+use crate::fs::{FileKind, Fs, FsError, Handle, Pin, Place, Stat};
 use crate::journal::BranchRecord;
 use crate::pool::relpath::RelPath;
 use crate::pool::{Branch, BranchIdx, mergerfs};
@@ -92,6 +92,18 @@ impl Branches {
             Err(error) if matches!(error.errno(), libc::ELOOP | libc::EXDEV) => Ok(None),
             found => Ok(found?.filter(|stat| stat.kind == FileKind::Regular)),
         }
+    }
+
+    /// The path that the directory of `handle` has on `branch` now; `None` if it is on another branch, or gone.
+    pub(crate) fn path_of_handle(&self, branch: BranchIdx, handle: &Handle) -> Option<RelPath> {
+        let any = Place::new(branch, RelPath::root());
+        let pinned = self.fs.pin_by_handle(&any, handle);
+        let path = match pinned {
+            Ok(Pin::New | Pin::Before) => self.fs.path_of_dir(&any).ok().flatten(),
+            Ok(Pin::Missing) | Err(_) => None,
+        };
+        self.fs.unpin();
+        path
     }
 
     /// Whether no branch of `run` has anything at `path`, as far as its branches are mounted.

@@ -7,10 +7,11 @@ use super::{
     Branches, FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled, beside,
     names_to_try,
 };
-use crate::fs::{FileKind, Fs, Place, Stat};
+use crate::fs::{FileKind, Fs, FsError, Place, Stat};
 use crate::journal::{Conflict, Intent, Journal, JournalError, Record, RunStarted, Store};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, is_hidden_name, parse_hidden_name};
+use crate::plan::op::entry;
 use crate::pool::mergerfs;
 use crate::pool::relpath::RelPath;
 use crate::rescue::leftovers;
@@ -72,7 +73,8 @@ pub(crate) fn look<S: Store>(
     Ok(found)
 }
 
-/// The ops of conflicts that still have a hidden file: only their intents are worth reading the journal for.
+/// The ops of conflicts that still have a hidden file, or a place where nothing is any more: only their intents are worth
+/// reading the journal for.
 fn ops_with_files<'j, S: Store>(
     journal: &'j Journal<S>,
     branches: &'j Branches,
@@ -81,9 +83,13 @@ fn ops_with_files<'j, S: Store>(
         let mut hidden = conflict.left.iter().filter_map(|(branch, path)| {
             let record = conflict.run.branches.get(branch.index())?;
             let hidden = is_hidden_name(path.file_name().as_encoded_bytes());
-            branches.place(record, path).filter(|_| hidden)
+            Some((branches.place(record, path)?, hidden))
         });
-        hidden.any(|at| matches!(branches.file(&at), Ok(Some(_))))
+        hidden.any(|(at, hidden)| match branches.file(&at) {
+            Ok(Some(_)) => hidden,
+            Ok(None) => true,
+            Err(_) => false,
+        })
     };
     let conflicts = journal.conflicts().iter();
     conflicts
@@ -164,7 +170,11 @@ impl Look<'_> {
             };
             let hidden = is_hidden_name(path.file_name().as_encoded_bytes());
             let seen = self.branches.place(record, path);
-            let seen = seen.map(|at| (self.branches.file(&at), at));
+            let seen = seen.map(|at| match self.branches.file(&at) {
+                // Somebody renamed its directory, or the file in it.
+                Ok(None) => self.moved(conflict, &at).unwrap_or((Ok(None), at)),
+                found => (found, at),
+            });
             match seen {
                 Some((Ok(None), _)) => {}
                 Some((Ok(Some(stat)), at)) if hidden => {
@@ -172,7 +182,7 @@ impl Look<'_> {
                         .hidden
                         .push(self.hidden(&conflict.run, &at, &stat));
                 }
-                Some((Ok(Some(_)), _)) => drop(paths.insert(path.clone())),
+                Some((Ok(Some(_)), at)) => drop(paths.insert(at.path)),
                 None | Some((Err(_), _)) => {
                     unsettled
                         .not_looked_at
@@ -185,6 +195,47 @@ impl Look<'_> {
             .filter_map(|path| self.twice(&conflict.run, path));
         unsettled.twice = twice.collect();
         unsettled
+    }
+
+    /// The file that was left at `at`, in the directory of one of the op's names, wherever that is now: under the same file
+    /// name, or a visible name of one of the op's two files there.
+    fn moved(
+        &self,
+        conflict: &Conflict,
+        at: &Place,
+    ) -> Option<(Result<Option<Stat>, FsError>, Place)> {
+        let intent = self.intents.of(conflict.op)?;
+        let names = intent.names.iter();
+        let dirs = names.flat_map(|n| [(n.from, &n.from_dir), (n.to, &n.to_dir)]);
+        let dirs: BTreeSet<_> = dirs.filter(|(_, handle)| !handle.0.is_empty()).collect();
+        let inodes = [intent.master.id.ino, intent.duplicate.id.ino];
+        let hidden = is_hidden_name(at.path.file_name().as_encoded_bytes());
+        for (branch, handle) in dirs {
+            // mergerfs renames a directory on every branch: the one on another branch tells as well.
+            let record = conflict.run.branches.get(branch.index());
+            let branch = record.and_then(|record| self.branches.find(record));
+            let dir = branch.and_then(|branch| self.branches.path_of_handle(branch, handle));
+            let Some(dir) = dir else { continue };
+            let dir = Place::new(at.branch, dir);
+            let same = Place::new(at.branch, entry(&dir.path, at.path.file_name()));
+            let names = self.branches.fs.names_with_prefix(&dir, b"").ok();
+            let names = names.into_iter().flatten().filter(|_| !hidden);
+            let others = names.map(|name| {
+                let path = entry(&dir.path, crate::pool::mergerfs::path_of(&name));
+                Place::new(at.branch, path)
+            });
+            let is_one =
+                |place: &Place, stat: &Stat| *place == same || inodes.contains(&stat.id.ino);
+            let mut places = std::iter::once(same.clone()).chain(others);
+            let found = places.find_map(|place| {
+                let stat = self.branches.file(&place).ok().flatten()?;
+                is_one(&place, &stat).then_some((Ok(Some(stat)), place))
+            });
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
     }
 
     fn hidden(&mut self, run: &RunStarted, at: &Place, stat: &Stat) -> HiddenFile {
