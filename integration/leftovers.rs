@@ -7,7 +7,7 @@ use std::process::Command;
 use mergerfs_xdedup::find::facts::branch_records;
 use mergerfs_xdedup::fs::StoredId;
 use mergerfs_xdedup::fs::real::RealFs;
-use mergerfs_xdedup::fs::{Fs as _, Handle, Metadata, Place, Timestamp};
+use mergerfs_xdedup::fs::{Handle, Look as _, Metadata, Place, Timestamp};
 use mergerfs_xdedup::journal::{
     BranchRecord, Copy, Intent, NameIntent, Record, RunStarted, create_or_open,
 };

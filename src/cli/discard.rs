@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::places;
 use super::status::branches;
 use super::stdout::stdout;
-use crate::fs::{Fs, Place};
+use crate::fs::{Change, Look, Place};
 use crate::journal;
 use crate::plan::hidden_name::is_hidden_name;
 use crate::pool::lock::PoolLock;

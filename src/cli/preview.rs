@@ -16,7 +16,7 @@ use super::shown;
 use super::signals::Signals;
 use super::stdout::stdout;
 use crate::execute::Halt;
-use crate::fs::Fs;
+use crate::fs::Look;
 use crate::pool::{Pool, mergerfs};
 use crate::preview::{self, Mounted, Tree, View};
 use crate::report::{Scene, json, number, sanitised, size};

@@ -7,7 +7,7 @@ use super::args::{Common, OutputFormat};
 use super::failure::Failure;
 use super::places;
 use super::stdout::stdout;
-use crate::fs::Fs;
+use crate::fs::Look;
 use crate::journal;
 use crate::report::status::{self, Status};
 use crate::rescue::unsettled::{self, Branches};

@@ -13,7 +13,7 @@ use super::filesystem::FilesystemKind;
 use super::neighbours;
 use crate::find::facts::root_of;
 use crate::fs::real::RealFs;
-use crate::fs::{Fs, Lease, Place};
+use crate::fs::{Lease, Look, Place};
 use crate::journal;
 use crate::pool::mergerfs::{self, Description, PoolError};
 use crate::pool::{Branch, BranchIdx, mountinfo};

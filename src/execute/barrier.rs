@@ -4,7 +4,7 @@ use super::Executor;
 use super::begun::Begun;
 use super::publish::Published;
 use super::work::{Over, Work};
-use crate::fs::Fs;
+use crate::fs::Change;
 use crate::journal::Store;
 
 /// An op whose replacements are durable: its duplicate may leave its names. Only the barrier makes it.
@@ -16,7 +16,7 @@ impl Durable {
     }
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// The replacements are durable before any duplicate leaves its name: a power cut may undo the one that is not
     /// synced, and must never undo both.
     pub(super) fn barrier(

@@ -11,7 +11,7 @@ use super::remove::Retired;
 use super::retire::Hidden;
 use super::work::{Over, State, Work};
 use super::{Executor, OpEnded, Outcome, RunError};
-use crate::fs::{Fs, InodeId, Place};
+use crate::fs::{Change, InodeId, Place};
 use crate::journal::{Record, Store};
 use crate::plan::refusal::Reason;
 use crate::plan::{Found, Op};
@@ -25,7 +25,7 @@ pub(super) struct Unreported {
     pub(super) put_back: Vec<(Op, Halt)>,
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Journals the intents of compared ops and carries them out.
     ///
     /// Returns the ops that were put back and are worth another try.

@@ -6,7 +6,7 @@ use super::begun::{Begun, Subject};
 use super::compared::{Compared, Seen};
 use super::window::Leased;
 use super::{Executor, halt::Halt};
-use crate::fs::{FileKind, Fs, InodeId, Lease, Metadata, Place, Stat, Timestamp};
+use crate::fs::{Change, FileKind, InodeId, Lease, Metadata, Place, Stat, Timestamp};
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
@@ -23,13 +23,13 @@ const TICK_NS: i128 = 50_000_000;
 pub(super) const SETTLE_TICK: Duration = Duration::from_millis(60);
 
 /// A file, its lease given back, and what it was while that was held.
-pub(super) struct Held<'f, F: Fs> {
+pub(super) struct Held<'f, F: Change> {
     file: Leased<'f, F>,
     pub(super) stat: Stat,
     pub(super) metadata: Metadata,
 }
 
-impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Compares both files of a planned op; no lease is held while bytes are read.
     pub(super) fn compare(&mut self, op: &Op) -> Result<Compared, Halt> {
         let master = self.open_master(op)?;
@@ -382,7 +382,7 @@ fn differs(op: &Op) -> Halt {
     )
 }
 
-pub(super) fn read_full<F: Fs>(
+pub(super) fn read_full<F: Change>(
     fs: &F,
     file: &F::File,
     buf: &mut [u8],

@@ -5,7 +5,7 @@ use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::window::Leased;
 use super::work::{Over, State};
-use crate::fs::{FileKind, Fs, Lease, Place};
+use crate::fs::{Change, FileKind, Lease, Place};
 use crate::journal::Store;
 use crate::plan::Undoing;
 use crate::plan::hidden_name::Role;
@@ -16,7 +16,7 @@ const CHUNK: usize = 1 << 20;
 /// Zeros of at least this length, at a multiple of it, become a hole.
 const HOLE: usize = 4096;
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Makes the copy of `op` under its hidden name, with everything but its names, on stable storage.
     ///
     /// What was left there by an interrupted copy is removed first.

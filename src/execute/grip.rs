@@ -1,8 +1,8 @@
 //! What a run holds of an op while it is under way: evidence that no look at a name can give.
 //!
-//! A name says which inode it leads to, not who made it. A held name ([`Fs::hold`]) is one particular name: a rename
+//! A name says which inode it leads to, not who made it. A held name ([`Look::hold`]) is one particular name: a rename
 //! moves it, and a link that another program makes in its place is not it. A held inode keeps its number and tells how
-//! many names it has left. And the order in which names came and went ([`Fs::comings`]) tells whether another program
+//! many names it has left. And the order in which names came and went ([`Look::comings`]) tells whether another program
 //! acted before or after a change of ours.
 
 use crate::plan::OpId;
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::observe::DuplicateAt;
-use crate::fs::{Fs, FsError, Place, Stat};
+use crate::fs::{Change, FsError, Place, Stat};
 use crate::journal::Store;
 use crate::plan::OpKind;
 use crate::plan::hidden_name::{Role, is_hidden_name};
@@ -60,7 +60,7 @@ pub(super) enum Whereabouts {
     Elsewhere(Option<RelPath>),
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     fn grip(&self, op: &Begun) -> Option<&Grip<F::File>> {
         self.grips.get(&op.id())
     }

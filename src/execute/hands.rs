@@ -3,11 +3,11 @@
 
 use super::Executor;
 use super::halt::Halt;
-use crate::fs::{Fingerprint, Fs, FsError, InodeId, Place, Stat};
+use crate::fs::{Change, Fingerprint, FsError, InodeId, Place, Stat};
 use crate::journal::Store;
 use crate::plan::refusal::Reason;
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     fn changing<T>(
         &mut self,
         dirs: [&Place; 2],

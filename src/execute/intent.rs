@@ -3,12 +3,12 @@
 use super::Executor;
 use super::compared::Compared;
 use crate::fs::StoredId;
-use crate::fs::{Fs, FsError, Place, Stat, Timestamp};
+use crate::fs::{Change, FsError, Place, Stat, Timestamp};
 use crate::journal::{Copy, Intent, NameIntent, Store};
 use crate::plan::{Op, OpId};
 use crate::pool::BranchIdx;
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// An inode of `branch` as it is known after a reboot.
     pub(super) fn stored(
         &self,

@@ -40,7 +40,7 @@ pub use parents::{missing_parents, remove_if_empty, sync_dirs};
 pub use way::Ways;
 pub use window::Leases;
 
-use crate::fs::{Fingerprint, Fs, Handle, InodeId, Metadata, Place, Timestamp};
+use crate::fs::{Change, Fingerprint, Handle, InodeId, Metadata, Place, Timestamp};
 use crate::journal::{BranchRecord, Journal, JournalError, Store};
 use crate::plan::OpId;
 use crate::plan::metadata::IgnoreMetadata;
@@ -146,7 +146,7 @@ pub enum RunError {
 }
 
 /// Drives ops over a filesystem seam and a journal.
-pub struct Executor<'a, F: Fs, S: Store> {
+pub struct Executor<'a, F: Change, S: Store> {
     fs: &'a F,
     journal: &'a mut Journal<S>,
     observer: &'a mut dyn Observer,
@@ -170,7 +170,7 @@ pub struct Executor<'a, F: Fs, S: Store> {
     open: (BTreeSet<InodeId>, BTreeSet<InodeId>),
 }
 
-impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// An executor for run `run` of `journal`.
     pub fn new(
         fs: &'a F,

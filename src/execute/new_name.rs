@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::parents::{beneath, make_aside, missing_chain, shown_directory};
-use crate::fs::{Fs, FsError, Place};
+use crate::fs::{Change, FsError, Place};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::entry;
@@ -10,14 +10,14 @@ use crate::pool::Pool;
 use crate::pool::relpath::RelPath;
 
 /// Gives files of a pool more names.
-pub struct NewNames<'n, F: Fs> {
+pub struct NewNames<'n, F: Change> {
     fs: &'n F,
     pool: &'n Pool,
     /// How often parents were made: each time under another hidden name.
     made: u64,
 }
 
-impl<'n, F: Fs> NewNames<'n, F> {
+impl<'n, F: Change> NewNames<'n, F> {
     /// On the branches of `pool`.
     pub fn new(fs: &'n F, pool: &'n Pool) -> Self {
         Self { fs, pool, made: 0 }

@@ -3,7 +3,7 @@
 use super::Executor;
 use super::begun::Subject;
 use super::halt::Halt;
-use crate::fs::{Fs, FsError, Place, Stat};
+use crate::fs::{Change, FsError, Place, Stat};
 use crate::journal::Store;
 use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
@@ -86,7 +86,7 @@ impl Observed {
     }
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Looks at name `k` of `op` on every branch.
     pub(super) fn observe(&self, op: &impl Subject, k: usize) -> Result<Observed, FsError> {
         let plan = op.plan();

@@ -9,7 +9,7 @@ use super::copy::stays;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
 use super::{Executor, Ways};
-use crate::fs::{FileKind, Fs, FsError, Handle, MadeDir, Pin, Place, Stat};
+use crate::fs::{Change, FileKind, FsError, Handle, MadeDir, Pin, Place, Stat};
 use crate::journal::{Intent, Store};
 use crate::plan::Op;
 use crate::plan::hidden_name::{Role, hidden_name};
@@ -19,7 +19,7 @@ use crate::plan::{DirIntent, OpKind};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Makes the parents of every name of `op` that are still missing.
     pub(super) fn make_parents(&mut self, op: &Begun) -> Result<(), Halt> {
         for (k, name) in op.names.iter().enumerate() {
@@ -291,7 +291,7 @@ fn unless_obstructed<T>(found: Result<T, FsError>) -> Result<Option<T>, FsError>
 ///
 /// # Errors
 /// When that fails.
-pub fn sync_dirs<'d, F: Fs>(
+pub fn sync_dirs<'d, F: Change>(
     fs: &F,
     dirs: impl IntoIterator<Item = &'d Place>,
 ) -> Result<(), FsError> {
@@ -314,7 +314,7 @@ pub fn sync_dirs<'d, F: Fs>(
 ///
 /// # Errors
 /// When it cannot be looked at, removed or made durable.
-pub fn remove_if_empty<F: Fs>(fs: &F, at: &Place) -> Result<bool, FsError> {
+pub fn remove_if_empty<F: Change>(fs: &F, at: &Place) -> Result<bool, FsError> {
     let gone = |error: &FsError| error.errno() == libc::ENOENT;
     let names = match fs.names_with_prefix(at, b"") {
         Err(error) if gone(&error) => return Ok(true),
@@ -343,7 +343,7 @@ pub fn remove_if_empty<F: Fs>(fs: &F, at: &Place) -> Result<bool, FsError> {
 /// The directories `op` will need on the master's branch, outermost first: for the intent, and for the dry run.
 ///
 /// The source of each is the branch whose directory the pool shows: the first of `branches` that has it, or the
-/// newest under `func.getattr=newest`. `stat` is [`Fs::stat`], or remembers what that said.
+/// newest under `func.getattr=newest`. `stat` is [`crate::fs::Look::stat`], or remembers what that said.
 ///
 /// # Errors
 /// When something that is no directory is in the way, or a directory of the duplicate's path is gone.
@@ -379,7 +379,7 @@ pub fn missing_parents(
 ///
 /// Gives what it made, in that order. The directory it is renamed in is not synced. After an error some of it may be left
 /// aside.
-pub(super) fn make_aside<F: Fs>(
+pub(super) fn make_aside<F: Change>(
     fs: &F,
     aside: &Place,
     chain: &[RelPath],

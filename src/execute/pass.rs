@@ -8,7 +8,7 @@ use super::halt::Halt;
 use super::parents::missing_parents;
 use super::undo::Examined;
 use super::{Executor, OpEnded, Outcome, RunError, Ways};
-use crate::fs::{Fs, InodeId, Place};
+use crate::fs::{Change, InodeId, Place};
 use crate::journal::Store;
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op, OpId, Task};
@@ -22,7 +22,7 @@ enum Ready {
     Undo(Box<Examined>),
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Does `ops` in order; those that were busy or changed a moment ago once more at the end.
     ///
     /// Every op is reported to the observer exactly once, unless the run stops with an error.

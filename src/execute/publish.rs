@@ -9,7 +9,7 @@ use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::window::Window;
 use super::work::Phase;
-use crate::fs::Fs;
+use crate::fs::Change;
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
@@ -32,7 +32,7 @@ impl Deref for Published {
     }
 }
 
-impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Publishes every name of `op` that is not in place yet, in one short window.
     ///
     /// If it fails, the op must not go on, and [`Self::take_back`] deals with what is left.

@@ -7,7 +7,7 @@ use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::work::{Over, State, Work};
 use super::{Executor, RunError, StaysOpen};
-use crate::fs::{Fs, FsError, Handle, InodeId, Place, Stat};
+use crate::fs::{Change, FsError, Handle, InodeId, Place, Stat};
 use crate::journal::{Copy, Intent, OpenOp, RunStarted, Store};
 use crate::plan::op::NO_INODE;
 use crate::plan::refusal::Reason;
@@ -61,7 +61,7 @@ enum Resumed {
     Over(Begun, State),
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Finishes or takes back the open ops of the journal that are `wanted`; returns those that stay open.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::grip::Whereabouts;
 use super::halt::Halt;
 use super::retire::Hidden;
 use super::window::Leased;
-use crate::fs::{Fs, Lease};
+use crate::fs::{Change, Lease};
 use crate::journal::{RetiredRecorded, Store};
 use crate::plan::refusal::Reason;
 
@@ -38,7 +38,7 @@ impl Deref for Retired {
     }
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Unlinks every retired name of `op`; returns the bytes that became free.
     ///
     /// There is no [`Retired`] without the durable record of what was retired (invariant 3): a crash in between is then

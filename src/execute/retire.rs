@@ -11,7 +11,7 @@ use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed};
 use super::window::Window;
 use super::work::Phase;
-use crate::fs::Fs;
+use crate::fs::Change;
 use crate::journal::RetiredRecorded;
 use crate::journal::Store;
 use crate::plan::OpKind;
@@ -35,7 +35,7 @@ impl Hidden {
     }
 }
 
-impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Moves every name of the duplicate to its retired name, in one short window.
     ///
     /// For a local op the exchange of publish did that already; here it is checked under leases once more.

@@ -11,7 +11,7 @@ use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::window::{Leased, Window};
-use crate::fs::{Fs, FsError, Lease, Place, Stat};
+use crate::fs::{Change, FsError, Lease, Place, Stat};
 use crate::journal::Store;
 use crate::plan::hidden_name::{Role, is_hidden_name};
 use crate::plan::op::entry;
@@ -41,7 +41,7 @@ pub(crate) enum Back {
 /// A replacement that was moved to a hidden name: there, and the name it had.
 type Hidden = (Place, Place);
 
-impl<'a, F: Fs, S: Store> Executor<'a, F, S> {
+impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Takes back all that was done of `op`, from what is found.
     pub(crate) fn take_back(&mut self, op: &Begun) -> Back {
         let back = self

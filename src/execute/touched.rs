@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fs::{Fs, FsError, Place, Timestamp};
+use crate::fs::{Change, FsError, Place, Timestamp};
 use crate::pool::BranchIdx;
 
 /// Directories changed and not yet synced, and their times.
@@ -22,7 +22,7 @@ struct Times {
 
 impl Touched {
     /// To be called before a call that changes `dir`.
-    pub(crate) fn before<F: Fs>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
+    pub(crate) fn before<F: Change>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
         self.unsynced.insert(dir.clone());
         let Some(now) = fs.stat(dir)?.map(|stat| stat.mtime) else {
             return Ok(());
@@ -42,7 +42,7 @@ impl Touched {
     }
 
     /// To be called right after it, whether it failed or not.
-    pub(crate) fn after<F: Fs>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
+    pub(crate) fn after<F: Change>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
         let now = fs.stat(dir)?;
         if let (Some(times), Some(stat)) = (self.times.get_mut(dir), now) {
             times.ours = stat.mtime;
@@ -57,7 +57,7 @@ impl Touched {
 
     /// Gives directories their old time, unless somebody else changed them since our last call: a scanner that
     /// goes by directory times (and mergerfs' readdir cache) would miss the new file.
-    pub(crate) fn give_times_back<F: Fs>(&mut self, fs: &F) -> Vec<FsError> {
+    pub(crate) fn give_times_back<F: Change>(&mut self, fs: &F) -> Vec<FsError> {
         let mut errors = Vec::new();
         for (dir, times) in std::mem::take(&mut self.times) {
             let result = fs.stat(&dir).and_then(|stat| match stat {
@@ -75,7 +75,7 @@ impl Touched {
     /// Syncs every directory changed since the last time; gives the branches where that failed.
     ///
     /// A directory that is gone by now has nothing to sync: whoever removed it removed its names.
-    pub(crate) fn sync<F: Fs>(&mut self, fs: &F) -> Vec<(BranchIdx, FsError)> {
+    pub(crate) fn sync<F: Change>(&mut self, fs: &F) -> Vec<(BranchIdx, FsError)> {
         let mut failed = Vec::new();
         for dir in std::mem::take(&mut self.unsynced) {
             match fs.sync_dir(&dir) {

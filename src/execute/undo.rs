@@ -10,7 +10,7 @@ use super::halt::Halt;
 use super::observe::Observed;
 use super::work::{Over, Work};
 use super::{Executor, RunError};
-use crate::fs::{FileKind, Fs, FsError, Handle, Lease, Metadata, Place, Stat};
+use crate::fs::{Change, FileKind, FsError, Handle, Lease, Metadata, Place, Stat};
 use crate::journal::{Copy, Intent, Record, Store, UndoIntent};
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::entry;
@@ -29,7 +29,7 @@ pub(super) struct Examined {
     source_metadata: Metadata,
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Checks that `op` may be begun: no program uses the file that stays, and it and its names are as planned.
     pub(super) fn examine(&mut self, op: &Op, undo: &Undoing) -> Result<Examined, Halt> {
         // A momentary lease: a file that is open in a program is refused before gigabytes are copied.

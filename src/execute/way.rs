@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::halt::Halt;
-use crate::fs::{FileKind, Fs, Metadata, Place};
+use crate::fs::{FileKind, Look, Metadata, Place};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op};
@@ -15,13 +15,13 @@ use crate::plan::{DirIntent, Op};
 const KNOWN_MAX: usize = 16_384;
 
 /// Who may pass through directories, each looked up once: many files lie in one.
-pub struct Ways<'w, F: Fs> {
+pub struct Ways<'w, F: Look> {
     fs: &'w F,
     /// Owner, the bits that let somebody in, and the ACL of each.
     known: HashMap<Place, Metadata>,
 }
 
-impl<'w, F: Fs> Ways<'w, F> {
+impl<'w, F: Look> Ways<'w, F> {
     /// Knows nothing yet.
     pub fn new(fs: &'w F) -> Self {
         let known = HashMap::new();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::halt::Halt;
-use crate::fs::{Fs, FsError, Lease};
+use crate::fs::{Change, FsError, Lease};
 use crate::plan::refusal::Reason;
 
 /// How often a lease is tried: mergerfs closes a client's descriptor up to some milliseconds after the client did.
@@ -23,14 +23,14 @@ pub enum Leases {
 }
 
 /// An open file with a lease; dropping it releases the lease.
-pub(crate) struct Leased<'f, F: Fs> {
+pub(crate) struct Leased<'f, F: Change> {
     fs: &'f F,
     leases: Leases,
     pub(crate) file: F::File,
     held: Option<Lease>,
 }
 
-impl<'f, F: Fs> Leased<'f, F> {
+impl<'f, F: Change> Leased<'f, F> {
     /// Wraps an open file that has no lease yet.
     pub(crate) fn new(fs: &'f F, leases: Leases, file: F::File) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl<'f, F: Fs> Leased<'f, F> {
     }
 }
 
-impl<F: Fs> Drop for Leased<'_, F> {
+impl<F: Change> Drop for Leased<'_, F> {
     fn drop(&mut self) {
         if let Err(error) = self.release() {
             // Closing the descriptor, which follows, releases it too.
@@ -99,12 +99,12 @@ impl<F: Fs> Drop for Leased<'_, F> {
 
 /// Both files of an op, leased: the master for reading (nobody writes it), the duplicate for writing (nobody has
 /// it open at all: since mergerfs 2.41 one open reader sends every new open of the path to the old inode).
-pub(crate) struct Window<'f, F: Fs> {
+pub(crate) struct Window<'f, F: Change> {
     pub(crate) master: Leased<'f, F>,
     pub(crate) duplicate: Leased<'f, F>,
 }
 
-impl<'f, F: Fs> Window<'f, F> {
+impl<'f, F: Change> Window<'f, F> {
     /// Takes both leases. While one is waited for, the other is not held.
     pub(crate) fn open(
         fs: &'f F,

@@ -7,7 +7,7 @@ use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::observe::DuplicateAt;
 use super::take_back::Back;
-use crate::fs::Fs;
+use crate::fs::Change;
 use crate::journal::Store;
 use crate::plan::Op;
 use crate::plan::refusal::Reason;
@@ -72,7 +72,7 @@ impl Work<Begun> {
     }
 }
 
-impl<F: Fs, S: Store> Executor<'_, F, S> {
+impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Runs one phase over ops; takes back those that it does not let through.
     pub(super) fn each<P, Q>(
         &mut self,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::find::facts::root_of;
 use crate::fs::real::RealFs;
-use crate::fs::{FileKind, Fs, FsError, InodeId, Place};
+use crate::fs::{FileKind, FsError, InodeId, Look, Place};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 

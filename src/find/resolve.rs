@@ -9,7 +9,7 @@ use crate::find::filter::Filter;
 use crate::find::links;
 use crate::find::list::ClaimedGroup;
 use crate::fs::real::RealFs;
-use crate::fs::{FileKind, Fs, FsError, Place, Stat};
+use crate::fs::{FileKind, FsError, Look, Place, Stat};
 use crate::plan::Refusal;
 use crate::plan::group::{Group, Member, Name, unite};
 use crate::plan::hidden_name::is_hidden_name;

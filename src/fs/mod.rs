@@ -134,7 +134,7 @@ impl Stat {
     }
 }
 
-/// What [`Fs::pin`] found.
+/// What [`Look::pin`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
     /// A directory that was not pinned.
@@ -145,7 +145,7 @@ pub enum Pin {
     Missing,
 }
 
-/// What [`Fs::comings`] knows of a name: places in one order for all names; `None` where it did not happen.
+/// What [`Look::comings`] knows of a name: places in one order for all names; `None` where it did not happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Comings {
     /// The last time it came: was made, linked, or renamed or exchanged to.
@@ -274,11 +274,13 @@ pub(crate) struct Swapped;
 /// Result of a call on a branch.
 pub type Result<T> = std::result::Result<T, FsError>;
 
-/// The calls the protocol is made of. Each is one system call, or the few that make it safe beneath a branch.
+/// The calls that look at branches. Each is one system call, or the few that make it safe beneath a branch.
+///
+/// Code that gets `&impl Look` cannot change a branch. Leases and pins last no longer than the process.
 ///
 /// Paths are looked up anew at every call, beneath the branch's held descriptor, through no symlink and no
 /// mount point; a directory on the way that is neither fails the call (`ELOOP`, `EXDEV`).
-pub trait Fs {
+pub trait Look {
     /// An open regular file; closing it (dropping) releases its lease.
     type File;
 
@@ -294,7 +296,7 @@ pub trait Fs {
     /// When it does not (`ESTALE`), or cannot be looked up.
     fn check_branch(&self, branch: BranchIdx) -> Result<()>;
 
-    /// Holds directory `dir` open until [`Fs::unpin`]: from now on every call on `dir`, or on a name in it, acts in this
+    /// Holds directory `dir` open until [`Look::unpin`]: from now on every call on `dir`, or on a name in it, acts in this
     /// directory, wherever a rename puts it and whatever has its path since.
     ///
     /// A client that renames the directory takes our hidden names along, and an attacker who swaps it for another
@@ -304,14 +306,14 @@ pub trait Fs {
     /// Anything but `ENOENT` and `ENOTDIR`.
     fn pin(&self, dir: &Place) -> Result<Pin>;
 
-    /// Pins a directory that [`Fs::make_dir`] made.
+    /// Pins a directory that [`Change::make_dir`] made.
     fn pin_made(&self, dir: &Place, made: &MadeDir);
 
-    /// Pins as `dir` a directory that is gone: until [`Fs::unpin`] nothing is found below `dir`, whatever has its path now
+    /// Pins as `dir` a directory that is gone: until [`Look::unpin`] nothing is found below `dir`, whatever has its path now
     /// (a symlink, say).
     fn pin_gone(&self, dir: &Place);
 
-    /// Pins as `dir` the directory that [`Fs::handle`] named, wherever it is now, in the place of one that is pinned as
+    /// Pins as `dir` the directory that [`Look::handle`] named, wherever it is now, in the place of one that is pinned as
     /// `dir`. [`Pin::Missing`] if it was removed or
     /// cannot be found by its handle.
     ///
@@ -359,7 +361,7 @@ pub trait Fs {
     /// `ENOENT` where it is missing, and what else the kernel says.
     fn handle(&self, at: &Place) -> Result<Handle>;
 
-    /// Holds the file that [`Fs::handle`] named on `branch`, wherever its names are now; `None` if it was removed, if
+    /// Holds the file that [`Look::handle`] named on `branch`, wherever its names are now; `None` if it was removed, if
     /// its inode number belongs to another file since, or if this process may not find files by handle.
     ///
     /// # Errors
@@ -384,10 +386,10 @@ pub trait Fs {
     /// somebody else is in the way.
     fn open(&self, at: &Place) -> Result<Self::File>;
 
-    /// Opens for reading what [`Fs::hold`] or [`Fs::by_handle`] holds, wherever its names are.
+    /// Opens for reading what [`Look::hold`] or [`Look::by_handle`] holds, wherever its names are.
     ///
     /// # Errors
-    /// As [`Fs::open`].
+    /// As [`Look::open`].
     fn open_held(&self, held: &Self::File) -> Result<Self::File>;
 
     /// `fstat`.
@@ -432,6 +434,22 @@ pub trait Fs {
     /// What the kernel says.
     fn release(&self, file: &Self::File) -> Result<()>;
 
+    /// Every name of the inode `id` on `branch`, found by a walk through all its directories: for the rare case that no
+    /// name is known.
+    ///
+    /// # Errors
+    /// What the kernel says; directories that cannot be looked into are passed over.
+    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>>;
+
+    /// The names in a directory that start with `prefix`, in any order.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>>;
+}
+
+/// The calls that change branches, or make changes durable: the protocol is made of them.
+pub trait Change: Look {
     /// `fdatasync`: the data of a file is on stable storage.
     ///
     /// # Errors
@@ -468,13 +486,13 @@ pub trait Fs {
     /// `EEXIST` where something is there.
     fn create(&self, at: &Place) -> Result<Self::File>;
 
-    /// Writes all of `buf` at `offset` of a file from [`Self::create`]; what lies before and was never written is a hole.
+    /// Writes all of `buf` at `offset` of a file from [`Change::create`]; what lies before and was never written is a hole.
     ///
     /// # Errors
     /// `ENOSPC`, `EDQUOT`, and what else the kernel says.
     fn write_at(&self, file: &Self::File, buf: &[u8], offset: u64) -> Result<()>;
 
-    /// Gives a file from [`Self::create`] this size; what is added is a hole.
+    /// Gives a file from [`Change::create`] this size; what is added is a hole.
     ///
     /// # Errors
     /// What the kernel says.
@@ -497,13 +515,6 @@ pub trait Fs {
     /// # Errors
     /// An error means they may be lost: never to be retried.
     fn sync_file(&self, file: &Self::File) -> Result<()>;
-
-    /// Every name of the inode `id` on `branch`, found by a walk through all its directories: for the rare case that no
-    /// name is known.
-    ///
-    /// # Errors
-    /// What the kernel says; directories that cannot be looked into are passed over.
-    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>>;
 
     /// Removes a name of a file.
     ///
@@ -534,10 +545,4 @@ pub trait Fs {
     /// # Errors
     /// What the kernel says.
     fn set_dir_mtime(&self, dir: &Place, mtime: Timestamp) -> Result<()>;
-
-    /// The names in a directory that start with `prefix`, in any order.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>>;
 }

@@ -20,8 +20,8 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
 
 use super::{
-    Comings, FileKind, Fs, FsError, Handle, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result,
-    Stat, Timestamp, errno_of,
+    Change, Comings, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir, Metadata, Pin,
+    Place, Result, Stat, Timestamp, errno_of,
 };
 use crate::fs::{FsId, StoredId};
 use crate::pool::relpath::RelPath;
@@ -192,7 +192,7 @@ fn failed(
     }
 }
 
-impl Fs for RealFs {
+impl Look for RealFs {
     type File = RealFile;
 
     fn now(&self) -> Timestamp {
@@ -351,6 +351,41 @@ impl Fs for RealFs {
         self.told("release the lease on", &file.at, file.release())
     }
 
+    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {
+        let mut found = Vec::new();
+        let mut queue = vec![Place::new(branch, RelPath::root())];
+        while let Some(dir) = queue.pop() {
+            // A mount point, or removed meanwhile, or not readable.
+            let Ok(entries) = self.list_dir(&dir) else {
+                continue;
+            };
+            for entry in entries {
+                let Ok(path) = dir.path.join(OsStr::from_bytes(&entry.name)) else {
+                    continue;
+                };
+                let place = Place::new(branch, path);
+                match entry.kind {
+                    Some(FileKind::Directory) => queue.push(place),
+                    Some(FileKind::Regular) | None
+                        if entry.ino == id.ino
+                            && self.stat(&place)?.is_some_and(|stat| stat.id == id) =>
+                    {
+                        found.push(place.path);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let names = self.list_dir(dir)?.into_iter().map(|entry| entry.name);
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+}
+
+impl Change for RealFs {
     fn sync_data(&self, file: &RealFile) -> Result<()> {
         self.told("sync data of", &file.at, file.file.sync_data())
     }
@@ -413,34 +448,6 @@ impl Fs for RealFs {
         self.told("sync", &file.at, file.file.sync_all())
     }
 
-    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {
-        let mut found = Vec::new();
-        let mut queue = vec![Place::new(branch, RelPath::root())];
-        while let Some(dir) = queue.pop() {
-            // A mount point, or removed meanwhile, or not readable.
-            let Ok(entries) = self.list_dir(&dir) else {
-                continue;
-            };
-            for entry in entries {
-                let Ok(path) = dir.path.join(OsStr::from_bytes(&entry.name)) else {
-                    continue;
-                };
-                let place = Place::new(branch, path);
-                match entry.kind {
-                    Some(FileKind::Directory) => queue.push(place),
-                    Some(FileKind::Regular) | None
-                        if entry.ino == id.ino
-                            && self.stat(&place)?.is_some_and(|stat| stat.id == id) =>
-                    {
-                        found.push(place.path);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(found)
-    }
-
     fn unlink(&self, at: &Place) -> Result<()> {
         self.told("remove", at, names::unlink(self.root(at.branch), &at.path))
     }
@@ -477,11 +484,6 @@ impl Fs for RealFs {
         let opened = self.root(dir.branch).readable_dir(&dir.path);
         let set = opened.and_then(|fd| Ok(futimens(fd, &TimeSpec::UTIME_OMIT, &mtime.into())?));
         self.told("set the time of directory", dir, set)
-    }
-
-    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let names = self.list_dir(dir)?.into_iter().map(|entry| entry.name);
-        Ok(names.filter(|name| name.starts_with(prefix)).collect())
     }
 }
 

@@ -14,7 +14,7 @@ use super::tags::{self, Tags};
 use super::view::{Fate, View};
 use crate::execute::Ways;
 use crate::fs::real::{DirEntry, RealFile, RealFs, Space, Special};
-use crate::fs::{FileKind, Fs, FsError, InodeId, Place, Stat};
+use crate::fs::{FileKind, FsError, InodeId, Look, Place, Stat};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::relpath::RelPath;
 use crate::pool::{Branch, BranchIdx, BranchMode, Pool};

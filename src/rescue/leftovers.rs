@@ -2,7 +2,7 @@
 
 use crate::find::facts::root_of;
 use crate::fs::real::{DirEntry, RealFs};
-use crate::fs::{FileKind, Fs, Place};
+use crate::fs::{FileKind, Look, Place};
 use crate::plan::hidden_name::is_hidden_name;
 use crate::pool::BranchIdx;
 

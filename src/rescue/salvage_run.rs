@@ -7,7 +7,7 @@ use super::leftovers;
 use super::salvage::{self, Lost, Salvage, Why};
 use crate::execute::{remove_if_empty, sync_dirs};
 use crate::fs::real::RealFs;
-use crate::fs::{Fs, FsError, Place};
+use crate::fs::{FsError, Look, Place};
 use crate::journal::{self, JournalError, Logged, Remains};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::Pool;

@@ -10,7 +10,7 @@ use crate::plan::op::NO_INODE;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::execute::Halt;
-use crate::fs::{Fs, FsError, Place, Stat};
+use crate::fs::{FsError, Look, Place, Stat};
 use crate::journal::{BranchRecord, Copy, DoneOp, Finished, NameIntent};
 use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
@@ -69,7 +69,7 @@ impl From<FsError> for Left {
 
 /// Plans the undoing of `finished`, on the pool whose branches are `branches`; only of ops with a name at or below
 /// one of `paths`, where there are any.
-pub fn plan<F: Fs>(
+pub fn plan<F: Look>(
     fs: &F,
     branches: &[BranchRecord],
     finished: &Finished,
@@ -109,14 +109,14 @@ fn refusal(done: &DoneOp, reason: Reason, detail: String) -> Refusal {
     }
 }
 
-struct Planner<'p, F: Fs> {
+struct Planner<'p, F: Look> {
     fs: &'p F,
     branches: &'p [BranchRecord],
     finished: &'p Finished,
     made: HashSet<(BranchIdx, RelPath)>,
 }
 
-impl<F: Fs> Planner<'_, F> {
+impl<F: Look> Planner<'_, F> {
     /// The op that makes the removed file again.
     fn undo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let intent = &done.intent;

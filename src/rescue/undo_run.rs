@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::undo::{UndoPlan, plan};
 use crate::execute::Leases;
-use crate::fs::Fs;
+use crate::fs::Look;
 use crate::journal::{self, Finished, Journal, JournalError, RunSummary, Store};
 use crate::plan::Plan;
 use crate::plan::metadata::IgnoreMetadata;

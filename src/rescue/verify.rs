@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::fs::real::{RealFile, RealFs};
-use crate::fs::{Fs, FsError, InodeId, Place, Stat, Timestamp};
+use crate::fs::{FsError, InodeId, Look, Place, Stat, Timestamp};
 use crate::journal::{BranchRecord, Finished};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;

@@ -8,7 +8,7 @@ use super::hooks::Hooks;
 use super::recorder::Recorder;
 use super::{Begun, Ended, RunError, Site, Stop, Watcher, site};
 use crate::execute::{Executor, Leases, Options};
-use crate::fs::{Fs, Timestamp};
+use crate::fs::{Look, Timestamp};
 use crate::journal::{Journal, RefusedLine, Store};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;

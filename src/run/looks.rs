@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::fs::{Fs, FsError, Place, Stat};
+use crate::fs::{FsError, Look, Place, Stat};
 
 /// How many places are remembered.
 const KNOWN_MAX: usize = 16_384;
 
-/// [`Fs::stat`] that remembers its answers: for plans, never for acting on them.
+/// [`Look::stat`] that remembers its answers: for plans, never for acting on them.
 #[derive(Debug, Default)]
 pub struct Looks(HashMap<Place, Option<Stat>>);
 
@@ -15,8 +15,8 @@ impl Looks {
     /// Looks at `place`, or returns the result of the first look.
     ///
     /// # Errors
-    /// As [`Fs::stat`].
-    pub fn stat(&mut self, fs: &impl Fs, place: &Place) -> Result<Option<Stat>, FsError> {
+    /// As [`Look::stat`].
+    pub fn stat(&mut self, fs: &impl Look, place: &Place) -> Result<Option<Stat>, FsError> {
         if let Some(known) = self.0.get(place) {
             return Ok(known.clone());
         }

@@ -2,7 +2,7 @@
 
 use super::{RunError, Site, Stop, Watcher};
 use crate::execute::{Observer, OpEnded, Outcome};
-use crate::fs::Fs;
+use crate::fs::Look;
 use crate::journal::{Journal, Record, RefusedLine, RunEnded, Store};
 
 /// The executor's observer.

@@ -5,7 +5,7 @@ use super::{RunError, Session, Stop, Watcher, real_path};
 use crate::find::filter::Filter;
 use crate::find::resolve::{self, Resolved};
 use crate::find::scan::{Around, Cache, Found, Meter, Scan, ScanError};
-use crate::fs::Fs;
+use crate::fs::Look;
 use crate::plan::Rules;
 use crate::pool::relpath::RelPath;
 

@@ -2,7 +2,7 @@
 
 use crate::execute::{Leases, Options};
 use crate::fs::real::Space;
-use crate::fs::{self, Fs};
+use crate::fs::{self, Change, Look};
 use crate::journal::{BranchRecord, RunStarted, RunSummary};
 use crate::plan::BranchFacts;
 use crate::plan::metadata::IgnoreMetadata;
@@ -19,7 +19,7 @@ const BATCH_BYTES: u64 = 4 << 30;
 /// A pool with its branches open. [`Session`](super::Session) is the real one.
 pub trait Site {
     /// The calls on branches.
-    type Fs: Fs;
+    type Fs: Change;
     /// Keeps other runs away from the pool until it is dropped.
     type Lock;
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::execute::Halt;
 use crate::find::resolve::Resolved;
-use crate::fs::{Fs, Timestamp};
+use crate::fs::{Look, Timestamp};
 use crate::plan::Plan;
 
 /// Everything that one run needs. [`run`](super::run) and [`plan`](super::plan) make it for a real pool.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::SimWorld;
-use mergerfs_xdedup::fs::{Fs, Metadata, Place};
+use mergerfs_xdedup::fs::{Change, Look, Metadata, Place};
 use mergerfs_xdedup::plan::refusal::Reason;
 
 use super::scenario::{self, BYTES, Scenario};
@@ -12,7 +12,7 @@ use super::session::Session;
 
 const OTHER: &[u8] = b"THE SAME BYTES";
 
-type Change = fn(&SimWorld, &Place);
+type Meddle = fn(&SimWorld, &Place);
 
 fn meta(change: impl FnOnce(&mut Metadata)) -> Metadata {
     let mut meta = Metadata {
@@ -30,7 +30,7 @@ fn replace(world: &SimWorld, at: &Place, bytes: &[u8]) {
 }
 
 /// What is done to one of the two files after the plan was made, and the reason then given.
-fn changes() -> Vec<(&'static str, Change, Reason)> {
+fn changes() -> Vec<(&'static str, Meddle, Reason)> {
     vec![
         (
             "other bytes",
@@ -99,7 +99,7 @@ fn one_more_name(world: &SimWorld, at: &Place) {
 fn check(
     scenario: &Scenario,
     what: &str,
-    change: Change,
+    change: Meddle,
     at: &Place,
     reason: Reason,
     concerned: &[usize],

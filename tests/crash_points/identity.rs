@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use mergerfs_xdedup::execute::Options;
-use mergerfs_xdedup::fs::{Fs, Place, Timestamp};
+use mergerfs_xdedup::fs::{Look, Place, Timestamp};
 use mergerfs_xdedup::journal::mem_store::MemStore;
 use mergerfs_xdedup::journal::{Intent, Journal, JournalError, Record};
 use mergerfs_xdedup::plan::OpId;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mergerfs_xdedup::fs::sim::{Acknowledged, ClientId, SimWorld};
-use mergerfs_xdedup::fs::{Fs, InodeId, Place};
+use mergerfs_xdedup::fs::{InodeId, Look, Place};
 use mergerfs_xdedup::journal::Journal;
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
@@ -548,7 +548,7 @@ impl Knows {
 }
 
 /// Whether a client gave the file its attribute.
-fn is_marked(fs: &impl Fs, at: &Place) -> bool {
+fn is_marked(fs: &impl Look, at: &Place) -> bool {
     let meta = fs.open(at).and_then(|file| fs.metadata(&file));
     meta.is_ok_and(|meta| meta.xattrs.contains_key(&b"user.mark"[..]))
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use mergerfs_xdedup::fs::Fs;
+use mergerfs_xdedup::fs::Look;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld};
-use mergerfs_xdedup::fs::{Fs, Place};
+use mergerfs_xdedup::fs::{Look, Place};
 use mergerfs_xdedup::journal::Journal;
 use mergerfs_xdedup::pool::relpath::RelPath;
 

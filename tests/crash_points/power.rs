@@ -1,6 +1,6 @@
 //! The power goes, at every call, with every way the disks may have kept what was not synced.
 
-use mergerfs_xdedup::fs::Fs;
+use mergerfs_xdedup::fs::Change;
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss, place};
 use mergerfs_xdedup::journal::mem_store::Kept;
 use mergerfs_xdedup::plan::Op;

@@ -2,7 +2,7 @@
 
 use mergerfs_xdedup::execute::{remove_if_empty, sync_dirs};
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
-use mergerfs_xdedup::fs::{Fs, Metadata, Place};
+use mergerfs_xdedup::fs::{Change, Look, Metadata, Place};
 use mergerfs_xdedup::journal::mem_store::{Kept, MemStore};
 use mergerfs_xdedup::journal::{Journal, Logged, Record, read_log};
 use mergerfs_xdedup::plan::hidden_name::is_hidden_name;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mergerfs_xdedup::execute::{Executor, Leases, Observer, OpEnded, Options, Outcome, RunError};
 use mergerfs_xdedup::fs::sim::{PowerLoss, SimWorld, place};
-use mergerfs_xdedup::fs::{FileKind, Fs, InodeId, Place, Stat, Timestamp};
+use mergerfs_xdedup::fs::{FileKind, InodeId, Look, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::{Fault as StoreFault, Kept, MemStore};
 use mergerfs_xdedup::journal::{BranchRecord, Journal, RunStarted};
 use mergerfs_xdedup::plan::Found;

@@ -1,7 +1,7 @@
 //! Copies of one path on several branches, and what becomes of the shown one meanwhile.
 
 use mergerfs_xdedup::execute::Outcome;
-use mergerfs_xdedup::fs::Fs;
+use mergerfs_xdedup::fs::Change;
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
 use mergerfs_xdedup::plan::refusal::Reason;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use libc::{EIO, ENOSPC, EROFS};
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
-use mergerfs_xdedup::fs::{FileKind, Fs, Metadata, Place, Stat, Timestamp};
+use mergerfs_xdedup::fs::{FileKind, Look, Metadata, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::Kept;
 use mergerfs_xdedup::journal::{Journal, OpenOp};
 

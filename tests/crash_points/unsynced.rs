@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
-use mergerfs_xdedup::fs::{Fs, Place};
+use mergerfs_xdedup::fs::{Change, Look, Place};
 use mergerfs_xdedup::journal::mem_store::Kept;
 
 use super::deaths::killed;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, Served, SimWorld};
-use mergerfs_xdedup::fs::{Fs, Timestamp};
+use mergerfs_xdedup::fs::{Look, Timestamp};
 use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::each_call;

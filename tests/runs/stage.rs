@@ -9,7 +9,7 @@ use mergerfs_xdedup::find::filter::Filter;
 use mergerfs_xdedup::find::resolve::Resolved;
 use mergerfs_xdedup::fs::real::Space;
 use mergerfs_xdedup::fs::sim::{SimFs, SimWorld, place};
-use mergerfs_xdedup::fs::{self, Fs, FsError, InodeId, Place};
+use mergerfs_xdedup::fs::{self, FsError, InodeId, Look, Place};
 use mergerfs_xdedup::journal::mem_store::{Fault, MemStore};
 use mergerfs_xdedup::journal::{BranchRecord, Journal};
 use mergerfs_xdedup::plan::group::{Group, Member, Name};

@@ -9,7 +9,7 @@ use super::opener::{Opener, is_gone};
 use super::walk::unreadable;
 use super::{FoundGroup, Scan, ScanError};
 use crate::fs::real::ScanParent;
-use crate::fs::{Fs, FsError, InodeId, Metadata, Place};
+use crate::fs::{FsError, InodeId, Look, Metadata, Place};
 use crate::plan::Refusal;
 use crate::plan::group::{Group, Member, Name};
 use crate::pool::BranchIdx;

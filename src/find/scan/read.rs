@@ -193,7 +193,7 @@ mod tests {
     use super::super::catalog::{Batch, Catalog, FileFacts, Stamp};
     use super::*;
     use crate::fs::real::RealFs;
-    use crate::fs::{Fs, Place};
+    use crate::fs::{Look, Place};
     use crate::pool::relpath::RelPath;
     use crate::pool::{Branch, BranchIdx, BranchMode};
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::{FileKind, Fs, FsError, MadeDir, Pin, Place, Timestamp};
+use super::super::{Change, FileKind, FsError, Look, MadeDir, Pin, Place, Timestamp};
 use super::RealFs;
 use crate::pool::relpath::RelPath;
 use crate::pool::{Branch, BranchIdx, BranchMode};

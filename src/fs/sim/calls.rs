@@ -1,9 +1,10 @@
-//! [`Fs`] over a world: each call counted, then done to the state.
+//! [`Look`] and [`Change`] over a world: each call counted, then done to the state.
 
 use std::time::Duration;
 
 use crate::fs::{
-    Comings, Fs, Handle, InodeId, Lease, MadeDir, Metadata, Pin, Place, Result, Stat, Timestamp,
+    Change, Comings, Handle, InodeId, Lease, Look, MadeDir, Metadata, Pin, Place, Result, Stat,
+    Timestamp,
 };
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
@@ -152,7 +153,7 @@ impl SimFs {
     }
 }
 
-impl Fs for SimFs {
+impl Look for SimFs {
     type File = SimFile;
 
     fn now(&self) -> Timestamp {
@@ -306,6 +307,29 @@ impl Fs for SimFs {
         self.on("release", file, |state| state.release(file.open))
     }
 
+    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {
+        let root = Place::new(branch, RelPath::root());
+        self.at("walk through", &root, |state| {
+            let branch = &state.branches[branch.index()];
+            let below = state.disks[branch.disk].live.below(branch.root);
+            let names = below.into_iter().filter(|(_, ino)| *ino == id.ino);
+            Ok(names.map(|(path, _)| path).collect())
+        })
+    }
+
+    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.at("list", dir, |state| {
+            let (disk, ino) = state.find_dir(dir)?;
+            let names = state.node(disk, ino).entries()?.keys();
+            Ok(names
+                .filter(|name| name.starts_with(prefix))
+                .cloned()
+                .collect())
+        })
+    }
+}
+
+impl Change for SimFs {
     fn sync_data(&self, file: &SimFile) -> Result<()> {
         self.on("sync the data of", file, |state| {
             let (disk, ino) = state
@@ -400,16 +424,6 @@ impl Fs for SimFs {
         })
     }
 
-    fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {
-        let root = Place::new(branch, RelPath::root());
-        self.at("walk through", &root, |state| {
-            let branch = &state.branches[branch.index()];
-            let below = state.disks[branch.disk].live.below(branch.root);
-            let names = below.into_iter().filter(|(_, ino)| *ino == id.ino);
-            Ok(names.map(|(path, _)| path).collect())
-        })
-    }
-
     fn unlink(&self, at: &Place) -> Result<()> {
         self.at("unlink", at, |state| state.unlink(at))
     }
@@ -438,17 +452,6 @@ impl Fs for SimFs {
         self.at("set the mtime of", dir, |state| {
             state.find_dir(dir)?;
             state.alter(dir, |attrs| attrs.mtime = mtime)
-        })
-    }
-
-    fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
-        self.at("list", dir, |state| {
-            let (disk, ino) = state.find_dir(dir)?;
-            let names = state.node(disk, ino).entries()?.keys();
-            Ok(names
-                .filter(|name| name.starts_with(prefix))
-                .cloned()
-                .collect())
         })
     }
 }

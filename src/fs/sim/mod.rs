@@ -96,7 +96,7 @@ impl std::fmt::Debug for SimWorld {
     }
 }
 
-/// [`Fs`](super::Fs) over a [`SimWorld`]: a handle, cheap to clone.
+/// [`Look`](super::Look) and [`Change`](super::Change) over a [`SimWorld`]: a handle, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SimFs {
     world: SimWorld,

@@ -7,7 +7,7 @@ mod replay;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::execute::{Halt, NewNames};
-use crate::fs::{FileKind, Fs, FsError, Place};
+use crate::fs::{Change, FileKind, FsError, Place};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchMode, Pool};
 
@@ -33,7 +33,7 @@ pub enum Relinked {
 }
 
 /// Links lost paths to what is left of their groups.
-pub struct Relinker<'r, F: Fs> {
+pub struct Relinker<'r, F: Change> {
     fs: &'r F,
     pool: &'r Pool,
     /// The group of each path.
@@ -42,7 +42,7 @@ pub struct Relinker<'r, F: Fs> {
     new_names: NewNames<'r, F>,
 }
 
-impl<'r, F: Fs> Relinker<'r, F> {
+impl<'r, F: Change> Relinker<'r, F> {
     /// Knows no group yet.
     pub fn new(fs: &'r F, pool: &'r Pool) -> Self {
         Self {

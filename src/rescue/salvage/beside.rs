@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::from_log::{intent, intent_record, undo_records};
 use super::look::Same;
 use super::{Group, Hidden, Planner, Rebuilt, What, Why};
-use crate::fs::{Fs, FsError, Place, Stat};
+use crate::fs::{FsError, Look, Place, Stat};
 use crate::journal::Intent;
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::NO_INODE;
@@ -29,7 +29,7 @@ struct Parts<'g> {
     sole: Vec<&'g Hidden>,
 }
 
-impl<F: Fs> Planner<'_, F> {
+impl<F: Look> Planner<'_, F> {
     /// What can be done about the hidden names of `op`, or why nothing.
     pub(super) fn beside(&self, op: OpId, group: &Group) -> Result<Result<Rebuilt, Why>, FsError> {
         if group.iter().any(|h| h.name.index >= NAMES_AT_MOST) {

@@ -3,7 +3,7 @@
 use super::look::Same;
 use super::{Group, Planner, Rebuilt, What, Why};
 use crate::execute::missing_parents;
-use crate::fs::{Fs, FsError, Handle, Place, Stat};
+use crate::fs::{FsError, Handle, Look, Place, Stat};
 use crate::journal::{Intent, LoggedOp, NameIntent, Record, UndoIntent};
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::NO_INODE;
@@ -53,7 +53,7 @@ impl Scene {
     }
 }
 
-impl<F: Fs> Planner<'_, F> {
+impl<F: Look> Planner<'_, F> {
     pub(super) fn of_log(&mut self, logged: &LoggedOp, group: &Group) -> Result<Verdict, FsError> {
         let Some(op) = self.shape(logged) else {
             let at = group.iter().map(|hidden| hidden.at.clone()).collect();

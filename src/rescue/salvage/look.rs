@@ -2,7 +2,7 @@
 
 use super::Planner;
 use crate::fs::StoredId;
-use crate::fs::{FileKind, Fs, FsError, Metadata, Place, Stat, Timestamp};
+use crate::fs::{FileKind, FsError, Look, Metadata, Place, Stat, Timestamp};
 use crate::journal::Copy;
 use crate::pool::BranchIdx;
 
@@ -25,7 +25,7 @@ fn leads_astray(error: &FsError) -> bool {
     matches!(error.errno(), libc::ELOOP | libc::ENAMETOOLONG)
 }
 
-impl<F: Fs> Planner<'_, F> {
+impl<F: Look> Planner<'_, F> {
     /// The regular file at `at`.
     pub(super) fn regular(&self, at: &Place) -> Result<Option<Stat>, FsError> {
         let stat = match self.fs.stat(at) {

@@ -24,7 +24,7 @@ mod look;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::fs::{FileKind, Fs, FsError, InodeId, Place, Stat, Timestamp};
+use crate::fs::{FileKind, FsError, InodeId, Look, Place, Stat, Timestamp};
 use crate::journal::{BranchRecord, LoggedOp, RUNS_AT_MOST, Record, RunEnded, RunStarted};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, parse_hidden_name};
@@ -184,7 +184,7 @@ pub fn journal_of(logged: &[LoggedOp], hidden: &[PathBuf]) -> Option<u32> {
 ///
 /// # Errors
 /// When a branch cannot be looked at.
-pub fn plan<F: Fs>(
+pub fn plan<F: Look>(
     fs: &F,
     lost: &Lost,
     logged: &[LoggedOp],
@@ -255,7 +255,7 @@ pub fn records(pools: &[(&Lost, &Salvage)], newest: u64, now: Timestamp) -> Vec<
     records
 }
 
-struct Planner<'p, F: Fs> {
+struct Planner<'p, F: Look> {
     fs: &'p F,
     lost: &'p Lost,
     /// The journal's id; any where it is not known: no name has it then.
@@ -268,7 +268,7 @@ struct Planner<'p, F: Fs> {
     salvage: Salvage,
 }
 
-impl<'p, F: Fs> Planner<'p, F> {
+impl<'p, F: Look> Planner<'p, F> {
     fn new(fs: &'p F, lost: &'p Lost, hidden: &[Place]) -> Result<Self, FsError> {
         let mut planner = Self {
             fs,

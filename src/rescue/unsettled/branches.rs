@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::find::facts;
 use crate::fs::real::RealFs;
-use crate::fs::{FileKind, Fs, FsError, Handle, Pin, Place, Stat};
+use crate::fs::{FileKind, FsError, Handle, Look, Pin, Place, Stat};
 use crate::journal::BranchRecord;
 use crate::pool::relpath::RelPath;
 use crate::pool::{Branch, BranchIdx, mergerfs};
@@ -134,7 +134,7 @@ impl Branches {
 
     fn fill(
         &self,
-        file: &<RealFs as Fs>::File,
+        file: &<RealFs as Look>::File,
         buffer: &mut [u8],
         offset: u64,
     ) -> Result<usize, FsError> {

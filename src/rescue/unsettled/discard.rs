@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::look::{Intents, origin};
 use super::{Branches, FileNow, Origin};
-use crate::fs::{FileKind, Fingerprint, Fs, FsError, InodeId, Lease, Pin, Place};
+use crate::fs::{Change, FileKind, Fingerprint, FsError, InodeId, Lease, Look, Pin, Place};
 use crate::journal::{Intent, Journal, JournalError, RunStarted, Store};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, is_hidden_name, parse_hidden_name};

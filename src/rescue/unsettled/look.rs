@@ -7,7 +7,7 @@ use super::{
     Branches, FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled, beside,
     names_to_try,
 };
-use crate::fs::{FileKind, Fs, FsError, Place, Stat};
+use crate::fs::{FileKind, FsError, Look, Place, Stat};
 use crate::journal::{Conflict, Intent, Journal, JournalError, Record, RunStarted, Store};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, is_hidden_name, parse_hidden_name};
@@ -51,7 +51,7 @@ pub(crate) fn look<S: Store>(
     stray.retain(|at| !of_open(at));
     let ops = ops_with_files(journal, branches);
     let strays = stray.iter().filter_map(hidden_of).map(|name| name.op);
-    let mut look = Look {
+    let mut look = Looking {
         branches,
         intents: Intents::read(journal, &ops.chain(strays).collect())?,
         budget: COMPARED,
@@ -145,7 +145,7 @@ impl Intents {
 }
 
 /// One look around.
-struct Look<'a> {
+struct Looking<'a> {
     branches: &'a Branches,
     intents: Intents,
     /// Bytes that may still be read.
@@ -154,7 +154,7 @@ struct Look<'a> {
     given: BTreeSet<PathBuf>,
 }
 
-impl Look<'_> {
+impl Looking<'_> {
     fn conflict(&mut self, conflict: &Conflict) -> Unsettled {
         let mut unsettled = Unsettled {
             op: conflict.op,

@@ -8,7 +8,7 @@ mod losses;
 mod names;
 mod pins;
 
-use crate::fs::{Fs, Place, Result};
+use crate::fs::{Change, Look, Place, Result};
 use crate::pool::BranchIdx;
 
 use super::{DiskIdx, SimWorld, place};
