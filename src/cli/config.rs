@@ -1,4 +1,4 @@
-//! Options from a file: those of the command line by their long names, one a line.
+//! Reads options from a file: the options of the command line by their long names, one per line.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -72,7 +72,8 @@ fn parse(file: &Path, text: &[u8]) -> Result<Vec<Setting>, Failure> {
     Ok(settings)
 }
 
-/// `name = value`, or a name alone. Quotes mean nothing: a value is all that follows.
+/// Parses `name = value`, or a name alone. Quotes have no meaning: a value is everything after the `=`,
+/// without white space around it.
 fn setting(line: &[u8]) -> Setting {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.trim_ascii()).into_owned();
     match line.iter().position(|byte| *byte == b'=') {

@@ -1,4 +1,4 @@
-//! The main job: a list or a scan in, and the plan shown or carried out.
+//! The main command: reads a list or scans, then shows the plan or carries it out.
 
 use std::io::Write;
 
@@ -43,7 +43,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     }
 }
 
-/// Prints what would be done.
+/// Prints the plan.
 fn dry_run(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Failure> {
     let Planned {
         site,

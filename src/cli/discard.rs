@@ -1,4 +1,4 @@
-//! `resume --discard`: hidden files that ended runs left are removed. Nothing else, and only with `-e`.
+//! `resume --discard` removes hidden files that ended runs left. It removes no other file, and only with `-e`.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -76,7 +76,7 @@ fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failu
     Ok(0)
 }
 
-/// The hidden places of every conflict. Places on disks that are not mounted are named, and left.
+/// The hidden places of every conflict. Places on disks that are not mounted are reported, and stay.
 fn left(journal: &DiskJournal, branches: &Branches) -> Vec<Place> {
     let mut places = BTreeSet::new();
     for conflict in journal.conflicts() {
@@ -108,7 +108,7 @@ fn places(
 ) -> Result<Vec<Place>, Failure> {
     let mut places = BTreeSet::new();
     for path in named {
-        // Links on the way are followed, not the name itself.
+        // Links in the parent path are followed, but the name itself is not.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let real = real_name(path);
         let mut found = places_of(journal, branches, &real);
@@ -139,8 +139,8 @@ fn not_one(path: &Path, why: &str) -> Failure {
         .hint("nothing was removed; `mergerfs.xdedup status` lists the hidden files")
 }
 
-/// Looks at each place. A place that the user named and that may not be removed is an error; of a conflict's places only
-/// those are left out that a person has settled already.
+/// Examines each place. A place that the user named and that may not be removed is an error. Of a conflict's places,
+/// only the places that a person has already settled are left out.
 fn look(
     journal: &DiskJournal,
     branches: &Branches,

@@ -1,4 +1,4 @@
-//! `doctor`: what about a pool would make runs fail or surprise. Changes nothing.
+//! `doctor` checks a pool for problems that would make runs fail or surprise the user. `doctor` changes nothing.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What `--help` ends with: examples, and what the exit status says. The man pages have them from here.
+//! The end of each `--help` text: examples, and the meaning of the exit status. The man pages use the same text.
 
 /// Of `preview --help`.
 pub(super) const PREVIEW: &str = "\

@@ -13,7 +13,7 @@ use crate::report::{Screen, Tone, size};
 use crate::rescue::undo_run::UndoError;
 use crate::run::{Fault, RunError};
 
-/// What ended the program, with what the user can do.
+/// The error that ended the program, with what the user can do.
 #[derive(Debug)]
 pub(super) struct Failure {
     kind: Kind,
@@ -26,7 +26,7 @@ pub(super) struct Failure {
 enum Kind {
     /// Usage, or input that cannot be used.
     Usage = 2,
-    /// Not a mergerfs pool, branches that are not there, locked.
+    /// The pool is no mergerfs pool, branches are missing, or the pool is locked.
     Environment = 3,
     /// The journal cannot be read or written, or has something open.
     Journal = 4,
@@ -41,7 +41,7 @@ impl Failure {
         Self::new(Kind::Environment, message)
     }
 
-    /// Something of an earlier run is open.
+    /// Ops of an earlier run are open.
     pub(super) fn recovery(message: impl Into<String>) -> Self {
         Self::new(Kind::Journal, message)
     }
@@ -63,12 +63,12 @@ impl Failure {
     /// An environment in which `message` went wrong because of `cause`.
     pub(super) fn environment_because(message: impl Into<String>, cause: &dyn Error) -> Self {
         let mut failure = Self::environment(message);
-        // What other programs said ends with a line break.
+        // The error text of another program ends with a line break.
         failure.causes.push(cause.to_string().trim_end().to_owned());
         failure
     }
 
-    /// Standard output did not take what was to be told.
+    /// The results could not be written to standard output.
     pub(super) fn output(error: io::Error) -> Self {
         Self::environment(format!("cannot write results: {error}"))
     }
@@ -87,7 +87,7 @@ impl Failure {
         self.kind as u8
     }
 
-    /// Writes it to standard error.
+    /// Writes the error to standard error.
     pub(super) fn print(&self, colour: bool) {
         let screen = Screen {
             colour,
@@ -101,7 +101,7 @@ impl Failure {
             let word = screen.paint(Tone::Good, "hint:");
             text.push_str(&format!("{word} {hint}\n"));
         }
-        // Nobody is left to tell when standard error is gone.
+        // A failed write is ignored: no other output is left when standard error is closed.
         drop(io::stderr().lock().write_all(text.as_bytes()));
     }
 }

@@ -1,4 +1,4 @@
-//! `resume --from-log`: what the old script deleted and did not link comes back as links.
+//! `resume --from-log` restores as links the files that the old script deleted and did not link.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;

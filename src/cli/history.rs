@@ -1,4 +1,4 @@
-//! `history` and `export`: what is recorded, for a person and for a program.
+//! `history` and `export` print the recorded runs: `history` for a person, `export` for a program.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
     }
     let Some(journal) = journal::open_existing(&dir, None)? else {
         if common.format == OutputFormat::Json {
-            return Ok(0); // A line a run, and there is none.
+            return Ok(0); // JSON has one line per run, and no run is recorded.
         }
         writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
         return Ok(0);
@@ -60,7 +60,7 @@ fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure>
     Ok(0)
 }
 
-/// What ends an export.
+/// The error that ends an export.
 enum Stopped {
     Journal(JournalError),
     Output(std::io::Error),

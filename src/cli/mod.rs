@@ -1,4 +1,4 @@
-//! The command line: arguments to library calls, errors to exit codes. One file a command.
+//! The command line turns arguments into library calls, and errors into exit codes. Each command has one file.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -41,15 +41,15 @@ use failure::Failure;
 /// Exit status of a usage error or unusable input.
 const EXIT_USAGE: u8 = 2;
 
-/// Parses `args` (the program's name first) and does what they say; gives the exit status.
+/// Parses `args` (the program's name first), runs the command and returns the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     if args.len() < 2 {
-        // Nobody is left to tell when standard error is gone.
+        // A failed write is ignored: no other output is left when standard error is closed.
         drop(std::io::stderr().lock().write_all(args::START.as_bytes()));
         return ExitCode::from(EXIT_USAGE);
     }
-    // A scan's threads make what the planning thread gives back.
+    // The threads of a scan allocate memory that the planning thread frees.
     crate::sys::share_memory();
     let args: Vec<OsString> = args.into_iter().collect();
     match parse(&args) {
@@ -61,10 +61,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What the command line means, with the file it names.
+/// Parses the command line together with the configuration file.
 fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
     let said = |error: clap::Error| {
-        // Help and version are no errors; a broken pipe is quiet.
+        // Help and version are no errors; a broken pipe is ignored.
         let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
         error
             .print()

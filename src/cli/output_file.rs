@@ -1,4 +1,5 @@
-//! A file that the user named for results: there as a whole or not at all, and never in place of something else.
+//! A file that the user named for results: it is written completely or not at all, and never replaces a file of another
+//! kind.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
@@ -10,17 +11,18 @@ use tempfile::NamedTempFile;
 
 use super::failure::Failure;
 
-/// Bytes of a file that is there that are looked at to tell what it is.
+/// Bytes that are read from the start of an existing file to recognise its kind.
 const HEAD: u64 = 512;
 
-/// What is written, and how an earlier one is known: by a mistyped option nobody's film is to be overwritten.
+/// A kind of output file, and how the program recognises an earlier file of this kind. The program overwrites no other
+/// file, so a mistyped option cannot destroy a film.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
-    /// What it is called.
+    /// The name of the kind.
     pub(super) what: &'static str,
-    /// The option that names it.
+    /// The option that names the file.
     pub(super) option: &'static str,
-    /// Whether a file that begins like this is an earlier one.
+    /// Whether a file that begins with these bytes is an earlier file of this kind.
     pub(super) is_one: fn(&[u8]) -> bool,
 }
 
@@ -34,7 +36,7 @@ pub(super) const REPORT: Kind = Kind {
     },
 };
 
-/// The list of what a scan found; those of the programs whose form it has count too.
+/// The list of the groups that a scan found. Lists by the programs whose format it has count as earlier files too.
 pub(super) const GROUPS: Kind = Kind {
     what: "list of groups",
     option: "--groups",
@@ -50,7 +52,7 @@ pub(super) const GROUPS: Kind = Kind {
     },
 };
 
-/// A file to be written when the work is over.
+/// A file that is written when the work is over.
 #[derive(Debug)]
 pub(super) struct OutputFile {
     kind: Kind,
@@ -60,14 +62,14 @@ pub(super) struct OutputFile {
 
 #[derive(Debug)]
 enum To {
-    /// Made aside, and renamed.
+    /// The file is created beside the target, and renamed.
     Aside(NamedTempFile),
     /// A terminal, a pipe, a device: a rename would put a file in its place.
     Straight(File),
 }
 
 impl OutputFile {
-    /// Makes sure that `path` can be written before anything is done. What is there stays until the end.
+    /// Checks that `path` can be written, before the work begins. An existing file at `path` stays until the work ends.
     pub(super) fn begin(path: &Path, kind: Kind) -> Result<Self, Failure> {
         let Kind { what, option, .. } = kind;
         let failed = |error: io::Error| {
@@ -86,7 +88,7 @@ impl OutputFile {
                 );
             }
             Ok(there) if there.is_file() => {
-                // Through a link to what it leads to: the link stays.
+                // The target of the link is written, and the link stays.
                 target = path.canonicalize().map_err(failed)?;
                 if !replaceable(&target, kind).map_err(failed)? {
                     let message = format!("{path:?} is there, and is no {what} of this program");
@@ -117,7 +119,7 @@ impl OutputFile {
         })
     }
 
-    /// Puts what `write` writes in place.
+    /// Puts the bytes from `write` in place.
     pub(super) fn finish<T>(
         self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
@@ -136,16 +138,16 @@ impl OutputFile {
     }
 }
 
-/// Whether the file at `path` is empty or an earlier one.
+/// Whether the file at `path` is empty or an earlier file of the kind.
 fn replaceable(path: &Path, kind: Kind) -> io::Result<bool> {
     let mut head = Vec::new();
     File::open(path)?.take(HEAD).read_to_end(&mut head)?;
     Ok(head.is_empty() || (kind.is_one)(&head))
 }
 
-/// What the umask takes away from new files.
+/// The permissions that the umask removes from new files.
 fn creation_mask() -> u32 {
-    // It can only be read by setting it; nothing else makes files yet.
+    // The umask can only be read by setting it; no other thread creates files yet.
     let mask = umask(Mode::from_bits_truncate(0o077));
     umask(mask);
     mask.bits()

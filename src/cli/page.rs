@@ -5,7 +5,7 @@ use crate::plan::Refusal;
 use crate::report::html::{self, Chronicle, Disk, Page};
 use crate::report::{BranchUse, Scene, Tally};
 
-/// What the page is made of.
+/// The contents of the page.
 pub(super) struct Figures<'p> {
     pub(super) scene: &'p Scene<'p>,
     /// When the run began, as a person reads it.

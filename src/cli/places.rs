@@ -19,8 +19,9 @@ pub(super) fn usual_journal_dir() -> Option<PathBuf> {
     own_dir("/var/lib", "XDG_STATE_HOME", ".local/state")
 }
 
-/// The program's own directory, where the user names none: below `of_root` for root, for others below the directory
-/// that the variable `of_others` names, else below `in_home`. `None` where the environment tells neither.
+/// The program's own directory if the user names no directory. For root it is below `of_root`. For other users it is
+/// below the directory in the variable `of_others`, otherwise below `in_home`. `None` if the environment has neither
+/// this variable nor a home directory.
 pub(super) fn own_dir(of_root: &str, of_others: &str, in_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| {
         std::env::var_os(name)

@@ -22,7 +22,7 @@ use crate::preview::{self, Mounted, Tree, View};
 use crate::report::{Scene, json, number, sanitised, size};
 use crate::run::{self, Planned, Session};
 
-/// How often is looked whether it is to end.
+/// How often the preview checks whether it has to end.
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
@@ -64,7 +64,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Options that only carrying the plan out has.
+/// Options that only apply when the plan is carried out.
 fn planning_only(args: &PreviewArgs) -> Result<(), Failure> {
     let run = &args.run;
     let given = [
@@ -101,7 +101,7 @@ fn tree(planned: &Planned<Session>, undoable: &HashMap<usize, Halt>) -> Result<T
     Ok(tree)
 }
 
-/// What is said when it is mounted.
+/// The line that is printed when the preview is mounted.
 fn mounted_line(common: &Common, (pool, tree): (&Pool, &Tree), at: &Path) -> io::Result<Vec<u8>> {
     let (files, bytes) = (tree.view().replaced(), tree.view().bytes());
     let mut line = Vec::new();
@@ -145,7 +145,7 @@ fn refused(at: &PathBuf, error: &io::Error) -> Failure {
     Failure::environment_because(format!("cannot mount the preview at {at:?}"), error).hint(hint)
 }
 
-/// The signals that end a preview: also the one of a terminal that closes, which would leave a dead mount behind.
+/// The signals that end a preview. SIGHUP is among them because a closing terminal would leave a dead mount behind.
 struct Ending(std::sync::Arc<std::sync::atomic::AtomicBool>);
 
 impl Ending {
@@ -158,7 +158,7 @@ impl Ending {
     }
 }
 
-/// Until a signal, or until somebody unmounts it.
+/// Waits until a signal arrives or until another program unmounts the preview; returns the reason.
 fn wait(mounted: &Mounted, end: &Ending) -> &'static str {
     loop {
         if end.0.load(std::sync::atomic::Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! `resume`: finishes or takes back what an interrupted run left open, from the journal alone.
+//! `resume` finishes or takes back the ops that an interrupted run left open, from the journal alone.
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     finish(common, &signals, journal, &mut out)
 }
 
-/// Finishes or takes back what `journal` has open.
+/// Finishes or takes back the open ops of `journal`.
 pub(super) fn finish(
     common: &Common,
     signals: &Signals,
@@ -58,7 +58,7 @@ fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failu
     Ok(0)
 }
 
-/// The watcher of a recovery that no run follows: its figures are those of all pools.
+/// The watcher of a recovery that no run follows; its figures cover all pools.
 struct ResumeWatch<'w>(Shown<'w>);
 
 impl Watcher for ResumeWatch<'_> {

@@ -23,9 +23,9 @@ pub(super) struct RunWatch<'w> {
     args: &'w RunArgs,
     /// Where a preview is to be mounted.
     mount_point: Option<&'w Path>,
-    /// The report page, begun.
+    /// The report page, which has been begun.
     pub(super) report: Option<OutputFile>,
-    /// The list of what the scan finds, begun.
+    /// The list of the groups that the scan finds, which has been begun.
     listed: Option<OutputFile>,
 }
 
@@ -46,7 +46,7 @@ impl<'w> RunWatch<'w> {
         }
     }
 
-    /// Of a preview at `mount_point`.
+    /// The watcher of a preview at `mount_point`.
     pub(super) fn of_preview(common: &'w Common, args: &'w RunArgs, mount_point: &'w Path) -> Self {
         Self {
             mount_point: Some(mount_point),
@@ -69,7 +69,7 @@ impl<'w> RunWatch<'w> {
             begun.transpose()
         };
         self.report = begin(self.args.report.as_deref(), output_file::REPORT)?;
-        // Before hours of reading.
+        // This check precedes hours of reading.
         self.listed = begin(self.args.groups.as_deref(), output_file::GROUPS)?;
         Ok(())
     }

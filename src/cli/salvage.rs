@@ -1,4 +1,4 @@
-//! `resume --salvage`: the journal is lost; its log and the hidden names on the branches say what was open.
+//! `resume --salvage` works when the journal is lost: the log and the hidden names on the branches show the open ops.
 
 use std::io::{IsTerminal, Write};
 

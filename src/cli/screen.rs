@@ -1,4 +1,4 @@
-//! What the user's terminal can do, and what the environment says of it.
+//! The abilities of the user's terminal, and the environment variables that change them.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

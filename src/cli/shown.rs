@@ -20,7 +20,7 @@ pub(super) struct Shown<'w> {
     pub(super) common: &'w Common,
     pub(super) out: Box<dyn Write>,
     pub(super) started: Instant,
-    /// The figures of the ops that end now: of a recovery, and then of the run.
+    /// The figures of the ops that end now: first the ops of a recovery, then the ops of the run.
     pub(super) tally: Tally,
     /// The figures of the recovery before the run.
     pub(super) recovered: Tally,
@@ -36,7 +36,7 @@ pub(super) struct Shown<'w> {
 }
 
 impl<'w> Shown<'w> {
-    /// Of a run for which nothing is planned yet; `bar` draws a bar.
+    /// The results of a run before its plan is made; `bar` draws a bar.
     pub(super) fn new(common: &'w Common, bar: bool) -> Self {
         Self {
             common,
@@ -105,7 +105,7 @@ impl<'w> Shown<'w> {
         self.tally.elapsed_s = self.started.elapsed().as_secs_f64();
     }
 
-    /// Where results go, and what they are said with.
+    /// The output of the results, and the scene they are written with.
     pub(super) fn out_and_scene(&mut self) -> (&mut dyn Write, Scene<'_>) {
         let scene = Scene {
             pool: &self.pool,
@@ -130,7 +130,7 @@ fn no_pool() -> Pool {
     }
 }
 
-/// What results about `pool` are said with, where something is changed and no run is meant.
+/// The scene of results about `pool`, without a run; callers that need a run or a dry run override the fields.
 pub(super) fn scene<'p>(pool: &'p Pool, common: &Common) -> Scene<'p> {
     Scene {
         pool,
@@ -143,14 +143,14 @@ pub(super) fn scene<'p>(pool: &'p Pool, common: &Common) -> Scene<'p> {
     }
 }
 
-/// The figures of a plan before anything of it is done.
+/// The figures of a plan before any op is carried out.
 pub(super) fn planned(pool: &Pool, plan: &Plan, space: &[Option<Space>]) -> Tally {
     let mut tally = Tally::planned(plan);
     note_space(&mut tally, pool, space, Tally::before);
     tally
 }
 
-/// Notes the room on every branch; `note` gets the free bytes.
+/// Records the free space of every branch: calls `note` with the free bytes.
 pub(super) fn note_space(
     tally: &mut Tally,
     pool: &Pool,

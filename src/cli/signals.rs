@@ -11,7 +11,7 @@ use signal_hook::flag;
 use super::failure::Failure;
 use crate::run::Stop;
 
-/// Whether and by what the program was asked to stop.
+/// Whether the program was asked to stop, and by which signal.
 #[derive(Debug, Clone)]
 pub(super) struct Signals {
     stop: Stop,
@@ -21,7 +21,7 @@ pub(super) struct Signals {
 impl Signals {
     /// Listens from now on.
     ///
-    /// `max_time` from now the program is to stop in the same way, of its own accord.
+    /// After `max_time`, the program stops in the same way by itself.
     pub(super) fn listen(max_time: Option<Duration>) -> Result<Self, Failure> {
         let signals = Self {
             stop: Stop::after(max_time),
@@ -35,7 +35,7 @@ impl Signals {
 
     fn register(&self) -> io::Result<()> {
         for (signal, number) in [(SIGINT, 2), (SIGTERM, 15)] {
-            // In this order: the first time the flag is not set yet when the shutdown looks at it.
+            // The order matters: at the first signal, the flag is not yet set when the shutdown handler reads it.
             flag::register_conditional_shutdown(signal, 128 + signal, self.stop.flag())?;
             flag::register_usize(signal, Arc::clone(&self.which), number)?;
             flag::register(signal, self.stop.flag())?;
@@ -47,12 +47,12 @@ impl Signals {
         self.stop.asked()
     }
 
-    /// What a run is stopped by.
+    /// The stop flag of a run.
     pub(super) fn stop(&self) -> &Stop {
         &self.stop
     }
 
-    /// The exit status a shell gives a program that died of the signal.
+    /// The exit status that a shell reports for a program killed by the signal.
     pub(super) fn exit_code(&self) -> Option<u8> {
         let which = self.which.load(Ordering::Relaxed);
         self.asked().then(|| 128 + u8::try_from(which).unwrap_or(2))

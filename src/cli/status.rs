@@ -1,5 +1,5 @@
-//! `status`: what is open, what a person has to settle, what the last run did, and hidden names that none of it explains.
-//! Changes nothing.
+//! `status` prints the open ops, the conflicts that a person has to settle, what the last run did, and the hidden names
+//! that neither an open op nor a conflict explains. `status` changes nothing.
 
 use std::io::Write;
 
@@ -44,7 +44,7 @@ fn look<'j>(common: &Common, journal: &'j DiskJournal) -> Result<Status<'j>, Fai
         unexplained: found.unexplained,
         partly: found.partly,
         not_mounted: branches.missing().to_vec(),
-        // Only where commands would look at another one without it.
+        // The directory is named only if commands would otherwise use another journal.
         journal: common
             .journal
             .as_ref()

@@ -1,4 +1,4 @@
-//! Standard output that goes quiet when its reader goes away.
+//! Standard output that writes nothing more after its reader is gone.
 
 use std::io::{self, Write};
 

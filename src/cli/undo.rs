@@ -1,4 +1,4 @@
-//! `undo`: takes back what a run did, from the journal alone.
+//! `undo` takes back the ops of a run, from the journal alone.
 
 use std::io::Write;
 
@@ -50,7 +50,7 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     }
 }
 
-/// Prints what would be done.
+/// Prints the plan.
 fn dry_run(common: &Common, pool: &Pool, undo: (u64, UndoPlan)) -> Result<u8, Failure> {
     let (undoes, UndoPlan { ops, refusals }) = undo;
     let plan = Plan {
@@ -120,7 +120,7 @@ impl Watcher for UndoWatch<'_> {
     }
 
     fn begun(&mut self, begun: &Begun<'_>) -> Result<(), WatcherError> {
-        // Each file is read once to copy it, and then both.
+        // Each file is read once for the copy, and then both copies are read.
         let bytes = begun.plan.ops.iter().map(|op| 3 * op.size).sum();
         self.shown.begun(begun, Tally::planned(begun.plan), bytes);
         if self.shown.common.format == OutputFormat::Json {

@@ -1,4 +1,4 @@
-//! `verify`: the files that stayed are read again and compared with what the journal recorded, a queue a disk.
+//! `verify` reads the kept copies again and compares them with the journal's records, with one queue per disk.
 
 use std::io::Write;
 
@@ -27,7 +27,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     let of_run = journal.run(run).map(|run| run.started.clone());
     let session = Session::open(find_pool::of_runs(of_run.as_slice())?)?;
     let finished = journal.finished(|of| of == run)?;
-    // Reading a terabyte takes hours: other runs go on meanwhile.
+    // Reading a terabyte takes hours, so other runs may go on at the same time.
     drop(journal);
     let subjects = subjects(&session.branch_records(), &finished);
     let scene = Scene {
@@ -67,7 +67,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     Ok(signals.exit_code().unwrap_or(verified.exit_code()))
 }
 
-/// The run named, else the newest that changed something.
+/// The named run, otherwise the newest run that changed a file.
 fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<u64, Failure> {
     let found = match named {
         Some(run) => journal.run(run),

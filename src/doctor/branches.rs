@@ -1,4 +1,4 @@
-//! What is found about each branch, and about several together. Pure.
+//! Derives the findings about each branch, and about several branches together. Pure.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ const SHOWN: usize = 5;
 pub(super) fn check(facts: &Facts, found: &mut Findings) {
     let mut seen = HashMap::new();
     let mut disks: Vec<(&BranchFacts, &Disk)> = Vec::new();
-    // An empty branch says something only where disks are mounted on others.
+    // An empty branch means something only if disks are mounted on other branches.
     let mounted = |branch: &&BranchFacts| matches!(&branch.disk, Ok(disk) if !disk.on_parent);
     let mounts = facts.branches.iter().filter(mounted).count();
     for branch in &facts.branches {

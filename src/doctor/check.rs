@@ -11,7 +11,7 @@ const JOURNAL_SPACE: u64 = 64 << 20;
 /// Seconds the kernel may remember an attribute without a person noticing.
 const CACHE_SECONDS: u64 = 5;
 
-/// What the facts mean, the worst first.
+/// Derives findings from the facts, the worst first.
 #[must_use]
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = Findings::default();

@@ -20,7 +20,7 @@ use crate::pool::{Branch, BranchIdx, mountinfo};
 use crate::rescue::leftovers;
 use crate::rescue::unsettled::FileNow;
 
-/// Pool files that are compared with what mergerfs says of them.
+/// The number of pool files compared with mergerfs' answers about them.
 const SAMPLE: usize = 16;
 
 /// Looks at the pool that `path` lies on, and at `journal`, an absolute path with everything that exists resolved.
@@ -28,7 +28,7 @@ const SAMPLE: usize = 16;
 /// With `top_only` the branches are searched for names of ours in their uppermost directories only.
 ///
 /// # Errors
-/// When `path` is not on a mergerfs pool, or the mount table cannot be read.
+/// Fails if `path` is not on a mergerfs pool, or the mount table cannot be read.
 pub fn collect(path: &Path, journal: &Path, top_only: bool) -> Result<Facts, PoolError> {
     let pool = mergerfs::describe(path)?;
     let listed = pool.branches.clone().unwrap_or_default();
@@ -94,14 +94,15 @@ fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<
     })
 }
 
-/// A read lease for a moment, on a file nobody writes: it is given back at once and nothing of the file moves.
+/// Takes a read lease for a moment, on a file no program writes: this function releases the lease at once, and nothing
+/// of the file moves.
 fn leases(fs: &RealFs, root: &Path, files: &[Place]) -> Leases {
     let mut refused = Leases::Untried;
     for place in files {
         let Ok(file) = fs.open(place) else { continue };
         match fs.lease(&file, Lease::Read) {
             Ok(()) => return Leases::Work,
-            // Somebody writes to it: whoever says so has leases.
+            // Another program writes to the file: a filesystem that reports this supports leases.
             Err(error) if error.errno() == libc::EAGAIN => return Leases::Work,
             Err(error) => {
                 let path = root.join(place.path.as_path());

@@ -1,4 +1,4 @@
-//! What was seen, as plain values.
+//! The facts `doctor` collects, as plain values.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,12 @@ use crate::rescue::unsettled::FileNow;
 /// Everything the findings are made from.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// What mergerfs says of itself.
+    /// The pool as mergerfs describes it.
     pub pool: Description,
     /// The branches in the order mergerfs lists them; one listed twice is there twice.
     pub branches: Vec<BranchFacts>,
-    /// A pool path and the branch path mergerfs gives for it, where that leads to another file or to none.
+    /// A pool path and the branch path mergerfs reports for the pool path, if the branch path leads to another file or
+    /// to no file.
     pub elsewhere: Option<(PathBuf, PathBuf)>,
     /// The machine, and this process.
     pub host: Host,
@@ -29,24 +30,24 @@ pub struct Facts {
 pub struct BranchFacts {
     /// Its root.
     pub path: PathBuf,
-    /// What mergerfs lets happen there.
+    /// The changes mergerfs allows on the branch.
     pub mode: BranchMode,
     /// mergerfs' own marker of a bare mount point is there.
     pub awaits_mount: bool,
-    /// What is there, or why it cannot be looked at.
+    /// The disk behind the branch path, or why this program cannot look at the disk.
     pub disk: Result<Disk, String>,
 }
 
-/// What was found behind a branch path.
+/// The disk found behind a branch path.
 #[derive(Debug, Clone)]
 pub struct Disk {
     /// `st_dev` and inode number of the root.
     pub root: (u64, u64),
-    /// The mount it lies on.
+    /// The mount the root lies on.
     pub mount: u64,
     /// The kind of filesystem.
     pub filesystem: FilesystemKind,
-    /// Whether it is a mergerfs mount itself.
+    /// Whether the branch is a mergerfs mount itself.
     pub is_pool: bool,
     /// Whether the root lies on the mount that its parent directory lies on.
     pub on_parent: bool,
@@ -54,7 +55,7 @@ pub struct Disk {
     pub empty: bool,
     /// The filesystem or its mount is read-only.
     pub read_only: bool,
-    /// It can be known again after a reboot.
+    /// Whether the filesystem can be identified after a reboot.
     pub identity: bool,
     /// Whether a lease could be had.
     pub leases: Leases,
@@ -68,7 +69,7 @@ pub struct Disk {
     pub real_path: PathBuf,
 }
 
-/// What came of the try to take a lease.
+/// The result of the try to take a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leases {
     /// The filesystem has them.
@@ -99,7 +100,7 @@ pub struct JournalPlace {
     pub within: Option<PathBuf>,
     /// The branch whose filesystem it shares.
     pub beside: Option<PathBuf>,
-    /// Its id, where there is one.
+    /// The journal's id, if it has one.
     pub id: Option<u32>,
     /// The kind of filesystem.
     pub filesystem: Option<FilesystemKind>,
@@ -121,9 +122,9 @@ pub struct Surroundings {
 /// Processes that see the pool as several mounts: a link between two of them fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartialView {
-    /// The first of them; `None` for this process' own view.
+    /// The first of these processes; `None` for this process' own view.
     pub process: Option<(u32, String)>,
-    /// Where they see what.
+    /// Each mount point, with the directory of the pool that the processes see there.
     pub points: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -132,6 +133,6 @@ pub struct PartialView {
 pub struct OtherPool {
     /// Its mount point.
     pub mount: PathBuf,
-    /// The branch both have.
+    /// The branch both pools have.
     pub branch: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! What is known of kinds of filesystems without trying it: to try hard links or an exchange is to change something.
+//! Knows what kinds of filesystems can do, without a trial: a trial of hard links or of an exchange changes something.
 
 use nix::sys::statfs::FsType;
 
@@ -22,7 +22,7 @@ pub struct FilesystemKind {
     pub hard_links: Ability,
     /// Whether two names can be exchanged (`RENAME_EXCHANGE`): for copies on one disk.
     pub exchange: Ability,
-    /// Whether it forgets everything when the machine goes down.
+    /// Whether the filesystem forgets everything when the machine goes down.
     pub volatile: bool,
     /// Whether this tool's power-cut tests run on it.
     pub proven: bool,
@@ -71,7 +71,7 @@ impl FilesystemKind {
         self
     }
 
-    /// What is known of the kind that `statfs(2)` names.
+    /// Returns the known abilities of the kind that `statfs(2)` names.
     #[must_use]
     pub fn of(found: FsType) -> Self {
         // Of 32 bits, and negative where the field is signed.

@@ -1,4 +1,4 @@
-//! A finding: what is so, how bad it is, and what to do about it. The topics are a closed list.
+//! A finding: the fact, how bad the fact is, and what to do about it. The topics are a closed list.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 pub enum Level {
     /// Runs fail, or leave everything on that branch alone.
     Prevents,
-    /// Runs work, and something else than expected may come of it.
+    /// Runs work, but may have an unexpected result.
     Surprises,
     /// Good to know.
     Note,
 }
 
 impl Level {
-    /// The word for it in text and JSON.
+    /// The level's word in text and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,11 +28,11 @@ impl Level {
 /// One thing found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about.
+    /// The topic of the finding.
     pub topic: Topic,
-    /// The branch, mount or file it is about.
+    /// The branch, mount or file the finding is about.
     pub at: Option<PathBuf>,
-    /// What is so.
+    /// The fact found.
     pub what: String,
 }
 
@@ -61,7 +61,7 @@ impl Findings {
         }
     }
 
-    /// All of them, sorted by topic; within a topic in the order of the branches.
+    /// All findings, sorted by topic; within a topic in the order of the branches.
     pub(super) fn worst_first(mut self) -> Vec<Finding> {
         self.0.sort_by_key(|finding| finding.topic);
         self.0
@@ -70,7 +70,7 @@ impl Findings {
 
 macro_rules! topics {
     ($($(#[$doc:meta])* $name:ident, $word:literal, $level:ident, $advice:literal;)*) => {
-        /// What a finding is about.
+        /// The topic of a finding.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Topic { $($(#[$doc])* $name,)* }
 
@@ -78,19 +78,19 @@ macro_rules! topics {
             /// Every topic, in the order they are reported.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The word for it in JSON and text.
+            /// The topic's word in JSON and text.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
 
-            /// How bad it is.
+            /// How bad the finding is.
             #[must_use]
             pub fn level(self) -> Level {
                 match self { $(Self::$name => Level::$level,)* }
             }
 
-            /// What a person can do about it.
+            /// What a person can do about the finding.
             #[must_use]
             pub fn advice(self) -> &'static str {
                 match self { $(Self::$name => $advice,)* }
@@ -106,7 +106,7 @@ topics! {
     /// A branch path leads nowhere.
     BranchMissing, "branch-missing", Prevents,
         "mount its disk, or take the branch out of the pool; in a container, mount the branches too, at the same paths";
-    /// The paths mergerfs gives lead to other files here.
+    /// The paths mergerfs reports lead to other files here.
     BranchesElsewhere, "branches-elsewhere", Prevents,
         "run where mergerfs runs, or mount the branches in this container at the paths mergerfs knows them by";
     /// mergerfs' marker of a bare mount point.
@@ -158,7 +158,7 @@ topics! {
     /// Path-preserving create policies.
     CreatePolicy, "create-policy", Surprises,
         "the directories that replacements need attract future files to the master's branch, and links made by other programs fail between branches; category.create=mfs or pfrd does neither";
-    /// Somebody sees the pool as several mounts.
+    /// Some programs see the pool as several mounts.
     SplitMounts, "split-mounts", Surprises,
         "hard links between these fail for whoever sees them so: mount one common directory of the pool there instead";
     /// Several pools over one branch.

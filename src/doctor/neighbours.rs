@@ -34,7 +34,7 @@ fn partial_views(pool: &Description, mounts: &[Mount]) -> Vec<PartialView> {
     views
 }
 
-/// The mounts of one device that show it in several pieces: a link between two of them is refused.
+/// The mounts of one device that show the device in several pieces: the kernel refuses a link between two pieces.
 fn pieces(mounts: &[Mount], device: (u32, u32)) -> Option<Vec<(PathBuf, PathBuf)>> {
     let ours = mounts.iter().filter(|mount| mount.device == device);
     let points: BTreeMap<_, _> = ours
@@ -43,8 +43,8 @@ fn pieces(mounts: &[Mount], device: (u32, u32)) -> Option<Vec<(PathBuf, PathBuf)
     (points.len() > 1).then(|| points.into_iter().collect())
 }
 
-/// The mount table of one process of each mount namespace that is not this one; those we may not look at are left
-/// out.
+/// The mount table of one process of each mount namespace that is not this process' own; skips processes that this
+/// program may not look at.
 fn other_namespaces() -> Vec<(u32, Vec<u8>)> {
     let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/mnt"));
     let mut seen: HashSet<PathBuf> = namespace("self").into_iter().collect();

@@ -17,7 +17,7 @@ impl Durable {
 }
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// The replacements are durable before any duplicate leaves its name: a power cut may undo the one that is not
+    /// The replacements are durable before any duplicate leaves its name. A power cut may undo the side that is not
     /// synced, and must never undo both.
     pub(super) fn barrier(
         &mut self,

@@ -1,6 +1,6 @@
 //! A batch of ops, phase by phase: durability is paid once a batch, not once a file.
 //!
-//! The order of the steps in [`Executor::carry_out`] *is* the protocol. Each says which crash it defends against.
+//! The order of the steps in [`Executor::carry_out`] *is* the protocol. Each step says which crash it defends against.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,11 +62,12 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             .map(|(n, (op, record))| Work::new(Begun::new(op, record), n, false))
             .collect();
         let mut over = Vec::new();
-        // From now on, so that a client's rename, removal or new file of the same inode number is told apart.
+        // From now on the files are held, so that a client's rename or removal, or a new file of the same inode number,
+        // is recognized.
         let works = self.each(works, &mut over, |this, op| {
             Self::check(op, |op| Ok(this.take_grip(op)?))
         });
-        // What stays open is tried again at the end of the run.
+        // Ops that stay open are tried again at the end of the run.
         let unreported = self.carry_out(works, over)?;
         for (op, _) in &unreported.open {
             self.stays_open(op.master_id, op.duplicate_id);
@@ -74,7 +75,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(unreported.put_back)
     }
 
-    /// Makes durable what the batch will rely on; returns the inodes for which that failed.
+    /// Makes durable the files and directories that the batch will rely on; returns the inodes for which that failed.
     pub(super) fn settle_sources<'o, T: Subject + 'o>(
         &mut self,
         ops: impl Iterator<Item = &'o T>,
@@ -109,9 +110,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
         }
         for (dir, duplicate) in dirs {
-            // A duplicate that is nowhere after a crash was then removed by somebody, not lost by the crash.
+            // A duplicate that is nowhere after a crash was then removed by another program, not lost by the crash.
             match self.fs.sync_dir(&dir) {
-                // Removed with all its names, by a client or by an undo that left it empty: nothing to sync.
+                // A client, or an undo that left it empty, removed the directory with all its names: nothing to sync.
                 Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
                 Err(error) => drop(failed.insert(duplicate, Halt::from(error))),
                 Ok(()) => {}
@@ -123,8 +124,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         failed
     }
 
-    /// Carries out ops whose intents are durable, from wherever they are; returns those that are not reported yet.
-    /// `over` has the ops that have come to their end already.
+    /// Carries out ops whose intents are durable, from whatever state they are in; returns the ops that are not
+    /// reported yet. `over` has the ops that have come to their end already.
     pub(super) fn carry_out(
         &mut self,
         works: Vec<Work<Begun>>,
@@ -163,15 +164,16 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             tracing::warn!(%error, "directory keeps its new time");
             self.stop_branch(&Halt::from(error));
         }
-        // The unlinks, and what was taken back, are durable before the journal says so.
+        // The unlinks and the take-backs are durable before the journal says so.
         self.sync_touched(Vec::<Work<Begun>>::new(), over, |op| op);
         self.conclude(std::mem::take(over))
     }
 
-    /// Records what is retired and not yet recorded as retired.
+    /// Records the retired ops whose `Retired` record is missing.
     ///
-    /// No unlink before this is durable: after a crash, a duplicate that is nowhere was removed by us only if the record
-    /// says so; without it a client deleted the path, and the replacement must not bring it back.
+    /// No unlink happens before this record is durable. After a crash, only the record proves that this program removed
+    /// a duplicate that is nowhere. Without the record a client deleted the path, and the replacement must not bring
+    /// the path back.
     fn record_retired(
         &mut self,
         hidden: Vec<Work<Hidden>>,
@@ -193,7 +195,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             .and_then(|()| self.remove(op))
             .and_then(|reclaimed| self.clear_copy(op).map(|()| reclaimed))
             .and_then(|reclaimed| match op.recorded.is_some() {
-                // What an interrupted process made aside, and nobody needed since.
+                // An interrupted process made this directory aside, and no op needed it since.
                 true => self.clear_aside(op).map(|()| reclaimed),
                 false => Ok(reclaimed),
             });
@@ -210,7 +212,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Records how each op ended, then reports it; returns those that are not reported yet.
+    /// Records how each op ended, then reports it; returns the ops that are not reported yet.
     fn conclude(&mut self, over: Vec<Over>) -> Result<Unreported, RunError> {
         let mut records = Vec::new();
         for ended in &over {

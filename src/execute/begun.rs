@@ -6,9 +6,9 @@
 //!            bytes freed ◄── remove ── Retired ◄── journal ── Hidden ◄───────────────────┘
 //! ```
 //!
-//! Each value owns the one before it, and only its own phase can make it: a phase that is left out, or an order that
-//! is changed, does not compile. An op that was found open enters as [`Begun`], because every phase skips the names
-//! that are past it. Nothing about a single name is a type: recovery observes names, it does not trust memory.
+//! Each value owns the value before it, and only its own phase can make it: if a phase is left out or the order is
+//! changed, the program does not compile. An op that was found open enters as [`Begun`], because every phase skips the
+//! names that are past it. No state of a single name is a type: recovery observes names, it does not trust memory.
 
 use std::ops::Deref;
 
@@ -23,7 +23,7 @@ use crate::plan::{DirIntent, Op, OpId};
 pub(crate) struct Begun {
     op: Op,
     record: IntentRecorded,
-    /// The proof of the `Retired` record, for an op that was found open with one.
+    /// The proof of the `Retired` record, for an op that was found open with that record.
     pub(super) retired: Option<RetiredRecorded>,
     /// The master's inode: that of the copy, once an undo has made it.
     pub(super) master_id: InodeId,
@@ -33,7 +33,7 @@ pub(crate) struct Begun {
     pub(super) master_mtime: Timestamp,
     /// Which replacements this pass put in place itself; `None` for an op found open, where that is unknown.
     ///
-    /// A client can give a name to the master, too: a name that is not ours is not taken away.
+    /// A client can also link the master under a name. This program never takes away a name that it did not make.
     pub(super) published: Option<Vec<bool>>,
     /// Whether it was rebuilt from the remains of a lost journal: by contents, as the user was shown and agreed to.
     pub(super) salvaged: bool,
@@ -65,9 +65,9 @@ pub(crate) struct Recorded {
     pub(super) metadata: Metadata,
     /// The contents of both.
     pub(super) blake3: [u8; 32],
-    /// The master's birth time: another one is a reused inode number.
+    /// The master's birth time: another birth time is a reused inode number.
     pub(super) master_btime: Option<Timestamp>,
-    /// The duplicate's.
+    /// The duplicate's birth time: another birth time is a reused inode number.
     pub(super) duplicate_btime: Option<Timestamp>,
 }
 
@@ -76,13 +76,13 @@ pub(super) trait Subject {
     /// The op as it was planned.
     fn plan(&self) -> &Op;
 
-    /// Its number, once it has one.
+    /// The op's number, once it has a number.
     fn number(&self) -> Option<OpId>;
 
     /// Whether `stat` is of the duplicate, and not of a file that got its inode number since.
     fn is_duplicate(&self, stat: &Stat) -> bool;
 
-    /// The same for the master.
+    /// Whether `stat` is of the master, and not of a file that got its inode number since.
     fn is_master(&self, stat: &Stat) -> bool;
 
     /// Whether every name was retired, and that is durable.
@@ -94,7 +94,7 @@ pub(super) trait Subject {
     /// The duplicate's birth time, where the intent remembers one.
     fn duplicate_birth(&self) -> Option<Timestamp>;
 
-    /// The master's.
+    /// The master's birth time, where the intent remembers one.
     fn master_birth(&self) -> Option<Timestamp>;
 
     /// The hidden name of the copy that an undo makes, once it has one.
@@ -291,7 +291,7 @@ impl Begun {
         self.op.retired_place(journal, self.id(), k)
     }
 
-    /// Whether replacement `k` was, or may have been, put in place by us.
+    /// Whether this program put, or may have put, replacement `k` in place.
     pub(super) fn may_be_ours(&self, k: usize) -> bool {
         self.published.as_ref().is_none_or(|published| published[k])
     }
@@ -304,7 +304,8 @@ impl Begun {
     }
 }
 
-/// Whether a file was born when the one that was looked at before was; where no birth is known, it counts as the same.
+/// Whether `stat` has the birth time that was recorded before; where no birth time is known, the file counts as the
+/// same.
 fn born_as(stat: &Stat, before: Option<Option<Timestamp>>) -> bool {
     before.flatten().is_none_or(|born| stat.btime == Some(born))
 }

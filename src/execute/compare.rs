@@ -19,10 +19,10 @@ const SETTLED_NS: i128 = 2_000_000_000;
 
 /// More than a tick of any clock that file times are taken from.
 const TICK_NS: i128 = 50_000_000;
-/// What to wait for an op that is under way, whose files were touched a moment ago.
+/// How long to wait for an op that is under way and whose files were touched a moment ago.
 pub(super) const SETTLE_TICK: Duration = Duration::from_millis(60);
 
-/// A file, its lease given back, and what it was while that was held.
+/// A file whose lease was released, and its state while the lease was held.
 pub(super) struct Held<'f, F: Change> {
     file: Leased<'f, F>,
     pub(super) stat: Stat,
@@ -51,7 +51,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(Compared::new(op.clone(), seen))
     }
 
-    /// Compares both files of an op that is under way, and remembers what they are now.
+    /// Compares both files of an op that is under way, and remembers their present state.
     pub(super) fn compare_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
         let master = self.open_master(op)?;
         let duplicate = self.open_duplicate(op)?;
@@ -78,7 +78,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         master: F::File,
         duplicate: F::File,
     ) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
-        // A momentary *write* lease on the duplicate: a file somebody reads is refused before gigabytes are read.
+        // A momentary *write* lease on the duplicate: a file that another program reads is refused before gigabytes are
+        // read.
         let duplicate = self.hold(duplicate, Lease::Write, "duplicate")?;
         Ok((self.hold(master, Lease::Read, "master")?, duplicate))
     }
@@ -106,8 +107,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         })
     }
 
-    /// Turns a difference into damage, for files whose fingerprints were equal, now or in an earlier scan, and whose
-    /// times say that no program wrote since: the disk changed them.
+    /// Turns a difference into damage for files whose fingerprints were equal, now or in an earlier scan, and whose
+    /// times show no write since: the disk changed their bytes.
     fn as_damage(&self, halt: Halt, stats: [&Stat; 2]) -> Halt {
         let older = |since: Timestamp| stats.iter().all(|s| s.mtime < since && s.ctime < since);
         if halt.reason != Reason::Differs || !self.options.scanned.is_some_and(older) {
@@ -158,8 +159,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 continue;
             }
             let file = self.fs.open(&place)?;
-            // The name may lead elsewhere by now: what counts is the open file. Another birth time than recorded
-            // is another file under a reused inode number.
+            // The name may lead elsewhere by now: the open file counts. A birth time other than the recorded one means
+            // another file under a reused inode number.
             let stat = self.fs.stat_open(&file)?;
             if stat.id == id && born.is_none_or(|born| stat.btime == Some(born)) {
                 return Ok(file);
@@ -228,7 +229,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if before.is_some_and(|before| *before != duplicate.metadata) {
             return Err(Halt::metadata_changed());
         }
-        // The ctimes of an op under way were moved by this process or the one that began it.
+        // This process, or the process that began the op, moved the ctimes of an op under way.
         self.usable(op, TICK_NS, master, duplicate)?;
         if op.undo().is_some() {
             // The copy was made after the intent, and the file that stays keeps its further names and its own metadata,
@@ -261,14 +262,15 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
     }
 
-    /// How many names of the duplicate there should be: its own, wherever they are by now.
+    /// Returns how many names of the duplicate there should be: its own, wherever clients have renamed them to.
     fn known_links(&self, op: &Begun) -> Result<u64, Halt> {
         let journal = self.journal.id();
         let mut known = 0;
         for k in 0..op.names.len() {
             let mut places = vec![op.own(k), op.retired_place(journal, k)];
             if op.kind == OpKind::Cross {
-                // Never a name of the duplicate's, but looked at: a stray link of ours would count.
+                // The temp name is never a name of the duplicate's, but looked at: a stray link made by this program
+                // would count.
                 places.push(op.hidden(journal, k, Role::Temp));
             }
             for place in places {
@@ -278,8 +280,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(known)
     }
 
-    /// Whether another program changed it so lately that another write might not move its times: the contents within
-    /// [`SETTLED_NS`], anything within `settled`.
+    /// Whether another program changed the file so lately that another write might not move its times: the contents
+    /// within [`SETTLED_NS`], anything within `settled`.
     fn is_recent(&self, stat: &Stat, settled: i128) -> bool {
         let now = self.fs.now().as_nanos();
         // Times in the future (a clock that was set back) say nothing about a moment ago.
@@ -288,8 +290,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         recent(stat.mtime, SETTLED_NS) || (recent(stat.ctime, settled) && !by_us)
     }
 
-    /// BLAKE3 of the contents, after finding them equal byte for byte, or equal to the hash taken of the master
-    /// earlier in this run under the same fingerprint.
+    /// Returns the BLAKE3 of the contents. Fails unless the contents are equal byte for byte, or equal to the hash
+    /// taken of the master earlier in this run under the same fingerprint.
     fn equal_bytes(
         &mut self,
         op: &Op,

@@ -47,7 +47,7 @@ impl Compared {
         &self.dirs
     }
 
-    /// The same with the directories that are to be made.
+    /// Returns the same op with the directories that are to be made.
     pub(super) fn with_dirs(self, dirs: Vec<DirIntent>) -> Self {
         Self { dirs, ..self }
     }

@@ -1,4 +1,4 @@
-//! Copy: an undo makes the file again that an op removed, under a hidden name, complete before anybody sees it.
+//! Copy: an undo makes the removed file again, under a hidden name, complete before any other program sees it.
 
 use super::Executor;
 use super::begun::{Begun, Subject as _};
@@ -19,7 +19,7 @@ const HOLE: usize = 4096;
 impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Makes the copy of `op` under its hidden name, with everything but its names, on stable storage.
     ///
-    /// What was left there by an interrupted copy is removed first.
+    /// Removes what an interrupted copy left there first.
     pub(super) fn copy(&mut self, op: &mut Begun) -> Result<(), Halt> {
         let (Some(undo), Some(at)) = (op.undo().cloned(), op.copy_place().cloned()) else {
             return Ok(());
@@ -49,7 +49,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    /// The same for an op found open; nothing where its copy is recorded as complete.
+    /// Makes the copy of an op found open; does nothing where the copy is recorded as complete.
     pub(super) fn copy_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
         match &op.copy {
             Some(copy) if !copy.complete => self.copy(op),
@@ -57,7 +57,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Copies contents; gives their BLAKE3.
+    /// Copies contents; returns their BLAKE3.
     fn copy_bytes(
         &mut self,
         source: &F::File,
@@ -95,7 +95,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    /// Owner, mode, ACL, attributes, and last the times, which everything else would move.
+    /// Sets owner, mode, ACL and attributes, and last the times, which every other call would move.
     fn dress(&self, made: &F::File, undo: &Undoing) -> Result<(), Halt> {
         self.fs.set_metadata(made, &undo.metadata)?;
         let given = self.fs.metadata(made)?;
@@ -106,9 +106,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(self.fs.set_times(made, undo.atime, undo.mtime)?)
     }
 
-    /// Removes what is under the hidden name of a copy: a copy is all it is there.
+    /// Removes the file under the hidden name of a copy. Only a copy has such a name.
     ///
-    /// Not before the names it replaces are gone: by that name it is found again, whatever a client does to its path.
+    /// The names that the copy replaces must be gone first. The hidden name finds the copy again, whatever a client
+    /// does to its path.
     pub(super) fn clear_copy(&mut self, op: &Begun) -> Result<(), Halt> {
         let Some(at) = op.copy_place().cloned() else {
             return Ok(());
@@ -120,10 +121,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Removes the hidden name of a complete copy. If the copy has no visible name, a client may have written to it all
-    /// the same, in the moment in which it had the path: then it is kept.
+    /// Removes the hidden name of a complete copy. A copy without a visible name is kept if a client wrote to it: the
+    /// client may have opened it in the moment in which it had the path.
     fn clear_last_name(&mut self, op: &Begun, at: &Place) -> Result<(), Halt> {
-        // Clients removed every other name of the contents: what is hidden may be the last copy.
+        // Clients removed every other name of the contents: the hidden file may be the last copy.
         if !self.is_visible(op)? {
             return Err(Halt::only_hidden());
         }
@@ -138,7 +139,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if self.fs.stat_open(&file)?.nlink > hidden {
             return self.unlink(at, op.master_id);
         }
-        // While the lease is held nobody has it open, and what was written shows.
+        // While the lease is held no other program has the copy open, and earlier writes show.
         let mut copy = Leased::new(self.fs, self.options.leases, file);
         copy.take(Lease::Write, "copy")?;
         let now = self.fs.stat_open(&copy.file)?;
@@ -171,7 +172,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 };
                 match removed {
                     Ok(()) => {}
-                    // Something is in it, or it is not ours to remove: so it stays, and so do those above it.
+                    // The directory holds something, or this process may not remove it: it stays, and so do the
+                    // directories above it.
                     Err(error) if stays(error.errno()) => break,
                     Err(error) => {
                         let halt = Halt::from(error);
@@ -185,7 +187,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 }
 
-/// Whether a directory that cannot be removed stays: something is in it, or it is not ours to remove.
+/// Whether a directory that cannot be removed stays: it holds something, or this process may not remove it.
 pub(super) fn stays(errno: i32) -> bool {
     matches!(
         errno,

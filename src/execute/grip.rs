@@ -1,9 +1,9 @@
-//! What a run holds of an op while it is under way: evidence that no look at a name can give.
+//! What a run holds of an op while the op is under way: evidence that looking at a name cannot provide.
 //!
-//! A name says which inode it leads to, not who made it. A held name ([`Look::hold`]) is one particular name: a rename
-//! moves it, and a link that another program makes in its place is not it. A held inode keeps its number and tells how
-//! many names it has left. And the order in which names came and went ([`Look::comings`]) tells whether another program
-//! acted before or after a change of ours.
+//! A name says which inode it leads to, not who made the name. A held name ([`Look::hold`]) is one particular name: a
+//! rename moves it, and a link that another program makes in its place is a different name. A held inode keeps its
+//! number and tells how many names it has left. And the order in which names came and went ([`Look::comings`]) shows
+//! whether another program acted before or after a change of this process.
 
 use crate::plan::OpId;
 use crate::plan::op::entry;
@@ -27,13 +27,15 @@ pub(crate) struct Grip<H> {
     pub(super) duplicate: Option<H>,
     /// The replacements that this process put in place, by the index of their name.
     pub(super) made: BTreeMap<usize, H>,
-    /// Those of them that were seen to have brought back a path; known for as long as the directories are pinned.
+    /// The replacements in `made` that were seen to have brought back a path; known for as long as the directories are
+    /// pinned.
     brought_back: BTreeSet<usize>,
-    /// Names whose path another program removed or made anew while their file was hidden; known for as long.
+    /// Names whose path another program removed or made anew while their file was hidden; known for as long as the
+    /// directories are pinned.
     anew: BTreeSet<usize>,
     /// Directories that this process made for the op, outermost first.
     dirs: Vec<Place>,
-    /// Directories that are others than the journal remembers.
+    /// Directories that are not those that the journal remembers.
     strange: BTreeSet<Place>,
 }
 
@@ -51,12 +53,12 @@ impl<H> Default for Grip<H> {
     }
 }
 
-/// Where the duplicate of an op is that has none of its known names.
+/// Where a duplicate that has none of its known names is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Whereabouts {
     /// It was deleted.
     Deleted,
-    /// Under another name, where that can be told.
+    /// Under another name; `None` if the name is unknown.
     Elsewhere(Option<RelPath>),
 }
 
@@ -109,14 +111,15 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(None)
     }
 
-    /// Remembers the name that is about to become replacement `k`: held under its hidden name, which nobody else uses.
+    /// Remembers the name that is about to become replacement `k`: held under its hidden name, which no other program
+    /// uses.
     pub(super) fn note_making(&mut self, op: &Begun, k: usize, name: F::File) {
         let grip = self.grips.entry(op.id()).or_default();
         grip.made.insert(k, name);
     }
 
-    /// Whether the name at the hidden place `at` is the one that this process made as replacement `k`. `true` where it
-    /// was made by an earlier process, of which nothing is held.
+    /// Whether the name at the hidden place `at` is the name that this process made as replacement `k`. `true` if an
+    /// earlier process made the replacement: nothing of it is held then.
     pub(super) fn is_made_by_us(&self, op: &Begun, k: usize, at: &Place) -> Result<bool, FsError> {
         match self.grip(op).and_then(|grip| grip.made.get(&k)) {
             None => Ok(true),
@@ -127,8 +130,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Whether another program took the duplicate away from name `k` before this process put the replacement there: the
-    /// replacement has brought a deleted path back.
+    /// Whether another program took the duplicate away from name `k` before this process put the replacement there. The
+    /// replacement has then brought a deleted path back.
     pub(super) fn came_back(&self, op: &Begun, k: usize) -> Result<bool, FsError> {
         match self.grip(op).filter(|grip| grip.made.contains_key(&k)) {
             None => return Ok(false),
@@ -187,7 +190,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Where the replacements are now that this process made and that another program renamed.
+    /// Returns the places of the replacements that this process made and that another program renamed.
     pub(super) fn moved_replacements(&self, op: &Begun) -> Result<Vec<Place>, FsError> {
         let mut moved = Vec::new();
         for k in 0..op.names.len() {
@@ -199,8 +202,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(moved)
     }
 
-    /// Whether the name `at` last changed before our rename gave the name `hidden`, which no other program uses; `None` if
-    /// that cannot be told.
+    /// Whether the name `at` last changed before our rename made the name `hidden`, which no other program uses; `None`
+    /// if the order is unknown.
     pub(super) fn changed_before(
         &self,
         at: &Place,
@@ -211,8 +214,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(known.then(|| one.changed() < ours.came))
     }
 
-    /// Whether another program removed path `k` or made it anew after our rename hid what had the duplicate's name. What
-    /// is hidden then gets no path again; remembered, because hiding it a second time is the newer of the two.
+    /// Whether another program removed path `k`, or made it anew, after our rename hid the file that had the
+    /// duplicate's name. The hidden file then gets no path again. The answer is remembered, because hiding the file a
+    /// second time is newer than the change of the other program.
     pub(super) fn is_made_anew(&mut self, op: &Begun, k: usize) -> Result<bool, FsError> {
         if self.grip(op).is_some_and(|grip| grip.anew.contains(&k)) {
             return Ok(true);
@@ -233,13 +237,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// What the held duplicate is; `None` where it is not held.
+    /// Returns the state of the held duplicate; `None` if it is not held.
     pub(super) fn held_duplicate(&self, op: &Begun) -> Result<Option<Stat>, FsError> {
         let held = self.grip(op).and_then(|grip| grip.duplicate.as_ref());
         held.map(|held| self.fs.stat_open(held)).transpose()
     }
 
-    /// What the held master is; `None` where it is not held.
+    /// Returns the state of the held master; `None` if it is not held.
     pub(super) fn held_master(&self, op: &Begun) -> Result<Option<Stat>, FsError> {
         let held = self.grip(op).and_then(|grip| grip.master.as_ref());
         held.map(|held| self.fs.stat_open(held)).transpose()
@@ -253,7 +257,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Where the duplicate is that has none of its known names.
+    /// Finds the duplicate that has none of its known names.
     pub(super) fn whereabouts(&self, op: &Begun) -> Result<Whereabouts, FsError> {
         let Some(held) = self.grip(op).and_then(|grip| grip.duplicate.as_ref()) else {
             return Ok(Whereabouts::Deleted);
@@ -264,8 +268,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(Whereabouts::Elsewhere(self.fs.path_of(held)?))
     }
 
-    /// Whether a path of a client still leads to the contents of `op`: the kept copy or the duplicate has a name that is
-    /// not a hidden one of this op. What only hidden names lead to was removed by clients from every path.
+    /// Whether a path of a client still leads to the contents of `op`: the kept copy or the duplicate has a name that
+    /// is not a hidden name of this op. If only hidden names lead to the contents, clients removed every path.
     pub(super) fn is_visible(&self, op: &Begun) -> Result<bool, FsError> {
         for k in 0..op.names.len() {
             if self
@@ -321,7 +325,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         dirs
     }
 
-    /// Remembers that `dir` is another directory than the one the op began with.
+    /// Remembers that `dir` is not the directory that the op began with.
     pub(super) fn note_strange(&mut self, op: &Begun, dir: Place) {
         self.grips.entry(op.id()).or_default().strange.insert(dir);
     }
@@ -332,7 +336,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(!strange && self.fs.path_of_dir(dir)?.as_ref() == Some(&dir.path))
     }
 
-    /// `op` is over: lets go of what was held of it.
+    /// Releases everything that was held of `op`, which is over.
     pub(super) fn let_go(&mut self, op: OpId) {
         self.grips.remove(&op);
     }

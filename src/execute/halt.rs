@@ -1,4 +1,4 @@
-//! Why one op did not go on: a reason for the report, and what it means for the rest of the run.
+//! Why one op did not go on: a reason for the report, and the consequence for the rest of the run.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use crate::fs::FsError;
 use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
 
-/// An op that stopped. What state it is in is known by who asked; this only says why.
+/// An op that stopped. The caller knows the state of the op; this value only says why it stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halt {
     /// The reason, for the report.
     pub reason: Reason,
-    /// What was found, where.
+    /// The details, with the place.
     pub detail: String,
     /// A branch that nothing more may be done on (invariant 8).
     pub stops: Option<BranchIdx>,
@@ -43,8 +43,8 @@ impl Halt {
         Self::new(Reason::Conflict, why)
     }
 
-    /// The copy that an undo makes has the metadata of before the run: what a client changes now would be lost with the
-    /// names.
+    /// The copy that an undo makes has the metadata of before the run. Removing the names would lose any change that a
+    /// client makes to the metadata now.
     pub(crate) fn metadata_changed() -> Self {
         let why = "its owner, mode or attributes were changed while it was taken back";
         Self::new(Reason::Changed, why)
@@ -65,7 +65,7 @@ impl From<FsError> for Halt {
             libc::ENOENT | libc::ENOTDIR | libc::EEXIST => Self::new(Reason::Changed, detail),
             libc::ELOOP | libc::EXDEV => Self::new(Reason::Obstructed, detail),
             libc::EMLINK => Self::new(Reason::TooManyLinks, detail),
-            // Neither is the disk's doing: too many descriptors are this process's or the system's limit.
+            // Neither group is the disk's doing: too many descriptors are this process's or the system's limit.
             libc::EPERM | libc::EACCES | libc::ENAMETOOLONG | libc::EMFILE | libc::ENFILE => {
                 Self::new(Reason::Io, detail)
             }

@@ -32,7 +32,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.changing([&dir, &dir], |fs| fs.link(file, to))
     }
 
-    /// Renames, never over anything.
+    /// Renames; never replaces an existing name.
     pub(super) fn rename(&mut self, from: &Place, to: &Place) -> Result<(), FsError> {
         self.changing([&from.dir(), &to.dir()], |fs| fs.rename_noreplace(from, to))
     }
@@ -42,9 +42,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.changing([&a.dir(), &b.dir()], |fs| fs.exchange(a, b))
     }
 
-    /// Removes a name, if it still holds `expected`: nothing is removed that was not looked at (invariant 2).
+    /// Removes a name if it still holds `expected`: nothing is removed that was not looked at (invariant 2).
     ///
-    /// An error where something else has the name by now; a name that is gone already is fine.
+    /// Fails if another file has the name by now; succeeds if the name is gone already.
     pub(super) fn unlink(&mut self, at: &Place, expected: InodeId) -> Result<(), Halt> {
         match self.fs.stat(at)? {
             Some(stat) if stat.id == expected => {
@@ -60,7 +60,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Whether `now` is what was seen: our own calls move ctimes, those of others mean comparing again.
+    /// Checks that `now` is what was seen. Our own calls move ctimes; a ctime that another program moved means
+    /// comparing again.
     pub(super) fn unchanged(&self, now: &Stat, seen: &Fingerprint, what: &str) -> Result<(), Halt> {
         if now.id != seen.id || now.size != seen.size || now.mtime != seen.mtime {
             return Err(Halt::new(
@@ -77,7 +78,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    /// Remembers the ctime our own last call left, after making sure that nothing else moved with it.
+    /// Remembers the ctime that our own last call left, after checking that nothing else changed.
     pub(super) fn note_ctime(&mut self, file: &F::File, before: &Stat) -> Result<Stat, Halt> {
         let now = self.fs.stat_open(file)?;
         let same = now.size == before.size

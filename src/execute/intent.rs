@@ -1,4 +1,4 @@
-//! What the journal is told of an op before anything of it is done.
+//! What the journal records of an op before anything of the op is done.
 
 use super::Executor;
 use super::compared::Compared;
@@ -9,7 +9,7 @@ use crate::plan::{Op, OpId};
 use crate::pool::BranchIdx;
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// An inode of `branch` as it is known after a reboot.
+    /// Returns an inode of `branch` in the form that is valid after a reboot.
     pub(super) fn stored(
         &self,
         branch: BranchIdx,
@@ -54,7 +54,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         })
     }
 
-    /// The names of `op`, with what finds their directories again.
+    /// Returns the names of `op`, with the handles that find their directories again.
     pub(super) fn name_intents(&mut self, op: &Op) -> Result<Vec<NameIntent>, FsError> {
         let mut names = Vec::with_capacity(op.names.len());
         for (k, n) in op.names.iter().enumerate() {

@@ -1,10 +1,10 @@
 //! The replacement protocol: planned ops in, outcomes out, one phase a file.
 //!
-//! An op goes through `compare`, the intent record, `make_parents`, `publish`, the barrier, `retire`, the retired record,
-//! `remove` and the done record; `take_back` undoes all before the first unlink. An op that undoes another takes the same
-//! way, after `copy` has made its master. `pass` puts a run's ops into batches, `batch` drives one through each phase so
-//! that its ops share every barrier, and `recover` decides, from what is found on disk, which of the same transitions an
-//! interrupted op takes next.
+//! An op goes through `compare`, the intent record, `make_parents`, `publish`, the barrier, `retire`, the retired
+//! record, `remove` and the done record; `take_back` undoes all before the first unlink. An op that undoes another op
+//! takes the same way, after `copy` has made its master. `pass` puts a run's ops into batches. `batch` takes all ops of
+//! a batch through each phase, so that they share every barrier. `recover` looks at the disks and decides which of the
+//! same transitions an interrupted op takes next.
 
 mod barrier;
 mod batch;
@@ -62,11 +62,12 @@ pub struct Options {
     pub leases: Leases,
     /// Whether the pool shows the newest directory's metadata (`func.getattr=newest`), not the first's.
     pub newest_dirs: bool,
-    /// When the own scan that found the duplicates began: it read them as equal, whatever else was changed since.
+    /// When the own scan that found the duplicates began: the scan read them as equal, whatever other change came
+    /// since.
     pub scanned: Option<Timestamp>,
     /// Ops that share a barrier, at most.
     pub batch_ops: usize,
-    /// Bytes compared before a barrier, at most: what a crash makes to be compared again.
+    /// Bytes compared before a barrier, at most; a crash makes recovery compare these again.
     pub batch_bytes: u64,
 }
 
@@ -78,11 +79,11 @@ pub enum Outcome {
         /// Bytes that became free.
         reclaimed: u64,
     },
-    /// Not replaced; everything of it is as before.
+    /// Not replaced; the op changed nothing.
     NotDone(Halt),
     /// Begun, and neither finished nor taken back: both copies stay, the journal keeps it open.
     Open(Halt),
-    /// Somebody else's change came in between: both copies stay, for a person to look at.
+    /// Another program's change came in between: both copies stay, for a person to look at.
     Conflict(Halt),
 }
 
@@ -96,12 +97,12 @@ pub trait Observer {
         false
     }
 
-    /// Whether to do the same because the time the user gave is up.
+    /// Whether to finish the batch in hand and stop because the user's time limit has passed.
     fn time_is_up(&self) -> bool {
         false
     }
 
-    /// Asked before every batch: why the pool is no longer the one the plan was made for, if so.
+    /// Called before every batch. Returns why the pool is no longer the pool the plan was made for, or `None`.
     fn pool_changed(&mut self) -> Option<String> {
         None
     }
@@ -134,13 +135,13 @@ pub struct StaysOpen {
     pub halt: Halt,
 }
 
-/// Why a whole run stopped. What was begun is in the journal.
+/// Why a whole run stopped. The ops that were begun are in the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Nothing can be recorded, so nothing may be done.
     #[error("the journal failed")]
     Journal(#[from] JournalError),
-    /// The pool's branches are no longer those the plan was made for.
+    /// The pool's branches are no longer the branches the plan was made for.
     #[error("the pool changed: {0}")]
     PoolChanged(String),
 }
@@ -153,9 +154,9 @@ pub struct Executor<'a, F: Change, S: Store> {
     options: Options,
     run: u64,
     touched: Touched,
-    /// What is held of each op under way.
+    /// The files held of each op under way.
     grips: HashMap<OpId, Grip<F::File>>,
-    /// Handles of directories, by the path a batch knows them by.
+    /// Handles of directories, by the path under which a batch knows the directory.
     handles: HashMap<Place, Handle>,
     /// The ctime our own last call left on an inode, for all ops that share it.
     ours: HashMap<InodeId, Timestamp>,
@@ -197,7 +198,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
     }
 
-    /// Why no more is to be begun, if so.
+    /// Returns why no more ops may be begun; `None` if they may.
     fn asked_to_stop(&self) -> Option<Reason> {
         if self.observer.interrupted() {
             Some(Reason::Interrupted)

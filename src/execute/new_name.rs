@@ -1,4 +1,4 @@
-//! One more name for a file, outside of any run: nothing is removed and nothing recorded.
+//! Adds one more name to a file, outside of any run: nothing is removed and nothing recorded.
 
 use super::halt::Halt;
 use super::parents::{beneath, make_aside, missing_chain, shown_directory};
@@ -9,22 +9,22 @@ use crate::plan::op::entry;
 use crate::pool::Pool;
 use crate::pool::relpath::RelPath;
 
-/// Gives files of a pool more names.
+/// Links files of a pool under more names.
 pub struct NewNames<'n, F: Change> {
     fs: &'n F,
     pool: &'n Pool,
-    /// How often parents were made: each time under another hidden name.
+    /// How often parents were made. Each time they get another hidden name.
     made: u64,
 }
 
 impl<'n, F: Change> NewNames<'n, F> {
-    /// On the branches of `pool`.
+    /// Creates a value for the branches of `pool`.
     pub fn new(fs: &'n F, pool: &'n Pool) -> Self {
         Self { fs, pool, made: 0 }
     }
 
-    /// Links `master` under `path` on its own branch, missing parents made like those that the pool shows; durable on
-    /// return. `false` where something has that name by now: it stays.
+    /// Links `master` under `path` on its own branch, durable on return. Missing parents are made like those that the
+    /// pool shows. Returns `false` if another file has that name by now: that file stays.
     ///
     /// # Errors
     /// When a call fails; parents that were made stay.
@@ -32,14 +32,14 @@ impl<'n, F: Change> NewNames<'n, F> {
         let target = Place::new(master.branch, path.clone());
         self.make_parents(&target)?;
         let file = self.fs.open(master)?;
-        // Durable data before a name that may be all that is left of it.
+        // Durable data first: the new name may become the only name of the file.
         self.fs.sync_data(&file)?;
-        // Never over anything: a path that came back meanwhile stays.
+        // Never replaces an existing name: a path that came back meanwhile stays.
         match self.fs.link(&file, &target) {
             Err(error) if error.errno() == libc::EEXIST => return Ok(false),
             linked => linked?,
         }
-        // Told as linked, and not looked for again: a power cut must not take the name back.
+        // The caller reports the path as linked and does not look again: a power cut must not take the name back.
         self.fs.sync_dir(&target.dir())?;
         Ok(true)
     }
@@ -60,7 +60,7 @@ impl<'n, F: Change> NewNames<'n, F> {
         let aside = Place::new(outer.branch, entry(&outer.path, name));
         let (mut like, mut models) = (outer.clone(), Vec::new());
         for dir in &chain {
-            // One that no branch has any more gets what the one it is made in has.
+            // A directory that no branch has any more gets the metadata of the directory it is made in.
             let newest = self.pool.getattr_newest;
             if let Some(branch) = shown_directory(stat, self.pool.indices(), newest, dir)? {
                 like = Place::new(branch, dir.clone());
@@ -71,11 +71,11 @@ impl<'n, F: Change> NewNames<'n, F> {
             self.clear(&aside, &chain)?;
             return Err(error.into());
         }
-        // The names beneath are durable already; without this one a power cut could take them all back.
+        // The names beneath are durable already; without this sync a power cut could take them all back.
         Ok(self.fs.sync_dir(&outer)?)
     }
 
-    /// Removes what a failure left aside.
+    /// Removes the directories that a failure left aside.
     fn clear(&self, aside: &Place, chain: &[RelPath]) -> Result<(), FsError> {
         for dir in chain.iter().rev() {
             match self.fs.remove_dir(&beneath(aside, &chain[0], dir)) {
@@ -97,7 +97,7 @@ mod tests {
 
     const MASTER: BranchIdx = BranchIdx(0);
 
-    /// `e` is on the other branch, with a mode of its own; `e/f` is nowhere any more.
+    /// `e` is on the other branch, with a mode of its own; no branch has `e/f` any more.
     fn world() -> (SimWorld, Place, RelPath) {
         let world = SimWorld::new();
         let [a, b] = [(); 2].map(|()| world.add_branch(world.add_disk()));

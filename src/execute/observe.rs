@@ -1,4 +1,4 @@
-//! What each name of an op is right now. Execution and recovery decide from this, never from what was done before.
+//! The state of each name of an op right now. Execution and recovery decide from this state, never from memory.
 
 use super::Executor;
 use super::begun::Subject;
@@ -24,7 +24,7 @@ pub(crate) enum DuplicateAt {
     Nowhere,
 }
 
-/// What is found where the replacement goes.
+/// The entry found where the replacement goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TargetIs {
     /// Nothing.
@@ -33,7 +33,7 @@ pub(crate) enum TargetIs {
     Master,
     /// The duplicate (local, not yet replaced).
     Duplicate,
-    /// A file of somebody else.
+    /// A file of another program.
     Other,
 }
 
@@ -46,21 +46,21 @@ pub(crate) struct Observed {
     pub(crate) own_taken: bool,
     /// A branch that is neither the duplicate's nor the target's has the relpath too.
     pub(crate) elsewhere: Option<BranchIdx>,
-    /// The master had this name before the op began, and has it no more.
+    /// The master had this name before the op began, and no longer has it.
     pub(crate) unmastered: bool,
     /// The two directories of the name no longer have the same path.
     pub(crate) apart: bool,
 }
 
 impl Observed {
-    /// Whether the duplicate has left this name for good: retired, after the replacement was durable at it, or past
-    /// its unlink. What is at the name since is a client's doing and not ours to undo.
+    /// Whether the duplicate has left this name for good: retired after the replacement was durable at the name, or
+    /// unlinked. A client made the entry at the name since, and this program does not undo it.
     pub(super) fn left_behind(self, op: &impl Subject) -> bool {
         self.duplicate == DuplicateAt::Retired
             || (op.is_retired() && self.duplicate == DuplicateAt::Nowhere)
     }
 
-    /// Whether nobody but us is concerned: publishing or retiring hides nothing and brings nothing back.
+    /// Whether no other program is concerned: publishing or retiring hides nothing and brings nothing back.
     fn undisturbed(self) -> bool {
         self.elsewhere.is_none()
             && !self.own_taken
@@ -69,7 +69,7 @@ impl Observed {
             && self.target != TargetIs::Other
     }
 
-    /// Whether the replacement may be published, or is.
+    /// Whether the replacement may be published, or is published already.
     pub(crate) fn may_publish(self) -> bool {
         let pair = match self.duplicate {
             DuplicateAt::Own => true,
@@ -79,7 +79,7 @@ impl Observed {
         self.undisturbed() && pair
     }
 
-    /// Whether the duplicate may be retired, or is.
+    /// Whether the duplicate may be retired, or is retired already.
     pub(crate) fn may_retire(self) -> bool {
         let there = matches!(self.duplicate, DuplicateAt::Own | DuplicateAt::Both);
         self.undisturbed() && there && self.target == TargetIs::Master
@@ -112,7 +112,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let mut elsewhere = None;
         loop {
             for branch in self.all_branches() {
-                // Behind a name that the master had all along, a copy is as hidden afterwards as it was before.
+                // Under a name that the master had all along, a copy is as hidden afterwards as it was before.
                 let hidden = masters_own && branch > target.branch;
                 let third = branch != own.branch && branch != target.branch;
                 if third && !hidden && elsewhere.is_none() {
@@ -154,8 +154,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         })
     }
 
-    /// The path that a name of the op has now, and whether its two directories have different ones: a rename of the
-    /// directory on one branch, or one that mergerfs has done on one branch so far.
+    /// Returns the path that a name of the op has now, and whether its two directories have different paths. They
+    /// differ after a rename of the directory on one branch, or after a rename that mergerfs has done on only one
+    /// branch so far.
     fn path_now(&self, own: &Place, target: &Place) -> Result<(RelPath, bool), FsError> {
         let (own_dir, target_dir) = (own.dir(), target.dir());
         let here = self.fs.path_of_dir(&own_dir)?;
@@ -173,7 +174,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Looks at every name, and stops at the first that is not as `expected`.
     ///
-    /// Names the duplicate has left are not looked at.
+    /// Skips names that the duplicate has left.
     pub(super) fn observe_all(
         &self,
         op: &impl Subject,

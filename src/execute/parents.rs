@@ -1,8 +1,8 @@
 //! Clone path: the parent directories a replacement needs on the master's branch, complete before they are visible.
 //!
-//! A directory on an earlier branch takes over what the pool shows of it (owner, mode, times): it must never be
-//! seen half made, nor survive a power cut half made. So the whole missing chain is made under a hidden name,
-//! synced, and renamed in.
+//! A directory on an earlier branch takes over what the pool shows of it (owner, mode, times). No client may see such a
+//! directory half made, and no half-made directory may survive a power cut. So the whole missing chain is made under a
+//! hidden name, synced, and renamed in.
 
 use super::begun::Begun;
 use super::copy::stays;
@@ -28,7 +28,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             if matches!(left, DuplicateAt::Retired | DuplicateAt::Nowhere) {
                 continue;
             }
-            // Another op, or somebody else, may make one at any time: look again until nothing is missing.
+            // Another op or another program may make a missing parent at any time: look again until nothing is missing.
             for attempt in 0.. {
                 let stat = &mut |place: &Place| self.fs.stat(place);
                 let chain = missing_chain(stat, name.to, &name.path)?;
@@ -42,7 +42,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     }
                     other => other?,
                 }
-                // A client may have renamed or removed the directory meanwhile: it would be there again.
+                // A client may have renamed or removed the directory meanwhile: cloning would bring its path back.
                 if self.fs.path_of_dir(&op.own(k).dir())? != Some(op.own(k).dir().path) {
                     self.remove_made(op)?;
                     return Err(Halt::new(
@@ -58,18 +58,18 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Pins the directories that names of `op` are changed in, before anything in them is looked at.
     ///
     /// A client that renames such a directory takes our hidden names along, and they are still found. The owner of the
-    /// directory above could also swap it for one of another owner in between: names would be made and moved where that
-    /// user may not make or move any.
+    /// directory above could also swap it for a directory of another owner in between. Then names would be made and
+    /// moved where that user may not make or move any names.
     pub(super) fn pin_dirs(&self, op: &Op) -> Result<(), Halt> {
         for k in 0..op.names.len() {
             let own = op.own(k).dir();
             if self.fs.pin(&own)? == Pin::Missing {
-                // Gone, or a symlink: nothing of it would be pinned.
+                // The directory is gone, or a symlink: the pin would hold nothing of it.
                 let why = format!("directory {:?} is gone", own.path);
                 return Err(Halt::new(Reason::Changed, why));
             }
             let mut target = op.target(k).dir();
-            // Of a path that is made, the directory it is made in.
+            // A directory that is yet to be made is pinned by the directory that will hold it.
             while self.fs.pin(&target)? == Pin::Missing && !target.path.is_root() {
                 target = target.dir();
             }
@@ -77,8 +77,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    /// Pins the same directories as they are now, for an op that was found open; returns whether another entry (a symlink,
-    /// say) has the path of one of them. Nothing is found below such a path.
+    /// Pins the same directories as they are now, for an op that was found open. Returns whether an entry of another
+    /// kind (a symlink, say) has the path of one of them. Nothing is found below such a path.
     fn pin_dirs_found(&self, op: &Begun) -> Result<bool, Halt> {
         let mut obstructed = false;
         for k in 0..op.names.len() {
@@ -103,8 +103,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(obstructed)
     }
 
-    /// Pins the same directories for an op that was found open, wherever clients have renamed them to since; returns as
-    /// [`Self::pin_dirs_found`].
+    /// Pins the same directories for an op that was found open, wherever clients have renamed them to since. Returns
+    /// the same as [`Self::pin_dirs_found`].
     pub(super) fn pin_dirs_again(&mut self, op: &Begun, intent: &Intent) -> Result<bool, Halt> {
         for (k, recorded) in intent.names.iter().enumerate() {
             let (own, target) = (op.own(k).dir(), op.target(k).dir());
@@ -115,7 +115,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
             self.fs.pin_by_handle(&target, &recorded.to_dir)?;
             // A directory that the op made has no handle in the record. mergerfs renames a directory on every branch:
-            // it is where the other one is now.
+            // the made directory is where its counterpart on the other branch is now.
             let mut known = None;
             while recorded.to_dir.0.is_empty() && own != target {
                 let path = self.fs.path_of_dir(&own)?;
@@ -140,13 +140,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.pin_dirs_found(op)
     }
 
-    /// What finds directory `dir` again after a crash; the same for all ops of a batch.
+    /// Returns the handle that finds directory `dir` again after a crash; the same for all ops of a batch.
     pub(super) fn handle_of_dir(&mut self, dir: Place) -> Result<Handle, FsError> {
         if let Some(known) = self.handles.get(&dir) {
             return Ok(known.clone());
         }
         let handle = match self.fs.handle(&dir) {
-            // Yet to be made, or removed by a client a moment ago.
+            // The directory is yet to be made, or a client removed it a moment ago.
             Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {
                 Handle::default()
             }
@@ -156,17 +156,18 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(handle)
     }
 
-    /// Lets go of the directories of a batch.
+    /// Releases the directories of a batch.
     pub(super) fn release_dirs(&mut self) {
         self.handles.clear();
         self.fs.unpin();
     }
 
-    /// A directory that was missing when the op began, and that somebody else has made or put there since, takes a name
-    /// by the rule that the others were under.
+    /// Checks a directory that was missing when the op began and that another program has made or put there since: it
+    /// takes a name by the rule that held for the other directories.
     fn made_by_another(&self, op: &Begun, k: usize) -> Result<(), Halt> {
         let (own, target) = (op.own(k).dir(), op.target(k).dir());
-        // Also where none was missing: something else than a directory may have had its path when the op began.
+        // Checked also where no directory was missing: an entry that is no directory may have had its path when the op
+        // began.
         if self.fs.pin(&target)? != Pin::New || own == target {
             return Ok(());
         }
@@ -185,7 +186,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         };
         let models: Vec<Place> = chain.iter().filter_map(model).collect();
         if models.len() != chain.len() {
-            // Not in the intent: it was there when the op began, and somebody removed it since.
+            // The intent does not list the directory: it was there when the op began, and another program removed it
+            // since.
             return Err(Halt::new(
                 Reason::Changed,
                 format!("directory {top:?} is gone"),
@@ -198,7 +200,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             Ok(made) => made,
             Err(error) => {
                 self.clear_aside(op)?;
-                // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace somebody's empty directory.
+                // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace another program's empty
+                // directory.
                 return Err(match error.errno() {
                     libc::EINVAL => {
                         Halt::new(Reason::NoExchange, format!("{error}: {}", error.source))
@@ -216,8 +219,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    /// Removes the directories that this process made for `op`, as far as they are empty: nothing is left of an op that was
-    /// not done.
+    /// Removes the directories that this process made for `op`, as far as they are empty: an op that was not done
+    /// leaves nothing behind.
     pub(super) fn remove_made(&mut self, op: &Begun) -> Result<(), Halt> {
         for dir in self.take_dirs(op) {
             if !self.is_in_place(op, &dir)? {
@@ -231,7 +234,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    /// The hidden directory for name `k`, beside the topmost missing one.
+    /// Returns the hidden directory for name `k`, beside the topmost missing directory.
     fn aside_of(&self, op: &Begun, k: usize, top: &RelPath) -> Place {
         let dir = top.parent().unwrap_or_else(RelPath::root);
         let name = hidden_name(self.journal.id(), op.id(), k, Role::Aside);
@@ -279,7 +282,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 }
 
-/// `None` where a symlink or a mount point is on the way: on its branch no directory has that path.
+/// Returns `None` if a symlink or a mount point is on the way: on its branch no directory has that path.
 fn unless_obstructed<T>(found: Result<T, FsError>) -> Result<Option<T>, FsError> {
     match found {
         Err(error) if matches!(error.errno(), libc::ELOOP | libc::EXDEV) => Ok(None),
@@ -287,7 +290,7 @@ fn unless_obstructed<T>(found: Result<T, FsError>) -> Result<Option<T>, FsError>
     }
 }
 
-/// Makes the names in `dirs` durable, those of them that are there.
+/// Makes durable those names in `dirs` that exist.
 ///
 /// # Errors
 /// When that fails.
@@ -297,7 +300,8 @@ pub fn sync_dirs<'d, F: Change>(
 ) -> Result<(), FsError> {
     for dir in dirs {
         match fs.sync_dir(dir) {
-            // Not there any more, or another one, or none of a salvaged log that can be.
+            // The directory is gone, another entry has its path, or a salvaged log names a path that cannot be a
+            // directory.
             Err(error)
                 if matches!(
                     error.errno(),
@@ -309,11 +313,11 @@ pub fn sync_dirs<'d, F: Change>(
     Ok(())
 }
 
-/// Removes a hidden directory that nobody knows the op of, with the empty directories in it; gives whether it is gone.
-/// Whatever else is in it stays, and so does the way to it.
+/// Removes a hidden directory whose op is unknown, with the empty directories in it; returns whether it is gone. Any
+/// other entry in it stays, with the directories that lead to that entry.
 ///
 /// # Errors
-/// When it cannot be looked at, removed or made durable.
+/// When the directory cannot be looked at, removed or made durable.
 pub fn remove_if_empty<F: Change>(fs: &F, at: &Place) -> Result<bool, FsError> {
     let gone = |error: &FsError| error.errno() == libc::ENOENT;
     let names = match fs.names_with_prefix(at, b"") {
@@ -340,13 +344,14 @@ pub fn remove_if_empty<F: Change>(fs: &F, at: &Place) -> Result<bool, FsError> {
     fs.sync_dir(&at.dir()).map(|()| true)
 }
 
-/// The directories `op` will need on the master's branch, outermost first: for the intent, and for the dry run.
+/// Returns the directories that `op` will need on the master's branch, outermost first: for the intent, and for the dry
+/// run.
 ///
-/// The source of each is the branch whose directory the pool shows: the first of `branches` that has it, or the
-/// newest under `func.getattr=newest`. `stat` is [`crate::fs::Look::stat`], or remembers what that said.
+/// The source of each directory is the branch whose directory the pool shows: the first of `branches` that has it, or
+/// the newest under `func.getattr=newest`. `stat` is [`crate::fs::Look::stat`], or remembers its answers.
 ///
 /// # Errors
-/// When something that is no directory is in the way, or a directory of the duplicate's path is gone.
+/// When an entry that is no directory is in the way, or a directory of the duplicate's path is gone.
 pub fn missing_parents(
     stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
     branches: u16,
@@ -375,10 +380,11 @@ pub fn missing_parents(
     Ok(missing)
 }
 
-/// Makes `chain`, outermost first, under the hidden name `aside` of its first, each like its model, and renames it in.
+/// Makes `chain`, outermost first, under the hidden name `aside` of its first directory, each directory like its model,
+/// and renames it in.
 ///
-/// Gives what it made, in that order. The directory it is renamed in is not synced. After an error some of it may be left
-/// aside.
+/// Returns the directories it made, in that order. Does not sync the directory that holds the new name. After an error
+/// some directories may be left aside.
 pub(super) fn make_aside<F: Change>(
     fs: &F,
     aside: &Place,
@@ -402,7 +408,7 @@ pub(super) fn make_aside<F: Change>(
     Ok(made)
 }
 
-/// The missing ancestors of `path` on `branch`, outermost first.
+/// Returns the missing ancestors of `path` on `branch`, outermost first.
 pub(super) fn missing_chain(
     stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
     branch: BranchIdx,
@@ -426,7 +432,7 @@ pub(super) fn missing_chain(
     Ok(chain)
 }
 
-/// The branch among `branches` whose directory the pool shows at `path`.
+/// Returns the branch among `branches` whose directory the pool shows at `path`.
 pub(super) fn shown_directory(
     stat: &mut impl FnMut(&Place) -> Result<Option<Stat>, FsError>,
     branches: impl Iterator<Item = BranchIdx>,
@@ -446,7 +452,7 @@ pub(super) fn shown_directory(
     Ok(shown.map(|(branch, _)| branch))
 }
 
-/// Where `dir`, which is `top` or below it, is made while `top` is still called `aside`.
+/// Returns where `dir`, which is `top` or below it, is made while `top` still has the name `aside`.
 pub(super) fn beneath(aside: &Place, top: &RelPath, dir: &RelPath) -> Place {
     let rest = &dir.as_bytes()[top.as_bytes().len()..];
     let bytes = [aside.path.as_bytes(), rest].concat();

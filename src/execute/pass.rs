@@ -1,4 +1,4 @@
-//! A run from its first op to its last: which are begun, in which batch, and which once more at the end.
+//! A run from its first op to its last: which ops it begins, in which batch, and which it tries again at the end.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::journal::Store;
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op, OpId, Task};
 
-/// How long files changed a moment ago are waited for, at the end of a run.
+/// How long the end of a run waits for files that were changed a moment ago.
 const SETTLE: Duration = Duration::from_millis(2_100);
 
 /// An op that may be begun.
@@ -23,12 +23,13 @@ enum Ready {
 }
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// Does `ops` in order; those that were busy or changed a moment ago once more at the end.
+    /// Does `ops` in order. Ops that were busy, or whose files changed a moment ago, are tried again at the end.
     ///
     /// Every op is reported to the observer exactly once, unless the run stops with an error.
     ///
     /// # Errors
-    /// When the journal fails or the pool changed; ops not reported were not begun, or are open in the journal.
+    /// When the journal fails or the pool changed. Ops that were not reported were not begun, or are open in the
+    /// journal.
     pub fn run(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
         for entry in self.journal.open_ops() {
             let op = self.op_of(&entry).0;
@@ -41,7 +42,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
             self.pass(again, true)?;
         }
-        // What could neither go on nor be taken back then: somebody had it open, perhaps no longer.
+        // These ops could neither go on nor be taken back then: another program had a file open, and may have closed it
+        // since.
         let run = self.run;
         for open in self.recover(|open| open.intent.op.run == run)? {
             self.observer.ended(&OpEnded {
@@ -115,7 +117,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             let examined = self.examine(op, undo)?;
             return Ok(Ready::Undo(Box::new(examined)));
         }
-        // Before gigabytes are read for nothing.
+        // Checked first: otherwise gigabytes may be read for nothing.
         let dirs = self.missing_parents_of(op)?;
         Ways::new(self.fs).same(op, &dirs, self.options.ignore)?;
         let compared = self.compare(op)?;
@@ -123,7 +125,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(Ready::Replace(Box::new(compared.with_dirs(dirs))))
     }
 
-    /// The directories that `op` needs on the master's branch and that are missing now.
+    /// Returns the directories that `op` needs on the master's branch and that are missing now.
     pub(super) fn missing_parents_of(&self, op: &Op) -> Result<Vec<DirIntent>, Halt> {
         let branches = u16::try_from(self.options.branches.len()).unwrap_or(u16::MAX);
         let stat = &mut |place: &Place| self.fs.stat(place);
@@ -140,8 +142,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// An op that stays open goes on from its two files: none of them may become another's duplicate, nor what is to
-    /// go a master.
+    /// Refuses an op that shares a file with an op that stays open. An open op goes on from its two files: neither may
+    /// become another op's duplicate, and its duplicate may not become another op's master.
     fn not_open(&self, op: &Op) -> Result<(), Halt> {
         let (masters, duplicates) = &self.open;
         let used = masters.contains(&op.duplicate_id)
@@ -161,7 +163,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.open.1.insert(duplicate);
     }
 
-    /// Reports an op that is as it was; `id` is its number, if it was begun.
+    /// Reports an op that changed nothing; `id` is its number, if it was begun.
     pub(super) fn not_done(&mut self, op: &Op, id: Option<OpId>, halt: Halt) {
         self.stop_branch(&halt);
         self.observer.ended(&OpEnded {

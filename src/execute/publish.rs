@@ -35,7 +35,7 @@ impl Deref for Published {
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Publishes every name of `op` that is not in place yet, in one short window.
     ///
-    /// If it fails, the op must not go on, and [`Self::take_back`] deals with what is left.
+    /// If this fails, the op must not go on, and [`Self::take_back`] handles the names that publish changed.
     pub(super) fn publish(&mut self, op: Begun) -> Phase<Published> {
         let step = |op: &mut Begun| {
             self.not_stopped(op)?;
@@ -50,8 +50,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let noted = self.note_both(op, &window);
         let unbroken = window.duplicate.unbroken();
         let halt = match (done.and(noted), unbroken) {
-            // A broken lease of the master's alone is no reason to take back: whoever asked for it may have done so
-            // by the new name, and waits. Retire looks at the master again.
+            // If only the master's lease is broken, there is no reason to take back: the client that asked for the
+            // master may have asked by the new name, and waits. Retire looks at the master again.
             (Ok(()), Ok(true)) => return Ok(()),
             (Ok(()), Ok(false)) => Halt::again(
                 Reason::Busy,
@@ -60,8 +60,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             (Ok(()), Err(error)) => error.into(),
             (Err(halt), _) => halt,
         };
-        // Before the leases go: whoever waits for the duplicate must go on with a file that has its name.
-        // Whether it worked does not matter here: the caller takes back again, from what it finds.
+        // Before the leases go: a client that waits for the duplicate must go on with a file that has its name. The
+        // result does not matter here: the caller takes back again, from the state that it finds.
         if let Err(stuck) = self.withdraw_in_window(op, &mut window) {
             tracing::debug!(%stuck, "not taken back in the window");
             self.stop_branch(&stuck);
@@ -69,7 +69,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Err(halt)
     }
 
-    /// Opens both files, takes both leases and finds both as they were compared.
+    /// Opens both files, takes both leases and checks that both are as they were compared.
     pub(super) fn enter(&self, op: &Begun) -> Result<Window<'a, F>, Halt> {
         let seen = op.seen();
         let (master, duplicate) = (self.open_master(op)?, self.open_duplicate(op)?);
@@ -87,10 +87,11 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(window)
     }
 
-    /// Remembers the ctimes our calls in the window left on both inodes.
+    /// Remembers the ctimes that our calls in the window left on both inodes.
     ///
-    /// The duplicate must be what it was otherwise. The master may be touched by a client through its new name
-    /// already; then its ctime is not taken for ours, and it is compared again before anything is removed.
+    /// Apart from its ctime the duplicate must be unchanged. A client may already touch the master through its new
+    /// name: then the master's ctime is not taken for ours, and the master is compared again before anything is
+    /// removed.
     pub(super) fn note_both(&mut self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
         let Some(seen) = &op.seen else { return Ok(()) };
         match self.note_ctime(&window.master.file, &seen.master_stat) {
@@ -101,7 +102,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         let now = self.note_ctime(&window.duplicate.file, &seen.duplicate_stat)?;
         if now.nlink != seen.duplicate_stat.nlink {
-            // Our renames leave the number as it is: it is another program's link, or its removal of a name.
+            // Our renames leave the link count as it is: another program made a link or removed a name.
             self.ours.remove(&now.id);
             return Err(Halt::again(
                 Reason::Changed,
@@ -115,7 +116,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         // A lease cannot tell that a client renamed or unlinked the name: each name on every branch, before ...
         let names = self.observe_all(op, Observed::may_publish)?;
         if op.published.is_none() {
-            // Found open: what is in place now may be ours, what comes from now on is ours only if we make it.
+            // The op was found open: a replacement in place now may be ours. Later, a replacement is ours only if this
+            // process makes it.
             let in_place = names
                 .iter()
                 .map(|observed| observed.target == TargetIs::Master);
@@ -124,7 +126,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         for (k, observed) in names.iter().enumerate() {
             let in_place = observed.target == TargetIs::Master;
             if in_place && !op.may_be_ours(k) && op.names[k].found != Found::Master {
-                // It was not there when the op began, and we have not made it: a client renamed the master here.
+                // The master's name was not there when the op began, and this program has not made it: a client renamed
+                // the master here.
                 let detail = format!("{:?} is the master already", op.names[k].path);
                 return Err(Halt::new(Reason::Changed, detail));
             }
@@ -132,7 +135,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 self.publish_name(op, k, window)?;
             }
         }
-        // ... and after: a client that saved by rename or deleted meanwhile must not see its path come back.
+        // ... and after: if a client saved by rename or deleted meanwhile, its path must not come back.
         self.observe_all(op, Observed::may_publish)?;
         Ok(())
     }
@@ -157,13 +160,13 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 ));
             }
         }
-        // Before the calls: an error may come from what follows them, and the name be ours all the same.
+        // Before the calls: an error may come from a later step, and the name may be ours all the same.
         let name = self.fs.hold(&temp)?;
         self.note_making(op, k, name);
         op.note_published(k, true);
         match op.kind {
             OpKind::Cross => self.rename(&temp, &target).inspect_err(|error| {
-                // What is there is somebody else's, even where it is another name of the master.
+                // The entry there is another program's, even where it is another name of the master.
                 op.note_published(k, error.errno() != libc::EEXIST);
             })?,
             OpKind::Local => self.exchange_in(op, k)?,
@@ -186,9 +189,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if exchanged.is_some_and(|stat| op.is_duplicate(&stat)) {
             return Ok(());
         }
-        // A client renamed another file over the name just before: its file goes back where the client put it, or has
-        // renamed the path to since, with our name. If a client removed our name or put another one there, it has removed
-        // or replaced its own file: that gets no path again.
+        // A client renamed another file over the name just before. That file goes back where the client put it, or
+        // where the client has renamed the path to since, with our name. If a client removed our name or put another
+        // file there, the client has removed or replaced its own file: that file gets no path again.
         if self.is_replacement_gone(op, k)? {
             return Err(Halt::new(
                 Reason::Changed,
@@ -199,7 +202,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         self.exchange(&temp, &target)?;
         let back = self.fs.stat(&temp)?;
         if back.is_none_or(|stat| !op.is_master(&stat)) || !self.is_made_by_us(op, k, &temp)? {
-            // And again meanwhile: the newest of theirs belongs at the name, the one before it was overwritten.
+            // A client renamed over the name again meanwhile: the client's newest file belongs at the name, the file
+            // before the newest was overwritten.
             self.exchange(&temp, &target)?;
             return Err(Halt::new(
                 Reason::Conflict,

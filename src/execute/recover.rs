@@ -1,5 +1,5 @@
-//! Recovery is the executor (invariant 5): for each op that has an intent and no end, look at every name, decide, and
-//! take the same transitions an uninterrupted run takes. May be killed anywhere and run again.
+//! Recovery is the executor (invariant 5): for each op that has an intent and no end, recovery looks at every name,
+//! decides, and takes the same transitions as an uninterrupted run. Recovery may be killed anywhere and run again.
 
 use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
@@ -18,11 +18,11 @@ use crate::pool::relpath::RelPath;
 /// What an open op takes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// The duplicate is gone, by us: only the record is missing.
+    /// This program removed the duplicate: only the record is missing.
     Finish,
-    /// The duplicate is gone, by another program: every name stays as it is.
+    /// Another program removed the duplicate: every name stays as it is.
     Leave,
-    /// From publish on; every phase skips the names that are past it.
+    /// Continue from publish; every phase skips the names that are past it.
     Forward,
     /// Take the replacement away.
     Back,
@@ -34,14 +34,13 @@ fn decide(retired: bool, names: &[Observed]) -> Next {
     let nowhere = count(DuplicateAt::Nowhere);
     let visible = count(DuplicateAt::Own) + count(DuplicateAt::Both);
     match retired {
-        // We unlinked it: nothing else does after the record.
+        // This program unlinked it: no other program can after the record.
         true if nowhere == names.len() => Next::Finish,
-        // Another program removed or moved it. What leads to the master now may be a link of its own.
+        // Another program removed or moved it. A name that leads to the master now may be a link of that program.
         false if nowhere == names.len() => Next::Leave,
         // After the first unlink of a link set there is only forward.
         true if nowhere > 0 => Next::Forward,
-        // Only hidden names are left: each path had its replacement durably before, and what is there now is a client's
-        // doing.
+        // Only hidden names are left: each path had its replacement durably before. A client put the entries there now.
         _ if visible == 0 => Next::Forward,
         _ if names
             .iter()
@@ -53,7 +52,7 @@ fn decide(retired: bool, names: &[Observed]) -> Next {
     }
 }
 
-/// An op found open, after the look at it.
+/// An op found open, after recovery looked at it.
 enum Resumed {
     /// It is carried out.
     Going(Begun),
@@ -62,7 +61,7 @@ enum Resumed {
 }
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// Finishes or takes back the open ops of the journal that are `wanted`; returns those that stay open.
+    /// Finishes or takes back the open ops of the journal that are `wanted`; returns the ops that stay open.
     ///
     /// # Errors
     /// When the journal fails.
@@ -104,7 +103,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(remaining)
     }
 
-    /// Makes durable what ops found open rely on. Where that fails the op stays open as it is.
+    /// Makes durable what ops found open rely on. If that fails the op stays open as it is.
     fn settle_found(&mut self, works: Vec<Work<Begun>>, over: &mut Vec<Over>) -> Vec<Work<Begun>> {
         let failures = self.settle_sources(works.iter().map(|work| &work.op));
         let mut going = Vec::with_capacity(works.len());
@@ -139,7 +138,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             self.fs.check_branch(branch)?;
         }
         let obstructed = self.pin_dirs_again(op, &entry.intent)?;
-        // What the interrupted process did may be in memory only: synced before any record relies on it.
+        // Changes of the interrupted process may be in memory only: they are synced before any record relies on them.
         self.sync_all_of(op);
         self.take_grip(op)?;
         self.grip_by_handle(op, &entry.intent)?;
@@ -152,7 +151,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             names.push(self.observe(op, k)?);
         }
         let next = match decide(op.is_retired(), &names) {
-            // The directory that the path is in is no directory any more.
+            // The directory of the path is no directory any more.
             Next::Forward if obstructed && !op.is_retired() => Next::Back,
             // The path would leave the pool with its branch.
             Next::Forward if self.would_leave_the_pool(op) => {
@@ -207,7 +206,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             .any(|name| departed(name.to) && !departed(name.from))
     }
 
-    /// Holds the files of an op that was found open and that have none of their known names, wherever they are.
+    /// Holds the files of an op that was found open if they have none of their known names, wherever they are.
     fn grip_by_handle(&mut self, op: &Begun, intent: &Intent) -> Result<(), Halt> {
         let id = op.id();
         let found = |branch: BranchIdx, handle: &Handle, is: &dyn Fn(&Stat) -> bool| {
@@ -243,8 +242,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Somebody uses one of the files. While the duplicate has its names, the replacement is taken away, so that
-    /// no path leads to two inodes longer than it must.
+    /// Handles an op one of whose files another program uses. While the duplicate has its names, the replacement is
+    /// taken away, so that no path leads to two inodes longer than it must.
     fn busy_on_the_way(&mut self, op: &Begun, halt: Halt, names: &[Observed]) -> State {
         if names.iter().all(|name| name.duplicate == DuplicateAt::Own) {
             self.back(op, halt)
@@ -265,7 +264,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// The op of a journal entry, on the branches of this run.
+    /// Returns the op of a journal entry, on the branches of this run.
     pub(super) fn op_of(&self, entry: &OpenOp) -> (Begun, Result<(), Halt>) {
         let mut missing = None;
         let mut here = |branch: BranchIdx| {
@@ -297,7 +296,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             .collect();
         let master = Place::new(here(intent.master.branch), intent.master.path.clone());
         let duplicate = Place::new(here(intent.duplicate.branch), intent.duplicate.path.clone());
-        // An identity that cannot be told now must not be guessed: the op stays open.
+        // An identity that cannot be looked up now must not be guessed: the op stays open.
         let mut unknown = None;
         let mut inode = |at: &Place, copy: &Copy| {
             self.current_inode(at, copy).unwrap_or_else(|error| {
@@ -330,7 +329,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         (op, here.and(unknown.map_or(Ok(()), Err)))
     }
 
-    /// Where a recorded branch is in this run: the same directory of the same filesystem.
+    /// Returns where a recorded branch is in this run: the same directory of the same filesystem.
     fn current_branch(
         &self,
         run: &RunStarted,
@@ -342,7 +341,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             .ok_or_else(|| recorded.path.clone())
     }
 
-    /// A recorded inode under the device number its filesystem has now.
+    /// Returns a recorded inode under the device number its filesystem has now.
     fn current_inode(&self, at: &Place, copy: &Copy) -> Result<InodeId, FsError> {
         let root = Place::new(at.branch, RelPath::root());
         let dev = self.fs.stat(&root)?.map_or(0, |stat| stat.id.dev);
@@ -353,7 +352,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 }
 
-/// The op of `entry`, with its files, names and directories on the branches of this run.
+/// Returns the op of `entry`, with its files, names and directories on the branches of this run.
 fn begun_from(
     entry: &OpenOp,
     (master, duplicate): (OpFile, OpFile),
@@ -386,8 +385,9 @@ fn begun_from(
     Begun::open(op, proofs, intent, dirs, copy)
 }
 
-/// Checks that the kept copy has the metadata that it had when the op began, as long as the path has the duplicate alone.
-/// Later a client can have changed them by the path, which then has the kept copy: they are the path's own.
+/// Checks that the kept copy has the metadata that it had when the op began, as long as the path has the duplicate
+/// alone. Later the path has the kept copy: a client can then have changed the metadata by that path, and the change
+/// stands.
 fn kept_copy_as_recorded(op: &Begun, names: &[Observed]) -> Result<(), Halt> {
     let recorded = op.recorded.as_ref();
     let before = recorded.and_then(|recorded| recorded.master_metadata.as_ref());

@@ -1,4 +1,5 @@
-//! Remove: the only calls that cannot be taken back, after everything that could speak against them was durable.
+//! Remove: the only calls that cannot be taken back. They follow only once every fact that could forbid them is
+//! durable.
 
 use std::ops::Deref;
 
@@ -12,10 +13,10 @@ use crate::fs::{Change, Lease};
 use crate::journal::{RetiredRecorded, Store};
 use crate::plan::refusal::Reason;
 
-/// An op whose duplicate is retired, and the record of that is durable. Only this op's duplicate is ever unlinked.
+/// An op whose duplicate is retired, and whose record of the retiring is durable. Only this op's duplicate is ever
+/// unlinked.
 ///
-/// Neither can be had without the phases before it: `Hidden` comes from [`Executor::retire`], the proof from the
-/// journal.
+/// Both parts come from earlier phases: `Hidden` from [`Executor::retire`], the proof from the journal.
 pub(super) struct Retired(Begun);
 
 impl Retired {
@@ -41,13 +42,13 @@ impl Deref for Retired {
 impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Unlinks every retired name of `op`; returns the bytes that became free.
     ///
-    /// There is no [`Retired`] without the durable record of what was retired (invariant 3): a crash in between is then
-    /// known from a client's delete.
+    /// There is no [`Retired`] without the durable record of the retired names (invariant 3). After a crash in between,
+    /// recovery can tell this removal from a client's delete.
     pub(super) fn remove(&mut self, op: &Retired) -> Result<u64, Halt> {
         let seen = op.seen();
         self.yield_to_newer(op)?;
         let file = match self.open_duplicate(&op.0) {
-            // A client removed the directory with all that was in it, or gave a hidden name another one.
+            // A client removed the directory with all its entries, or put another file at a hidden name.
             Err(halt) if halt.reason == Reason::Changed => match self.whereabouts(op)? {
                 Whereabouts::Deleted => return Ok(0),
                 Whereabouts::Elsewhere(_) => {
@@ -57,12 +58,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             },
             opened => opened?,
         };
-        // The replacement may have been removed by a client since: what no path leads to any more may be the last copy.
+        // A client may have removed the replacement since: contents that no path leads to any more may be the last
+        // copy.
         if !self.is_visible(op)? {
             return Err(Halt::only_hidden());
         }
         let mut duplicate = Leased::new(self.fs, self.options.leases, file);
-        // An indexer may have found the hidden name: whoever has it open keeps it until the next try.
+        // An indexer may have found the hidden name: if a program has the file open, the file stays until the next try.
         duplicate.take(Lease::Write, "retired duplicate")?;
         let before = self.fs.stat_open(&duplicate.file)?;
         self.unchanged(&before, &seen.duplicate, "duplicate")?;

@@ -1,7 +1,7 @@
-//! Retire: the duplicate leaves its names, and only what can no longer be opened is looked at for the last time.
+//! Retire: the duplicate leaves its names. The last look is only at a file that no client can open any more.
 //!
-//! Afterwards no path of a client leads to the inode, so what is checked then cannot be raced, and all of it can
-//! still be put back.
+//! Afterwards no path of a client leads to the inode. So no client can race these checks, and all of it can still be
+//! put back.
 
 use super::Executor;
 use super::barrier::Durable;
@@ -17,7 +17,7 @@ use crate::journal::Store;
 use crate::plan::OpKind;
 use crate::plan::refusal::Reason;
 
-/// An op whose duplicate has left its names for hidden ones. Only [`Executor::retire`] makes it.
+/// An op whose duplicate has moved from its names to hidden names. Only [`Executor::retire`] makes it.
 pub(super) struct Hidden(Begun);
 
 impl Hidden {
@@ -25,7 +25,7 @@ impl Hidden {
         &self.0
     }
 
-    /// The proof that this is recorded, for an op that was found open so.
+    /// Returns the proof that the retiring is recorded, for an op that was found open in that state.
     pub(super) fn record(&self) -> Option<RetiredRecorded> {
         self.0.retired
     }
@@ -38,7 +38,7 @@ impl Hidden {
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Moves every name of the duplicate to its retired name, in one short window.
     ///
-    /// For a local op the exchange of publish did that already; here it is checked under leases once more.
+    /// For a local op the exchange of publish did that already; here the result is checked under leases once more.
     pub(super) fn retire(&mut self, op: Durable) -> Phase<Hidden> {
         let step = |op: &mut Begun| {
             self.not_stopped(op)?;
@@ -60,8 +60,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Enters the window; where somebody touched one of the files since (another link of the master, say), compares
-    /// both again first.
+    /// Enters the window. If another program touched one of the files since (another link of the master, say), compares
+    /// both files again first.
     pub(super) fn enter_again(&mut self, op: &mut Begun) -> Result<Window<'a, F>, Halt> {
         match self.enter(op) {
             Err(halt) if halt.again && halt.reason == Reason::Changed => {
@@ -80,10 +80,11 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         moved: &mut Vec<usize>,
     ) -> Result<(), Halt> {
         let names = self.observe_all(op, Observed::may_retire)?;
-        // All that can be checked before the renames is: putting back afterwards is for the rest.
+        // All checks that can precede the renames do: putting back afterwards is for the rest.
         self.check_duplicate(op, window)?;
-        // The master now, not after the renames: from then on who opens the path gets the master, and may well be
-        // waiting for it. That is how it will be for good, and the retired inode still equals it.
+        // The master is checked now, not after the renames: from then on a client that opens the path gets the master,
+        // and may well be waiting for it. That is the final state of the path, and the retired inode still equals the
+        // master.
         if !window.master.unbroken()? {
             return Err(Halt::again(
                 Reason::Busy,
@@ -92,7 +93,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         let mut links = u64::MAX;
         if op.undo().is_some() && !op.salvaged {
-            // A client's link or rename of the copy, of which all names are known, would be on both branches for good.
+            // A client's link or rename of the copy would stay on both branches for good; all names of the copy are
+            // known.
             let known = self.known_names(op, |stat| op.is_master(stat))?;
             if self.fs.stat_open(&window.master.file)?.nlink != known {
                 return Err(Halt::new(
@@ -110,7 +112,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             if op.kind == OpKind::Cross && observed.duplicate == DuplicateAt::Own {
                 let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
                 self.rename(&own, &retired)?;
-                // The rename took whatever had the name: only the inode that was compared may stay retired.
+                // The rename took any file that had the name: only the inode that was compared may stay retired.
                 let taken = self.fs.stat(&retired)?;
                 if taken.is_none_or(|stat| !op.is_duplicate(&stat)) {
                     self.return_stranger(op, k)?;
@@ -126,9 +128,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         self.check_retired(op, window, links)
     }
 
-    /// Whether the path had the replacement when the duplicate left it. If a client had made the path anew from the
-    /// duplicate (`rm d/b; mv m/a d/b` beside an undo), the rename took the only name of the path, and it goes back.
-    /// If the replacement went afterwards, a client removed the path or made it anew.
+    /// Checks that the path had the replacement when the duplicate left it. If a client had made the path anew from the
+    /// duplicate (`rm d/b; mv m/a d/b` beside an undo), the rename took the only name of the path, and that name goes
+    /// back. If the replacement went afterwards, a client removed the path or made it anew.
     fn replacement_was_there(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
         let target = self.fs.stat(&op.target(k))?;
         if target.is_some_and(|stat| op.is_master(&stat)) {
@@ -144,8 +146,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         ))
     }
 
-    /// The last look: the retired inode is what was compared, and nobody asked for it. The kept copy has at most `links`
-    /// names.
+    /// The last look: the retired inode is the inode that was compared, and no other program asked for it. The kept
+    /// copy has at most `links` names.
     fn check_retired(
         &mut self,
         op: &Begun,
@@ -163,7 +165,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             ));
         }
         if now > links {
-            // Linked just before the rename; if another name went, the duplicate's number of names is as it was.
+            // The path was linked just before the rename. If another name went at the same time, the duplicate's link
+            // count is unchanged.
             return Err(Halt::new(Reason::Changed, "its path was linked meanwhile"));
         }
         Ok(())
@@ -188,7 +191,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Renames back what was just moved, newest first, never over anything and only to paths that still exist.
+    /// Renames back the names that were just moved, newest first. Never replaces a file, and only uses paths that still
+    /// exist.
     fn put_back(&mut self, op: &Begun, moved: &[usize]) -> Result<(), Halt> {
         for k in moved.iter().rev() {
             self.return_name(op, *k)?;

@@ -1,9 +1,10 @@
-//! Taking back: a replacement that was, or may have been, visible can already have been opened. It is taken away only
-//! while nobody has the master open, and put back when somebody opens it at that moment.
+//! Taking back: another program can already have opened a replacement that was, or may have been, visible. This program
+//! takes the replacement away only while no other program has the master open, and puts it back if another program
+//! opens the master at that moment.
 //!
 //! A visible name goes only if the path keeps the duplicate, or if this process made the name and another program had
-//! taken the duplicate away before: then the name has brought a deleted path back. Whatever else leads to the master may
-//! be a link that a client made, and stays. A duplicate that is hidden comes back only to a path that still exists.
+//! taken the duplicate away before: then the name has brought a deleted path back. Any other name of the master may be
+//! a link that a client made, and stays. A hidden duplicate comes back only to a path that still exists.
 
 use super::Executor;
 use super::begun::{Begun, Subject as _};
@@ -23,9 +24,10 @@ use crate::pool::relpath::RelPath;
 /// How an op stands after trying to take it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Back {
-    /// No name of ours is left; every path is as it was before, or as other programs left it.
+    /// No name made by this op is left; every path is as it was before, or as other programs left it.
     Restored,
-    /// The same, and every name is the master's: another program removed the duplicate and linked the master itself.
+    /// As `Restored`, and every name is the master's: another program removed the duplicate and linked the
+    /// master itself.
     Replaced,
     /// Not now: both copies stay, the op stays open.
     Stuck(Halt),
@@ -38,11 +40,11 @@ pub(crate) enum Back {
     },
 }
 
-/// A replacement that was moved to a hidden name: there, and the name it had.
+/// A replacement that was moved to a hidden name: its hidden place, and its place before.
 type Hidden = (Place, Place);
 
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
-    /// Takes back all that was done of `op`, from what is found.
+    /// Takes back everything that was done of `op`, judged by the state on disk.
     pub(crate) fn take_back(&mut self, op: &Begun) -> Back {
         let back = self
             .try_take_back(op)
@@ -57,7 +59,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
     }
 
-    /// What is left once all that can be taken back was.
+    /// Returns how `op` stands once everything that can be taken back was taken back.
     fn back_with(&mut self, op: &Begun, left: Vec<(BranchIdx, RelPath)>) -> Result<Back, Halt> {
         if !left.is_empty() {
             let why = match self.is_visible(op)? {
@@ -133,9 +135,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(Some(Back::Conflict { halt, left }))
     }
 
-    /// Links that another program made while the replacements were in place, perhaps of one of them: it is a link of the
-    /// master now, not of the duplicate that has the path again. The same where it renamed the replacement of one of
-    /// several names.
+    /// Finds links that another program made while the replacements were in place, perhaps of a replacement: such a
+    /// link is a link of the master now, not of the duplicate that has the path again. The same holds if the program
+    /// renamed the replacement of one of several names.
     fn links_of_replacements(&self, op: &Begun) -> Result<Option<Back>, Halt> {
         if op.kind == OpKind::Cross {
             return Ok(None);
@@ -184,8 +186,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(Some(Back::Conflict { halt, left }))
     }
 
-    /// Names that another program gave to the file of which the op knows all names: to the duplicate, or to the copy that
-    /// an undo makes.
+    /// Returns the names that another program gave to the file of which the op knows all names: the duplicate, or the
+    /// copy that an undo makes.
     fn new_names(&self, op: &Begun) -> Result<Vec<RelPath>, Halt> {
         let (file, branch) = match op.undo() {
             None => (self.held_duplicate(op)?, op.duplicate.branch),
@@ -232,7 +234,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(found)
     }
 
-    /// How many names of a file the op knows.
+    /// Returns how many names of a file the op knows.
     pub(super) fn known_names(
         &self,
         op: &Begun,
@@ -268,16 +270,16 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let mut back_to = names.iter().enumerate();
         let going = back_to.any(|(k, name)| self.goes_with_its_return(op, k, *name));
         if going {
-            // A master written since keeps what it has: before anything is moved.
+            // A master that was written since keeps its bytes: checked before anything is moved.
             self.lease_master(op)?;
         }
         self.return_duplicate(op, &names)?;
         if going {
             for k in 0..op.names.len() {
-                // The duplicate has its names durably before the replacements go: else a power cut could keep the
-                // going and not the coming back. No lease is held meanwhile.
+                // The duplicate has its names durably before the replacements go: otherwise a power cut could keep the
+                // removal and lose the return. No lease is held meanwhile.
                 match self.fs.sync_dir(&op.own(k).dir()) {
-                    // Removed by a client, with all its names.
+                    // A client removed the directory with all its names.
                     Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
                     synced => synced?,
                 }
@@ -307,7 +309,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             }
     }
 
-    /// Whether replacement `k` has brought back a path that another program removed before it was there.
+    /// Whether replacement `k` has brought back a path that another program removed before the replacement was there.
     fn brought_back(&self, op: &Begun, k: usize, observed: Observed) -> Result<bool, FsError> {
         Ok(op.kind == OpKind::Cross
             && observed.duplicate == DuplicateAt::Nowhere
@@ -315,8 +317,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             && self.came_back(op, k)?)
     }
 
-    /// Whether replacement `k` hides a file that another program put at the path on another branch. No action through the
-    /// pool leaves such a file *and* a link of its own here.
+    /// Whether replacement `k` hides a file that another program put at the path on another branch. No action through
+    /// the pool leaves such a file *and* a link of its own here.
     fn hides_newer(&self, op: &Begun, k: usize, observed: Observed) -> bool {
         op.kind == OpKind::Cross
             && observed.duplicate == DuplicateAt::Nowhere
@@ -324,9 +326,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             && (observed.own_taken || observed.elsewhere.is_some())
     }
 
-    /// Takes away replacements whose path a client removed before they were there. No lease is asked for: a
-    /// program that has the master open keeps it open, and by this path no program should have found it. Where a client
-    /// has put another file at the path, one may well have: [`Self::withdraw_what_hides`].
+    /// Takes away replacements whose path a client removed before the replacements were there. Asks for no lease: a
+    /// program that has the master open keeps it open, and no program should have found it by this path. If a client
+    /// has put another file at the path, a program may well have: see [`Self::withdraw_what_hides`].
     fn withdraw_what_came_back(&mut self, op: &Begun) -> Result<(), Halt> {
         for k in 0..op.names.len() {
             let observed = self.observe(op, k)?;
@@ -339,7 +341,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Takes away replacements that hide a newer file, while nobody writes the master.
+    /// Takes away replacements that hide a newer file, while no program writes the master.
     fn withdraw_what_hides(&mut self, op: &Begun) -> Result<(), Halt> {
         let names = self.look(op)?;
         let mut all = names.iter().enumerate();
@@ -365,7 +367,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// The master with a write lease, unchanged since it was compared.
+    /// Returns the master with a write lease, unchanged since it was compared.
     fn lease_master(&mut self, op: &Begun) -> Result<Leased<'a, F>, Halt> {
         let file = self.open_master(op)?;
         self.read_again(op, &file)?;
@@ -375,8 +377,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(master)
     }
 
-    /// Reads the master again if another program touched it: linked or renamed, it still has the bytes that were
-    /// compared.
+    /// Reads the master again if another program touched it: a link or rename leaves the bytes that were compared.
     fn read_again(&mut self, op: &Begun, file: &F::File) -> Result<(), Halt> {
         let Some(seen) = &op.seen else { return Ok(()) };
         let now = self.fs.stat_open(file)?;
@@ -406,8 +407,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Gives back files of others that a rename or exchange of ours took along; gives those that stay under a hidden
-    /// name, because their owner has put a newer file at the path since.
+    /// Puts other programs' files, which a rename or exchange of ours took along, back at their paths. Returns the
+    /// places of the files that stay under a hidden name, because their owner has put a newer file at the path since.
     pub(super) fn return_strangers(
         &mut self,
         op: &Begun,
@@ -428,9 +429,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(left)
     }
 
-    /// Gives the path back to a file of another program that our last rename or exchange took along as name `k`; `false` if
-    /// it stays hidden. If another program has changed the path since, it has removed or replaced that very file, though it
-    /// met ours: the file gets no path again.
+    /// Restores the path of another program's file that our last rename or exchange took along as name `k`; returns
+    /// `false` if the file stays hidden. If another program has changed the path since, that program removed or
+    /// replaced this very file, though its call met ours: the file gets no path again.
     pub(super) fn return_stranger(&mut self, op: &Begun, k: usize) -> Result<bool, FsError> {
         let hidden = op.retired_place(self.journal.id(), k);
         if op.kind == OpKind::Local {
@@ -454,7 +455,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             return Ok(false);
         }
         if self.is_made_anew(op, k)? {
-            // Between the look and the rename. Only the name that we returned is ours to hide again.
+            // The path changed between the look and the rename. Only the name that this process returned is ours to
+            // hide again.
             let path = self.fs.path_of(&name)?;
             if path.is_some_and(|path| path.file_name() == own.path.file_name()) {
                 self.rename(&own, &hidden)?;
@@ -464,7 +466,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(true)
     }
 
-    /// Renames; `false` if something has the name `to`.
+    /// Renames; returns `false` if another entry has the name `to`.
     fn rename_to_free(&mut self, from: &Place, to: &Place) -> Result<bool, FsError> {
         match self.rename(from, to) {
             Err(error) if error.errno() == libc::EEXIST => Ok(false),
@@ -472,7 +474,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
     }
 
-    /// The same inside the publish window, where the duplicate still has its name or gets it back at once.
+    /// Takes replacements away inside the publish window, where the duplicate still has its name or gets it back at
+    /// once.
     pub(super) fn withdraw_in_window(
         &mut self,
         op: &Begun,
@@ -485,8 +488,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if all.any(|(k, name)| self.goes_with_its_return(op, k, *name)) {
             let taken = window.master.try_take(Lease::Write);
             if taken.is_err() {
-                // Somebody reads the master. A client that waits for a local op's duplicate holds an inode that has
-                // only our temp name: it comes first, as long as nobody asked to write the master meanwhile.
+                // Another program reads the master. A client that waits for a local op's duplicate holds an inode that
+                // has only our temp name: that client comes first, as long as no program asked to write the master
+                // meanwhile.
                 let waited_for = op.kind == OpKind::Local && !window.duplicate.unbroken()?;
                 if !(waited_for && window.master.unbroken()?) {
                     taken?;
@@ -498,7 +502,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         self.only_before_removal(op)?;
         self.master_as_compared(op, &window.master)?;
         for observed in &names {
-            // An op found half done: giving the duplicate its names back takes a sync, which has no place here.
+            // The op was found half done: returning the duplicate's names to it takes a sync, which has no place here.
             let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
             if moved && op.kind == OpKind::Cross {
                 return Err(Halt::again(
@@ -511,22 +515,23 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         self.clear_hidden(op)
     }
 
-    /// Every place of either copy that a person has to settle: hidden names, and a path that is on two branches.
+    /// Returns every place of either copy that a person has to settle: hidden names, and a path that is on two
+    /// branches.
     pub(super) fn places_left(&self, op: &Begun) -> Vec<(BranchIdx, RelPath)> {
         let mut left = Vec::new();
         let there = |at: &Place| self.fs.stat(at).ok().flatten().is_some();
         for k in 0..op.names.len() {
             for role in [Role::Retired, Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);
-                // Whatever it holds: it is reported, not removed.
+                // Any entry at the place is reported, not removed.
                 if there(&at) {
                     left.extend(self.named_now(&at));
                 }
             }
             let (own, target) = (op.own(k), op.target(k));
             let two = own != target && there(&own) && there(&target);
-            // One of several names on one disk: the others may be the other file's.
-            // Or the only name on one disk: the duplicate is beside it under its hidden name.
+            // One of several names is on one disk: the other names may be the other file's. Or the only name is on one
+            // disk: the duplicate is beside it under its hidden name.
             let hidden = there(&op.retired_place(self.journal.id(), k));
             let many = op.names.len() > 1 || hidden;
             let one_of_many = op.kind == OpKind::Local && many && there(&target);
@@ -554,7 +559,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         left
     }
 
-    /// A place by the path that its directory has now.
+    /// Returns a place by the path that its directory has now.
     fn named_now(&self, at: &Place) -> Result<(BranchIdx, RelPath), FsError> {
         let dir = self.fs.path_of_dir(&at.dir())?;
         let path = dir.map_or_else(|| at.path.clone(), |dir| entry(&dir, at.path.file_name()));
@@ -565,8 +570,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         (0..op.names.len()).map(|k| self.observe(op, k)).collect()
     }
 
-    /// A master written since the publish may hold somebody's acknowledged write under the new name; one that was
-    /// touched, somebody's mode or attribute.
+    /// Checks that the master is as it was compared. A master written since the publish may hold another program's
+    /// acknowledged write under the new name; a master that was touched may hold another program's mode or attribute.
     fn master_as_compared(&self, op: &Begun, master: &Leased<'_, F>) -> Result<(), Halt> {
         let now = self.fs.stat_open(&master.file)?;
         if now.size != op.size || now.mtime != op.master_mtime {
@@ -580,7 +585,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             Ok::<_, FsError>(now.without_labels() != undo.metadata.without_labels())
         };
         if op.undo().map_or(Ok(false), changed)? {
-            // The file that stays does not have what a client gave the copy.
+            // The file that stays lacks the metadata that a client set on the copy.
             return Err(Halt::new(
                 Reason::Conflict,
                 "owner, mode or attributes of the copy were changed since it was made",
@@ -613,8 +618,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Renames the retired duplicate to its own name `k`, if the path is still there and the replacement's: a path that
-    /// a client removed must not come back, and a file that a client put there must not be hidden by the old bytes.
+    /// Renames the retired duplicate to its own name `k`, if the path is still there and is the replacement's. A path
+    /// that a client removed must not come back, and the old bytes must not hide a file that a client put there.
     pub(super) fn return_name(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
         let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
         let may_return = |observed: Observed| {
@@ -624,7 +629,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 && !observed.apart
                 && observed.elsewhere.is_none()
         };
-        // A link that a client made there since is no replacement of ours.
+        // A link that a client made there since is not our replacement.
         if !may_return(self.observe(op, k)?) || (!op.salvaged && self.is_made_anew(op, k)?) {
             return Ok(());
         }
@@ -636,7 +641,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let now = self.fs.stat(&op.target(k))?;
         let still_there =
             now.is_some_and(|stat| op.is_master(&stat)) && !self.is_made_anew(op, k)?;
-        // A client may have given the duplicate the name anew: only the name that we returned is ours to hide again.
+        // A client may have given the duplicate the name anew: only the name that this process returned is ours to hide
+        // again.
         let path = self.fs.path_of(&name)?;
         let ours = path.is_some_and(|path| path.file_name() == own.path.file_name());
         if !still_there && ours && !op.salvaged {
@@ -646,8 +652,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// What to do with the hidden names of a duplicate whose path is gone: they are dropped if the duplicate has a
-    /// visible name, and otherwise kept. Returns the kept ones.
+    /// Handles the hidden names of a duplicate whose path is gone: drops them if the duplicate has a visible name, and
+    /// keeps them otherwise. Returns the kept names.
     fn drop_or_keep(&mut self, op: &Begun) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
         let names = self.look(op)?;
         let has_a_name = names.iter().any(|name| name.duplicate == DuplicateAt::Own);
@@ -696,7 +702,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             OpKind::Local => self.still_unasked(master, duplicate, &hidden)?,
         }
         self.remove_hidden(op, hidden)?;
-        // The other ops on this master go on, if nobody else touched it before.
+        // The other ops on this master go on, if no other program touched it before.
         if op
             .seen
             .as_ref()
@@ -707,7 +713,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Somebody who opened the master meanwhile may have done so by a name just taken away: it gets it back.
+    /// Puts back the names just taken away if another program opened the master meanwhile: that program may have used
+    /// such a name.
     fn still_unopened(
         &mut self,
         op: &Begun,
@@ -735,12 +742,13 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(own.is_some_and(|stat| op.is_duplicate(&stat)))
     }
 
-    /// The same for a local op, whose duplicate lost its name to the replacement.
+    /// Does as `still_unopened` for a local op, whose duplicate lost its name to the replacement.
     ///
-    /// Somebody who waits for the duplicate needs it back at the path, whoever reads the master. Somebody who waits
-    /// to write the master may have asked for it by the path while the replacement was there: sent away from it, that
-    /// write would change the master's other names and not the path it was made by. So the replacement stays then,
-    /// and the duplicate keeps the hidden name, where what is written to it is found.
+    /// A client that waits for the duplicate needs the duplicate back at the path, even if another program reads the
+    /// master. A client that waits to write the master may have asked for it by the path while the replacement was
+    /// there. If the replacement went, that write would change the master's other names and not the path that the
+    /// client used. So the replacement stays then, and the duplicate keeps the hidden name, where writes to the
+    /// duplicate are found.
     fn still_unasked(
         &mut self,
         master: &Leased<'_, F>,
@@ -764,9 +772,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Takes away the replacements that would hide a file made at the same path since.
     ///
-    /// mergerfs looks at one branch after the other: a client's look-up that began before the replacement was
-    /// there, and came to the duplicate's branch after that was retired, finds nothing, and its `O_CREAT` makes a
-    /// new file. That file is the newest at the path; the master keeps its bytes under its other names.
+    /// mergerfs looks at one branch after the other. A client's look-up may begin before the replacement is there, and
+    /// come to the duplicate's branch after the duplicate was retired: it finds nothing, and the client's `O_CREAT`
+    /// makes a new file. That file is the newest at the path; the master keeps its bytes under its other names.
     pub(super) fn yield_to_newer(&mut self, op: &Begun) -> Result<(), Halt> {
         let mut hiding = Vec::new();
         for (k, observed) in self.look(op)?.into_iter().enumerate() {
@@ -807,8 +815,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Moves the replacement at `target` to its hidden name `aside`.
     ///
-    /// The rename takes whatever has the name by then: a file of another program, and a link that another program made
-    /// in the place of ours, go straight back.
+    /// The rename takes any entry that has the name by then. A file of another program, or a link that another program
+    /// made in the place of ours, goes straight back.
     fn move_aside(
         &mut self,
         op: &Begun,
@@ -826,7 +834,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Err(not_ours(is_master))
     }
 
-    /// Hides replacement `k`, and puts it back if by then it was all that the path had.
+    /// Hides replacement `k`, and puts it back if by then the path had no other file.
     fn hide_replacement(
         &mut self,
         op: &Begun,
@@ -841,9 +849,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let gone_before = self.brought_back(op, k, observed)? || self.hides_newer(op, k, observed);
         self.move_aside(op, k, &target, &aside)?;
         if !gone_before && !self.is_path_of_duplicate(op, &target)? {
-            // The duplicate left the path between the look and the rename. If before the rename, a client relies on the
-            // name that was just hidden (`mv m/a3 d/b`, where the kernel leaves the name as it is, removes only the
-            // duplicate). If after, the client removed the path.
+            // The duplicate left the path between the look and the rename. If it left before the rename, a client
+            // relies on the name that was just hidden (`mv m/a3 d/b`, where the kernel leaves the name as it is,
+            // removes only the duplicate). If it left after the rename, the client removed the path.
             if self.changed_before(&op.own(k), &aside)? != Some(false) {
                 match self.rename(&aside, &target) {
                     Err(error) if error.errno() == libc::EEXIST => {}
@@ -872,13 +880,13 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(())
     }
 
-    /// Removes the hidden names of the master that an interrupted publish or take-back left. The last one stays where no
+    /// Removes the hidden names of the master that an interrupted publish or take-back left. The last name stays if no
     /// path leads to the contents.
     pub(super) fn clear_hidden(&mut self, op: &Begun) -> Result<(), Halt> {
         for k in 0..op.names.len() {
             for role in [Role::Temp, Role::Withdrawn] {
                 let at = op.hidden(self.journal.id(), k, role);
-                // A local op's duplicate stays; anything else is reported, never removed.
+                // A local op's duplicate stays; any other file is reported, never removed.
                 let Some(stat) = self.fs.stat(&at)?.filter(|stat| op.is_master(stat)) else {
                     continue;
                 };
@@ -894,8 +902,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 }
 
-/// What has the path of a replacement is not that. A link of the kept copy is a client's own, and only this process can
-/// tell: a later one would take it for ours.
+/// The reason for a path of a replacement that has another file. A link of the kept copy is a client's own, and only
+/// this process can know that: a later process would take the link for ours.
 fn not_ours(is_master: bool) -> Halt {
     match is_master {
         true => Halt::new(

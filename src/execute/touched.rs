@@ -14,14 +14,14 @@ pub(crate) struct Touched {
 
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    /// What it gets back.
+    /// The time that the directory gets back.
     original: Timestamp,
-    /// What our own last call left.
+    /// The time that our own last call left.
     ours: Timestamp,
 }
 
 impl Touched {
-    /// To be called before a call that changes `dir`.
+    /// Must be called before a call that changes `dir`.
     pub(crate) fn before<F: Change>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
         self.unsynced.insert(dir.clone());
         let Some(now) = fs.stat(dir)?.map(|stat| stat.mtime) else {
@@ -32,7 +32,7 @@ impl Touched {
             ours: now,
         });
         if times.ours != now {
-            // Somebody else made or removed a name since: that time must stay visible to scanners.
+            // Another program made or removed a name since: that time must stay visible to scanners.
             *times = Times {
                 original: now,
                 ours: now,
@@ -41,7 +41,7 @@ impl Touched {
         Ok(())
     }
 
-    /// To be called right after it, whether it failed or not.
+    /// Must be called right after the call that changes `dir`, whether that call failed or not.
     pub(crate) fn after<F: Change>(&mut self, fs: &F, dir: &Place) -> Result<(), FsError> {
         let now = fs.stat(dir)?;
         if let (Some(times), Some(stat)) = (self.times.get_mut(dir), now) {
@@ -50,13 +50,13 @@ impl Touched {
         Ok(())
     }
 
-    /// A directory whose entries must become durable without our having changed them in place.
+    /// Marks a directory whose entries must become durable though this process did not change them in place.
     pub(crate) fn must_sync(&mut self, dir: Place) {
         self.unsynced.insert(dir);
     }
 
-    /// Gives directories their old time, unless somebody else changed them since our last call: a scanner that
-    /// goes by directory times (and mergerfs' readdir cache) would miss the new file.
+    /// Restores the old time of directories, unless another program changed them since our last call: otherwise a
+    /// scanner that goes by directory times (and mergerfs' readdir cache) would miss the new file.
     pub(crate) fn give_times_back<F: Change>(&mut self, fs: &F) -> Vec<FsError> {
         let mut errors = Vec::new();
         for (dir, times) in std::mem::take(&mut self.times) {
@@ -72,9 +72,9 @@ impl Touched {
         errors
     }
 
-    /// Syncs every directory changed since the last time; gives the branches where that failed.
+    /// Syncs every directory changed since the last time; returns the branches where that failed.
     ///
-    /// A directory that is gone by now has nothing to sync: whoever removed it removed its names.
+    /// A directory that is gone by now has nothing to sync: the program that removed the directory removed its names.
     pub(crate) fn sync<F: Change>(&mut self, fs: &F) -> Vec<(BranchIdx, FsError)> {
         let mut failed = Vec::new();
         for dir in std::mem::take(&mut self.unsynced) {

@@ -1,8 +1,9 @@
-//! Undo: an op that takes another back is an op with a copy in front.
+//! Undo: an op that takes another op back is an op with a copy in front.
 //!
-//! The file that comes back is its master: copied from the one that stays under a hidden name, verified, recorded.
-//! From then on all is as in any op, with the same protection of writers: the new file is published under the names,
-//! made durable, and then the names that were replaced are retired, looked at once more, recorded and unlinked.
+//! The file that comes back is the master of the op: copied, under a hidden name, from the file that stays, then
+//! verified and recorded. From then on all is as in any op, with the same protection of writers: the new file is
+//! published under the names and made durable. Then the replaced names are retired, looked at once more, recorded and
+//! unlinked.
 
 use super::begun::{Begun, UndoCopy};
 use super::compare::SETTLE_TICK;
@@ -30,7 +31,7 @@ pub(super) struct Examined {
 }
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// Checks that `op` may be begun: no program uses the file that stays, and it and its names are as planned.
+    /// Checks that `op` may be begun: no program uses the file that stays, and the file and its names are as planned.
     pub(super) fn examine(&mut self, op: &Op, undo: &Undoing) -> Result<Examined, Halt> {
         // A momentary lease: a file that is open in a program is refused before gigabytes are copied.
         let held = self.hold(self.open_duplicate(op)?, Lease::Write, "file that stays")?;
@@ -60,8 +61,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         })
     }
 
-    /// Journals, copies and carries out ops that undo others; returns those that were put back and are worth another
-    /// try.
+    /// Journals, copies and carries out ops that undo other ops; returns the ops that were put back and are worth
+    /// another try.
     pub(super) fn undo_batch(&mut self, ops: Vec<Examined>) -> Result<Vec<(Op, Halt)>, RunError> {
         if ops.is_empty() {
             return Ok(Vec::new());
@@ -80,7 +81,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
         }
         let copies: Vec<_> = intents.iter().map(|intent| intent.copy.clone()).collect();
-        // Durable before the first hidden name is made: what a crash leaves under it is then known to be ours.
+        // Durable before the first hidden name is made: a file that a crash leaves under that name is then known to be
+        // ours.
         let recorded = self.journal.begin_undo(intents, self.fs.now())?;
         let recorded = recorded.into_iter().zip(copies);
         let begun = examined.into_iter().zip(recorded).enumerate();
@@ -101,10 +103,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 this.copy(op)
             })
         });
-        // The copies have their hidden names durably before a record says that they are complete: a power cut that takes
-        // the name frees the inode number, and the record would name whatever file gets it next.
+        // The copies have their hidden names durably before a record says that they are complete: a power cut that
+        // takes the name frees the inode number, and the record would then name the next file that gets the number.
         let works = self.sync_touched(works, over, |op| op);
-        // What the run that is undone touched a moment ago is not taken for another program's change.
+        // Changes that the undone run made a moment ago must not count as another program's changes.
         self.fs.pause(SETTLE_TICK);
         let works = self.each(works, over, |this, op| {
             Self::check(op, |op| {
@@ -124,7 +126,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         } = examined;
         let branch = op.master.branch;
         let mut dir = op.master.path.parent().unwrap_or_else(RelPath::root);
-        // Where the directory itself is to be made yet, beside the topmost of those that are.
+        // If the directory itself is yet to be made, the copy goes beside the topmost directory that is yet to be made.
         while !self
             .fs
             .stat(&Place::new(branch, dir.clone()))?
@@ -178,7 +180,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         })
     }
 
-    /// Makes durable what the ops will rely on, as for any op.
+    /// Makes durable the files and directories that the ops will rely on, as for any op.
     fn settle_copies(&mut self, works: Vec<Work<Begun>>, over: &mut Vec<Over>) -> Vec<Work<Begun>> {
         let failures = self.settle_sources(works.iter().map(|work| &work.op));
         self.each(works, over, |_, op| {
@@ -188,8 +190,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         })
     }
 
-    /// Records which copies are complete. No name is published before this is durable: recovery then knows the inode,
-    /// and never takes a half-made file for the one that comes back.
+    /// Records which copies are complete. No name is published before this record is durable: recovery then knows the
+    /// inode, and never takes a half-made file for the file that comes back.
     pub(super) fn record_copies(&mut self, works: &mut [Work<Begun>]) -> Result<(), RunError> {
         let mut records = Vec::new();
         for work in works {
@@ -203,7 +205,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             copy.complete = true;
             records.push(Record::Copied {
                 op,
-                // No handle is a copy that is not found again after a rename; the op itself goes on.
+                // A copy without a handle is not found again after a rename; the op itself goes on.
                 handle: self.fs.handle(&copy.at).unwrap_or_default(),
                 ino: seen.master_stat.id.ino,
                 btime: seen.master_stat.btime,

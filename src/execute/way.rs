@@ -1,7 +1,7 @@
 //! The way to a file: who may pass through the directories above it, on the branch that holds it.
 //!
-//! mergerfs looks a path up as the user who asks: of the directories above a file those of its own branch count, not
-//! those the pool shows. They differ where somebody changed or made them on one branch only.
+//! mergerfs looks a path up as the user who asks. The directories above a file count as they are on its own branch, not
+//! as the pool shows them. The two differ if another program changed or made a directory on one branch only.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op};
 
-/// Directories that are remembered.
+/// How many directories are remembered.
 const KNOWN_MAX: usize = 16_384;
 
-/// Who may pass through directories, each looked up once: many files lie in one.
+/// Who may pass through directories, each directory looked up once: many files lie in one directory.
 pub struct Ways<'w, F: Look> {
     fs: &'w F,
-    /// Owner, the bits that let somebody in, and the ACL of each.
+    /// Owner, permission bits and ACL of each directory.
     known: HashMap<Place, Metadata>,
 }
 
@@ -43,7 +43,7 @@ impl<'w, F: Look> Ways<'w, F> {
             let mut next = name.path.parent();
             while let Some(dir) = next {
                 next = dir.parent();
-                // One that is made for it takes after the directory it is cloned from.
+                // A directory that is made for the op takes after the directory it is cloned from.
                 let mut made = dirs.iter().filter(|d| d.to == name.to);
                 let model = made.find(|d| d.path == dir).map_or(name.to, |d| d.from);
                 if model == name.from {
@@ -57,10 +57,10 @@ impl<'w, F: Look> Ways<'w, F> {
         Ok(())
     }
 
-    /// Whether two directories let the same people in.
+    /// Checks that two directories let the same people in.
     ///
     /// # Errors
-    /// When they do not, with what is different, and as [`Ways::differs`].
+    /// When the two do not, with the difference, and as [`Ways::differs`].
     pub(super) fn alike(
         &mut self,
         was: &Place,
@@ -76,10 +76,10 @@ impl<'w, F: Look> Ways<'w, F> {
         }
     }
 
-    /// What is different in who may enter or list two directories, if anything that is not `ignore`d.
+    /// Returns the difference in who may enter or list two directories, if it is not `ignore`d.
     ///
     /// # Errors
-    /// When one of them is no directory, or cannot be looked at.
+    /// When one of the two is no directory, or cannot be looked at.
     pub fn differs(
         &mut self,
         one: &Place,
@@ -94,7 +94,7 @@ impl<'w, F: Look> Ways<'w, F> {
         Ok(ignore.differs(&one, &other))
     }
 
-    /// Both directories, by the paths that chown and chmod take, with what is different.
+    /// Returns both directories, by the paths that chown and chmod take, with the difference.
     fn told(&mut self, one: &Place, other: &Place, how: Reason) -> Result<String, Halt> {
         let mut of = |dir: &Place| -> Result<String, Halt> {
             let way = self.of(dir)?;
@@ -123,7 +123,7 @@ impl<'w, F: Look> Ways<'w, F> {
         let way = Metadata {
             uid: stat.uid,
             gid: stat.gid,
-            // Not setgid and sticky, which let nobody in; mergerfs itself drops them when it clones a path.
+            // Not setgid and sticky, which let no user in; mergerfs itself drops them when it clones a path.
             mode: stat.mode & 0o777,
             acl: self.fs.dir_acl(dir)?,
             ..Metadata::default()

@@ -63,7 +63,7 @@ impl<'f, F: Change> Leased<'f, F> {
         Ok(())
     }
 
-    /// Whether nobody has asked for the file since the lease was taken.
+    /// Whether no other program has asked for the file since the lease was taken.
     pub(crate) fn unbroken(&self) -> Result<bool, FsError> {
         match (self.leases, self.held) {
             (Leases::Off, _) | (_, None) => Ok(true),
@@ -71,7 +71,8 @@ impl<'f, F: Change> Leased<'f, F> {
         }
     }
 
-    /// Whether somebody waits to open the file for writing; a reader who waits for a write lease to go does not count.
+    /// Whether another program waits to open the file for writing. A reader who waits for a write lease to go does not
+    /// count.
     pub(crate) fn writer_waits(&self) -> Result<bool, FsError> {
         match (self.leases, self.held) {
             (Leases::Off, _) | (_, None) => Ok(false),
@@ -79,7 +80,7 @@ impl<'f, F: Change> Leased<'f, F> {
         }
     }
 
-    /// Gives the lease back; those who waited go on.
+    /// Releases the lease; the programs that waited go on.
     pub(crate) fn release(&mut self) -> Result<(), FsError> {
         if self.held.take().is_some() && self.leases == Leases::Required {
             self.fs.release(&self.file)?;
@@ -97,15 +98,15 @@ impl<F: Change> Drop for Leased<'_, F> {
     }
 }
 
-/// Both files of an op, leased: the master for reading (nobody writes it), the duplicate for writing (nobody has
-/// it open at all: since mergerfs 2.41 one open reader sends every new open of the path to the old inode).
+/// Both files of an op, leased: the master for reading (no program writes it), the duplicate for writing (no program
+/// has it open at all: since mergerfs 2.41 one open reader sends every new open of the path to the old inode).
 pub(crate) struct Window<'f, F: Change> {
     pub(crate) master: Leased<'f, F>,
     pub(crate) duplicate: Leased<'f, F>,
 }
 
 impl<'f, F: Change> Window<'f, F> {
-    /// Takes both leases. While one is waited for, the other is not held.
+    /// Takes both leases. While the window waits for one lease, it does not hold the other.
     pub(crate) fn open(
         fs: &'f F,
         leases: Leases,

@@ -1,4 +1,4 @@
-//! An op on its way through the phases of a batch, and how it leaves it.
+//! An op on its way through the phases of a batch, and how the op leaves the batch.
 
 use std::ops::Deref;
 
@@ -18,11 +18,11 @@ pub(super) struct Work<P> {
     pub(super) op: P,
     /// Its place in the batch: the order of records and reports.
     pub(super) n: usize,
-    /// Begun by an earlier run or earlier in this one.
+    /// Whether an earlier run began the op, or this run earlier.
     pub(super) recovered: bool,
 }
 
-/// An op that goes no further, and how it stands.
+/// An op that goes no further, and its state.
 pub(super) struct Over {
     pub(super) op: Begun,
     pub(super) n: usize,
@@ -30,7 +30,7 @@ pub(super) struct Over {
     pub(super) state: State,
 }
 
-/// How an op stands that goes no further.
+/// The state of an op that goes no further.
 pub(super) enum State {
     /// Taken back; to be recorded once its directories are synced.
     Restored(Halt),
@@ -42,13 +42,13 @@ pub(super) enum State {
     Removed(u64),
 }
 
-/// An op that a phase did not let through, and why.
+/// An op that a phase did not let through, with the reason.
 pub(super) struct Halted {
     pub(super) op: Begun,
     pub(super) halt: Halt,
 }
 
-/// A phase's result: an op of the next phase, or why not.
+/// A phase's result: an op of the next phase, or the reason why not.
 pub(super) type Phase<P> = Result<P, Box<Halted>>;
 
 impl<P> Work<P> {
@@ -73,7 +73,7 @@ impl Work<Begun> {
 }
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// Runs one phase over ops; takes back those that it does not let through.
+    /// Runs one phase over ops; takes back the ops that the phase does not let through.
     pub(super) fn each<P, Q>(
         &mut self,
         works: Vec<Work<P>>,
@@ -87,7 +87,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 Err(halted) => {
                     let Halted { op, halt } = *halted;
                     self.stop_branch(&halt);
-                    // At once: a replacement that may not stay is visible until then.
+                    // At once: until then a replacement that may not stay is visible.
                     let state = self.back(&op, halt);
                     over.push(Work::new(op, n, recovered).over(state));
                 }
@@ -119,7 +119,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
         match self.take_back(op) {
             Back::Restored => State::Restored(why),
-            // A client did what the op was to do.
+            // A client did the work of the op.
             Back::Replaced => State::Removed(0),
             Back::Stuck(halt) => {
                 self.stop_branch(&halt);
@@ -129,7 +129,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Whether some, not all, of its retired names may be unlinked already.
+    /// Whether some, but not all, retired names of the op may be unlinked already.
     fn begun_to_remove(&self, op: &Begun) -> bool {
         let gone = |k| {
             self.observe(op, k)
@@ -138,7 +138,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         op.is_retired() && !(0..op.names.len()).all(gone)
     }
 
-    /// Syncs what was changed. Where that fails, nothing is known about the branch: its ops stay open.
+    /// Syncs the changed directories. If that fails, nothing is known about the branch: its ops stay open.
     pub(super) fn sync_touched<P: Deref<Target = Op>>(
         &mut self,
         mut works: Vec<Work<P>>,

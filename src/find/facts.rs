@@ -1,4 +1,4 @@
-//! What the plan and the journal must know of each branch, read from the held branch directories.
+//! Reads the facts about each branch for the plan and the journal, from the held branch directories.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::pool::{Branch, BranchIdx, Pool};
 /// The facts of every branch, in branch order.
 ///
 /// # Errors
-/// When a branch cannot be asked.
+/// If a branch cannot be read.
 pub fn branch_facts(fs: &RealFs, pool: &Pool) -> Result<Vec<BranchFacts>, FsError> {
     pool.indices().map(|at| facts(fs, pool, at)).collect()
 }
@@ -30,7 +30,8 @@ fn facts(fs: &RealFs, pool: &Pool, at: BranchIdx) -> Result<BranchFacts, FsError
     })
 }
 
-/// Whether another branch lies within it, or it within another: one file then has two pool paths.
+/// Whether another branch lies within `branch`, or `branch` lies within another branch: one file then has two pool
+/// paths.
 fn is_nested(branch: &Branch, branches: &[Branch]) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let own = real(&branch.path);

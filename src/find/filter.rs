@@ -1,4 +1,4 @@
-//! Which files a run is about: globs on relpaths, and size limits.
+//! Selects the files of a run by globs on relpaths and by size limits.
 
 use std::path::Path;
 
@@ -15,13 +15,13 @@ pub struct Filter {
     max_size: u64,
 }
 
-/// A glob that is none.
+/// An invalid glob.
 #[derive(Debug, thiserror::Error)]
 #[error("not a glob: {glob:?}")]
 pub struct GlobError {
-    /// The glob as given.
+    /// The glob as the user wrote it.
     pub glob: String,
-    /// What is wrong with it.
+    /// The error in the glob.
     #[source]
     source: globset::Error,
 }
@@ -29,11 +29,11 @@ pub struct GlobError {
 impl Filter {
     /// A filter of globs and sizes in bytes.
     ///
-    /// A glob with a `/` is matched against the whole relpath, one without against the file name; `*` does not
-    /// cross a `/`, `**` does. An exclude that matches a directory leaves out what is in it.
+    /// A glob with a `/` is matched against the whole relpath, a glob without a `/` against the file name. `*` does not
+    /// cross a `/`, `**` does. An exclude that matches a directory also excludes everything in the directory.
     ///
     /// # Errors
-    /// When a glob cannot be understood.
+    /// If a glob is invalid.
     pub fn new(
         include: &[String],
         exclude: &[String],
@@ -52,7 +52,7 @@ impl Filter {
         })
     }
 
-    /// Whether any path is left out at all.
+    /// Whether the filter has globs.
     #[must_use]
     pub fn has_globs(&self) -> bool {
         self.include.is_some() || !self.exclude.is_empty()
@@ -67,7 +67,7 @@ impl Filter {
             && !self.excludes(path.as_path())
     }
 
-    /// A directory that is left out goes with all that is in it, at any depth: who names it means that.
+    /// An excluded directory excludes everything in it, at any depth: a user who names a directory means its contents.
     fn excludes(&self, path: &Path) -> bool {
         let named = path.ancestors().take_while(|part| *part != Path::new(""));
         !self.exclude.is_empty() && named.into_iter().any(|part| self.exclude.is_match(part))

@@ -1,4 +1,4 @@
-//! Finds every name of an inode: replacing one of two names frees nothing, so an op is the whole link set.
+//! Finds every name of an inode. Replacing one of two names frees no space, so an op replaces the whole link set.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,14 +13,14 @@ use crate::pool::{BranchIdx, Pool};
 pub struct FoundLinks {
     /// Where each wanted inode has names.
     pub names: HashMap<InodeId, Vec<(BranchIdx, RelPath)>>,
-    /// Directories that could not be looked into: names there stay unknown.
+    /// Directories that could not be read: names in these directories stay unknown.
     pub unreadable: Vec<FsError>,
 }
 
 /// Walks the branches on the devices of `wanted` for their names.
 ///
-/// Directory entries carry inode numbers, so only candidates are looked at. No symlink is followed and no mount
-/// point crossed.
+/// Directory entries carry inode numbers, so only candidates are looked up. The walk follows no symlink and crosses no
+/// mount point.
 pub fn find(fs: &RealFs, pool: &Pool, wanted: &HashSet<InodeId>) -> FoundLinks {
     let devices: HashSet<u64> = wanted.iter().map(|id| id.dev).collect();
     let mut found = FoundLinks::default();
@@ -71,7 +71,7 @@ fn look_into(
                 }
                 Ok(Some(stat)) => stat.kind,
                 Ok(None) => continue,
-                // A mount point: its names are on another device.
+                // The names below a mount point are on another device.
                 Err(error) if matches!(error.errno(), libc::EXDEV | libc::ELOOP) => continue,
                 Err(error) => return Err(error),
             },

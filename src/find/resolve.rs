@@ -1,4 +1,4 @@
-//! From claims to groups: each path is resolved through the pool to inodes on branches, or refused with a reason.
+//! Turns claims into groups: resolves each path through the pool to inodes on branches, or refuses it with a reason.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -31,16 +31,16 @@ pub struct Resolver<'r> {
     asked_branches: bool,
 }
 
-/// What became of a list.
+/// The result of resolving a list.
 #[derive(Debug, Default)]
 pub struct Resolved {
-    /// The groups, each inode in one of them only.
+    /// The groups; each inode is in only one group.
     pub groups: Vec<Group>,
     /// Paths that could not be used.
     pub refusals: Vec<Refusal>,
     /// How many groups the list claims.
     pub claimed_groups: u64,
-    /// Whether mergerfs did not tell where files are, so that each branch was looked at.
+    /// Whether mergerfs did not report where files are, so that each branch was searched.
     pub asked_branches: bool,
 }
 
@@ -48,7 +48,7 @@ impl<'r> Resolver<'r> {
     /// A resolver for lists whose relative paths begin at `base`.
     ///
     /// # Errors
-    /// When the mount table cannot be read.
+    /// If the mount table cannot be read.
     pub fn new(
         fs: &'r RealFs,
         pool: &'r Pool,
@@ -68,10 +68,10 @@ impl<'r> Resolver<'r> {
         })
     }
 
-    /// Takes in one claimed group.
+    /// Adds one claimed group.
     ///
     /// # Errors
-    /// When the pool does not answer any more. A path that does not resolve is a refusal, not an error.
+    /// If the pool no longer answers. A path that does not resolve is a refusal, not an error.
     pub fn claim(&mut self, claim: &ClaimedGroup) -> Result<(), PoolError> {
         self.claimed_groups += 1;
         let mut group = Group::default();
@@ -87,7 +87,7 @@ impl<'r> Resolver<'r> {
         Ok(())
     }
 
-    /// The groups and what could not be used.
+    /// Returns the groups and the paths that could not be used.
     #[must_use]
     pub fn finish(self) -> Resolved {
         Resolved {
@@ -179,7 +179,7 @@ impl<'r> Resolver<'r> {
         Ok(())
     }
 
-    /// Adds the copy `at` of a path: as a new member, or as a name of one that is known.
+    /// Adds the copy `at` of a path: as a new member, or as a name of a known member.
     fn member(
         &mut self,
         copies: &[(BranchIdx, Stat)],
@@ -225,12 +225,12 @@ impl<'r> Resolver<'r> {
     }
 }
 
-/// Adds the names of `members` that the list did not give, found by walking their branches.
+/// Adds the names of `members` that the list does not contain. Finds these names by walking the members' branches.
 ///
-/// Gives the directories that could not be looked into.
+/// Returns the directories that could not be read.
 ///
 /// # Errors
-/// When a branch fails.
+/// If a branch fails.
 pub fn complete(
     groups: &mut [Group],
     wanted: &HashSet<crate::fs::InodeId>,
@@ -259,10 +259,10 @@ pub fn complete(
     Ok(found.unreadable)
 }
 
-/// A directory of the pool as a relpath: for primaries.
+/// Returns a directory of the pool as a relpath, for primaries; `None` if `dir` is not a directory of this pool.
 ///
 /// # Errors
-/// When it cannot be looked up; `None` where it is not a directory of this pool.
+/// If `dir` cannot be looked up.
 pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<RelPath>, PoolError> {
     let path = |source| PoolError::Path {
         path: dir.to_path_buf(),
@@ -281,7 +281,7 @@ pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<RelPath>, PoolEr
 /// Whether every branch root is still where the pool says.
 ///
 /// # Errors
-/// The first that is not.
+/// If a branch root is no longer there; the error names the first such root.
 pub fn check_branches(fs: &RealFs, pool: &Pool) -> Result<(), FsError> {
     pool.indices()
         .try_for_each(|branch| fs.check_branch(root_of(branch).branch))

@@ -30,7 +30,7 @@ pub struct StoredId {
     pub fs: FsId,
     /// The inode number.
     pub ino: u64,
-    /// Birth time, where the filesystem has one: tells a reused number.
+    /// Birth time, if the filesystem has one: a different birth time shows that the number was reused.
     pub btime: Option<Timestamp>,
 }
 
@@ -42,15 +42,16 @@ const EXFAT: FsType = FsType(0x2011_bab0);
 /// `dir` must be open for reading: an `O_PATH` descriptor takes no ioctl.
 ///
 /// # Errors
-/// When the filesystem should tell, and the question itself fails.
+/// Fails if the filesystem should report its identity, and the request itself fails.
 pub fn of_directory(dir: BorrowedFd<'_>) -> io::Result<Option<FsId>> {
     let kind = fstatfs(dir)?.filesystem_type();
     if kind == TMPFS_MAGIC {
-        // Newer kernels make up a UUID for every mount of it: nothing to know it by later.
+        // Newer kernels make up a UUID for every mount of such a filesystem: the UUID cannot identify it later.
         return Ok(None);
     }
     if kind == MSDOS_SUPER_MAGIC || kind == EXFAT {
-        // They have a volume number, but make up inode numbers at every mount: no file can be known again.
+        // These filesystems have a volume number, but make up inode numbers at every mount: no file can be identified
+        // again.
         return Ok(None);
     }
     if kind == BTRFS_SUPER_MAGIC {

@@ -2,7 +2,7 @@
 //!
 //! [`real::RealFs`] is the only production code that changes a branch (invariant 7: everything beneath a held
 //! branch descriptor, through no symlink and no mount point). The simulated filesystem of the crash tests
-//! implements the same trait, with a live and a durable image. Nothing here decides anything.
+//! implements the same traits, with a live and a durable image. Nothing here decides anything.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,7 +37,7 @@ impl Place {
         Self { branch, path }
     }
 
-    /// The directory it lies in; the branch root for itself.
+    /// The directory the path lies in; for the branch root, the branch root.
     #[must_use]
     pub fn dir(&self) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// What a file is within one run (invariant 6). Never stored: `st_dev` changes between mounts.
+/// The identity of a file within one run (invariant 6). Never stored: `st_dev` changes between mounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InodeId {
     /// `st_dev`.
@@ -56,7 +56,7 @@ pub struct InodeId {
     pub ino: u64,
 }
 
-/// A point in time with nanoseconds, as `statx(2)` gives it.
+/// A point in time with nanoseconds, as `statx(2)` returns it.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -88,14 +88,14 @@ pub enum FileKind {
     Other,
 }
 
-/// What `statx(2)` says of an inode.
+/// An inode as `statx(2)` reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
     /// Identity within this run.
     pub id: InodeId,
-    /// The mount it was reached through (`stx_mnt_id`): links do not cross it.
+    /// The mount the inode was reached through (`stx_mnt_id`): links do not cross a mount.
     pub mount: u64,
-    /// What it is.
+    /// The inode's kind.
     pub kind: FileKind,
     /// Permission bits with setuid, setgid and sticky.
     pub mode: u32,
@@ -117,12 +117,12 @@ pub struct Stat {
     pub atime: Timestamp,
     /// Birth, where the filesystem has one.
     pub btime: Option<Timestamp>,
-    /// `chattr +i` or `+a`: nothing may link, rename or unlink it.
+    /// `chattr +i` or `+a`: no process may link, rename or unlink the file.
     pub immutable: bool,
 }
 
 impl Stat {
-    /// What must not move between comparing a file and acting on it.
+    /// The values that must not change between comparing a file and acting on the file.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint {
@@ -134,43 +134,43 @@ impl Stat {
     }
 }
 
-/// What [`Look::pin`] found.
+/// The result of [`Look::pin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
     /// A directory that was not pinned.
     New,
-    /// The one that was.
+    /// The directory that was pinned.
     Before,
     /// No directory.
     Missing,
 }
 
-/// What [`Look::comings`] knows of a name: places in one order for all names; `None` where it did not happen.
+/// The result of [`Look::comings`] for a name: places in one order for all names; `None` if the event did not happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Comings {
-    /// The last time it came: was made, linked, or renamed or exchanged to.
+    /// The last time the name came: was made, linked, or renamed or exchanged to.
     pub came: Option<u64>,
-    /// The last time it went: was removed, or renamed or exchanged from.
+    /// The last time the name went: was removed, or renamed or exchanged from.
     pub went: Option<u64>,
-    /// Some comings or goings may have been missed: what is `None` may have happened, what is not may be older than it
-    /// was.
+    /// Some comings or goings may have been missed: an event that is `None` may have happened, and a recorded time may
+    /// be older than the last event.
     pub incomplete: bool,
 }
 
 impl Comings {
-    /// The last time the name went, or came over what had it.
+    /// The last time the name went, or came over another file that had the name.
     #[must_use]
     pub fn changed(&self) -> Option<u64> {
         self.came.max(self.went)
     }
 }
 
-/// A file or directory as its filesystem finds it again (`name_to_handle_at`): opaque, valid across reboots, and not the
-/// same once its inode number is used again.
+/// A file or directory as its filesystem finds it again (`name_to_handle_at`): opaque, valid across reboots, and not
+/// the same once its inode number is used again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Handle(pub Vec<u8>);
 
-/// A directory that a call made: its name may lead to somebody else's by the next one.
+/// A directory that a call made. By the next call its name may lead to another user's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MadeDir {
     /// Identity within this run.
@@ -180,14 +180,14 @@ pub struct MadeDir {
 }
 
 impl MadeDir {
-    /// Whether `stat` is of this directory.
+    /// Whether `stat` is this directory's.
     #[must_use]
     pub fn is(&self, stat: &Stat) -> bool {
         (stat.id, stat.btime) == (self.id, self.btime)
     }
 }
 
-/// Identity, size and times of a file whose contents were looked at.
+/// Identity, size and times of a file whose contents this program has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Identity within this run.
@@ -200,7 +200,7 @@ pub struct Fingerprint {
     pub ctime: Timestamp,
 }
 
-/// What two copies must share before one replaces the other, and what undo gives back.
+/// The metadata two copies must share before one copy replaces the other. Undo restores the same metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Owner.
@@ -216,8 +216,8 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// The same without security labels, which are the kernel's to set: where it refuses one, its policy has chosen
-    /// another.
+    /// The same without security labels, which the kernel sets: if the kernel refuses a label, the kernel's policy has
+    /// chosen another label.
     pub(crate) fn without_labels(&self) -> Self {
         let mut other = self.clone();
         other
@@ -230,9 +230,9 @@ impl Metadata {
 /// The kinds of lease (`fcntl(2)`, `F_SETLEASE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// `F_RDLCK`: nobody has the file open for writing.
+    /// `F_RDLCK`: no process has the file open for writing.
     Read,
-    /// `F_WRLCK`: nobody else has the file open at all.
+    /// `F_WRLCK`: no other process has the file open at all.
     Write,
 }
 
@@ -240,13 +240,13 @@ pub enum Lease {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {call}: {path:?}")]
 pub struct FsError {
-    /// What was tried, as a verb phrase.
+    /// The action tried, as a verb phrase.
     pub call: &'static str,
-    /// The branch it happened on.
+    /// The branch the call was for.
     pub branch: BranchIdx,
     /// The full branch path.
     pub path: PathBuf,
-    /// What the kernel said.
+    /// The kernel's error.
     #[source]
     pub source: io::Error,
 }
@@ -293,11 +293,11 @@ pub trait Look {
     /// Whether the branch's path still leads to the directory that is held, on the same filesystem.
     ///
     /// # Errors
-    /// When it does not (`ESTALE`), or cannot be looked up.
+    /// Fails if the path does not lead there (`ESTALE`), or cannot be looked up.
     fn check_branch(&self, branch: BranchIdx) -> Result<()>;
 
-    /// Holds directory `dir` open until [`Look::unpin`]: from now on every call on `dir`, or on a name in it, acts in this
-    /// directory, wherever a rename puts it and whatever has its path since.
+    /// Holds directory `dir` open until [`Look::unpin`]: from now on every call on `dir`, or on a name in `dir`, acts
+    /// in this directory, wherever a rename puts the directory and whatever entry has the directory's path since.
     ///
     /// A client that renames the directory takes our hidden names along, and an attacker who swaps it for another
     /// directory gains nothing. A directory that is pinned already stays pinned.
@@ -309,71 +309,72 @@ pub trait Look {
     /// Pins a directory that [`Change::make_dir`] made.
     fn pin_made(&self, dir: &Place, made: &MadeDir);
 
-    /// Pins as `dir` a directory that is gone: until [`Look::unpin`] nothing is found below `dir`, whatever has its path now
-    /// (a symlink, say).
+    /// Pins as `dir` a directory that is gone: until [`Look::unpin`] calls find nothing below `dir`, whatever entry has
+    /// the path of `dir` now (a symlink, say).
     fn pin_gone(&self, dir: &Place);
 
-    /// Pins as `dir` the directory that [`Look::handle`] named, wherever it is now, in the place of one that is pinned as
-    /// `dir`. [`Pin::Missing`] if it was removed or
-    /// cannot be found by its handle.
+    /// Pins as `dir` the directory that [`Look::handle`] named, wherever the directory is now. Replaces a directory
+    /// that is already pinned as `dir`. [`Pin::Missing`] if the named directory was removed or cannot be found by its
+    /// handle.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn pin_by_handle(&self, dir: &Place, handle: &Handle) -> Result<Pin>;
 
     /// The path on its branch that a pinned directory has now; `None` if it was removed or left the branch. A directory
     /// that is not pinned has the path it is called by.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn path_of_dir(&self, dir: &Place) -> Result<Option<RelPath>>;
 
-    /// When the name `at` last came to its pinned directory and when it last went, whichever program did it, since the
-    /// directory was pinned. The numbers order the comings and goings of all pinned directories, on all branches.
+    /// When the name `at` last came to its pinned directory and when the name last went, since the directory was
+    /// pinned, whichever program caused it. The numbers order the comings and goings of all pinned directories, on all
+    /// branches.
     ///
-    /// A rename of one link over another link of the same inode moves nothing, and is none of either.
+    /// A rename of one link over another link of the same inode moves nothing, and is neither a coming nor a going.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn comings(&self, at: &Place) -> Result<Comings>;
 
-    /// Releases all pinned directories: every path leads again to whatever has it.
+    /// Releases all pinned directories: every path leads again to the entry that has the path.
     fn unpin(&self);
 
     /// Holds on to the *name* `at` and the file it leads to (`O_PATH`): breaks no lease, needs no permission on the
     /// file, and keeps its inode number from being used again.
     ///
     /// # Errors
-    /// `ENOENT` where it is missing, and what else the kernel says.
+    /// `ENOENT` if the entry is missing, and any other error of the kernel.
     fn hold(&self, at: &Place) -> Result<Self::File>;
 
     /// The path on its branch that the name has now by which `file` was opened or held: a rename moves it, a link made
     /// in its place later is another name. `None` if that name was removed or left the branch.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn path_of(&self, file: &Self::File) -> Result<Option<RelPath>>;
 
-    /// What finds the file or directory at `at` again after a rename, a crash or a reboot; empty where the filesystem
-    /// has no handles.
+    /// Returns the handle that finds the file or directory at `at` again after a rename, a crash or a reboot; empty if
+    /// the filesystem has no handles.
     ///
     /// # Errors
-    /// `ENOENT` where it is missing, and what else the kernel says.
+    /// `ENOENT` if the entry is missing, and any other error of the kernel.
     fn handle(&self, at: &Place) -> Result<Handle>;
 
-    /// Holds the file that [`Look::handle`] named on `branch`, wherever its names are now; `None` if it was removed, if
-    /// its inode number belongs to another file since, or if this process may not find files by handle.
+    /// Holds the file that [`Look::handle`] named on `branch`, wherever the file's names are now; `None` if the file
+    /// was removed, if its inode number belongs to another file since, or if this process may not find files by handle.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<Self::File>>;
 
-    /// Where that is, for people.
+    /// The full path of `at`, for people.
     fn shown(&self, at: &Place) -> PathBuf {
         at.path.as_path().to_path_buf()
     }
 
-    /// `lstat`; `None` where a component is missing.
+    /// `lstat`; `None` if a component is missing.
     ///
     /// # Errors
     /// Anything but `ENOENT` and `ENOTDIR`.
@@ -382,11 +383,11 @@ pub trait Look {
     /// Opens a regular file for reading, without following a symlink, blocking, or moving its atime.
     ///
     /// # Errors
-    /// `ENOENT` where it is missing; `EINVAL` where it is no regular file; `EAGAIN` where a lease of
-    /// somebody else is in the way.
+    /// `ENOENT` if the file is missing; `EINVAL` if the entry is no regular file; `EAGAIN` if another process's lease
+    /// is in the way.
     fn open(&self, at: &Place) -> Result<Self::File>;
 
-    /// Opens for reading what [`Look::hold`] or [`Look::by_handle`] holds, wherever its names are.
+    /// Opens for reading the file that [`Look::hold`] or [`Look::by_handle`] holds, wherever the file's names are.
     ///
     /// # Errors
     /// As [`Look::open`].
@@ -395,154 +396,155 @@ pub trait Look {
     /// `fstat`.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn stat_open(&self, file: &Self::File) -> Result<Stat>;
 
     /// Owner, mode, ACL and extended attributes.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn metadata(&self, file: &Self::File) -> Result<Metadata>;
 
     /// The access ACL of a directory, where one is set; raw, as [`Metadata::acl`].
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>>;
 
     /// Reads into `buf` at `offset`; 0 at the end.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn read_at(&self, file: &Self::File, buf: &mut [u8], offset: u64) -> Result<usize>;
 
     /// Takes a lease, or changes the one held; never waits.
     ///
     /// # Errors
-    /// `EAGAIN` where somebody has the file open in conflict; others where leases are not supported.
+    /// `EAGAIN` if another process has the file open in conflict; other errors if leases are not supported.
     fn lease(&self, file: &Self::File, lease: Lease) -> Result<()>;
 
-    /// The lease as it is now: a weaker one or `None` than was taken means somebody is waiting (broken).
+    /// The lease as it is now: `None`, or a weaker lease than was taken, means that a process is waiting (broken).
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn lease_state(&self, file: &Self::File) -> Result<Option<Lease>>;
 
-    /// Gives a lease back. Those who waited go on.
+    /// Releases a lease. The processes that waited for the release go on.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn release(&self, file: &Self::File) -> Result<()>;
 
     /// Every name of the inode `id` on `branch`, found by a walk through all its directories: for the rare case that no
     /// name is known.
     ///
     /// # Errors
-    /// What the kernel says; directories that cannot be looked into are passed over.
+    /// Returns the kernel's error; the walk skips directories that cannot be read.
     fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>>;
 
     /// The names in a directory that start with `prefix`, in any order.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn names_with_prefix(&self, dir: &Place, prefix: &[u8]) -> Result<Vec<Vec<u8>>>;
 }
 
-/// The calls that change branches, or make changes durable: the protocol is made of them.
+/// The calls that change branches, or make changes durable: the protocol is made of these calls.
 pub trait Change: Look {
     /// `fdatasync`: the data of a file is on stable storage.
     ///
     /// # Errors
-    /// An error means data may be lost: never to be retried.
+    /// An error means data may be lost: the caller must never retry.
     fn sync_data(&self, file: &Self::File) -> Result<()>;
 
     /// `fsync` of a directory: its names, and the link counts of inodes already durable, are on stable storage.
     ///
     /// # Errors
-    /// An error means names may be lost: never to be retried.
+    /// An error means names may be lost: the caller must never retry.
     fn sync_dir(&self, dir: &Place) -> Result<()>;
 
     /// Links the open file itself (not whatever its name leads to by now) to a new name.
     ///
     /// # Errors
-    /// `EEXIST`, `EMLINK`, `EXDEV`, `ENOENT` (the file has no name left), and what else the kernel says.
+    /// `EEXIST`, `EMLINK`, `EXDEV`, `ENOENT` (the file has no name left), and any other error of the kernel.
     fn link(&self, file: &Self::File, to: &Place) -> Result<()>;
 
     /// Renames on one branch, never over anything (`RENAME_NOREPLACE`, or link and unlink where that is unknown).
     ///
     /// # Errors
-    /// `EEXIST` where `to` exists.
+    /// `EEXIST` if `to` exists.
     fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()>;
 
     /// Exchanges two names of one branch (`RENAME_EXCHANGE`).
     ///
     /// # Errors
-    /// `EINVAL` where the filesystem cannot.
+    /// `EINVAL` if the filesystem cannot exchange names.
     fn exchange(&self, a: &Place, b: &Place) -> Result<()>;
 
     /// Makes an empty file that only its owner can open, open for reading and writing.
     ///
     /// # Errors
-    /// `EEXIST` where something is there.
+    /// `EEXIST` if an entry is there.
     fn create(&self, at: &Place) -> Result<Self::File>;
 
-    /// Writes all of `buf` at `offset` of a file from [`Change::create`]; what lies before and was never written is a hole.
+    /// Writes all of `buf` at `offset` of a file from [`Change::create`]; an earlier range never written is a hole.
     ///
     /// # Errors
-    /// `ENOSPC`, `EDQUOT`, and what else the kernel says.
+    /// `ENOSPC`, `EDQUOT`, and any other error of the kernel.
     fn write_at(&self, file: &Self::File, buf: &[u8], offset: u64) -> Result<()>;
 
-    /// Gives a file from [`Change::create`] this size; what is added is a hole.
+    /// Sets the size of a file from [`Change::create`]; an added range is a hole.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn set_len(&self, file: &Self::File, size: u64) -> Result<()>;
 
-    /// Gives a file owner, ACL, extended attributes and mode; attributes it has on top are removed.
+    /// Sets a file's owner, ACL, extended attributes and mode; removes attributes the file has on top.
     ///
     /// # Errors
-    /// When any of them cannot be given.
+    /// Fails if any of these cannot be set.
     fn set_metadata(&self, file: &Self::File, metadata: &Metadata) -> Result<()>;
 
     /// Sets both times of a file.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn set_times(&self, file: &Self::File, atime: Timestamp, mtime: Timestamp) -> Result<()>;
 
     /// `fsync`: data, size, owner, mode, attributes and times of a file are on stable storage; its name is not.
     ///
     /// # Errors
-    /// An error means they may be lost: never to be retried.
+    /// An error means data or attributes may be lost: the caller must never retry.
     fn sync_file(&self, file: &Self::File) -> Result<()>;
 
     /// Removes a name of a file.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn unlink(&self, at: &Place) -> Result<()>;
 
     /// Makes a directory of mode 0700 that inherits no ACL.
     ///
     /// # Errors
-    /// `EEXIST` where something is there; `ENOENT` where it is another one by the time it is looked at.
+    /// `EEXIST` if an entry is there; `ENOENT` if another directory has the name when this call looks at the new
+    /// directory.
     fn make_dir(&self, at: &Place) -> Result<MadeDir>;
 
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// `ENOTEMPTY` where something is in it.
+    /// `ENOTEMPTY` if the directory is not empty.
     fn remove_dir(&self, at: &Place) -> Result<()>;
 
-    /// Gives directory `to` the owner, mode (setgid too), ACLs, extended attributes, and last the times of `from`.
+    /// Copies the owner, mode (setgid too), ACLs, extended attributes, and last the times of directory `from` to `to`.
     ///
     /// # Errors
-    /// When any of them cannot be given; `ENOENT` where `to` is no longer the directory that was made.
+    /// Fails if any of these cannot be set; `ENOENT` if `to` is no longer the directory that was made.
     fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()>;
 
     /// Sets a directory's mtime; the atime stays.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     fn set_dir_mtime(&self, dir: &Place, mtime: Timestamp) -> Result<()>;
 }

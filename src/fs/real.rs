@@ -1,4 +1,4 @@
-//! The branches on real disks: the only production code that changes them.
+//! The branches on real disks: the only production code that changes branches.
 //!
 //! A branch is a held directory descriptor (`root::Root`); every path is looked up beneath it by `openat2`,
 //! through no symlink and no mount point (invariant 7). Changes of names go through the parent directory's
@@ -61,8 +61,8 @@ impl RealFs {
     /// From here on the process ignores `SIGIO`: it announces a lease break and would end the process.
     ///
     /// # Errors
-    /// When a branch cannot be opened, or `/proc` does not lead back to an open descriptor, without which a
-    /// file cannot be linked by what is open.
+    /// Fails if a branch cannot be opened, or if `/proc` does not lead back to an open descriptor. Without such a
+    /// `/proc`, a file cannot be linked by its descriptor.
     pub fn open(branches: &[Branch]) -> Result<Self> {
         sys::ignore_sigio().map_err(|e| failed("ignore SIGIO for", BranchIdx(0), "/", e))?;
         allow_many_open_files();
@@ -107,15 +107,15 @@ impl RealFs {
     /// The bytes an ordinary user can still write on the branch.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn free_bytes(&self, branch: BranchIdx) -> Result<u64> {
         Ok(self.space(branch)?.available_bytes())
     }
 
-    /// Whether the branch's filesystem or mount is read-only by now, whatever mode mergerfs gives it.
+    /// Whether the branch's filesystem or mount is read-only by now, whatever mode mergerfs has for the branch.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn read_only(&self, branch: BranchIdx) -> Result<bool> {
         let root = self.root(branch);
         let found = fstatvfs(&root.dir)
@@ -140,7 +140,7 @@ impl RealFs {
     /// Lets the contents of a file be read from the disk next time, not from memory.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn forget_cached(&self, file: &RealFile) -> Result<()> {
         // Pages that are not written yet stay: first out with them.
         let forget = file.file.sync_data().and_then(|()| {
@@ -153,7 +153,7 @@ impl RealFs {
     /// Every entry of a directory but `.` and `..`, in the filesystem's order.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn list_dir(&self, at: &Place) -> Result<Vec<DirEntry>> {
         self.told(
             "list directory",
@@ -169,7 +169,7 @@ impl RealFs {
         &self.branches[branch.index()]
     }
 
-    /// Says what was tried where.
+    /// Adds the action tried and the place to an error.
     fn told<T>(&self, call: &'static str, at: &Place, done: io::Result<T>) -> Result<T> {
         done.map_err(|error| {
             let path = self.root(at.branch).shown(&at.path);
@@ -471,7 +471,8 @@ impl Change for RealFs {
     fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()> {
         let source = self.root(from.branch).readable_dir(&from.path);
         let source = self.told("open directory", from, source)?;
-        // Somebody who may rename names here could have put another's directory at this one: it would be given away.
+        // A user who may rename names here could have put another user's directory at this name: the clone would
+        // change the owner of that directory.
         let target = self.root(to.branch).readable_dir(&to.path);
         let target = target.and_then(|fd| dir::expect(fd, made));
         let target = self.told("open directory", to, target)?;

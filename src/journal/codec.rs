@@ -4,9 +4,9 @@
 //! version u8 | chunks u16 | seq u64 | body (postcard: time, record) | chain [16] | crc32 u32
 //! ```
 //! Numbers outside the body are big-endian. `version` stays the first byte and the crc over all before it the
-//! last four in every later format, so that a newer record is told from a damaged one. The whole is cut into
-//! `chunks` values under keys `run u64 | seq u64 | chunk u16`: run is the newest one when it was written, so
-//! that the order of keys is the order of writing.
+//! last four in every later format, so that a reader can distinguish a newer record from a damaged record. The whole
+//! is cut into `chunks` values under keys `run u64 | seq u64 | chunk u16`: run is the newest run when the record was
+//! written, so that the order of keys is the order of writing.
 //!
 //! Adding a variant or a field to a record changes the format: raise [`VERSION`], go on reading the old ones. A journal
 //! can hold records of several formats, as new records always have the newest.
@@ -35,7 +35,7 @@ pub(super) const KEY_LEN: usize = 18;
 const HEAD: usize = 1 + 2 + 8;
 const TAIL: usize = 16 + 4;
 
-/// A hash over a record and all before it: none can be missing, doubled or changed unnoticed.
+/// A hash over a record and all records before it: no record can be missing, doubled or changed unnoticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain(pub [u8; 16]);
 
@@ -67,24 +67,24 @@ impl Chain {
 /// A record as it stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place: records count from 1 in a journal, without gaps.
+    /// The record's place: records count from 1 in a journal, without gaps.
     pub seq: u64,
-    /// When it was written.
+    /// When the record was written.
     pub time: Timestamp,
-    /// What it says.
+    /// The record itself.
     pub record: Record,
 }
 
 /// Why bytes are no record, or a record cannot become bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CodecError {
-    /// The bytes are not those that were written.
+    /// The bytes differ from the bytes written.
     #[error("{0}")]
     Damaged(&'static str),
-    /// They are, by a newer version.
+    /// A newer version wrote the bytes.
     #[error("format {0}")]
     Newer(u8),
-    /// It would need too many chunks.
+    /// The record would need too many chunks.
     #[error("{0} bytes")]
     TooLong(usize),
 }

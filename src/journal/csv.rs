@@ -30,13 +30,13 @@ pub struct RefusedLine {
     pub reason: String,
     /// The path that stays as it is.
     pub pool_path: PathBuf,
-    /// The master it was not replaced by; empty where there is none.
+    /// The master that did not replace the file at this path; empty if there is no master.
     pub master: PathBuf,
-    /// What the duplicate occupies.
+    /// The bytes the duplicate occupies.
     pub bytes: u64,
 }
 
-/// What a record makes true, as the CSV log calls it; `None` where it is no state of an op.
+/// The state a record makes true, as the CSV log calls it; `None` if the record sets no state of an op.
 fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
     match record {
         Record::Intent(_) | Record::UndoIntent(_) => Some("PENDING"),
@@ -157,7 +157,7 @@ fn quoted(field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The lines of a log that are about the runs in `keep`, and those that cannot be told.
+/// Returns the lines of a log that are about the runs in `keep`, and the lines whose run cannot be parsed.
 pub(super) fn of_runs(log: &[u8], keep: &BTreeSet<u64>) -> Vec<u8> {
     let mut kept = Vec::with_capacity(log.len());
     for line in whole_lines(log) {
@@ -204,7 +204,7 @@ pub(super) fn fields(line: &[u8]) -> Vec<Vec<u8>> {
     fields
 }
 
-/// What makes a log whole whose last line was cut short by a crash: reads it from a point between two lines.
+/// Completes a log whose last line a crash cut short: reads the log from a point between two lines.
 #[derive(Debug, Default)]
 pub(super) struct TornLine {
     in_quotes: bool,
@@ -220,7 +220,7 @@ impl TornLine {
         self.last = bytes.last().copied().or(self.last);
     }
 
-    /// What is to be appended before the next line.
+    /// Returns the bytes to append before the next line.
     pub(super) fn completion(&self) -> &'static [u8] {
         match (self.in_quotes, self.last) {
             (true, _) => b"\"\n",
@@ -230,7 +230,7 @@ impl TornLine {
     }
 }
 
-/// Whether the end of a log is a line that plainly stands for itself; `false` where that cannot be told.
+/// Whether the end of a log is certainly one whole line; `false` if `tail` does not show it.
 pub(super) fn ends_in_a_whole_line(tail: &[u8]) -> bool {
     let Some((b'\n', lines)) = tail.split_last() else {
         return false;

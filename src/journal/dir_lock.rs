@@ -1,4 +1,4 @@
-//! The lock of a journal directory, and whether to obey what is in it.
+//! The lock of a journal directory, and the check whether to obey the journal in the directory.
 
 use std::fs::File;
 use std::io;
@@ -66,8 +66,8 @@ impl DirLock {
     }
 }
 
-/// Recovery does what the journal says, as whoever runs it: one that another user can write would be that user's way to
-/// rename and remove files anywhere.
+/// Recovery does what the journal says, with the rights of the user who runs recovery: if another user could write in
+/// the journal, the other user could rename and remove files anywhere.
 fn nobody_elses(dir: &File, path: &Path) -> Result<(), JournalError> {
     let found = dir.metadata().map_err(failed("look at", path))?;
     match written_by_others(&found) {

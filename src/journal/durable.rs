@@ -116,9 +116,9 @@ impl MarkFile {
         create().map_err(failed("create", path))
     }
 
-    /// Opens and verifies it.
+    /// Opens and verifies the mark file.
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        // A mark that is only in memory would vouch for records a power cut then takes back with it.
+        // A mark that is only in memory would vouch for records that a power cut then takes back with the mark.
         settle_file(path)?;
         let mut bytes = Vec::new();
         let file = OpenOptions::new()
@@ -126,7 +126,7 @@ impl MarkFile {
             .write(true)
             .open(path)
             .map_err(failed("open", path))?;
-        // One byte more than it has: a longer file is not ours.
+        // Reads one byte more than a mark file has: a longer file is not ours.
         (&file)
             .take(mark::LEN as u64 + 1)
             .read_to_end(&mut bytes)
@@ -161,8 +161,8 @@ impl MarkFile {
     /// Writes `mark` into the slot that does not hold the newest one.
     pub(super) fn write(&mut self, mark: &Mark) -> Result<(), JournalError> {
         let (at, bytes) = mark::slot_bytes(self.next, mark);
-        // In place, and into the other slot: a power cut in the middle spoils a mark nobody relies on, and
-        // neither the file's length nor its name has to become durable with it.
+        // In place, and into the other slot: a power cut in the middle spoils a mark that no reader relies on, and
+        // neither the file's length nor the file's name has to become durable with the mark.
         self.file
             .write_all_at(&bytes, at as u64)
             .and_then(|()| self.file.sync_data())
@@ -229,7 +229,7 @@ impl CsvLog {
     }
 
     fn torn_line(&self) -> io::Result<&'static [u8]> {
-        // Reading all of a log of years can take long; its end nearly always tells.
+        // Reading all of a log of years can take long; the log's end nearly always suffices.
         let end = self.file.metadata()?.len();
         let start = end.saturating_sub(TAIL_LEN);
         let mut tail = vec![0; usize::try_from(end - start).unwrap_or(0)];

@@ -15,15 +15,15 @@ pub enum JournalError {
         /// The journal directory.
         path: PathBuf,
     },
-    /// What is stored is not what was written, or some of it is missing.
+    /// The stored data differs from the data written, or a part of it is missing.
     #[error("the journal is damaged: {path:?}: {what}")]
     Damaged {
         /// The journal directory, or the file in it.
         path: PathBuf,
-        /// What does not fit.
+        /// The mismatch found.
         what: String,
     },
-    /// It was written by a newer version of this program.
+    /// A newer version of this program wrote the journal.
     #[error("the journal was written by a newer version (format {version}): {path:?}")]
     NewerVersion {
         /// The journal directory, or the file in it.
@@ -43,7 +43,7 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
-    /// Somebody else can write in the journal: what stands in it is done by whoever reads it.
+    /// Another user can write in the journal: a user who runs recovery would do anything the other user wrote there.
     #[error("another user can write in the journal: {path:?} (owner {owner}, mode {mode:04o})")]
     Foreign {
         /// The directory.
@@ -70,19 +70,19 @@ pub enum JournalError {
     /// A system call failed.
     #[error("cannot {what}: {path:?}")]
     Io {
-        /// What was tried, as a verb phrase.
+        /// The action tried, as a verb phrase.
         what: &'static str,
         /// On what.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// An earlier call failed. What of it is stored is unknown until the journal is opened again: a second
-    /// fsync can report success after the write was lost.
+    /// An earlier call failed. Until the journal is opened again, this program does not know which of the call's
+    /// records are stored: a second fsync can report success after the write was lost.
     #[error("the journal failed earlier and is closed")]
     Poisoned,
-    /// A record that cannot follow what is recorded already: a bug of this program.
+    /// A record that cannot follow the earlier records: a bug of this program.
     #[error("the record does not follow from the journal: {0}")]
     Unexpected(String),
     /// A record too long to be stored.
@@ -94,7 +94,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -1,5 +1,5 @@
-//! What runs have done, read from every record again: for undo, verify and export. Nothing of it is kept in memory
-//! otherwise.
+//! Reads the done ops of runs from every record again: for undo, verify and export. Otherwise no done op is kept in
+//! memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use crate::plan::{DirIntent, OpId};
 /// An op that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoneOp {
-    /// The run it belongs to.
+    /// The run the op belongs to.
     pub run: Arc<RunStarted>,
     /// What was done. For an op that undid another: the master is the file that came back.
     pub intent: Intent,
-    /// The op it undid.
+    /// The op that this op undid.
     pub undoes: Option<OpId>,
 }
 
-/// What the journal says of done ops.
+/// The done ops of a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// Those of the runs asked for that were not undone since, in the order in which they were begun.
+    /// The done ops of the runs asked for that were not undone since, in the order in which the ops were begun.
     pub ops: Vec<DoneOp>,
-    /// The ops that those undid, where the journal still has them.
+    /// The ops that `ops` undid, if the journal still has them.
     pub undone: BTreeMap<OpId, DoneOp>,
     /// Every directory that a run has made or may have made.
     pub dirs: Vec<(Arc<RunStarted>, DirIntent)>,
@@ -34,7 +34,7 @@ impl<S: Store> Journal<S> {
     /// Reads what the runs that are `wanted` have done.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// Fails if the journal cannot be read.
     pub fn finished(&self, wanted: impl Fn(u64) -> bool) -> Result<Finished, JournalError> {
         let mut reading = Reading::default();
         self.replay::<JournalError>(None, |entry| {

@@ -1,4 +1,4 @@
-//! What the fuzz targets call: any bytes for what the journal reads.
+//! The functions the fuzz targets call: any bytes for everything the journal reads.
 
 use super::codec::{
     Chain, Entry, NO_HANDLES, VERSION, chunk_count, decode, encode, parse_key, seal,
@@ -9,7 +9,7 @@ use super::mark;
 /// reads the entry once more. `None` if `body` is no record in any format.
 ///
 /// # Panics
-/// When a record does not come back as it went in.
+/// Panics if a record does not come back as it went in.
 #[must_use]
 pub fn fuzz_body(seq: u64, body: &[u8]) -> Option<Entry> {
     let start = Chain::genesis(1);

@@ -1,5 +1,5 @@
-//! What is known of the journal without reading it again: runs, open ops, conflicts. Never a finished intent:
-//! a journal outlives millions of them.
+//! The part of a journal kept in memory: runs, open ops, conflicts. Never a finished intent: a journal outlives
+//! millions of finished intents.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::pool::relpath::RelPath;
 /// A run and what became of its ops. `intents = open + done + restored + conflicts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSummary {
-    /// What it was started on.
+    /// What the run was started on.
     pub started: Arc<RunStarted>,
-    /// The run it takes back, where it is an undo.
+    /// The run that this run takes back, if this run is an undo.
     pub undoes: Option<u64>,
-    /// Ops of it that were undone since.
+    /// Ops of the run that were undone since.
     pub undone: u64,
     /// Ops that were begun.
     pub intents: u64,
@@ -31,18 +31,18 @@ pub struct RunSummary {
     pub conflicts: u64,
     /// Bytes that became free.
     pub reclaimed: u64,
-    /// How it ended, where it did in good order.
+    /// How the run ended, if it ended in good order.
     pub ended: Option<RunEnded>,
 }
 
-/// An op that ended with something of it left under a name that is not its own.
+/// An op that ended with a file left under a name that is not the file's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// The run it belongs to.
+    /// The run the op belongs to.
     pub run: Arc<RunStarted>,
     /// The op.
     pub op: OpId,
-    /// What was found.
+    /// The conflict found.
     pub why: String,
     /// Where the duplicate is.
     pub left: Vec<(BranchIdx, RelPath)>,
@@ -58,10 +58,10 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Takes in the next record; gives the op it is about, as it is after it.
+    /// Takes in the next record; returns the record's op, as the op is after the record.
     ///
     /// # Errors
-    /// What does not fit, when the record cannot follow those before it.
+    /// Fails if the record cannot follow the records before; the error says why.
     pub(super) fn apply(&mut self, record: Record) -> Result<Option<OpenOp>, String> {
         match record {
             Record::RunStarted(started) => self.start(started, None).map(|()| None),
@@ -125,7 +125,7 @@ impl Index {
         }
     }
 
-    /// The newest run; 0 while there is none.
+    /// The newest run; 0 while the journal has no run.
     pub(super) fn newest_run(&self) -> u64 {
         self.runs.last_key_value().map_or(0, |(run, _)| *run)
     }
@@ -157,7 +157,7 @@ impl Index {
     }
 
     fn start(&mut self, started: RunStarted, undoes: Option<u64>) -> Result<(), String> {
-        // Runs in between may have been pruned; that no record is missing is what the chain tells.
+        // Runs in between may have been pruned; the chain shows that no record is missing.
         if started.run <= self.newest_run() {
             return Err(format!(
                 "run {} cannot follow run {}",

@@ -1,7 +1,7 @@
 //! The journal directory: `db/` (the database), `mark`, and unless it is kept elsewhere `log.csv`.
 //!
-//! A new journal is built in `<journal>.new` and renamed when all of it is on stable storage: what is half made
-//! is only ever `.new`, and a journal that lacks a part has lost it.
+//! A new journal is built in `<journal>.new` and renamed when all of the journal is on stable storage: a half-made
+//! journal only ever has the name `.new`, and a journal that lacks a part has lost the part.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -27,13 +27,14 @@ pub(super) const LOG: &str = "log.csv";
 /// Opens the journal in `dir`, or makes one; the CSV log is `csv`, else `log.csv` in `dir`.
 ///
 /// # Errors
-/// When another process has it, it cannot be believed, space is short, or a call fails.
+/// Fails if another process has the journal open, if the journal cannot be believed, if space is short, or if a call
+/// fails.
 pub fn create_or_open(dir: &Path, csv: Option<&Path>) -> Result<Journal<SledStore>, JournalError> {
     let dir = resolved(dir)?;
     make_parents(parent_of(&dir))?;
     check_space(&dir, SPACE_MIN)?;
-    // Whoever else makes or opens it at this moment either holds the lock (an error at once) or has just
-    // finished; more than one change under our hands does not happen by accident.
+    // Another process that makes or opens the journal at this moment either holds the lock (an error at once) or
+    // has just finished; more than one change under our hands does not happen by accident.
     for _ in 0..3 {
         let lock = match found_at(&dir)? {
             Found::Journal => DirLock::take(&dir)?,
@@ -167,7 +168,7 @@ pub(super) fn discard_half_made(new: &Path) -> Result<(), JournalError> {
     dirs.iter().rev().try_for_each(|path| remove_dir(path))
 }
 
-/// What stands where a journal is wanted.
+/// The entry found where a journal is wanted.
 enum Found {
     Nothing,
     EmptyDir,
@@ -183,7 +184,7 @@ fn found_at(dir: &Path) -> Result<Found, JournalError> {
         Ok(_) => {}
     }
     let names = entries(dir)?;
-    // A log alone: what it tells of is lost, and a new journal must not begin as if nothing had been.
+    // A log alone: the journal of the log is lost, and a new journal must not begin as if nothing had been.
     let is_part = |name: &OsStr| name == DATABASE || name == MARK || name == LOG;
     Ok(match names.len() {
         0 => Found::EmptyDir,
@@ -213,7 +214,7 @@ pub(super) fn log_of(dir: &Path) -> PathBuf {
     dir.join(LOG)
 }
 
-/// The mark file, whatever is in it; empty where there is none.
+/// The bytes of the mark file, unverified; empty if there is no mark file.
 pub(super) fn read_mark(dir: &Path) -> Result<Vec<u8>, JournalError> {
     Ok(read_if_there(&dir.join(MARK))?.unwrap_or_default())
 }
@@ -226,7 +227,7 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, JournalError
     }
 }
 
-/// Only a file: an open of a FIFO that somebody put there would wait for ever.
+/// Reads only a regular file: opening a FIFO that another program put there would wait for ever.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut open = OpenOptions::new();
     let mut file = open.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;

@@ -1,7 +1,7 @@
 //! The CSV log, read back: what a lost journal had open.
 //!
-//! A state's line is durable before anything is done that rests on the state, so an op that the log does not know
-//! was not begun, and one that it has no end of may be anywhere on its way.
+//! A state's line is durable before this program does anything that rests on the state. So an op that is not in the
+//! log was not begun, and an op without an end in the log may be anywhere on its way.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,16 +11,16 @@ use std::path::PathBuf;
 use super::csv;
 use crate::plan::OpId;
 
-/// No run has a higher number; what says so is not ours, or damaged. A journal counts on from its newest run, and there
-/// must be numbers left.
+/// No run has a higher number: a line with a higher number is damaged or not ours. A journal counts on from its newest
+/// run, and numbers must be left.
 pub const RUNS_AT_MOST: u64 = 1 << 24;
 
-/// What a log says.
+/// The contents of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logged {
-    /// The ops it has no end of, oldest first.
+    /// The ops without an end in the log, oldest first.
     pub open: Vec<LoggedOp>,
-    /// The newest run; 0 where there is none.
+    /// The newest run; 0 if the log has no run.
     pub newest_run: u64,
     /// A path of each run on its pool.
     pub pool_paths: BTreeMap<u64, PathBuf>,
@@ -43,7 +43,7 @@ pub struct LoggedOp {
     pub names: Vec<LoggedName>,
 }
 
-/// One name of it.
+/// One name of the op's duplicate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedName {
     /// The pool path.
@@ -63,7 +63,7 @@ struct Line {
     bytes: u64,
 }
 
-/// Reads a log; `None` where `log` is none of this program's.
+/// Reads a log; `None` if `log` is not a log of this program.
 #[must_use]
 pub fn read_log(log: &[u8]) -> Option<Logged> {
     let mut lines = csv::whole_lines(log);

@@ -1,7 +1,7 @@
 //! The mark: how far the journal goes, kept outside the database.
 //!
-//! A damaged database can open without an error and silently miss its newest records; the mark tells. It is
-//! written last, so the journal may be ahead of it by what a crash cut off, never behind.
+//! A damaged database can open without an error and silently miss its newest records; the mark shows the loss. The
+//! mark is written last, so a crash can leave the journal ahead of the mark, never behind.
 //!
 //! The file has a header and two slots, each in a disk block of its own and each with its own checksum. They are
 //! written in turn and in place: a write that is torn spoils one slot, and the other holds the mark before.
@@ -22,16 +22,16 @@ const SLOT_LEN: usize = 8 + 8 + 16 + 4;
 /// The last record of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// Its sequence number; 0 while there is none.
+    /// The record's sequence number; 0 while the journal has no record.
     pub seq: u64,
-    /// The newest run; 0 while there is none.
+    /// The newest run; 0 while the journal has no run.
     pub run: u64,
-    /// The chain up to it.
+    /// The chain up to the record.
     pub chain: Chain,
 }
 
 impl Mark {
-    /// Of a journal without records.
+    /// The mark of a journal without records.
     #[must_use]
     pub fn genesis(journal: u32) -> Self {
         Self {
@@ -42,24 +42,24 @@ impl Mark {
     }
 }
 
-/// What a mark file says.
+/// The contents of a mark file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MarkFile {
     /// The journal's id.
     pub(super) id: u32,
     /// The newest whole mark.
     pub(super) mark: Mark,
-    /// The slot to be written next: never the one that holds `mark`.
+    /// The slot to be written next: never the slot that holds `mark`.
     pub(super) next: usize,
 }
 
 /// Why a mark file cannot be believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum MarkError {
-    /// It is not what was written.
+    /// The file differs from the file this program wrote.
     #[error("{0}")]
     Damaged(&'static str),
-    /// It was written by a newer version.
+    /// A newer version wrote the file.
     #[error("format {0}")]
     Newer(u32),
 }
@@ -92,7 +92,7 @@ pub(super) fn slot_bytes(slot: usize, mark: &Mark) -> (usize, Vec<u8>) {
 
 /// Reads a whole file.
 pub(super) fn parse(file: &[u8]) -> Result<MarkFile, MarkError> {
-    // The header before the length: a newer format may have another one.
+    // The header before the length: a newer format may have another length.
     let id = parse_header(file)?;
     if file.len() != LEN {
         return Err(MarkError::Damaged("it has the wrong length"));
@@ -121,7 +121,7 @@ fn parse_header(header: &[u8]) -> Result<u32, MarkError> {
     let (Some(format), Some(id), Some(crc)) = (number(8), number(12), number(16)) else {
         return Err(damaged);
     };
-    // All three were there, so 16 bytes are.
+    // All three parts were there, so 16 bytes are.
     if !header.starts_with(MAGIC) || crc32fast::hash(&header[..16]) != crc {
         return Err(damaged);
     }

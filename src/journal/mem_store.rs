@@ -1,5 +1,5 @@
-//! A journal store in memory for crash tests: it can fail or die at every step, and tells what a killed process
-//! or a power cut would leave.
+//! A journal store in memory for crash tests: the store can fail or die at every step, and shows what a killed
+//! process or a power cut would leave.
 //!
 //! Each of the three writes is two steps: the write, which a later reader sees, and the sync, which a power cut
 //! does not undo. A power cut between them may leave the write, a part of it, or nothing.
@@ -20,19 +20,19 @@ use super::store::{Pair, PairVisitor, Store};
 pub enum Step {
     /// Lines are written to the CSV log.
     CsvWrite,
-    /// They are synced.
+    /// The written data is synced.
     CsvSync,
     /// Records are written.
     CommitWrite,
-    /// They are synced.
+    /// The written data is synced.
     CommitSync,
     /// The mark is written.
     MarkWrite,
-    /// It is synced.
+    /// The mark is synced.
     MarkSync,
 }
 
-/// What goes wrong at a step; the step itself then has no effect.
+/// A fault at a step; the step itself then has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The call returns `EIO`.
@@ -41,12 +41,12 @@ pub enum Fault {
     Die,
 }
 
-/// What a power cut leaves of a write that was not synced.
+/// The part of an unsynced write that a power cut leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// Nothing of it.
+    /// Nothing of the write.
     Nothing,
-    /// All of it.
+    /// All of the write.
     Everything,
     /// The first half of the bytes of a line or a mark; records are written whole or not at all.
     Torn,
@@ -68,7 +68,7 @@ struct Disk {
     fault: Option<(u64, Fault)>,
 }
 
-/// What a reader sees, and how much of it a power cut would undo.
+/// The data a reader sees, and how much of the data a power cut would undo.
 #[derive(Debug, Clone)]
 struct Files {
     id: u32,
@@ -158,13 +158,14 @@ impl MemStore {
         bytes
     }
 
-    /// What the next process finds after this one was killed: everything written. What was not synced is still not.
+    /// Returns the store the next process finds after a kill of this process: everything written. Unsynced data is
+    /// still unsynced.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         Self::of(self.disk.borrow().files.clone())
     }
 
-    /// What is left after a power cut now.
+    /// Returns the store as a power cut now would leave it.
     #[must_use]
     pub fn after_power_loss(&self, kept: Kept) -> Self {
         let mut files = self.disk.borrow().files.clone();

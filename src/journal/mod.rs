@@ -1,8 +1,8 @@
 //! The journal: what this program is about to do and has done, durable before it acts (invariant 3).
 //!
 //! Records go in, in batches; each batch is on stable storage when [`Journal::record`] returns, first as lines of
-//! the CSV log, then in the database, then as the mark that says how far the journal goes. Opening verifies
-//! every record and the mark, and tells which ops are open. Nothing here looks at a branch or decides what to do.
+//! the CSV log, then in the database, then as the mark of how far the journal goes. Opening verifies every record
+//! and the mark, and finds the open ops. Nothing here looks at a branch or decides what to do.
 //!
 //! [`store::Store`] is the seam to the disk. `sled_store` is the only file that names the database.
 
@@ -68,13 +68,13 @@ pub use store::Store;
 /// An op that has an intent and no end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenOp {
-    /// The run it belongs to.
+    /// The run the op belongs to.
     pub run: Arc<RunStarted>,
-    /// What was to be done.
+    /// The op's plan.
     pub intent: Arc<Intent>,
     /// Whether a `Retired` record exists.
     pub retired: bool,
-    /// What more there is to know where it undoes another op.
+    /// The additional data of an op that undoes another op.
     pub undo: Option<Arc<OpenUndo>>,
 }
 
@@ -111,7 +111,8 @@ pub struct OpenUndo {
 
 /// An open, verified journal.
 ///
-/// After the first failure it is closed for good: what is stored then is only known by opening it again.
+/// After the first failure the journal is closed for good: only opening the journal again shows which records are
+/// stored.
 #[derive(Debug)]
 pub struct Journal<S: Store> {
     store: S,
@@ -121,11 +122,11 @@ pub struct Journal<S: Store> {
 }
 
 impl<S: Store> Journal<S> {
-    /// Opens what is in `store`: every record is verified, and none before the mark may be missing.
+    /// Opens the journal in `store`: verifies every record; no record before the mark may be missing.
     ///
     /// # Errors
-    /// [`JournalError::Damaged`] or [`JournalError::NewerVersion`] when it cannot be believed; what the store
-    /// says.
+    /// [`JournalError::Damaged`] or [`JournalError::NewerVersion`] if the journal cannot be believed; any error of the
+    /// store.
     pub fn open(mut store: S) -> Result<Self, JournalError> {
         let mark = store.read_mark()?;
         let mut index = Index::default();
@@ -217,7 +218,7 @@ impl<S: Store> Journal<S> {
     /// Makes `records` durable, all of them when it returns `Ok`.
     ///
     /// # Errors
-    /// When they may not be durable, or cannot follow what is recorded; every later call fails then.
+    /// Fails if `records` may not be durable, or cannot follow the earlier records; every later call fails then.
     pub fn record(&mut self, records: &[Record], now: Timestamp) -> Result<(), JournalError> {
         self.check()?;
         if records.is_empty() {
@@ -225,8 +226,8 @@ impl<S: Store> Journal<S> {
         }
         self.poisoned = true;
         let batch = self.batch(records, now)?;
-        // The CSV log first: it is what is left when the database is lost, so no state is in the database
-        // alone. A crash between the two repeats the line later.
+        // The CSV log first: if the database is lost, only the log is left, so no state may be in the database
+        // alone. A crash between the two writes repeats the line later.
         if !batch.lines.is_empty() {
             self.store.append_csv(&batch.lines)?;
         }
@@ -286,7 +287,7 @@ impl<S: Store> Journal<S> {
     /// Writes lines about what was not planned or not done to the CSV log; the journal does not keep them.
     ///
     /// # Errors
-    /// When they may not be durable; every later call fails then.
+    /// Fails if the lines may not be durable; every later call fails then.
     pub fn refused(&mut self, refused: &[RefusedLine], now: Timestamp) -> Result<(), JournalError> {
         self.check()?;
         if refused.is_empty() {
@@ -305,7 +306,7 @@ impl<S: Store> Journal<S> {
     /// Shows the lines that the CSV log has of the ops of a run, or of all, oldest first; the header first.
     ///
     /// # Errors
-    /// When the journal cannot be read, and what `show` returns.
+    /// Fails if the journal cannot be read, or if `show` fails.
     pub fn csv<E: From<JournalError>>(
         &self,
         run: Option<u64>,
@@ -351,7 +352,7 @@ impl<S: Store> Journal<S> {
     /// Reads every record again, of one run or of all, oldest first.
     ///
     /// # Errors
-    /// When the journal cannot be read or does not verify any more, and the first that `visit` returns.
+    /// Fails if the journal cannot be read or does not verify any more, or at the first error of `visit`.
     pub fn replay<E: From<JournalError>>(
         &self,
         run: Option<u64>,
@@ -425,7 +426,7 @@ impl<S: Store> Journal<S> {
     }
 }
 
-/// What one call to [`Journal::record`] writes.
+/// The data that one call to [`Journal::record`] writes.
 struct Batch {
     lines: Vec<u8>,
     pairs: Vec<store::Pair>,

@@ -8,7 +8,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `act` returns, or what it panicked with; nothing is printed then.
+/// Returns the result of `act`, or the message of a panic in `act`; a panic then prints nothing.
 ///
 /// Whatever `act` worked on must not be used after a panic.
 pub(crate) fn contain<T>(act: impl FnOnce() -> T) -> Result<T, String> {
@@ -23,7 +23,7 @@ pub(crate) fn contain<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// The panic hook belongs to the whole process: the one before stays in charge outside the boundary.
+/// The panic hook belongs to the whole process: the earlier hook stays in charge outside the boundary.
 fn silence_contained_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! Paths as bytes in records: serde's own encoding refuses those that are not UTF-8.
+//! Paths as bytes in records: serde's own encoding refuses paths that are not UTF-8.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

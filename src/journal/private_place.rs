@@ -3,7 +3,8 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-/// Owner and mode of what another user than root and whoever runs this can write; `None` where nobody else can.
+/// Returns the owner and mode of an entry that a user other than root and the current user can write; `None` if no
+/// other user can write it.
 pub(crate) fn written_by_others(found: &Metadata) -> Option<(u32, u32)> {
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     let trusted = owner == 0 || owner == nix::unistd::geteuid().as_raw();

@@ -18,16 +18,16 @@ use super::{Journal, JournalError, RunSummary, SledStore, csv, open_existing};
 /// Records written to the new database at a time.
 const BATCH: usize = 2_000;
 
-/// What pruning came to.
+/// The result of pruning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
-    /// Runs that are no longer known.
+    /// Runs the journal no longer has.
     pub forgotten: usize,
-    /// Runs that are.
+    /// Runs the journal still has.
     pub kept: usize,
     /// Bytes of the database before.
     pub bytes_before: u64,
-    /// And after.
+    /// Bytes of the database after.
     pub bytes_after: u64,
 }
 
@@ -55,7 +55,7 @@ pub fn prune(dir: &Path, oldest: i64) -> Result<Option<Pruned>, JournalError> {
     }
     let mark = fill(&old, &new, &keep)?;
     MarkFile::create(&new.mark(), old.id())?;
-    // Twice, so that both slots hold it: the one of no records would vouch for a lost database.
+    // Twice, so that both slots hold the mark: a mark of no records would vouch for a lost database.
     let mut file = MarkFile::open(&new.mark())?;
     file.write(&mark)?;
     file.write(&mark)?;
@@ -94,8 +94,8 @@ fn kept(journal: &Journal<SledStore>, oldest: i64) -> BTreeSet<u64> {
         .collect()
 }
 
-/// Writes the records of the runs kept to the new database, with sequence numbers and chain of their own; gives the
-/// mark that belongs to them.
+/// Writes the records of the runs kept to the new database, with sequence numbers and a chain of their own; returns
+/// the mark that belongs to these records.
 fn fill(
     old: &Journal<SledStore>,
     new: &Rebuilding,

@@ -4,7 +4,7 @@ use super::codec::{self, Chain, CodecError, Entry};
 use super::mark::Mark;
 use super::record::Record;
 
-/// What does not fit.
+/// Why a pair does not fit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadError {
     Damaged(String),
@@ -46,7 +46,7 @@ impl Reader {
         }
     }
 
-    /// Takes in the next pair; gives a record when it is whole.
+    /// Takes in the next pair; returns a record when the record is whole.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Entry>, ReadError> {
         let (run, seq, chunk) =
             codec::parse_key(key).ok_or_else(|| damaged("a key of the wrong length"))?;

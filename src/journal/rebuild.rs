@@ -1,7 +1,8 @@
-//! A journal that cannot be believed, and the one that takes its place.
+//! Replaces a journal that cannot be believed.
 //!
-//! The new one is built beside, with the old one's id, which the hidden names on the branches have, and with run
-//! numbers that go on. The old one is kept under a name that says what it is; nothing of it is ever removed.
+//! The new journal is built beside the old journal. It has the old journal's id, as the hidden names on the branches
+//! have this id, and its run numbers go on. The old journal is kept under a name that describes it; no part of the
+//! old journal is ever removed.
 
 use std::path::{Path, PathBuf};
 
@@ -18,27 +19,27 @@ use super::sled_store::Database;
 use super::{Journal, JournalError, SledStore};
 use crate::fs::Timestamp;
 
-/// What is left of a journal that cannot be opened. Locked as long as this lives.
+/// The remains of a journal that cannot be opened. The journal is locked as long as this value lives.
 #[derive(Debug)]
 pub struct Remains {
-    /// Where it is, or was.
+    /// Where the journal is, or was.
     pub dir: PathBuf,
-    /// Why it cannot be used; `None` where nothing is there.
+    /// Why the journal cannot be used; `None` if nothing is there.
     pub why: Option<JournalError>,
-    /// Its id, where the mark file still tells.
+    /// The journal's id, if the mark file still has it.
     pub id: Option<u32>,
-    /// The newest run that its mark knows of; 0 where that cannot be read.
+    /// The newest run in the journal's mark; 0 if the mark cannot be read.
     pub newest_run: u64,
     /// The CSV log, where there is one.
     pub log: Option<Vec<u8>>,
     lock: Option<DirLock>,
 }
 
-/// What is left of the journal in `dir`; `None` where it can be used as it is. The CSV log is `csv`, else the one in
-/// it.
+/// Returns the remains of the journal in `dir`; `None` if the journal can be used as it is. The CSV log is `csv`, else
+/// the log in `dir`.
 ///
 /// # Errors
-/// When it is in use, was written by a newer version, or cannot be looked at: then it must not be replaced.
+/// Fails if the journal is in use, was written by a newer version, or cannot be read: then no caller may replace it.
 pub fn remains(dir: &Path, csv: Option<&Path>) -> Result<Option<Remains>, JournalError> {
     let dir = journal_dir::resolved(dir)?;
     let (why, lock) = match open_existing(&dir, csv) {
@@ -62,17 +63,18 @@ pub fn remains(dir: &Path, csv: Option<&Path>) -> Result<Option<Remains>, Journa
     }))
 }
 
-/// The id of the journal in `dir`, usable or not; `None` where its mark file does not tell.
+/// The id of the journal in `dir`, usable or not; `None` if the journal's mark file does not have the id.
 #[must_use]
 pub fn id_at(dir: &Path) -> Option<u32> {
     mark::id_of(&journal_dir::read_mark(dir).ok()?)
 }
 
 impl Remains {
-    /// Puts a journal in place that has `id`, or one of its own, and holds `records` and the log; gives where the old one is kept.
+    /// Puts a new journal in place that holds `records` and the log. The new journal has `id`, or an id of its own.
+    /// Returns the path where the old journal is kept.
     ///
     /// # Errors
-    /// When it cannot be built; the old one is where it was then.
+    /// Fails if the new journal cannot be built; the old journal is then where it was.
     pub fn replace(
         self,
         id: Option<u32>,
@@ -91,7 +93,7 @@ impl Remains {
         database.commit(&filled.pairs)?;
         drop(database);
         MarkFile::create(&new.mark(), id)?;
-        // Twice, so that both slots hold it: the one of no records would vouch for a lost database.
+        // Twice, so that both slots hold the mark: a mark of no records would vouch for a lost database.
         let mut file = MarkFile::open(&new.mark())?;
         file.write(&filled.tip)?;
         file.write(&filled.tip)?;
@@ -133,7 +135,7 @@ impl Filled {
     fn push(&mut self, record: &Record, now: Timestamp) -> Result<(), JournalError> {
         let applied = self.index.apply(record.clone());
         if let Some(op) = applied.map_err(JournalError::Unexpected)? {
-            // The log first says what is in the journal, here too.
+            // An op gets its log line before its journal record, here too.
             csv::push_op(&mut self.log, now, &op, record).ok_or_else(|| {
                 JournalError::Unexpected("an op on a branch its run does not have".to_owned())
             })?;

@@ -1,4 +1,4 @@
-//! A journal that takes the place of another: a smaller one, or one made from what is left of it.
+//! Builds a journal that takes the place of another: a smaller journal, or a journal made from the other's remains.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -121,10 +121,10 @@ impl Rebuilding {
         self.discard()
     }
 
-    /// Exchanges the new journal with one that cannot be used; gives where that is kept.
+    /// Exchanges the new journal with a journal that cannot be used; returns the path where the old journal is kept.
     ///
-    /// The new one gets the name it is kept under first, and not the name `.new`: what has that one is removed by
-    /// whoever begins a journal next.
+    /// The new journal first gets the name under which the old journal will be kept, and not the name `.new`: the next
+    /// program that begins a journal removes the directory named `.new`.
     pub(super) fn keep_aside(
         self,
         _old: DirLock,
@@ -162,14 +162,14 @@ impl Rebuilding {
         Journal::open(open_locked(lock, None)?)
     }
 
-    /// Removes what is in `<journal>.new`, and the directory.
+    /// Removes the contents of `<journal>.new`, and the directory.
     pub(super) fn discard(&self) -> Result<(), JournalError> {
         discard_half_made(&self.new)?;
         remove_dir(&self.new)
     }
 }
 
-/// A name beside `dir` that says what is under it.
+/// Returns a name beside `dir` that describes the old journal; unused, unless 1000 such names are taken.
 fn unused_name(dir: &Path, now: Timestamp) -> PathBuf {
     let time = rfc3339(now).replace(':', "");
     let name = |n: u32| {

@@ -1,4 +1,4 @@
-//! What the journal remembers: one value a fact, complete enough to recover from alone (invariant 3).
+//! The journal's records: one value a fact, complete enough to recover from alone (invariant 3).
 //!
 //! Stored encoding: see `codec.rs`. Adding a variant or field means a new version there.
 
@@ -15,9 +15,9 @@ use crate::pool::{BranchIdx, BranchMode};
 /// A fact, in the order they become true.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// A run began; everything of it refers to these branches.
+    /// A run began; all records of the run refer to these branches.
     RunStarted(RunStarted),
-    /// An op is about to be done; nothing of it has been.
+    /// An op is about to be done; no part of the op has been done.
     Intent(Box<Intent>),
     /// Every name of the duplicate was moved to its retired name and found unchanged there.
     Retired {
@@ -35,23 +35,23 @@ pub enum Record {
     Restored {
         /// The op.
         op: OpId,
-        /// Why it was put back.
+        /// Why the op was put back.
         why: String,
     },
-    /// Somebody changed things meanwhile; nothing was removed, both copies stay.
+    /// Another program changed things meanwhile; nothing was removed, both copies stay.
     Conflict {
         /// The op.
         op: OpId,
-        /// What was found.
+        /// The conflict found.
         why: String,
-        /// Where the duplicate is now, where that is not its own name.
+        /// Where the duplicate is now, if not at its own name.
         left: Vec<(BranchIdx, RelPath)>,
     },
     /// A run ended in good order.
     RunEnded(RunEnded),
     /// A run began that takes back what an earlier one did (since format 2, as all that follow).
     UndoStarted(UndoStarted),
-    /// A done op is about to be undone; nothing has been changed for it.
+    /// A done op is about to be undone; nothing has been changed for the undo.
     UndoIntent(Box<UndoIntent>),
     /// The copy that an undo makes is complete and on stable storage under its hidden name.
     Copied {
@@ -69,22 +69,22 @@ pub enum Record {
 /// A run that undoes an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndoStarted {
-    /// What it was started on.
+    /// What the run was started on.
     pub run: RunStarted,
-    /// The run whose ops it undoes.
+    /// The run whose ops this run undoes.
     pub undoes: u64,
 }
 
 /// All there is to know of an op that undoes another, before anything is done.
 ///
-/// It is an op like any other, with the roles the other way round: the file that comes back is its master, and the
-/// names that were replaced are those its duplicate loses.
+/// An undo op is an op like any other, with the roles the other way round: the file that comes back is the op's master,
+/// and the op's duplicate loses the names that were replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndoIntent {
     /// The op that is undone.
     pub undoes: OpId,
-    /// The op. The master's inode number is 0 until it is copied; `metadata`, `atime` and the master's mtime are what
-    /// the copy gets.
+    /// The op. The master's inode number is 0 until the master is copied; the copy gets `metadata`, `atime` and the
+    /// master's mtime.
     pub intent: Intent,
     /// The hidden name the copy is made under, on the master's branch.
     pub copy: RelPath,
@@ -123,14 +123,14 @@ pub struct BranchRecord {
     pub path: PathBuf,
     /// Its mode.
     pub mode: BranchMode,
-    /// Its filesystem, where one could be told (no op touches a branch without).
+    /// The branch's filesystem, if known (no op touches a branch without a known filesystem).
     pub fs: Option<FsId>,
     /// The inode number of its root.
     pub root_ino: u64,
 }
 
 impl BranchRecord {
-    /// Whether both are the same directory of the same filesystem, whatever its path and device are now.
+    /// Whether both are the same directory of the same filesystem, whatever the directory's path and device are now.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.fs.is_some() && self.fs == other.fs && self.root_ino == other.root_ino
@@ -154,8 +154,8 @@ pub struct Intent {
     /// Finds the duplicate again if a client renames it while no process runs; empty if unknown (since format 3, as
     /// are the handles of names).
     pub duplicate_handle: Handle,
-    /// The master's metadata: if it changes before a run goes on, the names would get it; `None` if unknown, or if an undo
-    /// has yet to make the master (since format 3).
+    /// The master's metadata: if the metadata changes before a run goes on, the names would get the changed metadata;
+    /// `None` if unknown, or if an undo has yet to make the master (since format 3).
     pub master_metadata: Option<Metadata>,
     /// The duplicate's metadata, for undo.
     pub metadata: Metadata,
@@ -177,17 +177,17 @@ pub struct Intent {
 /// One of the two inodes of an op.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copy {
-    /// Where a name of it is.
+    /// The branch that holds a name of the inode.
     pub branch: BranchIdx,
-    /// That name.
+    /// The name.
     pub path: RelPath,
-    /// What it is across reboots.
+    /// The inode's identity across reboots.
     pub id: StoredId,
     /// Size in bytes.
     pub size: u64,
-    /// mtime when it was compared.
+    /// mtime when the file was compared.
     pub mtime: Timestamp,
-    /// ctime when it was compared.
+    /// ctime when the file was compared.
     pub ctime: Timestamp,
 }
 
@@ -196,15 +196,15 @@ pub struct Copy {
 pub struct NameIntent {
     /// The name; the same on both branches.
     pub path: RelPath,
-    /// Where the duplicate has it.
+    /// The branch where the duplicate has the name.
     pub from: BranchIdx,
     /// The directory of the name on `from`; empty if unknown.
     pub from_dir: Handle,
-    /// Where the replacement gets it: the master's branch (cross), or `from` (local).
+    /// The branch where the replacement gets the name: the master's branch (cross), or `from` (local).
     pub to: BranchIdx,
     /// The directory of the name on `to`; empty if unknown, or if the op has yet to make it.
     pub to_dir: Handle,
-    /// What was at the name on `to`.
+    /// The entry at the name on `to`.
     pub found: Found,
 }
 
@@ -222,7 +222,7 @@ pub struct RunEnded {
 }
 
 impl Record {
-    /// The run it belongs to.
+    /// The run the record belongs to.
     #[must_use]
     pub fn run(&self) -> u64 {
         match self {

@@ -1,8 +1,8 @@
 //! The journal on disk. The only file that names sled.
 //!
-//! What is known of sled 0.34.7 and answered here: its `flush` does not survive a power cut; it panics on some
-//! damaged files and silently drops the end of others; it writes values too long for a page to side files it
-//! never syncs.
+//! This file works around sled 0.34.7: data that sled's `flush` wrote does not survive a power cut; sled panics on
+//! some damaged files and silently drops the end of others; sled writes values too long for a page to side files that
+//! sled never syncs.
 
 use std::fs::File;
 use std::io;
@@ -24,7 +24,7 @@ use super::store::{Pair, PairVisitor, Store};
 const CACHE_BYTES: u64 = 32 << 20;
 /// Below this nothing is written any more: a run stops before the disk is full, not when it is.
 const SPACE_LEFT_MIN: u64 = 16 << 20;
-/// How long sled's own lock is waited for: who holds it waits for a disk that may be busy.
+/// How long this program waits for sled's own lock: the holder of the lock waits for a disk that may be busy.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// A journal directory: database, mark and CSV log, locked as long as this lives.
@@ -34,7 +34,7 @@ pub struct SledStore {
     mark: MarkFile,
     csv: Option<CsvLog>,
     csv_path: PathBuf,
-    /// Last, so that it is given back after everything is closed.
+    /// Last, so that the lock is released after everything is closed.
     lock: DirLock,
 }
 
@@ -241,7 +241,7 @@ impl Database {
         self.sync()
     }
 
-    /// After sled's `flush`: that one only starts the writing, so acknowledged records would be lost in a
+    /// Runs after sled's `flush`: sled's `flush` only starts the writing, so acknowledged records would be lost in a
     /// power cut. An error is final: the pages count as clean afterwards, and a second try would succeed.
     fn sync(&self) -> Result<(), JournalError> {
         self.file
@@ -297,8 +297,8 @@ fn discard_unfinished_snapshot(dir: &Path) -> Result<(), JournalError> {
 
 /// Reads every file of a database, so that a disk that cannot read one is noticed before sled is.
 ///
-/// sled takes a part of its log that it cannot read for the torn end, and writes zeros over it and over all that follows.
-/// After this its reads come from memory.
+/// sled takes an unreadable part of its log for the torn end, and writes zeros over this part and over all that
+/// follows. After this call sled's reads come from memory.
 fn read_through(dir: &Path) -> Result<(), JournalError> {
     for entry in dir.read_dir().map_err(failed("list", dir))? {
         let entry = entry.map_err(failed("list", dir))?;
@@ -339,7 +339,7 @@ fn explain(dir: &Path, what: &'static str, error: sled::Error) -> JournalError {
                 path: dir.to_path_buf(),
                 free: free_bytes(dir).unwrap_or(0),
             },
-            // What its files say leads beyond their end, or makes no sense.
+            // A value in the database's files leads beyond their end, or makes no sense.
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput => damaged(dir, source.to_string()),

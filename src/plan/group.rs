@@ -1,4 +1,4 @@
-//! Groups: files claimed to have equal content, as the inodes they really are. Plain values, no I/O.
+//! Groups: files claimed to have equal content, each group as the inodes behind its files. Plain values, no I/O.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ pub struct Name {
     pub branch: BranchIdx,
     /// The path on it, and in the pool.
     pub path: RelPath,
-    /// Whether the filters leave it out.
+    /// Whether the filters leave the name out.
     pub excluded: bool,
-    /// Whether the list names it (others were found on the branches).
+    /// Whether the list has the name; other names were found on the branches.
     pub listed: bool,
     /// The other branches that have the relpath too.
     pub shadows: Vec<BranchIdx>,
 }
 
-/// One inode of a group, with the names that are known.
+/// One inode of a group, with its known names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The inode.
@@ -33,20 +33,20 @@ pub struct Member {
     pub size: u64,
     /// `st_blocks`, in units of 512 bytes.
     pub blocks: u64,
-    /// How many names it has.
+    /// How many names the inode has.
     pub nlink: u64,
     /// Last change of the contents.
     pub mtime: Timestamp,
     /// `chattr +i` or `+a`.
     pub immutable: bool,
-    /// Owner, mode, ACL, extended attributes: one for all that have the same, where they are many.
+    /// Owner, mode, ACL, extended attributes; members with the same metadata share one value.
     pub metadata: Arc<Metadata>,
-    /// The names known, each once, in order.
+    /// The known names, each once, in order.
     pub names: Vec<Name>,
 }
 
 impl Member {
-    /// A member from what `statx` says, without names.
+    /// Makes a member from the `statx` result, without names.
     #[must_use]
     pub fn new(stat: &Stat, metadata: impl Into<Arc<Metadata>>) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Member {
         }
     }
 
-    /// Adds a name, once; a listed one stays listed.
+    /// Adds a name, once; a listed name stays listed.
     pub fn add_name(&mut self, name: Name) {
         let same = |n: &&mut Name| (n.branch, &n.path) == (name.branch, &name.path);
         if let Some(known) = self.names.iter_mut().find(same) {

@@ -1,19 +1,19 @@
-//! The hidden names this tool gives while it works: short, of fixed length, tied to one op of one journal.
+//! The hidden names of this tool's files at work: short, of fixed length, tied to one op of one journal.
 //!
-//! A name of 255 bytes cannot be prolonged, so ours never contain the original's. The journal's id keeps two
-//! journals over one pool apart. Every scan ignores names with [`PREFIX`].
+//! A name of 255 bytes cannot be prolonged, so a hidden name never contains the original name. The journal's id keeps
+//! two journals over one pool apart. Every scan ignores names with [`PREFIX`].
 
 use std::ffi::OsString;
 
 use super::op_id::OpId;
 
-/// What every hidden name of ours starts with.
+/// The beginning of every hidden name of ours.
 pub const PREFIX: &str = ".xdedup-";
 
-/// What a hidden name is for.
+/// The purpose of a hidden name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The replacement before it has its name; for a local op, the duplicate once they are exchanged.
+    /// The replacement before it has its name; for a local op, the duplicate after the exchange.
     Temp,
     /// The duplicate between retire and remove.
     Retired,
@@ -25,7 +25,7 @@ pub enum Role {
     Copy,
 }
 
-/// The hidden name for the `index`-th name of `op`.
+/// Returns the hidden name for the `index`-th name of `op`.
 #[must_use]
 pub fn hidden_name(journal: u32, op: OpId, index: usize, role: Role) -> OsString {
     let role = match role {
@@ -42,7 +42,7 @@ pub fn hidden_name(journal: u32, op: OpId, index: usize, role: Role) -> OsString
     .into()
 }
 
-/// What a hidden name says of itself. Anybody who can write in a directory can make one: it proves nothing.
+/// The parts of a hidden name. Any program that can write in a directory can make such a name: the name proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HiddenName {
     /// The id of the journal.
@@ -51,7 +51,7 @@ pub struct HiddenName {
     pub op: OpId,
     /// Which of the op's names.
     pub index: usize,
-    /// What it is for.
+    /// The purpose of the name.
     pub role: Role,
 }
 
@@ -80,7 +80,7 @@ pub fn parse_hidden_name(name: &[u8]) -> Option<HiddenName> {
     (made.as_encoded_bytes() == name).then_some(read)
 }
 
-/// Whether a directory entry is one of ours.
+/// Whether a directory entry has a hidden name of ours.
 #[must_use]
 pub fn is_hidden_name(name: &[u8]) -> bool {
     name.starts_with(PREFIX.as_bytes())

@@ -1,4 +1,4 @@
-//! Which copy stays: primary first, then the policy, then a total order, so that equal input gives an equal plan.
+//! Which copy stays: primary first, then the policy, then a total order, so that equal input makes an equal plan.
 
 use std::cmp::Reverse;
 
@@ -9,28 +9,28 @@ use crate::pool::BranchMode;
 /// Which copy stays where no primary decides (`--dedup`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// The one changed last.
+    /// The copy changed last.
     Newest,
-    /// The one changed first.
+    /// The copy changed first.
     Oldest,
-    /// The one on the branch with the most free space.
+    /// The copy on the branch with the most free space.
     MostFreeSpace,
-    /// The one on the branch with the least free space.
+    /// The copy on the branch with the least free space.
     LeastFreeSpace,
-    /// The one with the most hard links.
+    /// The copy with the most hard links.
     #[default]
     MostLinks,
-    /// The one on the first branch: what mergerfs shows by default.
+    /// The copy on the first branch, which mergerfs shows by default.
     Mergerfs,
 }
 
-/// The index of the master in `members`; `None` where a primary is needed and none has a member.
+/// Returns the index of the master in `members`; `None` if a primary is needed and no primary has a member.
 #[must_use]
 pub fn choose(members: &[Member], branches: &[BranchFacts], rules: &Rules) -> Option<usize> {
     choose_among(members, 0..members.len(), branches, rules)
 }
 
-/// As [`choose`], of those at `candidates` only.
+/// As [`choose`], but only among the members at `candidates`.
 pub(crate) fn choose_among(
     members: &[Member],
     candidates: impl Iterator<Item = usize>,
@@ -54,7 +54,8 @@ pub(crate) fn choose_among(
     (by_primary || rules.any_master || rules.primaries.is_empty()).then_some(best.1)
 }
 
-/// The index of the first primary one of its names lies under; the number of primaries where none.
+/// Returns the index of the first primary that a name of the member lies under; if there is no such primary, the number
+/// of primaries.
 fn primary_rank(member: &Member, rules: &Rules) -> usize {
     let under = |primary| {
         member
@@ -69,7 +70,7 @@ fn primary_rank(member: &Member, rules: &Rules) -> usize {
         .unwrap_or(rules.primaries.len())
 }
 
-/// The name a master is known by: under the best primary where there is one, else the first.
+/// Returns the name a master is known by: under the best primary if a name lies there, else the first name.
 #[must_use]
 pub fn name_of<'m>(member: &'m Member, rules: &Rules) -> Option<&'m crate::plan::group::Name> {
     let named = || member.names.iter().filter(|n| !n.excluded);
@@ -80,7 +81,7 @@ pub fn name_of<'m>(member: &'m Member, rules: &Rules) -> Option<&'m crate::plan:
     primary.or_else(|| named().next())
 }
 
-/// Whether it can take names at all: else another is preferred.
+/// Whether the member can take names at all; if not, another member is preferred.
 pub(crate) fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
     !member.immutable
         && member.names.iter().any(|n| {
@@ -89,7 +90,7 @@ pub(crate) fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
         })
 }
 
-/// Lower is better.
+/// The member with the lower key wins.
 fn policy_key(member: &Member, branches: &[BranchFacts], rules: &Rules) -> i128 {
     let free = || {
         member
@@ -109,8 +110,8 @@ fn policy_key(member: &Member, branches: &[BranchFacts], rules: &Rules) -> i128 
     }
 }
 
-/// A master on an earlier branch is preferred: a pool open then finds the replacement before it could miss the
-/// duplicate. Then more links, so that fewer names move; then the path.
+/// Prefers a master on an earlier branch: a pool open then finds the replacement before it could miss the duplicate.
+/// Then prefers more links, so that fewer names move; then the order of paths decides.
 fn order(member: &Member) -> (u16, Reverse<u64>, Vec<u8>) {
     let first = member.names.first();
     let branch = first.map_or(u16::MAX, |n| n.branch.0);

@@ -1,9 +1,9 @@
-//! Which metadata two copies must share before one replaces the other.
+//! Which metadata two copies must share before one copy replaces the other.
 
 use crate::fs::Metadata;
 use crate::plan::refusal::Reason;
 
-/// What may differ (`--ignore-metadata`); by default nothing.
+/// The metadata that may differ (`--ignore-metadata`); by default none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IgnoreMetadata {
     /// Owner and group.
@@ -17,9 +17,9 @@ pub struct IgnoreMetadata {
 }
 
 impl IgnoreMetadata {
-    /// The first difference that matters.
+    /// Returns the first difference that matters.
     ///
-    /// An ACL changes what the group bits mean: where ACLs are ignored but modes are not, a differing mask still
+    /// An ACL changes the meaning of the group bits: if ACLs are ignored but modes are not, a differing mask still
     /// shows as a differing mode.
     #[must_use]
     pub fn differs(self, master: &Metadata, duplicate: &Metadata) -> Option<Reason> {

@@ -1,4 +1,4 @@
-//! The plan: groups in, ops and refusals out. Pure: no I/O, no clock; equal input gives an equal plan.
+//! The plan: groups in, ops and refusals out. Pure: no I/O, no clock; equal input makes an equal plan.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -26,20 +26,20 @@ pub use op::{DirIntent, Found, Op, OpFile, OpKind, OpName, Task, Undoing};
 pub use op_id::OpId;
 pub use shadows::Shadows;
 
-/// What the plan must know of a branch.
+/// The facts about a branch that the plan needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchFacts {
-    /// What mergerfs lets happen there.
+    /// The changes that mergerfs lets happen on the branch.
     pub mode: BranchMode,
     /// Its filesystem or mount is read-only.
     pub read_only: bool,
-    /// Its filesystem can be known again after a reboot.
+    /// Its filesystem can be recognized after a reboot.
     pub identity: bool,
-    /// It lies within another branch, or another within it.
+    /// It lies within another branch, or another branch lies within it.
     pub nested: bool,
     /// `st_dev` of its root.
     pub dev: u64,
-    /// The mount it lies on: with the device, the hard-link boundary.
+    /// The mount it lies on. Mount and device together are the hard-link boundary.
     pub mount: u64,
     /// Free bytes.
     pub free: u64,
@@ -47,18 +47,18 @@ pub struct BranchFacts {
     pub max_links: u64,
 }
 
-/// What the user asked for.
+/// The user's wishes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Where masters live, the first that has a member wins.
+    /// Where masters live; the first primary that has a member wins.
     pub primaries: Vec<RelPath>,
-    /// Groups without a member under a primary too.
+    /// Whether to plan groups without a member under a primary too.
     pub any_master: bool,
     /// Which copy stays where no primary decides.
     pub policy: Policy,
     /// Which differences in metadata do not matter.
     pub ignore: IgnoreMetadata,
-    /// What is done about paths on several branches.
+    /// How paths on several branches are handled.
     pub shadows: Shadows,
 }
 
@@ -67,11 +67,11 @@ pub struct Rules {
 pub struct Refusal {
     /// The reason.
     pub reason: Reason,
-    /// What it concerns: a relpath, or what a list gave where that is none, as bytes.
+    /// The file: a relpath, or the bytes of the list if they are no relpath.
     pub path: Vec<u8>,
     /// The copy that would have stayed.
     pub master: Option<RelPath>,
-    /// What was found.
+    /// The details.
     pub detail: String,
 }
 
@@ -88,14 +88,14 @@ pub struct PlannedGroup {
     pub ops: std::ops::Range<usize>,
 }
 
-/// All that is to be done and all that is not.
+/// Everything to be done, and everything refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The groups of at least two names, in the order of the list.
     pub groups: Vec<PlannedGroup>,
     /// The ops, in that order.
     pub ops: Vec<Op>,
-    /// What is not planned.
+    /// The ops that are not planned.
     pub refusals: Vec<Refusal>,
     /// Names that already share their master's inode.
     pub already_linked: u64,
@@ -104,13 +104,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Bytes all ops together free.
+    /// Returns the bytes that all ops together free.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.ops.iter().map(|op| op.bytes).sum()
     }
 
-    /// Leaves out the ops that are refused after all, each told by its place in [`Self::ops`].
+    /// Leaves out the ops that are refused after all. The keys of `refused` are indexes in [`Self::ops`].
     pub fn leave_out(&mut self, refused: BTreeMap<usize, Refusal>) {
         let gone: Vec<usize> = refused.keys().copied().collect();
         let before = |at: usize| at - gone.partition_point(|gone| *gone < at);
@@ -123,8 +123,9 @@ impl Plan {
         self.refusals.extend(refused.into_values());
     }
 
-    /// Keeps ops, in order, up to so many and so many bytes to free; one that would pass that is refused, and a smaller
-    /// one after it kept. The last step: what was refused for another reason takes nobody's place.
+    /// Keeps ops, in order, up to `max_ops` ops and `max_bytes` bytes to free. Refuses an op that would exceed a limit,
+    /// and may keep a smaller op after it. Must be the last step: an op that was refused for another reason does not
+    /// count.
     pub fn limit(&mut self, max_ops: Option<u64>, max_bytes: Option<u64>) {
         let (mut ops, mut bytes) = (0, 0);
         let mut passes = |op: &Op| {
@@ -150,7 +151,7 @@ impl Plan {
         self.leave_out(refused);
     }
 
-    /// The duplicates whose names are not all known: to be looked for before planning again.
+    /// Returns the duplicates whose names are not all known: they must be looked for before planning again.
     pub fn incomplete<'g>(&self, groups: &'g [Group]) -> Vec<&'g Member> {
         if !self
             .refusals
@@ -167,7 +168,7 @@ impl Plan {
     }
 }
 
-/// Makes the plan; groups that are given away are freed one by one, those that are lent stay.
+/// Makes the plan. Frees owned groups one by one; borrowed groups stay.
 #[must_use]
 pub fn plan<G: Borrow<Group>>(
     groups: impl IntoIterator<Item = G>,
@@ -190,7 +191,7 @@ struct Planner<'p> {
     branches: &'p [BranchFacts],
     rules: &'p Rules,
     plan: Plan,
-    /// Names planned for the masters of a group, above those they have: no inode is in two groups.
+    /// Names planned for the masters of a group, above the names they have: no inode is in two groups.
     links: HashMap<InodeId, u64>,
 }
 
@@ -232,7 +233,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Collapses hidden copies into those that are shown; gives the members that are left.
+    /// Collapses hidden copies into the shown copies; returns the members that are left.
     fn merge_shadows(&mut self, mut members: Vec<Member>) -> Vec<Member> {
         let mut kept = HashSet::new();
         while let Some(pair) = shadows::next_pair(&members, &kept) {
@@ -247,12 +248,12 @@ impl Planner<'_> {
                 members = shadows::collapsed(members, pair);
             }
         }
-        // Whether it goes or was refused, each was dealt with.
+        // Each of these members was handled: it goes, or it was refused.
         members.retain(|member| !kept.contains(&member.id));
         members
     }
 
-    /// Plans the op that removes a hidden copy; whether it did.
+    /// Plans the op that removes a hidden copy; returns whether it did.
     fn collapse(&mut self, shown: &Member, name: &Name, hidden: &Member) -> bool {
         let found = |n: &Name| {
             let there = |s: &Name| s.branch == name.branch && s.path == n.path;
@@ -269,15 +270,15 @@ impl Planner<'_> {
             found: found(n),
         });
         let names = names.collect();
-        // Its paths are on several branches: that is what is done away with.
+        // Its paths are on several branches: the op ends exactly that.
         let mut alone = hidden.clone();
         alone.names.iter_mut().for_each(|n| n.shadows.clear());
         self.admitted((shown, name), &alone, OpKind::Cross, names)
     }
 
-    /// Plans every member but the master for replacement; gives the master's name.
+    /// Plans every member but the master for replacement; returns the master's name.
     ///
-    /// Where the master can take no more names, another member on its disk becomes master beside it.
+    /// If the master can take no more names, another member on its disk becomes master beside it.
     fn replace_all(&mut self, members: &[Member]) -> Option<Place> {
         let first = master::choose(members, self.branches, self.rules)?;
         let mut masters = vec![first];
@@ -307,8 +308,8 @@ impl Planner<'_> {
         master::name_of(&members[first], self.rules).map(place)
     }
 
-    /// Which of the `waiting` members serves the others where `first` can take no more names: one on the same disk
-    /// before all, where it spares the most; none where nobody else waits.
+    /// Returns which of the `waiting` members becomes master for the others once `first` can take no more names.
+    /// Prefers a member on the same disk, where it spares the most. `None` if no other member waits.
     fn another_master(
         &self,
         members: &[Member],
@@ -342,7 +343,8 @@ impl Planner<'_> {
         self.wanted_links(master, duplicate.names.len()) <= self.branches[branch].max_links
     }
 
-    /// How many names `master` has in the end, and one more for the temp name a local op holds beside the name.
+    /// Returns how many names `master` has in the end, and one more for the temp name that a local op holds beside the
+    /// name.
     fn wanted_links(&self, master: &Member, more: usize) -> u64 {
         let planned = self.links.get(&master.id).copied().unwrap_or(0);
         master.nlink + planned + more as u64 + 1
@@ -367,7 +369,7 @@ impl Planner<'_> {
         self.admitted((master, name), duplicate, kind, names);
     }
 
-    /// Plans an op if the rules admit it, else a refusal; whether it did.
+    /// Plans an op if the rules admit it, else a refusal; returns whether it planned the op.
     fn admitted(
         &mut self,
         (master, name): (&Member, &Name),
@@ -401,7 +403,7 @@ impl Planner<'_> {
         true
     }
 
-    /// Whether the rules let `duplicate` be replaced; the first reason against it.
+    /// Checks whether the rules let `duplicate` be replaced; fails with the first reason against it.
     fn admit(
         &self,
         master: &Member,

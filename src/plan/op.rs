@@ -1,4 +1,4 @@
-//! One op as it is planned: an immutable value. What carrying it out learns is in other types.
+//! One op as it is planned: an immutable value. Facts learned while carrying it out are in other types.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::pool::relpath::RelPath;
 /// Stands for an inode that is not there yet: no file has it.
 pub const NO_INODE: InodeId = InodeId { dev: 0, ino: 0 };
 
-/// Whether the duplicate lies where the master can be linked in its place.
+/// Whether the duplicate lies where the master can be linked in the duplicate's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OpKind {
     /// Another device: the master is linked on its own branch under the duplicate's relpath.
@@ -27,11 +27,11 @@ pub enum Found {
     Absent,
     /// The duplicate itself (local).
     Duplicate,
-    /// A name of the master already: not ours to take away.
+    /// A name of the master already: this program may not take it away.
     Master,
 }
 
-/// A directory to be made as a clone of one on another branch.
+/// A directory to be made as a clone of a directory on another branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirIntent {
     /// Its path.
@@ -55,7 +55,7 @@ pub struct OpName {
     pub found: Found,
 }
 
-/// A file of an op: one of its names, and its inode.
+/// A file of an op: one name, and the inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpFile {
     /// A name of it.
@@ -71,7 +71,7 @@ pub struct Op {
     pub kind: OpKind,
     /// A name of the master.
     pub master: Place,
-    /// The master's inode; [`NO_INODE`] for an undo, which has yet to make it.
+    /// The master's inode; [`NO_INODE`] for an undo, whose master does not exist yet.
     pub master_id: InodeId,
     /// A name of the duplicate.
     pub duplicate: Place,
@@ -98,8 +98,8 @@ pub enum Task {
     Undo(Box<Undoing>),
 }
 
-/// The file that an undo makes again. It is the master of the op; the duplicate is the file that stays, which loses
-/// the names of the op.
+/// The file that an undo makes again. That file is the master of the op. The duplicate is the file that stays, and the
+/// duplicate loses the names of the op.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undoing {
     /// The op that is undone.
@@ -121,7 +121,7 @@ pub struct Undoing {
 }
 
 impl Op {
-    /// An op that replaces `duplicate` by links to `master`; sizes in bytes.
+    /// Returns an op that replaces `duplicate` by links to `master`; sizes in bytes.
     #[must_use]
     pub fn planned(
         kind: OpKind,
@@ -145,7 +145,7 @@ impl Op {
         }
     }
 
-    /// The same op as one that undoes another.
+    /// Returns the same op as an op that undoes another op.
     #[must_use]
     pub fn undoing(self, undo: Undoing) -> Self {
         Self {
@@ -154,7 +154,7 @@ impl Op {
         }
     }
 
-    /// The file to make, if the op undoes another.
+    /// Returns the file to make, if the op undoes another op.
     #[must_use]
     pub fn undo(&self) -> Option<&Undoing> {
         match &self.task {
@@ -163,24 +163,24 @@ impl Op {
         }
     }
 
-    /// The duplicate's own name `k`.
+    /// Returns the duplicate's own name `k`.
     #[must_use]
     pub fn own(&self, k: usize) -> Place {
         Place::new(self.names[k].from, self.names[k].path.clone())
     }
 
-    /// The place of replacement `k`.
+    /// Returns the place of replacement `k`.
     #[must_use]
     pub fn target(&self, k: usize) -> Place {
         Place::new(self.names[k].to, self.names[k].path.clone())
     }
 
-    /// The branches it changes.
+    /// Returns the branches that the op changes.
     pub fn branches(&self) -> impl Iterator<Item = BranchIdx> + '_ {
         self.names.iter().flat_map(|n| [n.from, n.to])
     }
 
-    /// The hidden name of `role` for name `k`, in the same directory, under the number `id` in `journal`.
+    /// Returns the hidden name of `role` for name `k`, in the same directory, under the number `id` in `journal`.
     ///
     /// Retired names lie on the duplicate's branch, all others on the master's.
     #[must_use]
@@ -195,7 +195,7 @@ impl Op {
         Place::new(branch, entry(&dir, hidden_name(journal, id, k, role)))
     }
 
-    /// The place of the duplicate's name `k` between retire and remove. For a local op that is the temp name: the
+    /// Returns the place of the duplicate's name `k` between retire and remove. For a local op it is the temp name: the
     /// exchange that publishes the replacement retires the duplicate.
     #[must_use]
     pub fn retired_place(&self, journal: u32, id: OpId, k: usize) -> Place {
@@ -206,7 +206,7 @@ impl Op {
     }
 }
 
-/// The entry `name` of `dir`, for names that are one plain component by construction.
+/// Returns the entry `name` of `dir`, for names that are one plain component by construction.
 pub(crate) fn entry(dir: &RelPath, name: impl AsRef<std::ffi::OsStr>) -> RelPath {
     dir.join(name)
         .expect("invariant: hidden names and names read from a path are plain components")

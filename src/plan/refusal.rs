@@ -1,4 +1,4 @@
-//! Why an op is not planned or not done: a closed list, each with what a person can do about it.
+//! Why an op is not planned or not done: a closed list, each reason with advice for the user.
 
 /// A reason, as data: shown in text and JSON, documented in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,7 +9,7 @@ pub enum Reason {
     NotRegular,
     /// A scan could not look into a directory, or read a file.
     Unreadable,
-    /// The list gives another size than the file has.
+    /// The file does not have the size that the list says.
     ClaimSize,
     /// No member of the group lies under a primary.
     NoPrimary,
@@ -35,7 +35,7 @@ pub enum Reason {
     DirectoryDiffers,
     /// `chattr +i` or `+a`.
     Immutable,
-    /// The filesystem cannot say for sure that nobody uses a file.
+    /// The filesystem cannot say for sure that no program uses a file.
     NoLease,
     /// The filesystem has no identity that survives a reboot.
     NoIdentity,
@@ -51,34 +51,34 @@ pub enum Reason {
     Empty,
     /// `--max-ops`, `--max-bytes` or `--max-time` was reached.
     Limit,
-    /// Somebody has the file open.
+    /// Another program has the file open.
     Busy,
     /// It was changed since it was listed or compared.
     Changed,
     /// The bytes are not equal.
     Differs,
-    /// Somebody changed both copies' standing while the op was under way; both are kept.
+    /// Another program changed the standing of both copies while the op was under way; both are kept.
     Conflict,
     /// A system call failed.
     Io,
-    /// The branch had an error before, or is no longer what it was.
+    /// The branch had an error before, or is no longer the branch it was.
     BranchFailed,
     /// The run was stopped before.
     Interrupted,
-    /// To be undone, and changed on purpose since it was linked.
+    /// To be undone, and changed by a program since it was linked.
     ChangedSince,
-    /// Its bytes are not those recorded, though its times are.
+    /// The bytes are not the recorded bytes, though the times are the recorded times.
     Damaged,
-    /// To be undone, and no longer as the run left it.
+    /// To be undone, and no longer in the state in which the run left it.
     Gone,
 }
 
-/// Whether a timer should cry: exit 0 or 1.
+/// Whether a reason is a failure: exit 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
     /// As the rules say; no failure.
     Rule,
-    /// Something that was asked for could not be used or done.
+    /// A requested item could not be used or done.
     Failure,
 }
 
@@ -121,7 +121,7 @@ impl Reason {
         Self::Gone,
     ];
 
-    /// The word for it in JSON, CSV and text.
+    /// Returns the word for the reason in JSON, CSV and text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -162,7 +162,7 @@ impl Reason {
         }
     }
 
-    /// What a person can do about it.
+    /// Returns what the user can do about the reason.
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
@@ -237,7 +237,7 @@ impl Reason {
         }
     }
 
-    /// Whether it makes the exit status 1.
+    /// Whether the reason makes the exit status 1.
     #[must_use]
     pub fn weight(self) -> Weight {
         match self {
@@ -278,7 +278,8 @@ impl Reason {
         }
     }
 
-    /// Whether it makes the exit status of an undo 1: all but what is not to come back, or was not asked for yet.
+    /// Whether the reason makes the exit status of an undo 1: every reason does, except for a file that must not come
+    /// back and for an op that was not asked for yet.
     #[must_use]
     pub fn fails_undo(self) -> bool {
         !matches!(self, Self::Gone | Self::Shadowed | Self::Limit)

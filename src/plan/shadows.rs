@@ -1,9 +1,9 @@
-//! `--shadows merge`: a hidden copy of a path is collapsed into the one the pool shows.
+//! `--shadows merge`: a hidden copy of a path is collapsed into the copy that the pool shows.
 //!
-//! The copy on the first branch that has a path is the one the pool shows. Each other copy that is claimed equal is
-//! replaced by it: nothing is published at the path, only the hidden copy goes, so that the pool shows the same
-//! before, meanwhile and after, whatever becomes of the copies in between. What is left has one copy, and is planned
-//! like any other file.
+//! The copy on the first branch that has a path is the copy that the pool shows. It replaces each other copy that is
+//! claimed equal. Nothing is published at the path, only the hidden copy goes. So the pool shows the same before,
+//! meanwhile and after, whatever happens to the copies in between. The file then has one copy, and is planned like any
+//! other file.
 
 use std::collections::HashSet;
 
@@ -11,31 +11,32 @@ use crate::fs::InodeId;
 use crate::plan::group::{Member, Name};
 use crate::pool::BranchIdx;
 
-/// What is done about paths on several branches.
+/// How paths on several branches are handled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Shadows {
-    /// They are left alone: somebody may want two copies.
+    /// The paths are left alone: the user may want two copies.
     #[default]
     Keep,
-    /// Equal ones are collapsed into the one that is shown.
+    /// Equal copies are collapsed into the copy that is shown.
     Merge,
 }
 
-/// A hidden copy and the shown one it can be collapsed into.
+/// A hidden copy and the shown copy it can be collapsed into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pair {
-    /// The hidden one.
+    /// The index of the hidden copy.
     pub(super) hidden: usize,
-    /// The one that is shown at every path where it is hidden.
+    /// The index of the copy that is shown at every path where the hidden copy is hidden.
     pub(super) shown: usize,
-    /// The branch it is shown on.
+    /// The branch the shown copy is shown on.
     pub(super) branch: BranchIdx,
 }
 
-/// The next hidden member to collapse, with the one that hides it everywhere it is hidden; those of `kept` are passed
-/// over. One that hides another in turn comes after that.
+/// Returns the next hidden member to collapse, with the member that hides it everywhere it is hidden; skips the members
+/// in `kept`. If a hidden member itself hides another member, the other member comes first.
 ///
-/// None for a member where a copy is no member (its contents are others), or that is itself shown at such a path.
+/// A member has no pair if another copy at one of its paths is no member (that copy has other contents), or if the
+/// member itself is shown at a path that several branches have.
 pub(super) fn next_pair(members: &[Member], kept: &HashSet<InodeId>) -> Option<Pair> {
     let hidden = |at: &usize| {
         let member = &members[*at];
@@ -57,7 +58,7 @@ fn pair(members: &[Member], at: usize) -> Option<Pair> {
         if first > name.branch {
             return None;
         }
-        // Every copy is looked up, not only the one that is shown: one that is no member has other contents.
+        // Looks up every copy, not only the shown copy: a copy that is no member has other contents.
         let mut owners = name.shadows.iter().map(|b| owner(members, *b, name));
         owners.by_ref().all(|owner| owner.is_some()).then_some(())?;
         let shown = owner(members, first, name)?;
@@ -79,7 +80,7 @@ fn owner(members: &[Member], branch: BranchIdx, name: &Name) -> Option<usize> {
     members.iter().position(|m| m.names.iter().any(there))
 }
 
-/// The members once the hidden one of `pair` is gone: the shown one has its names.
+/// Returns the members once the hidden member of `pair` is gone: the shown member has its names.
 pub(super) fn collapsed(mut members: Vec<Member>, pair: Pair) -> Vec<Member> {
     let gone = members[pair.hidden].clone();
     for name in &gone.names {

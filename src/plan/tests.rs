@@ -1,4 +1,4 @@
-//! What is planned of which group.
+//! Tests: which groups make which plan.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn member(dev: u64, ino: u64, names: &[&str]) -> Member {
     }
 }
 
-/// The group of `members`, each knowing which others have its paths.
+/// The group of `members`. Each member knows which other branches have its paths.
 fn group(mut members: Vec<Member>) -> Group {
     let all: Vec<(BranchIdx, RelPath)> = members
         .iter()
@@ -189,7 +189,7 @@ fn hidden_copies_go_into_the_one_that_is_shown() {
 
 #[test]
 fn the_copy_that_is_shown_then_goes_to_the_groups_master() {
-    // The master is elsewhere: by its primary.
+    // The master is elsewhere, because its primary decides.
     let rules = Rules {
         primaries: vec![RelPath::new("media").unwrap()],
         ..merging()
@@ -226,7 +226,7 @@ fn the_copy_that_is_shown_then_goes_to_the_groups_master() {
 
 #[test]
 fn a_hidden_copy_of_other_contents_keeps_its_path_from_being_touched() {
-    // Branch 2 has the path too, with a file of no or another group.
+    // Branch 2 has the path too, with a file of another group or of no group.
     let mut group = group(vec![member(0, 1, &["p"]), member(1, 2, &["p"])]);
     for member in &mut group.members {
         member.names[0].shadows.push(BranchIdx(2));
@@ -252,7 +252,7 @@ fn a_copy_that_hides_one_and_is_hidden_by_another_goes_after_the_one_it_hides() 
         .map(|op| (op.duplicate_id.ino, op.master_id.ino))
         .collect();
     assert_eq!(pairs, [(3, 2), (2, 1)]);
-    // Two that hide each other: neither can go without showing another inode at one of the paths.
+    // Two members that hide each other: neither can go without showing another inode at one of the paths.
     let mut crossed = group(vec![member(0, 1, &["p", "q"]), member(1, 2, &["p", "q"])]);
     let (q_low, q_high) = (BranchIdx(2), BranchIdx(3));
     crossed.members[0].names[1].branch = q_high;
@@ -343,7 +343,7 @@ fn limits_count_what_is_left_when_everything_else_is_refused() {
         assert_eq!(limited.ops, whole.ops[..kept]);
         assert_eq!(reasons(&limited), vec![Reason::Limit; 5 - kept]);
     }
-    // A smaller one after one that is too large.
+    // A smaller op after an op that is too large.
     let mut mixed = whole.clone();
     mixed.ops[1].bytes = 10 * bytes;
     mixed.limit(None, Some(3 * bytes));

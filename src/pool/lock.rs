@@ -16,23 +16,23 @@ use crate::sys;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Somebody else holds it.
+    /// Another process holds the lock.
     #[error("locked by another run: {0:?}; wait for it to end")]
     Held(PathBuf),
-    /// It cannot be locked at all.
+    /// The directory cannot be locked at all.
     #[error("cannot lock directory: {path:?}")]
     Unlockable {
         /// The directory.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// The lock on one directory, such as the journal's; dropping it gives it back.
+/// The lock on one directory, such as the journal's; dropping the value releases the lock.
 ///
-/// Held by a descriptor that no child process inherits.
+/// A descriptor that no child process inherits holds the lock.
 #[derive(Debug)]
 #[must_use = "the lock is given back as soon as this is dropped"]
 pub struct DirLock {
@@ -43,7 +43,7 @@ impl DirLock {
     /// Locks `dir`, or fails at once.
     ///
     /// # Errors
-    /// When another process, or this one, holds it, or it cannot be locked.
+    /// Fails if another process, or this process, holds the lock, or if `dir` cannot be locked.
     pub fn acquire(dir: &Path) -> Result<Self, LockError> {
         let opened = open_dir(dir).map_err(|source| unlockable(dir, source))?;
         Self::of(opened, dir)
@@ -58,9 +58,9 @@ impl DirLock {
     }
 }
 
-/// The locks on every branch of a pool; dropping it gives them back.
+/// The locks on every branch of a pool; dropping the value releases the locks.
 ///
-/// Two pools that share a branch exclude each other, under whatever path they know it.
+/// Two pools that share a branch exclude each other, under whatever path each pool knows the branch.
 #[derive(Debug)]
 #[must_use = "the locks are given back as soon as this is dropped"]
 pub struct PoolLock {
@@ -68,10 +68,10 @@ pub struct PoolLock {
 }
 
 impl PoolLock {
-    /// Locks each distinct root, or none.
+    /// Locks each distinct root, or no root.
     ///
     /// # Errors
-    /// When another run holds one of them, or one cannot be locked.
+    /// Fails if another run holds the lock of a root, or if a root cannot be locked.
     pub fn acquire(roots: impl IntoIterator<Item: AsRef<Path>>) -> Result<Self, LockError> {
         // A root listed twice would lock itself out. In order of identity, so that of two runs that start
         // together on the same branches one wins.

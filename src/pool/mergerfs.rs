@@ -1,7 +1,7 @@
-//! Talks to mergerfs; nothing else does.
+//! Talks to mergerfs; no other module does.
 //!
 //! [`discover`] reads the control file of the pool a path lies on; [`Locator`] asks which branches hold a path.
-//! What `basepath` and `fullpath` say depends on the policies: only `allpaths` is complete.
+//! The answers of `basepath` and `fullpath` depend on the policies: only `allpaths` is complete.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -32,9 +32,9 @@ pub enum PoolError {
     /// The path itself cannot be looked at.
     #[error("cannot look up: {path:?}")]
     Path {
-        /// What was asked for.
+        /// The path asked for.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -47,7 +47,7 @@ pub enum PoolError {
          name a directory by its path through the pool, not through a branch"
     )]
     NotAPool {
-        /// What was asked for.
+        /// The path asked for.
         path: PathBuf,
         /// The mount it lies on.
         mount: PathBuf,
@@ -75,7 +75,7 @@ pub enum PoolError {
         control: PathBuf,
         /// The attribute that was asked for.
         key: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -87,7 +87,7 @@ pub enum PoolError {
     OtherBranches {
         /// The mount point.
         pool: PathBuf,
-        /// What speaks against them.
+        /// Why the supplied branches do not fit.
         what: String,
     },
     /// A branch path leads nowhere, which mergerfs itself passes over in silence.
@@ -95,7 +95,7 @@ pub enum PoolError {
     BranchMissing {
         /// The branch.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -104,7 +104,7 @@ pub enum PoolError {
     AllPaths {
         /// The pool path.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -113,7 +113,7 @@ pub enum PoolError {
 /// The pool that `path` lies on, as its control file describes it now.
 ///
 /// # Errors
-/// When `path` is not on a mergerfs pool, the control file does not answer, or a branch is missing.
+/// Fails if `path` is not on a mergerfs pool, the control file does not answer, or a branch is missing.
 pub fn discover(path: &Path) -> Result<Pool, PoolError> {
     let mount = pool_mount(path)?;
     // First of all requests: under xattr=nosys the kernel stops asking mergerfs after the first one for a file.
@@ -121,10 +121,10 @@ pub fn discover(path: &Path) -> Result<Pool, PoolError> {
     with_list(mount, &raw, raw.clone())
 }
 
-/// The pool that `path` lies on, with the branches of `list` (`A=RW:B=RO`) in place of those it cannot tell.
+/// The pool that `path` lies on, with the branches of `list` (`A=RW:B=RO`) in place of those mergerfs cannot report.
 ///
 /// # Errors
-/// When `path` is not on a mergerfs pool, a branch is missing, or the list is not that of this pool.
+/// Fails if `path` is not on a mergerfs pool, a branch is missing, or the list is not that of this pool.
 pub fn discover_with(path: &Path, list: &[u8]) -> Result<Pool, PoolError> {
     let mount = pool_mount(path)?;
     // First of all requests, as in `discover`.
@@ -137,13 +137,13 @@ pub fn discover_with(path: &Path, list: &[u8]) -> Result<Pool, PoolError> {
     Ok(pool)
 }
 
-/// The branch list as the control file gives it now, to be compared with [`Pool::branches_raw`].
+/// Returns the branch list as the control file reports it now; the caller compares it with [`Pool::branches_raw`].
 ///
-/// Empty for a pool whose branches were supplied: it has nothing to compare with. Under `xattr=nosys`, where mergerfs
-/// cannot be asked any more, the list as it was.
+/// The list is empty for a pool whose branches were supplied: such a pool has no list to compare with. Under
+/// `xattr=nosys`, where mergerfs no longer answers, returns the list as it was.
 ///
 /// # Errors
-/// When the control file does not answer.
+/// Fails if the control file does not answer.
 pub fn branches_raw(pool: &Pool) -> Result<Vec<u8>, PoolError> {
     if pool.branches_raw.is_empty() {
         return Ok(Vec::new());
@@ -163,7 +163,7 @@ pub fn branches_raw(pool: &Pool) -> Result<Vec<u8>, PoolError> {
 /// Takes a branch list apart without looking at the branches. For fuzzing.
 ///
 /// # Errors
-/// When it is no branch list.
+/// Fails if the input is no branch list.
 #[cfg(feature = "sim")]
 pub fn fuzz_branches(list: &[u8]) -> Result<Vec<crate::pool::Branch>, PoolError> {
     branch_list::parse(list)
@@ -171,7 +171,7 @@ pub fn fuzz_branches(list: &[u8]) -> Result<Vec<crate::pool::Branch>, PoolError>
 
 /// Whether mergerfs opens the newest of several files of one path, and not the first.
 ///
-/// `false` where the control file does not answer any more.
+/// `false` if the control file does not answer any more.
 #[must_use]
 pub fn opens_newest(pool: &Pool) -> bool {
     let open = option(&pool.mount, "user.mergerfs.func.open");
@@ -280,7 +280,7 @@ fn with_list(mount: PathBuf, list: &[u8], branches_raw: Vec<u8>) -> Result<Pool,
     })
 }
 
-/// Each root directory once, the first time it is listed: mergerfs takes one twice without a word.
+/// Each root directory once, the first time it is listed: mergerfs accepts a root listed twice without a word.
 fn distinct(listed: Vec<Branch>) -> Result<Vec<Branch>, PoolError> {
     let mut seen = HashSet::new();
     let mut kept = Vec::with_capacity(listed.len());

@@ -25,7 +25,7 @@ impl BranchIdx {
     }
 }
 
-/// What mergerfs lets happen on a branch.
+/// The changes mergerfs allows on a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BranchMode {
     /// Read and write.
@@ -41,7 +41,7 @@ pub enum BranchMode {
 pub struct Branch {
     /// Absolute path of its root.
     pub path: PathBuf,
-    /// What mergerfs lets happen there.
+    /// The changes mergerfs allows on the branch.
     pub mode: BranchMode,
 }
 
@@ -54,7 +54,7 @@ pub struct Pool {
     pub version: String,
     /// The branches, each distinct root once.
     pub branches: Vec<Branch>,
-    /// The branch list exactly as the control file gives it, to notice a change at run time.
+    /// The branch list exactly as the control file reports it, to notice a change at run time.
     pub branches_raw: Vec<u8>,
     /// Whether `func.getattr` is `newest`: directories then show the newest branch's owner and mode.
     pub getattr_newest: bool,

@@ -11,17 +11,17 @@ const MERGERFS: &[u8] = b"fuse.mergerfs";
 /// One line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The mount id, as `statx(2)` gives it.
+    /// The mount id, as `statx(2)` returns it.
     pub id: u64,
     /// `major:minor` of the filesystem: equal for all mounts of it.
     pub device: (u32, u32),
     /// The directory of the filesystem that is shown; other than `/` for a bind mount of a subdirectory.
     pub root: PathBuf,
-    /// Where it is shown.
+    /// Where the directory is shown.
     pub point: PathBuf,
     /// The filesystem type with its subtype.
     pub fs_type: Vec<u8>,
-    /// What is mounted: for a filesystem on a disk, the device's path.
+    /// The source of the mount: for a filesystem on a disk, the device's path.
     pub source: PathBuf,
 }
 
@@ -32,7 +32,7 @@ impl Mount {
         self.fs_type == MERGERFS
     }
 
-    /// Whether it shows its filesystem from the root on.
+    /// Whether the mount shows its filesystem from the root on.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.root.as_os_str() == "/"
@@ -42,12 +42,12 @@ impl Mount {
 /// The mount table of this process.
 ///
 /// # Errors
-/// When `/proc/self/mountinfo` cannot be read.
+/// Fails if `/proc/self/mountinfo` cannot be read.
 pub fn read() -> io::Result<Vec<Mount>> {
     Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
 }
 
-/// Takes a mount table apart. Lines that are none are left out.
+/// Parses a mount table. Skips invalid lines.
 #[must_use]
 pub fn parse(table: &[u8]) -> Vec<Mount> {
     table
@@ -117,7 +117,7 @@ fn octal(digits: &[u8]) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// The mount that shows the whole filesystem of `mount`: itself where it does, else another one of the same device.
+/// The mount that shows the whole filesystem of `mount`: `mount` itself if it does, else another of the same device.
 #[must_use]
 pub fn whole<'a>(mounts: &'a [Mount], mount: &'a Mount) -> Option<&'a Mount> {
     if mount.is_whole() {

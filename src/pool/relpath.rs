@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// A path relative to a branch: no leading `/`, no empty, `.` or `..` component, no NUL.
 ///
-/// The empty path is the branch root. Ordering is by bytes, so that equal input gives an equal plan. Clones share the
-/// bytes: a plan names each path several times.
+/// The empty path is the branch root. Ordering is by bytes, so that equal input leads to an equal plan. Clones share
+/// the bytes: a plan names each path several times.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct RelPath(Arc<[u8]>);
@@ -31,7 +31,7 @@ impl RelPath {
     /// Validates `bytes`; the only way from outside to make one.
     ///
     /// # Errors
-    /// When a component is empty, `.` or `..`, or a byte is NUL.
+    /// Fails if a component is empty, `.` or `..`, or a byte is NUL.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, RelPathError> {
         let bytes = bytes.as_ref();
         let sound = bytes.is_empty() || bytes.split(|b| *b == b'/').all(is_component);
@@ -84,7 +84,7 @@ impl RelPath {
     /// This directory's entry `name`.
     ///
     /// # Errors
-    /// When `name` is not one plain component.
+    /// Fails if `name` is not one plain component.
     pub fn join(&self, name: impl AsRef<OsStr>) -> Result<Self, RelPathError> {
         let name = name.as_ref().as_bytes();
         if !is_component(name) || name.contains(&b'/') {
@@ -101,14 +101,14 @@ impl RelPath {
     /// The entry `name` beside this one, in the same directory.
     ///
     /// # Errors
-    /// When this is the root, or `name` is not one plain component.
+    /// Fails if this is the root, or `name` is not one plain component.
     pub fn sibling(&self, name: impl AsRef<OsStr>) -> Result<Self, RelPathError> {
         self.parent()
             .ok_or_else(|| RelPathError(PathBuf::new()))?
             .join(name)
     }
 
-    /// Whether it is `dir` or lies below it, component by component: `Media2/a` is not below `Media`.
+    /// Whether the path is `dir` or lies below `dir`, component by component: `Media2/a` is not below `Media`.
     #[must_use]
     pub fn is_below(&self, dir: &Self) -> bool {
         dir.is_root()

@@ -1,18 +1,18 @@
-//! The preview: the pool as it will look after a plan, as a read-only file system, so that `ls`, `du`, a media server
-//! or a script can be pointed at the result before anything is done.
+//! The preview mounts the pool as it will look after a plan, as a read-only file system. A user can point `ls`, `du`, a
+//! media server or a script at the result before a run changes any file.
 //!
 //! ```text
 //! plan ──► view ──► tree ──► server
 //! ops      fates    paths    FUSE
 //! ```
 //!
-//! [`view`] is pure: it says what becomes of which file. `tree` looks at the branches as they are at the moment of
-//! each question, and answers what will be there: the same names and bytes, the link counts, inode numbers and
-//! allocated blocks after the plan. Only `server` names the FUSE library.
+//! [`view`] is pure: it computes the fate of each file. `tree` looks at the branches at the moment of each request, and
+//! answers with the state after the plan: the same names and bytes, and the link counts, inode numbers and allocated
+//! blocks after the plan. Only `server` names the FUSE library.
 //!
-//! Nothing here writes: branches are looked at through held directory descriptors (invariant 7), and every changing
-//! request is answered with `EROFS`. What lies behind a mount point or symlink on a branch, where we do not go, is
-//! asked of the pool.
+//! The preview writes nothing: it looks at branches through held directory descriptors (invariant 7), and answers every
+//! changing request with `EROFS`. The preview does not go behind a mount point or symlink on a branch; it asks the pool
+//! for the files there.
 
 mod mount_point;
 mod nodes;

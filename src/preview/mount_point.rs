@@ -5,23 +5,23 @@ use std::path::{Path, PathBuf};
 
 use crate::pool::mountinfo;
 
-/// Why not.
+/// Why a preview cannot be mounted at a directory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MountPointError {
-    /// It cannot be looked at.
+    /// The path cannot be looked up.
     #[error("cannot look at the mount point {path:?}")]
     Path {
-        /// What was named.
+        /// The path that the user named.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// It is no directory.
+    /// The path is not a directory.
     #[error("the mount point {0:?} is not a directory")]
     NotADirectory(PathBuf),
-    /// What is in it would be hidden.
+    /// The directory is not empty; the mount would hide its entries.
     #[error("the mount point {0:?} is not empty")]
     NotEmpty(PathBuf),
     /// Another file system is mounted right there.
@@ -30,7 +30,7 @@ pub enum MountPointError {
 }
 
 impl MountPointError {
-    /// What to do about it.
+    /// Returns what the user can do about the error.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -51,10 +51,10 @@ impl MountPointError {
     }
 }
 
-/// The canonical path of an empty directory at which nothing is mounted.
+/// Returns the canonical path of an empty directory that is not a mount point.
 ///
 /// # Errors
-/// When it is anything else.
+/// If the path is not an empty directory, or a file system is mounted there.
 pub fn check(path: &Path) -> Result<PathBuf, MountPointError> {
     let unreachable = |source| MountPointError::Path {
         path: path.to_path_buf(),

@@ -1,7 +1,7 @@
-//! What the kernel calls each path: a node a path, as long as the kernel remembers it.
+//! The node numbers by which the kernel knows the paths: one node per path, as long as the kernel remembers the node.
 //!
-//! Names of one inode are different nodes, so that each can say what becomes of it; the inode number they share is
-//! told with their attributes.
+//! Two names of one inode are two nodes, so that each name can have a fate of its own. The attributes of both nodes
+//! report the inode number that the names share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub(super) struct Nodes(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     last: u64,
-    /// With how often it was told.
+    /// The path of each node, with how often the node was reported to the kernel.
     paths: HashMap<u64, (Arc<RelPath>, u64)>,
     nodes: HashMap<Arc<RelPath>, u64>,
 }
@@ -31,7 +31,7 @@ impl Nodes {
         }))
     }
 
-    /// The path of a node; `None` for one that was never told, or forgotten.
+    /// The path of a node; `None` for a node that was never reported to the kernel, or that the kernel has forgotten.
     pub(super) fn path(&self, node: u64) -> Option<RelPath> {
         if node == ROOT {
             return Some(RelPath::root());
@@ -42,7 +42,7 @@ impl Nodes {
         })
     }
 
-    /// The node of a path, told once more.
+    /// Returns the node of a path, and counts one more report of the node to the kernel.
     pub(super) fn told(&self, path: RelPath) -> u64 {
         let mut table = self.table();
         if let Some(node) = table.nodes.get(&path).copied() {
@@ -51,7 +51,7 @@ impl Nodes {
             }
             return node;
         }
-        // Never used again: what was forgotten cannot come back as something else.
+        // A node number is never used again: a forgotten node cannot come back as another path.
         table.last += 1;
         let (node, path) = (table.last, Arc::new(path));
         table.paths.insert(node, (Arc::clone(&path), 1));
@@ -59,7 +59,7 @@ impl Nodes {
         node
     }
 
-    /// The kernel forgets a node `times` of the times it was told.
+    /// The kernel forgets `times` reports of a node.
     pub(super) fn forget(&self, node: u64, times: u64) {
         let mut table = self.table();
         let Some((path, told)) = table.paths.get_mut(&node) else {

@@ -1,30 +1,30 @@
-//! Inode numbers: one for each (filesystem, inode), the same at every look, whatever names lead there.
+//! Inode numbers: one number for each (filesystem, inode), the same at every look-up and for every name of the inode.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::fs::InodeId;
 use crate::pool::relpath::RelPath;
 
-/// Bits of a number that are the branch's own inode number; more are spread by a hash.
+/// Bits of a number that hold the inode number on the branch; a longer inode number is hashed.
 const OWN_BITS: u32 = 48;
-/// Filesystems that are told apart without a hash.
+/// How many filesystems can have numbers without a hash.
 const FILESYSTEMS: usize = (1 << 14) - 1;
 /// Marks the hashed number of a file.
 const HASHED: u64 = 1 << 62;
-/// Marks a directory: one in the pool, several on the branches.
+/// Marks the number of a directory, which is one directory in the pool and several on the branches.
 const DIRECTORY: u64 = 1 << 63;
-/// The root directory, as FUSE has it.
+/// The number of the root directory in FUSE.
 const ROOT: u64 = 1;
 
-/// Gives out inode numbers.
+/// Assigns inode numbers.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    /// In branch order first, so that the next preview gives out the same.
+    /// The devices of the branches come first, in branch order, so that the next preview assigns the same numbers.
     devices: Mutex<Vec<u64>>,
 }
 
 impl Numbers {
-    /// For branches on these devices.
+    /// Numbers for branches on these devices.
     pub(super) fn new(of_branches: impl Iterator<Item = u64>) -> Self {
         let mut devices = Vec::new();
         for device in of_branches {
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), 15);
         assert!(all.iter().all(|n| *n != ROOT && n & DIRECTORY == 0));
         assert_eq!(ids.map(|id| numbers.file(id)).collect::<Vec<_>>(), all);
-        // The next mount gives out the same, whatever is looked at first.
+        // The next mount assigns the same numbers, whichever file is looked up first.
         let again = Numbers::new([7, 9].into_iter());
         assert_eq!(again.file(InodeId { dev: 9, ino: 2 }), all[6]);
     }

@@ -1,8 +1,8 @@
 //! The tree as a FUSE file system: the only module that names the FUSE library.
 //!
-//! The kernel is told a node a name (see `nodes`), and an inode number with the attributes. Looking a name up gives
-//! the node only, with attributes that are out of date at once, so that it asks for them: the library would take the
-//! inode number for the node otherwise.
+//! The server reports to the kernel one node per name (see `nodes`), and an inode number with the attributes. A look-up
+//! of a name returns only the node, with attributes that expire at once, so that the kernel then asks for the
+//! attributes. Otherwise the library would take the inode number for the node.
 
 use std::ffi::OsStr;
 use std::io;
@@ -26,9 +26,9 @@ mod handles;
 use answers::{answer_xattr, errno};
 use handles::Handles;
 
-/// How long the kernel may remember what it was told: as long as mergerfs lets it.
+/// How long the kernel may cache an answer: as long as mergerfs lets the kernel cache.
 const TTL: Duration = Duration::from_secs(1);
-/// Requests answered at a time: one that waits for a disk must not hold up the others.
+/// Requests answered at a time: a request that waits for a disk must not delay the other requests.
 const THREADS: usize = 4;
 
 /// A mounted preview. Dropping it unmounts.
@@ -38,10 +38,11 @@ pub struct Mounted {
     at: PathBuf,
 }
 
-/// Mounts `tree` at a directory; `everyone` may look where the permissions of files let them, else only this user.
+/// Mounts `tree` at a directory. With `everyone`, all users may read what the file permissions allow; otherwise only
+/// this user may.
 ///
 /// # Errors
-/// When there is no FUSE, or the kernel refuses.
+/// If FUSE is missing, or the kernel refuses the mount.
 pub fn mount(tree: Tree, at: &Path, everyone: bool) -> io::Result<Mounted> {
     let mut config = Config::default();
     config.mount_options = vec![
@@ -51,7 +52,7 @@ pub fn mount(tree: Tree, at: &Path, everyone: bool) -> io::Result<Mounted> {
         MountOption::NoSuid,
         MountOption::NoDev,
         MountOption::NoAtime,
-        // Owner, mode and ACL of each file say who may read it: the kernel looks, as on a disk.
+        // The kernel checks owner, mode and ACL of each file, as on a disk.
         MountOption::DefaultPermissions,
     ];
     if everyone {
@@ -66,7 +67,7 @@ pub fn mount(tree: Tree, at: &Path, everyone: bool) -> io::Result<Mounted> {
 }
 
 impl Mounted {
-    /// Whether somebody else has unmounted it.
+    /// Whether another program has unmounted the preview.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.session
@@ -74,22 +75,22 @@ impl Mounted {
             .is_none_or(|session| session.guard.is_finished())
     }
 
-    /// Unmounts; while somebody uses it, it is taken out of the tree all the same, and ends for them with this
-    /// process.
+    /// Unmounts the preview. If another program still uses the preview, the mount is detached all the same, and ends
+    /// for that program when this process ends.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// If the kernel cannot unmount the preview.
     pub fn unmount(mut self) -> io::Result<()> {
         let Some(session) = self.session.take() else {
             return Ok(());
         };
         if session.guard.is_finished() {
-            // Somebody did. The library would unmount whatever is mounted there by now.
+            // Another program has unmounted the preview. The library would unmount any later mount at the same path.
             std::mem::forget(session);
             return Ok(());
         }
         match session.umount_and_join() {
-            // Unmounted by somebody this moment.
+            // Another program has unmounted the preview at this moment.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(nix::mount::umount2(
                 &self.at,
@@ -109,7 +110,7 @@ struct Server {
 
 impl Filesystem for Server {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Each only where the kernel knows it.
+        // The server requests each flag that the kernel knows.
         for wish in [
             InitFlags::FUSE_POSIX_ACL,
             InitFlags::FUSE_PARALLEL_DIROPS,
@@ -302,8 +303,8 @@ impl Filesystem for Server {
         answer_xattr(names, size, reply);
     }
 
-    // The mount is read-only, and the kernel asks for none of these; a mount can be made writable, and what is
-    // mounted here cannot.
+    // The mount is read-only, so the kernel sends none of these requests. A user can remount the preview writable, but
+    // the file system stays read-only.
 
     fn setattr(
         &self,

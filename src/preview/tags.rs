@@ -1,4 +1,4 @@
-//! The `user.xdedup.*` attributes: what becomes of a file, for `getfattr -d` and scripts.
+//! The `user.xdedup.*` attributes report the fate of a file to `getfattr -d` and scripts.
 //!
 //! | attribute | says |
 //! |---|---|
@@ -16,7 +16,7 @@ use crate::plan::refusal::Reason;
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 
-/// What the name of each begins with.
+/// The prefix of each attribute name.
 pub const PREFIX: &str = "user.xdedup.";
 
 /// Names and values.

@@ -1,7 +1,8 @@
-//! The pool as it will be, path by path: what is on the branches at this moment, with what the view makes of it.
+//! The pool as it will be, path by path: the files on the branches at this moment, with the fates from the view.
 //!
-//! A path is shown from the branch mergerfs shows it from: the first that has it, or the newest where its policies
-//! say so. A file that will be replaced is shown as the master's inode, with its own bytes.
+//! A path is shown from the same branch as in mergerfs: the first branch that has the path, or the branch with the
+//! newest file if the mergerfs policies say so. A file that will be replaced is shown as the master's inode, with the
+//! file's own bytes.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -19,33 +20,33 @@ use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::relpath::RelPath;
 use crate::pool::{Branch, BranchIdx, BranchMode, Pool};
 
-/// How often a file is opened again that somebody holds a lease on, a run above all, and how long each time is
-/// waited: its windows last milliseconds.
+/// How often the preview tries to open a file on which another process, mostly a run, holds a lease, and the pause
+/// between two tries. A run holds its leases for milliseconds.
 const OPEN_TRIES: u32 = 20;
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
 
-/// Duplicates of one master that are looked at each time its link count is asked for.
+/// Duplicates of one master that are checked each time the master's link count is requested.
 const LOOKED_AFTER: usize = 16;
 
 /// The pool as it will be.
 #[derive(Debug)]
 pub struct Tree {
     pool: Pool,
-    /// The branches, and the pool itself behind them.
+    /// The branches, followed by the mount of the pool itself.
     fs: RealFs,
     view: View,
     numbers: Numbers,
     open_newest: bool,
 }
 
-/// What is at a path, and will be.
+/// The file at a path, now and after the plan.
 #[derive(Debug)]
 pub(super) struct Future<'t> {
     /// The inode number.
     pub(super) number: u64,
     /// The attributes it will have.
     pub(super) stat: Stat,
-    /// Where its extended attributes are read.
+    /// The place from which the extended attributes are read.
     at: Place,
     fate: Fate<'t>,
     now: BranchIdx,
@@ -63,10 +64,10 @@ pub(super) struct Listed {
 type Result<T> = std::result::Result<T, FsError>;
 
 impl Tree {
-    /// The pool with what `view` makes of it; `open_newest` where mergerfs opens the newest of several files.
+    /// The pool after the plan of `view`. `open_newest` is set if mergerfs opens the newest of several files.
     ///
     /// # Errors
-    /// When a branch or the pool cannot be opened.
+    /// If a branch or the pool cannot be opened.
     pub fn new(pool: Pool, view: View, open_newest: bool) -> Result<Self> {
         let through = Branch {
             path: pool.mount.clone(),
@@ -85,19 +86,19 @@ impl Tree {
         })
     }
 
-    /// What becomes of it all.
+    /// The fates of the files.
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// The root directory of a branch, to see whether it still is the one the plan was made for.
+    /// The root directory of a branch, to check whether the branch is still the branch that the plan was made for.
     #[must_use]
     pub fn root_id(&self, branch: BranchIdx) -> InodeId {
         self.fs.root_id(branch)
     }
 
-    /// What will be at `path`; `None` where there is nothing.
+    /// Returns the file that will be at `path`; `None` if the path does not exist.
     pub(super) fn look(&self, path: &RelPath) -> Result<Option<Future<'_>>> {
         let Some((at, now)) = self.shown(path, self.pool.getattr_newest)? else {
             return Ok(None);
@@ -133,8 +134,9 @@ impl Tree {
         Ok(Some(future))
     }
 
-    /// The names it will have: those of duplicates that are gone or changed, by a run meanwhile above all, do not
-    /// count. Of an inode with very many that is noticed when they are looked at themselves.
+    /// The number of names that the file will have. Names of duplicates that are gone or changed do not count; mostly a
+    /// run that goes on meanwhile removes or changes duplicates. For an inode with very many duplicates, a change shows
+    /// only when the changed duplicate itself is looked up.
     fn links(&self, stat: &Stat) -> u64 {
         for replacement in self.view.giving(stat.id).take(LOOKED_AFTER) {
             let now = self.fs.stat(&replacement.duplicate);
@@ -145,7 +147,7 @@ impl Tree {
         self.view.links(stat.id, stat.nlink)
     }
 
-    /// The entries of a directory, each name once.
+    /// Lists the entries of a directory, each name once.
     pub(super) fn list(&self, path: &RelPath) -> Result<Vec<Listed>> {
         let (mut seen, mut listed) = (HashSet::new(), Vec::new());
         let (mut found, mut failed) = (false, None);
@@ -162,7 +164,7 @@ impl Tree {
                 }
                 Err(error) if is_elsewhere(&error) => return self.list_through(path),
                 Err(error) if is_absent(&error) => {}
-                // A disk that fails takes its files with it, and not those of the others.
+                // A disk that fails hides its own files, and not the files of the other disks.
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -206,12 +208,13 @@ impl Tree {
         })
     }
 
-    /// Opens the regular file at `path` for reading: the one that is there now, also where it will be replaced.
+    /// Opens for reading the regular file that is at `path` now, even if the file will be replaced.
     ///
-    /// The bytes are then those that will be there, whether they are the master's (a run compares them, and replaces
-    /// the file) or are not, because a list is wrong (it compares them, and leaves the file).
+    /// The bytes of this file are the bytes after the plan in both cases. If the bytes equal the master's, a run
+    /// compares the files and replaces this file. If the bytes differ because a list is wrong, a run compares the files
+    /// and leaves this file.
     ///
-    /// `asker` is the user who asks; by the directories that are shown the kernel has let him in.
+    /// `asker` is the user who asks. The kernel has already checked this user's access to the directories shown.
     pub(super) fn open(&self, path: &RelPath, asker: u32) -> Result<RealFile> {
         let shown = self.shown(path, self.open_newest)?;
         let (at, _) = shown.ok_or_else(|| self.no_such(path))?;
@@ -225,8 +228,9 @@ impl Tree {
         self.fs.open(&at)
     }
 
-    /// mergerfs looks a file up as the user who asks, in the directories of the branch that holds it. This process may
-    /// enter them all: where they differ from those that are shown, only such users are let in for whom that is the same.
+    /// mergerfs looks a file up as the user who asks, in the directories of the branch that holds the file. This
+    /// process may enter all these directories. If these directories and the directories shown differ in who may enter
+    /// them, `lets_in` admits only root and the user of this process.
     fn lets_in(&self, at: &Place, asker: u32) -> Result<()> {
         if asker == 0 || asker == nix::unistd::geteuid().as_raw() || at.branch == self.through() {
             return Ok(());
@@ -279,7 +283,7 @@ impl Tree {
         self.fs.special(&future.at)
     }
 
-    /// An extended attribute: ours, or the file's own.
+    /// Returns an extended attribute: a tag of the preview, or an attribute of the file.
     pub(super) fn xattr(&self, path: &RelPath, name: &OsStr) -> Result<Option<Vec<u8>>> {
         let future = self.look(path)?.ok_or_else(|| self.no_such(path))?;
         if let Some(name) = name.as_bytes().strip_prefix(tags::PREFIX.as_bytes()) {
@@ -293,7 +297,7 @@ impl Tree {
         self.fs.xattr(&future.at, name)
     }
 
-    /// The names of all of them, each ended by a NUL.
+    /// Returns the names of all extended attributes, each ended by a NUL.
     pub(super) fn xattr_names(&self, path: &RelPath) -> Result<Vec<u8>> {
         let future = self.look(path)?.ok_or_else(|| self.no_such(path))?;
         let mut names = Vec::new();
@@ -311,7 +315,7 @@ impl Tree {
         Ok(names)
     }
 
-    /// The room in the pool when all of it is done.
+    /// Returns the free space of the pool after the plan.
     pub(super) fn space(&self) -> Result<Space> {
         let mut space = self.fs.space(self.through())?;
         let blocks = self.view.bytes() / space.unit.max(1);
@@ -343,12 +347,12 @@ impl Tree {
                 then.dedup();
                 Ok(tags::of_directory(&self.pool, &now, &then))
             }
-            // The kernel asks for user.* of nothing else.
+            // The kernel asks for `user.*` attributes of no other kind of file.
             FileKind::Symlink | FileKind::Other => Ok(Tags::new()),
         }
     }
 
-    /// The place mergerfs shows a path from, and what is there.
+    /// Returns the place from which mergerfs shows a path, and the attributes of the file there.
     fn shown(&self, path: &RelPath, newest: bool) -> Result<Option<(Place, Stat)>> {
         let mut shown: Option<(Place, Stat)> = None;
         let mut failed = None;
@@ -387,7 +391,7 @@ impl Tree {
         }
     }
 
-    /// The pool's own mount, behind the branches.
+    /// The index of the pool's own mount, after the branches.
     fn through(&self) -> BranchIdx {
         BranchIdx(u16::try_from(self.pool.branches.len()).unwrap_or(u16::MAX))
     }
@@ -402,7 +406,7 @@ impl Tree {
     }
 }
 
-/// Behind a mount point or symlink of a branch, where we do not go.
+/// Whether a path lies behind a mount point or symlink of a branch, where the preview does not go.
 fn is_elsewhere(error: &FsError) -> bool {
     matches!(error.errno(), libc::EXDEV | libc::ELOOP)
 }

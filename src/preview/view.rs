@@ -1,4 +1,4 @@
-//! What a plan makes of each file: plan in, fates out. Pure: what is on the branches is handed in.
+//! Computes the fate of each file from a plan. The view is pure: the caller supplies the state of the branches.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,10 @@ use crate::plan::{Plan, Refusal};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
-/// What is at a place now, as far as it can be looked at.
+/// Returns the attributes of the file that is at a place now, if the place can be looked up.
 pub type Look<'l> = dyn FnMut(&Place) -> Option<Stat> + 'l;
 
-/// A file as the plan knew it: one that differs is not what was planned for.
+/// The state of a file when the plan was made. A file that differs from this state is not the planned file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Known {
     id: InodeId,
@@ -33,7 +33,7 @@ impl Known {
     }
 }
 
-/// A duplicate inode that will be gone, its names the master's.
+/// A duplicate inode that will be gone; its names will be names of the master.
 #[derive(Debug)]
 pub struct Replacement {
     /// Cross or local.
@@ -49,24 +49,24 @@ pub struct Replacement {
     names: u64,
     master_known: Known,
     duplicate_known: Known,
-    /// Seen to be no longer what was planned: its names count no more.
+    /// Set when one of the two files has changed since the plan: the duplicate's names are then no longer counted.
     outdated: AtomicBool,
 }
 
 impl Replacement {
-    /// Whether `now` still is the master that was planned with.
+    /// Whether `now` is still the planned master.
     #[must_use]
     pub fn stays(&self, now: &Stat) -> bool {
         Known::of(now) == self.master_known
     }
 
-    /// Whether `now` still is the duplicate that was planned for.
+    /// Whether `now` is still the planned duplicate.
     #[must_use]
     pub fn goes(&self, now: &Stat) -> bool {
         Known::of(now) == self.duplicate_known
     }
 
-    /// Takes its names out of the counts: one of the files has changed.
+    /// Stops counting the duplicate's names, because one of the two files has changed.
     pub fn outdate(&self) {
         self.outdated.store(true, Ordering::Relaxed);
     }
@@ -83,18 +83,18 @@ pub struct Refused {
     pub detail: String,
 }
 
-/// What becomes of one name.
+/// The fate of one name.
 #[derive(Debug, Clone, Copy)]
 pub enum Fate<'v> {
-    /// Nothing was planned for it.
+    /// The plan does not concern the name.
     Kept,
-    /// It stays, and other names become names of it; it is known by this one.
+    /// The name stays, and other names become names of its inode. The plan calls the inode by this path.
     Master(&'v RelPath),
-    /// It becomes a name of the master, on this branch.
+    /// The name becomes a name of the master, on this branch.
     Replaced(&'v Replacement, BranchIdx),
-    /// It was to be replaced, and has changed since the plan was made.
+    /// The plan replaces the file, but a file has changed since the plan was made.
     Changed(&'v Replacement),
-    /// It is left alone.
+    /// The file is left alone.
     Refused(&'v Refused),
 }
 
@@ -104,7 +104,7 @@ struct Moving {
     to: BranchIdx,
 }
 
-/// What a plan makes of the pool.
+/// The fates of all files of a pool under a plan.
 #[derive(Debug, Default)]
 pub struct View {
     replacements: Vec<Replacement>,
@@ -117,7 +117,7 @@ pub struct View {
 }
 
 impl View {
-    /// The view of `plan`; `undoable` are ops that would stop for a reason found since, by their index.
+    /// The view of `plan`. `undoable` maps the index of an op to a reason, found since, for which the op would stop.
     #[must_use]
     pub fn of(plan: &Plan, undoable: &HashMap<usize, Halt>, look: &mut Look<'_>) -> Self {
         let mut view = Self::default();
@@ -132,7 +132,7 @@ impl View {
         view
     }
 
-    /// What becomes of the file that is at `at` now.
+    /// Returns the fate of the file that is at `at` now.
     #[must_use]
     pub fn fate(&self, at: &Place, now: &Stat) -> Fate<'_> {
         if let Some(moving) = self.moving.get(at) {
@@ -141,7 +141,7 @@ impl View {
                 return Fate::Replaced(replacement, moving.to);
             }
             replacement.outdate();
-            // A run has done it meanwhile, on one branch: it is a name of the master already.
+            // If a run on one branch has done the op meanwhile, the name is already a name of the master.
             if now.id != replacement.master_known.id {
                 return Fate::Changed(replacement);
             }
@@ -156,7 +156,7 @@ impl View {
         }
     }
 
-    /// The inode that a name listed on a branch will lead to, where that is another one than now.
+    /// Returns the inode that a listed name will lead to; `None` if the name will lead to the same inode as now.
     #[must_use]
     pub fn successor(&self, at: &Place, now: InodeId) -> Option<InodeId> {
         let moving = self.moving.get(at)?;
@@ -165,20 +165,20 @@ impl View {
         as_planned.then_some(replacement.master_known.id)
     }
 
-    /// The replacements that still are to give their names to an inode.
+    /// The replacements whose names have yet to become names of an inode.
     pub fn giving(&self, id: InodeId) -> impl Iterator<Item = &Replacement> {
         let ops = self.masters.get(&id).into_iter().flatten();
         ops.map(|at| &self.replacements[*at])
             .filter(|r| !r.outdated.load(Ordering::Relaxed))
     }
 
-    /// How many names an inode will have that has `nlink` now.
+    /// How many names an inode will have; the inode has `nlink` names now.
     #[must_use]
     pub fn links(&self, id: InodeId, nlink: u64) -> u64 {
         nlink + self.giving(id).map(|r| r.names).sum::<u64>()
     }
 
-    /// The branches that will have a directory they do not have now.
+    /// The branches on which the plan creates a directory.
     #[must_use]
     pub fn new_on(&self, dir: &RelPath) -> &[BranchIdx] {
         self.new_dirs.get(dir).map_or(&[], Vec::as_slice)
@@ -205,7 +205,7 @@ impl View {
     ) {
         let op = &plan.ops[at];
         let last = &plan.ops[ends.end(plan, at)];
-        // Where hidden copies are merged, an op can be for names that only the one before gives.
+        // If hidden copies are merged, an op can concern names that the master has only after the op before.
         let own = op.names.iter().map(|n| Place::new(n.from, n.path.clone()));
         let own = std::iter::once(op.duplicate.clone()).chain(own);
         let masters = std::iter::once(&last.master).chain(group).cloned();
@@ -230,7 +230,7 @@ impl View {
                 branches.sort_unstable();
             }
         }
-        // At a path where a hidden copy is merged the master has its name already.
+        // At a path where a hidden copy is merged, the master already has the name.
         let given = op.names.iter().filter(|n| n.found != Found::Master);
         self.replacements.push(Replacement {
             kind: op.kind,
@@ -255,8 +255,8 @@ impl View {
         });
     }
 
-    /// A refusal names one path: it is about every name of that inode, and of the whole group where that has no
-    /// master.
+    /// Adds the refusals. A refusal names one path, but concerns every name of the inode at that path. If the refused
+    /// group has no master, the refusal concerns the whole group.
     fn refusals(&mut self, plan: &Plan, look: &mut Look<'_>) {
         let mut by_path: HashMap<&[u8], usize> = HashMap::new();
         for refusal in &plan.refusals {
@@ -290,7 +290,8 @@ impl View {
     }
 }
 
-/// Which op takes over what another gives: a copy that a hidden one is merged into can be replaced itself.
+/// Finds the op that takes over the names from another op: the copy that a hidden copy is merged into can itself be a
+/// duplicate in a later op.
 #[derive(Debug)]
 struct Ends(HashMap<InodeId, usize>);
 
@@ -302,7 +303,7 @@ impl Ends {
     }
 
     fn next(&self, plan: &Plan, at: usize) -> Option<usize> {
-        // Only an op that comes later takes over: no chain leads back.
+        // Only a later op takes over, so no chain of ops leads back.
         let next = self.0.get(&plan.ops[at].master_id).copied();
         next.filter(|next| *next > at)
     }

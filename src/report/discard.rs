@@ -1,4 +1,4 @@
-//! What `resume --discard` removes.
+//! Reports which hidden files `resume --discard` removes.
 //!
 //! As JSON one object a file, `type` `discard`: `path`, `pool_path`, `run`, `op`, `size`, `frees` (bytes), `last_copy`, and
 //! `state`: `planned`, `removed`, `busy`, `changed` or `failed`, with `detail` where a call failed.
@@ -12,35 +12,35 @@ use super::shown::{sanitised, size};
 use crate::plan::OpId;
 use crate::rescue::unsettled::FileNow;
 
-/// What became of a hidden file.
+/// The outcome for a hidden file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It would be removed.
+    /// A dry run: the file would be removed.
     Planned,
-    /// It is gone.
+    /// The file was removed.
     Removed,
-    /// Somebody has it open.
+    /// Another process has the file open.
     Busy,
-    /// It is not what was looked at.
+    /// The file has changed since it was examined.
     Changed,
     /// A call failed.
     Failed(String),
 }
 
-/// A hidden file, and what became of it.
+/// A hidden file and its outcome.
 #[derive(Debug, Clone)]
 pub struct Discarded<'a> {
     /// The file.
     pub file: &'a FileNow,
     /// Its op.
     pub op: OpId,
-    /// The pool path it had, where the journal still knows.
+    /// The pool path that the file had; `None` if the journal no longer knows it.
     pub pool_path: Option<&'a Path>,
     /// Bytes that become free.
     pub frees: u64,
     /// Whether no visible file has the same bytes.
     pub last_copy: bool,
-    /// What became of it.
+    /// The outcome.
     pub state: State,
 }
 
@@ -59,7 +59,7 @@ impl State {
     }
 }
 
-/// One file for a person.
+/// Writes one file for a person.
 ///
 /// # Errors
 /// When `out` fails.
@@ -83,7 +83,7 @@ pub fn text(out: &mut dyn Write, it: &Discarded<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The same as a JSON line.
+/// Writes one file as a JSON line.
 ///
 /// # Errors
 /// When `out` fails.

@@ -1,4 +1,4 @@
-//! What `doctor` found, for a person and as JSON lines.
+//! Reports the findings of `doctor`, for a person and as JSON lines.
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ fn count(findings: &[Finding], level: Level) -> usize {
     of_level.count()
 }
 
-/// For a person. Without `-v` a note is one line.
+/// Writes the findings for a person. Without `-v` a note is one line.
 ///
 /// # Errors
 /// When `out` fails.
@@ -60,7 +60,7 @@ pub fn text(
     Ok(())
 }
 
-/// One object a finding, then one for the pool. Paths as in [`super::json`].
+/// Writes one object per finding, then one object for the pool. Paths are written as in [`super::json`].
 ///
 /// # Errors
 /// When `out` fails.

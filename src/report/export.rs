@@ -1,4 +1,4 @@
-//! The journal's records as JSON lines, nothing left out: bytes that are no text are base64, times have nanoseconds.
+//! Writes all of the journal's records as JSON lines: bytes that are not text are base64, times have nanoseconds.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
 
-/// One record: `type` is `record`, `seq` its place in the journal, `record` what it is.
+/// Writes one record: `type` is `record`, `seq` its place in the journal, `record` its kind.
 ///
 /// # Errors
 /// When `out` fails.

@@ -1,7 +1,7 @@
-//! What a scan found, in the words of other programs: the JSON of jdupes and of fclones.
+//! Writes the groups that a scan found, in the formats of other programs: the JSON of jdupes and of fclones.
 //!
-//! Every name a filter lets in is listed, hard links too. A path that several branches have is listed as what it is
-//! on each branch: through the pool only one of them is to be seen.
+//! Every name that the filter lets in is listed, hard links too. If several branches have a path, the list has the path
+//! of the file on each branch, because the pool shows only one of these files.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -15,10 +15,10 @@ use crate::fs::Timestamp;
 use crate::journal::rfc3339;
 use crate::pool::Pool;
 
-/// The version of fclones whose report this is.
+/// The version of fclones whose report format this is.
 const FCLONES_VERSION: &str = "0.35.0";
 
-/// A program's form of a list.
+/// The list format of another program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupsForm {
     /// `fclones group -f json`: any name, exactly.
@@ -27,7 +27,7 @@ pub enum GroupsForm {
     Jdupes,
 }
 
-/// Writes what was found; gives how many names the form cannot express, which are left out.
+/// Writes the groups. Leaves out names that the format cannot express, and returns how many names were left out.
 ///
 /// # Errors
 /// When `out` fails.
@@ -126,7 +126,7 @@ fn header(
         let dir = dir.as_ref().as_os_str().to_os_string();
         stfu8(&dir.into_vec())
     });
-    // fclones reads its own options out of the command that made a report.
+    // fclones reads its own options from the command line that is stored in a report.
     let command: Vec<String> = ["fclones".to_owned(), "group".to_owned()]
         .into_iter()
         .chain(named)
@@ -148,7 +148,7 @@ fn header(
     })
 }
 
-/// STFU-8: what is no UTF-8, and what a terminal obeys, as escapes; a backslash doubled.
+/// STFU-8: escapes bytes that are not UTF-8 and characters that a terminal obeys; doubles a backslash.
 fn stfu8(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

@@ -1,4 +1,4 @@
-//! Every run in a line: what `history` shows.
+//! Writes one line per run, for `history`.
 
 use std::io::{self, Write};
 

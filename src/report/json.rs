@@ -75,9 +75,9 @@ pub fn groups(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan) -> io::Result
     Ok(())
 }
 
-/// One op: planned, or with how it ended, and then its refusal where it was not done.
+/// Writes one op: planned, or with its outcome. Then writes the refusal of an op that was not done.
 ///
-/// An op of another run than the scene's was left open by an earlier one.
+/// An op whose run is not the scene's run was left open by that earlier run.
 ///
 /// # Errors
 /// When `out` fails.
@@ -122,7 +122,7 @@ pub fn op(
     }
 }
 
-/// Something that was not planned.
+/// Writes a refusal.
 ///
 /// # Errors
 /// When `out` fails.
@@ -172,7 +172,8 @@ pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Res
     line(out, object)
 }
 
-/// A preview that is mounted at `at`, by process `pid`, with the ops it shows as done and the bytes they free.
+/// Writes the line of a preview that process `pid` has mounted at `at`, with the ops that the preview shows as done and
+/// the bytes that these ops free.
 ///
 /// # Errors
 /// When `out` fails.
@@ -233,7 +234,7 @@ fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: State) -> 
     object
 }
 
-/// The branches that both copies of a conflict are on.
+/// The branches of the two copies of a conflict.
 fn put_disks(object: &mut Object, disks: &[&Path]) {
     if !disks.is_empty() {
         let disks = disks.iter().map(|disk| disk.to_path_buf()).collect();
@@ -319,7 +320,7 @@ pub(super) fn put_paths(object: &mut Object, key: &str, paths: Vec<PathBuf>) {
     }
 }
 
-/// The bytes of a path that no string holds.
+/// The bytes of a path that is not UTF-8.
 fn exact(path: &Path) -> Option<Value> {
     let bytes = path.as_os_str().as_bytes();
     path.to_str()

@@ -1,8 +1,8 @@
-//! What a run says: the only place that makes result text.
+//! Turns plans and outcomes into result text; no other module does so.
 //!
-//! Plans and outcomes in, bytes out, to a writer that is handed in; nothing here decides what is done, and nothing
-//! prints by itself but the progress bar. Names are bytes: exact in JSON and scripts, and in text unless the reader
-//! is a terminal that a name could take over.
+//! The functions write bytes to a writer that the caller supplies. This module decides nothing about a run, and only
+//! the progress bar prints by itself. Names are bytes: exact in JSON and scripts. Text also has the exact bytes,
+//! unless the reader is a terminal that a name could take over.
 
 pub mod discard;
 pub mod doctor;
@@ -44,18 +44,18 @@ use crate::plan::Refusal;
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 
-/// What results are said about, and to whom.
+/// The pool and the run that results are about, and the reader of the results.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
     /// The pool.
     pub pool: &'a Pool,
-    /// The run, where one was begun.
+    /// The run; `None` if no run was begun.
     pub run: Option<u64>,
-    /// Whether nothing is changed.
+    /// Whether the run changes nothing.
     pub dry_run: bool,
     /// How often `-v` was given.
     pub verbose: u8,
-    /// Only what needs somebody.
+    /// Whether only results that need a person are written.
     pub quiet: bool,
     /// Whether the reader is a terminal: then names are sanitised.
     pub terminal: bool,
@@ -73,14 +73,14 @@ impl Scene<'_> {
         known.map_or(Path::new("?"), |branch| branch.path.as_path())
     }
 
-    /// The roots of the branches that the two copies of an op are on: one root where both are on one.
+    /// The roots of the branches that the two copies of an op are on; one root if both copies are on one branch.
     fn disks_of(&self, op: &Op) -> Vec<&Path> {
         let mut disks = vec![self.root(op.master.branch), self.root(op.duplicate.branch)];
         disks.dedup();
         disks
     }
 
-    /// The pool path a refusal concerns; what a list gave where that is no path of the pool.
+    /// The pool path that a refusal concerns; the path from the list if that path is not in the pool.
     fn refused_path(&self, refusal: &Refusal) -> PathBuf {
         match RelPath::new(&refusal.path) {
             Ok(path) => self.pool_path(&path),

@@ -1,4 +1,4 @@
-//! How far a run is, for a person who waits: on standard error, never among the results.
+//! Shows a waiting person the progress of a run, on standard error, never among the results.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::shown::size;
 /// How often a line is written where there is no terminal.
 pub(super) const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// How far a run is: a bar on a terminal, elsewhere a line in the log now and then (seen with `-v`).
+/// The progress of a run: a bar on a terminal, otherwise a log line from time to time (visible with `-v`).
 pub struct Progress {
     bar: Option<ProgressBar>,
     lines: Option<Lines>,
@@ -26,7 +26,7 @@ struct Lines {
 }
 
 impl Progress {
-    /// At nothing of `total_bytes` compared and `total_ops` ended; says nothing unless `enabled`.
+    /// Starts with none of `total_bytes` compared and none of `total_ops` ended; shows nothing unless `enabled`.
     #[must_use]
     pub fn new(total_bytes: u64, total_ops: u64, enabled: bool) -> Self {
         let terminal = io::stderr().is_terminal();
@@ -57,7 +57,7 @@ impl Progress {
     pub fn bytes(&mut self, count: u64) {
         self.bytes += count;
         if let Some(bar) = &self.bar {
-            // Files that come twice, after being busy: never more than all.
+            // A busy file is read twice; the progress never exceeds the total.
             bar.set_position(self.bytes.min(self.total_bytes));
         }
         if let Some(line) = self.line(Instant::now()) {
@@ -71,7 +71,7 @@ impl Progress {
         self.tell_ops();
     }
 
-    /// Runs `write` with the bar out of the way of what it writes (and flushes) to the same terminal.
+    /// Hides the bar and runs `write`, which writes (and flushes) to the same terminal.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
@@ -79,7 +79,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -93,7 +93,7 @@ impl Progress {
         }
     }
 
-    /// What the log gets at `now`, where that is due.
+    /// Returns the log line at `now`, if a line is due.
     fn line(&mut self, now: Instant) -> Option<String> {
         let lines = self.lines.as_mut()?;
         if now.duration_since(lines.last) < LINE_EVERY {
@@ -130,7 +130,7 @@ mod tests {
         progress.bar = Some(bar(1000, ProgressDrawTarget::hidden()));
         progress.bytes(900);
         progress.op_done();
-        // A file that was busy and is read again.
+        // A busy file is read again.
         progress.bytes(900);
         let bar = progress.bar.clone().unwrap();
         assert_eq!(

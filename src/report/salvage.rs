@@ -1,4 +1,4 @@
-//! What a salvage found and does: for `resume --salvage`.
+//! Reports what a salvage found and does, for `resume --salvage`.
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::sanitised;
 use crate::rescue::salvage::{Salvage, What, Why};
 
-/// What a salvage does about something, in one word and in a sentence.
+/// The action of a salvage, in one word and in a sentence.
 fn words(what: What) -> (&'static str, &'static str) {
     match what {
         What::Finish => ("finish", "both copies are equal: one stays"),
@@ -21,7 +21,7 @@ fn words(what: What) -> (&'static str, &'static str) {
     }
 }
 
-/// What was found, for a person; `dirs` are the hidden directories' paths.
+/// Writes the findings for a person; `dirs` are the hidden directories' paths.
 ///
 /// # Errors
 /// When `out` fails.
@@ -60,7 +60,7 @@ pub fn text(
     Ok(())
 }
 
-/// The same, an object a line.
+/// Writes the findings as JSON, one object per line.
 ///
 /// # Errors
 /// When `out` fails.
@@ -90,7 +90,7 @@ pub fn json(out: &mut dyn Write, found: &Salvage, dirs: &[std::path::PathBuf]) -
     Ok(())
 }
 
-/// Whether what is left needs somebody: another journal's names and foreign ones do not.
+/// Whether a person has to settle names that are left. Foreign names and names of another journal need no person.
 #[must_use]
 pub fn needs_somebody(found: &Salvage) -> bool {
     let foreign = |why: Why| matches!(why, Why::OtherJournal(_) | Why::NotOurs);

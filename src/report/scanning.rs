@@ -1,4 +1,4 @@
-//! How far a scan is, for a person who waits: on standard error, never among the results.
+//! Shows a waiting person the progress of a scan, on standard error, never among the results.
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,10 +10,11 @@ use super::progress::LINE_EVERY;
 use super::shown::size;
 use crate::find::scan::{Meter, Phase, Reading};
 
-/// How often a terminal is told.
+/// How often the terminal is updated.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 
-/// Tells how far a scan is: on a terminal all the time, elsewhere by a line in the log now and then (seen with `-v`).
+/// Shows the progress of a scan: on a terminal all the time, otherwise by a log line from time to time (visible with
+/// `-v`).
 pub struct ScanProgress<'m> {
     meter: &'m Meter,
     enabled: bool,
@@ -21,7 +22,7 @@ pub struct ScanProgress<'m> {
 }
 
 impl<'m> ScanProgress<'m> {
-    /// Of the scan that `meter` belongs to; says nothing unless `enabled`.
+    /// The progress of the scan that `meter` measures; shows nothing unless `enabled`.
     #[must_use]
     pub fn new(meter: &'m Meter, enabled: bool) -> Self {
         Self {
@@ -31,7 +32,7 @@ impl<'m> ScanProgress<'m> {
         }
     }
 
-    /// Tells while `scan` runs.
+    /// Shows the progress while `scan` runs.
     pub fn around<T>(&self, scan: impl FnOnce() -> T) -> T {
         if !self.enabled {
             return scan();
@@ -72,7 +73,7 @@ fn bar() -> ProgressBar {
     ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8)).with_style(style)
 }
 
-/// How fast it goes in the phase in hand.
+/// The speed of the scan in the current phase.
 #[derive(Debug)]
 struct Pace {
     phase: Phase,
@@ -87,7 +88,7 @@ impl Pace {
         }
     }
 
-    /// The whole on one line, and one a disk where there are several.
+    /// One line for the whole scan, and one line per disk if there are several disks.
     fn lines(&mut self, now: &Reading, at: Instant) -> Vec<String> {
         if now.phase != self.phase {
             (self.phase, self.since) = (now.phase, at);
@@ -120,11 +121,11 @@ impl Pace {
 
     fn rate(&self, now: &Reading, took: Duration) -> String {
         let rate = now.bytes as f64 / took.as_secs_f64();
-        // Too early to tell.
+        // Too early for an estimate.
         if took < Duration::from_secs(1) || rate < 1.0 {
             return String::new();
         }
-        // The disk that has most left, at the pace it had, is when it ends.
+        // The scan ends when the slowest disk has read its remaining bytes at its present pace.
         let left = |bytes: u64, total: u64| {
             let rate = bytes as f64 / took.as_secs_f64();
             (total.saturating_sub(bytes) as f64) / rate.max(1.0)

@@ -1,29 +1,29 @@
-//! What the reader's screen can do: colours, and how wide it is. A pipe can do nothing.
+//! The abilities of the reader's screen: colours and width. A pipe has neither.
 
 /// A screen, or none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Screen {
     /// Whether it shows colours.
     pub colour: bool,
-    /// How many characters a line has; `None` where it does not matter.
+    /// How many characters a line has; `None` if the width does not matter.
     pub width: Option<usize>,
 }
 
-/// What a word means, for its colour.
+/// The meaning of a word, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     /// The head of a table.
     Head,
     /// Done.
     Good,
-    /// As the rules say, or to be tried again.
+    /// The result follows the rules, or the user can try again.
     Warn,
-    /// Somebody should look at it.
+    /// A person should look at the result.
     Bad,
 }
 
 impl Screen {
-    /// `text` in the colour of `tone`; the same where there are no colours.
+    /// Returns `text` in the colour of `tone`; unchanged `text` if the screen has no colours.
     #[must_use]
     pub fn paint(self, tone: Tone, text: &str) -> String {
         if !self.colour {

@@ -1,8 +1,9 @@
-//! The dry run as a shell script: what `-e` would do, to be read, and to be run by hand.
+//! Writes the dry run as a shell script that does what `-e` would do. A person can read the script and run it by hand.
 //!
-//! It is plain `sh` with GNU coreutils and cmp, and has the protocol's order: compare, link, sync, remove. What it
-//! cannot have is said in its first lines. Names stand raw between single quotes, where a shell obeys no
-//! byte but the quote; in comments they are spelled out, because a newline would end the comment.
+//! The script is plain `sh` with GNU coreutils and cmp, and follows the protocol's order: compare, link, sync, remove.
+//! The first lines of the script list the protections that the script lacks. Names stand raw between single quotes,
+//! where a shell obeys no byte but the quote. In comments, names are spelled out, because a newline would end the
+//! comment.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
@@ -20,15 +21,16 @@ use crate::plan::{DirIntent, OpKind};
 use crate::plan::{Op, OpName};
 use crate::pool::{BranchIdx, BranchMode};
 
-/// Owner, group and mode of the directory at a place, where that can be told.
+/// Returns owner, group and mode of the directory at a place, if they are known.
 pub type Look<'l> = dyn FnMut(&Place) -> Option<(u32, u32, u32)> + 'l;
 
-/// What every script consists of, before its ops.
+/// The part of every script before its ops.
 const FUNCTIONS: &str = include_str!("script.sh");
 
-/// Ops that share a sync, at most.
+/// The maximum number of ops that share a sync.
 const BATCH_OPS: usize = 128;
-/// Bytes compared before a sync, about: the time between comparing a file and removing it is to stay short.
+/// The approximate number of bytes compared before a sync, so that little time passes between comparing a file and
+/// removing the file.
 const BATCH_BYTES: u64 = 4 << 30;
 
 const PROMISE: &str = "\
@@ -40,7 +42,8 @@ const PROMISE: &str = "\
 # Run it as root while nothing else uses the pool. It can be run again.
 ";
 
-/// Writes the script for a plan with its figures; `look` is asked about the directories that new ones are modelled on.
+/// Writes the script for a plan with its figures. `look` returns the attributes of the directories on which new
+/// directories are modelled.
 ///
 /// # Errors
 /// When `out` fails.
@@ -205,7 +208,7 @@ impl Script<'_> {
         write!(self.out, "\n}}\nreplace {number}\n")
     }
 
-    /// Where the master is linked: its new name, or for a local op a hidden one that is then moved over the name.
+    /// Where the master is linked: the new name, or for a local op a hidden name that is then moved over the name.
     fn new_name(&self, number: usize, k: usize, kind: OpKind, name: &OpName) -> PathBuf {
         let path = self.scene.pool.branch_path(name.to, &name.path);
         match kind {
@@ -222,12 +225,12 @@ impl Script<'_> {
         self.out.write_all(b"make_dir")?;
         self.argument(&self.branch_path(dir.from, dir))?;
         self.argument(&target)?;
-        // Without them the script looks itself.
+        // If the attributes are unknown, the script looks them up itself.
         if let Some((uid, gid, mode)) = look(&Place::new(dir.from, dir.path.clone())) {
             // Five digits: with fewer, chmod leaves setgid as it is inherited.
             write!(self.out, " {uid} {gid} {:05o}", mode & 0o7777)?;
         }
-        // The ops that need it fail, and are counted.
+        // The ops that need the directory fail, and are counted.
         self.out.write_all(b" || :\n")
     }
 

@@ -1,4 +1,4 @@
-//! Names and sizes as a person sees them.
+//! Formats names and sizes for a person.
 
 /// `bytes` on one line, with nothing in it that a terminal obeys or a reader is deceived by: control characters,
 /// marks that turn the direction of text, invisible ones, and bytes that are no UTF-8 are spelled out.

@@ -1,33 +1,34 @@
-//! How an op is counted and called: one word an op, the same in text, JSON and the summary.
+//! The states under which ops are counted and reported: one word per op, the same in text, JSON and the summary.
 
 use crate::execute::{Halt, Outcome};
 use crate::plan::refusal::Reason;
 
-/// What became of an op.
+/// The state of an op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// To be done; a dry run.
+    /// Planned in a dry run.
     Planned,
     /// Replaced.
     Done,
-    /// Somebody uses a file.
+    /// Not done: another process uses a file.
     Busy,
     /// Not done for another reason.
     Failed,
     /// Not begun: the run was stopped.
     Left,
-    /// Begun by an earlier run, finished by this one.
+    /// Begun by an earlier run, finished by this run.
     Recovered,
-    /// Begun by an earlier run, taken back by this one.
+    /// Begun by an earlier run, taken back by this run.
     Restored,
-    /// Begun by an earlier run; changed by somebody meanwhile, both copies stay.
+    /// Begun by an earlier run. Another program has changed a file since then, and both copies stay.
     Conflict,
     /// Begun by an earlier run, and neither finished nor taken back.
     Open,
 }
 
 impl State {
-    /// What an outcome is counted as; ops of earlier runs (`recovered`) are counted apart from those planned now.
+    /// The state under which an outcome is counted. Ops of earlier runs (`recovered`) are counted apart from ops
+    /// planned now.
     #[must_use]
     pub fn of(outcome: &Outcome, recovered: bool) -> Self {
         match outcome {
@@ -63,7 +64,7 @@ impl State {
         }
     }
 
-    /// Whether it ended as it should: nothing for anybody to do.
+    /// Whether the op ended as it should, so that no person has to act.
     #[must_use]
     pub fn is_well(self) -> bool {
         matches!(

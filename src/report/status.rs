@@ -1,4 +1,4 @@
-//! What is open, what a person has to settle, and what the last run did: for `status`.
+//! Reports the open ops, the conflicts that a person has to settle, and what the last run did, for `status`.
 //!
 //! JSON is one object, `type` `status`, with paths as in [`super::json`]:
 //!
@@ -7,7 +7,7 @@
 //! | `last_run` | `run`, `time`, `ended`, and the numbers of its ops |
 //! | `open` | each op that an interrupted run left: `run`, `op`, `names` |
 //! | `conflicts` | each conflict with something left to settle: `run`, `op`, `why`, `left` (branch paths), `places`, `not_looked_at` (branch paths on disks that are not mounted) |
-//! | `unexplained` | hidden names of no open op and no conflict: `path`, `directory`, `inode`, `kind`, `size`, `modified`, `origin` (`left-behind`, `renamed`, `forgotten`, `never-run`, `other-journal`, `unreadable`), `run` and `op` where the name tells, `pool_path`, `keep`, `discard` |
+//! | `unexplained` | hidden names of no open op and no conflict: `path`, `directory`, `inode`, `kind`, `size`, `modified`, `origin` (`left-behind`, `renamed`, `forgotten`, `never-run`, `other-journal`, `unreadable`), `run` and `op` if the name contains them, `pool_path`, `keep`, `discard` |
 //! | `unexplained_names` | their paths |
 //! | `not_mounted` | branches that were not looked at |
 //! | `looked_everywhere` | whether there may be more hidden names |

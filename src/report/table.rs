@@ -77,7 +77,7 @@ impl Table {
     }
 }
 
-/// The end of a name tells it from its neighbours.
+/// Shortens a name and keeps its end, because the end distinguishes the name from its neighbours.
 fn cut(name: &[u8], room: Option<usize>) -> Vec<u8> {
     let width = width_of(name);
     match room {

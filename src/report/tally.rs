@@ -1,4 +1,5 @@
-//! The figures of a run. They add up: planned = done + busy + failed + left, and each branch's share is in the sum.
+//! The figures of a run. The figures add up: planned = done + busy + failed + left, and the sum contains each branch's
+//! share.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,16 +12,16 @@ use crate::plan::{Plan, Refusal};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 
-/// What a run made of one branch.
+/// The effect of a run on one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchUse {
     /// Its root.
     pub path: PathBuf,
-    /// Bytes in use when it was looked at last; `None` where it could not be told.
+    /// Bytes in use when the branch was examined last; `None` if the number is unknown.
     pub used: Option<u64>,
-    /// Bytes free before the run; `None` where it could not be told.
+    /// Bytes free before the run; `None` if the number is unknown.
     pub before_free: Option<u64>,
-    /// Bytes free after it.
+    /// Bytes free after the run; `None` if the number is unknown.
     pub after_free: Option<u64>,
     /// Bytes of the inodes removed there.
     pub reclaimed: u64,
@@ -28,11 +29,11 @@ pub struct BranchUse {
     pub reclaimable: u64,
     /// Ops that remove an inode there.
     pub planned: u64,
-    /// Of those, done; with those of earlier runs.
+    /// Ops that were done on the branch, with ops of earlier runs.
     pub done: u64,
 }
 
-/// What one group gives up.
+/// The space that one group frees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupUse {
     /// The copy that stays.
@@ -55,55 +56,55 @@ pub struct Tally {
     pub groups: u64,
     /// Ops planned.
     pub planned: u64,
-    /// Of those, replaced.
+    /// Planned ops whose duplicate was replaced.
     pub done: u64,
-    /// Of those, not done because somebody uses a file.
+    /// Planned ops that were not done because another process uses a file.
     pub busy: u64,
-    /// Of those, not done for another reason (conflicts and ops left open too).
+    /// Planned ops that were not done for another reason (conflicts and ops left open too).
     pub failed: u64,
-    /// Of the failed and busy ones, those begun and neither finished nor taken back.
+    /// Failed and busy ops that were begun, and neither finished nor taken back.
     pub open: u64,
-    /// Ops that somebody else's change came in between of; both copies stay.
+    /// Ops during which another program changed a file; both copies stay.
     pub conflicts: u64,
     /// Names that already shared their master's inode.
     pub already_linked: u64,
-    /// What was not planned.
+    /// Names and groups that were not planned.
     pub refused: u64,
-    /// Of the refused, groups without a member under a primary.
+    /// Refused groups without a member under a primary.
     pub no_primary: u64,
-    /// The refused by reason.
+    /// Refusals by reason.
     pub refusals: BTreeMap<Reason, u64>,
     /// Planned ops that were not done, by reason.
     pub not_done: BTreeMap<Reason, u64>,
     /// Bytes the plan frees.
     pub bytes_reclaimable: u64,
-    /// Bytes that became free, by finished ops of earlier runs too.
+    /// Bytes that became free, including bytes freed by finished ops of earlier runs.
     pub bytes_reclaimed: u64,
-    /// Of those, by ops of earlier runs.
+    /// Bytes that became free by finished ops of earlier runs.
     pub bytes_recovered: u64,
     /// Ops of earlier runs that were finished.
     pub recovered_done: u64,
     /// Ops of earlier runs that were taken back.
     pub recovered_restored: u64,
-    /// Ops of earlier runs that are still neither.
+    /// Ops of earlier runs that are still neither finished nor taken back.
     pub still_open: u64,
-    /// The groups that give up most, the first most of all.
+    /// The groups that free the most bytes, largest first.
     pub largest: Vec<GroupUse>,
-    /// Bytes of the inodes that go, and that went, by branch.
+    /// Bytes of the inodes to be removed, and of the inodes removed, by branch.
     shares: BTreeMap<BranchIdx, Share>,
     /// Free bytes before and after, by branch root.
     free: BTreeMap<PathBuf, (Option<u64>, Option<u64>)>,
     /// Bytes in use, by branch root.
     used: BTreeMap<PathBuf, u64>,
-    /// How many seconds it took.
+    /// How many seconds the run took.
     pub elapsed_s: f64,
-    /// Bytes that files have again which undo has made.
+    /// Bytes of the files that an undo has copied back.
     pub bytes_copied: u64,
-    /// Set by who runs the recovery: what an earlier run left open could not be settled (exit 4).
+    /// Set by the caller that runs the recovery: ops that an earlier run left open could not be settled (exit 4).
     pub recovery_incomplete: bool,
 }
 
-/// What one branch gives up.
+/// The share of one branch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Share {
     reclaimable: u64,
@@ -113,7 +114,7 @@ struct Share {
 }
 
 impl Tally {
-    /// What a plan comes to, refusals too, before anything of it is done.
+    /// The figures of a plan with its refusals, before any op is carried out.
     #[must_use]
     pub fn planned(plan: &Plan) -> Self {
         let mut tally = Self {
@@ -135,7 +136,7 @@ impl Tally {
         tally
     }
 
-    /// Takes over what a recovery before the run came to.
+    /// Takes over the figures of the recovery before the run.
     pub fn add_recovered(&mut self, recovery: &Self) {
         self.recovered_done += recovery.recovered_done;
         self.recovered_restored += recovery.recovered_restored;
@@ -151,14 +152,14 @@ impl Tally {
         }
     }
 
-    /// Takes in something that was not planned.
+    /// Counts a refusal.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.refused += 1;
         self.no_primary += u64::from(refusal.reason == Reason::NoPrimary);
         *self.refusals.entry(refusal.reason).or_default() += 1;
     }
 
-    /// Takes in how an op ended; `recovered` ones were begun by an earlier run and are counted apart.
+    /// Counts how an op ended. A `recovered` op was begun by an earlier run, and is counted apart.
     pub fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) {
         match State::of(outcome, recovered) {
             State::Done => self.done += 1,
@@ -167,7 +168,7 @@ impl Tally {
             State::Recovered => self.recovered_done += 1,
             State::Restored => self.recovered_restored += 1,
             State::Open => self.still_open += 1,
-            // What nothing else counts is left; a conflict is counted below.
+            // An op that no other figure counts is counted as left; a conflict is counted below.
             State::Planned | State::Left | State::Conflict => {}
         }
         if op.undo().is_some() && matches!(outcome, Outcome::Done { .. }) {
@@ -210,7 +211,7 @@ impl Tally {
         self.used.insert(root.to_path_buf(), bytes);
     }
 
-    /// What the run made of each branch of `pool`, in branch order.
+    /// The effect of the run on each branch of `pool`, in branch order.
     #[must_use]
     pub fn per_branch(&self, pool: &Pool) -> Vec<BranchUse> {
         let branch = |at: BranchIdx| {
@@ -231,7 +232,7 @@ impl Tally {
         pool.indices().map(branch).collect()
     }
 
-    /// Planned ops that were not begun; in a dry run all.
+    /// Planned ops that were not begun; in a dry run, all planned ops.
     #[must_use]
     pub fn left(&self) -> u64 {
         let ended = self.done + self.busy + self.failed;
@@ -239,7 +240,7 @@ impl Tally {
         self.planned.saturating_sub(ended)
     }
 
-    /// The exit status these figures make: 0, 1, or 4 where the caller says that recovery is incomplete.
+    /// The exit status for these figures: 0, 1, or 4 if the caller has marked the recovery as incomplete.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let failure = |reason: &Reason| reason.weight() == Weight::Failure;
@@ -252,7 +253,7 @@ impl Tally {
         }
     }
 
-    /// The same of an undo: whoever asks for something back wants to know what stayed, also where a rule kept it.
+    /// The exit status of an undo. A user who undoes a run wants to know which files stayed, even if a rule kept them.
     #[must_use]
     pub fn undo_exit_code(&self) -> u8 {
         let mut reasons = self.refusals.keys().chain(self.not_done.keys());
@@ -261,12 +262,12 @@ impl Tally {
     }
 }
 
-/// What an op frees: one that undoes another, nothing.
+/// The bytes that an op frees; an op that undoes another op frees nothing.
 fn frees(op: &Op) -> u64 {
     if op.undo().is_some() { 0 } else { op.bytes }
 }
 
-/// The groups of `plan` that give up most; of equal ones the first.
+/// The groups of `plan` that free the most bytes; of equal groups the first.
 fn largest(plan: &Plan) -> Vec<GroupUse> {
     let with_ops = plan.groups.iter().filter(|group| !group.ops.is_empty());
     let mut groups: Vec<GroupUse> = with_ops
@@ -338,7 +339,7 @@ mod tests {
                 (conflict, false),
             ],
         );
-        // One was never reported: the run stopped.
+        // One op was never reported, because the run stopped.
         assert_eq!((tally.planned, tally.done, tally.left()), (8, 2, 2));
         assert_eq!((tally.busy, tally.failed), (2, 2));
         assert_eq!(tally.done + tally.busy + tally.failed + tally.left(), 8);
@@ -385,7 +386,7 @@ mod tests {
             (Some(not_done(Reason::Io)), false, 1),
             (Some(not_done(Reason::NoLease)), false, 0),
             (Some(open), false, 1),
-            // Never reported: a dry run, or a run that ended with an error of its own.
+            // The ops were never reported: a dry run, or a run that ended with an error of its own.
             (None, false, 0),
         ] {
             let outcomes: Vec<_> = outcome.into_iter().map(|o| (o, recovered)).collect();

@@ -1,4 +1,4 @@
-//! What a person reads of a run: what was not done and why, what each branch gained, one line that adds up.
+//! Reports a run to a person: the ops that were not done and why, the bytes freed on each branch, one line of sums.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -54,7 +54,7 @@ impl Style {
     }
 }
 
-/// One op: always when it was not done, with `-v` when it was, its further names with `-vv`.
+/// Writes one op: an op that was not done always, a done op with `-v`, the further names of an op with `-vv`.
 ///
 /// # Errors
 /// When `out` fails.
@@ -123,7 +123,7 @@ fn tone_of(state: State) -> Tone {
     }
 }
 
-/// What was not planned, by reason, each line in `style`.
+/// Writes the refusals by reason, each line in `style`.
 pub(super) fn refusals(
     out: &mut dyn Write,
     scene: &Scene<'_>,
@@ -204,7 +204,7 @@ fn example(
     out.write_all(b"\n")
 }
 
-/// What was refused, what to do about what was not done, the branches, and the line that adds up.
+/// Writes the refusals, hints for the ops that were not done, the branches, and the line that adds up.
 ///
 /// # Errors
 /// When `out` fails.
@@ -232,7 +232,7 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
     total_line(out, scene, tally)
 }
 
-/// What became of ops that earlier runs left open; nothing where there were none.
+/// Writes the outcome of ops that earlier runs left open; writes nothing if there were no such ops.
 ///
 /// # Errors
 /// When `out` fails.

@@ -1,4 +1,4 @@
-//! What an undo would do, and what it did, for a person.
+//! Reports the plan and the outcome of an undo to a person.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::plan::Op;
 use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
 
-/// The plan: a line an op, and what is not undone.
+/// Writes the plan: one line per op, and the ops that are not undone.
 ///
 /// # Errors
 /// When `out` fails.
@@ -49,7 +49,7 @@ pub fn plan(
     )
 }
 
-/// How it ended.
+/// Writes how the undo ended.
 ///
 /// # Errors
 /// When `out` fails.

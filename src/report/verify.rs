@@ -1,4 +1,4 @@
-//! What became of the copies that stayed.
+//! Reports whether the kept copies still have the recorded bytes.
 
 use std::io::{self, Write};
 
@@ -9,27 +9,27 @@ use super::json::{line, put_path, put_pool_path, typed};
 use super::text::{Style, exactly};
 use crate::rescue::verify::{Subject, Verdict};
 
-/// How many were found how.
+/// How many kept copies have each verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// As recorded.
+    /// Unchanged since the record.
     pub sound: u64,
-    /// Other bytes under the same times.
+    /// Other bytes with the same times.
     pub damaged: u64,
-    /// Changed by somebody since.
+    /// Changed by another program since the record.
     pub changed: u64,
     /// No longer there.
     pub gone: u64,
-    /// Not to be read.
+    /// Could not be read.
     pub unreadable: u64,
-    /// Not looked at: stopped before.
+    /// Not checked, because the verification was stopped.
     pub left: u64,
     /// Bytes read.
     pub bytes: u64,
 }
 
 impl Verified {
-    /// Takes in one.
+    /// Counts one verdict.
     pub fn count(&mut self, verdict: &Verdict) {
         *match verdict {
             Verdict::Sound => &mut self.sound,
@@ -40,7 +40,7 @@ impl Verified {
         } += 1;
     }
 
-    /// 1 where something is damaged or cannot be read; what somebody changed or removed is no failure.
+    /// Returns 1 if a file is damaged or cannot be read; a file that another program changed or removed is no failure.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         u8::from(self.damaged + self.unreadable > 0)
@@ -57,7 +57,7 @@ fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// One file: always where it is damaged or unreadable, what was changed or removed unless `-q`, a sound one with `-v`.
+/// Writes one file: a damaged or unreadable file always, a changed or removed file unless `-q`, a sound file with `-v`.
 ///
 /// # Errors
 /// When `out` fails.

@@ -6,25 +6,25 @@ use crate::fs::{FileKind, Look, Place};
 use crate::plan::hidden_name::is_hidden_name;
 use crate::pool::BranchIdx;
 
-/// Directories looked into where only the uppermost are.
+/// How many directories are looked into if only the uppermost are.
 const TOP: usize = 256;
-/// Files remembered to try a lease on.
+/// How many files are remembered to try a lease on.
 const FILES: usize = 4;
 
-/// What a walk came upon.
+/// The results of a walk.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Names of ours; nothing below them.
+    /// Names of ours; the walk does not go below them.
     pub(crate) names: Vec<Place>,
     /// Some regular files.
     pub(crate) files: Vec<Place>,
     /// Directories that could not be looked into.
     pub(crate) unreadable: u64,
-    /// Whether there are more directories than were looked into.
+    /// Whether there are more directories than the walk looked into.
     pub(crate) more: bool,
 }
 
-/// Looks around `branch`, breadth first; with `top_only` into so few directories that nobody has to wait.
+/// Looks around `branch`, breadth first; with `top_only`, looks into so few directories that no user has to wait.
 pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> Found {
     let mut found = Found::default();
     let mut queue = std::collections::VecDeque::from([root_of(branch)]);
@@ -41,7 +41,7 @@ pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> Found {
                     found.entry(fs, (&dir, entry), &mut queue);
                 }
             }
-            // A mount point, or gone meanwhile.
+            // The directory is a mount point, or gone meanwhile.
             Err(error) if matches!(error.errno(), libc::EXDEV | libc::ENOENT | libc::ENOTDIR) => {}
             Err(_) => found.unreadable += 1,
         }

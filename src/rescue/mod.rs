@@ -1,4 +1,5 @@
-//! What starts from the journal, or from what is left of it: undo, verify, salvage, and what ended ops left.
+//! Everything that starts from the journal or from its remains: undo, verify, salvage, and the files that ended ops
+//! left.
 
 pub(crate) mod leftovers;
 pub mod old_script;

@@ -11,7 +11,7 @@ use crate::run::Stop;
 /// One step of reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// So many bytes more were read.
+    /// This many more bytes were read.
     Read(u64),
     /// The file with this index was read to its end.
     Found(usize, Verdict),
@@ -20,7 +20,7 @@ pub enum Step {
 /// Reads all of `subjects` until `stop` asks to end; calls `show` for each step, in this thread.
 ///
 /// # Errors
-/// The first error that `show` returns; reading goes on then, and nothing more is shown.
+/// The first error that `show` returns; reading goes on after that error, and nothing more is shown.
 pub fn read_all(
     fs: &RealFs,
     subjects: &[Subject],
@@ -41,7 +41,7 @@ pub fn read_all(
         drop(sender);
         let mut shown = Ok(());
         for step in receiver {
-            // The threads are waited for even if nothing can be shown any more.
+            // Waits for the threads even if nothing can be shown any more.
             shown = shown.and_then(|()| show(step));
         }
         shown

@@ -1,4 +1,4 @@
-//! `resume`: finishes or takes back everything that a journal has open, pool by pool.
+//! `resume`: finishes or takes back every op that a journal has open, pool by pool.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use crate::execute::Leases;
 use crate::journal::{Journal, RunStarted, Store};
 use crate::run::{RunError, Session, Site, Stop, Watcher, find_pool, recover};
 
-/// Recovers what `journal` has open, on pools that are mounted and on the branches of those that are not; returns how
+/// Recovers the open ops of `journal`, on pools that are mounted and on the branches of pools that are not; returns how
 /// many ops have to stay open.
 ///
 /// # Errors
-/// When a pool cannot be opened or locked, the journal fails, or the watcher ends it.
+/// When a pool cannot be opened or locked, the journal fails, or the watcher ends the recovery.
 pub fn resume<T: Store>(
     journal: &mut Journal<T>,
     stop: &Stop,
@@ -25,7 +25,7 @@ pub fn resume<T: Store>(
 /// Does the same on the sites that `open` returns for the runs of one pool.
 ///
 /// # Errors
-/// As [`resume`], and what `open` returns.
+/// As [`resume`], and the errors of `open`.
 pub fn resume_on<S: Site, T: Store>(
     journal: &mut Journal<T>,
     mut open: impl FnMut(&[Arc<RunStarted>]) -> Result<S, RunError>,

@@ -1,5 +1,5 @@
 //! `resume --salvage` from request to a new journal: the journal is lost; its CSV log and the hidden names on the
-//! branches say what was open.
+//! branches say which ops were open.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::pool::lock::PoolLock;
 use crate::run::real_path::outside;
 use crate::run::{DiskJournal, RunError, Session, Site, find_pool};
 
-/// What is to be salvaged.
+/// The request of a salvage.
 #[derive(Debug, Clone, Default)]
 pub struct SalvageRequest {
     /// The directory of the journal.
@@ -38,7 +38,7 @@ pub struct SalvageRequest {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SalvageError {
-    /// As any run.
+    /// An error that any run can have.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The CSV log is of another program.
@@ -50,13 +50,13 @@ pub enum SalvageError {
     /// Neither the CSV log nor the request names a pool.
     #[error("nothing says which pool to look at")]
     NoPool,
-    /// A new journal would explain names of none of several journals.
+    /// A new journal would explain none of the names of several journals.
     #[error("the hidden names are of several journals, and nothing tells which one was here")]
     ManyJournals,
-    /// Nothing is where the journal should be, and the user has not named the place.
+    /// There is no journal where it should be, and the user has not named the place.
     #[error("no journal is at {0:?}: it may be elsewhere")]
     MaybeElsewhere(PathBuf),
-    /// The journal of the names is at its usual place.
+    /// The journal that made the hidden names is at its usual place.
     #[error("the names are of the journal at {0:?}, which is not lost")]
     NotLost(PathBuf),
     /// The CSV log has an op on a branch that does not exist any more.
@@ -132,11 +132,12 @@ pub fn look(request: &SalvageRequest) -> Result<Option<Salvaging>, SalvageError>
 }
 
 impl Salvaging {
-    /// Puts a journal in place that has open what was found, after what needs no journal; the pools are unlocked then.
+    /// Puts a journal in place that has the found ops open, after the work that needs no journal; unlocks the pools
+    /// then.
     ///
     /// # Errors
     /// When it is not sure that the journal is lost, or a branch is missing: nothing was changed then. When a call
-    /// fails: the rest is found by the next try.
+    /// fails: the next try finds the rest.
     pub fn replace(self, request: &SalvageRequest) -> Result<DiskJournal, SalvageError> {
         one_journal(&self.found)?;
         surely_lost(request, &self.remains, &self.found)?;
@@ -148,7 +149,7 @@ impl Salvaging {
     }
 }
 
-/// Checks that the hidden names are of one journal. A new journal would explain no name of several.
+/// Checks that the hidden names are of one journal. A new journal would explain no name of several journals.
 ///
 /// # Errors
 /// [`SalvageError::ManyJournals`].
@@ -163,8 +164,9 @@ fn one_journal(found: &[Found]) -> Result<(), SalvageError> {
     }
 }
 
-/// Checks that the journal is lost, and not in another directory. Its own recovery would take a path that is finished
-/// here for one that a client deleted, and remove the replacement as well: the path would be gone.
+/// Checks that the journal is lost, and not in another directory. If the journal exists, its own recovery would take a
+/// path that is finished here for a path that a client deleted. It would remove the replacement as well, and the path
+/// would be gone.
 ///
 /// # Errors
 /// When the user has not named the directory of the journal, or a journal with the same id is at the usual place.
@@ -187,7 +189,7 @@ fn surely_lost(
     let Some(usual) = usual.filter(|_| id.is_some()) else {
         return Ok(());
     };
-    // A journal that can be used and does not have these ops open was made by an earlier salvage.
+    // If a journal can be used and does not have these ops open, an earlier salvage made it.
     let open = journal::open_existing(&usual, None)?.map_or(Vec::new(), |it| it.open_ops());
     let mut ops = found.iter().flat_map(|found| &found.plan.ops);
     if ops.any(|op| open.iter().any(|open| open.intent.op == op.op)) {
@@ -196,8 +198,8 @@ fn surely_lost(
     Ok(())
 }
 
-/// Checks that the branches of all ops are there. The new journal will not have the op of a missing branch, so it has
-/// to wait as long as the log has that op.
+/// Checks that the branches of all ops are there. The new journal will not have the op of a missing branch, so the
+/// salvage has to wait as long as the log has that op.
 ///
 /// # Errors
 /// [`SalvageError::BranchGone`].
@@ -219,7 +221,7 @@ fn read_log(remains: &Remains) -> Result<Logged, SalvageError> {
     }
 }
 
-/// The pools that the log and the user name, their branches open.
+/// Opens the pools that the log and the user name, with their branches.
 fn sessions(
     log: Option<&[u8]>,
     logged: &Logged,
@@ -245,7 +247,7 @@ fn sessions(
             None => {}
         }
     }
-    // A log without a line is of a journal that nothing was begun with.
+    // An empty log is of a journal that began no op.
     let begun = log.is_none_or(<[u8]>::is_empty) || *logged != Logged::default();
     if pools.is_empty() && begun {
         return Err(SalvageError::NoPool);
@@ -294,7 +296,7 @@ fn look_at(
     Ok(found)
 }
 
-/// The hidden names on the branches of a pool.
+/// Returns the hidden names on the branches of a pool.
 fn hidden(session: &Session) -> Vec<Place> {
     let mut names = Vec::new();
     for branch in session.pool.indices() {
@@ -317,7 +319,7 @@ fn paths_of(session: &Session, places: &[Place]) -> Vec<PathBuf> {
     places.iter().map(path).collect()
 }
 
-/// Puts a journal in place that has open what was found, after what needs none.
+/// Puts a journal in place that has the found ops open, after the work that needs no journal.
 fn replace(
     remains: Remains,
     logged: &Logged,
@@ -330,7 +332,7 @@ fn replace(
                 tracing::warn!(?path, "not empty: it stays");
             }
         }
-        // What the killed process removed must not come back unseen, once no record of it is left.
+        // Entries that the killed process removed must not come back unnoticed, once no record of them is left.
         sync_dirs(&session.fs, &plan.settle)?;
     }
     let pools: Vec<_> = found.iter().map(|f| (&f.lost, &f.plan)).collect();

@@ -1,8 +1,8 @@
-//! What undoing a run comes to: an op for each done op of which something is left as the run made it, a refusal for
-//! the others. Looks at branches, changes nothing.
+//! Plans the undo of a run: an op for each done op that left something as the run made it, a refusal for each other op.
+//! Looks at branches, changes nothing.
 //!
-//! Undoing an op makes the file again that it removed. Undoing *that* is what a run does: the file that came back is
-//! the duplicate once more.
+//! Undoing an op makes the removed file again. Undoing *an undo* does what a run does: the file that came back is the
+//! duplicate once more.
 
 use crate::journal::Intent;
 use crate::plan::OpFile;
@@ -19,17 +19,17 @@ use crate::plan::{Op, OpName, Undoing};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
 
-/// What is to be done, newest op first, and what is not.
+/// The ops to do, newest first, and the refusals.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct UndoPlan {
     /// The ops.
     pub ops: Vec<Op>,
-    /// What cannot be undone, or no longer need be.
+    /// The ops that cannot be undone, or no longer need to be undone.
     pub refusals: Vec<Refusal>,
 }
 
 impl UndoPlan {
-    /// The bytes that the copies need, by the branch they are made on. An op that only links needs none.
+    /// Returns the bytes that the copies need, by the branch they are made on. An op that only links needs no bytes.
     #[must_use]
     pub fn needs(&self) -> BTreeMap<BranchIdx, u64> {
         let mut needs = BTreeMap::new();
@@ -67,8 +67,8 @@ impl From<FsError> for Left {
     }
 }
 
-/// Plans the undoing of `finished`, on the pool whose branches are `branches`; only of ops with a name at or below
-/// one of `paths`, where there are any.
+/// Plans the undo of `finished`, on the pool whose branches are `branches`. If there are `paths`, plans only ops with a
+/// name at or below one of `paths`.
 pub fn plan<F: Look>(
     fs: &F,
     branches: &[BranchRecord],
@@ -86,7 +86,7 @@ pub fn plan<F: Look>(
         let mut names = done.intent.names.iter();
         paths.is_empty() || names.any(|n| paths.iter().any(|path| n.path.is_below(path)))
     };
-    // The newest first: what a later op made of the result of an earlier one goes before that.
+    // Newest first: if a later op changed the result of an earlier op, the later op is undone before the earlier op.
     for done in finished.ops.iter().rev().filter(wanted) {
         let planned = match done.undoes {
             None => planner.undo(done, &mut plan.refusals),
@@ -117,7 +117,7 @@ struct Planner<'p, F: Look> {
 }
 
 impl<F: Look> Planner<'_, F> {
-    /// The op that makes the removed file again.
+    /// Returns the op that makes the removed file again.
     fn undo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let intent = &done.intent;
         let names = self.names(done, &intent.master, |name| (name.to, name.from))?;
@@ -149,7 +149,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(planned.undoing(undo))
     }
 
-    /// The file that an op of `intent` removed, which lost `names`.
+    /// Returns the file that an op of `intent` removed, which lost `names`.
     fn file_of(&self, removed: &Intent, names: &[OpName]) -> Undoing {
         Undoing {
             of: removed.op,
@@ -157,14 +157,14 @@ impl<F: Look> Planner<'_, F> {
             atime: removed.atime,
             mtime: removed.duplicate.mtime,
             blake3: removed.blake3,
-            // Fewer blocks than bytes: it had holes.
+            // Fewer blocks than bytes: the file had holes.
             sparse: removed.bytes < removed.duplicate.size,
             source_mtime: removed.master.mtime,
             emptied: self.made_above(names),
         }
     }
 
-    /// The op that links again what an undo took apart.
+    /// Returns the op that links again what an undo took apart.
     fn redo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let known = done.undoes.and_then(|of| self.finished.undone.get(&of));
         let first = known.ok_or_else(|| {
@@ -192,7 +192,7 @@ impl<F: Look> Planner<'_, F> {
         ))
     }
 
-    /// The names of an op with the branches they leave and get, as `way` has it, where they are now.
+    /// Returns the names of an op, where they are now, with the branches they leave and get in the direction of `way`.
     fn names(
         &self,
         done: &DoneOp,
@@ -229,7 +229,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(names)
     }
 
-    /// Where a recorded branch is now.
+    /// Returns where a recorded branch is now.
     fn branch(&self, done: &DoneOp, recorded: BranchIdx) -> Result<BranchIdx, Left> {
         let record = &done.run.branches[recorded.index()];
         let at = self.branches.iter().position(|now| now.is_same(record));
@@ -241,8 +241,8 @@ impl<F: Look> Planner<'_, F> {
             })
     }
 
-    /// Those of `names` that still lead to `copy` and are on no other branch, and what it is now. What was deleted
-    /// stays deleted, and what somebody put there instead stays too.
+    /// Returns the `names` that still lead to `copy` and are on no other branch, and the state of the file now. A name
+    /// that was deleted stays deleted, and a file that another program put at a name stays too.
     fn still_there(
         &self,
         done: &DoneOp,
@@ -267,7 +267,7 @@ impl<F: Look> Planner<'_, F> {
                         Left(Reason::Shadowed, format!("{root:?} has it too")),
                     ));
                 }
-                // Not to be told is not to be gone: a link set comes back whole.
+                // An error does not mean that the name is gone: a link set comes back whole.
                 (Err(left), _) if left.0 != Reason::Gone => return Err(left),
                 (Err(left), _) => gone.push((name.path, left)),
             }
@@ -286,7 +286,7 @@ impl<F: Look> Planner<'_, F> {
         Ok((kept, stat))
     }
 
-    /// What is at `place`, if that is `copy`.
+    /// Returns the file at `place`, if that file is `copy`.
     fn expect(&self, place: &Place, copy: &Copy) -> Result<Stat, Left> {
         let root = &self.branches[place.branch.index()].path;
         let Some(stat) = self.fs.stat(place)? else {
@@ -299,7 +299,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(stat)
     }
 
-    /// A branch that has the path, and should not.
+    /// Returns a branch that has the path, and should not.
     fn elsewhere(&self, name: &OpName) -> Result<Option<BranchIdx>, Left> {
         for at in 0..self.branches.len() {
             let branch = BranchIdx(u16::try_from(at).unwrap_or(u16::MAX));
@@ -311,7 +311,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(None)
     }
 
-    /// The directories above `names`, on the branch these leave, that some run has made; innermost first.
+    /// Returns the directories above `names`, on the branch that the names leave, that a run has made; innermost first.
     fn made_above(&self, names: &[OpName]) -> Vec<RelPath> {
         let mut above = BTreeSet::new();
         for name in names {
@@ -329,7 +329,7 @@ impl<F: Look> Planner<'_, F> {
     }
 }
 
-/// The directories that runs have made, on the branches as they are now.
+/// Returns the directories that runs have made, on the branches as they are now.
 fn made(branches: &[BranchRecord], finished: &Finished) -> HashSet<(BranchIdx, RelPath)> {
     let mut made = HashSet::new();
     for (run, dir) in &finished.dirs {

@@ -20,9 +20,9 @@ use crate::run::{
 /// Which run is taken back, and how.
 #[derive(Debug, Clone)]
 pub struct UndoRequest {
-    /// The run; without it, the newest that changed something.
+    /// The run; without it, the newest run that changed a branch.
     pub run: Option<u64>,
-    /// Only ops with a name at or below one of these paths, if there are any.
+    /// If there are any paths: only ops with a name at or below one of them.
     pub paths: Vec<PathBuf>,
     /// Carries the plan out; without it, the undo ends with the plan.
     pub execute: bool,
@@ -30,7 +30,7 @@ pub struct UndoRequest {
     pub journal: PathBuf,
     /// The CSV log; without it, `log.csv` in the directory of the journal.
     pub csv: Option<PathBuf>,
-    /// Accepts branches that are not those the journal knows.
+    /// Accepts branches that are not the branches the journal knows.
     pub accept_branches: bool,
     /// Whether other programs are kept out by leases.
     pub leases: Leases,
@@ -40,7 +40,7 @@ pub struct UndoRequest {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UndoError {
-    /// As any run.
+    /// An error that any run can have.
     #[error(transparent)]
     Run(#[from] RunError),
     /// There is no journal.
@@ -49,7 +49,7 @@ pub enum UndoError {
     /// The journal never had the run.
     #[error("the journal has no run {0}")]
     NoRun(u64),
-    /// The journal had the run.
+    /// The journal had the run, and has forgotten it.
     #[error("run {0} is no longer in the journal: history --prune forgot it")]
     Forgotten(u64),
     /// No run of the journal has changed anything.
@@ -129,7 +129,8 @@ pub enum Undone<S> {
 /// Does the undo that `request` asks for.
 ///
 /// # Errors
-/// Whatever ends it early. What was begun is in the journal, and the next run or `resume` finishes it.
+/// The error that ends the undo early. The ops that were begun are in the journal, and the next run or `resume`
+/// finishes them.
 pub fn undo(
     request: &UndoRequest,
     stop: &Stop,
@@ -153,7 +154,7 @@ pub fn undo(
     undo.go(watcher)
 }
 
-/// Returns the run to undo: `named`, else the newest that changed something.
+/// Returns the run to undo: `named`, else the newest run that changed a branch.
 ///
 /// # Errors
 /// When there is no such run, or the newest is an undo that did not end.
@@ -167,7 +168,7 @@ pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<u64,
     let newest = journal.runs().rfind(|run| run.done > 0);
     match newest {
         None => Err(UndoError::NothingDone),
-        // Going on with it is likelier meant than taking back what it did so far.
+        // The user more likely wants to continue the undo than to take back its work so far.
         Some(RunSummary {
             started,
             undoes: Some(of),
@@ -198,9 +199,9 @@ fn paths(pool: &Pool, given: &[PathBuf]) -> Result<Vec<RelPath>, UndoError> {
     given.iter().map(below).collect()
 }
 
-/// Everything that one undo needs. [`undo`] makes it for a real pool.
+/// Everything that an undo needs. [`undo`] makes it for a real pool.
 pub struct Undo<'u, S, T: Store> {
-    /// What is asked for; the run, the paths and the journal are below.
+    /// The request; the run, the paths and the journal are below.
     pub request: &'u UndoRequest,
     /// The run.
     pub undoes: u64,
@@ -246,7 +247,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         Ok(undo)
     }
 
-    /// A path that was mistyped is not to look like one with nothing left to undo.
+    /// Warns of paths without an op: a mistyped path must not look like a path with nothing left to undo.
     fn warn_of_paths_without_op(&self, finished: &Finished) {
         for (path, given) in self.paths.iter().zip(&self.request.paths) {
             let mut names = finished.ops.iter().flat_map(|done| &done.intent.names);
@@ -297,7 +298,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
                 links: undo.ops.iter().all(|op| op.undo().is_none()),
             }),
             log_refusals: false,
-            // What differs between the copies was accepted by the run that is undone.
+            // The undone run accepted the differences between the copies.
             ignore: IgnoreMetadata {
                 owner: true,
                 mode: true,

@@ -1,5 +1,5 @@
-//! Whether the copies that stayed are still what the journal recorded: one is left of each, so damage to it must be
-//! noticed. Reads only.
+//! Checks that the kept copies still are as the journal recorded them. Only one copy of each is left, so damage to it
+//! must be noticed. Reads only.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::pool::relpath::RelPath;
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// A file that stayed, with what is recorded of it.
+/// A kept file, with its recorded facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// Names it had.
     pub names: Vec<RelPath>,
-    /// The branch it is on; `None` where that is not there.
+    /// The branch the file is on; `None` if that branch is missing.
     pub branch: Option<BranchIdx>,
     /// Its inode number.
     pub ino: u64,
@@ -31,14 +31,14 @@ pub struct Subject {
     pub blake3: [u8; 32],
 }
 
-/// What is found of a file.
+/// The result for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The recorded bytes.
     Sound,
-    /// Other bytes, though size and mtime are those recorded: nobody wrote them.
+    /// Other bytes, though size and mtime are those recorded: no program wrote them.
     Damaged,
-    /// Somebody wrote to it since.
+    /// A program wrote to the file since.
     Changed,
     /// No recorded name leads to it any more.
     Gone,
@@ -46,7 +46,7 @@ pub enum Verdict {
     Unreadable(String),
 }
 
-/// The files that stayed, each once, in the order of branches and inodes, which is near that of the disk.
+/// Returns the kept files, each once, in the order of branches and inodes, which is near the order on disk.
 #[must_use]
 pub fn subjects(branches: &[BranchRecord], finished: &Finished) -> Vec<Subject> {
     let mut found: BTreeMap<(Option<BranchIdx>, u64, [u8; 32]), Subject> = BTreeMap::new();
@@ -74,7 +74,8 @@ pub fn subjects(branches: &[BranchRecord], finished: &Finished) -> Vec<Subject> 
     found.into_values().collect()
 }
 
-/// Reads one file and compares; `read` is told of every part, and ends it with `false`. `None` then.
+/// Reads one file and compares it with its record. Calls `read` for every part; if `read` returns `false`, stops and
+/// returns `None`.
 pub fn check(fs: &RealFs, subject: &Subject, read: &mut dyn FnMut(u64) -> bool) -> Option<Verdict> {
     match try_check(fs, subject, read) {
         Ok(verdict) => verdict,
@@ -94,7 +95,7 @@ fn try_check(
     if !as_recorded(&before) {
         return Ok(Some(Verdict::Changed));
     }
-    // What is in memory says nothing about the disk.
+    // Bytes cached in memory say nothing about the disk.
     fs.forget_cached(&file)?;
     let (mut hasher, mut buffer, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
     loop {
@@ -118,7 +119,7 @@ fn try_check(
     Ok(Some(verdict))
 }
 
-/// The file by any of its names that still leads to it.
+/// Opens the file by any of its names that still leads to it.
 fn open(fs: &RealFs, subject: &Subject) -> Result<Option<(RealFile, Stat)>, FsError> {
     let Some(branch) = subject.branch else {
         return Ok(None);
@@ -133,7 +134,7 @@ fn open(fs: &RealFs, subject: &Subject) -> Result<Option<(RealFile, Stat)>, FsEr
         match fs.stat(&place) {
             Ok(Some(stat)) if stat.id == id => {}
             Ok(_) => continue,
-            // A symlink on the way, say: another name may lead there.
+            // A symlink is on the way, say: another name may lead to the file.
             Err(error) => {
                 failed.get_or_insert(error);
                 continue;

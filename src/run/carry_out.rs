@@ -27,15 +27,15 @@ pub struct Undoes {
 /// How a plan is carried out.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner<'m> {
-    /// The run that the plan takes back, if it does.
+    /// The run that the plan takes back; `None` if the plan is no undo.
     pub undoes: Option<Undoes>,
-    /// Whether the CSV log gets a line for what was not planned.
+    /// Whether the CSV log gets a line for each op that was not planned.
     pub log_refusals: bool,
     /// Which metadata may differ between copies.
     pub ignore: IgnoreMetadata,
     /// Whether other programs are kept out by leases.
     pub leases: Leases,
-    /// When the own scan began that found the duplicates.
+    /// When the own scan that found the duplicates began.
     pub scanned: Option<Timestamp>,
     /// When the run began.
     pub began: Timestamp,
@@ -52,9 +52,9 @@ pub struct CarriedOut {
     pub done: u64,
     /// Bytes that became free.
     pub reclaimed: u64,
-    /// What was not planned.
+    /// The ops that were not planned.
     pub refusals: Vec<Refusal>,
-    /// What was planned and not done.
+    /// The ops that were planned and not done.
     pub not_done: Vec<RefusedLine>,
 }
 
@@ -115,7 +115,7 @@ pub fn carry_out<S: Site, T: Store>(
         refusals: &refusals,
         space: &site::spaces(site),
     };
-    // What was done is shown even if the run stopped.
+    // The finished ops are shown even if the run stopped.
     let shown = watcher.ended(&ended);
     if let Some(hooks) = manner.hooks {
         hooks.remind_of_snapraid(done);
@@ -145,7 +145,7 @@ fn begin<S: Site, T: Store>(
     Ok(started.run)
 }
 
-/// A planned refusal for the CSV log; groups that nobody asked for are left out.
+/// Returns a planned refusal for the CSV log; leaves out groups that the user did not ask for.
 fn line_of(pool: &Pool, run: u64, refusal: &Refusal) -> Option<RefusedLine> {
     if matches!(refusal.reason, Reason::NoPrimary | Reason::Limit) {
         return None;

@@ -15,13 +15,13 @@ use crate::pool::Pool;
 
 /// Finds duplicates on a site.
 pub trait Duplicates<S> {
-    /// Whether they come from an own scan, which has read them as equal.
+    /// Whether the duplicates come from an own scan, which has read them as equal.
     fn scanned(&self) -> bool;
 
-    /// Finds them; changes nothing. `None` if `stop` ended the search.
+    /// Finds the duplicates; changes nothing. `None` if `stop` ended the search.
     ///
     /// # Errors
-    /// When they cannot be found, or the watcher ends the run.
+    /// When the duplicates cannot be found, or the watcher ends the run.
     fn find(
         &mut self,
         site: &S,
@@ -41,7 +41,7 @@ pub trait Duplicates<S> {
         resolved: Resolved,
     ) -> Result<Resolved, RunError>;
 
-    /// Adds the names of `wanted` inodes that `groups` lack; returns what could not be looked into.
+    /// Adds the names of `wanted` inodes that `groups` lack; returns the directories that could not be looked into.
     ///
     /// # Errors
     /// When a branch fails.

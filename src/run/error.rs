@@ -1,4 +1,4 @@
-//! Why a run ended before it did what the request asks for.
+//! Why a run ended before it completed the request.
 
 use std::error::Error;
 use std::io;
@@ -47,7 +47,7 @@ pub enum RunError {
     /// The journal cannot be used, or failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The branches of the pool are no longer those of the plan.
+    /// The branches of the pool are no longer the branches of the plan.
     #[error("the pool changed: {0}")]
     PoolChanged(String),
     /// The watcher ended the run.
@@ -59,7 +59,7 @@ pub enum RunError {
         /// The root of the branch.
         branch: PathBuf,
     },
-    /// A branch is not the one that the journal knows.
+    /// A branch is not the branch that the journal knows.
     #[error("another {what} is behind branch {branch:?} than in run {run}")]
     OtherBranch {
         /// "filesystem" or "directory".
@@ -74,7 +74,7 @@ pub enum RunError {
     NoPoolRoot {
         /// The pool root.
         root: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         error: io::Error,
     },
     /// A branch lies outside of the pool root of the request.
@@ -85,10 +85,10 @@ pub enum RunError {
         /// The pool root.
         root: PathBuf,
     },
-    /// A place that must lie elsewhere lies in the pool.
+    /// A place that must lie outside of the pool lies in the pool.
     #[error("the {what} {place:?} lies in the pool or a branch: {root:?}")]
     InsidePool {
-        /// What the place is for.
+        /// The purpose of the place.
         what: &'static str,
         /// The place.
         place: PathBuf,
@@ -103,7 +103,7 @@ pub enum RunError {
     OpenList {
         /// The list.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         error: io::Error,
     },
     /// The list is a directory.
@@ -155,7 +155,7 @@ pub enum RunError {
     /// A glob of the request is invalid.
     #[error("{0}")]
     Glob(GlobError),
-    /// Merging relies on a pool that shows the first copy of each path, and this pool does not.
+    /// Merging relies on a pool that shows the first copy of each path, and this pool shows another copy.
     #[error("--shadows merge: the pool does not show the first copy of a path ({0})")]
     ShowsOther(String),
     /// The scan cannot go on.
@@ -170,7 +170,7 @@ pub enum RunError {
     /// `snapraid diff` failed.
     #[error("snapraid diff: {status}: {said}")]
     SnapraidDiff {
-        /// How it ended.
+        /// How `snapraid diff` ended.
         status: ExitStatus,
         /// Its last line on standard error.
         said: String,

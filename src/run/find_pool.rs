@@ -48,7 +48,8 @@ pub(super) fn first_below(
     dirs.find(|dir| pools.iter().any(|pool| dir.starts_with(pool)))
 }
 
-/// Finds the pool of the first of `paths` that lies on one; its file need not exist, its directory must.
+/// Finds the pool of the first of `paths` that lies on a pool; the file of that path need not exist, its directory
+/// must.
 ///
 /// # Errors
 /// [`RunError::NoPathOnPool`].

@@ -11,7 +11,7 @@ use super::{RunError, Watcher};
 /// The exit status of `snapraid diff` if files changed since the last sync.
 const SNAPRAID_SYNC_NEEDED: i32 = 2;
 
-/// What happens around a run that changes something.
+/// The commands around a run that changes a branch.
 #[derive(Debug, Clone, Default)]
 pub struct Hooks {
     /// A shell command before the run; if it fails, nothing is changed.
@@ -37,11 +37,11 @@ pub(super) struct Around<T> {
 }
 
 impl Hooks {
-    /// Checks that SnapRAID's parity covers all files, if that is asked for: a disk that fails before the next sync
-    /// takes with it what was changed *and* makes others unrecoverable that shared its parity blocks.
+    /// Checks that SnapRAID's parity covers all files, if the user asks for this check. A disk that fails before the
+    /// next sync loses the changed files *and* makes other files unrecoverable that shared their parity blocks.
     ///
     /// # Errors
-    /// When it does not, or cannot be checked.
+    /// When the parity does not cover all files, or cannot be checked.
     pub(super) fn guard_snapraid(&self) -> Result<(), RunError> {
         let Some(snapraid) = &self.snapraid else {
             return Ok(());
@@ -66,11 +66,11 @@ impl Hooks {
         })
     }
 
-    /// Runs `work` between the two commands. The command after runs whatever `work` returns, once the command before
-    /// has succeeded. With nothing planned neither runs.
+    /// Runs `work` between the two commands. The command after runs whether `work` succeeds or not, once the command
+    /// before has succeeded. With nothing planned neither command runs.
     ///
     /// # Errors
-    /// When the command before fails, and what `work` returns.
+    /// When the command before fails, and the errors of `work`.
     pub(super) fn around<T>(
         &self,
         (pool, planned): (&Path, usize),

@@ -1,4 +1,4 @@
-//! Where the journal of a run comes from: opened if there is one, made when there is something to record.
+//! Where the journal of a run comes from: opened if it exists, made when there is a fact to record.
 
 use std::path::PathBuf;
 
@@ -17,19 +17,19 @@ pub trait Journals {
     /// Checks the place of the journal for a run on `pool`.
     ///
     /// # Errors
-    /// When there is no place, or it lies in the pool.
+    /// When there is no place, or the place lies in the pool.
     fn check(&self, pool: &Pool) -> Result<(), RunError>;
 
-    /// Opens the journal; `None` if none was made yet.
+    /// Opens the journal; `None` if no journal was made yet.
     ///
     /// # Errors
-    /// When another process has it, or it cannot be read.
+    /// When another process has the journal, or the journal cannot be read.
     fn existing(&mut self) -> Result<Option<Journal<Self::Store>>, RunError>;
 
-    /// Makes the journal, or opens one that was made meanwhile.
+    /// Makes the journal, or opens a journal that was made meanwhile.
     ///
     /// # Errors
-    /// As [`Self::existing`], and when it cannot be made.
+    /// As [`Self::existing`], and when the journal cannot be made.
     fn make(&mut self) -> Result<Journal<Self::Store>, RunError>;
 }
 

@@ -69,7 +69,7 @@ impl<'r> List<'r> {
         filter: &Filter,
     ) -> Result<Resolved, RunError> {
         let first = match self.read.is_empty() {
-            // What the list says of its base is known only once its head was read.
+            // The base that the list names is known only once the head of the list was read.
             true => self.reader.next().transpose()?.into_iter().collect(),
             false => std::mem::take(&mut self.read),
         };
@@ -90,8 +90,8 @@ impl<'r> List<'r> {
     }
 }
 
-/// Returns where relative paths begin: at the directory of the request, else at that of the list, else at the current
-/// one.
+/// Returns where relative paths begin: at the directory of the request, else at the directory of the list, else at the
+/// current directory.
 ///
 /// # Errors
 /// When there is no current directory.

@@ -1,4 +1,4 @@
-//! A memory of what places are, for plans: many duplicates share their directories.
+//! A memory of the entries at places, for plans: many duplicates share their directories.
 
 use std::collections::HashMap;
 

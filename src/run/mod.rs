@@ -67,7 +67,8 @@ use duplicates::Requested;
 /// Does the run that `request` asks for, on the pool that it names.
 ///
 /// # Errors
-/// Whatever ends the run early. What was begun is in the journal, and the next run or `resume` finishes it.
+/// The error that ends the run early. The ops that were begun are in the journal, and the next run or `resume` finishes
+/// them.
 pub fn run(
     request: &Request,
     stop: &Stop,
@@ -79,7 +80,7 @@ pub fn run(
 /// Plans the run that `request` asks for; `None` if the search for duplicates was stopped.
 ///
 /// # Errors
-/// Whatever ends it early; nothing was changed.
+/// The error that ends the planning early; nothing was changed.
 pub fn plan(
     request: &Request,
     stop: &Stop,

@@ -21,11 +21,11 @@ pub enum Outcome<S> {
 pub struct Planned<S> {
     /// The pool.
     pub site: S,
-    /// What was asked for.
+    /// The terms of the run.
     pub terms: Terms,
     /// The plan.
     pub plan: Plan,
-    /// What the directories of the plan are, as far as they were looked up.
+    /// The directories of the plan, as far as they were looked up.
     pub looks: Looks,
     /// When the run began to look for duplicates.
     pub began: Timestamp,
@@ -40,7 +40,7 @@ pub struct Ran<S> {
     pub site: S,
     /// How many ops of earlier runs had to stay open.
     pub still_open: usize,
-    /// What the run did.
+    /// The work that the run did.
     pub carried_out: CarriedOut,
     /// Whether the user's command after the run failed.
     pub after_failed: bool,

@@ -10,10 +10,10 @@ use crate::plan::group::{Group, Member};
 use crate::plan::refusal::{Reason, Weight};
 use crate::plan::{Plan, Refusal, plan};
 
-/// How many groups are planned between two times when free memory is returned.
+/// How many groups are planned before free memory is returned again.
 const GROUPS_BETWEEN_TRIMS: usize = 16_384;
 
-/// Plans `resolved`; looks for the names of link sets that it does not have.
+/// Plans `resolved`; looks for the names of link sets that `resolved` lacks.
 pub(super) fn plan_of<S: Site>(
     site: &S,
     terms: &Terms,
@@ -53,7 +53,7 @@ fn plan_groups<S: Site>(
     Ok(second)
 }
 
-/// Groups one by one; what they took in memory is returned now and then, while the plan grows.
+/// Hands out groups one by one; returns their free memory now and then, while the plan grows.
 fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
     groups.into_iter().zip(1..).map(|(group, at): (_, usize)| {
         if at.is_multiple_of(GROUPS_BETWEEN_TRIMS) {
@@ -63,8 +63,8 @@ fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
     })
 }
 
-/// Looks up which directories each op will make, and leaves out the ops that the rules stop there, then those beyond
-/// the limits.
+/// Looks up which directories each op will make. Leaves out the ops that the rules stop there, then the ops beyond the
+/// limits.
 pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks: &mut Looks) {
     let stopped = fill_directories(site, terms, plan, looks).into_iter();
     let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);

@@ -1,4 +1,4 @@
-//! Passes what the executor reports on to the watcher, and keeps what the record of the run needs.
+//! Passes the executor's reports on to the watcher, and keeps the numbers that the record of the run needs.
 
 use super::{RunError, Site, Stop, Watcher};
 use crate::execute::{Observer, OpEnded, Outcome};
@@ -20,7 +20,7 @@ pub(super) struct Recorder<'r, S: Site> {
 }
 
 impl<'r, S: Site> Recorder<'r, S> {
-    /// Of run number `run`; 0 for a recovery, which is no run.
+    /// Makes a recorder for run number `run`; 0 for a recovery, which is no run.
     pub(super) fn new(site: &'r S, stop: &'r Stop, watcher: &'r mut dyn Watcher, run: u64) -> Self {
         Self {
             site,
@@ -33,7 +33,7 @@ impl<'r, S: Site> Recorder<'r, S> {
         }
     }
 
-    /// Records what was not done, and that the run has ended.
+    /// Records the ops that were not done, and that the run has ended.
     pub(super) fn end<T: Store>(&self, journal: &mut Journal<T>) -> Result<(), RunError> {
         let time = self.site.fs().now();
         journal.refused(&self.not_done, time)?;

@@ -1,4 +1,4 @@
-//! Finishes or takes back what earlier runs left open on a pool.
+//! Finishes or takes back the ops that earlier runs left open on a pool.
 
 use super::recorder::Recorder;
 use super::{RunError, Site, Stop, Watcher, site};
@@ -9,7 +9,7 @@ use crate::plan::metadata::IgnoreMetadata;
 /// Recovers every open op on the branches of `site`; returns how many have to stay open, and logs why.
 ///
 /// # Errors
-/// When the journal fails, or the watcher ends it.
+/// When the journal fails, or the watcher ends the recovery.
 pub fn recover<S: Site, T: Store>(
     site: &S,
     journal: &mut Journal<T>,

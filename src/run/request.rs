@@ -13,7 +13,7 @@ use crate::plan::metadata::IgnoreMetadata;
 /// One run: the source of its duplicates, the rules for them, and the place of the record.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Where the duplicates come from, and with them the pool.
+    /// Where the duplicates come from; the source also decides which pool is meant.
     pub source: Source,
     /// The branches of the pool (`A=RW:B=RO`), for a mergerfs that does not list them.
     pub branches: Option<OsString>,
@@ -23,7 +23,7 @@ pub struct Request {
     pub wishes: Wishes,
     /// Carries the plan out; without it, the run ends with the plan.
     pub execute: bool,
-    /// Where and how it is carried out and recorded.
+    /// Where and how the plan is carried out and recorded.
     pub execution: Execution,
 }
 
@@ -79,7 +79,7 @@ pub struct ListRequest {
     pub path: PathBuf,
     /// Its form, if its contents do not show it.
     pub format: Option<Format>,
-    /// Where its relative paths begin. Without it: what the list says, else the current directory.
+    /// Where its relative paths begin. Without it: the base that the list names, else the current directory.
     pub base: Option<PathBuf>,
     /// A directory of the pool, at most one. Without it: the first primary, else the first path of the list on a pool.
     pub pools: Vec<PathBuf>,
@@ -104,7 +104,7 @@ pub struct Wishes {
     pub policy: Policy,
     /// Which metadata may differ between copies.
     pub ignore: IgnoreMetadata,
-    /// What is done about paths that are on several branches.
+    /// How paths on several branches are handled.
     pub shadows: Shadows,
     /// The most ops to plan.
     pub max_ops: Option<u64>,
@@ -112,14 +112,14 @@ pub struct Wishes {
     pub max_bytes: Option<u64>,
 }
 
-/// How a plan is carried out, and where that is recorded.
+/// How a plan is carried out, and where the run is recorded.
 #[derive(Debug, Clone)]
 pub struct Execution {
     /// The directory of the journal, which is made if it is missing. Required to carry a plan out.
     pub journal: Option<PathBuf>,
     /// The CSV log; without it, `log.csv` in the directory of the journal.
     pub csv: Option<PathBuf>,
-    /// Accepts branches that are not those the journal knows.
+    /// Accepts branches that are not the branches the journal knows.
     pub accept_branches: bool,
     /// Whether other programs are kept out by leases.
     pub leases: Leases,

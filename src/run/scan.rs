@@ -35,7 +35,7 @@ pub(super) fn find(
         }
     });
     drop(scan);
-    // What was read is kept, whatever ended the scan.
+    // Keeps the hashes that were read, however the scan ended.
     if let Some(cache) = cache {
         cache.close();
     }
@@ -68,7 +68,7 @@ fn directories(session: &Session, request: &ScanRequest) -> Result<Vec<RelPath>,
     Ok(dirs)
 }
 
-/// Without a cache a scan is slower and nothing else: an unusable cache is a warning.
+/// Opens the cache. Without a cache a scan is only slower, so an unusable cache is a warning.
 fn open_cache(session: &Session, wanted: &HashCache) -> Result<Option<Cache>, RunError> {
     let dir = match wanted {
         HashCache::Off => return Ok(None),

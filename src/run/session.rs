@@ -17,7 +17,7 @@ pub struct Session {
     pub pool: Pool,
     /// The calls on its branches.
     pub fs: RealFs,
-    /// What the plan has to know of each branch, in branch order.
+    /// The facts that the plan needs of each branch, in branch order.
     pub facts: Vec<BranchFacts>,
 }
 
@@ -41,7 +41,7 @@ impl Session {
     /// Checks that every branch lies below `root`.
     ///
     /// # Errors
-    /// When one does not, or `root` cannot be looked up.
+    /// When a branch does not lie below `root`, or `root` cannot be looked up.
     pub(super) fn all_below(&self, root: &Path) -> Result<(), RunError> {
         let real = root.canonicalize().map_err(|error| RunError::NoPoolRoot {
             root: root.to_path_buf(),

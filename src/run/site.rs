@@ -29,7 +29,7 @@ pub trait Site {
     /// Returns the pool.
     fn pool(&self) -> &Pool;
 
-    /// Returns what the plan has to know of each branch, in branch order.
+    /// Returns the facts that the plan needs of each branch, in branch order.
     fn facts(&self) -> &[BranchFacts];
 
     /// Returns the branches as the journal records them, in branch order.
@@ -43,7 +43,7 @@ pub trait Site {
     /// Measures the room on a branch.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the kernel.
     fn space(&self, branch: BranchIdx) -> fs::Result<Space>;
 
     /// Returns why the pool is no longer as it was when it was opened, if it is not.
@@ -52,7 +52,7 @@ pub trait Site {
     /// Locks the pool.
     ///
     /// # Errors
-    /// When another run has it, or the lock cannot be taken.
+    /// When another run has the pool, or the lock cannot be taken.
     fn lock(&self) -> Result<Self::Lock, LockError>;
 }
 

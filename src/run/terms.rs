@@ -1,4 +1,4 @@
-//! What a request means on the pool that was found: globs and directories as paths of the pool.
+//! The meaning of a request on the pool that was found: globs and directories as paths of the pool.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::pool::mergerfs;
 pub struct Terms {
     /// Which files.
     pub filter: Filter,
-    /// Which copy of each stays.
+    /// Which copy of each file stays.
     pub rules: Rules,
     /// The most ops to plan.
     pub max_ops: Option<u64>,
@@ -27,11 +27,11 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Returns what `request` means on `session`.
+    /// Returns the terms of `request` on `session`.
     ///
     /// # Errors
-    /// When a branch is outside of the pool root, a glob is invalid, a primary is not on the pool, or the pool shows
-    /// other copies than merging relies on.
+    /// When a branch is outside of the pool root, a glob is invalid, a primary is not on the pool, or the pool does not
+    /// show the copies that merging relies on.
     pub(super) fn of(request: &Request, session: &Session) -> Result<Self, RunError> {
         if let Some(root) = &request.pool_root {
             session.all_below(root)?;

@@ -1,4 +1,4 @@
-//! Who watches a run: each step as it is reached, and how every op ended.
+//! Who watches a run: each step when the run reaches it, and how every op ended.
 
 use super::{RunError, WatcherError};
 use crate::execute::OpEnded;
@@ -21,7 +21,7 @@ pub struct Begun<'r> {
     pub space: &'r [Option<Space>],
 }
 
-/// A run whose ops have all ended, or that stopped before.
+/// A run whose ops have all ended, or that stopped early.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended<'r> {
     /// The pool.
@@ -30,7 +30,7 @@ pub struct Ended<'r> {
     pub undoes: Option<u64>,
     /// When the run began to look for duplicates.
     pub began: Timestamp,
-    /// What was not planned.
+    /// The ops that were not planned.
     pub refusals: &'r [Refusal],
     /// The room on each branch now, in branch order.
     pub space: &'r [Option<Space>],
@@ -38,7 +38,7 @@ pub struct Ended<'r> {
 
 /// Watches a run. Every method has a default that does nothing; an error that a method returns ends the run.
 pub trait Watcher {
-    /// The pool is found and open; nothing of it was read yet.
+    /// The pool is found and open; the run has read nothing of it yet.
     ///
     /// # Errors
     /// Ends the run.
@@ -46,7 +46,7 @@ pub trait Watcher {
         Ok(())
     }
 
-    /// Calls `scan`, which takes long; `meter` shows meanwhile how far it is.
+    /// Calls `scan`, which takes long; meanwhile `meter` shows the progress.
     fn scanning(&mut self, _meter: &Meter, scan: &mut dyn FnMut()) {
         scan();
     }
@@ -64,7 +64,7 @@ pub trait Watcher {
         Ok(())
     }
 
-    /// Ops of earlier runs on `pool` are open, and are finished or taken back now.
+    /// Ops of earlier runs on `pool` are open; the run finishes them or takes them back now.
     fn recovering(&mut self, _pool: &Pool) {}
 
     /// `open` of these ops have to stay open.
@@ -89,7 +89,7 @@ pub trait Watcher {
     /// An op ended.
     fn op_ended(&mut self, _ended: &OpEnded<'_>) {}
 
-    /// The last op ended, and that is recorded; or the run stopped before, and its error follows.
+    /// The last op ended, and its end is recorded; or the run stopped early, and its error follows.
     ///
     /// # Errors
     /// Ends the run.
@@ -97,7 +97,7 @@ pub trait Watcher {
         Ok(())
     }
 
-    /// Returns the exit status that the user's command after the run is to know.
+    /// Returns the exit status that the user's command after the run sees.
     fn exit_status(&self, result: Result<(), &RunError>) -> u8 {
         u8::from(result.is_err())
     }

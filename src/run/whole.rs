@@ -13,7 +13,7 @@ use crate::find::resolve::Resolved;
 use crate::fs::{Look, Timestamp};
 use crate::plan::Plan;
 
-/// Everything that one run needs. [`run`](super::run) and [`plan`](super::plan) make it for a real pool.
+/// Everything that a run needs. [`run`](super::run) and [`plan`](super::plan) make it for a real pool.
 pub struct Run<'r, S, D, J> {
     /// The pool.
     pub site: S,
@@ -21,7 +21,7 @@ pub struct Run<'r, S, D, J> {
     pub duplicates: D,
     /// Where the journal comes from.
     pub journals: J,
-    /// What is asked for.
+    /// The terms of the run.
     pub terms: &'r Terms,
     /// When to stop.
     pub stop: &'r Stop,
@@ -31,7 +31,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     /// Goes from the request to its outcome.
     ///
     /// # Errors
-    /// Whatever ends the run early; what was begun is in the journal.
+    /// The error that ends the run early; the ops that were begun are in the journal.
     pub fn go(mut self, watcher: &mut dyn Watcher) -> Result<Outcome<S>, RunError> {
         match self.find(watcher)? {
             None => Ok(Outcome::Stopped),
@@ -43,7 +43,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     /// Goes as far as the plan; `None` if the search for duplicates was stopped.
     ///
     /// # Errors
-    /// Whatever ends the run early; nothing was changed.
+    /// The error that ends the run early; nothing was changed.
     pub fn plan(mut self, watcher: &mut dyn Watcher) -> Result<Option<Planned<S>>, RunError> {
         let found = self.find(watcher)?;
         found.map(|found| self.planned(found)).transpose()
@@ -85,7 +85,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         Ok((plan, looks))
     }
 
-    /// Finishes what earlier runs left open, then plans and carries the plan out.
+    /// Finishes the open ops of earlier runs, then plans and carries the plan out.
     fn execute(
         mut self,
         (began, mut resolved): (Timestamp, Resolved),
@@ -104,14 +104,14 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
             if !journal.open_ops().is_empty() {
                 let leases = execution.leases;
                 still_open = recover(&self.site, journal, leases, self.stop, watcher)?;
-                // Paths lead to other inodes now.
+                // Paths lead to other inodes after recovery.
                 let filter = &self.terms.filter;
                 resolved = self.duplicates.again(&self.site, filter, resolved)?;
             }
         }
         let (plan, _) = self.look_ahead(resolved)?;
         let something = !plan.ops.is_empty();
-        // A journal that has nothing to record is free for other commands.
+        // A journal with nothing to record is free for other commands.
         existing = existing.filter(|_| something);
         let manner = Manner {
             undoes: None,
@@ -150,7 +150,7 @@ impl<S: Site> Planned<S> {
 }
 
 impl<S> Outcome<S> {
-    /// Returns what was carried out; `None` if the run ended before.
+    /// Returns the result of carrying out; `None` if the run ended before.
     #[must_use]
     pub fn carried_out(&self) -> Option<&CarriedOut> {
         match self {

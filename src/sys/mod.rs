@@ -1,6 +1,6 @@
 //! System calls that neither std nor nix offers. The only module with `unsafe`; it decides nothing.
 //!
-//! Everything here takes a held descriptor, or a name relative to one, and hands back what the kernel says.
+//! Everything here takes a held descriptor, or a name relative to a held descriptor, and returns the kernel's answer.
 #![allow(
     unsafe_code,
     reason = "statx, leases and filesystem ioctls have no safe wrapper"
@@ -21,7 +21,7 @@ pub(crate) const XFS_SUPER_MAGIC: FsType = FsType(0x5846_5342);
 /// A name in a directory.
 pub(crate) type Name<'n> = (BorrowedFd<'n>, &'n OsStr);
 
-/// What `statx` is asked for: the classic fields, the birth time and the mount id.
+/// The fields asked of `statx`: the classic fields, the birth time and the mount id.
 const STATX_WANTED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
 
 /// `statx(2)` of the descriptor itself; works on `O_PATH` descriptors, symlinks included.
@@ -61,7 +61,7 @@ pub(crate) fn read_at_with(
         iov_base: buf.as_mut_ptr().cast(),
         iov_len: buf.len(),
     };
-    // SAFETY: `fd` is open, and the one part is exclusively borrowed and as long as it says.
+    // SAFETY: `fd` is open, and the one part is exclusively borrowed and has the stated length.
     let read = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const part, 1, offset, flags) };
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
@@ -143,7 +143,7 @@ struct FileHandle {
     handle: [u8; HANDLE_MAX],
 }
 
-/// `name_to_handle_at(2)` of the descriptor itself: what finds its file again, the kind in the first four bytes.
+/// `name_to_handle_at(2)` of the descriptor itself: the handle finds the file again; its first four bytes are the kind.
 pub(crate) fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let mut found = FileHandle {
         bytes: u32::try_from(HANDLE_MAX).unwrap_or(0),
@@ -192,7 +192,7 @@ pub(crate) fn open_by_handle(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// An exclusive `flock`, not waited for; closing the last copy of the descriptor gives it back.
+/// Takes an exclusive `flock` without waiting; closing the last copy of the descriptor releases the lock.
 ///
 /// nix' own guard panics where unlocking fails, and std has one only since 1.89.
 pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -211,7 +211,7 @@ pub(crate) fn ignore_sigio() -> io::Result<()> {
     }
 }
 
-/// The UUID from `FS_IOC_GETFSUUID` (Linux 6.9); `ENOTTY` where the filesystem does not tell it.
+/// The UUID from `FS_IOC_GETFSUUID` (Linux 6.9); `ENOTTY` if the filesystem does not report its UUID.
 pub(crate) fn fs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
     /// `struct fsuuid2`.
     #[repr(C)]
@@ -367,7 +367,7 @@ fn check(rc: c_int) -> io::Result<c_int> {
     }
 }
 
-/// Lets all threads share what the allocator has: what one of them freed is otherwise of no use to the others.
+/// Lets all threads share the allocator's memory: otherwise memory freed by a thread is of no use to other threads.
 pub(crate) fn share_memory() {
     #[cfg(target_env = "gnu")]
     {
@@ -377,11 +377,11 @@ pub(crate) fn share_memory() {
     }
 }
 
-/// Gives memory that was freed back to the machine, however it lies.
+/// Returns freed memory to the machine, however the freed memory lies.
 pub(crate) fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     {
-        // SAFETY: `malloc_trim` takes a number, and touches only what nobody has.
+        // SAFETY: `malloc_trim` takes a number, and touches only memory that no code owns.
         let given_back = unsafe { libc::malloc_trim(0) };
         tracing::trace!(given_back, "memory");
     }

@@ -1,7 +1,7 @@
 //! `czkawka_cli dup -p` and `-C`: an object from sizes to groups.
 //!
-//! The list does not say how it was made. Only a search by content writes hashes, and sizes as keys with lists of
-//! groups below; whatever else turns up was a search by size or name, which claims nothing about contents.
+//! The list does not state how it was made. Only a search by content writes hashes, and sizes as keys with lists of
+//! groups below. A list of another shape comes from a search by size or name, which claims nothing about contents.
 
 use super::json::{Json, Kind};
 use super::source::{Collector, Source};

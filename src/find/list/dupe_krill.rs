@@ -36,7 +36,8 @@ impl List {
         Err(self.json.source.malformed("has no \"dupes\""))
     }
 
-    /// Names of one inode are equal too, and which they are the pool tells better than a list.
+    /// All names of all inodes become one claim: the names of one inode are equal too, and the pool knows better than a
+    /// list which names an inode has.
     fn group(&mut self) -> Result<ClaimedGroup, InputError> {
         let mut group = Collector::default();
         self.json.begin_array()?;

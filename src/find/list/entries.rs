@@ -1,37 +1,37 @@
-//! Lists of a line a file, where the line says which group the file is of (rdfind, hardlink).
+//! Reads lists with one line per file, where the line contains the group of the file (rdfind, hardlink).
 //!
-//! Names are not escaped there: a line that is no entry is the rest of a name with a line feed.
+//! Names are not escaped in these lists: a line that is no entry is the rest of a name with a line feed.
 
 use super::source::{Collector, Source, TEXT_MAX_BYTES};
 use super::{ClaimedGroup, Form, InputError};
 
-/// What a line says.
+/// The contents of a line.
 pub(super) struct Entry {
-    /// Which group the file is of.
+    /// The group of the file.
     pub(super) group: u64,
     pub(super) role: Role,
     pub(super) size: Option<u64>,
     pub(super) path: Vec<u8>,
 }
 
-/// How a file stands to the one before it.
+/// How a file relates to the file before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It begins a group.
+    /// The file begins a group.
     First,
-    /// It belongs to the group before it.
+    /// The file belongs to the group of the file before it.
     Follower,
-    /// It begins a group where the number changes.
+    /// The file begins a group if the number changes.
     Either,
 }
 
-/// How the lines of a form are to be read.
+/// How to read the lines of a form.
 pub(super) struct Grammar {
-    /// What ends a line.
+    /// The byte that ends a line.
     pub(super) line_end: u8,
-    /// An entry, or `None` for any other line.
+    /// Parses an entry; returns `None` for any other line.
     pub(super) parse: fn(&[u8]) -> Option<Entry>,
-    /// The line that ends a whole list, where there is one.
+    /// The line that ends a whole list, if the form has such a line.
     pub(super) marker: Option<&'static [u8]>,
 }
 
@@ -56,7 +56,7 @@ impl List {
         }
     }
 
-    /// The next entry with its whole name.
+    /// Returns the next entry with its whole name.
     fn entry(&mut self) -> Result<Option<Entry>, InputError> {
         while !self.ended {
             let Some(line) = self.source.record(self.grammar.line_end)? else {

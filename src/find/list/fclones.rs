@@ -177,7 +177,7 @@ impl TextList {
             let Some(line) = self.source.record(b'\n')? else {
                 return Err(self.source.truncated());
             };
-            // Only the indentation goes: a name may begin or end in spaces.
+            // Only the indentation is removed: a name may begin or end with spaces.
             let Some(text) = line.strip_prefix(b"    ") else {
                 return Err(self
                     .source
@@ -214,7 +214,7 @@ impl Form for TextList {
     }
 }
 
-/// Size and count of `HASH, 3000000 B (3.0 MB) * 2:`.
+/// Parses size and count in `HASH, 3000000 B (3.0 MB) * 2:`.
 fn group_header(line: &str) -> Option<(u64, u64)> {
     let (hash, rest) = line.split_once(", ")?;
     let (size, rest) = rest.split_once(" B ")?;
@@ -228,7 +228,7 @@ fn path(text: &[u8], source: &Source) -> Result<Vec<u8>, InputError> {
     decoded.ok_or_else(|| source.malformed("a path with an escape fclones does not write"))
 }
 
-/// Refuses lists whose groups are no claims of equal content. `word` may carry the quotes fclones writes.
+/// Refuses lists whose groups do not claim equal contents. `word` may contain the quotes that fclones writes.
 fn refuse_option(word: &[u8], source: &Source) -> Result<(), InputError> {
     let word = word.strip_prefix(b"$").unwrap_or(word);
     let word = word.strip_prefix(b"'").unwrap_or(word);

@@ -8,7 +8,7 @@ use super::{ClaimedGroup, Form, InputError, size_line};
 
 pub(super) struct List {
     source: Source,
-    /// Whether paths carry times; the first path tells.
+    /// Whether paths have times, as the first path shows.
     timed: Option<bool>,
 }
 
@@ -57,7 +57,7 @@ impl Form for List {
     }
 }
 
-/// What follows `2026-11-22 23:16 `.
+/// Returns the rest of a line after `2026-11-22 23:16 `.
 fn after_time(line: &[u8]) -> Option<&[u8]> {
     const SHAPE: &[u8] = b"dddd-dd-dd dd:dd ";
     let (time, path) = line.split_at_checked(SHAPE.len())?;

@@ -1,4 +1,4 @@
-//! The forms of list there are, their names, and how to tell them apart.
+//! The known forms of lists, their names, and how a form is recognised.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,7 +31,7 @@ pub enum Format {
     Hardlink,
 }
 
-/// A name that is no [`Format`]'s.
+/// A name that no [`Format`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a known form of list")]
 pub struct UnknownFormat;
@@ -51,7 +51,7 @@ impl Format {
         Self::Hardlink,
     ];
 
-    /// The name it is forced by.
+    /// The name by which a user forces the form.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -145,7 +145,7 @@ fn detect_lines(start: &[u8], text: &[u8]) -> Option<Format> {
     }
 }
 
-/// Forms that are known and cannot be used, with what to do instead.
+/// Forms that are known but cannot be used, with what the user can do instead.
 pub(super) fn known_unusable(start: &[u8]) -> Option<InputError> {
     const FORMS: [(&str, &[u8], &str); 5] = [
         (

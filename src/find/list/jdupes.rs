@@ -1,7 +1,7 @@
 //! jdupes: `--json` of every version since 1.13, and `-0` lists.
 //!
-//! The JSON does not carry every name truly: names that are not UTF-8 come out as other names or as garbage, so
-//! what is read here are claims like any other. `-0` is exact.
+//! The JSON is not exact: jdupes writes names that are not UTF-8 as other names or as garbage. This reader therefore
+//! returns claims, like every other reader. `-0` is exact.
 
 use super::json::Json;
 use super::json_string::Dialect;
@@ -116,8 +116,8 @@ impl Form for JsonList {
     }
 }
 
-/// What the version that wrote the list got wrong: 1.13 and 1.13.1 could not write escapes above U+007F; from 1.13.3
-/// to 1.19.1 U+0080 to U+00FF came out as one raw byte.
+/// The faults of the version that wrote the list: 1.13 and 1.13.1 could not write escapes above U+007F; 1.13.3 to
+/// 1.19.1 wrote U+0080 to U+00FF as one raw byte.
 fn dialect_of(version: &[u8]) -> Dialect {
     let mut parts = version.split(|byte| *byte == b'.').map(|part| {
         let digits = part.iter().take_while(|byte| byte.is_ascii_digit());
@@ -134,7 +134,7 @@ fn dialect_of(version: &[u8]) -> Dialect {
     }
 }
 
-/// `jdupes -0`: every path ends in a NUL, a set in one more (the last set may lack that one).
+/// `jdupes -0`: every path ends in a NUL, and every set ends in a second NUL (the last set may lack the second NUL).
 pub(super) struct NullList {
     source: Source,
 }
@@ -150,7 +150,7 @@ impl Form for NullList {
         let mut group = Collector::default();
         while let Some(record) = self.source.record(0)? {
             if record.is_empty() && group.is_empty() {
-                // Blocks that were never written read as NULs.
+                // Blocks that were never written are read as NULs.
                 return Err(self.source.malformed("an empty set; the list is damaged"));
             }
             if record.is_empty() {

@@ -1,8 +1,8 @@
-//! JSON pulled from bytes, a value at a time: no tree in memory, and strings are bytes.
+//! Reads JSON from bytes, one value at a time: keeps no tree in memory, and strings are bytes.
 //!
-//! The tools whose lists these are write names JSON has no place for: lone surrogates, raw bytes that
-//! are not UTF-8, raw control characters. One such name must not cost the document, so strings come out as the
-//! bytes they stand for. Everything else about the document is taken strictly: damage has to show.
+//! Some list tools write names that JSON cannot express: lone surrogates, raw bytes that are not UTF-8, raw control
+//! characters. One such name must not make the document unreadable, so the reader returns strings as the bytes that the
+//! strings stand for. The reader is strict about everything else: damage must be detected.
 
 use super::InputError;
 use super::json_string::{self, Dialect};
@@ -27,7 +27,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy)]
 struct Scope {
     object: bool,
-    /// Something was read in it: a comma or its end must follow.
+    /// A member was read in the scope: a comma or the end of the scope must follow.
     used: bool,
 }
 
@@ -83,7 +83,7 @@ impl Json {
         Ok(())
     }
 
-    /// The next key of the object; `None` leaves the object.
+    /// Returns the next key of the object, or `None` at the end of the object.
     pub(super) fn next_key(&mut self) -> Result<Option<Vec<u8>>, InputError> {
         if !self.next_member(b'}')? {
             return Ok(None);
@@ -93,7 +93,7 @@ impl Json {
         Ok(Some(key))
     }
 
-    /// Whether the array has one more element; `false` leaves the array.
+    /// Whether the array has one more element; at `false` the reader leaves the array.
     pub(super) fn next_element(&mut self) -> Result<bool, InputError> {
         self.next_member(b']')
     }
@@ -115,7 +115,7 @@ impl Json {
                     "',' or ']'"
                 },
             )?;
-            // "[1,]" would otherwise pass: what follows a comma is a member, never the end.
+            // "[1,]" would otherwise pass: a member must follow a comma, never the end.
             let after = self.peek()?;
             if after.is_none() || after == Some(end) {
                 return Err(self.unexpected(after, "a member after ','"));
@@ -127,7 +127,7 @@ impl Json {
         Ok(true)
     }
 
-    /// A string as the bytes it stands for.
+    /// Reads a string; returns the bytes that the string stands for.
     pub(super) fn string(&mut self) -> Result<Vec<u8>, InputError> {
         self.expect(b'"', "a string")?;
         self.scratch.clear();
@@ -135,7 +135,7 @@ impl Json {
         Ok(self.scratch.clone())
     }
 
-    /// A whole number, not negative.
+    /// Reads a whole number that is not negative.
     pub(super) fn whole_number(&mut self) -> Result<u64, InputError> {
         let text = self.number()?;
         let digits = text.iter().all(u8::is_ascii_digit);
@@ -146,7 +146,7 @@ impl Json {
         value.ok_or_else(|| self.source.malformed("expected a whole number"))
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn boolean(&mut self) -> Result<bool, InputError> {
         match self.literal()? {
             Some(value) => Ok(value),
@@ -154,7 +154,7 @@ impl Json {
         }
     }
 
-    /// Goes past a value of any kind.
+    /// Skips a value of any kind.
     pub(super) fn skip_value(&mut self) -> Result<(), InputError> {
         let depth = self.scopes.len();
         loop {
@@ -172,7 +172,7 @@ impl Json {
         }
     }
 
-    /// Goes to the next value of the innermost scope, or leaves that scope and says `false`.
+    /// Goes to the next value of the innermost scope, or leaves the scope and returns `false`.
     fn skip_to_value(&mut self) -> Result<bool, InputError> {
         if self.scopes.last().is_some_and(|scope| scope.object) {
             Ok(self.next_key()?.is_some())
@@ -181,7 +181,7 @@ impl Json {
         }
     }
 
-    /// Makes sure that nothing but white space follows the document.
+    /// Checks that only white space follows the document.
     pub(super) fn finish(&mut self) -> Result<(), InputError> {
         match self.peek()? {
             None => Ok(()),

@@ -1,18 +1,18 @@
-//! The inside of a JSON string, decoded to the bytes it stands for.
+//! Decodes the inside of a JSON string to the bytes that the string stands for.
 //!
-//! A lone surrogate becomes its three bytes (WTF-8): that is what the name `\xed\xa0\x80` is on disk, and one such
-//! name must not cost the document. Raw bytes that are not UTF-8 stay as they are.
+//! A lone surrogate becomes its three bytes (WTF-8), which are the name `\xed\xa0\x80` on disk. One such name must not
+//! make the document unreadable. Raw bytes that are not UTF-8 stay as they are.
 
 use super::InputError;
 use super::source::{Source, TEXT_MAX_BYTES};
 
-/// What some versions of a tool write that is no JSON.
+/// The invalid JSON that some versions of a tool write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Dialect {
     /// A raw byte from 0x80 up is the code point of that number, unless the run of them is UTF-8.
     pub(super) latin1: bool,
-    /// `\u` may be followed by something that is no number, control characters even: the name is lost, the document
-    /// is not.
+    /// After `\u` there may be characters that are no number, even control characters: the name is lost, but the
+    /// document is readable.
     pub(super) broken_escapes: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn read(
                 escape(source, &mut decoder)?;
             }
             Some(byte) if byte >= 0x20 => {}
-            // rmlint leaves this one control character unescaped; any other is damage.
+            // rmlint leaves this one control character unescaped; any other control character is damage.
             Some(byte) if byte == 0x1f || (dialect.broken_escapes && byte != 0) => {
                 source.consume(1);
                 decoder.plain(&[byte]);

@@ -1,8 +1,8 @@
 //! Lists of duplicates made by other programs, read as streams of claims.
 //!
-//! A claim is bytes somebody wrote: nothing here looks at a disk, and nothing later believes it
-//! (`resolve` asks the pool, the executor compares bytes). A list is read in bounded memory, a group at a time;
-//! that it is damaged or cut off may show only at its end, so it is read to the end before anything is changed.
+//! A claim is bytes that another program wrote. The readers look at no disk, and no later stage trusts a claim:
+//! `resolve` asks the pool, and the executor compares bytes. A list is read in bounded memory, one group at a time.
+//! Damage or truncation may show only at the end of a list, so the whole list is read before any file is changed.
 
 use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};
@@ -26,42 +26,42 @@ mod stfu8;
 
 use source::Source;
 
-/// How much of a list is looked at to tell its form.
+/// Bytes that are read from the start of a list to recognise its form.
 const DETECT_BYTES: u64 = 16 << 10;
 
-/// Paths a list may claim: each is kept until all are known, and one that goes on for ever must end somewhere.
+/// The maximum number of paths in a list: all paths are kept until the list ends, and an endless list must be stopped.
 const PATHS_MAX: u64 = 20_000_000;
 
-/// UTF-8's.
+/// The byte order mark of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Some paths a list claims to have equal content.
+/// Paths of files that have equal contents, as the list claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClaimedGroup {
-    /// The size in bytes the list gives, where it gives one.
+    /// The size in bytes that the list states; `None` if the list states no size.
     pub size: Option<u64>,
     /// The paths as bytes, as the list writes them (relative ones relative to the list's base).
     pub paths: Vec<Vec<u8>>,
 }
 
-/// Why a list cannot be used; nothing is changed then (exit 2).
+/// Why a list cannot be used. The run then changes nothing (exit 2).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
     /// The list cannot be read.
     #[error("cannot read the list")]
     Io(#[from] io::Error),
-    /// It is damaged or of another form.
+    /// The list is damaged or has another form.
     #[error("{format}: {problem} (at byte {offset})")]
     Malformed {
         /// The form it was read as.
         format: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: String,
         /// Where, in bytes from the start.
         offset: u64,
     },
-    /// It is of a form that cannot prove equal contents.
+    /// The list has a form that cannot prove equal contents.
     #[error("{format}: {problem}")]
     Unusable {
         /// The form it was read as.
@@ -69,26 +69,26 @@ pub enum InputError {
         /// Why it cannot be used, and what to do.
         problem: String,
     },
-    /// It does not end, or not soon enough.
+    /// The list does not end, or ends too late.
     #[error("the list has more than {limit} paths: if it has an end at all, make several of it")]
     Endless {
         /// The most paths a list may have.
         limit: u64,
     },
-    /// No known form.
+    /// The list has no known form.
     #[error("not a list of duplicates in a known form; name the form with --manifest-format")]
     Unknown,
-    /// Nothing at all, and no form was named in which that is a list without groups.
+    /// The list is empty, and the user named no form in which an empty list is a list without groups.
     #[error("the list is empty: did the program that should write it fail?")]
     Empty,
 }
 
-/// A form of list: what [`Reader`] drives.
+/// A form of list, which [`Reader`] drives.
 trait Form {
-    /// The next group; `None` at a sound end.
+    /// Returns the next group, or `None` at the end of a sound list.
     fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError>;
 
-    /// Where the list says its relative paths begin.
+    /// The directory at which the relative paths of the list begin, according to the list.
     fn base_dir(&self) -> Option<&[u8]> {
         None
     }
@@ -108,10 +108,10 @@ pub struct Reader {
     paths_left: u64,
 }
 
-/// Begins to read a list, in the form its first bytes show or in the one named.
+/// Begins to read a list, in the form that its first bytes show or in the named form.
 ///
 /// # Errors
-/// When it cannot be read, or is of no known form, or is empty and no form was named.
+/// If the list cannot be read, or has no known form, or is empty and no form was named.
 pub fn open(mut source: Box<dyn BufRead>, forced: Option<Format>) -> Result<Reader, InputError> {
     let mut start = Vec::new();
     source.by_ref().take(DETECT_BYTES).read_to_end(&mut start)?;
@@ -157,7 +157,8 @@ impl Reader {
         self.format
     }
 
-    /// The directory the list says its relative paths begin at; known once the first group was asked for.
+    /// The directory at which the relative paths of the list begin, according to the list; known after the first group
+    /// was requested.
     #[must_use]
     pub fn base_dir(&self) -> Option<&[u8]> {
         self.form.base_dir()

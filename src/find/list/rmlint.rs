@@ -1,21 +1,21 @@
 //! `rmlint -o json`: an array of a header, the files one after another, and a footer.
 //!
-//! Names are raw bytes there, which makes it JSON only for UTF-8 names. Groups are implicit: neighbours of the
-//! same checksum and size. A file *without* a checksum was not read (all names of one inode): two of those are
-//! not claimed to be equal.
+//! Names are raw bytes in the list, so the list is JSON only if all names are UTF-8. Groups are implicit: neighbours
+//! with the same checksum and size. rmlint did not read a file *without* a checksum (all names of one inode): the list
+//! does not claim that two such files are equal.
 
 use super::json::Json;
 use super::source::{Collector, Source};
 use super::{ClaimedGroup, Form, InputError};
 
-/// What rmlint writes for a path too long for its buffer.
+/// The text that rmlint writes for a path that is too long for its buffer.
 const BROKEN_PATH: &[u8] = b"<BROKEN PATH>";
 
 pub(super) struct List {
     json: Json,
     state: State,
     cwd: Option<Vec<u8>>,
-    /// Checksums are numbers of groups, good only for telling neighbours apart.
+    /// Checksums are numbers of groups, and only distinguish neighbours.
     paranoid: bool,
     current: Option<(Key, Collector)>,
     skipped: u64,
@@ -81,7 +81,7 @@ impl List {
         Ok(item)
     }
 
-    /// Takes in one element; a group that it ends is given back.
+    /// Adds one element; returns the group that the element ends.
     fn take_in(&mut self, item: Item) -> Result<Option<ClaimedGroup>, InputError> {
         if self.state == State::Footer {
             return Err(self.json.source.malformed("something follows the footer"));

@@ -1,4 +1,4 @@
-//! The bytes of a list, with their place and with limits: whatever is in them, memory stays bounded.
+//! The bytes of a list, with their offset and with limits, so that memory stays bounded whatever the bytes are.
 
 use std::io::{self, BufRead};
 
@@ -7,13 +7,13 @@ use super::{ClaimedGroup, InputError};
 /// The longest string or line: longer than a command line may be, and far longer than any path.
 pub(super) const TEXT_MAX_BYTES: usize = 4 << 20;
 
-/// What one group may take in memory: room for over a million ordinary paths.
+/// The memory that one group may take: room for over a million ordinary paths.
 const GROUP_MAX_BYTES: usize = 512 << 20;
 
-/// What a path costs beside its bytes.
+/// The memory that a path takes in addition to its bytes.
 const PATH_OVERHEAD_BYTES: usize = 48;
 
-/// A list being read, and what to call it in messages.
+/// A list being read, with its name for messages.
 pub(super) struct Source {
     inner: Box<dyn BufRead>,
     format: &'static str,
@@ -29,7 +29,7 @@ impl Source {
         }
     }
 
-    /// The bytes at hand, at least one; empty at the end of the list.
+    /// Returns the available bytes, at least one byte; returns no byte at the end of the list.
     pub(super) fn chunk(&mut self) -> Result<&[u8], InputError> {
         loop {
             match self.inner.fill_buf() {
@@ -43,7 +43,7 @@ impl Source {
         Ok(self.inner.fill_buf()?)
     }
 
-    /// Goes past `count` bytes of the last chunk.
+    /// Consumes `count` bytes of the last chunk.
     pub(super) fn consume(&mut self, count: usize) {
         self.inner.consume(count);
         self.offset = self.offset.saturating_add(count as u64);
@@ -61,7 +61,8 @@ impl Source {
         Ok(byte)
     }
 
-    /// Reads up to the next `end`, which is consumed and left out; `None` at the end of the list.
+    /// Reads up to the next `end`. The `end` is consumed, and the record does not contain it. Returns `None` at the end
+    /// of the list.
     ///
     /// A record without its `end` is an error: the list was cut off there.
     pub(super) fn record(&mut self, end: u8) -> Result<Option<Vec<u8>>, InputError> {

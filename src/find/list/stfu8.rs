@@ -1,9 +1,9 @@
 //! STFU-8, the escapes fclones writes in every one of its formats: a backslash is doubled, control characters and
-//! bytes that are not UTF-8 are escaped. Without decoding, a path with any of them is another path.
+//! bytes that are not UTF-8 are escaped. Without decoding, a path with such a byte is another path.
 
 use super::json_string::encode;
 
-/// The bytes `text` stands for; `None` when it is not STFU-8.
+/// Decodes `text`; returns `None` if `text` is not STFU-8.
 pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -15,7 +15,7 @@ pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Decodes what follows a backslash, and says what follows the escape.
+/// Decodes the escape after a backslash, and returns the text after the escape.
 fn escape<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let (kind, rest) = text.split_first()?;
     match kind {

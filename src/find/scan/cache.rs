@@ -1,8 +1,8 @@
 //! The hashes of earlier scans. The only file that names the cache's database.
 //!
-//! It may be lost: then files are read again. What it says is never a reason to remove anything: the executor
-//! compares bytes. A key is a filesystem and the upper bits of 32 inode numbers, its value what is known of those
-//! inodes: a key a file would need several times the memory and the time.
+//! The cache may be lost: the scan then reads the files again. A hash in the cache is never a reason to remove a file:
+//! the executor compares bytes. A key is a filesystem and the upper bits that 32 inode numbers share. The value holds
+//! the known hashes of these inodes. One key per file would need several times the memory and the time.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -17,25 +17,25 @@ use super::read::Hash;
 use crate::journal::flush::flush;
 use crate::journal::panic_boundary::contain;
 
-/// The tree of this version; those of others are dropped.
+/// The tree of this version; trees of other versions are dropped.
 const TREE: &[u8] = b"hashes-1";
-/// The day of the last look for what is old, in the database's own tree.
+/// The key in the database's own tree whose value is the day of the last pruning.
 const PRUNED: &[u8] = b"pruned";
-/// What the database may hold in memory.
+/// Bytes that the database may hold in memory.
 const MEMORY: u64 = 4 << 20;
-/// Records after which the database is closed and opened again: it does not keep to what it is allowed.
+/// Records after which the database is closed and opened again: the database exceeds its memory limit.
 const BLOCKS_BETWEEN_RESTS: u32 = 4096;
-/// What was taken in is made durable after this time: a scan may take days, and be killed.
+/// Stored hashes are made durable after this time: a scan may take days, and may be killed.
 const FLUSH_AFTER: Duration = Duration::from_secs(60);
-/// How often a lock is asked for again: half a minute in all, since who holds it waits for a disk that may be busy.
+/// How often a lock is tried: half a minute in all, since the process that holds the lock may wait for a busy disk.
 const LOCK_TRIES: u32 = 6_000;
 /// The time between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Days after which a use is noted again.
 const NOTE_DAYS: u16 = 7;
-/// Days after which what was not used goes.
+/// Days after which unused hashes are dropped.
 const KEEP_DAYS: u16 = 120;
-/// Bytes of hashes that are kept, those used last.
+/// Bytes of hashes that are kept; the most recently used hashes are kept.
 const BYTES_MAX: u64 = 512 << 20;
 
 /// The hashes of earlier scans, open.
@@ -44,18 +44,18 @@ pub struct Cache {
     dir: PathBuf,
     state: Mutex<State>,
     today: u16,
-    /// The day of the last look for what is old.
+    /// The day of the last pruning.
     pruned: Option<u16>,
 }
 
-/// What a cache has of its database.
+/// The state of the cache's database.
 #[derive(Debug)]
 enum State {
     /// It is open.
     Open(Handles),
-    /// It is closed until it is needed: open, it keeps what it has touched in memory.
+    /// The database is closed until it is needed: an open database keeps every touched record in memory.
     Resting,
-    /// It could not be used, and is not asked again.
+    /// The database failed, and is not used again.
     Lost,
 }
 
@@ -63,17 +63,17 @@ enum State {
 struct Handles {
     db: sled::Db,
     hashes: sled::Tree,
-    /// Records looked at since it was opened.
+    /// Records read since the database was opened.
     touched: Cell<u32>,
-    /// When it was last known to be durable.
+    /// When the database was last made durable.
     flushed: Cell<Instant>,
 }
 
 impl Cache {
-    /// Opens the cache in `dir`, or makes one; a damaged one is thrown away, with a warning.
+    /// Opens the cache in `dir`, or creates a cache there. Deletes a damaged cache, with a warning.
     ///
     /// # Errors
-    /// When another process has it, another user can write there, or it cannot be made.
+    /// If another process has the cache open, another user can write in it, or it cannot be created.
     pub fn open(dir: &Path) -> Result<Self, CacheError> {
         let path = cache_place::make(dir)?;
         let handles = match Handles::open(&path) {
@@ -96,13 +96,13 @@ impl Cache {
             pruned: day.map(u16::from_le_bytes),
         };
         if cache.pruned.is_none() {
-            // A new one: nothing in it is old.
+            // A new cache has no old hashes.
             cache.note_pruned();
         }
         Ok(cache)
     }
 
-    /// Makes durable what it was given, and gives back the memory until it is needed again.
+    /// Makes the stored hashes durable, and frees the database's memory until the database is needed again.
     pub(super) fn rest(&self) {
         if matches!(*self.state(), State::Open(_)) {
             self.with(|handles| flush(&handles.db));
@@ -111,7 +111,7 @@ impl Cache {
         }
     }
 
-    /// Rests where the database has grown in memory.
+    /// Rests if the database has grown in memory.
     fn rest_if_large(&self) {
         let large = match &*self.state() {
             State::Open(handles) => handles.touched.get() >= BLOCKS_BETWEEN_RESTS,
@@ -122,7 +122,7 @@ impl Cache {
         }
     }
 
-    /// To ask for many hashes, those of neighbouring inodes one after the other.
+    /// A view for looking up many hashes, the hashes of neighbouring inodes one after the other.
     pub(super) fn view(&self) -> View<'_> {
         View {
             cache: self,
@@ -131,7 +131,7 @@ impl Cache {
         }
     }
 
-    /// Takes in what was read. Errors end the cache's part in this scan, not the scan.
+    /// Stores hashes. An error ends the use of the cache in this scan, not the scan.
     pub(super) fn store(&self, mut entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
@@ -157,7 +157,7 @@ impl Cache {
         self.rest_if_large();
     }
 
-    /// Drops what is old, and closes the cache.
+    /// Drops old hashes, and closes the cache.
     pub fn close(self) {
         let due = |day| self.today.saturating_sub(day) >= NOTE_DAYS;
         if self.pruned.is_some_and(due) {
@@ -172,7 +172,7 @@ impl Cache {
         self.with(|handles| handles.db.insert(PRUNED, &day).map(drop));
     }
 
-    /// Works on the database; one that fails is thrown away, because the next scan would meet the same.
+    /// Works on the database. A failing database is thrown away, because the next scan would fail on it too.
     fn with<T>(&self, work: impl FnOnce(&Handles) -> sled::Result<T>) -> Option<T> {
         let mut state = self.state();
         if matches!(*state, State::Resting) {
@@ -201,7 +201,7 @@ impl Cache {
         None
     }
 
-    /// Closes the database; from then on the cache is in `state`.
+    /// Closes the database, and sets the cache to `state`.
     fn put_down(&self, state: State) {
         let mut held = self.state();
         let before = std::mem::replace(&mut *held, state);
@@ -215,17 +215,17 @@ impl Cache {
     }
 }
 
-/// The cache while many hashes are asked for.
+/// The cache while many hashes are looked up.
 #[derive(Debug)]
 pub(super) struct View<'c> {
     cache: &'c Cache,
     block: Option<([u8; 32], Block)>,
-    /// What is to be noted as used.
+    /// The entries to be recorded as used.
     used: Vec<Entry>,
 }
 
 impl View<'_> {
-    /// The hash that is asked for, if the file has not changed since.
+    /// Returns the requested hash, if the file has not changed since it was read.
     pub(super) fn find(&mut self, asked: Entry) -> Option<Hash> {
         let key = key_of(&asked);
         if self.block.as_ref().is_none_or(|(at, _)| *at != key) {
@@ -287,7 +287,7 @@ impl Handles {
         }
     }
 
-    /// Opens what was closed a moment ago: the database lets go of its lock some time later.
+    /// Opens a database that was closed a moment ago: the database releases its lock some time after closing.
     fn open_again(path: &Path) -> Result<Self, CacheError> {
         for _ in 0..LOCK_TRIES {
             match Self::open(path) {
@@ -304,7 +304,7 @@ impl Handles {
         Ok(found.map(|value| Block::decode(&value)).unwrap_or_default())
     }
 
-    /// Drops what was not used for long, and what is beyond the size that is kept.
+    /// Drops the hashes that were not used for long, and the hashes beyond the size limit.
     fn prune(&self, today: u16) -> sled::Result<()> {
         let mut by_day: BTreeMap<u16, u64> = BTreeMap::new();
         for pair in &self.hashes {
@@ -342,7 +342,7 @@ impl Handles {
     }
 }
 
-/// Errors that say nothing of what is in the files.
+/// Whether an error comes from the environment and is no sign of damage in the database's files.
 fn is_environment(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -354,7 +354,7 @@ fn is_environment(error: &io::Error) -> bool {
     )
 }
 
-/// Removes what the database is made of, and nothing else.
+/// Removes the files of the database, and no other file.
 #[allow(
     clippy::disallowed_methods,
     reason = "the cache is no branch: its files may go"
@@ -427,7 +427,7 @@ mod tests {
         })
     }
 
-    /// sled lets go of its lock some time after it is dropped.
+    /// sled releases its lock some time after the database is dropped.
     fn reopened(dir: &Path) -> Cache {
         for _ in 0..400 {
             match Cache::open(dir) {
@@ -518,7 +518,7 @@ mod tests {
         cache.store((0..100).map(far).collect());
         cache.rest();
         assert!(matches!(*cache.state(), State::Resting));
-        // Another process may have it meanwhile.
+        // Another process may have the lock meanwhile.
         reopened(dir.path()).close();
         assert_eq!(find(&cache, far(7)), Some([7, !7]));
         cache.store(vec![far(100)]);
@@ -553,7 +553,7 @@ mod tests {
         assert_eq!(find(&cache, entry(6, Part::Whole, 6)), None);
         assert_eq!(find(&cache, entry(90, Part::Whole, 90)), None);
         assert_eq!(find(&cache, entry(7, Part::Whole, 7)), Some([7, !7]));
-        // Asking has noted the use.
+        // The look-up has recorded the use.
         let used = cache.with(|h| h.block(&key_of(&entry(7, Part::Whole, 7))));
         assert_eq!(used.unwrap().slots()[0].seen, now);
     }

@@ -1,4 +1,4 @@
-//! What the cache knows of 32 neighbouring inodes, as bytes: at most 2 KiB, a fixed part each, a checksum at the end.
+//! Encodes the known hashes of 32 neighbouring inodes: at most 2 KiB, a fixed part per inode, a checksum at the end.
 
 use super::catalog::Stamp;
 use super::read::{Hash, Part};
@@ -8,7 +8,7 @@ const HAS_HEAD: u8 = 1;
 const HAS_TAIL: u8 = 2;
 const HAS_WHOLE: u8 = 4;
 
-/// What was read of a file, or is asked for.
+/// A hash of a part of a file, stored or requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) fs: FsId,
@@ -18,12 +18,12 @@ pub(super) struct Entry {
     pub(super) hash: Hash,
 }
 
-/// What is known of one inode.
+/// The known hashes of one inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
     /// The lower bits of the inode number.
     low: u8,
-    /// The day it was last of use, since the epoch.
+    /// The day on which the slot was last used, since the epoch.
     pub(super) seen: u16,
     stamp: Stamp,
     head: Option<u64>,
@@ -36,21 +36,21 @@ impl Slot {
     pub(super) const SIZE_MAX: u64 = 60;
 }
 
-/// What is known of the inodes of one key.
+/// The known hashes of the inodes of one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Block {
     slots: Vec<Slot>,
 }
 
 impl Block {
-    /// Inodes that share a key: their slots stay below what the database writes into side files.
+    /// Inodes that share a key: their slots stay below the size from which the database uses side files.
     pub(super) const INODES: u64 = 32;
 
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    /// The slot and the hash asked for, if the file is the same as then.
+    /// Returns the slot and the requested hash, if the file has not changed since it was read.
     pub(super) fn find(&self, asked: &Entry) -> Option<(&Slot, Hash)> {
         let slot = self.slots.iter().find(|s| s.low == low_of(asked))?;
         let hash = match asked.part {
@@ -61,7 +61,7 @@ impl Block {
         (slot.stamp == asked.stamp).then_some((slot, hash))
     }
 
-    /// Takes in what was read on day `today`; what is known of an older state of the file goes.
+    /// Stores a hash that was read on day `today`; drops the hashes of an older state of the file.
     pub(super) fn put(&mut self, entry: &Entry, today: u16) {
         let low = low_of(entry);
         let known = |slot: &Slot| slot.low == low && slot.stamp == entry.stamp;
@@ -86,7 +86,7 @@ impl Block {
         }
     }
 
-    /// Drops what was not used since `day`; gives whether there was any.
+    /// Drops the slots that were not used since `day`; returns whether there were such slots.
     pub(super) fn drop_before(&mut self, day: u16) -> bool {
         let before = self.slots.len();
         self.slots.retain(|slot| slot.seen >= day);
@@ -117,7 +117,7 @@ impl Block {
         out
     }
 
-    /// What `bytes` say; nothing where they are damaged.
+    /// Decodes `bytes`; returns an empty block if `bytes` are damaged.
     pub(super) fn decode(bytes: &[u8]) -> Self {
         decoded(bytes).unwrap_or_default()
     }

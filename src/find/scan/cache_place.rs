@@ -1,4 +1,5 @@
-//! Where the cache's database is, made if need be: what another user may put there is neither read nor written.
+//! Finds or creates the cache's directory. The program neither reads nor writes a directory in which another user can
+//! write.
 
 use std::fs::{DirBuilder, Metadata};
 use std::io;
@@ -10,14 +11,14 @@ use crate::journal::private_place::written_by_others;
 /// The database within the cache directory.
 pub(super) const DATABASE: &str = "hashes.sled";
 
-/// Why there is no cache.
+/// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// Another scan uses it.
+    /// Another scan uses the cache.
     #[error("the hash cache is in use by another scan: {0:?}")]
     Locked(PathBuf),
-    /// Somebody else can write there.
+    /// Another user can write in the directory.
     #[error("another user can write in the hash cache: {path:?} (owner {owner}, mode {mode:04o})")]
     Foreign {
         /// The directory.
@@ -30,28 +31,28 @@ pub enum CacheError {
     /// A call failed.
     #[error("cannot {call} the hash cache: {path:?}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         call: &'static str,
-        /// On what.
+        /// The path of the operation.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// It cannot be read, and cannot be made anew either.
+    /// The database cannot be read, and cannot be created again.
     #[error("the hash cache cannot be used: {path:?}: {what}")]
     Damaged {
         /// Where it is.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
 }
 
-/// The directory of the database within `dir`; both are made where they are missing.
+/// Returns the directory of the database within `dir`; creates both directories if they are missing.
 ///
 /// # Errors
-/// When that fails, or another user can write in either.
+/// If a directory cannot be created, or another user can write in one of the two directories.
 pub(super) fn make(dir: &Path) -> Result<PathBuf, CacheError> {
     let path = dir.join(DATABASE);
     let failed = |call| {
@@ -74,8 +75,8 @@ pub(super) fn make(dir: &Path) -> Result<PathBuf, CacheError> {
     Ok(path)
 }
 
-/// The database writes through symlinks, and throws away what it cannot read: where another user can put them, any
-/// file of whoever scans would be theirs to overwrite.
+/// Checks that no other user can write at `path`. The database writes through symlinks, and deletes files that it
+/// cannot read. A user who can put symlinks there could overwrite any file of the user who scans.
 fn ours(path: &Path, found: &Metadata) -> Result<(), CacheError> {
     match written_by_others(found) {
         None => Ok(()),

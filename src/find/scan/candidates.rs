@@ -16,12 +16,12 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// What is known of its contents: equal in all that may be copies.
+    /// The known hash of its contents: candidates that may be copies of each other have equal keys.
     pub(super) fn key(&self) -> [u64; 2] {
         [0, 1].map(|half: usize| self.key[half].load(Ordering::Relaxed))
     }
 
-    /// Takes in what was learnt, from whichever thread reads it: nobody else does, and all are waited for.
+    /// Stores the key. Only the thread that reads this candidate stores its key, and the scan waits for all threads.
     pub(super) fn learn(&self, key: [u64; 2]) {
         for (half, known) in key.into_iter().zip(&self.key) {
             known.store(half, Ordering::Relaxed);
@@ -29,7 +29,7 @@ impl Candidate {
     }
 }
 
-/// The inodes that are left, those that may be copies of each other side by side.
+/// The remaining inodes. Inodes that may be copies of each other are neighbours.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub(super) all: Vec<Candidate>,
@@ -38,14 +38,14 @@ pub(super) struct Candidates {
 /// Inodes that were left out before they were read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// No other inode of their size differs in name only: owner or mode do.
+    /// Every other inode of their size has another owner or mode.
     pub by_metadata: u64,
     /// No copy could lie under a primary.
     pub by_primary: u64,
 }
 
 impl Candidates {
-    /// Inodes of equal size, owner and mode; files of which there is one inode are dropped from the catalog.
+    /// Returns the inodes that share size, owner and mode with another inode. Drops all other files from the catalog.
     pub(super) fn of(catalog: &mut Catalog, rules: &Rules) -> (Self, LeftOut) {
         let order = |file: &File| (file.stamp.size, file.class, file.device, file.ino);
         let mut files = std::mem::take(&mut catalog.files);
@@ -86,7 +86,8 @@ impl Candidates {
         (candidates, left_out)
     }
 
-    /// Groups what has equal keys, and drops what is alone with its own, or has no copy under a primary.
+    /// Groups the candidates with equal keys. Drops a candidate whose key no other candidate has, and a group without a
+    /// copy under a primary.
     pub(super) fn narrow(&mut self, catalog: &Catalog, rules: &Rules) {
         let mut all = std::mem::take(&mut self.all);
         for run in all.chunk_by_mut(|a, b| catalog.alike(a, b)) {
@@ -96,7 +97,7 @@ impl Candidates {
         self.drop_where_no_primary(catalog, rules);
     }
 
-    /// Drops the files of what is no candidate any more, and gives the memory back.
+    /// Drops the files of inodes that are no longer candidates, and frees the memory.
     pub(super) fn drop_others(&mut self, catalog: &mut Catalog) {
         self.all.shrink_to_fit();
         let mut in_order: Vec<&mut Candidate> = self.all.iter_mut().collect();
@@ -104,7 +105,7 @@ impl Candidates {
         let mut to = 0;
         for candidate in in_order {
             let from = candidate.first as usize;
-            // No more than 32 bits, like what it replaces.
+            // The value fits 32 bits, like the value that it replaces.
             candidate.first = u32::try_from(to).unwrap_or(u32::MAX);
             for at in from..from + candidate.names as usize {
                 catalog.files.swap(to, at);
@@ -116,12 +117,12 @@ impl Candidates {
         catalog.drop_other_names();
     }
 
-    /// Keeps the candidates that `keep` says yes to.
+    /// Keeps the candidates for which `keep` returns true.
     pub(super) fn retain(&mut self, keep: impl FnMut(&Candidate) -> bool) {
         self.all.retain(keep);
     }
 
-    /// The groups, as they are by now.
+    /// The present groups.
     pub(super) fn groups<'c>(
         &'c self,
         catalog: &'c Catalog,
@@ -129,7 +130,8 @@ impl Candidates {
         self.all.chunk_by(|a, b| catalog.equal_so_far(a, b))
     }
 
-    /// Gives how many were dropped because no copy lies under a primary.
+    /// Drops the groups of one candidate and the groups without a copy under a primary. Returns how many candidates
+    /// were dropped because no copy lies under a primary.
     fn drop_where_no_primary(&mut self, catalog: &Catalog, rules: &Rules) -> u64 {
         let needed = !rules.primaries.is_empty() && !rules.any_master;
         let mut dropped = 0;
@@ -150,7 +152,7 @@ impl Candidates {
     }
 }
 
-/// The inodes of a sorted run that have a name which is not excluded.
+/// The inodes of a sorted run that have at least one name that is not excluded.
 fn inodes(run: &[File]) -> impl Iterator<Item = &[File]> {
     run.chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino))
         .filter(|names| names.iter().any(|name| !name.excluded))
@@ -163,7 +165,7 @@ impl Catalog {
         &self.files[first..first + candidate.names as usize]
     }
 
-    /// One of them: what is true of the inode.
+    /// One name of a candidate, for the facts that are the same for all names of the inode.
     pub(super) fn file_of(&self, candidate: &Candidate) -> &File {
         &self.files[candidate.first as usize]
     }

@@ -1,7 +1,6 @@
 //! Every file a scan has seen, in little memory: a record of 48 bytes and a name each.
 //!
-//! A path is kept as its directory and its name, so a million files cost what their names do and not what their
-//! paths do.
+//! A path is kept as a directory and a name, so a million files need the memory of their names and not of their paths.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
@@ -25,14 +24,14 @@ pub(super) struct File {
     pub(super) dir: DirId,
     /// Where its name begins, from where its directory's names begin.
     name: u32,
-    /// Owner and mode, as a number: files that differ in them are not for each other.
+    /// Owner and mode, as a number: files of different classes are never copies of each other.
     pub(super) class: u32,
     pub(super) device: u16,
     /// Whether a filter leaves this name out.
     pub(super) excluded: bool,
 }
 
-/// What must not change while a file is read, and what a stored hash is valid for.
+/// The attributes that must not change while a file is read, and for which a stored hash is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) size: u64,
@@ -56,7 +55,7 @@ impl Stamp {
     }
 }
 
-/// One directory's share, collected by one walker before it is added.
+/// The entries of one directory, which one walker collects before they are added to the catalog.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     names: Vec<u8>,
@@ -79,15 +78,15 @@ impl Batch {
         });
     }
 
-    /// Adds a directory below.
+    /// Adds a subdirectory.
     pub(super) fn dir(&mut self, name: &[u8]) {
         let name = self.name(name);
         self.dirs.push(name);
     }
 
     fn name(&mut self, name: &[u8]) -> u32 {
-        // A directory with 4 GiB of names does not exist; if it did, names behind that would be wrong paths, which
-        // lead to nothing.
+        // A directory with 4 GiB of names does not exist. If it existed, later names would be wrong paths, which
+        // lead to no file.
         let at = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         self.names.extend_from_slice(name);
         self.names.push(0);
@@ -95,7 +94,7 @@ impl Batch {
     }
 }
 
-/// What a walker knows of a file.
+/// The facts that a walker knows about a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileFacts {
     pub(super) stamp: Stamp,
@@ -127,7 +126,7 @@ struct Dir {
 enum Above {
     /// The walk began here: the index of its path.
     Start(u32),
-    /// The directory it lies in, and where its name begins among that one's.
+    /// The parent directory, and where the name begins among the names of the parent.
     Dir(DirId, u32),
 }
 
@@ -139,7 +138,7 @@ impl Catalog {
         self.add_dir(Above::Start(at), branch)
     }
 
-    /// Takes in what one directory holds; gives the directories found in it.
+    /// Adds the entries of one directory; returns the directories found in it.
     pub(super) fn add(&mut self, dir: DirId, batch: Batch) -> Result<Vec<DirId>, ScanError> {
         let branch = self.dirs[dir.0 as usize].branch;
         self.dirs[dir.0 as usize].names = self.names.len() as u64;
@@ -161,7 +160,7 @@ impl Catalog {
         Ok(DirId(id))
     }
 
-    /// The number of what must be equal in two files.
+    /// The number of the owner and mode that must be equal in two files.
     pub(super) fn class(&mut self, uid: u32, gid: u32, mode: u32) -> u32 {
         let next = u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
         *self.classes.entry((uid, gid, mode)).or_insert(next)
@@ -212,7 +211,7 @@ impl Catalog {
         CStr::from_bytes_until_nul(from).unwrap_or(c"").to_bytes()
     }
 
-    /// Gives back the names of files that are not there any more.
+    /// Frees the names of files that the catalog no longer contains.
     pub(super) fn drop_other_names(&mut self) {
         // Where a name is kept: with a file, or with a directory.
         let files =
@@ -229,7 +228,7 @@ impl Catalog {
             let begin = names.len();
             let dir = of_dir[0].0;
             for (_, name, (is_file, at)) in of_dir {
-                // No further from the beginning than it was.
+                // The name moves towards the beginning, or stays.
                 let to = u32::try_from(names.len() - begin).unwrap_or(u32::MAX);
                 names.extend_from_slice(self.name(dir, *name));
                 names.push(0);
@@ -247,7 +246,7 @@ impl Catalog {
         self.names = names;
     }
 
-    /// Gives back memory that is no longer needed, when only files that matter are left.
+    /// Frees unused memory, when only the files that matter are left.
     pub(super) fn shrink(&mut self) {
         self.files.shrink_to_fit();
     }

@@ -1,4 +1,4 @@
-//! Which branches lie on one disk, and whether it rotates: each disk has a queue of its own.
+//! Finds the branches on each disk, and whether the disk rotates: each disk has a queue of its own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,9 +14,9 @@ use crate::pool::{BranchIdx, Pool};
 /// A disk with the branches on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disk {
-    /// What the kernel calls it, for progress.
+    /// The kernel's name of the disk, for progress.
     pub(super) name: String,
-    /// Whether the kernel says that it rotates: reading in order pays, and two readers disturb each other.
+    /// Whether the kernel reports a rotating disk: then reading in order pays, and two readers disturb each other.
     pub(super) rotating: bool,
     /// The branches, in branch order.
     pub(super) branches: Vec<BranchIdx>,
@@ -48,7 +48,8 @@ pub(super) fn under(fs: &RealFs, pool: &Pool, of: &[BranchIdx]) -> Vec<Disk> {
 /// Images on images, partitions of volumes: no deeper than this.
 const RESOLVE_MAX: u32 = 8;
 
-/// The block device of a filesystem. btrfs gives its files device numbers of no device: its mount names the real one.
+/// The block device of a filesystem. The device numbers of files on btrfs belong to no block device: the btrfs mount
+/// names the real device.
 fn device_of(dev: u64, mount: u64, mounts: &[Mount]) -> Option<(u64, u64)> {
     if major(dev) != 0 {
         return Some((major(dev), minor(dev)));
@@ -75,8 +76,8 @@ fn whole_disk(sys: &Path, (major_of, minor_of): (u64, u64), depth: u32) -> Optio
     Some((name, rotating))
 }
 
-/// What a device is made of, where that is one other device: the file behind a loop device, the only part of a
-/// mapped one.
+/// Returns the device under a device, if it is exactly one: the file behind a loop device, the only part of a mapped
+/// device.
 fn below(dir: &Path) -> Option<(u64, u64)> {
     if let Ok(file) = fs::read(dir.join("loop/backing_file")) {
         let file = file.strip_suffix(b"\n").unwrap_or(&file);
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(disk((8, 1)), found("sda", true));
         assert_eq!(disk((253, 0)), found("sda", true));
         assert_eq!(disk((259, 0)), found("nvme0n1", false));
-        // Of several disks: one by itself.
+        // A device over several disks counts as one disk of its own.
         assert_eq!(disk((9, 0)), found("md0", true));
         assert_eq!(disk((1, 1)), None);
     }

@@ -1,15 +1,15 @@
-//! How many may wait for one disk at a time.
+//! Limits how many readers wait for one disk at a time.
 //!
-//! Two readers make the arm of a rotating disk go to and fro; an SSD is fast only with many. What the kernel says
-//! of a disk is a first guess: virtual disks mostly say that they rotate, whatever they lie on, so the answers are
-//! timed. What is in memory already needs no gate at all.
+//! Two readers make the arm of a rotating disk go to and fro; an SSD is fast only with many readers. The kernel's flag
+//! for a disk is a first guess: most virtual disks claim to rotate, whatever the real disk is, so the gate times the
+//! answers. Data that is already in memory needs no gate.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Answers that are looked at before a disk that claims to rotate is believed to be faster than any that does.
+/// Answers that are timed before the gate decides that a disk that claims to rotate is faster than any rotating disk.
 const ANSWERS_MIN: u32 = 16;
-/// Readers at a time of a disk that does not rotate.
+/// Readers at a time on a disk that does not rotate.
 const READERS_MAX: usize = 16;
 
 /// The way to one disk.
@@ -31,14 +31,14 @@ struct State {
     answer_s: f64,
 }
 
-/// A turn at a disk; dropping it lets the next one in.
+/// A turn at a disk; dropping the turn lets the next reader in.
 #[derive(Debug)]
 pub(super) struct Turn<'g> {
     gate: &'g Gate,
 }
 
 impl Gate {
-    /// The way to a disk; one that answers within `quick` does not rotate.
+    /// The gate of a disk; a disk that answers within `quick` does not rotate.
     pub(super) fn new(rotating: bool, quick: Duration) -> Self {
         Self {
             rotating,
@@ -63,7 +63,7 @@ impl Gate {
         Turn { gate: self }
     }
 
-    /// Whether it is worth reading in the order in which things lie on the disk.
+    /// Whether reading in the order in which the files lie on the disk pays.
     pub(super) fn order_pays(&self) -> bool {
         self.readers(&self.state()) == 1
     }
@@ -81,7 +81,7 @@ impl Gate {
         let mut state = self.state();
         let took = took.as_secs_f64();
         state.answers = state.answers.saturating_add(1);
-        // The mean at first, then what the last few dozen were like.
+        // First the mean of all answers, later the mean of the last few dozen answers.
         let share = (1.0 / f64::from(state.answers)).max(1.0 / 32.0);
         state.answer_s += (took - state.answer_s) * share;
         let more = self.readers(&state) > 1 && state.waiting > 0;
@@ -102,7 +102,7 @@ impl Turn<'_> {
         self.gate.answered(took);
     }
 
-    /// Times one question to the disk: one that moves the arm where there is one.
+    /// Times one question to the disk: a question that moves the arm, if the disk has an arm.
     pub(super) fn ask<T>(&self, question: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let answer = question();
@@ -115,7 +115,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.gate.state();
         state.inside -= 1;
-        // A wake-up is a system call even where nobody waits.
+        // A wake-up is a system call even if no thread waits.
         let waiting = state.waiting > 0;
         drop(state);
         if waiting {

@@ -1,4 +1,4 @@
-//! Gives the cache what was read, while the scan goes on.
+//! Stores hashes in the cache in a thread of its own, while the scan goes on.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::Scope;
@@ -8,11 +8,11 @@ use super::cache_block::Entry;
 
 /// Results that the cache takes in at a time.
 const AT_ONCE: usize = 8192;
-/// How many times that may wait for it.
+/// Batches of `AT_ONCE` results that may wait for the cache.
 const WAITING: usize = 8;
 
-/// The way to a thread that fills the cache. When the last is dropped, the cache takes in what is on the way, makes
-/// it durable, and rests.
+/// A handle to the thread that fills the cache. When the last handle is dropped, the thread stores the waiting results,
+/// makes the results durable, and the cache rests.
 #[derive(Debug, Clone)]
 pub(super) struct Keeper {
     queue: SyncSender<Vec<Entry>>,
@@ -29,13 +29,13 @@ impl Keeper {
         Self { queue }
     }
 
-    /// Hands over what was read, in the order in which the cache keeps it; waits where the cache is behind.
+    /// Sends hashes to the thread, in the order in which the cache keeps them; waits if the thread is behind.
     pub(super) fn keep(&self, read: impl Iterator<Item = Entry>) {
         let mut read = read.peekable();
         while read.peek().is_some() {
             let entries = read.by_ref().take(AT_ONCE).collect();
             if self.queue.send(entries).is_err() {
-                // The thread is gone: without a cache a scan is slower and nothing else.
+                // The thread has ended: a scan without a cache is slower, but still correct.
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! From candidates with equal contents to groups: each inode with its metadata and its names, as the plan needs them.
+//! Turns candidates with equal contents into groups: each inode with metadata and names, as the plan needs them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +30,7 @@ pub(super) struct Members {
     pub(super) changed: u64,
 }
 
-/// Looks at every inode that is left, directory by directory, whatever groups they belong to.
+/// Looks up every remaining inode, directory by directory, whatever groups they belong to.
 pub(super) fn of(
     scan: &Scan<'_>,
     catalog: &Catalog,
@@ -48,7 +48,7 @@ pub(super) fn of(
         let file = file(seat);
         (file.device, file.dir, file.ino)
     });
-    // Each with room for as many as there are and no more: of a million files a third may end up here.
+    // Each list has room for exactly its members: of a million files a third may be in these lists.
     let filled: Vec<Mutex<Vec<Member>>> = groups
         .iter()
         .map(|group| Mutex::new(Vec::with_capacity(group.len())))
@@ -87,19 +87,19 @@ pub(super) fn of(
         .zip(filled)
         .filter_map(|(candidates, filled)| found_group(candidates, filled))
         .collect();
-    // By branch and path, so that equal disks give an equal plan whatever their inode numbers are.
+    // Sorted by branch and path, so that equal disks produce equal plans, whatever their inode numbers are.
     members.groups.sort_by_cached_key(first_name);
     Ok(members)
 }
 
-/// A candidate: its group, and its place in that.
+/// A candidate: its group, and its place in the group.
 #[derive(Debug, Clone, Copy)]
 struct Seat {
     group: u32,
     at: u32,
 }
 
-/// The next directories' inodes; `None` when all are taken.
+/// Takes the inodes of the next directories; returns `None` when all are taken.
 fn portion<'o>(queue: &Mutex<impl Iterator<Item = &'o [Seat]>>) -> Option<Vec<&'o [Seat]>> {
     let mut queue = locked(queue);
     let mut portion = vec![queue.next()?];
@@ -112,7 +112,7 @@ fn portion<'o>(queue: &Mutex<impl Iterator<Item = &'o [Seat]>>) -> Option<Vec<&'
     Some(portion)
 }
 
-/// `None` where not two are left.
+/// Returns `None` if fewer than two members are left.
 fn found_group(candidates: &[Candidate], filled: Mutex<Vec<Member>>) -> Option<FoundGroup> {
     let mut members = filled.into_inner().unwrap_or_else(PoisonError::into_inner);
     if members.len() < 2 {
@@ -136,22 +136,22 @@ fn first_name(group: &FoundGroup) -> Option<(BranchIdx, RelPath)> {
     first.map(|name| (name.branch, name.path.clone()))
 }
 
-/// Looks at inodes, those of one directory one after the other.
+/// Looks up inodes, the inodes of one directory one after the other.
 struct Looker<'l> {
     scan: &'l Scan<'l>,
     catalog: &'l Catalog,
     opener: Opener<'l>,
-    /// The directory looked at last, as the other branches have it.
+    /// The directory of the last inode, on the other branches.
     beside: Option<(DirId, Vec<(BranchIdx, Beside)>)>,
-    /// The metadata of the last one.
+    /// The metadata of the last inode.
     alike: Option<Arc<Metadata>>,
 }
 
 /// A directory of one branch on another.
 enum Beside {
-    /// It is there.
+    /// The directory exists.
     Held(ScanParent),
-    /// It cannot be held: each path is looked up by itself.
+    /// The directory cannot be held: each path is looked up by itself.
     Unclear,
 }
 
@@ -166,7 +166,7 @@ impl<'l> Looker<'l> {
         }
     }
 
-    /// A candidate as a member; what cannot be one is noted in `dropped`.
+    /// Returns a candidate as a member; records in `dropped` a candidate that cannot be a member.
     fn look(&mut self, candidate: &Candidate, dropped: &mut Members) -> Option<Member> {
         let looked = self.member(candidate);
         self.scan.meter.add_files(1);
@@ -181,7 +181,7 @@ impl<'l> Looker<'l> {
         None
     }
 
-    /// `None` where it is not what was read.
+    /// Returns `None` if the file has changed since it was read.
     fn member(&mut self, candidate: &Candidate) -> Result<Option<Member>, FsError> {
         let (scan, catalog) = (self.scan, self.catalog);
         let names = catalog.names_of(candidate);
@@ -218,7 +218,7 @@ impl<'l> Looker<'l> {
         Ok(Some(member))
     }
 
-    /// The same for all that have the same: most files of a directory do.
+    /// Reuses the value of the last inode if the metadata are equal, as for most files of a directory.
     fn shared(&mut self, metadata: Metadata) -> Arc<Metadata> {
         match &self.alike {
             Some(alike) if **alike == metadata => Arc::clone(alike),
@@ -226,7 +226,7 @@ impl<'l> Looker<'l> {
         }
     }
 
-    /// The other branches that have the path too, those that are not scanned as well.
+    /// The other branches that also have the path, including branches that are not scanned.
     fn shadows(&mut self, dir: DirId, place: &Place) -> Result<Vec<BranchIdx>, FsError> {
         let fs = self.scan.fs;
         let beside = match self.beside.take() {

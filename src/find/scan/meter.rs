@@ -1,20 +1,20 @@
-//! How far a scan is, to be looked at from another thread: numbers only, no text.
+//! The progress of a scan as numbers, which another thread can read.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a scan is doing.
+/// The phases of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Looking for files.
     Walk,
     /// Reading the beginnings of files of equal size, and small files whole.
     Heads,
-    /// Reading the ends of those that are equal so far.
+    /// Reading the ends of files that are equal so far.
     Tails,
-    /// Reading the whole of those.
+    /// Reading the whole of files that are still equal.
     Contents,
-    /// Looking at what was found to be equal.
+    /// Looking up the files that were found to be equal.
     Members,
 }
 
@@ -26,7 +26,7 @@ const PHASES: [Phase; 5] = [
     Phase::Members,
 ];
 
-/// The figures of the phase in hand.
+/// The figures of the current phase.
 #[derive(Debug, Default)]
 pub struct Meter {
     phase: AtomicU8,
@@ -43,10 +43,10 @@ pub(super) struct DiskMeter {
     bytes: AtomicU64,
 }
 
-/// What a phase reads from one disk.
+/// The bytes that a phase reads from one disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskShare {
-    /// What the kernel calls it.
+    /// The kernel's name of the disk.
     pub name: String,
     /// Bytes read.
     pub bytes: u64,
@@ -57,17 +57,17 @@ pub struct DiskShare {
 /// The figures at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// What is being done.
+    /// The current phase.
     pub phase: Phase,
     /// Files found, or read.
     pub files: u64,
-    /// Files to be read; 0 where that is not known.
+    /// Files to be read; 0 if the number is not known.
     pub files_total: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Bytes to be read; 0 where that is not known.
+    /// Bytes to be read; 0 if the number is not known.
     pub bytes_total: u64,
-    /// The same by disk, where there are several.
+    /// The figures by disk, if there are several disks.
     pub disks: Vec<DiskShare>,
 }
 
@@ -91,7 +91,7 @@ impl Meter {
         }
     }
 
-    /// Begins a phase that is to read these disks' shares.
+    /// Begins a phase that reads these shares of the disks.
     pub(super) fn begin(&self, phase: Phase, files: u64, disks: Vec<DiskShare>) {
         let set = |number: &AtomicU64, to| number.store(to, Ordering::Relaxed);
         set(&self.files, 0);
@@ -118,7 +118,7 @@ impl Meter {
         disk.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The figures of one disk in the phase in hand.
+    /// The figures of one disk in the current phase.
     pub(super) fn disk(&self, at: usize) -> Arc<DiskMeter> {
         let none = || {
             let share = DiskShare {

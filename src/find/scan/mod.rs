@@ -1,4 +1,4 @@
-//! The own scan: finds duplicates on the branches themselves, not through the mount.
+//! The program's own scan finds duplicates on the branches themselves, not through the mount.
 //!
 //! ```text
 //! walk ──► candidates ──► stages ──► members
@@ -7,8 +7,8 @@
 //! sizes    owner, mode    contents   takes them
 //! ```
 //!
-//! Only groups that can save something are read. Nothing is changed on a branch, and nothing here is a reason to
-//! remove anything: the executor compares bytes itself. `cache` remembers hashes between scans.
+//! The scan reads only groups that can save space. The scan changes nothing on a branch, and a result of the scan is no
+//! reason to remove a file: the executor compares bytes itself. `cache` keeps hashes between scans.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -57,18 +57,18 @@ pub struct Scan<'s> {
     pool: &'s Pool,
     filter: &'s Filter,
     rules: &'s Rules,
-    /// Directories of the pool, none within another.
+    /// Directories of the pool; no directory lies within another.
     dirs: Vec<RelPath>,
     cache: Option<&'s Cache>,
     meter: &'s Meter,
     interrupted: &'s (dyn Fn() -> bool + Sync),
     /// The branches that are walked.
     branches: Vec<BranchIdx>,
-    /// Those that are not although mergerfs may write to them.
+    /// Refusals for branches that are not walked although mergerfs may write to them.
     read_only_disks: Vec<Refusal>,
-    /// The devices of those walked, each once.
+    /// The devices of the walked branches, each once.
     devices: Vec<Device>,
-    /// The device of each branch of the pool, as an index into these.
+    /// The device of each branch of the pool, as an index into `devices`.
     device_of: Vec<u16>,
 }
 
@@ -79,13 +79,13 @@ struct Device {
     disk: usize,
 }
 
-/// Who is asked and told during a scan.
+/// The cache, the progress meter and the stop signal of a scan.
 pub struct Around<'s> {
     /// The hashes of earlier scans.
     pub cache: Option<&'s Cache>,
-    /// Where the scan says how far it is.
+    /// The scan reports its progress here.
     pub meter: &'s Meter,
-    /// Whether to stop at once.
+    /// Returns true if the scan has to stop at once.
     pub interrupted: &'s (dyn Fn() -> bool + Sync),
 }
 
@@ -93,7 +93,7 @@ pub struct Around<'s> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScanError {
-    /// It was asked to stop.
+    /// The scan was stopped.
     #[error("the scan was stopped")]
     Interrupted,
     /// More than 4,294,967,295 directories.
@@ -101,7 +101,7 @@ pub enum ScanError {
     TooManyDirectories,
 }
 
-/// A group found, with what its copies have in common.
+/// A group of duplicates, with the hash of their contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundGroup {
     /// The first half of the BLAKE3 of the contents.
@@ -110,18 +110,18 @@ pub struct FoundGroup {
     pub group: Group,
 }
 
-/// What a scan found.
+/// The results of a scan.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Inodes with equal contents.
     pub groups: Vec<FoundGroup>,
-    /// What could not be read.
+    /// Files and directories that could not be read.
     pub refusals: Vec<Refusal>,
     /// Names of regular files met.
     pub files: u64,
     /// Inodes not read, because no rule lets them be replaced.
     pub left_out: LeftOut,
-    /// What was read, and what the cache knew.
+    /// How much was read, and how much the cache knew.
     pub counts: ReadCounts,
 }
 
@@ -159,7 +159,7 @@ impl<'s> Scan<'s> {
     /// Finds the duplicates.
     ///
     /// # Errors
-    /// When it was asked to stop. What cannot be read is a refusal, not an error.
+    /// If the scan was stopped. An unreadable file is a refusal, not an error.
     pub fn run(mut self) -> Result<Found, ScanError> {
         let begin = Instant::now();
         let took = |what| tracing::debug!(what, seconds = begin.elapsed().as_secs_f64(), "scan");
@@ -169,7 +169,7 @@ impl<'s> Scan<'s> {
         took("walked");
         let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules);
         let (counts, mut members) = std::thread::scope(|scope| {
-            // Filling the cache and making it durable takes a processor and a disk that are idle meanwhile.
+            // Filling the cache and making it durable uses a processor and a disk that are idle during the scan.
             let keeper = self.cache.map(|cache| Keeper::start(scope, cache));
             let stages = Stages::new(&self, &disks, &walked.catalog, keeper);
             let counts = stages.run(&mut candidates, &mut walked.refusals)?;
@@ -179,7 +179,7 @@ impl<'s> Scan<'s> {
             took("looked at members");
             Ok((counts, members))
         })?;
-        // Planning what was found takes as much again.
+        // Planning takes as much memory again.
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
         let counts = ReadCounts {
@@ -234,7 +234,7 @@ impl<'s> Scan<'s> {
     }
 }
 
-/// Whether anything on a branch could be replaced or linked to: nothing else is worth reading.
+/// Whether a file on a branch could be replaced or linked to; the scan reads no other branch.
 fn is_useful(facts: &BranchFacts, pool: &Pool, branch: BranchIdx) -> bool {
     let path = &pool.branches[branch.index()].path;
     if !facts.identity {
@@ -255,7 +255,7 @@ fn is_useful(facts: &BranchFacts, pool: &Pool, branch: BranchIdx) -> bool {
     true
 }
 
-/// Whether a branch cannot be changed and nobody said so to mergerfs: a disk that turned read-only after an error.
+/// Whether a branch is read-only although its mergerfs mode is not RO: a disk that turned read-only after an error.
 fn is_read_only_disk(facts: &BranchFacts) -> bool {
     facts.read_only && facts.mode != BranchMode::Ro
 }
@@ -263,14 +263,14 @@ fn is_read_only_disk(facts: &BranchFacts) -> bool {
 fn read_only_disk(path: &Path) -> Refusal {
     Refusal {
         reason: Reason::DiskReadOnly,
-        // No path of the pool: none below it was looked at.
+        // This is not a path of the pool: the scan looked at no path below the branch root.
         path: path.as_os_str().as_bytes().to_vec(),
         master: None,
         detail: "the branch was not scanned".to_owned(),
     }
 }
 
-/// `dirs` without those that lie within others.
+/// `dirs` without the directories that lie within other directories.
 fn outermost(dirs: &[RelPath]) -> Vec<RelPath> {
     let distinct: HashSet<&RelPath> = dirs.iter().collect();
     let within = |dir: &RelPath| distinct.iter().any(|o| **o != *dir && dir.is_below(o));

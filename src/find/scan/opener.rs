@@ -1,10 +1,10 @@
-//! Opens the files of a catalog, those of one directory through one look-up of it.
+//! Opens the files of a catalog; looks up a directory once for all its files.
 
 use super::catalog::{Catalog, DirId, File};
 use crate::fs::FsError;
 use crate::fs::real::{RealFs, ScanFile, ScanParent};
 
-/// Opens files; keeps the directory of the last one.
+/// Opens files; keeps the directory of the last file open.
 pub(super) struct Opener<'o> {
     fs: &'o RealFs,
     catalog: &'o Catalog,
@@ -20,7 +20,7 @@ impl<'o> Opener<'o> {
         }
     }
 
-    /// Opens what was a regular file during the walk; the caller looks whether it still is the same.
+    /// Opens a file that was a regular file during the walk; the caller checks whether the file is still the same.
     pub(super) fn open(&mut self, file: &File) -> Result<ScanFile, FsError> {
         let parent = match self.last.take() {
             Some((dir, parent)) if dir == file.dir => parent,
@@ -31,14 +31,14 @@ impl<'o> Opener<'o> {
         opened.map_err(|error| self.failed("open", file, error))
     }
 
-    /// An error about a file, with what it is about.
+    /// An error about a file, with the path of the file.
     pub(super) fn failed(&self, call: &'static str, file: &File, error: std::io::Error) -> FsError {
         self.fs
             .scan_error(call, &self.catalog.file_place(file), error)
     }
 }
 
-/// Whether what was not opened is simply no longer there.
+/// Whether the error means that the file or directory is no longer there.
 pub(super) fn is_gone(error: &FsError) -> bool {
     matches!(
         error.errno(),

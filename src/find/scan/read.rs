@@ -9,11 +9,11 @@ use super::opener::{Opener, is_gone};
 use crate::fs::real::ScanFile;
 use crate::fs::{FileKind, FsError, InodeId};
 
-/// What one reader holds in memory.
+/// Bytes that one reader holds in memory.
 const BUFFER: usize = 256 << 10;
 /// How much of a beginning or an end is read.
 pub(super) const PART: u64 = 16 << 10;
-/// Files up to here are read whole at once: another turn at the disk costs more than the bytes.
+/// Files up to this size are read whole at once: another turn at the disk costs more than the bytes.
 pub(super) const WHOLE: u64 = 128 << 10;
 
 /// A part of a file.
@@ -21,14 +21,14 @@ pub(super) const WHOLE: u64 = 128 << 10;
 pub(super) enum Part {
     /// The first [`PART`] bytes.
     Head,
-    /// The last.
+    /// The last [`PART`] bytes.
     Tail,
-    /// All of it.
+    /// The whole file.
     Whole,
 }
 
 impl Part {
-    /// Offset and length of it in a file of `size` bytes.
+    /// Offset and length of the part in a file of `size` bytes.
     pub(super) fn range(self, size: u64) -> (u64, u64) {
         let len = match self {
             Self::Head | Self::Tail => PART.min(size),
@@ -41,19 +41,19 @@ impl Part {
     }
 }
 
-/// Half of a BLAKE3 hash: nothing is ever removed because of it.
+/// Half of a BLAKE3 hash: no file is ever removed because of the hash.
 pub(super) type Hash = [u64; 2];
 
-/// What became of reading one file.
+/// The outcome of reading one file.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It was read, and is the same as before.
+    /// The file was read, and has not changed since the walk.
     Read(Hash),
-    /// It is not what the walk saw, or was changed meanwhile.
+    /// The file differs from the file that the walk saw, or changed while it was read.
     Changed,
-    /// It could not be read.
+    /// The file could not be read.
     Failed(FsError),
-    /// The scan is to stop.
+    /// The scan has to stop.
     Stopped,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Reader<'r> {
     buffer: Vec<u8>,
 }
 
-/// What is to be read.
+/// The part of a file to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'c> {
     pub(super) file: &'c File,
@@ -92,7 +92,8 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Reads and hashes what `target` says, if the file still is what the walk saw when it has been read.
+    /// Reads and hashes the part in `target`. Returns the hash only if the file, after reading, is still the file that
+    /// the walk saw.
     pub(super) fn read(&mut self, target: Target<'_>) -> Outcome {
         let file = match self.opener.open(target.file) {
             Ok(file) => file,
@@ -112,7 +113,8 @@ impl<'r> Reader<'r> {
         file: &ScanFile,
         target: Target<'_>,
     ) -> std::io::Result<Option<Hash>> {
-        // Before a long read too; times that are those of the walk afterwards say all that matters.
+        // A long read is also checked before it begins. For the result, the check after the read suffices: the times
+        // are then still the times of the walk.
         if target.file.stamp.size > WHOLE && !same(file, target)? {
             return Ok(None);
         }
@@ -122,7 +124,7 @@ impl<'r> Reader<'r> {
         Ok(same(file, target)?.then_some(hash))
     }
 
-    /// `None` where the file ended early, or the scan is to stop.
+    /// Returns `None` if the file ended early, or the scan has to stop.
     fn hash(&mut self, file: &ScanFile, target: Target<'_>) -> std::io::Result<Option<Hash>> {
         let (mut offset, len) = target.part.range(target.file.stamp.size);
         let end = offset + len;
@@ -134,7 +136,7 @@ impl<'r> Reader<'r> {
             self.buffer.resize(room, 0);
         }
         let gate = self.gate;
-        // Kept until the file is done: another reader in between would move the arm.
+        // The turn is kept until the file is done: another reader in between would move the arm.
         let mut turn: Option<Turn<'_>> = None;
         let mut hasher = blake3::Hasher::new();
         while offset < end {
@@ -151,7 +153,7 @@ impl<'r> Reader<'r> {
                         let turn = turn.insert(gate.enter());
                         match want as u64 <= WHOLE {
                             true => turn.ask(|| file.read_passing(buf, offset))?,
-                            // How long a long read takes says nothing of the way there.
+                            // The time of a long read says nothing about the time to reach the data.
                             false => file.read_passing(buf, offset)?,
                         }
                     }
@@ -197,7 +199,7 @@ mod tests {
     use crate::pool::relpath::RelPath;
     use crate::pool::{Branch, BranchIdx, BranchMode};
 
-    /// What reading part `part` of a file comes to, if `change` is done to it after the walk has seen it.
+    /// Returns the outcome of reading part `part` of a file that `change` changed after the walk had seen the file.
     fn read_after(contents: &[u8], part: Part, change: impl FnOnce(&std::path::Path)) -> Outcome {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
@@ -270,7 +272,7 @@ mod tests {
         for (what, change) in changes {
             for part in [Part::Head, Part::Tail, Part::Whole] {
                 let read = read_after(&[7; 300_000], part, |path| {
-                    // Timestamps stand still for some milliseconds.
+                    // Timestamps do not change for some milliseconds.
                     std::thread::sleep(Duration::from_millis(12));
                     change(path);
                 });

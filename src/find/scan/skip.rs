@@ -1,8 +1,8 @@
-//! What a scan leaves out whatever the user asks for: what belongs to the filesystem, to other tools, and to us.
+//! Names that a scan always skips: files of the filesystem, of other tools, and of this program.
 
 use crate::plan::hidden_name::is_hidden_name;
 
-/// Whether an entry of this name is left out, with all below it.
+/// Whether an entry of this name is skipped, with everything below it.
 pub(super) fn skipped(name: &[u8]) -> bool {
     name == b"lost+found"
         || is_trash(name)

@@ -1,5 +1,5 @@
-//! The steps that narrow candidates down by what is in them: beginnings, ends, contents. Each step asks the cache
-//! first, then reads disk by disk, in the order in which the files lie on those that rotate.
+//! The steps that narrow candidates down by their bytes: beginnings, ends, whole contents. Each step first asks the
+//! cache, then reads disk by disk. On a rotating disk it reads the files in the order in which they lie on the disk.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,25 +19,25 @@ use super::{Scan, ScanError};
 use crate::fs::InodeId;
 use crate::plan::Refusal;
 
-/// Readers a disk; on one that rotates all wait for one unless what they read is in memory.
+/// Readers per disk. On a rotating disk only one reader reads at a time, unless the data is in memory.
 const READERS: usize = 8;
 /// A disk that does not rotate answers within this time.
 const QUICK: Duration = Duration::from_millis(1);
-/// How many files are tried before the order of many is looked up.
+/// How many files are tried before the order of many files is looked up.
 const SAMPLE: usize = 16;
 /// Files that a reader takes at a time: neighbours share a directory, which is looked up once.
 const PORTION: usize = 16;
-/// Results that are kept back before they are given to the cache: neighbouring inodes share a record there, and are
-/// not always read one after the other.
+/// Results that are collected before they are sent to the cache: neighbouring inodes share a record in the cache, and
+/// are not always read one after the other.
 const PENDING_MAX: usize = 1 << 17;
-/// What was read is not kept back for longer: a scan may take days, and be killed.
+/// Results are collected no longer than this time: a scan may take days, and may be killed.
 const PENDING_FOR: Duration = Duration::from_secs(60);
 /// Results that a reader keeps to itself.
 const OWN_MAX: usize = 1024;
-/// A file changed less than this before it was read may change again without another time.
+/// A file that changed less than this time before it was read may change again without getting another time.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// What the steps need.
+/// The shared state of the steps.
 pub(super) struct Stages<'s> {
     scan: &'s Scan<'s>,
     disks: &'s [Disk],
@@ -46,12 +46,12 @@ pub(super) struct Stages<'s> {
     keeper: Option<Keeper>,
 }
 
-/// What was read, and not.
+/// How much was read, and how much was not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadCounts {
     /// Parts of files read.
     pub parts: u64,
-    /// Bytes of them.
+    /// Bytes of the parts that were read.
     pub bytes: u64,
     /// Parts known from the cache.
     pub cached: u64,
@@ -63,18 +63,18 @@ pub struct ReadCounts {
 #[derive(Debug, Clone, Copy)]
 struct Work {
     candidate: u32,
-    /// Where on its disk it lies.
+    /// Where the file lies on its disk.
     order: u64,
 }
 
-/// What readers hand in.
+/// The results of the readers.
 #[derive(Debug)]
 struct Results {
     lost: Vec<u32>,
     refusals: Vec<Refusal>,
-    /// For the cache: a candidate and what was read of it.
+    /// For the cache: a candidate and the hash of its part.
     pending: Vec<(u32, Hash)>,
-    /// When the cache was given something.
+    /// When results were last sent to the cache.
     since: Instant,
     changed: u64,
     parts: u64,
@@ -94,7 +94,7 @@ impl Results {
 }
 
 impl<'s> Stages<'s> {
-    /// What is read goes to `keeper`.
+    /// Hashes that are read from disk go to `keeper`.
     pub(super) fn new(
         scan: &'s Scan<'s>,
         disks: &'s [Disk],
@@ -111,7 +111,7 @@ impl<'s> Stages<'s> {
         }
     }
 
-    /// Narrows `candidates` to those with equal contents. When it has ended nothing more goes to the keeper.
+    /// Narrows `candidates` to the candidates with equal contents. After that nothing more goes to the keeper.
     pub(super) fn run(
         self,
         candidates: &mut Candidates,
@@ -177,7 +177,7 @@ impl<'s> Stages<'s> {
         Ok(())
     }
 
-    /// Sets the keys the cache knows; gives what is to be read, by disk, in inode order.
+    /// Sets the keys that the cache knows; returns the work that is left to read, by disk, in inode order.
     fn ask_cache(
         &self,
         phase: Phase,
@@ -218,7 +218,7 @@ impl<'s> Stages<'s> {
         work
     }
 
-    /// The cache's question for a candidate; `None` where the filesystem cannot be known again.
+    /// The cache entry to look up for a candidate; `None` if a later scan could not recognise the filesystem.
     fn entry(&self, phase: Phase, candidate: &Candidate) -> Option<Entry> {
         let file = self.catalog.file_of(candidate);
         Some(Entry {
@@ -238,7 +238,7 @@ impl<'s> Stages<'s> {
         part(phase, stamp).map_or(0, |part| part.range(stamp.size).1)
     }
 
-    /// Gives the cache what was read, in the order in which it keeps it.
+    /// Sends the hashes to the cache, in the order in which the cache keeps them.
     fn remember(&self, phase: Phase, candidates: &Candidates, mut read: Vec<(u32, Hash)>) {
         let Some(keeper) = &self.keeper else {
             return;
@@ -266,7 +266,7 @@ struct Round<'r> {
 
 impl Round<'_> {
     fn run(&self, mut work: Vec<Work>) {
-        // What lies side by side on a disk is read one after the other, by whoever's turn it is.
+        // Files that are neighbours on a disk are read one after the other, each by the next free thread.
         let portion = if self.put_in_order(&mut work) {
             1
         } else {
@@ -338,7 +338,7 @@ impl Round<'_> {
         if due {
             all.since = Instant::now();
             let pending = std::mem::take(&mut all.pending);
-            // The others go on reading.
+            // The lock is released, so that the other readers go on.
             drop(all);
             self.stages.remember(self.phase, self.candidates, pending);
         }
@@ -353,7 +353,7 @@ impl Round<'_> {
 
     fn target(&self, candidate: &Candidate) -> Option<Target<'_>> {
         let catalog = self.stages.catalog;
-        // A name that a filter leaves out may be one that cannot be reached.
+        // A name that a filter excludes may be unreachable.
         let mut names = catalog.names_of(candidate).iter();
         let file = names.find(|name| !name.excluded)?;
         Some(Target {
@@ -366,9 +366,9 @@ impl Round<'_> {
         })
     }
 
-    /// Puts files in the order in which they lie on a disk whose arm has to go from one to the next. What is in
-    /// memory needs no order, and looking it up takes a call a file: a few are tried first. Gives whether the disk
-    /// has to be waited for; otherwise files are put together by directory.
+    /// Sorts files in the order in which they lie on a disk whose arm has to move from file to file. Files that are in
+    /// memory need no order, and looking up the order takes one call per file, so a sample is tried first. Returns
+    /// whether readers have to wait for the disk; otherwise sorts the files by directory.
     fn put_in_order(&self, work: &mut [Work]) -> bool {
         let gate = &self.stages.gates[self.disk];
         let step = work.len() / SAMPLE;
@@ -401,7 +401,7 @@ impl Round<'_> {
         self.stages.catalog.file_of(candidate)
     }
 
-    /// Whether most of these have to be waited for, and for long.
+    /// Whether most files of the sample are not in memory, and reading them takes long.
     fn waits<'w>(&self, sample: impl Iterator<Item = &'w Work>) -> bool {
         let stages = self.stages;
         let gate = &stages.gates[self.disk];
@@ -419,7 +419,7 @@ impl Round<'_> {
             match file.read_resident(&mut buf, at) {
                 Ok(None) => {
                     let turn = gate.enter();
-                    // What is wrong with it comes to light when it is read.
+                    // Errors are ignored here: they are reported when the file is read.
                     drop(turn.ask(|| file.read_passing(&mut buf, at)));
                 }
                 Ok(Some(_)) | Err(_) => resident += 1,
@@ -429,7 +429,7 @@ impl Round<'_> {
     }
 }
 
-/// What a step reads of a file; `None` where an earlier step has read all of it.
+/// The part of a file that a step reads; `None` if an earlier step has read the whole file.
 fn part(phase: Phase, stamp: Stamp) -> Option<Part> {
     match (phase, stamp.size <= WHOLE) {
         (Phase::Heads, true) | (Phase::Contents, false) => Some(Part::Whole),
@@ -439,11 +439,11 @@ fn part(phase: Phase, stamp: Stamp) -> Option<Part> {
     }
 }
 
-/// What is known of a candidate's contents after a step.
+/// The key of a candidate after a step.
 fn key(phase: Phase, catalog: &Catalog, candidate: &Candidate, hash: Hash) -> [u64; 2] {
     match part(phase, catalog.file_of(candidate).stamp) {
         Some(Part::Head) => [hash[0], 0],
-        // Equal ends do not unite what differs at the beginning.
+        // Files with equal ends that differ at the beginning stay apart.
         Some(Part::Tail) => [candidate.key()[0], hash[0]],
         Some(Part::Whole) | None => hash,
     }

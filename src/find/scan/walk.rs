@@ -1,4 +1,4 @@
-//! Walks the branches: a queue of directories a disk, several walkers where the disk can answer several.
+//! Walks the branches: one queue of directories per disk, and several walkers if the disk can answer several.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,17 +17,17 @@ use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
 use crate::pool::relpath::RelPath;
 
-/// Walkers a disk; on one that rotates all but one wait.
+/// Walkers per disk; on a rotating disk all but one walker wait.
 const WALKERS: usize = 4;
-/// No inode is read from a rotating disk in this time, taken over a directory.
+/// A rotating disk never reads an inode in this time, on average over a directory.
 const QUICK: Duration = Duration::from_micros(100);
 
-/// What a walk found.
+/// The results of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
     pub(super) catalog: Catalog,
     pub(super) refusals: Vec<Refusal>,
-    /// Names of regular files met, those that are of no use too.
+    /// Number of regular file names, including names of no use.
     pub(super) files: u64,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn walk(scan: &Scan<'_>, disks: &[Disk]) -> Result<Walked, ScanError>
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The directories of one disk that are to be looked into.
+/// The directories of one disk that are still to be read.
 #[derive(Debug)]
 struct Queue {
     gate: Gate,
@@ -72,9 +72,9 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// With whether the walk began there.
+    /// Directories, each with whether the walk began in it.
     dirs: Vec<(DirId, bool)>,
-    /// Walkers that may still add some.
+    /// Walkers that may still add directories.
     busy: usize,
     /// Walkers with nothing to do.
     waiting: usize,
@@ -82,14 +82,15 @@ struct Pending {
 }
 
 impl Queue {
-    /// The next directory; `None` when there will be none.
+    /// Returns the next directory, or `None` when the walk is over.
     fn next(&self) -> Option<(DirId, bool)> {
         let mut state = self.state();
         loop {
             if state.stopped {
                 return None;
             }
-            // The last one found: its neighbours are still in memory, and few are open ends at a time.
+            // The walker takes the directory found last: its neighbours are still in memory, and few directories are
+            // pending at a time.
             if let Some(dir) = state.dirs.pop() {
                 state.busy += 1;
                 return Some(dir);
@@ -106,12 +107,12 @@ impl Queue {
         }
     }
 
-    /// One directory is done, these were found in it.
+    /// Records that one directory is done, and which directories were found in it.
     fn done(&self, found: Vec<DirId>, stop: bool) {
         let mut state = self.state();
         state.busy -= 1;
         state.stopped |= stop;
-        // The walker that found them takes one itself.
+        // The walker that found the directories takes one directory itself.
         let for_others = found.len() > 1 && state.waiting > 0;
         state.dirs.extend(found.into_iter().map(|dir| (dir, false)));
         let over = state.stopped || (state.busy == 0 && state.dirs.is_empty());
@@ -128,7 +129,8 @@ impl Queue {
 
 struct Walker<'w> {
     scan: &'w Scan<'w>,
-    /// The roots of all branches: one that lies within another is walked by itself, and not as a part of that.
+    /// The roots of all branches: a branch that lies within another branch is walked by itself, and not as a part of
+    /// the other branch.
     roots: &'w HashSet<InodeId>,
     found: &'w Mutex<Walked>,
 }
@@ -210,7 +212,7 @@ impl Walker<'_> {
         found.catalog.add(dir, batch)
     }
 
-    /// Looks at an entry as far as needed: a directory is added, a regular file's inode given.
+    /// Examines an entry as far as needed: adds a directory to `batch`, and returns the attributes of a regular file.
     fn entry(
         &self,
         dir: &ScanDir,
@@ -256,7 +258,7 @@ impl Walker<'_> {
         }
         let name = dir.name(entry).to_bytes();
         let excluded = filter.has_globs() && !filter.admits_path(&joined(&place.path, name));
-        // A name that is left out still belongs to its inode's link set.
+        // An excluded name still belongs to its inode's link set.
         if excluded && stat.nlink < 2 {
             return;
         }
@@ -280,7 +282,7 @@ impl Walker<'_> {
         batch.file(id, name, facts);
     }
 
-    /// A directory that could not be opened: named, unless it is gone or another mount begins there.
+    /// Reports a directory that could not be opened, unless the directory is gone or another mount begins there.
     fn unopened(&self, place: &Place, error: &FsError) {
         if !is_gone(error) {
             self.refuse(&place.path, error);
@@ -293,11 +295,11 @@ impl Walker<'_> {
     }
 }
 
-/// The refusal for what a scan could not read.
+/// The refusal for a file or directory that the scan could not read.
 pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
     Refusal {
         reason: match error.errno() {
-            // On another branch, where a copy would be linked or looked for.
+            // The error is on another branch, where a copy would be linked or looked for.
             libc::ELOOP | libc::EXDEV => Reason::Obstructed,
             _ => Reason::Unreadable,
         },

@@ -31,17 +31,17 @@ const CLONED_FLAGS: u32 = 0x0000_0001 // secure deletion
     | 0x0002_0000 // top of a hierarchy
     | 0x0080_0000; // no copy-on-write
 
-/// What was being done when it failed.
+/// The action that failed.
 type Step<T> = Result<T, (&'static str, io::Error)>;
 
 fn step<T>(call: &'static str, done: io::Result<T>) -> Step<T> {
     done.map_err(|error| (call, error))
 }
 
-/// Gives `to` the owner, ACLs, extended attributes, flags, mode and times of `from`.
+/// Copies the owner, ACLs, extended attributes, flags, mode and times of `from` to `to`.
 pub(super) fn directory(from: &File, to: &File) -> Step<()> {
     let source = step("look at the directory cloned to", stat_of(from.as_fd()))?;
-    // The owner first: a change of it can take setuid and setgid away.
+    // The owner first: a change of owner can take setuid and setgid away.
     step(
         "give its owner to directory",
         own((source.uid, source.gid), to),
@@ -60,9 +60,9 @@ pub(super) fn directory(from: &File, to: &File) -> Step<()> {
     )
 }
 
-/// Gives a file the owner, ACL, extended attributes and mode of `wanted`; what it has on top is removed.
+/// Sets a file's owner, ACL, extended attributes and mode to those of `wanted`; removes all the file has on top.
 pub(super) fn file(to: &File, wanted: &Metadata) -> Step<()> {
-    // The owner first: a change of it takes setuid, setgid and file capabilities away.
+    // The owner first: a change of owner takes setuid, setgid and file capabilities away.
     step("give its owner to", own((wanted.uid, wanted.gid), to))?;
     step(
         "give its extended attributes to",
@@ -80,7 +80,7 @@ fn wanted_xattrs(wanted: &Metadata) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 fn set_xattrs(wanted: &BTreeMap<Vec<u8>, Vec<u8>>, to: &File) -> io::Result<()> {
     let target = all_xattrs(to)?;
-    // What the directory handed down: an ACL, a label.
+    // The attributes the file inherited from its directory: an ACL, a label.
     for name in target.keys().filter(|name| !wanted.contains_key(*name)) {
         forgive_label(name, remove_xattr(to, name))?;
     }
@@ -159,7 +159,7 @@ fn forgive_label(name: &[u8], done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Best effort: filesystems know different flags, and none of them is about the contents.
+/// Best effort: filesystems know different flags, and no flag is about the contents.
 fn clone_flags(from: &File, to: &File) {
     let (Ok(source), Ok(target)) = (sys::inode_flags(from.as_fd()), sys::inode_flags(to.as_fd()))
     else {

@@ -23,9 +23,9 @@ use crate::pool::relpath::RelPath;
 pub struct DirEntry {
     /// The name.
     pub name: Vec<u8>,
-    /// The inode number the directory gives; at a mount point that of the directory below it.
+    /// The inode number in the directory; at a mount point, the number of the directory below the mount.
     pub ino: u64,
-    /// What it is, where the filesystem says so.
+    /// The entry's kind, if the filesystem reports it.
     pub kind: Option<FileKind>,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn kind_of(kind: Type) -> FileKind {
     }
 }
 
-/// Makes the names in a directory durable; those of a pinned one wherever it is now.
+/// Makes the names in a directory durable; a pinned directory's names wherever the directory is now.
 pub(super) fn sync(root: &Root, path: &RelPath) -> io::Result<()> {
     Ok(fsync(root.readable_dir(path)?)?)
 }
@@ -71,8 +71,9 @@ pub(super) fn make(root: &Root, path: &RelPath) -> io::Result<MadeDir> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = File::from(openat(&parent, name, flags, Mode::empty())?);
     let stat = stat_of(made.as_fd())?;
-    // Between the two calls somebody who may rename names here can have put another's directory there, to have it
-    // opened to everybody. No older one, and none that a user could make, is taken for the new one.
+    // Between the two calls a user who may rename names here can have put another user's directory there, so that
+    // this program opens that directory to everybody. The checks reject an older directory and a directory that
+    // another user could make.
     let ours = stat.uid == geteuid().as_raw();
     let young = match stat.btime {
         Some(born) => (born.secs, i64::from(born.nanos)) >= begun,
@@ -92,7 +93,7 @@ pub(super) fn make(root: &Root, path: &RelPath) -> io::Result<MadeDir> {
     Ok(MadeDir { id, btime })
 }
 
-/// The open directory, if it still is the one that was made.
+/// Returns the open directory, if it still is the directory that was made.
 pub(super) fn expect(open: OwnedFd, made: &MadeDir) -> io::Result<OwnedFd> {
     if made.is(&stat_of(open.as_fd())?) {
         Ok(open)

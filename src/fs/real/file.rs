@@ -69,7 +69,7 @@ pub(super) fn create(root: &Root, at: &Place) -> io::Result<RealFile> {
     })
 }
 
-/// Opens what an `O_PATH` descriptor holds; `EAGAIN` where somebody's lease is in the way.
+/// Opens the file an `O_PATH` descriptor holds; `EAGAIN` if another process's lease is in the way.
 fn reopen(held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let path = proc_path(held);
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
@@ -103,7 +103,7 @@ impl RealFile {
 
     pub(super) fn release(&self) -> io::Result<()> {
         match sys::set_lease(self.as_fd(), libc::F_UNLCK) {
-            // None is held: broken by force after the kernel's patience, or never taken.
+            // No lease is held: the kernel broke the lease by force after its patience, or the lease was never taken.
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(()),
             released => released,
         }
@@ -131,7 +131,7 @@ pub(super) fn all_xattrs(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> 
     };
     let mut found = BTreeMap::new();
     for name in names.filter(|name| !name.as_bytes().starts_with(b"trusted.SGI_ACL_")) {
-        // Gone since it was listed: not there.
+        // Skips an attribute that was removed after it was listed.
         if let Some(value) = file.get_xattr(&name)? {
             found.insert(name.as_bytes().to_vec(), value);
         }

@@ -1,4 +1,4 @@
-//! Looking at what is no regular file, and at attributes, without opening anything: for the preview.
+//! Looks at attributes and at entries that are no regular files, without opening anything: for the preview.
 //!
 //! Everything goes through `O_PATH` descriptors: nothing here breaks a lease, waits for a FIFO or wakes a device.
 
@@ -17,7 +17,7 @@ use super::{RealFile, RealFs, failed};
 use crate::pool::BranchIdx;
 use crate::sys;
 
-/// What a file that is neither regular nor a directory nor a symlink is.
+/// The kind of a file that is neither regular nor a directory nor a symlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Special {
     /// `S_IFIFO`, `S_IFSOCK`, `S_IFCHR` or `S_IFBLK`.
@@ -26,7 +26,7 @@ pub struct Special {
     pub device: (u32, u32),
 }
 
-/// The room on a filesystem, as `statvfs(3)` gives it.
+/// The room on a filesystem, as `statvfs(3)` returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Unit of the block counts, in bytes.
@@ -71,7 +71,7 @@ impl RealFs {
     /// The target of a symlink.
     ///
     /// # Errors
-    /// What the kernel says; `EINVAL` or `ENOENT` where it is no symlink.
+    /// Returns the kernel's error; `EINVAL` or `ENOENT` if the entry is no symlink.
     pub fn read_link(&self, at: &Place) -> Result<Vec<u8>> {
         let read = self.held(at).and_then(|link| Ok(readlinkat(link, "")?));
         let read = self.told("read symlink", at, read)?;
@@ -81,7 +81,7 @@ impl RealFs {
     /// Which kind of special file is there.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn special(&self, at: &Place) -> Result<Special> {
         let found = self.held(at).and_then(|file| sys::statx(file.as_fd()));
         let found = self.told("look up", at, found)?;
@@ -91,10 +91,10 @@ impl RealFs {
         })
     }
 
-    /// An extended attribute of a regular file or directory; `None` where it is not set, or not known there.
+    /// An extended attribute of a regular file or directory; `None` if the attribute is not set, or not known there.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn xattr(&self, at: &Place, name: &OsStr) -> Result<Option<Vec<u8>>> {
         let value = self
             .held(at)
@@ -109,7 +109,7 @@ impl RealFs {
     /// The names of all its extended attributes.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn xattr_names(&self, at: &Place) -> Result<Vec<Vec<u8>>> {
         let names = self.held(at).and_then(|file| {
             let names = xattr::list_deref(proc_path(file.as_fd()))?;
@@ -125,7 +125,7 @@ impl RealFs {
     /// The room on a branch's filesystem.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn space(&self, branch: BranchIdx) -> Result<Space> {
         let root = self.root(branch);
         let found = fstatvfs(&root.dir)
@@ -144,7 +144,7 @@ impl RealFs {
     /// Where data (or, with `hole`, a hole) begins at or after `offset`.
     ///
     /// # Errors
-    /// `ENXIO` where there is none.
+    /// `ENXIO` if no such range follows.
     pub fn seek(&self, file: &RealFile, offset: i64, hole: bool) -> Result<i64> {
         let whence = if hole {
             Whence::SeekHole

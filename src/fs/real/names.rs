@@ -14,7 +14,7 @@ use super::root::{Root, proc_path, stat_of};
 use crate::pool::relpath::RelPath;
 use crate::sys;
 
-/// Gives what is open one more name.
+/// Adds a name to an open file.
 pub(super) fn link(file: BorrowedFd<'_>, root: &Root, to: &RelPath) -> io::Result<()> {
     let (dir, name) = root.parent(to)?;
     link_at(file, &dir, name)
@@ -48,8 +48,9 @@ fn named<'n>((dir, name): Name<'n>) -> sys::Name<'n> {
     (dir.as_fd(), name)
 }
 
-/// Does something with two names. Those of one directory are found in *one* directory: looked up twice, the second could
-/// be somebody else's that was swapped in between, and a file of one owner would end in the directory of another.
+/// Does something with two names. Looks up two names of one directory in *one* open directory: if the directory were
+/// looked up twice, another user's directory could be swapped in between the lookups, and a file of one owner would
+/// end in the directory of another owner.
 fn in_both(
     root: &Root,
     a: &RelPath,
@@ -66,8 +67,9 @@ fn in_both(
 
 /// `RENAME_NOREPLACE` for a filesystem that does not know it: link to the new name, then unlink the old one.
 ///
-/// Whatever another program does to the old name in between, it ends as if that had come wholly before or wholly
-/// after this rename. A directory cannot be linked: `EINVAL`, since a plain rename could replace an empty one.
+/// Whatever another program does to the old name in between, the result is as if the other program had acted wholly
+/// before or wholly after this rename. A directory cannot be linked: `EINVAL`, since a plain rename could replace an
+/// empty directory.
 pub(super) fn move_by_link(
     (from_dir, from): (&OwnedFd, &OsStr),
     (to_dir, to): (&OwnedFd, &OsStr),
@@ -80,9 +82,9 @@ pub(super) fn move_by_link(
     link_at(held.as_fd(), to_dir, to)?;
     match identity_at(from_dir, from)? {
         Some(now) if now == before.id => Ok(unlinkat(from_dir, from, UnlinkatFlags::NoRemoveDir)?),
-        // Somebody put another file there: that comes after the rename.
+        // Another program put another file there: that change comes after the rename.
         Some(_) => Ok(()),
-        // Somebody removed it first: then there was nothing to rename.
+        // Another program removed the file first: then there was nothing to rename.
         None => {
             if identity_at(to_dir, to)? == Some(before.id) {
                 unlinkat(to_dir, to, UnlinkatFlags::NoRemoveDir)?;

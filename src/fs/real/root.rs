@@ -1,4 +1,4 @@
-//! A pinned branch, and the one way to anything beneath it.
+//! A pinned branch, and the only way to anything beneath a branch.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -120,7 +120,7 @@ impl Root {
         }
     }
 
-    /// Holds as `dir` the directory that `id` is, if it has that path.
+    /// Holds as `dir` the directory that `id` is, if the directory has the path `dir`.
     pub(super) fn pin_made(&self, dir: &RelPath, id: InodeId) {
         self.unpin(dir);
         let held = self.entry(dir, DIRECTORY).ok();
@@ -129,8 +129,8 @@ impl Root {
         self.write_pins().insert(dir.clone(), pinned);
     }
 
-    /// Holds as `dir` the directory that `handle` names, if it is beneath the branch; in the place of another one, if that
-    /// is held as `dir`.
+    /// Holds as `dir` the directory that `handle` names, if the directory is beneath the branch. Replaces another
+    /// directory that is held as `dir`.
     pub(super) fn pin_by_handle(&self, dir: &RelPath, handle: &Handle) -> io::Result<Pin> {
         let Some(held) = self.by_handle(handle, OFlag::O_PATH | OFlag::O_DIRECTORY)? else {
             return Ok(Pin::Missing);
@@ -152,7 +152,7 @@ impl Root {
         Pin::New
     }
 
-    /// Lets no call on `dir` reach whatever has its path now.
+    /// Lets no call on `dir` reach another entry that has the path now.
     pub(super) fn pin_gone(&self, dir: &RelPath) {
         self.write_pins().insert(dir.clone(), Pinned::Gone);
     }
@@ -180,13 +180,13 @@ impl Root {
         pins.contains_key(dir)
     }
 
-    /// The held directory that `dir` is pinned as; `None` if it is not pinned.
+    /// The held directory that `dir` is pinned as; `None` if `dir` is not pinned.
     ///
     /// # Errors
-    /// `ELOOP` where it was swapped before it could be held; `ENOENT` where it is gone.
+    /// `ELOOP` if the directory was swapped before this program could hold it; `ENOENT` if the directory is gone.
     pub(super) fn pinned(&self, dir: &RelPath) -> io::Result<Option<Arc<OwnedFd>>> {
         let pins = self.pins.read().unwrap_or_else(PoisonError::into_inner);
-        // A scan looks at millions of paths and pins none: no hash is taken of an empty map.
+        // A scan looks at millions of paths and pins no directory: an empty map costs no hash.
         match pins.get(dir) {
             None => Ok(None),
             Some(Pinned::Dir(held)) => Ok(Some(Arc::clone(held))),
@@ -223,7 +223,7 @@ impl Root {
         if !beneath.ends_with(b" (deleted)") {
             return Ok(Some(found));
         }
-        // What the kernel appends where the name is gone; a name may end like that, too.
+        // The kernel appends this if the name is gone; a name may end like this, too.
         let dir = entry_beneath(
             &self.dir,
             found.as_path(),
@@ -233,7 +233,7 @@ impl Root {
         Ok(same.unwrap_or(false).then_some(found))
     }
 
-    /// What finds the file or directory `path` again.
+    /// Returns the handle that finds the file or directory `path` again.
     pub(super) fn handle(&self, path: &RelPath) -> io::Result<Handle> {
         let held = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         match sys::handle_of(held.as_fd()) {
@@ -249,7 +249,8 @@ impl Root {
         }
     }
 
-    /// Opens what `handle` names; `None` if it was removed, or if this process may not find files by handle.
+    /// Opens the file that `handle` names; `None` if the file was removed, or if this process may not find files by
+    /// handle.
     pub(super) fn by_handle(&self, handle: &Handle, flags: OFlag) -> io::Result<Option<OwnedFd>> {
         if handle.0.is_empty() {
             return Ok(None);
@@ -326,7 +327,7 @@ impl Root {
         }
     }
 
-    /// The held parent directory and the plain final name: what every change of a name is made with.
+    /// The held parent directory and the plain final name: every change of a name uses the two.
     pub(super) fn parent<'a>(&self, path: &'a RelPath) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
         let parent = path
             .parent()
@@ -352,7 +353,7 @@ pub(super) fn entry_beneath(dir: &OwnedFd, path: &Path, flags: OFlag) -> io::Res
     }
 }
 
-/// The name under which `/proc` leads to what is open, whatever became of its names.
+/// The name under which `/proc` leads to an open file, whatever became of the file's names.
 pub(super) fn proc_path(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }

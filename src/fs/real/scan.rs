@@ -34,9 +34,9 @@ pub struct ScanDir {
 /// An entry of a [`ScanDir`], without looking at the inode.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanEntry {
-    /// The inode number the directory gives.
+    /// The inode number in the directory.
     pub ino: u64,
-    /// What it is, where the filesystem says so.
+    /// The entry's kind, if the filesystem reports it.
     pub kind: Option<FileKind>,
     /// Where in the names its name begins.
     name: usize,
@@ -61,10 +61,10 @@ impl ScanDir {
         CStr::from_bytes_until_nul(&self.names[entry.name..]).unwrap_or(c"")
     }
 
-    /// What an entry is; `None` where it is gone, or lies on another mount or device than its directory.
+    /// Stats an entry; `None` if the entry is gone, or lies on another mount or device than its directory.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn stat(&self, entry: &ScanEntry) -> io::Result<Option<Stat>> {
         let found = sys::statx_at(
             self.dir.as_fd(),
@@ -93,15 +93,15 @@ impl ScanParent {
     /// Opens what was a regular file when the directory was read, as [`RealFs::open_to_scan`].
     ///
     /// # Errors
-    /// What the kernel says; `EAGAIN` where a lease of somebody else is in the way.
+    /// Returns the kernel's error; `EAGAIN` if another process's lease is in the way.
     pub fn open(&self, name: &OsStr) -> io::Result<ScanFile> {
         open_file(&self.dir, Path::new(name))
     }
 
-    /// Whether it has an entry `name`, whatever that is.
+    /// Whether the directory has an entry `name` of any kind.
     ///
     /// # Errors
-    /// What the kernel says; `EXDEV` where something is mounted there.
+    /// Returns the kernel's error; `EXDEV` if `name` is a mount point.
     pub fn has(&self, name: &OsStr) -> io::Result<bool> {
         let found = name
             .with_nix_path(|name| sys::statx_at(self.dir.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW));
@@ -140,7 +140,7 @@ impl ScanFile {
     /// `fstat`.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn stat(&self) -> io::Result<Stat> {
         stat_of(self.file.as_fd())
     }
@@ -148,15 +148,15 @@ impl ScanFile {
     /// Owner, mode, ACL and extended attributes, where `stat` was just taken.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn metadata(&self, stat: &Stat) -> io::Result<Metadata> {
         metadata_of(&self.file, stat)
     }
 
-    /// Reads what is in memory already; `None` where the disk would have to be waited for.
+    /// Reads only pages already in memory; returns `None` if the read would have to wait for the disk.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn read_resident(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         match sys::read_at_with(self.file.as_fd(), buf, offset, libc::RWF_NOWAIT) {
             Ok(read) => Ok(Some(read)),
@@ -167,11 +167,11 @@ impl ScanFile {
         }
     }
 
-    /// Reads from the disk and leaves no pages behind, as far as the kernel can: what the machine had in memory
-    /// for others is worth more to it than what is read once.
+    /// Reads from the disk and leaves no pages behind, as far as the kernel can: the pages the machine had in memory
+    /// for other programs are worth more than pages that are read once.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn read_passing(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.leaves_from.get().is_none() {
             match sys::read_at_with(self.file.as_fd(), buf, offset, libc::RWF_DONTCACHE) {
@@ -189,7 +189,7 @@ impl ScanFile {
         self.file.read_at(buf, offset)
     }
 
-    /// Tells the kernel that all of it is about to be read, in order.
+    /// Announces to the kernel that this program is about to read all of the file, in order.
     pub fn expect_whole(&self) {
         let advice = PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL;
         if let Err(errno) = posix_fadvise(&self.file, 0, 0, advice) {
@@ -197,7 +197,7 @@ impl ScanFile {
         }
     }
 
-    /// Where on the disk its data begins, where the filesystem says so.
+    /// Where on the disk the file's data begins, if the filesystem reports it.
     #[must_use]
     pub fn first_extent(&self) -> Option<u64> {
         sys::first_extent(self.file.as_fd()).ok().flatten()
@@ -221,7 +221,7 @@ impl RealFs {
     /// Opens a directory and reads its entries.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn scan_dir(&self, at: &Place) -> Result<ScanDir> {
         let opened = open_dir(self.root(at.branch), at);
         self.told("list directory", at, opened)
@@ -231,7 +231,7 @@ impl RealFs {
     /// blocking, or moving its atime. The caller looks whether it still is that file.
     ///
     /// # Errors
-    /// What the kernel says; `EAGAIN` where a lease of somebody else is in the way.
+    /// Returns the kernel's error; `EAGAIN` if another process's lease is in the way.
     pub fn open_to_scan(&self, at: &Place) -> Result<ScanFile> {
         let opened = open_file(&self.root(at.branch).dir, at.path.as_path());
         self.told("open", at, opened)
@@ -240,7 +240,7 @@ impl RealFs {
     /// Opens a directory to open files in it.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Returns the kernel's error.
     pub fn scan_parent(&self, at: &Place) -> Result<ScanParent> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let opened = self.root(at.branch).entry(&at.path, flags);
@@ -249,7 +249,7 @@ impl RealFs {
         self.told("open directory", at, parent)
     }
 
-    /// An error of [`ScanDir`] or [`ScanFile`], with what it is about.
+    /// An error of [`ScanDir`] or [`ScanFile`], with the place of the failed call.
     #[must_use]
     pub fn scan_error(&self, call: &'static str, at: &Place, error: io::Error) -> FsError {
         let path = self.root(at.branch).shown(&at.path);

@@ -67,7 +67,7 @@ pub(super) fn everywhere(test: impl Fn(&Stage)) {
     }
 }
 
-/// What `make_dir` would have said of a directory that is there already.
+/// The result `make_dir` would have returned for a directory that is there already.
 pub(super) fn made(stage: &Stage, path: &str) -> MadeDir {
     let stat = stage.fs.stat(&place(path)).unwrap().unwrap();
     MadeDir {

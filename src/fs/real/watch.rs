@@ -55,7 +55,7 @@ impl Watch {
         Ok(())
     }
 
-    /// What is known of the name `at`.
+    /// Returns the comings and goings of the name `at`.
     pub(super) fn comings(&mut self, at: &Place) -> io::Result<Comings> {
         self.read()?;
         let dir = at.dir();

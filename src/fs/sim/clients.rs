@@ -1,6 +1,6 @@
-//! What other programs do through the pool, resolved and carried out as mergerfs does it.
+//! The actions of other programs through the pool, resolved and carried out as mergerfs does.
 //!
-//! None of these are counted as calls: they happen between two of them ([`super::Fault::ForeignAt`]).
+//! None of these actions count as calls: the actions happen between two calls ([`super::Fault::ForeignAt`]).
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -17,12 +17,12 @@ use super::image::{Attrs, Content, Ino, Sys, What};
 use super::open::{Acknowledged, Client, Errand, Open};
 use super::state::State;
 
-/// How a client's open went.
+/// The result of a client's open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
-    /// It is done.
+    /// The open is done.
     AtOnce,
-    /// It waits for a lease to end, and goes on then.
+    /// The open waits for a lease to end, and goes on then.
     Waiting,
 }
 
@@ -50,15 +50,15 @@ impl State {
         all.filter(|at| self.find(at).is_ok()).collect()
     }
 
-    /// Those of them that mergerfs lets clients change.
+    /// The branches that have `path` and that mergerfs lets clients change.
     fn changeable_places(&self, path: &RelPath) -> Vec<Place> {
         let mut places = self.places(path);
         places.retain(|at| self.branches[at.branch.index()].mode != BranchMode::Ro);
         places
     }
 
-    /// What an open of the pool path reaches. Since mergerfs 2.41 a path that a client has open already leads
-    /// to that inode, even when it has another one on the branch by now (facts 4.7).
+    /// The inode that an open of the pool path reaches. Since mergerfs 2.41 a path that a client has open already leads
+    /// to the open inode, even if the path has another inode on the branch by now (facts 4.7).
     fn reached(&self, path: &RelPath) -> Sys<(usize, Ino, Place)> {
         let shared = self.opens.values().find(|open| {
             let client = open.client.as_ref();
@@ -102,7 +102,7 @@ impl State {
         Ok((id, Served::AtOnce))
     }
 
-    /// New opens of the pool path no longer share what is open: it was removed or replaced through the pool.
+    /// New opens of the pool path no longer share the open file: a client removed or replaced it through the pool.
     fn detach(&mut self, path: &RelPath) {
         for client in self
             .opens
@@ -173,7 +173,7 @@ impl State {
         Ok(())
     }
 
-    /// What clients have open below a directory that was renamed has another path now.
+    /// Changes the paths of the files that clients have open below a renamed directory.
     fn move_opens_below(&mut self, from: &RelPath, to: &RelPath) {
         let opens = self.opens.values_mut();
         for client in opens.filter_map(|open| open.client.as_mut()) {
@@ -233,7 +233,7 @@ impl State {
         Ok(())
     }
 
-    /// What the pool says that a path is.
+    /// The disk and inode that the pool shows at a path.
     fn pool_inode(&self, path: &RelPath) -> Sys<(usize, Ino)> {
         let at = self.places(path).into_iter().next().ok_or(libc::ENOENT)?;
         self.find(&at)
@@ -362,7 +362,7 @@ impl SimWorld {
     /// Replaces the contents of a file that is held. Acknowledged.
     ///
     /// # Errors
-    /// `EBADF` where it is not open, or still waits to be.
+    /// `EBADF` if the file is not open, or if its open still waits.
     pub fn client_write_held(&self, id: ClientId, bytes: &[u8]) -> io::Result<()> {
         self.client("write to the open file", |state| {
             let (disk, ino, path) = state.held(id)?;
@@ -381,7 +381,7 @@ impl SimWorld {
     /// Stores through a shared mapping whose page was dirty before: no time moves (facts 13.10). Acknowledged.
     ///
     /// # Errors
-    /// `EBADF` where it is not open, or still waits to be.
+    /// `EBADF` if the file is not open, or if its open still waits.
     pub fn client_store_mapped(&self, id: ClientId, bytes: &[u8]) -> io::Result<()> {
         self.client("store through a mapping", |state| {
             let (disk, ino, path) = state.held(id)?;
@@ -406,10 +406,10 @@ impl SimWorld {
         })
     }
 
-    /// What a file that is held has now.
+    /// The contents of a held file now.
     ///
     /// # Errors
-    /// `EBADF` where it is not open, or still waits to be.
+    /// `EBADF` if the file is not open, or if its open still waits.
     pub fn client_read_held(&self, id: ClientId) -> io::Result<Vec<u8>> {
         let state = self.state();
         let held = state.held(id).map_err(io::Error::from_raw_os_error);
@@ -557,13 +557,13 @@ impl SimWorld {
         })
     }
 
-    /// What clients were told has succeeded, oldest first; after a power loss only what they had synced.
+    /// The writes reported to clients as successful, oldest first; after a power loss only the writes clients synced.
     #[must_use]
     pub fn acknowledged(&self) -> Vec<Acknowledged> {
         self.state().acknowledged.clone()
     }
 
-    /// What a client reads that opens the pool path now, and which inode.
+    /// Returns the inode and the contents for a client that opens the pool path now.
     ///
     /// # Errors
     /// As Linux and mergerfs.

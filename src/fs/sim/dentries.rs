@@ -41,7 +41,7 @@ impl Dentries {
         self.known.remove(&spot.key());
     }
 
-    /// The name moves, over another one if there is one.
+    /// Moves the name, over another name if there is one.
     pub(super) fn rename(&mut self, from: &Spot, to: &Spot) {
         self.end(to);
         if let Some(dentry) = self.known.remove(&from.key()) {

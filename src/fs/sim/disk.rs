@@ -90,7 +90,7 @@ impl Disk {
         });
     }
 
-    /// Makes a change: seen by everybody at once, not durable. Gives its number.
+    /// Makes a change that everybody sees at once and that is not durable yet. Returns the change's number.
     pub(super) fn change(&mut self, what: What, at: Timestamp) -> u64 {
         self.change_after(None, what, at)
     }
@@ -141,7 +141,7 @@ impl Disk {
         &self.log
     }
 
-    /// Power goes away and comes back; of the unsynced changes those marked in `kept` have reached the disk.
+    /// Power goes away and comes back; the unsynced changes marked in `kept` have reached the disk.
     pub(super) fn lose_power(&mut self, kept: &[bool]) {
         for (change, kept) in std::mem::take(&mut self.log).iter().zip(kept) {
             if *kept {
@@ -173,8 +173,8 @@ impl Disk {
         }
     }
 
-    /// The earlier changes without which change `i` cannot have reached the disk: those of the same names,
-    /// and before a directory went those of what was in it.
+    /// The earlier changes without which change `i` cannot have reached the disk: the changes of the same names, and
+    /// before the removal of a directory the changes of the directory's entries.
     pub(super) fn needs(&self, i: usize) -> Vec<usize> {
         let sets = self.log[i].sets();
         let gone: Vec<Ino> = match &self.log[i].what {

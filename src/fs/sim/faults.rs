@@ -1,4 +1,4 @@
-//! What goes wrong and when: every call is counted, and a fault names the call it strikes.
+//! The faults a test plans: the simulation counts every call, and a fault names the call the fault strikes.
 
 use crate::fs::{FsError, Place};
 use crate::pool::BranchIdx;
@@ -6,7 +6,7 @@ use crate::pool::BranchIdx;
 use super::SimWorld;
 use super::image::Sys;
 
-/// What another program does.
+/// Another program's action.
 type Foreign = Box<dyn FnMut(&SimWorld) + Send>;
 
 /// Something that happens at a call. Calls are counted from 1.
@@ -16,9 +16,9 @@ pub enum Fault {
     /// The process dies: this call and all later ones fail with `EIO` and have no effect; what it had open is
     /// closed, its leases end.
     DieAt(usize),
-    /// The same, just after the call.
+    /// The process dies just after the call.
     DieAfter(usize),
-    /// Just before the call somebody else does this.
+    /// Just before the call, another program does this.
     ForeignAt(usize, Foreign),
 }
 
@@ -56,7 +56,7 @@ impl Plan {
         })
     }
 
-    /// Takes out what others do before the current call.
+    /// Takes out the actions of other programs before the current call.
     fn foreign(&mut self) -> Vec<Foreign> {
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for fault in std::mem::take(&mut self.faults) {
@@ -83,7 +83,7 @@ impl SimWorld {
         self.plan().calls
     }
 
-    /// The calls with their paths and results, and what others did in between.
+    /// The calls with their paths and results, and the actions of other programs in between.
     #[must_use]
     pub fn trace(&self) -> Vec<String> {
         self.plan().trace.clone()
@@ -104,13 +104,13 @@ impl SimWorld {
     /// Counts a call of something that is no branch (a journal in a test), so that faults strike it too.
     ///
     /// # Errors
-    /// When a fault does.
+    /// Fails if a fault strikes the call.
     pub fn outside_call(&self, call: &str) -> std::io::Result<()> {
         self.before(call.to_owned())
             .map_err(std::io::Error::from_raw_os_error)
     }
 
-    /// Counts a call and lets happen what is planned for it.
+    /// Counts a call and lets the fault planned for the call happen.
     pub(super) fn before(&self, line: String) -> Sys<()> {
         let foreign = {
             let mut plan = self.plan();
@@ -136,7 +136,7 @@ impl SimWorld {
         plan.error().map_or(Ok(()), Err)
     }
 
-    /// Adds a line about what somebody else does.
+    /// Adds a line about another program's action.
     pub(super) fn note(&self, line: &str) {
         self.plan().trace.push(format!("    {line}"));
     }
@@ -171,7 +171,8 @@ impl SimWorld {
         done
     }
 
-    /// Closes a file; a call of its own where a lease ends with it, as somebody may come just before.
+    /// Closes a file. Where a lease ends with the file, the close is a call of its own, as another program may act just
+    /// before the close.
     pub(super) fn close(&self, open: u64, at: &Place) {
         if self.state().has_lease(open) {
             // A close cannot fail: an error planned for it only leaves its line in the trace.

@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// Whether an inode has a name, or somebody has it open, held or pinned.
+    /// Whether an inode has a name, or a process has the inode open, held or pinned.
     pub(super) fn in_use(&self, disk: usize, ino: Ino) -> bool {
         let Some(node) = self.disks[disk].live.get(ino) else {
             return false;

@@ -12,10 +12,10 @@ use crate::pool::relpath::RelPath;
 
 /// An inode number.
 pub(super) type Ino = u64;
-/// What a simulated system call gives: a value or an errno.
+/// The result of a simulated system call: a value or an errno.
 pub(super) type Sys<T> = Result<T, i32>;
 
-/// What is behind an inode.
+/// The content of an inode.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     File(Vec<u8>),
@@ -130,7 +130,7 @@ pub(super) enum What {
 pub(super) struct Change {
     /// Its number on the disk.
     pub(super) id: u64,
-    /// The change it cannot reach the disk without, beside those of the same names.
+    /// The change without which this change cannot reach the disk, besides the changes of the same names.
     pub(super) after: Option<u64>,
     pub(super) what: What,
     pub(super) at: Timestamp,

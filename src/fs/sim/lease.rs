@@ -1,8 +1,8 @@
 //! Open files and leases, of this process and of clients, as the kernel keeps them (facts 5.1 to 5.6).
 //!
-//! Somebody who opens a leased file in conflict waits inside `open`: the file counts as open already, the
-//! holder's lease shows broken, and when the lease ends the opener goes on with the *inode* it came for,
-//! whatever its name leads to by then.
+//! A process that opens a leased file in conflict waits inside `open`: the file counts as open already, and the
+//! holder's lease shows broken. When the lease ends, the opener goes on with the *inode* it came for, whatever
+//! the file's name leads to by then.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +26,7 @@ impl State {
         self.opens.get(&id).ok_or(libc::EBADF)
     }
 
-    /// The same where it is really open: the kernel lets nobody read or lease what is only held.
+    /// As `file`, but fails if the file is only held: the kernel lets no process read or lease a held file.
     pub(super) fn open_file(&self, id: u64) -> Sys<&Open> {
         let open = self.file(id)?;
         if open.path_only {
@@ -55,7 +55,7 @@ impl State {
         self.opens.get(&id).is_some_and(|open| open.lease.is_some())
     }
 
-    /// Breaks what leases are in the way of an open; whether there were any.
+    /// Breaks the leases that are in the way of an open; returns whether there were such leases.
     pub(super) fn break_leases(&mut self, disk: usize, ino: Ino, writes: bool) -> bool {
         let mut met = false;
         for open in self.opens.values_mut().filter(|open| open.is(disk, ino)) {
@@ -122,7 +122,7 @@ impl State {
         }
     }
 
-    /// Everything this process has open is closed, and it holds no directory.
+    /// Closes everything this process has open; the process then holds no directory.
     pub(super) fn end_process(&mut self) {
         self.pins.clear();
         self.comings.clear();
@@ -137,7 +137,7 @@ impl State {
         }
     }
 
-    /// Lets those go on whom no lease holds up any more.
+    /// Lets the clients go on whose opens no lease holds up any more.
     fn wake(&mut self, disk: usize, ino: Ino) {
         let waiting: Vec<(u64, bool)> = self
             .opens

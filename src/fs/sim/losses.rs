@@ -1,4 +1,4 @@
-//! Losing power: what of the changes that were not synced has reached the disks.
+//! Power loss: which of the unsynced changes have reached the disks.
 //!
 //! Two ways: as journaling filesystems do it, a prefix of each disk's changes of names and attributes, data written
 //! back or not ([`PowerLoss::prefix_per_device`]); and any set of changes that keeps the order of each name
@@ -10,16 +10,16 @@ use super::SimWorld;
 use super::disk::Disk;
 use super::state::State;
 
-/// What became of each change that was not synced, a list a disk, oldest first: `true` where it is there.
+/// The fate of each unsynced change, a list a disk, oldest first: `true` if the change has reached the disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PowerLoss(Vec<Vec<bool>>);
 
-/// What became of data that was not synced.
+/// The fate of unsynced data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Data {
-    /// It was written back in time.
+    /// The kernel wrote the data back in time.
     Kept,
-    /// It is gone: files are empty or have their old bytes.
+    /// The data is gone: files are empty or have their old bytes.
     Dropped,
 }
 
@@ -90,7 +90,7 @@ impl PowerLoss {
         .closed(state)
     }
 
-    /// Without the changes that cannot be there without another that is not.
+    /// Drops every change that depends on a lost change.
     fn closed(mut self, state: &State) -> Self {
         for (disk, kept) in state.disks.iter().zip(&mut self.0) {
             for i in 0..kept.len() {

@@ -1,9 +1,9 @@
-//! Disks, branches and other programs in memory: what the crash tests drive the executor over.
+//! Disks, branches and other programs in memory: the crash tests drive the executor over this simulation.
 //!
 //! A [`SimWorld`] is shared by its clones: the test keeps one while the executor works on another through
 //! [`SimFs`]. Each disk has a live and a durable image; every call is counted and can be made to fail, to be the
-//! last of the process, or to be preceded by something another program does. It must never be kinder than a
-//! real disk: where filesystems differ it does what the worst of them does.
+//! last of the process, or to be preceded by another program's action. The simulation must never be kinder than a
+//! real disk: where filesystems differ, the simulation behaves like the worst filesystem.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -102,7 +102,7 @@ pub struct SimFs {
     world: SimWorld,
 }
 
-/// A file this process has open; dropping it closes it and gives its lease back.
+/// A file this process has open; dropping the value closes the file and releases its lease.
 #[derive(Debug)]
 pub struct SimFile {
     world: SimWorld,

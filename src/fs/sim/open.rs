@@ -1,4 +1,4 @@
-//! An open file, of this process or of a client, and what the client wants with it.
+//! An open file, of this process or of a client, and the client's purpose with the file.
 
 use crate::fs::{InodeId, Lease, Place};
 use crate::pool::relpath::RelPath;
@@ -6,20 +6,20 @@ use crate::pool::relpath::RelPath;
 use super::dentries::Dentry;
 use super::image::Ino;
 
-/// A write a client was told has succeeded.
+/// A client's write that the simulation has reported as successful.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The pool path it was opened by.
     pub path: RelPath,
-    /// The inode it went to.
+    /// The inode written to.
     pub id: InodeId,
-    /// The contents after it.
+    /// The contents after the write.
     pub bytes: Vec<u8>,
-    /// Whether the client also made it durable.
+    /// Whether the client also made the write durable.
     pub synced: bool,
 }
 
-/// What a client does once its open succeeds.
+/// A client's action once its open succeeds.
 #[derive(Debug, Clone)]
 pub(super) enum Errand {
     /// Keep it open.
@@ -36,7 +36,7 @@ pub(super) struct Client {
     /// The pool path it was opened by.
     pub(super) path: RelPath,
     pub(super) errand: Errand,
-    /// Whether it still waits inside `open`.
+    /// Whether the client still waits inside `open`.
     pub(super) waits: bool,
     /// Whether the pool path was removed or replaced through the pool since: new opens do not share it.
     pub(super) detached: bool,
@@ -47,7 +47,7 @@ pub(super) struct Client {
 pub(super) enum Breaking {
     /// A reader waits: down to a read lease.
     Downgrade,
-    /// A writer waits: away with it.
+    /// A writer waits: the lease must end.
     Unlock,
 }
 
@@ -58,13 +58,13 @@ pub(super) struct Open {
     pub(super) ino: Ino,
     pub(super) at: Place,
     pub(super) writes: bool,
-    /// Held without being open (`O_PATH`): it hinders no lease and breaks none.
+    /// Held without being open (`O_PATH`): the file hinders no lease and breaks no lease.
     pub(super) path_only: bool,
     /// The name it was opened by.
     pub(super) dentry: Option<Dentry>,
     pub(super) lease: Option<Lease>,
     pub(super) breaking: Option<Breaking>,
-    /// `None`: it is this process'.
+    /// `None`: this process has the file open.
     pub(super) client: Option<Client>,
 }
 

@@ -19,7 +19,7 @@ impl Disk {
 }
 
 impl State {
-    /// The inode that a pin gives a call of this process on `at`; `None` if no pin concerns it.
+    /// The inode that a call of this process on `at` reaches through a pin; `None` if no pin concerns `at`.
     pub(super) fn by_pin(&self, at: &Place) -> Option<Sys<(usize, Ino)>> {
         if !self.own_call {
             return None;
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// Pins an inode that was found by its handle, in the place of another one if there is one.
+    /// Pins an inode that was found by its handle; replaces another pinned inode if there is one.
     pub(super) fn pin_inode(&mut self, dir: &Place, disk: usize, ino: Ino) -> Pin {
         if self.pins.insert(dir.clone(), Some((disk, ino))) == Some(Some((disk, ino))) {
             Pin::Before

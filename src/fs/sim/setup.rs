@@ -1,6 +1,6 @@
 //! Building a world, and looking at it from outside.
 //!
-//! What is built is old and on stable storage; what the executor or a client does later is neither.
+//! Everything built here is old and on stable storage; later changes by the executor or a client are neither.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ const OLD: Timestamp = Timestamp {
 /// `path` on a branch.
 ///
 /// # Panics
-/// When it is no relpath.
+/// Panics if `path` is no relpath.
 #[must_use]
 pub fn place(branch: BranchIdx, path: impl AsRef<[u8]>) -> Place {
     Place::new(
@@ -137,7 +137,7 @@ impl SimWorld {
         });
     }
 
-    /// Adds a directory of mode 0755, those above it too.
+    /// Adds a directory of mode 0755, and the directories above.
     pub fn add_dir(&self, at: &Place) {
         self.setup(|state| state.make_dirs(at));
     }
@@ -152,17 +152,17 @@ impl SimWorld {
         self.setup(|state| state.make(at, Content::Other, 0o644));
     }
 
-    /// Gives a file or directory this owner, mode and attributes.
+    /// Sets the owner, mode and attributes of a file or directory.
     pub fn set_metadata(&self, at: &Place, meta: Metadata) {
         self.set_attrs(at, |attrs| attrs.meta = meta);
     }
 
-    /// Gives a directory a default ACL.
+    /// Sets the default ACL of a directory.
     pub fn set_default_acl(&self, at: &Place, acl: Option<Vec<u8>>) {
         self.set_attrs(at, |attrs| attrs.default_acl = acl);
     }
 
-    /// Gives a file or directory this mtime.
+    /// Sets the mtime of a file or directory.
     pub fn set_mtime(&self, at: &Place, mtime: Timestamp) {
         self.set_attrs(at, |attrs| attrs.mtime = mtime);
     }
@@ -206,7 +206,7 @@ impl SimWorld {
         self.state().disks[disk.0].link_limit = names;
     }
 
-    /// Gives a new file or directory the lowest inode number that is free, as ext4 does, or one that was never used.
+    /// Whether a new file or directory gets the lowest free inode number, as on ext4, or a number that was never used.
     pub fn set_reuse_inodes(&self, reuse: bool) {
         self.state().reuse_inodes = reuse;
     }

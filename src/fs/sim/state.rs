@@ -19,11 +19,11 @@ pub(super) struct Branch {
     pub(super) root: Ino,
     /// The mount it is reached through.
     pub(super) mount: u64,
-    /// What mergerfs lets clients do there.
+    /// The changes mergerfs allows clients on the branch.
     pub(super) mode: BranchMode,
     /// Whether the filesystem is mounted read-only.
     pub(super) read_only: bool,
-    /// Whether its path no longer leads to the directory that is held.
+    /// Whether the branch's path no longer leads to the held directory.
     pub(super) gone: bool,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct State {
     pub(super) branches: Vec<Branch>,
     pub(super) opens: BTreeMap<u64, Open>,
     pub(super) next_open: u64,
-    /// What clients were told has succeeded, oldest first.
+    /// The writes reported to clients as successful, oldest first.
     pub(super) acknowledged: Vec<Acknowledged>,
     /// Whether a call of this process is being done, and no client's.
     pub(super) own_call: bool,
@@ -171,7 +171,7 @@ impl State {
         }
     }
 
-    /// What is known of a name since its directory was pinned.
+    /// Returns the comings and goings of a name since its directory was pinned.
     pub(super) fn comings_of(&self, at: &Place) -> Sys<Comings> {
         let incomplete = Comings {
             incomplete: true,
@@ -364,7 +364,7 @@ impl State {
         Ok((spot.disk, ino))
     }
 
-    /// The directories down to `dir`, those that are missing made as a client would.
+    /// The directories down to `dir`; makes missing directories as a client would.
     pub(super) fn make_dirs(&mut self, dir: &Place) -> Sys<()> {
         match self.find_dir(dir) {
             Err(libc::ENOENT) => {

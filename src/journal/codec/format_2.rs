@@ -19,7 +19,7 @@ pub(in crate::journal) struct Body {
     pub(in crate::journal) record: Record,
 }
 
-/// The variants in the order of [`record::Record`]: their places are what is stored.
+/// The variants in the order of [`record::Record`]: a stored record holds its variant's place in this order.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Serialize))]
 pub(in crate::journal) enum Record {

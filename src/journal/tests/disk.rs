@@ -14,7 +14,7 @@ pub(super) fn made(dir: &Path) -> Journal<SledStore> {
     create_or_open(dir, None).unwrap()
 }
 
-/// A journal with one run and `ops` ops, in batches of `batch`; what is in it.
+/// Makes a journal with one run and `ops` ops, in batches of `batch`; returns the journal's entries.
 pub(super) fn filled(dir: &Path, ops: u64, batch: u64) -> Vec<Entry> {
     let mut journal = made(dir);
     let run = journal.start_run(run_started).unwrap().run;

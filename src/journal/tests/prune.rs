@@ -1,4 +1,4 @@
-//! Forgetting runs: what is open is not, and the old journal stays until the new one is whole.
+//! Tests for forgetting runs: open runs are kept, and the old journal stays until the new journal is whole.
 
 use std::fs;
 
@@ -91,7 +91,7 @@ fn what_an_interrupted_rebuilding_left_is_no_obstacle() {
     filled(&new, 1, None);
     prune(&dir, 3 * 86_400).unwrap().unwrap();
     assert!(!new.exists());
-    // Somebody's directory that only has the name stays, and so does the journal.
+    // A directory that only has the name stays, and so does the journal.
     fs::create_dir(&new).unwrap();
     fs::File::create(new.join("precious")).unwrap();
     assert!(prune(&dir, 900 * 86_400).is_err());

@@ -79,7 +79,7 @@ fn the_new_journal_has_the_id_the_log_and_the_numbers_of_the_old_one() {
     let mut journal = open_existing(&dir, None).unwrap().unwrap();
     assert_eq!(journal.start_run(run_started).unwrap().run, 5);
     drop(journal);
-    // What is kept is nobody's to clear away.
+    // No later call may clear away the journal that is kept.
     prune(&dir, i64::MAX).unwrap();
     assert!(aside.join("mark").exists());
 }

@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    /// Any path a branch can have: mergerfs cannot be told of one with a colon.
+    /// Any path a branch can have: a mergerfs branch list cannot contain a path with a colon.
     fn path() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
             (1_u8..).prop_filter("a separator", |b| *b != b':' && *b != b'/'),

@@ -1,4 +1,4 @@
-//! What a pool says of itself, without refusing anything: for `doctor`.
+//! Describes a pool as mergerfs reports it, without refusing anything: for `doctor`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ const OPTIONS: [&str; 18] = [
 pub struct Description {
     /// The mount point.
     pub mount: PathBuf,
-    /// Its branches as listed; why they cannot be told, where they cannot.
+    /// The pool's branches as listed, or why the list cannot be read.
     pub branches: Result<Vec<Branch>, String>,
     /// The options that were answered, under the newest version's names.
     pub options: BTreeMap<&'static str, String>,
@@ -50,7 +50,7 @@ impl Description {
 /// Describes the pool that `path` lies on. Branches that are not there are no error.
 ///
 /// # Errors
-/// When `path` is not on a mergerfs pool.
+/// Fails if `path` is not on a mergerfs pool.
 pub fn describe(path: &Path) -> Result<Description, PoolError> {
     let mount = pool_mount(path)?;
     // First of all requests: under xattr=nosys the kernel stops asking mergerfs after the first one for a file.
@@ -83,7 +83,7 @@ fn option(mount: &Path, name: &str) -> Option<String> {
 /// The mount points of every whole pool that this process sees, each once.
 ///
 /// # Errors
-/// When the mount table cannot be read.
+/// Fails if the mount table cannot be read.
 pub fn pools() -> Result<Vec<PathBuf>, PoolError> {
     let mounts = mountinfo::read().map_err(PoolError::MountTable)?;
     let mut points: Vec<PathBuf> = mounts
@@ -96,14 +96,14 @@ pub fn pools() -> Result<Vec<PathBuf>, PoolError> {
     Ok(points)
 }
 
-/// The branch path of a pool path that lies on one branch only, as mergerfs tells it.
+/// The branch path of a pool path that lies on one branch only, as mergerfs reports it.
 #[must_use]
 pub fn only_path(pool_path: &Path) -> Option<PathBuf> {
     let answer = xattr::get(pool_path, "user.mergerfs.allpaths").ok()??;
     (!answer.is_empty() && !answer.contains(&0)).then(|| path_of(&answer))
 }
 
-/// The branch path of the file that the pool shows at a path; `None` where mergerfs does not say.
+/// The branch path of the file that the pool shows at a path; `None` if mergerfs does not answer.
 #[must_use]
 pub fn shown_path(pool_path: &Path) -> Option<PathBuf> {
     let answer = xattr::get(pool_path, "user.mergerfs.fullpath").ok()??;
@@ -113,7 +113,7 @@ pub fn shown_path(pool_path: &Path) -> Option<PathBuf> {
 /// Why a path on several branches may be shown from another branch than the first that has it; `None` where it is not.
 #[must_use]
 pub fn shows_other_than_first(pool: &Pool) -> Option<String> {
-    // What clients look at a path with, and open it with.
+    // The functions by which clients look at a path and open a path.
     let functions = [
         "getattr",
         "open",
@@ -125,7 +125,7 @@ pub fn shows_other_than_first(pool: &Pool) -> Option<String> {
     functions.into_iter().find_map(|function| {
         let name = format!("func.{function}");
         match option(&pool.mount, &name) {
-            // Of these each takes the first branch where only one is wanted.
+            // Each of these policies takes the first branch where only one branch is wanted.
             Some(policy) if ["ff", "epff", "all", "epall"].contains(&policy.as_str()) => None,
             Some(policy) => Some(format!("{name}={policy}")),
             None => Some(format!("{name} is not told")),

@@ -1,4 +1,4 @@
-//! From a path somebody names to the branches that hold it.
+//! Finds the branches that hold a path the user names.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,13 +13,13 @@ use crate::pool::{BranchIdx, Pool};
 /// Which branches hold a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Located {
-    /// These, in branch order: mergerfs says so.
+    /// The branches mergerfs reports, in branch order.
     On(Vec<BranchIdx>, RelPath),
-    /// mergerfs does not tell (no per-file xattrs, a symlink, unreadable to us): look on each branch.
+    /// mergerfs does not answer (no per-file xattrs, a symlink, unreadable to us): look on each branch.
     Unavailable(RelPath),
     /// There is no such file.
     Missing,
-    /// It lies neither on the pool nor on one of its branches.
+    /// The path lies neither on the pool nor on one of the pool's branches.
     NotInPool,
 }
 
@@ -48,10 +48,10 @@ impl<'a> Locator<'a> {
     /// Reads the mount table for the pool's mounts.
     ///
     /// # Errors
-    /// When the mount table cannot be read.
+    /// Fails if the mount table cannot be read.
     pub fn new(pool: &'a Pool) -> Result<Self, PoolError> {
         let mut mounts = mountinfo::read().map_err(PoolError::MountTable)?;
-        // The last one at a mount point is the one on top.
+        // The last mount at a mount point is the mount on top.
         let own = mounts.iter().rfind(|mount| mount.point == pool.mount);
         let device = own.map(|mount| mount.device);
         mounts.retain(|mount| Some(mount.device) == device);
@@ -67,7 +67,7 @@ impl<'a> Locator<'a> {
     /// Symlinks on the way are resolved, the last component is taken as it is.
     ///
     /// # Errors
-    /// When its directory cannot be looked at, or the pool fails to answer.
+    /// Fails if the directory of `path` cannot be read, or the pool fails to answer.
     pub fn locate(&mut self, path: &[u8]) -> Result<Located, PoolError> {
         let named = path_of(path);
         let (Some(parent), Some(name)) = (named.parent(), named.file_name()) else {
@@ -88,7 +88,7 @@ impl<'a> Locator<'a> {
             return Ok(Located::NotInPool);
         };
         Ok(match (holders(self.pool, path)?, branch) {
-            // What was named is this branch's file, not one of that name on another branch.
+            // The path names this branch's file, not a file of the same name on another branch.
             (Located::On(on, _), Some(branch)) if !on.contains(&branch) => Located::Missing,
             (found, _) => found,
         })

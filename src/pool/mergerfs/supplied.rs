@@ -1,5 +1,5 @@
-//! Whether branches that somebody supplied are those of the pool: on others nothing may be changed, and a copy on one
-//! that was forgotten would not be seen.
+//! Checks that the branches the user supplied are the branches of the pool: this program may change nothing on other
+//! branches, and would not see a copy on a forgotten branch.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{PoolError, branch_list};
 use crate::pool::{Branch, Pool};
 
-/// Compares them with what mergerfs tells.
+/// Compares the supplied branches with mergerfs' answers.
 pub(super) fn as_told(pool: &Pool, told: &[u8]) -> Result<(), PoolError> {
     let told = real_paths(&branch_list::parse(told)?);
     let supplied = real_paths(&pool.branches);
@@ -33,7 +33,7 @@ pub(super) fn as_shown(pool: &Pool) -> Result<(), PoolError> {
     let mut there = HashSet::new();
     for branch in &pool.branches {
         for name in names(&branch.path)? {
-            // Asked for once more: it may have come, or gone, since.
+            // Looks once more: the entry may have come, or gone, since.
             let gone = || branch.path.join(&name).symlink_metadata().is_err();
             let in_pool = || pool.mount.join(&name).symlink_metadata().is_ok();
             if !shown.contains(&name) && !in_pool() && !gone() {
@@ -61,7 +61,7 @@ fn names(dir: &Path) -> Result<HashSet<OsString>, PoolError> {
     let entries = std::fs::read_dir(dir).and_then(|entries| {
         entries
             .map(|entry| Ok(entry?.file_name()))
-            // mergerfs hides its own.
+            // mergerfs hides its own entries.
             .filter(|name| !matches!(name, Ok(name) if name.as_encoded_bytes().starts_with(b".mergerfs")))
             .collect()
     });

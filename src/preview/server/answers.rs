@@ -1,4 +1,4 @@
-//! What the requests are answered with: attributes, entries, values.
+//! Builds the answers to requests: attributes, entries, values.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,7 @@ use super::handles::Handles;
 use crate::fs::{FileKind, FsError, Timestamp};
 use crate::pool::relpath::RelPath;
 
-/// Unit of reads that suits, in bytes.
+/// The preferred block size for reads, in bytes.
 const BLOCK_SIZE: u32 = 4096;
 
 impl Server {
@@ -116,7 +116,7 @@ impl Server {
                 FileKind::Other => self.special_kind(&path, entry),
             };
             let name = OsStr::from_bytes(&entry.name);
-            // The first two are the dots, and an offset is where to go on.
+            // The first two entries are `.` and `..`; the offset of an entry is the position of the next entry.
             if reply.add(INodeNo(entry.number), at as u64 + 3, kind, name) {
                 break;
             }

@@ -1,4 +1,4 @@
-//! What is open: files, and directories as they were listed.
+//! The table of open files and of open directories with their listings.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fuser::{Errno, FileHandle, FopenFlags, ReplyOpen};
 
-/// Open things of one kind.
+/// Open files, or open directories.
 pub(super) struct Handles<T> {
     open: Mutex<HashMap<u64, Arc<T>>>,
     last: AtomicU64,
@@ -20,7 +20,7 @@ impl<T> Handles<T> {
         }
     }
 
-    /// Answers with a handle of what was opened.
+    /// Answers with a new handle of the opened file or directory.
     pub(super) fn answer(&self, opened: Result<T, Errno>, reply: ReplyOpen) {
         match opened {
             Ok(opened) => {
@@ -38,12 +38,12 @@ impl<T> Handles<T> {
     }
 
     pub(super) fn close(&self, handle: FileHandle) {
-        // Closed when the table is free again: that may wait for a disk.
+        // The file is closed after the table is unlocked: closing may wait for a disk.
         let closed = self.table().remove(&handle.0);
         drop(closed);
     }
 
-    /// A panic while the lock was held leaves a sound table behind: nothing in it is half done.
+    /// A panic while the lock is held leaves a sound table: no change to the table is half done.
     fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<T>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

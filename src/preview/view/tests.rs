@@ -132,7 +132,7 @@ fn what_a_run_has_done_meanwhile_is_a_name_of_the_master() {
         view.fate(&at(0, "b"), &stat(1, 1)),
         Fate::Master(_)
     ));
-    // Whoever looks at the duplicate finds that it is gone.
+    // A look at the duplicate shows that the duplicate is gone.
     view.giving(stat(1, 1).id)
         .filter(|r| r.duplicate == at(1, "d/a"))
         .for_each(Replacement::outdate);
@@ -157,7 +157,7 @@ fn an_op_that_cannot_be_done_is_a_refusal() {
     };
     assert_eq!(reason(at(1, "d/a"), stat(2, 1)), Some(Reason::Obstructed));
     assert_eq!(reason(at(1, "b"), stat(2, 1)), Some(Reason::Obstructed));
-    // Another file by now than the one planned for; that one is refused, wherever it is.
+    // The name now leads to another file than planned; the planned inode is refused, wherever it is.
     assert_eq!(reason(at(0, "l"), stat(1, 77)), None);
     assert_eq!(
         reason(at(0, "elsewhere"), stat(1, 2)),
@@ -238,7 +238,7 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
             name("q", 2, 1, Found::Absent),
         ],
     );
-    // Known by a name that it only has after the first.
+    // The plan calls the duplicate by a name that it has only after the first op.
     let replace = Op::planned(
         OpKind::Cross,
         file(at(0, "m"), id(1, 1)),

@@ -1,4 +1,4 @@
-//! What a run did, gathered while it runs: where the bytes were, of what kind, when, and what was left undone.
+//! Collects the events of a run while it goes on: where bytes were freed, of what kind, when, and what was left undone.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use crate::report::state::halt;
 pub(super) const EXAMPLES_MAX: usize = 8;
 /// Groups shown.
 const GROUPS_MAX: usize = 20;
-/// Directories are told apart by this many components of their path.
+/// Directories are distinguished by this many components of their path.
 const DIRECTORY_DEPTH: usize = 2;
 /// A longer suffix is part of a name, not a kind of file.
 const SUFFIX_MAX: usize = 8;
@@ -64,7 +64,7 @@ impl Chronicle {
         chronicle
     }
 
-    /// Takes in how an op ended, `at` after the start.
+    /// Records how an op ended, `at` after the start.
     pub fn outcome(&mut self, op: &Op, outcome: &Outcome, at: Duration) {
         if let Outcome::Done { reclaimed } = outcome {
             self.freed(op, *reclaimed);
@@ -115,7 +115,7 @@ fn directory(path: &[u8]) -> Vec<u8> {
     parts[..parents].join(&b'/')
 }
 
-/// The kind of a file by its suffix, in lower case; empty where it has none.
+/// The kind of a file by its suffix, in lower case; empty if the file has no suffix.
 fn kind(path: &[u8]) -> String {
     let suffix = Path::new(OsStr::from_bytes(path))
         .extension()

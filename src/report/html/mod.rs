@@ -1,7 +1,7 @@
 //! The report of a run: one page that stands by itself, for a browser without a network.
 //!
-//! Markup and style only, no script; a policy in the page forbids the browser to load anything. Names come from the
-//! disks and may be anything: every one is escaped, and what deceives a reader is spelled out.
+//! The page has only markup and style, no script. A policy in the page forbids the browser to load anything. Names come
+//! from the disks and may be any bytes: every name is escaped, and characters that deceive a reader are spelled out.
 
 mod chronicle;
 mod figures;
@@ -32,7 +32,7 @@ pub struct Disk {
     pub reclaimed: u64,
 }
 
-/// Everything the page tells.
+/// The contents of the page.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'p> {
     /// The pool and the run.

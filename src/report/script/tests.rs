@@ -16,7 +16,7 @@ use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
 use crate::pool::Pool;
 
-/// Two directories on one filesystem: a link between them works, and that is all a script needs.
+/// Two directories on one filesystem. A link between the directories works, and a script needs no more.
 struct Branches {
     dir: TempDir,
     pool: Pool,
@@ -153,9 +153,9 @@ fn a_whole_link_set_is_replaced_or_nothing_of_it() {
         ops.push(op);
         assert!(master.exists());
     }
-    // The last name of the second is taken by somebody else's file.
+    // Another file has the last name of the second op.
     let taken = branches.put(0, &set(1)[2], "other");
-    // The third has a name nobody planned.
+    // The third duplicate has a name that the plan does not know.
     fs::hard_link(
         branches.at(1, &set(2)[0]),
         branches.dir.path().join("unknown"),

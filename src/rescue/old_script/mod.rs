@@ -1,5 +1,6 @@
-//! What the script this tool replaces deleted and did not link any more: its log says which, the list of duplicates says
-//! what was equal. Only adds names; a path that is there again stays as it is.
+//! Paths that the script this tool replaces deleted and did not link any more. The script's log names the paths, the
+//! list of duplicates says which files were equal. This module only adds names; a path that exists again stays as it
+//! is.
 
 mod old_log;
 mod replay;
@@ -17,22 +18,22 @@ pub use replay::{OldLog, ReplayError};
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// What became of a path.
+/// The result for a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Relinked {
-    /// It is a link to this file now.
+    /// The path is a link to this file now.
     Linked(Place),
     /// Some branch has it.
     There,
-    /// No file of its group is left that it could be linked to.
+    /// No file of its group exists that it could be linked to.
     NoMaster,
-    /// The files of its group that are left are not equal: the list is old, and which one it was nobody can tell.
+    /// The existing files of its group are not equal: the list is old, and which file had the path is unknown.
     Differ,
     /// A call failed: which, and why.
     Failed(String),
 }
 
-/// Links lost paths to what is left of their groups.
+/// Links lost paths to the existing files of their groups.
 pub struct Relinker<'r, F: Change> {
     fs: &'r F,
     pool: &'r Pool,
@@ -43,7 +44,7 @@ pub struct Relinker<'r, F: Change> {
 }
 
 impl<'r, F: Change> Relinker<'r, F> {
-    /// Knows no group yet.
+    /// Creates a relinker that knows no group yet.
     pub fn new(fs: &'r F, pool: &'r Pool) -> Self {
         Self {
             fs,
@@ -97,7 +98,7 @@ impl<'r, F: Change> Relinker<'r, F> {
         Ok(false)
     }
 
-    /// The files of the group of `path` that are there, on branches that may be changed.
+    /// Returns the files of the group of `path` that exist, on branches that may be changed.
     fn left(&self, path: &RelPath) -> Result<Vec<Place>, FsError> {
         let mut left = Vec::new();
         let Some((size, members)) = self.groups.get(path).map(|at| &self.members[*at]) else {
@@ -138,7 +139,7 @@ impl<'r, F: Change> Relinker<'r, F> {
         Ok(contents.len() == 1)
     }
 
-    /// One on a branch that has the directory of `path`, else the first.
+    /// Returns a file on a branch that has the directory of `path`, else the first.
     fn nearest(&self, path: &RelPath, left: Vec<Place>) -> Result<Place, FsError> {
         let dir = path.parent().unwrap_or_else(RelPath::root);
         for place in &left {

@@ -4,22 +4,22 @@ use std::collections::HashMap;
 
 const STATES: [&[u8]; 3] = [b"PENDING", b"DELETED", b"LINKED"];
 
-/// What a log tells.
+/// The contents of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unfinished {
     /// The paths whose last status is not `LINKED`, in the order of the log.
     pub paths: Vec<Vec<u8>>,
-    /// Lines that have a status and no path that could be told, as they are. One that was cut short is not among
-    /// them: what it is about has a whole line before it, or nothing was done to it.
+    /// Lines that have a status and no readable path, as they are. A line that was cut short is not among them: its
+    /// path has a whole line before it, or nothing was done to that path.
     pub unreadable: Vec<Vec<u8>>,
 }
 
 /// Reads a log.
 ///
 /// # Errors
-/// When it is no such log: what is wrong.
+/// When `log` is not such a log: the reason.
 pub fn unfinished(log: &[u8]) -> Result<Unfinished, String> {
-    // Editors and spreadsheets put it there.
+    // Editors and spreadsheets put the byte order mark there.
     let log = log.strip_prefix(b"\xef\xbb\xbf").unwrap_or(log);
     let mut lines = lines(log).into_iter();
     let is_header = |line: &Line| matches!(line, Line::Row(path, status) if path == b"filepath" && status == b"status");
@@ -37,7 +37,7 @@ pub fn unfinished(log: &[u8]) -> Result<Unfinished, String> {
                 continue;
             }
         };
-        // Or the beginning of one: a line that was cut short, with others after it.
+        // The status may be the beginning of a known status: a line that was cut short, with others after it.
         if !STATES.iter().any(|state| state.starts_with(&status)) {
             let other = String::from_utf8_lossy(&status);
             return Err(format!("it has a status that is not known: {other:?}"));
@@ -56,8 +56,8 @@ enum Line {
     Unreadable(Vec<u8>),
 }
 
-/// The lines of a log. A row can have line breaks within quotes; where quotes do not match, the row is one line that
-/// was cut short, and what follows it is read by itself.
+/// Splits the log into lines. A row can have line breaks within quotes. If the quotes of a row do not match, the row is
+/// a line that was cut short, and the text after it is read by itself.
 fn lines(log: &[u8]) -> Vec<Line> {
     let (mut lines, mut rest) = (Vec::new(), log);
     while let Some(end) = rest.iter().position(|b| *b == b'\n') {
@@ -82,7 +82,8 @@ fn has_status(line: &[u8]) -> bool {
     status.is_some_and(|status| STATES.contains(&status))
 }
 
-/// The fields of the row that `log` begins with, and its length with the line break. `None` where it is no row.
+/// Returns the fields of the row that `log` begins with, and its length with the line break; `None` if `log` begins
+/// with no row.
 fn row(log: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let (mut fields, mut at) = (Vec::new(), 0);
     loop {
@@ -100,7 +101,7 @@ fn row(log: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     }
 }
 
-/// A field whose quote was before `at`; where it ends.
+/// Reads a field whose quote was before `at`; returns the field and where it ends.
 fn quoted(log: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
     let mut field = Vec::new();
     loop {
@@ -119,7 +120,7 @@ fn quoted(log: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// A field without quotes; where it ends.
+/// Reads a field without quotes; returns the field and where it ends.
 fn plain(log: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     let field = log.get(at..)?;
     let field = &field[..field.iter().position(|b| matches!(b, b',' | b'\n'))?];

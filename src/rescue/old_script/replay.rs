@@ -1,4 +1,4 @@
-//! From the old script's log and the list it was given to links: finds the pool, links, and notes that in the log.
+//! From the old script's log and its list to links: finds the pool, links, and notes the links in the log.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,11 +13,11 @@ use crate::run::real_path::below_pool;
 use crate::run::request::ListRequest;
 use crate::run::{RunError, Session, Site, base, find_pool};
 
-/// Why a log was not, or not wholly, replayed.
+/// Why a log was not replayed, or not completely.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// As any run.
+    /// An error that any run can have.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The log cannot be read.
@@ -25,7 +25,7 @@ pub enum ReplayError {
     Read {
         /// The log.
         log: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         error: io::Error,
     },
     /// The log is of another program.
@@ -33,7 +33,7 @@ pub enum ReplayError {
     NotALog {
         /// The log.
         log: PathBuf,
-        /// What shows that.
+        /// The evidence.
         why: String,
     },
     /// The log cannot be written.
@@ -41,7 +41,7 @@ pub enum ReplayError {
     Write {
         /// The log.
         log: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         error: io::Error,
     },
     /// The result cannot be shown.
@@ -58,7 +58,7 @@ impl From<LockError> for ReplayError {
 /// A log of the old script.
 #[derive(Debug)]
 pub struct OldLog {
-    /// What the script has not finished.
+    /// The paths that the script has not finished.
     pub lost: Unfinished,
     path: PathBuf,
     bytes: Vec<u8>,
@@ -81,8 +81,8 @@ impl OldLog {
         })
     }
 
-    /// Links again, on the pool of `list`, what the script deleted and did not link; calls `show` with each path as the
-    /// log has it, and what became of it.
+    /// Links again, on the pool of `list`, the paths that the script deleted and did not link. Calls `show` with each
+    /// path as the log has it, and with its result.
     ///
     /// # Errors
     /// When the list or the pool cannot be used, the log cannot be written, or `show` fails.
@@ -123,7 +123,7 @@ impl OldLog {
         Ok(())
     }
 
-    /// Opens the log to append to it; a line that was cut short ends here.
+    /// Opens the log to append to it; ends a line that was cut short.
     fn append(&self) -> io::Result<File> {
         let mut file = File::options().append(true).open(&self.path)?;
         if self.bytes.last() != Some(&b'\n') {
@@ -133,7 +133,7 @@ impl OldLog {
     }
 }
 
-/// Writes the line that the old script would have written, so that its log and a second call know.
+/// Writes the line that the old script would have written, so that its log and a second call know the link.
 fn note_linked(log: &mut File, path: &[u8]) -> io::Result<()> {
     let mut line = vec![b'"'];
     for b in path {
@@ -146,7 +146,8 @@ fn note_linked(log: &mut File, path: &[u8]) -> io::Result<()> {
 
 type Claimed = (Option<u64>, Vec<PathBuf>);
 
-/// Reads the whole list, before anything is changed; returns also where relative paths begin, those of the log too.
+/// Reads the whole list before anything is changed. Also returns where relative paths begin, including those of the
+/// log.
 fn read_list(request: &ListRequest) -> Result<(PathBuf, Vec<Claimed>), RunError> {
     let file = File::open(&request.path).map_err(|error| RunError::OpenList {
         path: request.path.clone(),

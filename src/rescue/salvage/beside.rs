@@ -1,7 +1,7 @@
-//! Hidden names whose op nobody tells of: the files beside them say whether their bytes are safe without them.
+//! Hidden names whose op no record describes: the files beside them show whether their bytes are safe without them.
 //!
-//! What recovery is given for them has a path of its own making, visible and free, where a file goes that turns out to
-//! be the only copy after all.
+//! The records that recovery gets for such names have a made-up path, visible and free. A file that turns out to be the
+//! only copy after all goes to that path.
 
 use std::collections::BTreeSet;
 
@@ -16,21 +16,21 @@ use crate::plan::{Found, OpId, OpKind};
 use crate::plan::{Op, OpFile, OpName};
 use crate::pool::relpath::RelPath;
 
-/// More names than this has no op: somebody else made them.
+/// No op has more names than this: another program made them.
 const NAMES_AT_MOST: usize = 4_096;
 
 /// The hidden names of one op, sorted by what they may be.
 struct Parts<'g> {
     /// The copy an undo made.
     copy: Option<&'g Hidden>,
-    /// Further names of a file that has one that is not hidden, or of that copy.
+    /// Further names of a file that has a visible name, or of an undo's copy.
     links: Vec<&'g Hidden>,
-    /// What may be the only name of a file.
+    /// Names that may be the only name of a file.
     sole: Vec<&'g Hidden>,
 }
 
 impl<F: Look> Planner<'_, F> {
-    /// What can be done about the hidden names of `op`, or why nothing.
+    /// Returns what can be done about the hidden names of `op`, or why nothing can be done.
     pub(super) fn beside(&self, op: OpId, group: &Group) -> Result<Result<Rebuilt, Why>, FsError> {
         if group.iter().any(|h| h.name.index >= NAMES_AT_MOST) {
             return Ok(Err(Why::NotOurs));
@@ -56,7 +56,7 @@ impl<F: Look> Planner<'_, F> {
         Parts { copy, links, sole }
     }
 
-    /// Only names go that nothing depends on.
+    /// Removes only names that nothing depends on.
     fn clear(&self, op: OpId, parts: &Parts<'_>) -> Result<Result<Rebuilt, Why>, FsError> {
         let Some(first) = parts.copy.or(parts.links.first().copied()) else {
             return Ok(Err(Why::Unclear));
@@ -82,13 +82,14 @@ impl<F: Look> Planner<'_, F> {
         Ok(Ok(self.rebuilt_op(What::Clear, records, op, true)))
     }
 
-    /// Names of two files: a local op exchanged some of its names, and was about to exchange the next.
+    /// Clears names of two files: a local op exchanged some of its names, and was about to exchange the next.
     fn clear_exchanged(
         &self,
         op: OpId,
         parts: &Parts<'_>,
     ) -> Result<Result<Rebuilt, Why>, FsError> {
-        // Names are exchanged in order: the next one is the last; or an undo's copy is what they are exchanged with.
+        // Names are exchanged in order, so the next name is the last; or they are exchanged with the name of an undo's
+        // copy.
         let last = parts.links.iter().copied().max_by_key(|h| h.name.index);
         let Some(next) = parts.copy.or(last) else {
             return Ok(Err(Why::Unclear));
@@ -112,7 +113,7 @@ impl<F: Look> Planner<'_, F> {
         };
         let made = self.made_up(op, OpKind::Local, &exchanged, first);
         let intent = intent(op, &made, (master, duplicate), blake3);
-        // The last name goes as an undo's copy does, after the others.
+        // The last name goes after the others, as an undo's copy does.
         let records = undo_records(intent, next.at.path.clone());
         Ok(Ok(self.rebuilt_op(What::Clear, records, op, true)))
     }
@@ -130,7 +131,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(false)
     }
 
-    /// A hidden file goes where one beside it is equal.
+    /// A hidden file goes if a file beside it is equal.
     fn finish(
         &self,
         op: OpId,
@@ -148,7 +149,7 @@ impl<F: Look> Planner<'_, F> {
         if !parts.sole.iter().all(fits) || !parts.links.is_empty() {
             return Ok(Err(Why::Unclear));
         }
-        // Then no file goes, only names of it.
+        // Then no file goes, only names of the file.
         let others = first.stat.nlink > parts.sole.len() as u64;
         let Some(metadata) = self.metadata(&first.at, &first.stat)? else {
             return Ok(Err(Why::Unclear));
@@ -197,7 +198,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(Err(why))
     }
 
-    /// An op with these hidden names, and paths that nobody has.
+    /// Returns an op with these hidden names, and with paths that no file has.
     fn made_up(&self, op: OpId, kind: OpKind, hidden: &[&Hidden], first: &Hidden) -> Op {
         let last = hidden.iter().map(|h| h.name.index).max().unwrap_or(0);
         let name = |k: usize| {
@@ -218,8 +219,8 @@ impl<F: Look> Planner<'_, F> {
         Op::planned(kind, file(place.clone()), file(place), 0, 0, names)
     }
 
-    /// The files whose bytes may be those of `hidden`: in the same directory on every branch, and at the paths that
-    /// the log tells. None of them hidden, none of them the hidden inode itself.
+    /// Returns the files whose bytes may be those of `hidden`: in the same directory on every branch, and at the paths
+    /// that the log names. No such file is hidden or is the hidden inode itself.
     fn candidates(&self, op: OpId, hidden: &[&Hidden]) -> Result<Vec<(Place, Stat)>, FsError> {
         let mut places = Vec::new();
         for h in hidden {

@@ -1,4 +1,4 @@
-//! An op that the log has no end of: its paths are known, what the disks make of it is looked up.
+//! An op whose end the log does not have: its paths are known, and a look at the disks shows its state.
 
 use super::look::Same;
 use super::{Group, Planner, Rebuilt, What, Why};
@@ -11,24 +11,24 @@ use crate::plan::{Found, OpId, OpKind};
 use crate::plan::{Op, OpFile, OpName};
 use crate::pool::relpath::RelPath;
 
-/// What comes of it.
+/// The decision about an op.
 pub(super) enum Verdict {
     /// An op for the new journal.
     Rebuilt(Box<Rebuilt>),
-    /// Nothing of it is left to be done.
+    /// Nothing of the op is left to be done.
     Nothing,
-    /// It stays as it is, there.
+    /// The op stays as it is, at these places.
     Left(Why, Vec<Place>),
-    /// The log is no help: its hidden names speak for themselves.
+    /// The log is no help: only the hidden names count.
     ByName,
 }
 
-/// What is found of an op.
+/// The files of an op that were found.
 struct Scene {
     id: OpId,
     op: Op,
     master: Option<Stat>,
-    /// The duplicate at its own names, and at its retired ones.
+    /// The duplicate at its own names, and at its retired names.
     own: Vec<Option<Stat>>,
     retired: Vec<Option<Stat>>,
     duplicate: Option<(Place, Stat)>,
@@ -41,7 +41,7 @@ impl Scene {
         names.any(|(own, retired)| own.is_none() && retired.is_none())
     }
 
-    /// The names of the duplicate that are known.
+    /// How many names of the duplicate are known.
     fn known(&self) -> u64 {
         self.own.iter().chain(&self.retired).flatten().count() as u64
     }
@@ -68,7 +68,7 @@ impl<F: Look> Planner<'_, F> {
         if let Some(copy) = copy {
             let mut at = targets.iter().flatten();
             if !at.any(|stat| stat.id == copy.stat.id) {
-                // An undo that has not published its copy: nobody has seen it.
+                // An undo that has not published its copy: no other program has seen it.
                 return Ok(Verdict::ByName);
             }
         }
@@ -98,7 +98,7 @@ impl<F: Look> Planner<'_, F> {
         self.unequal(logged, &scene, group)
     }
 
-    /// The op as it was begun, as far as the log tells; `None` where a branch of it is not there.
+    /// Returns the op as it was begun, as far as the log shows; `None` if a branch of the op is missing.
     fn shape(&self, logged: &LoggedOp) -> Option<Op> {
         let mut names = Vec::with_capacity(logged.names.len());
         for name in &logged.names {
@@ -138,7 +138,7 @@ impl<F: Look> Planner<'_, F> {
         ))
     }
 
-    /// A branch path; of branches within each other, on the inner one.
+    /// Returns the place of a branch path; of branches within each other, on the inner branch.
     fn place(&self, path: &std::path::Path) -> Option<Place> {
         let of = |branch| {
             let root = &self.lost.branches[crate::pool::BranchIdx::index(branch)].path;
@@ -154,7 +154,7 @@ impl<F: Look> Planner<'_, F> {
         (0..op.names.len()).map(|k| self.regular(&at(k))).collect()
     }
 
-    /// Which files are the master and the duplicate; `None` where the names contradict each other.
+    /// Finds which files are the master and the duplicate; `None` if the names contradict each other.
     ///
     /// The master of an undo is the `copy` it made.
     fn scene(
@@ -170,7 +170,7 @@ impl<F: Look> Planner<'_, F> {
         let journal = self.journal;
         let hidden = self.all(&op, |k| op.retired_place(journal, id, k))?;
         if master.is_none() {
-            // Its own name is gone; what stands at the paths stays, unless it is all there is.
+            // The master's own name is gone. A file at the paths stays, unless it is the only file there is.
             let other = |t: &&Option<Stat>| {
                 let id = t.as_ref().map(|stat| stat.id);
                 id.is_some() && hidden.iter().flatten().all(|h| Some(h.id) != id)
@@ -209,7 +209,7 @@ impl<F: Look> Planner<'_, F> {
             if !agree && retired.iter().all(Option::is_none) {
                 return Ok(None);
             }
-            // Another file at a name the duplicate has left is somebody's new one.
+            // Another file at a name that the duplicate has left is a client's new file.
             own = own
                 .into_iter()
                 .map(|o| o.filter(|o| o.id == stat.id))
@@ -225,7 +225,7 @@ impl<F: Look> Planner<'_, F> {
         }))
     }
 
-    /// A name the master has.
+    /// Returns a name the master has.
     fn place_of_master(&self, scene: &Scene, targets: &[Option<Stat>]) -> Place {
         let at_its_own = self
             .regular(&scene.op.master)
@@ -237,7 +237,7 @@ impl<F: Look> Planner<'_, F> {
         k.map_or_else(|| scene.op.master.clone(), |k| scene.op.target(k))
     }
 
-    /// The duplicate is gone: if hidden links of the master are left, they go.
+    /// The duplicate is gone: if hidden links of the master are left, the links go.
     fn without_duplicate(&self, scene: &Scene, group: &Group) -> Verdict {
         if group.is_empty() {
             return Verdict::Nothing;
@@ -272,7 +272,7 @@ impl<F: Look> Planner<'_, F> {
         self.rebuilt(What::Clear, vec![intent_record(intent)], scene, true)
     }
 
-    /// Both are equal: recovery goes on from what it finds.
+    /// Both files are equal: recovery goes on from the state that it finds.
     fn equal(
         &self,
         (logged, scene, targets): (&LoggedOp, &Scene, &[Option<Stat>]),
@@ -286,7 +286,8 @@ impl<F: Look> Planner<'_, F> {
         let (Some(of_master), Some(metadata)) = metadata else {
             return Ok(Verdict::Left(Why::Unclear, vec![at.clone()]));
         };
-        // Then only names of it go, and the inode keeps others: an undo's, or somebody linked it.
+        // Then only names of the duplicate go, and the inode keeps other names: an undo's, or a link that another
+        // program made.
         let others = duplicate.nlink > scene.known();
         if !others && self.lost.ignore.differs(&of_master, &metadata).is_some() {
             return Ok(Verdict::Left(Why::MetadataDiffers, vec![at.clone()]));
@@ -294,7 +295,7 @@ impl<F: Look> Planner<'_, F> {
         let mut op = scene.op.clone();
         let at_its_own = *place == op.master;
         for k in 0..op.names.len() {
-            // Taken away again only where the master surely keeps a name of its own.
+            // The replacement is taken away again only if the master surely keeps a name of its own.
             let ours = at_its_own && op.target(k) != op.master;
             op.names[k].found = match (op.kind, scene.in_place(targets, k)) {
                 (OpKind::Local, _) => Found::Duplicate,
@@ -331,13 +332,13 @@ impl<F: Look> Planner<'_, F> {
         Ok(self.rebuilt(What::Finish, records, scene, retired))
     }
 
-    /// The duplicate is the only copy of its bytes here: it gets its path back, if nobody else has that.
+    /// The duplicate is the only copy of its bytes here: it gets its path back, if no other file has that path.
     fn unequal(&self, logged: &LoggedOp, scene: &Scene, group: &Group) -> Result<Verdict, FsError> {
         let Some((at, duplicate)) = &scene.duplicate else {
             return Ok(Verdict::Nothing);
         };
         if scene.retired.iter().all(Option::is_none) {
-            // At its own name, where it belongs; hidden names of the op are something else.
+            // The duplicate is at its own name, where it belongs; hidden names of the op are other files.
             return Ok(match group.is_empty() {
                 true => Verdict::Left(Why::Twice, vec![at.clone()]),
                 false => Verdict::ByName,
@@ -362,7 +363,7 @@ impl<F: Look> Planner<'_, F> {
             bytes: logged.bytes,
             ..intent(scene.id, &scene.op, (master, from), [0; 32])
         };
-        // Not as retired: what is not known to be finished is put back.
+        // Not as retired: an op that is not known to be finished is put back.
         Ok(self.rebuilt(What::PutBack, vec![intent_record(intent)], scene, false))
     }
 
@@ -416,11 +417,11 @@ pub(super) fn intent_record(intent: Intent) -> Record {
     Record::Intent(Box::new(intent))
 }
 
-/// The records of an op whose duplicate keeps names, as those have that undo others.
+/// Returns the records of an op whose duplicate keeps names, in the form of the records of an undo.
 pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
     let (op, id) = (intent.op, intent.master.id);
     let undo = UndoIntent {
-        // Which one it undoes is lost with the journal.
+        // The number of the undone op is lost with the journal.
         undoes: OpId { run: 0, seq: 0 },
         intent,
         copy,

@@ -1,4 +1,4 @@
-//! Looking at files: what is at a name, and whether two have the same bytes.
+//! Looking at files: the file at a name, and whether two files have the same bytes.
 
 use super::Planner;
 use crate::fs::StoredId;
@@ -9,24 +9,25 @@ use crate::pool::BranchIdx;
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// What two files have in common.
+/// The bytes that two files have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Same {
     /// All bytes; their BLAKE3.
     Equal([u8; 32]),
     /// The first is the beginning of the second.
     Begins,
-    /// Not even that.
+    /// Neither.
     Differ,
 }
 
-/// No op has such a path: whoever has made a symlink of a directory since, or writes a log, must not stop a salvage.
+/// No op has such a path. A program that made a symlink of a directory since, or that writes a log, must not stop a
+/// salvage.
 fn leads_astray(error: &FsError) -> bool {
     matches!(error.errno(), libc::ELOOP | libc::ENAMETOOLONG)
 }
 
 impl<F: Look> Planner<'_, F> {
-    /// The regular file at `at`.
+    /// Returns the regular file at `at`.
     pub(super) fn regular(&self, at: &Place) -> Result<Option<Stat>, FsError> {
         let stat = match self.fs.stat(at) {
             Err(error) if leads_astray(&error) => None,
@@ -35,7 +36,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(stat.filter(|stat| stat.kind == FileKind::Regular))
     }
 
-    /// Every branch's index.
+    /// Returns every branch's index.
     pub(super) fn branches(&self) -> impl Iterator<Item = BranchIdx> + use<F> {
         (0..u16::try_from(self.lost.branches.len()).unwrap_or(u16::MAX)).map(BranchIdx)
     }
@@ -44,7 +45,7 @@ impl<F: Look> Planner<'_, F> {
     pub(super) fn in_pool(&self, at: &Place) -> Result<bool, FsError> {
         for branch in self.branches() {
             let taken = match self.fs.stat(&Place::new(branch, at.path.clone())) {
-                // Whatever it leads to, it is not free.
+                // Wherever the path leads, it is not free.
                 Err(error) if leads_astray(&error) => true,
                 stat => stat?.is_some(),
             };
@@ -55,7 +56,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(false)
     }
 
-    /// Compares `part`, which is `stat`, with `whole`; `None` where one of them became another file meanwhile.
+    /// Compares `part`, which is `stat`, with `whole`; `None` if one of the two became another file meanwhile.
     pub(super) fn same(
         &self,
         (part, stat): (&Place, &Stat),
@@ -85,7 +86,7 @@ impl<F: Look> Planner<'_, F> {
         }
     }
 
-    /// Opens what is at `at`, if that still is `stat`.
+    /// Opens the file at `at`, if that file still is `stat`.
     fn opened(&self, at: &Place, stat: &Stat) -> Result<Option<F::File>, FsError> {
         let file = match self.fs.open(at) {
             Err(error) if matches!(error.errno(), libc::ENOENT | libc::EINVAL | libc::EAGAIN) => {
@@ -111,7 +112,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(filled)
     }
 
-    /// Owner, mode, ACL and attributes of what is at `at`, if that still is `stat`.
+    /// Returns owner, mode, ACL and attributes of the file at `at`, if that file still is `stat`.
     pub(super) fn metadata(&self, at: &Place, stat: &Stat) -> Result<Option<Metadata>, FsError> {
         match self.opened(at, stat)? {
             Some(file) => self.fs.metadata(&file).map(Some),
@@ -119,7 +120,7 @@ impl<F: Look> Planner<'_, F> {
         }
     }
 
-    /// A file as a record has it; `None` on a branch without identity.
+    /// Returns a file in the form of a record; `None` on a branch without identity.
     pub(super) fn copy(&self, at: &Place, stat: Option<&Stat>, size: u64) -> Option<Copy> {
         let fs = self.lost.branches[at.branch.index()].fs?;
         // No file has the number 0.
@@ -135,7 +136,7 @@ impl<F: Look> Planner<'_, F> {
         })
     }
 
-    /// The names in directory `dir` that are not hidden, in order; none where it is missing.
+    /// Returns the names in directory `dir` that are not hidden, in order; no names if the directory is missing.
     pub(super) fn visible(&self, dir: &Place) -> Result<Vec<Place>, FsError> {
         let names = match self.fs.names_with_prefix(dir, b"") {
             Err(error)

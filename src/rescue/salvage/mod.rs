@@ -1,21 +1,20 @@
-//! What can be done when the journal is lost: its CSV log says what was open, the hidden names on the branches say how
-//! far that came, and the disks say what is true.
+//! Planning without a journal: the lost journal's CSV log says which ops were open, the hidden names on the branches
+//! say how far the ops came, and the disks say which files exist.
 //!
-//! The result is records for a new journal, so that recovery itself (`execute::recover`) finishes or puts back what was
-//! open, with its table, its leases and its comparing of bytes, killed anywhere and run again. Nothing here changes a
+//! The result is records for a new journal, so that recovery itself (`execute::recover`) finishes or puts back the open
+//! ops, with its table, its leases and its comparing of bytes, killed anywhere and run again. Nothing here changes a
 //! branch.
 //!
 //! # What a name proves
 //!
-//! Nothing. Whoever can write in a directory of the pool can make a hidden name there, and the log knows paths, not
-//! inodes. So nothing is decided by a name that could cost a file:
+//! Nothing. Any program that can write in a directory of the pool can make a hidden name there, and the log knows
+//! paths, not inodes. So nothing that could cost a file is decided by a name:
 //!
-//! * a hidden file is removed only where its bytes are found, complete, in another file that stays: the one at its
-//!   path, or one beside it, of the same owner, mode, ACL and attributes; or where its inode has a name that is not
-//!   hidden;
-//! * it gets its path back only where the log tells the path and no branch has it;
+//! * a hidden file is removed only if its bytes are found, complete, in another file that stays: the file at its path,
+//!   or a file beside it, of the same owner, mode, ACL and attributes; or if its inode has a name that is not hidden;
+//! * a hidden file gets its path back only if the log names the path and no branch has it;
 //! * hidden directories are removed only while empty;
-//! * everything else stays where it is and is told.
+//! * everything else stays where it is and is reported.
 
 mod beside;
 mod from_log;
@@ -39,22 +38,22 @@ pub struct Lost {
     pub branches: Vec<BranchRecord>,
     /// Whether cloned directories take after the newest branch's.
     pub newest_dirs: bool,
-    /// The id of the journal; `None` where it cannot be told, and every hidden name may be another journal's.
+    /// The id of the journal; `None` if it is unknown, and every hidden name may be another journal's.
     pub journal: Option<u32>,
     /// Which differences in metadata do not matter.
     pub ignore: IgnoreMetadata,
 }
 
-/// What is to be done, and what is not.
+/// The ops and directories to act on, and the files to leave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Salvage {
     /// Ops for the new journal.
     pub ops: Vec<Rebuilt>,
     /// Hidden directories, to be removed where they are empty.
     pub dirs: Vec<Place>,
-    /// Directories in which something may be done and not durable: what is no longer there must not come back.
+    /// Directories in which a change may be done and not durable: an entry that is gone must not come back.
     pub settle: BTreeSet<Place>,
-    /// What stays as it is, for a person to look at.
+    /// The files that stay as they are, for a person to look at.
     pub left: Vec<Left>,
 }
 
@@ -63,37 +62,37 @@ pub struct Salvage {
 pub struct Rebuilt {
     /// The op.
     pub op: OpId,
-    /// What recovery goes on from: an intent, and what followed it.
+    /// The records that recovery goes on from: an intent, and the records after it.
     pub records: Vec<Record>,
-    /// What will be done about it.
+    /// What recovery will do about the op.
     pub what: What,
-    /// What it is about: its paths where the log tells them, else the hidden files.
+    /// The files of the op: its paths if the log names them, else the hidden files.
     pub about: Vec<PathBuf>,
 }
 
 /// What recovery will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// The copies are equal: the op goes on, and one stays.
+    /// The copies are equal: the op goes on, and one copy stays.
     Finish,
     /// The old copy gets its path back.
     PutBack,
-    /// Only a hidden name goes; what it leads to, or an equal file, is there without it.
+    /// Only a hidden name goes; its file, or an equal file, is there without it.
     Clear,
 }
 
-/// What stays as it is.
+/// A file that stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
-    /// Where it is.
+    /// Where the file is.
     pub at: PathBuf,
-    /// The path it belongs to, where the log tells.
+    /// The path the file belongs to, if the log names it.
     pub pool_path: Option<PathBuf>,
-    /// Why.
+    /// Why the file stays.
     pub why: Why,
 }
 
-/// Why something stays as it is.
+/// Why a file stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// The name is another journal's.
@@ -108,12 +107,12 @@ pub enum Why {
     Unclear,
     /// The path is on two branches.
     Twice,
-    /// A branch of it is not there, or has no identity.
+    /// A branch of the op is missing, or has no identity.
     BranchGone,
 }
 
 impl Why {
-    /// Why, and what the user can do about it.
+    /// Returns why the file stays, and what the user can do about it.
     #[must_use]
     pub fn hint(self) -> String {
         match self {
@@ -141,7 +140,7 @@ impl Why {
     }
 }
 
-/// A hidden name that is there.
+/// A hidden name that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Hidden {
     at: Place,
@@ -152,8 +151,8 @@ struct Hidden {
 /// The hidden names of one op.
 type Group = Vec<Hidden>;
 
-/// Which journal the hidden names are of, where its own files do not tell: the one whose names fit the log, else the
-/// only one there is.
+/// Returns the journal that the hidden names belong to, if its own files do not say: the journal whose names fit the
+/// log, else the only journal there is.
 #[must_use]
 pub fn journal_of(logged: &[LoggedOp], hidden: &[PathBuf]) -> Option<u32> {
     let mut fit: BTreeMap<u32, usize> = BTreeMap::new();
@@ -180,7 +179,7 @@ pub fn journal_of(logged: &[LoggedOp], hidden: &[PathBuf]) -> Option<u32> {
     }
 }
 
-/// Looks at what `logged` and the `hidden` names of this pool have become.
+/// Looks at the present state of `logged` and of the `hidden` names of this pool.
 ///
 /// # Errors
 /// When a branch cannot be looked at.
@@ -198,8 +197,8 @@ pub fn plan<F: Look>(
     Ok(planner.salvage)
 }
 
-/// A run is on one pool. Ops that say they are of a run which an earlier pool has are left: their branches are not those
-/// of that run.
+/// Keeps each run on one pool. If an earlier pool has the run that an op names, the op is left as it is: its
+/// branches are not those of that run.
 pub fn keep_apart(plans: &mut [&mut Salvage]) {
     let mut taken = BTreeSet::new();
     for plan in plans {
@@ -217,8 +216,8 @@ pub fn keep_apart(plans: &mut [&mut Salvage]) {
     }
 }
 
-/// The records of a new journal: the runs of `ops` on their pools, [kept apart](keep_apart), what is open of them, and a run of its own for the
-/// salvage, numbered after `newest`, so that no number is given twice.
+/// Returns the records of a new journal: the runs of `ops` on their pools, [kept apart](keep_apart), the open ops, and
+/// a run of its own for the salvage, numbered after `newest`, so that no number is used twice.
 #[must_use]
 pub fn records(pools: &[(&Lost, &Salvage)], newest: u64, now: Timestamp) -> Vec<Record> {
     let started = |run, lost: &Lost| RunStarted {
@@ -258,12 +257,12 @@ pub fn records(pools: &[(&Lost, &Salvage)], newest: u64, now: Timestamp) -> Vec<
 struct Planner<'p, F: Look> {
     fs: &'p F,
     lost: &'p Lost,
-    /// The journal's id; any where it is not known: no name has it then.
+    /// The journal's id. If it is not known, any id: no name has it then.
     journal: u32,
     groups: BTreeMap<OpId, Group>,
     /// The hidden names of each inode.
     hidden: BTreeMap<InodeId, u64>,
-    /// Where the log says that an op's names belong, for what is left of it.
+    /// Where an op's names belong according to the log, for files that are left of the op.
     paths: BTreeMap<(OpId, usize), PathBuf>,
     salvage: Salvage,
 }

@@ -13,7 +13,7 @@ use crate::pool::{Branch, BranchIdx, mergerfs};
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Held branch directories. Places on them have indices of their own, whatever a run numbered.
+/// Held branch directories. Places on them have indices of their own, independent of the numbering of a run.
 #[derive(Debug)]
 pub(crate) struct Branches {
     pub(crate) fs: RealFs,
@@ -24,7 +24,7 @@ pub(crate) struct Branches {
 }
 
 impl Branches {
-    /// Opens each of `recorded` whose disk is mounted; of several with one path the last counts.
+    /// Opens each of `recorded` whose disk is mounted; if several have one path, the last counts.
     ///
     /// # Errors
     /// When branches that could be opened a moment ago cannot be opened together.
@@ -70,7 +70,7 @@ impl Branches {
         self.root(at.branch).join(at.path.as_path())
     }
 
-    /// The branch that a run recorded, unless another filesystem has its path now.
+    /// Returns the branch that a run recorded, unless another filesystem has its path now.
     pub(crate) fn find(&self, recorded: &BranchRecord) -> Option<BranchIdx> {
         self.indices().find(|at| {
             let now = &self.records[at.index()];
@@ -78,15 +78,16 @@ impl Branches {
         })
     }
 
-    /// `path` on a branch that a run recorded.
+    /// Returns the place of `path` on a branch that a run recorded.
     pub(crate) fn place(&self, recorded: &BranchRecord, path: &RelPath) -> Option<Place> {
         Some(Place::new(self.find(recorded)?, path.clone()))
     }
 
-    /// The regular file at `at`, if there is one.
+    /// Returns the regular file at `at`, if there is one.
     ///
     /// # Errors
-    /// When it cannot be looked at. A name that leads through a symlink or a mount point is no file of the branch.
+    /// When the file cannot be looked at. A name that leads through a symlink or a mount point is no file of the
+    /// branch.
     pub(crate) fn file(&self, at: &Place) -> Result<Option<Stat>, FsError> {
         match self.fs.stat(at) {
             Err(error) if matches!(error.errno(), libc::ELOOP | libc::EXDEV) => Ok(None),
@@ -94,7 +95,7 @@ impl Branches {
         }
     }
 
-    /// The path that the directory of `handle` has on `branch` now; `None` if it is on another branch, or gone.
+    /// Returns the path that the directory of `handle` has on `branch` now; `None` if it is on another branch, or gone.
     pub(crate) fn path_of_handle(&self, branch: BranchIdx, handle: &Handle) -> Option<RelPath> {
         let any = Place::new(branch, RelPath::root());
         let pinned = self.fs.pin_by_handle(&any, handle);
@@ -106,7 +107,7 @@ impl Branches {
         path
     }
 
-    /// Whether no branch of `run` has anything at `path`, as far as its branches are mounted.
+    /// Whether no branch of `run` has an entry at `path`, as far as its branches are mounted.
     pub(crate) fn is_free(&self, run: &[BranchRecord], path: &RelPath) -> bool {
         let mut places = run.iter().filter_map(|branch| self.place(branch, path));
         places.all(|at| matches!(self.fs.stat(&at), Ok(None)))

@@ -1,4 +1,4 @@
-//! Removes hidden files that ended ops left: for `resume --discard`. Nothing else, and no visible name.
+//! Removes hidden files that ended ops left: for `resume --discard`. Removes nothing else, and no visible name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(crate) struct Discard {
     seen: Fingerprint,
 }
 
-/// Why a place is not one that may be removed.
+/// Why a place may not be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     Gone,
@@ -56,15 +56,15 @@ impl Refused {
     }
 }
 
-/// What a look at a place came to.
+/// The result of a look at a place.
 type Looked = Result<Result<Discard, Refused>, FsError>;
 
 /// Why a file was not removed after all.
 #[derive(Debug)]
 pub(crate) enum NotRemoved {
-    /// Somebody has it open.
+    /// Another program has the file open.
     Busy,
-    /// It is not what was looked at.
+    /// The file is not the file that was looked at.
     Changed,
     /// A call failed.
     Failed(FsError),
@@ -102,13 +102,13 @@ impl<'a, S: Store> Looker<'a, S> {
         })
     }
 
-    /// What is at `at`, if it may be removed.
+    /// Returns the file at `at`, if it may be removed.
     fn look(&mut self, at: &Place) -> Looked {
         if !is_hidden_name(at.path.file_name().as_encoded_bytes()) {
             return Ok(Err(Refused::Visible));
         }
         let fs = &self.branches.fs;
-        // From here on the directory is this one, whatever gets its path.
+        // From here on the directory is this directory, even if another directory gets its path.
         if fs.pin(&at.dir())? == Pin::Missing {
             return Ok(Err(Refused::Gone));
         }
@@ -149,12 +149,12 @@ impl<'a, S: Store> Looker<'a, S> {
         }))
     }
 
-    /// Whether a name that people see has the same bytes: a path of the op on any branch, or another name of the inode.
+    /// Whether a visible name has the same bytes: a path of the op on any branch, or another name of the inode.
     fn has_visible_copy(&mut self, at: &Place, name: &HiddenName) -> Result<bool, FsError> {
         let run = self.journal.run(name.op.run).map(|run| &run.started);
         if let (Some(run), Some(intent)) = (run, self.intents.of(name.op)) {
             for visible in visible_places(self.branches, run, intent) {
-                // An error of another file says nothing of this one: it stays the last copy as far as is known.
+                // An error of another file says nothing about this file: this file counts as the last copy.
                 if self.same_bytes(at, &visible).unwrap_or(false) {
                     return Ok(true);
                 }
@@ -183,7 +183,7 @@ impl<'a, S: Store> Looker<'a, S> {
         }
     }
 
-    /// How many hidden names each inode of a branch has.
+    /// Returns how many hidden names each inode of a branch has.
     fn hidden_names(&mut self, branch: BranchIdx) -> &BTreeMap<InodeId, u64> {
         let fs = &self.branches.fs;
         self.hidden.entry(branch).or_insert_with(|| {
@@ -202,7 +202,7 @@ fn name_of(at: &Place) -> Option<HiddenName> {
     parse_hidden_name(at.path.file_name().as_encoded_bytes())
 }
 
-/// Every path of the op, on every branch that is mounted.
+/// Returns every path of the op, on every branch that is mounted.
 fn visible_places(branches: &Branches, run: &RunStarted, intent: &Intent) -> Vec<Place> {
     let names = intent.names.iter().map(|name| &name.path);
     let paths: BTreeSet<_> = names
@@ -230,17 +230,17 @@ impl Discard {
         Ok(places.iter().map(|at| looker.look(at)).collect())
     }
 
-    /// Removes the name, if it still is the file that was looked at and nobody has it open.
+    /// Removes the name, if it still is the file that was looked at and no program has the file open.
     ///
     /// # Errors
-    /// When it is not, or a call fails; the name is there then.
+    /// When the file changed or is open, or a call fails; the name is there then.
     pub(crate) fn remove(&self, branches: &Branches) -> Result<(), NotRemoved> {
         let fs = &branches.fs;
         let file = match fs.open(&self.at) {
             Ok(file) => file,
             Err(error) => return Err(not_opened(error)),
         };
-        // Whoever has it open may still write to it. Filesystems without leases do not tell.
+        // A program that has the file open may still write to it. Filesystems without leases do not tell.
         match fs.lease(&file, Lease::Write) {
             Err(error) if error.errno() == libc::EAGAIN => return Err(NotRemoved::Busy),
             Ok(()) | Err(_) => {}
@@ -263,7 +263,7 @@ fn not_opened(error: FsError) -> NotRemoved {
     }
 }
 
-/// Where `path` may be: a branch path, or a pool path of any run of the journal.
+/// Returns where `path` may be: a branch path, or a pool path of any run of the journal.
 pub(crate) fn places_of<S: Store>(
     journal: &Journal<S>,
     branches: &Branches,

@@ -1,4 +1,4 @@
-//! Looks at every place that a conflict names, and at hidden names that nothing explains.
+//! Looks at every place that a conflict names, and at hidden names that no open op and no conflict explains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ use crate::pool::mergerfs;
 use crate::pool::relpath::RelPath;
 use crate::rescue::leftovers;
 
-/// Bytes read to compare files that are on two branches: nobody waits long for `status`.
+/// The most bytes read to compare files that are on two branches: no user waits long for `status`.
 const COMPARED: u64 = 64 << 20;
 
-/// What was found.
+/// The results of the look.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) unsettled: Vec<Unsettled>,
@@ -28,7 +28,7 @@ pub(crate) struct Found {
     pub(crate) partly: bool,
 }
 
-/// Looks at everything that ended ops of `journal` left. Hidden names are looked for in the uppermost directories.
+/// Looks at everything that ended ops of `journal` left. Looks for hidden names in the uppermost directories.
 ///
 /// # Errors
 /// When the journal cannot be read.
@@ -73,8 +73,8 @@ pub(crate) fn look<S: Store>(
     Ok(found)
 }
 
-/// The ops of conflicts that still have a hidden file, or a place where nothing is any more: only their intents are worth
-/// reading the journal for.
+/// Returns the ops of conflicts that still have a hidden file, or a place that is empty by now: only their intents are
+/// worth reading the journal for.
 fn ops_with_files<'j, S: Store>(
     journal: &'j Journal<S>,
     branches: &'j Branches,
@@ -150,7 +150,7 @@ struct Looking<'a> {
     intents: Intents,
     /// Bytes that may still be read.
     budget: u64,
-    /// Pool paths already proposed: two files must not get the same one.
+    /// Pool paths already proposed: no two files may get the same path.
     given: BTreeSet<PathBuf>,
 }
 
@@ -171,7 +171,7 @@ impl Looking<'_> {
             let hidden = is_hidden_name(path.file_name().as_encoded_bytes());
             let seen = self.branches.place(record, path);
             let seen = seen.map(|at| match self.branches.file(&at) {
-                // Somebody renamed its directory, or the file in it.
+                // Another program renamed its directory, or the file in it.
                 Ok(None) => self.moved(conflict, &at).unwrap_or((Ok(None), at)),
                 found => (found, at),
             });
@@ -197,8 +197,8 @@ impl Looking<'_> {
         unsettled
     }
 
-    /// The file that was left at `at`, in the directory of one of the op's names, wherever that is now: under the same file
-    /// name, or a visible name of one of the op's two files there.
+    /// Finds the file that was left at `at`, in the directory of one of the op's names, wherever that directory is now:
+    /// under the same file name, or as a visible name of one of the op's two files there.
     fn moved(
         &self,
         conflict: &Conflict,
@@ -211,7 +211,7 @@ impl Looking<'_> {
         let inodes = [intent.master.id.ino, intent.duplicate.id.ino];
         let hidden = is_hidden_name(at.path.file_name().as_encoded_bytes());
         for (branch, handle) in dirs {
-            // mergerfs renames a directory on every branch: the one on another branch tells as well.
+            // mergerfs renames a directory on every branch: the directory on another branch tells as well.
             let record = conflict.run.branches.get(branch.index());
             let branch = record.and_then(|record| self.branches.find(record));
             let dir = branch.and_then(|branch| self.branches.path_of_handle(branch, handle));
@@ -249,7 +249,8 @@ impl Looking<'_> {
         }
     }
 
-    /// The path, if several branches of the run have a regular file there; a path that one branch has is settled.
+    /// Returns the path, if several branches of the run have a regular file there; a path that one branch has is
+    /// settled.
     fn twice(&mut self, run: &RunStarted, path: &RelPath) -> Option<Twice> {
         let mut found: Vec<(Place, Stat)> = Vec::new();
         for record in &run.branches {
@@ -264,7 +265,7 @@ impl Looking<'_> {
             return None;
         }
         let equal = others.iter().map(|other| self.are_equal(first, other));
-        // One that differs decides, also where another was not compared.
+        // A file that differs decides, even if another file was not compared.
         let equal = equal.reduce(|a, b| match (a, b) {
             (Some(false), _) | (_, Some(false)) => Some(false),
             (None, _) | (_, None) => None,
@@ -293,7 +294,7 @@ impl Looking<'_> {
         })
     }
 
-    /// `None` where it would take too long to know, or cannot be read.
+    /// Compares the files; `None` if comparing would take too long, or a file cannot be read.
     fn are_equal(
         &mut self,
         (a, a_stat): &(Place, Stat),
@@ -309,7 +310,7 @@ impl Looking<'_> {
         self.branches.equal(a, b).ok()
     }
 
-    /// A name for the file at `at`, in its own directory: `name`, or one that begins like it.
+    /// Returns a name for the file at `at`, in its own directory: `name`, or a name that begins like it.
     fn free_name(&mut self, run: &RunStarted, at: &Place, name: &[u8]) -> Option<PathBuf> {
         names_to_try(name).find_map(|name| {
             let free = beside(at, &name)?;
@@ -342,7 +343,7 @@ impl Looking<'_> {
     }
 }
 
-/// How the hidden name at `at` came to be.
+/// Returns how the hidden name at `at` came to be.
 pub(super) fn origin<S: Store>(journal: &Journal<S>, intents: &Intents, at: &Place) -> Origin {
     let Some(name) = hidden_of(at) else {
         return Origin::Unreadable;

@@ -112,7 +112,7 @@ pub struct Unsettled {
 }
 
 impl Unsettled {
-    /// Whether nothing of it is left.
+    /// Whether nothing of the conflict is left.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.hidden.is_empty() && self.twice.is_empty() && self.not_looked_at.is_empty()
@@ -124,7 +124,7 @@ impl Unsettled {
 pub enum Origin {
     /// This journal's op, in the directory it worked in.
     LeftBehind(OpId),
-    /// This journal's op, in another directory: somebody renamed the directory while the op worked in it.
+    /// This journal's op, in another directory: another program renamed the directory while the op worked in it.
     Renamed(OpId),
     /// This journal's op, and the journal has forgotten the run (`history --prune`).
     Forgotten(OpId),
@@ -139,9 +139,9 @@ pub enum Origin {
 /// A hidden name that no open op and no conflict explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unexplained {
-    /// What has the name.
+    /// The entry that has the name.
     pub file: FileNow,
-    /// How it came to be.
+    /// How the name came to be.
     pub origin: Origin,
     /// The pool path it had, where the journal still knows.
     pub pool_path: Option<PathBuf>,

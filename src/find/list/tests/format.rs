@@ -1,4 +1,4 @@
-//! Forms told apart by how they begin.
+//! Lists are recognised by how they begin.
 
 use super::super::InputError;
 use super::super::tests::read;

@@ -162,7 +162,7 @@ proptest! {
         let list: String =
             groups.iter().map(|names| names.join("\0") + "\0\0").collect();
         let expected: Vec<_> = groups.iter().map(|names| claimed(None, names)).collect();
-        // A size line is told from a name only by what it says; no generated name says it.
+        // Only its text distinguishes a size line from a name; no generated name has the text of a size line.
         prop_assert_eq!(read(list.as_bytes(), Some(Format::JdupesNull)).expect("sound"), expected);
     }
 }

@@ -37,7 +37,7 @@ fn a_symlink_on_the_way_is_refused_by_every_call() {
                 errno(fs.clone_dir(&place("link"), &place("real"), &made(stage, "real"))),
             ),
         ] {
-            // The kernel says ENOTDIR where a directory was asked for and the symlink is the last component.
+            // The kernel returns ENOTDIR if a directory was asked for and the symlink is the last component.
             assert!(
                 [libc::ELOOP, libc::ENOTDIR].contains(&errno),
                 "{call}: {errno}"
@@ -313,7 +313,7 @@ fn a_branch_that_was_replaced_is_noticed() {
         assert_eq!(errno(stage.fs.check_branch(BranchIdx(0))), libc::ENOENT);
         fs::create_dir(branch).unwrap();
         assert_eq!(errno(stage.fs.check_branch(BranchIdx(0))), libc::ESTALE);
-        // What is done still happens in the directory that was pinned.
+        // Calls still act on the directory that was pinned.
         stage.fs.make_dir(&place("d")).unwrap();
         assert!(aside.join("d").is_dir());
     });

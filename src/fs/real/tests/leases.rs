@@ -78,7 +78,7 @@ fn a_file_under_the_lease_of_another_is_not_waited_for() {
         stage.fs.release(&holder).unwrap();
         let again = stage.fs.open(&at).unwrap();
         stage.fs.sync_data(&again).unwrap();
-        // Closing gives it back as well.
+        // Closing the file releases the lease as well.
         stage.fs.lease(&holder, Lease::Read).unwrap();
         drop(holder);
         stage.fs.lease(&again, Lease::Write).unwrap();

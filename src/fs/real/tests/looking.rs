@@ -13,7 +13,7 @@ fn a_symlink_is_read_and_not_followed() {
     );
     let file = stage.write("file", b"x");
     assert!(stage.fs.read_link(&file).is_err());
-    // What a link leads to is none of the branch's.
+    // The target of a link does not belong to the branch.
     symlink(stage.path("."), stage.path("out")).unwrap();
     let through = stage.fs.read_link(&place(b"out/link")).unwrap_err();
     assert_eq!(through.errno(), libc::ELOOP);

@@ -250,7 +250,7 @@ fn a_link_goes_to_every_branch_that_has_the_path_and_over_no_other() {
     let err = world.client_link(&path("d/f"), &path("d/g")).unwrap_err();
     assert_eq!(err.raw_os_error(), Some(libc::EEXIST));
     world.client_link_over(&path("d/g"), &path("d/f")).unwrap();
-    // What it replaced is gone on every branch, and the name beside it too.
+    // The replaced file is gone on every branch, and the name beside it too.
     assert_eq!(ino(world, &two.a("d/f")), None);
     assert_eq!(ino(world, &two.b("d/f")), ino(world, &two.b("d/g")));
     let names: Vec<_> = world.files().into_keys().collect();
@@ -280,7 +280,7 @@ fn directories_are_renamed_and_removed_on_every_branch() {
     let (held, _) = world.client_open_write(&path("d/f")).unwrap();
     world.client_rename(&path("d"), &path("dd")).unwrap();
     assert!(ino(world, &two.a("dd/f")).is_some() && ino(world, &two.b("dd/f")).is_some());
-    // What is open has its new path.
+    // The open file has its new path.
     world.client_write_held(held, b"new").unwrap();
     assert_eq!(world.acknowledged()[0].path, path("dd/f"));
     world.client_close(held);

@@ -1,4 +1,4 @@
-//! What is still there after the power went (facts 13.8 and 13.9).
+//! Tests for the data that survives a power loss (facts 13.8 and 13.9).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Directories that are pinned: calls of this process follow them, those of clients do not.
+//! Tests for pinned directories: calls of this process follow pins, calls of clients do not.
 
 use libc::{EEXIST, ENOENT};
 
