@@ -103,7 +103,7 @@ impl<'s> Report<'s> {
 
     /// Whether the status says which conflict or open op a hidden name belongs to.
     pub(super) fn explains(&self, hidden: &Path) -> bool {
-        self.status_tells(&[hidden]) || op_of(hidden).is_some_and(|op| self.open.contains(&op))
+        self.status_tells(&[hidden]) || begun_of(hidden).is_some_and(|op| self.open.contains(&op))
     }
 
     /// Whether the status lists a hidden name as one that nothing explains.
@@ -113,7 +113,7 @@ impl<'s> Report<'s> {
 }
 
 /// The run and the number of the op that a hidden name belongs to.
-fn op_of(hidden: &Path) -> Option<(u64, u64)> {
+fn begun_of(hidden: &Path) -> Option<(u64, u64)> {
     let name = hidden.file_name()?.to_str()?;
     let mut parts = name.split('-').skip(2);
     let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
@@ -130,7 +130,7 @@ fn a_path_is_named_only_as_a_whole() {
     assert!(!names_a_problem("{\"type\":\"op\",\"state\":\"done\"}"));
     assert!(!names_a_problem("{\"type\":\"summary\"}"));
     assert_eq!(
-        op_of(Path::new(
+        begun_of(Path::new(
             "/x/.xdedup-00000007-0000000a-00000001-00000000-r"
         )),
         Some((10, 1))

@@ -35,8 +35,8 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     let Some(mut planned) = run::plan(&request, signals.stop(), &mut watch)? else {
         return Ok(signals.exit_code().unwrap_or(1));
     };
-    let undoable = planned.would_stop();
-    let tree = tree(&planned, &undoable)?;
+    let would_stop = planned.would_stop();
+    let tree = tree(&planned, &would_stop)?;
     if args.run.manifest.is_some() && tree.view().replaced() > 0 {
         tracing::warn!(
             "the list's word is taken for which files are equal; a run compares them first, and leaves those that differ"
@@ -84,9 +84,9 @@ fn planning_only(args: &PreviewArgs) -> Result<(), Failure> {
     }
 }
 
-fn tree(planned: &Planned<Session>, undoable: &HashMap<usize, Halt>) -> Result<Tree, Failure> {
+fn tree(planned: &Planned<Session>, would_stop: &HashMap<usize, Halt>) -> Result<Tree, Failure> {
     let session = &planned.site;
-    let view = View::of(&planned.plan, undoable, &mut |place| {
+    let view = View::of(&planned.plan, would_stop, &mut |place| {
         session.fs.stat(place).ok().flatten()
     });
     let open_newest = mergerfs::opens_newest(&session.pool);

@@ -9,17 +9,18 @@
 mod barrier;
 mod batch;
 mod begun;
+mod changes;
 mod compare;
 mod compared;
 mod copy;
 mod grip;
 mod halt;
-mod hands;
 mod intent;
 mod new_name;
 mod observe;
 mod parents;
 mod pass;
+mod path_access;
 mod publish;
 mod recover;
 mod remove;
@@ -27,7 +28,6 @@ mod retire;
 mod take_back;
 mod touched;
 mod undo;
-mod way;
 mod window;
 mod work;
 
@@ -37,7 +37,7 @@ use std::collections::{BTreeSet, HashMap};
 pub use halt::Halt;
 pub use new_name::NewNames;
 pub use parents::{missing_parents, remove_if_empty, sync_dirs};
-pub use way::Ways;
+pub use path_access::PathAccess;
 pub use window::Leases;
 
 use crate::fs::{Change, Fingerprint, Handle, InodeId, Metadata, Place, Timestamp};

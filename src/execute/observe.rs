@@ -47,7 +47,7 @@ pub(crate) struct Observed {
     /// A branch that is neither the duplicate's nor the target's has the relpath too.
     pub(crate) elsewhere: Option<BranchIdx>,
     /// The master had this name before the op began, and no longer has it.
-    pub(crate) unmastered: bool,
+    pub(crate) master_gone: bool,
     /// The two directories of the name no longer have the same path.
     pub(crate) apart: bool,
 }
@@ -64,7 +64,7 @@ impl Observed {
     fn undisturbed(self) -> bool {
         self.elsewhere.is_none()
             && !self.own_taken
-            && !self.unmastered
+            && !self.master_gone
             && !self.apart
             && self.target != TargetIs::Other
     }
@@ -149,7 +149,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 && !at_own_name
                 && !is_master(&at_own),
             elsewhere,
-            unmastered: masters_own && !is_master(&at_target),
+            master_gone: masters_own && !is_master(&at_target),
             apart,
         })
     }

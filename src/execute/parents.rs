@@ -8,7 +8,7 @@ use super::begun::Begun;
 use super::copy::stays;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
-use super::{Executor, Ways};
+use super::{Executor, PathAccess};
 use crate::fs::{Change, FileKind, FsError, Handle, MadeDir, Pin, Place, Stat};
 use crate::journal::{Intent, Store};
 use crate::plan::Op;
@@ -171,7 +171,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if self.fs.pin(&target)? != Pin::New || own == target {
             return Ok(());
         }
-        Ways::new(self.fs).alike(&own, &target, self.options.ignore)
+        PathAccess::new(self.fs).alike(&own, &target, self.options.ignore)
     }
 
     fn make_chain(&mut self, op: &Begun, k: usize, chain: &[RelPath]) -> Result<(), Halt> {

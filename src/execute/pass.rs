@@ -7,7 +7,7 @@ use super::compared::Compared;
 use super::halt::Halt;
 use super::parents::missing_parents;
 use super::undo::Examined;
-use super::{Executor, OpEnded, Outcome, RunError, Ways};
+use super::{Executor, OpEnded, Outcome, PathAccess, RunError};
 use crate::fs::{Change, InodeId, Place};
 use crate::journal::Store;
 use crate::plan::refusal::Reason;
@@ -32,7 +32,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// journal.
     pub fn run(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
         for entry in self.journal.open_ops() {
-            let op = self.op_of(&entry).0;
+            let op = self.begun_of(&entry).0;
             self.stays_open(op.master_id, op.duplicate_id);
         }
         let again = self.pass(ops.into(), false)?;
@@ -119,7 +119,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
         // Checked first: otherwise gigabytes may be read for nothing.
         let dirs = self.missing_parents_of(op)?;
-        Ways::new(self.fs).same(op, &dirs, self.options.ignore)?;
+        PathAccess::new(self.fs).same(op, &dirs, self.options.ignore)?;
         let compared = self.compare(op)?;
         let dirs = self.missing_parents_of(op)?;
         Ok(Ready::Replace(Box::new(compared.with_dirs(dirs))))

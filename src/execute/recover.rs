@@ -79,7 +79,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for chunk in open.chunks(self.options.batch_ops.max(1)) {
             let (mut works, mut over) = (Vec::with_capacity(chunk.len()), Vec::new());
             for (n, entry) in chunk.iter().enumerate() {
-                match self.op_of(entry) {
+                match self.begun_of(entry) {
                     (op, Ok(())) => {
                         let recovered = entry.intent.op.run != self.run;
                         match self.resume(op, entry) {
@@ -265,7 +265,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// Returns the op of a journal entry, on the branches of this run.
-    pub(super) fn op_of(&self, entry: &OpenOp) -> (Begun, Result<(), Halt>) {
+    pub(super) fn begun_of(&self, entry: &OpenOp) -> (Begun, Result<(), Halt>) {
         let mut missing = None;
         let mut here = |branch: BranchIdx| {
             self.current_branch(&entry.run, branch)
@@ -412,7 +412,7 @@ mod tests {
             target,
             own_taken: false,
             elsewhere: None,
-            unmastered: false,
+            master_gone: false,
             apart: false,
         }
     }

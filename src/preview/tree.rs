@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::numbers::Numbers;
 use super::tags::{self, Tags};
 use super::view::{Fate, View};
-use crate::execute::Ways;
+use crate::execute::PathAccess;
 use crate::fs::real::{DirEntry, RealFile, RealFs, Space, Special};
 use crate::fs::{FileKind, FsError, InodeId, Look, Place, Stat};
 use crate::plan::metadata::IgnoreMetadata;
@@ -235,7 +235,7 @@ impl Tree {
         if asker == 0 || asker == nix::unistd::geteuid().as_raw() || at.branch == self.through() {
             return Ok(());
         }
-        let mut ways = Ways::new(&self.fs);
+        let mut ways = PathAccess::new(&self.fs);
         let mut next = at.path.parent();
         while let Some(dir) = next {
             next = dir.parent();

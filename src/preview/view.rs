@@ -117,13 +117,13 @@ pub struct View {
 }
 
 impl View {
-    /// The view of `plan`. `undoable` maps the index of an op to a reason, found since, for which the op would stop.
+    /// The view of `plan`. `would_stop` maps the index of an op to a reason, found since, for which the op would stop.
     #[must_use]
-    pub fn of(plan: &Plan, undoable: &HashMap<usize, Halt>, look: &mut Look<'_>) -> Self {
+    pub fn of(plan: &Plan, would_stop: &HashMap<usize, Halt>, look: &mut Look<'_>) -> Self {
         let mut view = Self::default();
-        let ends = Ends::of(plan, undoable);
+        let ends = Ends::of(plan, would_stop);
         for (at, group) in in_groups(plan) {
-            match undoable.get(&at) {
+            match would_stop.get(&at) {
                 None => view.op(plan, (at, group), &ends, look),
                 Some(halt) => view.stopped(&plan.ops[at], halt.reason, &halt.detail),
             }
@@ -296,9 +296,9 @@ impl View {
 struct Ends(HashMap<InodeId, usize>);
 
 impl Ends {
-    fn of(plan: &Plan, undoable: &HashMap<usize, Halt>) -> Self {
+    fn of(plan: &Plan, would_stop: &HashMap<usize, Halt>) -> Self {
         let ops = plan.ops.iter().enumerate();
-        let doable = ops.filter(|(at, _)| !undoable.contains_key(at));
+        let doable = ops.filter(|(at, _)| !would_stop.contains_key(at));
         Self(doable.map(|(at, op)| (op.duplicate_id, at)).collect())
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Found {
     pub(crate) more: bool,
 }
 
-/// Looks around `branch`, breadth first; with `top_only`, looks into so few directories that no user has to wait.
+/// StatCache around `branch`, breadth first; with `top_only`, looks into so few directories that no user has to wait.
 pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> Found {
     let mut found = Found::default();
     let mut queue = std::collections::VecDeque::from([root_of(branch)]);

@@ -30,7 +30,7 @@ pub struct Snapraid {
 }
 
 /// The work between two commands, and how they ended.
-pub(super) struct Around<T> {
+pub(super) struct WithHooks<T> {
     pub(super) work: T,
     /// Whether the command after the run failed.
     pub(super) after_failed: bool,
@@ -76,8 +76,8 @@ impl Hooks {
         (pool, planned): (&Path, usize),
         watcher: &mut dyn Watcher,
         work: impl FnOnce(&mut dyn Watcher) -> Result<T, RunError>,
-    ) -> Result<Around<T>, RunError> {
-        let done = |work| Around {
+    ) -> Result<WithHooks<T>, RunError> {
+        let done = |work| WithHooks {
             work,
             after_failed: false,
         };
@@ -97,7 +97,7 @@ impl Hooks {
         if let Err(why) = &after {
             tracing::error!(%why, "the command of --post failed");
         }
-        result.map(|work| Around {
+        result.map(|work| WithHooks {
             work,
             after_failed: after.is_err(),
         })

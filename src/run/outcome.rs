@@ -1,6 +1,6 @@
 //! How a run ended.
 
-use super::{CarriedOut, Looks, Terms};
+use super::{CarriedOut, StatCache, Terms};
 use crate::fs::Timestamp;
 use crate::fs::real::Space;
 use crate::plan::Plan;
@@ -26,7 +26,7 @@ pub struct Planned<S> {
     /// The plan.
     pub plan: Plan,
     /// The directories of the plan, as far as they were looked up.
-    pub looks: Looks,
+    pub looks: StatCache,
     /// When the run began to look for duplicates.
     pub began: Timestamp,
     /// The room on each branch, in branch order.

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Duplicates, Looks, RunError, Site, Terms};
-use crate::execute::{Halt, Ways, missing_parents};
+use super::{Duplicates, RunError, Site, StatCache, Terms};
+use crate::execute::{Halt, PathAccess, missing_parents};
 use crate::find::resolve::Resolved;
 use crate::fs::Place;
 use crate::plan::group::{Group, Member};
@@ -63,9 +63,9 @@ fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
     })
 }
 
-/// Looks up which directories each op will make. Leaves out the ops that the rules stop there, then the ops beyond the
+/// StatCache up which directories each op will make. Leaves out the ops that the rules stop there, then the ops beyond the
 /// limits.
-pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks: &mut Looks) {
+pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks: &mut StatCache) {
     let stopped = fill_directories(site, terms, plan, looks).into_iter();
     let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
     let refusals = by_rule.map(|(at, halt)| {
@@ -82,17 +82,17 @@ pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks
     plan.limit(terms.max_ops, terms.max_bytes);
 }
 
-/// Looks up which directories each op will make; returns the ops that would stop there, by their index.
+/// StatCache up which directories each op will make; returns the ops that would stop there, by their index.
 pub(super) fn fill_directories(
     site: &impl Site,
     terms: &Terms,
     plan: &mut Plan,
-    looks: &mut Looks,
+    looks: &mut StatCache,
 ) -> HashMap<usize, Halt> {
     let mut stopped = HashMap::new();
     let branches = u16::try_from(site.facts().len()).unwrap_or(u16::MAX);
     let stat = &mut |place: &Place| looks.stat(site.fs(), place);
-    let mut ways = Ways::new(site.fs());
+    let mut ways = PathAccess::new(site.fs());
     let newest = site.pool().getattr_newest;
     for (at, op) in plan.ops.iter_mut().enumerate() {
         let found = missing_parents(stat, branches, newest, op).and_then(|dirs| {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::carry_out::{CarriedOut, Manner, carry_out};
 use super::recovery::recover;
 use super::{
-    Duplicates, Journals, Looks, Outcome, Planned, Ran, RunError, Site, Stop, Terms, Watcher,
+    Duplicates, Journals, Outcome, Planned, Ran, RunError, Site, StatCache, Stop, Terms, Watcher,
     planning, site,
 };
 use crate::execute::Halt;
@@ -78,9 +78,9 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         })
     }
 
-    fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, Looks), RunError> {
+    fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, StatCache), RunError> {
         let mut plan = planning::plan_of(&self.site, self.terms, &mut self.duplicates, resolved)?;
-        let mut looks = Looks::default();
+        let mut looks = StatCache::default();
         planning::look_ahead(&self.site, self.terms, &mut plan, &mut looks);
         Ok((plan, looks))
     }

@@ -148,9 +148,9 @@ fn an_op_that_cannot_be_done_is_a_refusal() {
         stops: None,
         again: false,
     };
-    let undoable = HashMap::from([(0, halt)]);
+    let would_stop = HashMap::from([(0, halt)]);
     there.insert(at(0, "l"), stat(1, 77));
-    let view = View::of(&plan, &undoable, &mut |place| there.get(place).cloned());
+    let view = View::of(&plan, &would_stop, &mut |place| there.get(place).cloned());
     let reason = |place: Place, now: Stat| match view.fate(&place, &now) {
         Fate::Refused(refused) => Some(refused.reason),
         _ => None,

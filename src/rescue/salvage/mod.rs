@@ -179,7 +179,7 @@ pub fn journal_of(logged: &[LoggedOp], hidden: &[PathBuf]) -> Option<u32> {
     }
 }
 
-/// Looks at the present state of `logged` and of the `hidden` names of this pool.
+/// StatCache at the present state of `logged` and of the `hidden` names of this pool.
 ///
 /// # Errors
 /// When a branch cannot be looked at.

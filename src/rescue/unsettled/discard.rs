@@ -76,7 +76,7 @@ impl From<FsError> for NotRemoved {
     }
 }
 
-/// Looks at files to discard.
+/// StatCache at files to discard.
 struct Looker<'a, S: Store> {
     journal: &'a Journal<S>,
     branches: &'a Branches,
@@ -217,7 +217,7 @@ fn visible_places(branches: &Branches, run: &RunStarted, intent: &Intent) -> Vec
 }
 
 impl Discard {
-    /// Looks at each of `places`.
+    /// StatCache at each of `places`.
     ///
     /// # Errors
     /// When the journal cannot be read.

@@ -1,4 +1,4 @@
-//! Looks at every place that a conflict names, and at hidden names that no open op and no conflict explains.
+//! StatCache at every place that a conflict names, and at hidden names that no open op and no conflict explains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) struct Found {
     pub(crate) partly: bool,
 }
 
-/// Looks at everything that ended ops of `journal` left. Looks for hidden names in the uppermost directories.
+/// StatCache at everything that ended ops of `journal` left. StatCache for hidden names in the uppermost directories.
 ///
 /// # Errors
 /// When the journal cannot be read.

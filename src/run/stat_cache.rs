@@ -9,10 +9,10 @@ const KNOWN_MAX: usize = 16_384;
 
 /// [`Look::stat`] that remembers its answers: for plans, never for acting on them.
 #[derive(Debug, Default)]
-pub struct Looks(HashMap<Place, Option<Stat>>);
+pub struct StatCache(HashMap<Place, Option<Stat>>);
 
-impl Looks {
-    /// Looks at `place`, or returns the result of the first look.
+impl StatCache {
+    /// StatCache at `place`, or returns the result of the first look.
     ///
     /// # Errors
     /// As [`Look::stat`].

@@ -15,13 +15,13 @@ use crate::plan::{DirIntent, Op};
 const KNOWN_MAX: usize = 16_384;
 
 /// Who may pass through directories, each directory looked up once: many files lie in one directory.
-pub struct Ways<'w, F: Look> {
+pub struct PathAccess<'w, F: Look> {
     fs: &'w F,
     /// Owner, permission bits and ACL of each directory.
     known: HashMap<Place, Metadata>,
 }
 
-impl<'w, F: Look> Ways<'w, F> {
+impl<'w, F: Look> PathAccess<'w, F> {
     /// Knows nothing yet.
     pub fn new(fs: &'w F) -> Self {
         let known = HashMap::new();
@@ -60,7 +60,7 @@ impl<'w, F: Look> Ways<'w, F> {
     /// Checks that two directories let the same people in.
     ///
     /// # Errors
-    /// When the two do not, with the difference, and as [`Ways::differs`].
+    /// When the two do not, with the difference, and as [`PathAccess::differs`].
     pub(super) fn alike(
         &mut self,
         was: &Place,
