@@ -271,7 +271,7 @@ fn the_last_copy_is_said_and_removed_only_on_request() {
     fs::rename(&other, scene.pool.on(1, &temp)).unwrap();
     assert_eq!(scene.tool.run(&json).lines()[0]["last_copy"], true);
     fs::remove_file(scene.pool.on(1, &temp)).unwrap();
-    // Somebody has it open for writing: what they write would be lost.
+    // A program has it open for writing: its writes would be lost.
     let held = fs::OpenOptions::new().append(true).open(&full).unwrap();
     let busy = scene.discard(&["-e".as_ref()]).expect(1);
     assert!(busy.stdout.contains("somebody has it open"), "{busy}");

@@ -74,7 +74,7 @@ fn is(argument: u64, value: libc::c_int) -> bool {
 /// The number of the call and its first four arguments.
 #[cfg(target_arch = "x86_64")]
 fn registers(tid: Pid) -> Option<(libc::c_long, [u64; 4])> {
-    // A thread that somebody killed meanwhile has none.
+    // A thread that was killed meanwhile has none.
     let regs = ptrace::getregset::<ptrace::regset::NT_PRSTATUS>(tid).ok()?;
     let number = regs.orig_rax.cast_signed();
     Some((number, [regs.rdi, regs.rsi, regs.rdx, regs.r10]))

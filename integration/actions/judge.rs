@@ -129,7 +129,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether one name of a set may lead to the kept copy and the other to the duplicate: a kill between the two leaves
-    /// it so, and a client that writes to one name meanwhile does not write to the other. Somebody has to say so.
+    /// it so, and a client that writes to one name meanwhile does not write to the other. The program has to report it.
     fn may_be_torn(&self, name: Name, report: Option<&Report<'_>>) -> bool {
         let names = self.model.names.iter();
         let same = names.filter(|(_, other)| other.inode == name.inode);
@@ -147,7 +147,7 @@ impl<'a> Judge<'a> {
             .iter()
             .filter(|(path, _)| !model.is_unsure(path))
         {
-            // An undo gives a file the permissions it had; it says so when somebody changed them meanwhile.
+            // An undo gives a file the permissions it had; it reports a change by a client meanwhile.
             let said = self.scene.kind.is_undo() && report.tells(&[&self.scene.root().join(path)]);
             if self.metadata_counts && !said {
                 self.metadata(path, &model.inodes[name.inode]);
@@ -181,7 +181,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The path is on one branch only, or somebody says that it is on two.
+    /// The path is on one branch only, or the program reports that it is on two.
     fn copies(&mut self, path: &Path, report: &Report<'_>) {
         let on: Vec<_> = self
             .found_on(path)

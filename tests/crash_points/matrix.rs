@@ -189,7 +189,7 @@ fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|_| "it panics".to_owned())
 }
 
-/// Resumes until nothing is open, as somebody does who is told to.
+/// Resumes until nothing is open, as a person does who reads the hint.
 fn resumed(session: &mut Session) -> Vec<(Failure, String)> {
     for _ in 0..3 {
         session.world.fs().pause(Duration::from_secs(10));
@@ -361,7 +361,7 @@ fn puts_a_file(action: &Action) -> bool {
     action.steps.iter().any(puts)
 }
 
-/// Gives what `d/b` leads to another name.
+/// Adds a name to the file at `d/b`.
 fn gives_a_name(action: &Action) -> bool {
     let gives = |step: &Step| match step {
         Step::Link(from, _) | Step::Rename(from, _) | Step::Mv(from, _) => {
@@ -517,7 +517,7 @@ fn goes_on(
     tally.note(ending, last, wrong, trace);
 }
 
-/// The process was killed at call `n`; the client does this before anybody resumes, or while somebody does.
+/// The process was killed at call `n`; the client does this before `resume`, or beside it.
 fn resumed_after(
     kind: &Kind,
     tally: &mut Tally,
