@@ -162,16 +162,27 @@ fn a_database_older_than_its_mark_is_damaged() {
     ));
 }
 
-/// Emptied under a newer snapshot, the database panics when it is opened; the text is sled's.
+/// A database emptied under a newer snapshot makes sled panic in about half of the cases, by how it laid out its log;
+/// otherwise sled says that it is corrupted.
 #[test]
 fn a_panic_inside_the_database_is_damage() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path().join("journal");
-    filled(&dir, 1_600, 64);
-    made(&dir);
-    write(&dir.join("db/db"), b"");
-    assert!(matches!(
-        create_or_open(&dir, None),
-        Err(JournalError::Damaged { what, .. }) if what.starts_with("the database cannot be used: index")
-    ));
+    let mut texts = Vec::new();
+    for _ in 0..24 {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("journal");
+        filled(&dir, 1_600, 64);
+        made(&dir);
+        write(&dir.join("db/db"), b"");
+        match create_or_open(&dir, None) {
+            Err(JournalError::Damaged { what, .. }) => texts.push(what),
+            other => panic!("{:?}", other.map(drop)),
+        }
+        if texts
+            .iter()
+            .any(|what| what.starts_with("the database cannot be used: index"))
+        {
+            return;
+        }
+    }
+    panic!("no panic in {texts:?}");
 }
