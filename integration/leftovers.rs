@@ -98,6 +98,7 @@ impl Scene {
         Intent {
             duplicate_handle: Handle::default(),
             master_metadata: None,
+            master_links: None,
             master_handle: Handle::default(),
             salvaged: false,
             op: OP,

@@ -82,6 +82,7 @@ fn intent(seq: u64) -> Record {
         duplicate: copy(1, path(0).unwrap()),
         duplicate_handle: Handle(vec![2; 28]),
         master_metadata: None,
+        master_links: None,
         master_handle: Handle(vec![3; 12]),
         salvaged: false,
         metadata: Metadata::default(),

@@ -31,6 +31,8 @@ pub(crate) struct Begun {
     pub(super) dirs: Vec<DirIntent>,
     /// The master's mtime when it was compared.
     pub(super) master_mtime: Timestamp,
+    /// The number of names that the master had before the op, where it is known.
+    pub(super) links_before: Option<u64>,
     /// Which replacements this pass put in place itself; `None` for an op found open, where that is unknown.
     ///
     /// A client can also link the master under a name. This program never takes away a name that it did not make.
@@ -198,6 +200,7 @@ impl Begun {
         let (op, dirs, seen) = compared.into_parts();
         Self {
             master_mtime: seen.master_stat.mtime,
+            links_before: Some(seen.master_stat.nlink),
             seen: Some(seen),
             dirs,
             ..Self::found(op, record)
@@ -227,6 +230,7 @@ impl Begun {
             retired: None,
             dirs: Vec::new(),
             master_mtime: Timestamp::default(),
+            links_before: None,
             salvaged: false,
             recorded: None,
             seen: None,
@@ -246,6 +250,7 @@ impl Begun {
             retired,
             dirs,
             master_mtime: intent.master.mtime,
+            links_before: intent.master_links,
             published: None,
             salvaged: intent.salvaged,
             recorded: Some(Box::new(Recorded {

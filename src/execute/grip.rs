@@ -14,8 +14,8 @@ use super::begun::{Begun, Subject as _};
 use super::observe::DuplicateAt;
 use crate::fs::{Change, FsError, Place, Stat};
 use crate::journal::Store;
-use crate::plan::OpKind;
 use crate::plan::hidden_name::{Role, is_hidden_name};
+use crate::plan::{Found, OpKind};
 use crate::pool::relpath::RelPath;
 
 /// The held files and names of one op.
@@ -33,6 +33,9 @@ pub(crate) struct Grip<H> {
     /// Names whose path another program removed or made anew while their file was hidden; known for as long as the
     /// directories are pinned.
     anew: BTreeSet<usize>,
+    /// Names that the kept copy had before the op, and that another program linked anew; known for as long as the
+    /// directories are pinned.
+    relinked: BTreeSet<usize>,
     /// Directories that this process made for the op, outermost first.
     dirs: Vec<Place>,
     /// Directories that are not those that the journal remembers.
@@ -47,6 +50,7 @@ impl<H> Default for Grip<H> {
             made: BTreeMap::new(),
             brought_back: BTreeSet::new(),
             anew: BTreeSet::new(),
+            relinked: BTreeSet::new(),
             dirs: Vec::new(),
             strange: BTreeSet::new(),
         }
@@ -149,9 +153,24 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(complete && own.changed().is_some_and(|went| Some(went) < target.came))
     }
 
-    /// Remembers which replacements have brought back a path: later tries to take them away have other pins.
-    pub(super) fn note_brought_back(&mut self, op: &Begun) -> Result<(), FsError> {
+    /// Whether another program linked anew the name `k` that the kept copy had before the op.
+    pub(super) fn is_relinked(&self, op: &Begun, k: usize) -> bool {
+        self.grip(op).is_some_and(|grip| grip.relinked.contains(&k))
+    }
+
+    /// Remembers which replacements have brought back a path, and which names of the kept copy are new: later tries to
+    /// take the replacements away have other pins.
+    pub(super) fn note_comings(&mut self, op: &Begun) -> Result<(), FsError> {
         for k in 0..op.names.len() {
+            // This program makes nothing there.
+            if op.names[k].found == Found::Master {
+                let dir = op.target(k).dir();
+                let anew = self.fs.path_of_dir(&dir)?.as_ref() != Some(&dir.path)
+                    || self.fs.comings(&op.target(k))?.came.is_some();
+                if anew && let Some(grip) = self.grips.get_mut(&op.id()) {
+                    grip.relinked.insert(k);
+                }
+            }
             let gone = self.observe(op, k)?.duplicate == DuplicateAt::Nowhere;
             if gone
                 && self.came_back(op, k)?

@@ -49,6 +49,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             dirs: compared.dirs().to_vec(),
             duplicate_handle,
             master_metadata: Some(seen.master_metadata.clone()),
+            master_links: Some(seen.master_stat.nlink),
             master_handle,
             salvaged: false,
         })

@@ -9,6 +9,7 @@
 mod barrier;
 mod batch;
 mod begun;
+mod both_stay;
 mod changes;
 mod compare;
 mod compared;

@@ -60,6 +60,21 @@ impl Observed {
             || (op.is_retired() && self.duplicate == DuplicateAt::Nowhere)
     }
 
+    /// What another program did, as the rest of a sentence about the path.
+    fn change(self) -> &'static str {
+        match self {
+            Self { apart: true, .. } => "was renamed meanwhile",
+            Self {
+                elsewhere: Some(_), ..
+            } => "was made on another disk meanwhile",
+            Self {
+                own_taken: true, ..
+            } => "was replaced by another file meanwhile",
+            _ if self.target == TargetIs::Other => "was replaced by another file meanwhile",
+            _ => "was removed or renamed meanwhile",
+        }
+    }
+
     /// Whether no other program is concerned: publishing or retiring hides nothing and brings nothing back.
     fn undisturbed(self) -> bool {
         self.elsewhere.is_none()
@@ -184,10 +199,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for k in 0..op.plan().names.len() {
             let observed = self.observe(op, k)?;
             if !observed.left_behind(op) && !expected(observed) {
-                let detail = format!(
-                    "{:?} changed meanwhile: {observed:?}",
-                    op.plan().names[k].path
-                );
+                tracing::debug!(?observed, "not as expected");
+                let path = op.plan().names[k].path.as_path();
+                let detail = format!("\"{}\" {}", path.display(), observed.change());
                 return Err(Halt::new(Reason::Changed, detail));
             }
             all.push(observed);

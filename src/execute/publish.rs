@@ -47,7 +47,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     fn publish_all(&mut self, op: &mut Begun) -> Result<(), Halt> {
         let mut window = self.enter_again(op)?;
         let done = self.publish_names(op, &window);
-        let noted = self.note_both(op, &window);
+        let noted = self.note_both(op, &window, 0);
         let unbroken = window.duplicate.unbroken();
         let halt = match (done.and(noted), unbroken) {
             // If only the master's lease is broken, there is no reason to take back: the client that asked for the
@@ -89,10 +89,15 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Remembers the ctimes that our calls in the window left on both inodes.
     ///
-    /// Apart from its ctime the duplicate must be unchanged. A client may already touch the master through its new
+    /// `unlinked` is how many of the duplicate's names this program unlinked. Apart from that and its ctime the duplicate must be unchanged. A client may already touch the master through its new
     /// name: then the master's ctime is not taken for ours, and the master is compared again before anything is
     /// removed.
-    pub(super) fn note_both(&mut self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
+    pub(super) fn note_both(
+        &mut self,
+        op: &Begun,
+        window: &Window<'_, F>,
+        unlinked: u64,
+    ) -> Result<(), Halt> {
         let Some(seen) = &op.seen else { return Ok(()) };
         match self.note_ctime(&window.master.file, &seen.master_stat) {
             // The disk, not a client (invariant 8).
@@ -101,7 +106,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             Ok(_) => {}
         }
         let now = self.note_ctime(&window.duplicate.file, &seen.duplicate_stat)?;
-        if now.nlink != seen.duplicate_stat.nlink {
+        if now.nlink + unlinked != seen.duplicate_stat.nlink {
             // Our renames leave the link count as it is: another program made a link or removed a name.
             self.ours.remove(&now.id);
             return Err(Halt::again(
@@ -134,9 +139,22 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             if !in_place && observed.duplicate == DuplicateAt::Own {
                 self.publish_name(op, k, window)?;
             }
+            if in_place && op.kind == OpKind::Cross && op.recorded.is_some() {
+                self.clear_temp(op, k)?;
+            }
         }
         // ... and after: if a client saved by rename or deleted meanwhile, its path must not come back.
         self.observe_all(op, Observed::may_publish)?;
+        Ok(())
+    }
+
+    /// Removes the temp name that an interrupted publish left, where a client linked the kept copy at the path since.
+    fn clear_temp(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
+        let temp = op.hidden(self.journal.id(), k, Role::Temp);
+        let left = self.fs.stat(&temp)?;
+        if left.is_some_and(|stat| op.is_master(&stat)) {
+            self.unlink(&temp, op.master_id)?;
+        }
         Ok(())
     }
 

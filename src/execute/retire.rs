@@ -35,6 +35,15 @@ impl Hidden {
     }
 }
 
+/// What retiring has done so far.
+#[derive(Default)]
+struct Retiring {
+    /// The names that were moved.
+    moved: Vec<usize>,
+    /// How many names of the duplicate were unlinked, because the duplicate had the hidden name as well.
+    unlinked: u64,
+}
+
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Moves every name of the duplicate to its retired name, in one short window.
     ///
@@ -49,12 +58,12 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     fn retire_all(&mut self, op: &mut Begun) -> Result<(), Halt> {
         let window = self.enter_again(op)?;
-        let mut moved = Vec::new();
-        let result = self.retire_names(op, &window, &mut moved);
+        let mut retiring = Retiring::default();
+        let result = self.retire_names(op, &window, &mut retiring);
         if let Err(halt) = result {
             // Before the leases go: a client that waits for the duplicate goes on with a file that has its name.
-            self.put_back(op, &moved)?;
-            self.note_both(op, &window)?;
+            self.put_back(op, &retiring.moved)?;
+            self.note_both(op, &window, retiring.unlinked)?;
             return Err(halt);
         }
         Ok(())
@@ -77,7 +86,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         &mut self,
         op: &Begun,
         window: &Window<'_, F>,
-        moved: &mut Vec<usize>,
+        retiring: &mut Retiring,
     ) -> Result<(), Halt> {
         let names = self.observe_all(op, Observed::may_retire)?;
         // All checks that can precede the renames do: putting back afterwards is for the rest.
@@ -106,8 +115,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         for (k, observed) in names.iter().enumerate() {
             if observed.duplicate == DuplicateAt::Both {
-                // A filesystem that cannot rename without replacing: its link is made, its unlink is not.
+                // A filesystem that cannot rename without replacing: its link is made, its unlink is not. Or a client
+                // linked the path anew from another name.
                 self.unlink(&op.own(k), op.duplicate_id)?;
+                retiring.unlinked += 1;
             }
             if op.kind == OpKind::Cross && observed.duplicate == DuplicateAt::Own {
                 let (own, retired) = (op.own(k), op.retired_place(self.journal.id(), k));
@@ -121,10 +132,18 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                         "the duplicate was replaced meanwhile",
                     ));
                 }
-                moved.push(k);
+                retiring.moved.push(k);
                 self.replacement_was_there(op, k)?;
             }
         }
+        for k in &retiring.moved {
+            let own = self.fs.stat(&op.own(*k))?;
+            if own.is_some_and(|stat| op.is_duplicate(&stat)) {
+                // A client linked the path again, from a name that was not moved yet.
+                return Err(Halt::new(Reason::Changed, "its path was linked meanwhile"));
+            }
+        }
+        self.note_both(op, window, retiring.unlinked)?;
         self.check_retired(op, window, links)
     }
 
@@ -148,13 +167,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// The last look: the retired inode is the inode that was compared, and no other program asked for it. The kept
     /// copy has at most `links` names.
-    fn check_retired(
-        &mut self,
-        op: &Begun,
-        window: &Window<'_, F>,
-        links: u64,
-    ) -> Result<(), Halt> {
-        self.note_both(op, window)?;
+    fn check_retired(&self, op: &Begun, window: &Window<'_, F>, links: u64) -> Result<(), Halt> {
         self.check_duplicate(op, window)?;
         // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
         let now = self.fs.stat_open(&window.master.file)?.nlink;

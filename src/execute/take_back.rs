@@ -12,10 +12,9 @@ use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::window::{Leased, Window};
-use crate::fs::{Change, FsError, Lease, Place, Stat};
+use crate::fs::{Change, FsError, Lease, Place};
 use crate::journal::Store;
-use crate::plan::hidden_name::{Role, is_hidden_name};
-use crate::plan::op::entry;
+use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
 use crate::plan::{Found, OpKind, Undoing};
 use crate::pool::BranchIdx;
@@ -77,10 +76,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             }
             return Ok(Back::Conflict { halt, left });
         }
-        if let Some(conflict) = self.split_paths(op)? {
-            return Ok(conflict);
-        }
-        if let Some(conflict) = self.links_of_replacements(op)? {
+        if let Some(conflict) = self.both_stay(op)? {
             return Ok(conflict);
         }
         let names = self.look(op)?;
@@ -93,175 +89,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         })
     }
 
-    /// Paths that another program renamed or linked while the master had the name beside the duplicate: both copies are
-    /// there now, on two branches, and stay.
-    fn split_paths(&self, op: &Begun) -> Result<Option<Back>, Halt> {
-        if op.kind == OpKind::Local {
-            return Ok(None);
-        }
-        let (mut left, mut paths) = (Vec::new(), Vec::new());
-        for path in self.new_names(op)? {
-            let copies = [op.duplicate.branch, op.master.branch];
-            let copies = copies.map(|branch| Place::new(branch, path.clone()));
-            let [duplicate, master] = &copies;
-            let at_both = self.fs.stat(duplicate)?.is_some() && self.fs.stat(master)?.is_some();
-            if at_both {
-                paths.push(format!("\"{}\"", path.as_path().display()));
-                left.extend(copies.map(|at| (at.branch, at.path)));
-            }
-        }
-        for moved in self.moved_replacements(op)? {
-            let beside = self.all_branches().filter(|branch| *branch != moved.branch);
-            let beside = beside.map(|branch| Place::new(branch, moved.path.clone()));
-            let known = left.contains(&(moved.branch, moved.path.clone()));
-            for other in beside.filter(|_| !known) {
-                if self.fs.stat(&other)?.is_some() {
-                    paths.push(format!("\"{}\"", moved.path.as_path().display()));
-                    left.extend([
-                        (other.branch, other.path),
-                        (moved.branch, moved.path.clone()),
-                    ]);
-                }
-            }
-        }
-        if paths.is_empty() {
-            return Ok(None);
-        }
-        let why = format!(
-            "renamed or linked to {} while it was replaced: both disks hold that path now",
-            paths.join(", ")
-        );
-        let halt = Halt::new(Reason::Conflict, why);
-        Ok(Some(Back::Conflict { halt, left }))
-    }
-
-    /// Finds links that another program made while the replacements were in place, perhaps of a replacement: such a
-    /// link is a link of the master now, not of the duplicate that has the path again. The same holds if the program
-    /// renamed the replacement of one of several names.
-    fn links_of_replacements(&self, op: &Begun) -> Result<Option<Back>, Halt> {
-        if op.kind == OpKind::Cross {
-            return Ok(None);
-        }
-        let mut left = Vec::new();
-        if op.names.len() > 1 {
-            let moved = self.moved_replacements(op)?.into_iter();
-            left.extend(moved.map(|at| (at.branch, at.path)));
-        }
-        let before = op.seen.as_ref().map(|seen| seen.master_stat.nlink);
-        let master = self.held_master(op)?;
-        let more = before
-            .zip(master)
-            .is_some_and(|(before, now)| now.nlink > before);
-        let searched = if more { op.names.len() } else { 0 };
-        for k in 0..searched {
-            let dir = op.target(k).dir();
-            let names = match self.fs.names_with_prefix(&dir, b"") {
-                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => continue,
-                names => names?,
-            };
-            for name in names {
-                let place = Place::new(
-                    dir.branch,
-                    entry(&dir.path, crate::pool::mergerfs::path_of(&name)),
-                );
-                let is = self
-                    .fs
-                    .stat(&place)?
-                    .is_some_and(|stat| op.is_master(&stat));
-                if is && place.path != op.names[k].path && self.fs.comings(&place)?.came.is_some() {
-                    left.push(self.named_now(&place)?);
-                }
-            }
-            left.extend(
-                (!left.is_empty())
-                    .then(|| self.named_now(&op.target(k)))
-                    .transpose()?,
-            );
-        }
-        if left.is_empty() {
-            return Ok(None);
-        }
-        let why = "linked while it was replaced: the link leads to the kept copy, and the path has its own copy again";
-        let halt = Halt::new(Reason::Conflict, why);
-        Ok(Some(Back::Conflict { halt, left }))
-    }
-
-    /// Returns the names that another program gave to the file of which the op knows all names: the duplicate, or the
-    /// copy that an undo makes.
-    fn new_names(&self, op: &Begun) -> Result<Vec<RelPath>, Halt> {
-        let (file, branch) = match op.undo() {
-            None => (self.held_duplicate(op)?, op.duplicate.branch),
-            Some(_) => (self.held_master(op)?, op.master.branch),
-        };
-        let Some(file) = file else {
-            return Ok(Vec::new());
-        };
-        let known = self.known_names(op, |stat| stat.id == file.id)?;
-        let mut unknown = file.nlink.saturating_sub(known);
-        let mut found = Vec::new();
-        if unknown == 0 {
-            return Ok(found);
-        }
-        for k in 0..op.names.len() {
-            let dir = Place::new(branch, op.own(k).dir().path);
-            let Some(path) = self.fs.path_of_dir(&dir)? else {
-                continue;
-            };
-            let names = match self.fs.names_with_prefix(&dir, b"") {
-                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => continue,
-                names => names?,
-            };
-            for name in names {
-                let name = crate::pool::mergerfs::path_of(&name);
-                let place = Place::new(branch, entry(&dir.path, &name));
-                let is = self.fs.stat(&place)?.is_some_and(|stat| stat.id == file.id);
-                let now = entry(&path, &name);
-                let hidden = is_hidden_name(name.as_os_str().as_encoded_bytes());
-                if is && !hidden && place.path != op.names[k].path && !found.contains(&now) {
-                    found.push(now);
-                    unknown = unknown.saturating_sub(1);
-                }
-            }
-        }
-        if unknown > 0 {
-            tracing::info!(
-                branch = branch.0,
-                inode = file.id.ino,
-                "looking for the new name of a file"
-            );
-            found.extend(self.fs.names_of(branch, file.id)?);
-        }
-        Ok(found)
-    }
-
-    /// Returns how many names of a file the op knows.
-    pub(super) fn known_names(
-        &self,
-        op: &Begun,
-        is: impl Fn(&Stat) -> bool,
-    ) -> Result<u64, FsError> {
-        let mut known = 0;
-        for k in 0..op.names.len() {
-            let hidden = [Role::Retired, Role::Temp, Role::Withdrawn];
-            let mut places = hidden
-                .map(|role| op.hidden(self.journal.id(), k, role))
-                .to_vec();
-            places.push(op.own(k));
-            if op.kind == OpKind::Cross {
-                places.push(op.target(k));
-            }
-            for place in places {
-                known += u64::from(self.fs.stat(&place)?.is_some_and(|stat| is(&stat)));
-            }
-        }
-        if let Some(copy) = op.copy_place() {
-            known += u64::from(self.fs.stat(copy)?.is_some_and(|stat| is(&stat)));
-        }
-        Ok(known)
-    }
-
     fn try_take_back(&mut self, op: &Begun) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
-        self.note_brought_back(op)?;
+        self.note_comings(op)?;
         self.only_before_removal(op)?;
         let mut left = self.return_strangers(op)?;
         self.withdraw_what_came_back(op)?;
@@ -481,7 +310,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         op: &Begun,
         window: &mut Window<'_, F>,
     ) -> Result<(), Halt> {
-        self.note_brought_back(op)?;
+        self.note_comings(op)?;
         self.withdraw_what_came_back(op)?;
         let names = self.look(op)?;
         let mut all = names.iter().enumerate();
@@ -515,58 +344,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         self.clear_hidden(op)
     }
 
-    /// Returns every place of either copy that a person has to settle: hidden names, and a path that is on two
-    /// branches.
-    pub(super) fn places_left(&self, op: &Begun) -> Vec<(BranchIdx, RelPath)> {
-        let mut left = Vec::new();
-        let there = |at: &Place| self.fs.stat(at).ok().flatten().is_some();
-        for k in 0..op.names.len() {
-            for role in [Role::Retired, Role::Temp, Role::Withdrawn] {
-                let at = op.hidden(self.journal.id(), k, role);
-                // Any entry at the place is reported, not removed.
-                if there(&at) {
-                    left.extend(self.named_now(&at));
-                }
-            }
-            let (own, target) = (op.own(k), op.target(k));
-            let two = own != target && there(&own) && there(&target);
-            // One of several names is on one disk: the other names may be the other file's. Or the only name is on one
-            // disk: the duplicate is beside it under its hidden name.
-            let hidden = there(&op.retired_place(self.journal.id(), k));
-            let many = op.names.len() > 1 || hidden;
-            let one_of_many = op.kind == OpKind::Local && many && there(&target);
-            left.extend(
-                [&own]
-                    .into_iter()
-                    .filter(|_| two)
-                    .flat_map(|at| self.named_now(at)),
-            );
-            left.extend(
-                [&target]
-                    .into_iter()
-                    .filter(|_| two || one_of_many)
-                    .flat_map(|at| self.named_now(at)),
-            );
-        }
-        let copy = op.copy_place().filter(|at| there(at));
-        left.extend(copy.and_then(|at| self.named_now(at).ok()));
-        for found in [self.split_paths(op), self.links_of_replacements(op)] {
-            if let Ok(Some(Back::Conflict { left: more, .. })) = found {
-                let new: Vec<_> = more.into_iter().filter(|at| !left.contains(at)).collect();
-                left.extend(new);
-            }
-        }
-        left
-    }
-
-    /// Returns a place by the path that its directory has now.
-    fn named_now(&self, at: &Place) -> Result<(BranchIdx, RelPath), FsError> {
-        let dir = self.fs.path_of_dir(&at.dir())?;
-        let path = dir.map_or_else(|| at.path.clone(), |dir| entry(&dir, at.path.file_name()));
-        Ok((at.branch, path))
-    }
-
-    fn look(&self, op: &Begun) -> Result<Vec<Observed>, FsError> {
+    pub(super) fn look(&self, op: &Begun) -> Result<Vec<Observed>, FsError> {
         (0..op.names.len()).map(|k| self.observe(op, k)).collect()
     }
 

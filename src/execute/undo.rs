@@ -170,6 +170,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 dirs: examined.dirs.clone(),
                 duplicate_handle,
                 master_metadata: None,
+                master_links: None,
                 master_handle: Handle::default(),
                 salvaged: false,
             },

@@ -380,6 +380,13 @@ pub trait Look {
     /// Anything but `ENOENT` and `ENOTDIR`.
     fn stat(&self, at: &Place) -> Result<Option<Stat>>;
 
+    /// As [`Look::stat`], by the path that clients use, whatever directories are pinned; `None` also if a component is
+    /// a symlink.
+    ///
+    /// # Errors
+    /// Any other error of the kernel.
+    fn stat_unpinned(&self, at: &Place) -> Result<Option<Stat>>;
+
     /// Opens a regular file for reading, without following a symlink, blocking, or moving its atime.
     ///
     /// # Errors

@@ -306,6 +306,20 @@ impl Look for RealFs {
         }
     }
 
+    fn stat_unpinned(&self, at: &Place) -> Result<Option<Stat>> {
+        match self.root(at.branch).stat_unpinned(&at.path) {
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)
+                ) =>
+            {
+                Ok(None)
+            }
+            found => self.told("look up", at, found).map(Some),
+        }
+    }
+
     fn open(&self, at: &Place) -> Result<RealFile> {
         self.told("open", at, file::open(self.root(at.branch), at))
     }

@@ -157,6 +157,8 @@ pub struct Intent {
     /// The master's metadata: if the metadata changes before a run goes on, the names would get the changed metadata;
     /// `None` if unknown, or if an undo has yet to make the master (since format 3).
     pub master_metadata: Option<Metadata>,
+    /// The kept copy's number of names before the op; `None` for an undo and in formats 1 and 2.
+    pub master_links: Option<u64>,
     /// The duplicate's metadata, for undo.
     pub metadata: Metadata,
     /// The duplicate's atime, for undo.

@@ -104,6 +104,29 @@ const ALL: &[&str] = &[
     "ln -f d/o d/b",
     "mv m d-moved",
     "mv m d-moved; mv d dd",
+    "ln d/b d/l; rm d/b",
+    "mv d x/d",
+    "write d/b; mv d/b d/c",
+    "chmod d/b; chmod m/a",
+];
+
+/// Those on the second name of a duplicate.
+const SECOND_NAME: &[&str] = &[
+    "rm e/b2",
+    "rm d/b e/b2",
+    "write e/b2",
+    "mv e ee",
+    "mv e ee; rm ee/b2",
+    "rm -r e",
+    "mv e/b2 d/b",
+    "rename e/b2 d/b",
+    "mv e/b2 e/c",
+    "ln -f m/a e/b2",
+    "rm e/b2; ln d/b e/b2",
+    "rm d/b; ln e/b2 d/b",
+    "ln -f d/o e/b2",
+    "ln e/b2 e/l",
+    "chmod e/b2",
 ];
 
 /// Those that save or create a file: where it lands is up to the create policy.
@@ -122,8 +145,8 @@ const SAVED: &[&str] = &[
     "rm -r d; mkdir d; save d/b",
 ];
 
-/// All of them, on a pool with these branches.
-pub(super) fn all(branches: &[BranchIdx]) -> Vec<Action> {
+/// All of them, on a pool with these branches, for a duplicate with a second name or without.
+pub(super) fn all(branches: &[BranchIdx], second_name: bool) -> Vec<Action> {
     let first = branches[0];
     let mut all = Vec::new();
     for (file, dir) in [("d/b", "d"), ("m/a", "m")] {
@@ -132,8 +155,11 @@ pub(super) fn all(branches: &[BranchIdx]) -> Vec<Action> {
         all.extend(lines.map(|line| action(&line, first)));
     }
     all.extend(ALL.iter().map(|line| action(line, first)));
+    let second: &[&str] = if second_name { SECOND_NAME } else { &[] };
+    all.extend(second.iter().map(|line| action(line, first)));
+    let saved = SAVED.iter().chain(second_name.then_some(&"save e/b2"));
     for branch in branches {
-        all.extend(SAVED.iter().map(|line| {
+        all.extend(saved.clone().map(|line| {
             let mut action = action(line, *branch);
             action.name += &format!(" on {}", branch.0);
             action

@@ -154,6 +154,10 @@ impl Kind {
         kind
     }
 
+    fn has_two_names(&self) -> bool {
+        self.scenario.ops.iter().any(|op| op.names.len() > 1)
+    }
+
     /// A client that knows the pool as it was before the tool began.
     fn client(&self) -> Client {
         if self.undo {
@@ -230,7 +234,7 @@ fn settled(session: &mut Session, client: &Client) -> Vec<(Failure, String)> {
 
 fn matrix(kind: &Kind, name: &'static str) {
     let branches: Vec<BranchIdx> = kind.scenario.world.pool().indices().collect();
-    let mut all = actions::all(&branches);
+    let mut all = actions::all(&branches, kind.has_two_names());
     if let Some(wanted) = wanted("MATRIX_ONLY") {
         all.retain(|action| action.name.contains(&wanted));
     }
@@ -277,6 +281,8 @@ struct Gap {
     /// The second, with our last call of note before it and the next one.
     second: (Is, &'static [&'static str], &'static [&'static str]),
     wrong: &'static [Wrong],
+    /// Only where the duplicate has two names: while one of them is replaced, the other one is on its way.
+    two_names: bool,
 }
 
 const GAPS: &[Gap] = &[
@@ -287,6 +293,7 @@ const GAPS: &[Gap] = &[
         first: (puts_a_file, &["lease", "link"]),
         second: (any, &["exchange"], &["exchange"]),
         wrong: &[Wrong::Bytes, Wrong::Split, Wrong::Attributes],
+        two_names: false,
     },
     // `RENAME_NOREPLACE` looks at one disk. A file that a client puts at the path on the other disk just before is hidden
     // by the replacement until our next look, and mergerfs links or renames both of them, which breaks no lease.
@@ -294,6 +301,7 @@ const GAPS: &[Gap] = &[
         first: (puts_a_file, &["lease", "link"]),
         second: (gives_a_name, &["publish", "link"], &[]),
         wrong: &[Wrong::Bytes, Wrong::Split, Wrong::Twice],
+        two_names: false,
     },
     // An open that waits for our lease has looked its path up already: what it writes is in the duplicate, at the other
     // name that this has, and the path that a client renames meanwhile is the replacement. The conflict names that.
@@ -305,6 +313,7 @@ const GAPS: &[Gap] = &[
             &[],
         ),
         wrong: &[Wrong::Bytes],
+        two_names: false,
     },
     // `chmod` and `setxattr` break no lease. Made by the path while the replacement has it, a change is one of the kept
     // copy, and stays with that where the first action makes us take the replacement away. The same change made by the
@@ -317,6 +326,7 @@ const GAPS: &[Gap] = &[
             &[],
         ),
         wrong: &[Wrong::Attributes],
+        two_names: false,
     },
     // The same just before: the path keeps it if we take the replacement away, but not a path that a client has renamed
     // the replacement to.
@@ -328,6 +338,7 @@ const GAPS: &[Gap] = &[
             &[],
         ),
         wrong: &[Wrong::Attributes],
+        two_names: false,
     },
     // A rename of one link over another of the same inode does nothing, and says that it succeeded: no event and no
     // change of a directory shows it. Where the other action makes us take the replacement away, the name goes that the
@@ -340,11 +351,44 @@ const GAPS: &[Gap] = &[
             &[],
         ),
         wrong: &[Wrong::Split, Wrong::Twice, Wrong::Lost],
+        two_names: false,
     },
     Gap {
         first: (renames_a_link, &["exchange", "link", "publish", "retire"]),
         second: (any, &[], &[]),
-        wrong: &[Wrong::Split],
+        wrong: &[Wrong::Split, Wrong::Twice],
+        two_names: false,
+    },
+    // A link set is taken back as a whole, also where the actions are about its other name.
+    Gap {
+        first: (any, &[]),
+        second: (changes_attributes, &[], &[]),
+        wrong: &[Wrong::Attributes],
+        two_names: true,
+    },
+    Gap {
+        first: (changes_attributes, &[]),
+        second: (any, &[], &[]),
+        wrong: &[Wrong::Attributes],
+        two_names: true,
+    },
+    Gap {
+        first: (puts_a_file, &["exchange"]),
+        second: (any, &["exchange"], &["exchange"]),
+        wrong: &[Wrong::Bytes, Wrong::Split, Wrong::Attributes],
+        two_names: true,
+    },
+    Gap {
+        first: (renames_a_link, &[]),
+        second: (any, &[], &[]),
+        wrong: &[Wrong::Split, Wrong::Twice],
+        two_names: true,
+    },
+    Gap {
+        first: (any, &[]),
+        second: (renames_a_link, &[], &[]),
+        wrong: &[Wrong::Split, Wrong::Twice],
+        two_names: true,
     },
 ];
 
@@ -355,18 +399,22 @@ fn any(_: &Action) -> bool {
 fn puts_a_file(action: &Action) -> bool {
     let puts = |step: &Step| match step {
         Step::Save(_) | Step::Create(_) | Step::Link(..) | Step::LinkOver(..) => true,
-        Step::Rename(_, to) | Step::Mv(_, to) => to.as_bytes() == b"d/b",
+        Step::Rename(_, to) | Step::Mv(_, to) => is_duplicates(to),
         _ => false,
     };
     action.steps.iter().any(puts)
 }
 
-/// Adds a name to the file at `d/b`.
+/// Whether it is one of the duplicate's two paths.
+fn is_duplicates(path: &RelPath) -> bool {
+    let paths: [&[u8]; 2] = [b"d/b", b"e/b2"];
+    paths.contains(&path.as_bytes())
+}
+
+/// Adds a name to the file at a path of the duplicate.
 fn gives_a_name(action: &Action) -> bool {
     let gives = |step: &Step| match step {
-        Step::Link(from, _) | Step::Rename(from, _) | Step::Mv(from, _) => {
-            from.as_bytes() == b"d/b"
-        }
+        Step::Link(from, _) | Step::Rename(from, _) | Step::Mv(from, _) => is_duplicates(from),
         _ => false,
     };
     action.steps.iter().any(gives)
@@ -389,8 +437,8 @@ fn changes_attributes(action: &Action) -> bool {
 
 /// Renames one name of the kept copy, by then, over another one.
 fn renames_a_link(action: &Action) -> bool {
-    let links: [&[u8]; 3] = [b"m/a", b"m/a3", b"d/b"];
-    let is_link = |path: &RelPath| links.contains(&path.as_bytes());
+    let links: [&[u8]; 2] = [b"m/a", b"m/a3"];
+    let is_link = |path: &RelPath| links.contains(&path.as_bytes()) || is_duplicates(path);
     action.steps.iter().any(|step| match step {
         Step::Rename(from, to) | Step::Mv(from, to) => is_link(from) && is_link(to),
         _ => false,
@@ -423,6 +471,7 @@ fn limit_of_two(
     client: &Client,
     sessions: [&Session; 2],
     plan: &[(usize, &Action)],
+    two_names: bool,
 ) -> Vec<Failure> {
     let [before, after] = sessions;
     let files = after.world.files();
@@ -457,7 +506,8 @@ fn limit_of_two(
         of.is_empty() || call.is_some_and(|call| of.contains(&call))
     };
     let gaps = GAPS.iter().filter(|gap| {
-        (gap.first.0)(first)
+        (two_names || !gap.two_names)
+            && (gap.first.0)(first)
             && is_one(last(*n), gap.first.1)
             && (gap.second.0)(second)
             && is_one(last(*later), gap.second.1)
@@ -502,7 +552,7 @@ fn goes_on(
         wrong.retain(|(what, _)| *what != Failure::Client(Wrong::Attributes));
     }
     if plan.len() > 1 {
-        let limit = limit_of_two(&client, [&session, &next], plan);
+        let limit = limit_of_two(&client, [&session, &next], plan, kind.has_two_names());
         wrong.retain(|(what, _)| !limit.contains(what));
     }
     if let Err(err) = ended {

@@ -311,6 +311,16 @@ impl Root {
         }
     }
 
+    /// `lstat` of `path`, whatever is pinned.
+    pub(super) fn stat_unpinned(&self, path: &RelPath) -> io::Result<Stat> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+        let entry = match path.is_root() {
+            true => entry_beneath(&self.dir, Path::new("."), flags)?,
+            false => entry_beneath(&self.dir, path.as_path(), flags)?,
+        };
+        stat_of(entry.as_fd())
+    }
+
     fn dir_of_names(&self, dir: &RelPath) -> io::Result<Arc<OwnedFd>> {
         match self.pinned(dir)? {
             Some(held) => Ok(held),

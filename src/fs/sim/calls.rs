@@ -245,6 +245,13 @@ impl Look for SimFs {
         self.at("stat", at, |state| state.stat_at(at))
     }
 
+    fn stat_unpinned(&self, at: &Place) -> Result<Option<Stat>> {
+        self.at("stat unpinned", at, |state| {
+            state.own_call = false;
+            state.stat_at(at)
+        })
+    }
+
     fn open(&self, at: &Place) -> Result<SimFile> {
         let open = self.at("open", at, |state| state.open(at))?;
         Ok(self.opened(open, at))

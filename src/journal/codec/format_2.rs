@@ -130,6 +130,7 @@ impl From<Intent> for record::Intent {
             duplicate: old.duplicate,
             duplicate_handle: Handle::default(),
             master_metadata: None,
+            master_links: None,
             metadata: old.metadata,
             atime: old.atime,
             blake3: old.blake3,

@@ -74,6 +74,7 @@ fn without_handles(mut record: Record) -> Record {
     };
     intent.duplicate_handle = Handle::default();
     intent.master_metadata = None;
+    intent.master_links = None;
     intent.master_handle = Handle::default();
     for name in &mut intent.names {
         (name.from_dir, name.to_dir) = (Handle::default(), Handle::default());

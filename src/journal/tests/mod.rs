@@ -88,6 +88,7 @@ pub(super) fn intent(op: OpId, names: &[RelPath]) -> Intent {
             mode: 0o640,
             ..Metadata::default()
         }),
+        master_links: Some(2),
         master_handle: Handle(vec![4; 12]),
         salvaged: false,
         metadata: Metadata {

@@ -467,6 +467,7 @@ pub(super) fn intent(
         duplicate,
         duplicate_handle: Handle::default(),
         master_metadata: None,
+        master_links: None,
         master_handle: Handle::default(),
         salvaged: true,
     }
