@@ -23,12 +23,7 @@ impl Stage {
         let made = groups::pairs(&pool, 0, 1, 3);
         let tool = Tool::new();
         let list = groups::list(&tool, &pool, &made);
-        Self {
-            pool,
-            tool,
-            made,
-            list,
-        }
+        Self { pool, tool, made, list }
     }
 
     fn run(&self, more: &[&str]) -> Run {
@@ -64,9 +59,7 @@ fn commands_run_before_and_after_what_changes_something() {
 
     stage.run(&hooks).expect(0);
     assert_eq!(stage.noted(), "", "a dry run ran them");
-    let run = stage
-        .run(&[&hooks[..], &["-e", "--format", "json"]].concat())
-        .expect(0);
+    let run = stage.run(&[&hooks[..], &["-e", "--format", "json"]].concat()).expect(0);
     let root = stage.pool.root().display();
     assert_eq!(stage.noted(), format!("before 3\nafter 0 {root}\n"));
     assert!(run.lines().iter().all(serde_json::Value::is_object));
@@ -78,17 +71,9 @@ fn commands_run_before_and_after_what_changes_something() {
 #[test]
 fn a_command_that_fails_before_stops_the_run_and_one_after_is_told() {
     let stage = Stage::new(2);
-    let note = format!(
-        "echo after $XDEDUP_EXIT >> {}; false",
-        stage.note().display()
-    );
-    let run = stage
-        .run(&["-e", "--pre", "exit 7", "--post", &note])
-        .expect(3);
-    assert!(
-        run.stderr.contains("--pre failed (exit status: 7)"),
-        "{run}"
-    );
+    let note = format!("echo after $XDEDUP_EXIT >> {}; false", stage.note().display());
+    let run = stage.run(&["-e", "--pre", "exit 7", "--post", &note]).expect(3);
+    assert!(run.stderr.contains("--pre failed (exit status: 7)"), "{run}");
     assert!(stage.noted().is_empty() && stage.pool.on(1, "downloads/0.bin").exists());
     // What was stopped is started again, also after a run that did not do all.
     let busy = std::fs::File::open(stage.pool.path("downloads/1.bin")).unwrap();
@@ -127,21 +112,13 @@ fn nothing_is_changed_while_snapraid_has_not_synced() {
     groups::assert_linked(&stage.pool, &stage.made);
     // The parity covers the links, too.
     sync(&conf);
-    command::run(
-        "snapraid",
-        &["--conf".as_ref(), conf.as_os_str(), "check".as_ref()],
-    );
-    let run = stage
-        .run(&["-e", "--snapraid-guard=/nonexistent"])
-        .expect(3);
+    command::run("snapraid", &["--conf".as_ref(), conf.as_os_str(), "check".as_ref()]);
+    let run = stage.run(&["-e", "--snapraid-guard=/nonexistent"]).expect(3);
     assert!(run.stderr.contains("snapraid diff"), "{run}");
 }
 
 fn sync(conf: &Path) {
-    command::run(
-        "snapraid",
-        &["--conf".as_ref(), conf.as_os_str(), "sync".as_ref()],
-    );
+    command::run("snapraid", &["--conf".as_ref(), conf.as_os_str(), "sync".as_ref()]);
 }
 
 #[test]
@@ -155,24 +132,13 @@ fn options_come_from_a_file() {
         stage.tool.dir().join("cache").display()
     );
     std::fs::write(&file, text).unwrap();
-    stage
-        .tool
-        .run(&["--config".as_ref(), file.as_os_str(), "-e".as_ref()])
-        .expect(0);
+    stage.tool.run(&["--config".as_ref(), file.as_os_str(), "-e".as_ref()]).expect(0);
     groups::assert_linked(&stage.pool, &stage.made[..2]);
     assert!(stage.pool.on(1, "downloads/2.bin").exists());
-    let status = stage
-        .tool
-        .run(&["--config".as_ref(), file.as_os_str(), "status".as_ref()])
-        .expect(0);
+    let status =
+        stage.tool.run(&["--config".as_ref(), file.as_os_str(), "status".as_ref()]).expect(0);
     assert!(status.stdout.contains("run 1"), "{status}");
     std::fs::write(&file, "primery = /pool\n").unwrap();
-    let run = stage
-        .tool
-        .run(&["--config".as_ref(), file.as_os_str(), "-e".as_ref()])
-        .expect(2);
-    assert!(
-        run.stderr.contains("options:1") && run.stderr.contains("primery"),
-        "{run}"
-    );
+    let run = stage.tool.run(&["--config".as_ref(), file.as_os_str(), "-e".as_ref()]).expect(2);
+    assert!(run.stderr.contains("options:1") && run.stderr.contains("primery"), "{run}");
 }

@@ -16,15 +16,9 @@ fn check_busy(pool: &Pool, made: &[Group], in_the_way: File) {
     let view = snapshot::view(pool.root());
     let before = snapshot::all_entries(pool);
 
-    let run = tool
-        .execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(1);
+    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(1);
     let summary = run.summary();
-    assert_eq!(
-        (summary.get("busy"), summary.get("done")),
-        (1, made.len() as u64 - 1),
-        "{run}"
-    );
+    assert_eq!((summary.get("busy"), summary.get("done")), (1, made.len() as u64 - 1), "{run}");
     assert_eq!(run.reasons_for(&pool.path(&made[0][1])), ["busy"], "{run}");
     let after = snapshot::all_entries(pool);
     for path in &made[0] {
@@ -38,16 +32,13 @@ fn check_busy(pool: &Pool, made: &[Group], in_the_way: File) {
     snapshot::assert_no_own_names(pool);
 
     drop(in_the_way);
-    tool.execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(0);
+    tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(0);
     groups::assert_linked(pool, made);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
 }
 
 fn two_disks() -> (Pool, Vec<Group>) {
-    let pool = PoolPlan::of(&[Ext4, Xfs])
-        .option("category.create=mfs")
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs]).option("category.create=mfs").mount();
     let made = groups::pairs(&pool, 0, 1, 4);
     (pool, made)
 }
@@ -62,20 +53,14 @@ fn a_duplicate_that_is_read_waits_for_a_later_run() {
 #[test]
 fn a_duplicate_open_for_writing_waits_for_a_later_run() {
     let (pool, made) = two_disks();
-    let writer = OpenOptions::new()
-        .append(true)
-        .open(pool.path(&made[0][1]))
-        .unwrap();
+    let writer = OpenOptions::new().append(true).open(pool.path(&made[0][1])).unwrap();
     check_busy(&pool, &made, writer);
 }
 
 #[test]
 fn a_master_open_for_writing_waits_for_a_later_run() {
     let (pool, made) = two_disks();
-    let writer = OpenOptions::new()
-        .write(true)
-        .open(pool.path(&made[0][0]))
-        .unwrap();
+    let writer = OpenOptions::new().write(true).open(pool.path(&made[0][0])).unwrap();
     check_busy(&pool, &made, writer);
 }
 
@@ -85,8 +70,7 @@ fn a_master_that_is_read_is_no_obstacle() {
     let _reader = File::open(pool.path(&made[0][0])).unwrap();
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
-    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()])
-        .expect(0);
+    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()]).expect(0);
     groups::assert_linked(&pool, &made);
 }
 
@@ -98,7 +82,6 @@ fn files_written_a_moment_ago_are_done_at_the_end_of_the_same_run() {
     }
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
-    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()])
-        .expect(0);
+    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()]).expect(0);
     groups::assert_linked(&pool, &made);
 }

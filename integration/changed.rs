@@ -21,15 +21,10 @@ fn other_bytes_under_the_same_size_and_time_are_refused() {
         let mut content = std::fs::read(&path).unwrap();
         *content.last_mut().unwrap() ^= 1;
         std::fs::write(&path, content).unwrap();
-        File::open(&path)
-            .unwrap()
-            .set_times(FileTimes::new().set_modified(mtime))
-            .unwrap();
+        File::open(&path).unwrap().set_times(FileTimes::new().set_modified(mtime)).unwrap();
     }
     let before = snapshot::all_entries(&pool);
-    let run = tool
-        .execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()])
-        .expect(1);
+    let run = tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()]).expect(1);
     for group in &made[..2] {
         assert_eq!(run.reasons_for(&pool.path(&group[1])), ["differs"], "{run}");
         let after = snapshot::all_entries(&pool);

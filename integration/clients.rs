@@ -21,9 +21,7 @@ fn run_beside<T: Send>(
     master_disk: usize,
     client: impl FnOnce(&Pool, &[Group], &AtomicBool) -> T + Send,
 ) -> (Pool, Vec<Group>, Run, T) {
-    let pool = PoolPlan::of(&[Ext4, Xfs])
-        .option("category.create=mfs")
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs]).option("category.create=mfs").mount();
     let made = groups::pairs(&pool, master_disk, 1 - master_disk, GROUPS);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
@@ -68,11 +66,7 @@ fn no_acknowledged_write_is_lost() {
         for (n, count) in written.into_iter().zip(acknowledged) {
             let now = std::fs::read(pool.path(&made[n][1])).unwrap();
             assert!(count > 0);
-            assert_eq!(
-                now.len(),
-                groups::SMALL + count * LINE.len(),
-                "writes were lost: {run}"
-            );
+            assert_eq!(now.len(), groups::SMALL + count * LINE.len(), "writes were lost: {run}");
             assert!(now[groups::SMALL..] == LINE.repeat(count));
             // One that was linked after all was linked before its first write, and both names show it.
             let master = std::fs::read(pool.path(&made[n][0])).unwrap();

@@ -16,21 +16,15 @@ use crate::library;
 const GROUPS: u64 = 330;
 
 fn three_disks() -> Pool {
-    PoolPlan::of(&[Ext4, Xfs, Btrfs])
-        .option("category.create=mfs")
-        .mount()
+    PoolPlan::of(&[Ext4, Xfs, Btrfs]).option("category.create=mfs").mount()
 }
 
 /// The groups that jdupes found are those that were made: otherwise the test tests something else.
 fn assert_jdupes_found(pool: &Pool, found: Vec<Vec<PathBuf>>, made: &[Group]) {
-    let found: BTreeSet<BTreeSet<PathBuf>> = found
-        .into_iter()
-        .map(|group| group.into_iter().collect())
-        .collect();
-    let made: BTreeSet<BTreeSet<PathBuf>> = made
-        .iter()
-        .map(|group| group.iter().map(|path| pool.path(path)).collect())
-        .collect();
+    let found: BTreeSet<BTreeSet<PathBuf>> =
+        found.into_iter().map(|group| group.into_iter().collect()).collect();
+    let made: BTreeSet<BTreeSet<PathBuf>> =
+        made.iter().map(|group| group.iter().map(|path| pool.path(path)).collect()).collect();
     assert_eq!(found, made);
 }
 
@@ -60,45 +54,22 @@ fn a_library_listed_by_jdupes_ends_with_one_inode_a_group() {
     assert_clones_are_faithful(&before, &after);
 
     let again = tool.execute(&tool.list(), &[]).expect(0).summary();
-    assert_eq!(
-        (
-            again.get("planned"),
-            again.get("done"),
-            again.get("bytes_reclaimed")
-        ),
-        (0, 0, 0)
-    );
-    assert_eq!(
-        snapshot::all_entries(&pool),
-        after,
-        "a second run changed something"
-    );
+    assert_eq!((again.get("planned"), again.get("done"), again.get("bytes_reclaimed")), (0, 0, 0));
+    assert_eq!(snapshot::all_entries(&pool), after, "a second run changed something");
 }
 
 #[test]
 fn names_that_are_no_text_come_through_a_nul_separated_list() {
     let pool = three_disks();
     let long = "n".repeat(255);
-    let names: [&[u8]; 6] = [
-        b"caf\xe9.bin",
-        b"two\nlines",
-        b" blanks ",
-        b"'\"$(x)`\\",
-        long.as_bytes(),
-        b"-rf",
-    ];
+    let names: [&[u8]; 6] =
+        [b"caf\xe9.bin", b"two\nlines", b" blanks ", b"'\"$(x)`\\", long.as_bytes(), b"-rf"];
     let mut made = Vec::new();
     for (n, name) in names.into_iter().enumerate() {
         let name: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(name);
-        let group = [
-            Path::new("media").join(name),
-            Path::new("downé\n load").join(name),
-        ];
+        let group = [Path::new("media").join(name), Path::new("downé\n load").join(name)];
         for (disk, path) in group.iter().enumerate() {
-            tree::write(
-                &pool.on((n + disk) % 3, path),
-                &tree::bytes(n as u64, groups::SMALL),
-            );
+            tree::write(&pool.on((n + disk) % 3, path), &tree::bytes(n as u64, groups::SMALL));
         }
         made.push(group.to_vec());
     }
@@ -139,16 +110,9 @@ fn assert_reclaimed_is_exact(run: &Run, before: &[Entries], after: &[Entries]) {
         .map(|(before, after)| snapshot::allocated_bytes(before) - snapshot::allocated_bytes(after))
         .collect();
     let summary = run.summary();
-    assert_eq!(
-        summary.get("bytes_reclaimed"),
-        freed.iter().sum::<u64>(),
-        "{run}"
-    );
-    let told: Vec<u64> = summary
-        .per_branch()
-        .iter()
-        .map(|branch| branch["reclaimed"].as_u64().unwrap())
-        .collect();
+    assert_eq!(summary.get("bytes_reclaimed"), freed.iter().sum::<u64>(), "{run}");
+    let told: Vec<u64> =
+        summary.per_branch().iter().map(|branch| branch["reclaimed"].as_u64().unwrap()).collect();
     assert_eq!(told, freed, "{run}");
 }
 
@@ -167,10 +131,7 @@ fn assert_df_agrees(run: &Run, before: &[u64], after: &[u64]) {
         let told = branch["reclaimed"].as_i64().unwrap();
         let freed = i64::try_from(before[n]).unwrap() - i64::try_from(after[n]).unwrap();
         println!("branch {n}: reclaimed {told}, df says {freed}");
-        assert!(
-            (told - freed).abs() < own_needs(run),
-            "branch {n}: told {told}, df says {freed}"
-        );
+        assert!((told - freed).abs() < own_needs(run), "branch {n}: told {told}, df says {freed}");
     }
 }
 
@@ -181,16 +142,9 @@ fn assert_directories_kept(before: &Entries, after: &Entries) {
             continue;
         }
         let now = &after[path];
-        assert_eq!(
-            (now.mode, now.owner),
-            (entry.mode, entry.owner),
-            "{}",
-            path.display()
-        );
+        assert_eq!((now.mode, now.owner), (entry.mode, entry.owner), "{}", path.display());
         assert_eq!(now.xattrs, entry.xattrs, "{}", path.display());
-        let gained = after
-            .keys()
-            .any(|p| p.parent() == Some(path) && !before.contains_key(p));
+        let gained = after.keys().any(|p| p.parent() == Some(path) && !before.contains_key(p));
         if !gained {
             assert_eq!(now.mtime, entry.mtime, "times of {}", path.display());
         }
@@ -202,9 +156,8 @@ fn assert_clones_are_faithful(before: &[Entries], after: &[Entries]) {
     let mut clones = 0;
     for (n, now) in after.iter().enumerate() {
         let is_dir = |mode: u32| mode & libc::S_IFMT == libc::S_IFDIR;
-        for (path, clone) in now
-            .iter()
-            .filter(|(p, e)| is_dir(e.mode) && !before[n].contains_key(*p))
+        for (path, clone) in
+            now.iter().filter(|(p, e)| is_dir(e.mode) && !before[n].contains_key(*p))
         {
             let source = before.iter().find_map(|entries| entries.get(path)).unwrap();
             let of = |e: &snapshot::Entry| (e.mode, e.owner, e.mtime, e.xattrs.clone());
@@ -212,8 +165,5 @@ fn assert_clones_are_faithful(before: &[Entries], after: &[Entries]) {
             clones += 1;
         }
     }
-    assert!(
-        clones > 0,
-        "the library should have made some clones necessary"
-    );
+    assert!(clones > 0, "the library should have made some clones necessary");
 }

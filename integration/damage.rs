@@ -53,27 +53,19 @@ fn newer_header() -> Vec<u8> {
 type Damage = (&'static str, fn(&Path));
 
 const DAMAGES: [Damage; 8] = [
-    ("database cut short", |j| {
-        truncate(&j.join("db/db"), |_| 8_192)
-    }),
+    ("database cut short", |j| truncate(&j.join("db/db"), |_| 8_192)),
     ("database emptied", |j| truncate(&j.join("db/db"), |_| 0)),
-    ("database missing", |j| {
-        fs::remove_dir_all(j.join("db")).unwrap()
-    }),
+    ("database missing", |j| fs::remove_dir_all(j.join("db")).unwrap()),
     ("database overwritten", |j| {
         write_at(&j.join("db/db"), 0, &vec![0xa5; 256 << 10]);
     }),
     ("mark missing", |j| fs::remove_file(j.join("mark")).unwrap()),
-    ("mark half written", |j| {
-        truncate(&j.join("mark"), |len| len / 2)
-    }),
+    ("mark half written", |j| truncate(&j.join("mark"), |len| len / 2)),
     ("both marks spoilt", |j| {
         write_at(&j.join("mark"), 4096, &[1; 64]);
         write_at(&j.join("mark"), 8192, &[1; 64]);
     }),
-    ("newer version", |j| {
-        write_at(&j.join("mark"), 0, &newer_header())
-    }),
+    ("newer version", |j| write_at(&j.join("mark"), 0, &newer_header())),
 ];
 
 #[test]
@@ -153,10 +145,7 @@ fn a_journal_on_a_read_only_disk_changes_nothing() {
 
 fn remount(path: &Path, how: &str) {
     let options = format!("remount,{how}");
-    let status = Command::new("mount")
-        .args(["-o", &options])
-        .arg(path)
-        .status();
+    let status = Command::new("mount").args(["-o", &options]).arg(path).status();
     assert!(status.unwrap().success());
 }
 
@@ -166,16 +155,7 @@ fn killed(pool: &Pool, tool: &Tool) -> (Vec<Group>, PathBuf) {
     let list = groups::list(tool, pool, &made);
     let inject = "inject=renameat2:signal=KILL:when=9";
     let trace = tool.dir().join("trace");
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-e",
-        "trace=renameat2",
-        "-e",
-        inject,
-        "-o",
-    ];
+    let strace = ["strace", "-f", "-qq", "-e", "trace=renameat2", "-e", inject, "-o"];
     let strace = [&strace.map(OsStr::new)[..], &[trace.as_os_str()]].concat();
     let execute = ["-e", "--any-master", "-m"].map(OsStr::new);
     let run = tool.run_under(&strace, &[&execute[..], &[list.as_os_str()]].concat());
@@ -237,9 +217,7 @@ fn a_journal_deleted_while_an_op_was_open_costs_no_file() {
     let hidden = |pool: &Pool| -> usize {
         let names = snapshot::all_entries(pool);
         let names = names.iter().flat_map(|entries| entries.keys());
-        names
-            .filter(|p| p.to_string_lossy().contains(".xdedup-"))
-            .count()
+        names.filter(|p| p.to_string_lossy().contains(".xdedup-")).count()
     };
     let left = hidden(&pool);
     fs::remove_dir_all(tool.journal()).unwrap();
@@ -251,18 +229,11 @@ fn a_journal_deleted_while_an_op_was_open_costs_no_file() {
     assert!(hidden(&pool) >= left && left > 0);
     tree::write(&pool.on(0, "new/one"), &tree::bytes(99, groups::SMALL));
     tree::write(&pool.on(1, "new/two"), &tree::bytes(99, groups::SMALL));
-    let list = groups::write_list(
-        &tool,
-        &pool,
-        &[["new/one", "new/two"].map(Into::into).to_vec()],
-    );
+    let list = groups::write_list(&tool, &pool, &[["new/one", "new/two"].map(Into::into).to_vec()]);
     tree::settle();
     tool.execute(&list, &[]).expect(0);
     let status = tool.run(&["status"]).expect(0);
-    let told = status
-        .stdout
-        .matches("no op of this journal explains")
-        .count();
+    let told = status.stdout.matches("no op of this journal explains").count();
     assert_eq!(told, hidden(&pool), "{status}");
     assert!(status.stdout.contains("resume --salvage"), "{status}");
     let json = tool.run(&["status", "--format", "json"]).lines_of("status");
@@ -297,24 +268,13 @@ fn a_second_signal_stops_at_once_and_resume_finishes() {
     let trace = tool.dir().join("trace");
     // Within one batch, which a single signal would let finish.
     let inject = "inject=renameat2:signal=INT:when=20+20";
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-e",
-        "trace=renameat2",
-        "-e",
-        inject,
-        "-o",
-    ];
+    let strace = ["strace", "-f", "-qq", "-e", "trace=renameat2", "-e", inject, "-o"];
     let strace = [&strace.map(OsStr::new)[..], &[trace.as_os_str()]].concat();
     let execute = ["-e", "--any-master", "-m"].map(OsStr::new);
     let execute = [&execute[..], &[list.as_os_str()]].concat();
     tool.run_under(&strace, &execute).expect(130);
     snapshot::assert_complete(&view, &snapshot::view(pool.root()));
-    let done = made
-        .iter()
-        .filter(|group| snapshot::places(&pool, &group[1])[0].0 == 0);
+    let done = made.iter().filter(|group| snapshot::places(&pool, &group[1])[0].0 == 0);
     assert!(done.count() < made.len(), "it went on");
     tree::settle();
     tool.run(&["resume"]).expect(0);

@@ -19,8 +19,7 @@ fn doctor(tool: &Tool, pool: &Path) -> Run {
 fn topics(run: &Run, level: &str) -> BTreeSet<String> {
     let lines = run.lines_of("finding").into_iter();
     let ours = lines.filter(|line| line["level"] == level);
-    ours.map(|line| line["topic"].as_str().unwrap().to_owned())
-        .collect()
+    ours.map(|line| line["topic"].as_str().unwrap().to_owned()).collect()
 }
 
 fn set(topics: &[&str]) -> BTreeSet<String> {
@@ -55,10 +54,7 @@ fn a_sound_pool_runs_and_what_is_wrong_with_a_pool_is_said() {
     let run = doctor(&tool, pool.root()).expect(1);
     assert_eq!(topics(&run, "prevents"), set(&["disk-read-only"]), "{run}");
     let surprises = topics(&run, "surprises");
-    assert!(
-        surprises.is_superset(&set(&["leftover-names", "snapraid"])),
-        "{run}"
-    );
+    assert!(surprises.is_superset(&set(&["leftover-names", "snapraid"])), "{run}");
     pool.disk(1).remount("rw");
 
     // A disk that is not there any more: an empty directory of the disk below.
@@ -68,11 +64,7 @@ fn a_sound_pool_runs_and_what_is_wrong_with_a_pool_is_said() {
     let bare = pool.on(2, "");
     tree::write(&bare.join(".mergerfs.branch_mounts_here"), b"");
     let run = doctor(&tool, pool.root()).expect(1);
-    assert_eq!(
-        topics(&run, "prevents"),
-        set(&["branch-not-mounted"]),
-        "{run}"
-    );
+    assert_eq!(topics(&run, "prevents"), set(&["branch-not-mounted"]), "{run}");
     std::fs::remove_file(bare.join(".mergerfs.branch_mounts_here")).unwrap();
     std::fs::remove_dir(bare).unwrap();
     let run = doctor(&tool, pool.root()).expect(1);
@@ -91,14 +83,7 @@ fn the_place_of_the_journal_and_what_is_no_pool_are_said() {
         let journal = journal.to_str().unwrap();
         let root = pool.root().to_str().unwrap();
         let binary = crate::harness::tool::BINARY;
-        let line = [
-            binary,
-            "--journal",
-            journal,
-            "doctor",
-            "--format=json",
-            root,
-        ];
+        let line = [binary, "--journal", journal, "doctor", "--format=json", root];
         let run = tool.run_line(&line.map(Into::into));
         let said = run.lines_of("finding");
         assert!(said.iter().any(|line| line["topic"] == topic), "{run}");
@@ -113,12 +98,7 @@ fn the_place_of_the_journal_and_what_is_no_pool_are_said() {
 /// Runs a shell script in a mount namespace of its own while `look` looks from outside.
 fn beside<T>(script: &str, look: impl FnOnce() -> T) -> T {
     let mut child = Command::new("unshare")
-        .args([
-            "--mount",
-            "sh",
-            "-c",
-            &format!("set -e; {script}; echo ready; read end"),
-        ])
+        .args(["--mount", "sh", "-c", &format!("set -e; {script}; echo ready; read end")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -163,8 +143,5 @@ fn a_pool_without_its_branches_in_a_container_is_said() {
         )
     };
     let gone = run(&format!("umount -l {}", pool.on(1, "").display())).expect(1);
-    assert!(
-        topics(&gone, "prevents").contains("branches-elsewhere"),
-        "{gone}"
-    );
+    assert!(topics(&gone, "prevents").contains("branches-elsewhere"), "{gone}");
 }

@@ -11,27 +11,16 @@ use crate::library;
 
 #[test]
 fn a_dry_run_changes_nothing_and_prints_a_script_that_does_it() {
-    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs])
-        .option("category.create=mfs")
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).option("category.create=mfs").mount();
     let made = library::fill(&pool, 40);
     let tool = Tool::new();
     manifest::jdupes(&["-r", "-j"], &[pool.root()], &tool.list());
     let view = snapshot::view(pool.root());
     let before = snapshot::all_entries(&pool);
 
-    let run = tool
-        .run(&[
-            "--any-master".as_ref(),
-            "-m".as_ref(),
-            tool.list().as_os_str(),
-        ])
-        .expect(0);
-    assert_eq!(
-        snapshot::all_entries(&pool),
-        before,
-        "a dry run changed something"
-    );
+    let run =
+        tool.run(&["--any-master".as_ref(), "-m".as_ref(), tool.list().as_os_str()]).expect(0);
+    assert_eq!(snapshot::all_entries(&pool), before, "a dry run changed something");
     assert!(!tool.journal().exists(), "a dry run made a journal");
 
     let script = tool.dir().join("script.sh");
@@ -57,9 +46,7 @@ fn the_script_takes_names_that_a_shell_would_not() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
     let view = snapshot::view(pool.root());
-    let run = tool
-        .run(&["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()])
-        .expect(0);
+    let run = tool.run(&["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()]).expect(0);
     let script = tool.dir().join("script.sh");
     std::fs::write(&script, &run.stdout).unwrap();
     let by_hand = Command::new("sh").arg(&script).output().unwrap();
@@ -74,9 +61,7 @@ fn the_script_stops_when_a_file_has_changed_since() {
     let made = groups::pairs(&pool, 0, 1, 1);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
-    let run = tool
-        .run(&["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()])
-        .expect(0);
+    let run = tool.run(&["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()]).expect(0);
     let script = tool.dir().join("script.sh");
     std::fs::write(&script, &run.stdout).unwrap();
     tree::write(&pool.on(1, &made[0][1]), &tree::bytes(99, groups::SMALL));

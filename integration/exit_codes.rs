@@ -19,22 +19,11 @@ fn assert_adds_up(run: &Run) {
     let summary = run.summary();
     let get = |name| summary.get(name);
     let left = if summary.has("left") { get("left") } else { 0 };
-    assert_eq!(
-        get("planned"),
-        get("done") + get("busy") + get("failed") + left,
-        "{run}"
-    );
-    let reclaimed: u64 = summary
-        .per_branch()
-        .iter()
-        .map(|b| b["reclaimed"].as_u64().unwrap())
-        .sum();
+    assert_eq!(get("planned"), get("done") + get("busy") + get("failed") + left, "{run}");
+    let reclaimed: u64 =
+        summary.per_branch().iter().map(|b| b["reclaimed"].as_u64().unwrap()).sum();
     assert_eq!(get("bytes_reclaimed"), reclaimed, "{run}");
-    let done = run
-        .lines_of("op")
-        .iter()
-        .filter(|op| op["state"] == "done")
-        .count();
+    let done = run.lines_of("op").iter().filter(|op| op["state"] == "done").count();
     assert_eq!(get("done"), done as u64, "{run}");
 }
 
@@ -45,14 +34,7 @@ fn a_run_that_did_everything_ends_with_0_and_adds_up() {
     let run = tool.execute(&list, &[]).expect(0);
     assert_adds_up(&run);
     let summary = run.summary();
-    assert_eq!(
-        (
-            summary.get("groups"),
-            summary.get("planned"),
-            summary.get("done")
-        ),
-        (5, 5, 5)
-    );
+    assert_eq!((summary.get("groups"), summary.get("planned"), summary.get("done")), (5, 5, 5));
     let again = tool.execute(&list, &[]).expect(0);
     assert_adds_up(&again);
 }
@@ -64,9 +46,7 @@ fn a_run_that_left_something_ends_with_1_and_adds_up() {
     let _reader = std::fs::File::open(pool.path(&made[2][1])).unwrap();
     tree::write(&pool.on(1, &made[3][1]), &tree::bytes(77, groups::SMALL));
     let primary = pool.path("media");
-    let run = tool
-        .execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(1);
+    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(1);
     assert_adds_up(&run);
     let summary = run.summary();
     assert_eq!((summary.get("done"), summary.get("busy")), (3, 1), "{run}");
@@ -78,12 +58,8 @@ fn a_damaged_list_ends_with_2_and_changes_nothing() {
     let list = groups::list(&tool, &pool, &made);
     let whole = std::fs::read(&list).unwrap();
     let before = snapshot::all_entries(&pool);
-    let damaged: [&[u8]; 4] = [
-        &whole[..whole.len() / 2],
-        &whole[..whole.len() - 3],
-        b"",
-        b"\x7fELF\0\0",
-    ];
+    let damaged: [&[u8]; 4] =
+        [&whole[..whole.len() / 2], &whole[..whole.len() - 3], b"", b"\x7fELF\0\0"];
     for bytes in damaged {
         std::fs::write(&list, bytes).unwrap();
         tool.execute(&list, &[]).expect(2);
@@ -127,8 +103,7 @@ fn a_branch_that_another_process_has_locked_ends_with_3() {
     tool.execute(&list, &[]).expect(3);
     assert_eq!(snapshot::all_entries(&pool), before);
     // A look changes nothing and waits for nobody.
-    tool.run(&["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()])
-        .expect(0);
+    tool.run(&["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()]).expect(0);
     root.unlock().unwrap();
     tool.execute(&list, &[]).expect(0);
 }
@@ -137,10 +112,7 @@ fn a_branch_that_another_process_has_locked_ends_with_3() {
 fn a_cap_on_ops_leaves_the_rest_for_the_next_run() {
     let (pool, made, tool) = two_disks(5);
     let list = groups::list(&tool, &pool, &made);
-    let summary = tool
-        .execute(&list, &["--max-ops".as_ref(), "2".as_ref()])
-        .expect(0)
-        .summary();
+    let summary = tool.execute(&list, &["--max-ops".as_ref(), "2".as_ref()]).expect(0).summary();
     assert_eq!(summary.get("done"), 2);
     let summary = tool.execute(&list, &[]).expect(0).summary();
     assert_eq!(summary.get("done"), 3);
@@ -156,13 +128,8 @@ fn a_group_under_no_primary_is_left_alone() {
     let primary = pool.path("med");
     std::fs::create_dir(&primary).unwrap();
     let before_empty = snapshot::all_entries(&pool);
-    let arguments = [
-        "-e".as_ref(),
-        "-p".as_ref(),
-        primary.as_os_str(),
-        "-m".as_ref(),
-        list.as_os_str(),
-    ];
+    let arguments =
+        ["-e".as_ref(), "-p".as_ref(), primary.as_os_str(), "-m".as_ref(), list.as_os_str()];
     tool.run(&arguments).expect(0);
     assert_eq!(snapshot::all_entries(&pool), before_empty);
     assert_ne!(before, before_empty);

@@ -47,15 +47,9 @@ fn immutable_and_append_only_files_are_left_alone_and_setuid_and_holes_are_kept(
     let list = groups::list(&tool, &pool, &made);
     let view = snapshot::view(pool.root());
     let primary = pool.path("media");
-    let run = tool
-        .execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(0);
+    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(0);
     for group in &made[..3] {
-        assert_eq!(
-            run.reasons_for(&pool.path(&group[1])),
-            ["immutable"],
-            "{run}"
-        );
+        assert_eq!(run.reasons_for(&pool.path(&group[1])), ["immutable"], "{run}");
     }
     groups::assert_linked(&pool, &made[3..]);
     let setuid = std::fs::metadata(pool.on(0, &made[3][1])).unwrap();
@@ -68,8 +62,7 @@ fn immutable_and_append_only_files_are_left_alone_and_setuid_and_holes_are_kept(
         }
     }
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
-    tool.execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(0);
+    tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(0);
     groups::assert_linked(&pool, &made);
 }
 
@@ -85,10 +78,7 @@ fn odd_names() -> Vec<OsString> {
         "\u{202e}gpj.exe \u{1f4a9}".as_bytes(),
         &[b'n'; 255],
     ];
-    names
-        .iter()
-        .map(|name| OsString::from_vec(name.to_vec()))
-        .collect()
+    names.iter().map(|name| OsString::from_vec(name.to_vec())).collect()
 }
 
 /// A list that can hold any name.
@@ -96,8 +86,7 @@ fn write_nul(tool: &Tool, pool: &Pool, groups: &[groups::Group]) -> PathBuf {
     let mut list = File::create(tool.list()).unwrap();
     for group in groups {
         for path in group {
-            list.write_all(pool.path(path).as_os_str().as_bytes())
-                .unwrap();
+            list.write_all(pool.path(path).as_os_str().as_bytes()).unwrap();
             list.write_all(b"\0").unwrap();
         }
         list.write_all(b"\0").unwrap();
@@ -124,15 +113,8 @@ fn names_of_any_bytes_come_through_every_output() {
     let script = tool.run(&["-m", list]).expect(0);
     assert!(script.stdout.contains("rm -f"), "{script}");
     let log = tool.dir().join("log.csv");
-    let run = tool.run(&[
-        "-e",
-        "--format",
-        "json",
-        "--log-file",
-        log.to_str().unwrap(),
-        "-m",
-        list,
-    ]);
+    let run =
+        tool.run(&["-e", "--format", "json", "--log-file", log.to_str().unwrap(), "-m", list]);
     let run = run.expect(0);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
     groups::assert_linked(&pool, &made);
@@ -146,10 +128,8 @@ fn names_of_any_bytes_come_through_every_output() {
         });
     }
     told.sort();
-    let mut expected: Vec<_> = made
-        .iter()
-        .map(|group| pool.path(&group[1]).into_os_string().into_vec())
-        .collect();
+    let mut expected: Vec<_> =
+        made.iter().map(|group| pool.path(&group[1]).into_os_string().into_vec()).collect();
     expected.sort();
     assert_eq!(told, expected, "{run}");
     // The log too, by quoting; what is not text as it is.
@@ -157,11 +137,7 @@ fn names_of_any_bytes_come_through_every_output() {
     for path in &expected {
         let quoted = [b"\"".as_slice(), &path.escape_csv(), b"\""].concat();
         let found = contains(&log, path) || contains(&log, &quoted);
-        assert!(
-            found,
-            "{:?} is not in the log",
-            OsString::from_vec(path.clone())
-        );
+        assert!(found, "{:?} is not in the log", OsString::from_vec(path.clone()));
     }
     // To a person on one line each, with nothing that a terminal obeys.
     let status = tool.run(&["-e", "-v", "-m", list]).expect(0);
@@ -175,13 +151,7 @@ trait EscapeCsv {
 impl EscapeCsv for Vec<u8> {
     fn escape_csv(&self) -> Vec<u8> {
         self.iter()
-            .flat_map(|byte| {
-                if *byte == b'"' {
-                    vec![b'"', b'"']
-                } else {
-                    vec![*byte]
-                }
-            })
+            .flat_map(|byte| if *byte == b'"' { vec![b'"', b'"'] } else { vec![*byte] })
             .collect()
     }
 }
@@ -218,12 +188,7 @@ fn paths_near_the_longest_are_done_and_longer_ones_harm_nobody() {
     let made = groups::pairs(&pool, 0, 1, 2);
     let bytes = tree::bytes(0, groups::SMALL);
     // As long as a path through the pool and the branches may be, hidden names included; and twice as long.
-    let room = 4095
-        - pool
-            .on(0, "")
-            .as_os_str()
-            .len()
-            .max(pool.root().as_os_str().len());
+    let room = 4095 - pool.on(0, "").as_os_str().len().max(pool.root().as_os_str().len());
     let depth = (room - "deep/".len() - ".xdedup-".len() - 40) / 201;
     dig(&pool.on(1, "deep"), depth, &bytes);
     dig(&pool.on(1, "deeper"), 2 * depth, &bytes);
@@ -240,9 +205,7 @@ fn paths_near_the_longest_are_done_and_longer_ones_harm_nobody() {
     tree::settle();
     let list = write_nul(&tool, &pool, &listed);
     let primary = pool.path("media");
-    let run = tool
-        .execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(1);
+    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(1);
     assert_eq!(run.summary().get("done"), 3, "{run}");
     assert!(
         snapshot::places(&pool, &deep) == [(0, snapshot::places(&pool, &made[0][0])[0].1)],

@@ -28,18 +28,10 @@ fn files_on_disks_without_hard_links_are_left_alone() {
     for (disk, path) in [(0, "media/a"), (1, "fat/b"), (1, "fat/c"), (2, "exfat/d")] {
         tree::write(&pool.on(disk, path), &bytes);
     }
-    let mut made = vec![vec![
-        "media/a".into(),
-        "fat/b".into(),
-        "fat/c".into(),
-        "exfat/d".into(),
-    ]];
+    let mut made = vec![vec!["media/a".into(), "fat/b".into(), "fat/c".into(), "exfat/d".into()]];
     // Nor is a file of theirs ever the master of another.
     tree::write(&pool.on(1, "fat/master"), &tree::bytes(2, groups::SMALL));
-    tree::write(
-        &pool.on(0, "other/duplicate"),
-        &tree::bytes(2, groups::SMALL),
-    );
+    tree::write(&pool.on(0, "other/duplicate"), &tree::bytes(2, groups::SMALL));
     made.push(vec!["fat/master".into(), "other/duplicate".into()]);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
@@ -51,13 +43,9 @@ fn files_on_disks_without_hard_links_are_left_alone() {
     }
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
     let fat = pool.path("fat");
-    let run = tool
-        .execute(&list, &["-p".as_ref(), fat.as_os_str()])
-        .expect(0);
+    let run = tool.execute(&list, &["-p".as_ref(), fat.as_os_str()]).expect(0);
     assert_eq!(run.summary().get("planned"), 0, "{run}");
-    let doctor = tool
-        .run(&["doctor", pool.root().to_str().unwrap()])
-        .expect(1);
+    let doctor = tool.run(&["doctor", pool.root().to_str().unwrap()]).expect(1);
     assert!(doctor.stdout.contains("prevents: no-"), "{doctor}");
     let scan = tool.run(&["-e", "--format", "json", pool.root().to_str().unwrap()]);
     assert_eq!(scan.summary().get("done"), 0, "{scan}");
@@ -82,16 +70,11 @@ fn where_no_lease_can_be_had_nothing_is_done_unless_the_user_vouches() {
     let run = tool.run_under(&without, &["-e", "--format", "json", "-m", list]);
     assert_eq!(run.summary().get("done"), 0, "{run}");
     for group in &made {
-        let told = group
-            .iter()
-            .flat_map(|path| run.reasons_for(&pool.path(path)));
+        let told = group.iter().flat_map(|path| run.reasons_for(&pool.path(path)));
         assert_eq!(told.collect::<Vec<_>>(), ["no-lease"], "{run}");
     }
     assert_eq!(snapshot::all_entries(&pool), before);
-    let run = tool.run_under(
-        &without,
-        &["-e", "--no-lease", "--format", "json", "-m", list],
-    );
+    let run = tool.run_under(&without, &["-e", "--no-lease", "--format", "json", "-m", list]);
     assert_eq!(run.expect(0).summary().get("done"), 2);
     groups::assert_linked(&pool, &made);
 }
@@ -109,20 +92,11 @@ fn a_disk_that_cannot_exchange_names_takes_copies_of_other_disks_and_keeps_its_o
     let list = groups::list(&tool, &pool, &made);
     let view = snapshot::view(pool.root());
     let log = tool.dir().join("strace");
-    let strace = [
-        "strace",
-        "-f",
-        "-o",
-        log.to_str().unwrap(),
-        "-e",
-        "inject=renameat2:error=EINVAL",
-    ];
+    let strace =
+        ["strace", "-f", "-o", log.to_str().unwrap(), "-e", "inject=renameat2:error=EINVAL"];
     let primary = pool.path("media");
     let arguments = ["-e", "--format", "json", "-m", list.to_str().unwrap(), "-p"];
-    let run = tool.run_under(
-        &strace,
-        &[&arguments[..], &[primary.to_str().unwrap()]].concat(),
-    );
+    let run = tool.run_under(&strace, &[&arguments[..], &[primary.to_str().unwrap()]].concat());
     // Nor can a directory be put in its place without the danger of replacing one.
     for path in ["near/copy", "far/copy"] {
         assert_eq!(run.reasons_for(&pool.path(path)), ["no-exchange"], "{run}");
@@ -146,14 +120,8 @@ fn a_master_that_fills_up_after_the_plan_is_told_and_costs_nothing() {
     let strace = ["strace", "-f", "-o", log.to_str().unwrap(), "-e", first];
     let arguments = ["-e", "--format", "json", "-m", list.to_str().unwrap()];
     let run = tool.run_under(&strace, &arguments).expect(0);
-    let told = made
-        .iter()
-        .map(|group| run.reasons_for(&pool.path(&group[1])));
-    assert_eq!(
-        told.collect::<Vec<_>>(),
-        [vec!["too-many-links".to_owned()], vec![]],
-        "{run}"
-    );
+    let told = made.iter().map(|group| run.reasons_for(&pool.path(&group[1])));
+    assert_eq!(told.collect::<Vec<_>>(), [vec!["too-many-links".to_owned()], vec![]], "{run}");
     // Nobody else on that disk is kept from it.
     groups::assert_linked(&pool, &made[1..]);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
@@ -198,9 +166,7 @@ fn a_disk_without_room_is_an_error_and_loses_nothing() {
         }
         file.sync_all().ok();
     };
-    check_lack(&pool, "full", fill, || {
-        std::fs::remove_file(&filler).unwrap()
-    });
+    check_lack(&pool, "full", fill, || std::fs::remove_file(&filler).unwrap());
 }
 
 #[test]
@@ -212,9 +178,7 @@ fn a_disk_without_inodes_is_an_error_and_loses_nothing() {
         let made = (0..100_000).take_while(|n| File::create(many.join(n.to_string())).is_ok());
         assert!(made.count() < 100_000);
     };
-    check_lack(&pool, "no inodes", fill, || {
-        std::fs::remove_dir_all(&many).unwrap()
-    });
+    check_lack(&pool, "no inodes", fill, || std::fs::remove_dir_all(&many).unwrap());
 }
 
 #[test]
@@ -224,14 +188,8 @@ fn a_quota_that_is_used_up_is_an_error_and_loses_nothing() {
     let btrfs = |arguments: &[&OsStr]| {
         run("btrfs", &[arguments, &[root.as_os_str()]].concat());
     };
-    let limit = |to: &str| {
-        btrfs(&[
-            "qgroup".as_ref(),
-            "limit".as_ref(),
-            to.as_ref(),
-            "0/5".as_ref(),
-        ])
-    };
+    let limit =
+        |to: &str| btrfs(&["qgroup".as_ref(), "limit".as_ref(), to.as_ref(), "0/5".as_ref()]);
     let use_up = || {
         btrfs(&["quota".as_ref(), "enable".as_ref()]);
         btrfs(&["quota".as_ref(), "rescan".as_ref(), "-w".as_ref()]);

@@ -28,11 +28,7 @@ fn commands(guide: &str) -> String {
 
 /// Runs `text` with the paths of the guides standing for those of `pool`, and a journal of its own.
 fn run_there(text: &str, pool: &Pool, tool: &Tool) -> Output {
-    let disks: Vec<String> = pool
-        .branches()
-        .iter()
-        .map(|b| b.display().to_string())
-        .collect();
+    let disks: Vec<String> = pool.branches().iter().map(|b| b.display().to_string()).collect();
     let text = text
         .replace("sudo ", "")
         .replace("/mnt/disk*", &disks.join(" "))
@@ -40,10 +36,7 @@ fn run_there(text: &str, pool: &Pool, tool: &Tool) -> Output {
     let bin = tool.dir().join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     let wrapper = bin.join("mergerfs.xdedup");
-    let line = format!(
-        "#!/bin/sh\nexec {BINARY} --journal {} \"$@\"\n",
-        tool.journal().display()
-    );
+    let line = format!("#!/bin/sh\nexec {BINARY} --journal {} \"$@\"\n", tool.journal().display());
     std::fs::write(&wrapper, line).unwrap();
     tree::set_mode(&wrapper, 0o755);
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
@@ -59,9 +52,7 @@ fn run_there(text: &str, pool: &Pool, tool: &Tool) -> Output {
 
 #[test]
 fn the_first_hour_goes_as_the_guide_says() {
-    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs])
-        .option("category.create=mfs")
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).option("category.create=mfs").mount();
     for (n, media, downloads) in [(1, 0, 1), (2, 0, 2), (3, 1, 2)] {
         for (disk, name) in [
             (media, format!("media/film{n}.mkv")),
@@ -88,10 +79,7 @@ fn the_first_hour_goes_as_the_guide_says() {
         assert!(said.contains(line), "{line}: {said}");
     }
     for n in 1..=3 {
-        let names = [
-            format!("media/film{n}.mkv"),
-            format!("downloads/film{n}.2160p.mkv"),
-        ];
+        let names = [format!("media/film{n}.mkv"), format!("downloads/film{n}.2160p.mkv")];
         groups::assert_linked(&pool, &[names.map(Into::into).to_vec()]);
     }
     let undone = run_there(back, &pool, &tool);
@@ -120,9 +108,7 @@ fn mail(text: &[u8]) -> String {
 }
 
 fn subject(mail: &str) -> &str {
-    let line = mail
-        .lines()
-        .find_map(|line| line.strip_prefix("Subject: mergerfs.xdedup on "));
+    let line = mail.lines().find_map(|line| line.strip_prefix("Subject: mergerfs.xdedup on "));
     line.unwrap().split_once(": ").unwrap().1
 }
 
@@ -143,25 +129,16 @@ fn what_a_timer_prints_is_plain_and_makes_a_short_mail() {
         line.extend(extra);
         tool.run(&line)
     };
-    let open = std::fs::OpenOptions::new()
-        .write(true)
-        .open(pool.path("downloads/7.bin"))
-        .unwrap();
+    let open = std::fs::OpenOptions::new().write(true).open(pool.path("downloads/7.bin")).unwrap();
     let first = run(&[]).expect(1);
     assert!(first.stderr.is_empty(), "{first}");
     assert_plain(&first.stdout);
     assert!(first.stdout.lines().count() < 25, "{first}");
     let made = mail(first.stdout.as_bytes());
-    assert_eq!(
-        subject(&made),
-        "132.0 KiB freed, 11 files replaced, 1 not done",
-        "{made}"
-    );
+    assert_eq!(subject(&made), "132.0 KiB freed, 11 files replaced, 1 not done", "{made}");
     assert_plain(&made);
     // A name is never broken in two.
-    let long = made
-        .lines()
-        .find(|line| line.len() > 78 && line.contains(' '));
+    let long = made.lines().find(|line| line.len() > 78 && line.contains(' '));
     assert_eq!(long, None, "{made}");
     drop(open);
     let rest = run(&["-q"]).expect(0);

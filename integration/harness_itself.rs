@@ -12,31 +12,20 @@ use crate::harness::{hung, manifest, snapshot, tree, wait};
 
 fn mounts_below(dir: &Path) -> usize {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    table
-        .lines()
-        .filter(|line| line.contains(dir.to_str().unwrap()))
-        .count()
+    table.lines().filter(|line| line.contains(dir.to_str().unwrap())).count()
 }
 
 #[test]
 fn a_pool_over_three_filesystems_works_and_leaves_nothing() {
-    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs])
-        .option("category.create=mfs")
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).option("category.create=mfs").mount();
     let scratch = pool.branch_parent().to_owned();
     assert_eq!(mounts_below(&scratch), 4);
     for index in 0..3 {
-        tree::write(
-            &pool.on(index, format!("dir{index}/file")),
-            &tree::bytes(1, 9000),
-        );
+        tree::write(&pool.on(index, format!("dir{index}/file")), &tree::bytes(1, 9000));
     }
     let view = snapshot::view(pool.root());
     assert_eq!(view.len(), 6);
-    assert_eq!(
-        view[&PathBuf::from("dir0/file")],
-        view[&PathBuf::from("dir2/file")]
-    );
+    assert_eq!(view[&PathBuf::from("dir0/file")], view[&PathBuf::from("dir2/file")]);
     std::fs::write(pool.path("made-by-a-client"), b"x").unwrap();
     assert_eq!(snapshot::places(&pool, "made-by-a-client").len(), 1);
     assert!(pool.used_bytes().iter().all(|&used| used > 0));
@@ -48,10 +37,8 @@ fn a_pool_over_three_filesystems_works_and_leaves_nothing() {
 #[test]
 fn what_hangs_is_told_with_what_it_waits_for() {
     // `timeout` takes the one it started with it when it is ended.
-    let mut timeout = std::process::Command::new("timeout")
-        .args(["600", "sleep", "600"])
-        .spawn()
-        .unwrap();
+    let mut timeout =
+        std::process::Command::new("timeout").args(["600", "sleep", "600"]).spawn().unwrap();
     let mut told = String::new();
     let asleep = wait::until("a child to sleep", wait::LONG, || {
         told = hung::describe(timeout.id());
@@ -97,10 +84,8 @@ fn jdupes_lists_the_duplicates_of_a_pool() {
 
 #[test]
 fn branches_can_be_directories_of_one_disk() {
-    let pool = PoolPlan::of(&[Ext4])
-        .branches(&[(0, "a"), (0, "b")])
-        .mode(1, Mode::NoCreate)
-        .mount();
+    let pool =
+        PoolPlan::of(&[Ext4]).branches(&[(0, "a"), (0, "b")]).mode(1, Mode::NoCreate).mount();
     tree::write(&pool.on(1, "f"), b"x");
     assert_eq!(snapshot::places(&pool, "f").len(), 1);
     assert!(pool.path("f").exists());
@@ -115,9 +100,6 @@ fn every_file_of_the_suite_is_compiled() {
         let Some(module) = name.strip_suffix(".rs").filter(|&m| m != "main") else {
             continue;
         };
-        assert!(
-            main.contains(&format!("mod {module};")),
-            "{name} is forgotten in main.rs"
-        );
+        assert!(main.contains(&format!("mod {module};")), "{name} is forgotten in main.rs");
     }
 }

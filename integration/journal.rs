@@ -24,12 +24,9 @@ fn the_log_tells_of_each_file_pending_linked_deleted() {
     let log = std::fs::read_to_string(tool.journal().join("log.csv")).unwrap();
     for group in &made {
         let path = pool.path(&group[1]);
-        let of_file = log
-            .lines()
-            .filter(|line| line.split(',').any(|f| f == path.to_str().unwrap()));
-        let states: Vec<_> = of_file
-            .map(|line| line.split(',').nth(3).unwrap())
-            .collect();
+        let of_file =
+            log.lines().filter(|line| line.split(',').any(|f| f == path.to_str().unwrap()));
+        let states: Vec<_> = of_file.map(|line| line.split(',').nth(3).unwrap()).collect();
         assert_eq!(states, ["PENDING", "LINKED", "DELETED"], "{log}");
     }
 }
@@ -58,10 +55,7 @@ fn status_finds_nothing_open_after_a_run() {
     tool.run(&["status"]).expect(0);
     tool.run(&["resume"]).expect(0);
     tool.run(&["status"]).expect(0);
-    assert_eq!(
-        std::fs::read(tool.journal().join("log.csv")).unwrap(),
-        before
-    );
+    assert_eq!(std::fs::read(tool.journal().join("log.csv")).unwrap(), before);
 }
 
 #[test]

@@ -22,10 +22,7 @@ use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{BINARY, Run, Tool};
 use crate::harness::{snapshot, tree};
 
-const NOW: Timestamp = Timestamp {
-    secs: 1_700_000_000,
-    nanos: 0,
-};
+const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 0 };
 /// A name that a shell must not take apart.
 const PATH: &str = "it's $(here)/a b.bin";
 
@@ -45,20 +42,13 @@ impl Scene {
         let tool = Tool::new();
         tree::write(&pool.on(0, "media/a.bin"), &tree::bytes(1, groups::SMALL));
         fs::create_dir_all(pool.on(1, "it's $(here)")).unwrap();
-        let branches = pool.branches().iter().map(|path| Branch {
-            path: path.clone(),
-            mode: BranchMode::Rw,
-        });
+        let branches =
+            pool.branches().iter().map(|path| Branch { path: path.clone(), mode: BranchMode::Rw });
         let branches: Vec<_> = branches.collect();
         let real = RealFs::open(&branches).unwrap();
         let branches = branch_records(&real, &branches);
         let journal = create_or_open(&tool.journal(), None).unwrap().id();
-        let scene = Self {
-            pool,
-            tool,
-            journal,
-            branches,
-        };
+        let scene = Self { pool, tool, journal, branches };
         scene.record(&[
             Record::RunStarted(scene.run_started()),
             Record::Intent(Box::new(scene.intent())),
@@ -122,10 +112,10 @@ impl Scene {
     }
 
     fn handle(&self, disk: u16, dir: &str) -> Handle {
-        let branches = self.branches.iter().map(|branch| Branch {
-            path: branch.path.clone(),
-            mode: branch.mode,
-        });
+        let branches = self
+            .branches
+            .iter()
+            .map(|branch| Branch { path: branch.path.clone(), mode: branch.mode });
         let real = RealFs::open(&branches.collect::<Vec<_>>()).unwrap();
         real.handle(&Place::new(BranchIdx(disk), rel(dir))).unwrap()
     }
@@ -191,27 +181,18 @@ fn a_hidden_file_is_kept_by_the_command_that_status_prints() {
     let full = scene.write(1, &hidden, 1);
     scene.conflict(&[(1, &hidden)]);
     let said = scene.status();
-    assert!(
-        said.stdout
-            .contains("somebody wrote to the kept copy (run 1, op 1)")
-    );
+    assert!(said.stdout.contains("somebody wrote to the kept copy (run 1, op 1)"));
     assert!(said.stdout.contains("8.8 KiB, last written "), "{said}");
     paste(&said, "keep it:");
     // The op's own name was free.
-    assert_eq!(
-        fs::read(scene.pool.path(PATH)).unwrap(),
-        tree::bytes(1, groups::SMALL)
-    );
+    assert_eq!(fs::read(scene.pool.path(PATH)).unwrap(), tree::bytes(1, groups::SMALL));
     assert!(!full.exists());
     let said = scene.status();
     assert!(!said.stdout.contains("conflict:"), "{said}");
     assert_eq!(scene.conflicts().as_array().unwrap().len(), 0);
     // Settled by hand: nothing is left to discard.
     let none = scene.discard(&[]).expect(0);
-    assert!(
-        none.stdout
-            .contains("no hidden file of a conflict was found")
-    );
+    assert!(none.stdout.contains("no hidden file of a conflict was found"));
 }
 
 #[test]
@@ -226,20 +207,14 @@ fn a_taken_name_is_not_proposed_and_the_printed_discard_removes() {
     assert!(said.stdout.contains("a b.bin.recovered'"), "{said}");
     let before = snapshot::all_entries(&scene.pool);
     let dry = scene.discard(&[]).expect(0);
-    assert!(
-        dry.stdout.contains("would remove") && dry.stdout.contains("-e does it"),
-        "{dry}"
-    );
+    assert!(dry.stdout.contains("would remove") && dry.stdout.contains("-e does it"), "{dry}");
     // The kept copy has the same bytes.
     assert!(!dry.stdout.contains("last copy"), "{dry}");
     assert_eq!(snapshot::all_entries(&scene.pool), before);
     paste(&said, "discard it:");
     assert!(!full.exists());
     snapshot::assert_no_own_names(&scene.pool);
-    assert_eq!(
-        fs::read(scene.pool.path(PATH)).unwrap(),
-        tree::bytes(2, groups::SMALL)
-    );
+    assert_eq!(fs::read(scene.pool.path(PATH)).unwrap(), tree::bytes(2, groups::SMALL));
     assert_eq!(scene.conflicts().as_array().unwrap().len(), 0);
 }
 
@@ -252,18 +227,9 @@ fn the_last_copy_is_said_and_removed_only_on_request() {
     let json = ["--format", "json", "resume", "--discard"];
     let planned = scene.tool.run(&json).expect(0).lines();
     assert_eq!(planned.len(), 1);
-    assert_eq!(
-        (&planned[0]["state"], &planned[0]["last_copy"]),
-        (&"planned".into(), &true.into())
-    );
+    assert_eq!((&planned[0]["state"], &planned[0]["last_copy"]), (&"planned".into(), &true.into()));
     assert_eq!(planned[0]["size"], groups::SMALL);
-    assert!(
-        scene
-            .discard(&[])
-            .expect(0)
-            .stdout
-            .contains("this is the last copy")
-    );
+    assert!(scene.discard(&[]).expect(0).stdout.contains("this is the last copy"));
     // Another name of the same file counts only where people see it.
     let other = scene.pool.on(1, "elsewhere.bin");
     fs::hard_link(&full, &other).unwrap();
@@ -279,13 +245,8 @@ fn the_last_copy_is_said_and_removed_only_on_request() {
     assert!(full.exists());
     drop(held);
     // By its pool path.
-    let removed = scene
-        .discard(&[&scene.pool.path(&hidden), "-e".as_ref()])
-        .expect(0);
-    assert!(
-        removed.stderr.contains("this is the last copy"),
-        "{removed}"
-    );
+    let removed = scene.discard(&[&scene.pool.path(&hidden), "-e".as_ref()]).expect(0);
+    assert!(removed.stderr.contains("this is the last copy"), "{removed}");
     assert!(!full.exists());
 }
 
@@ -295,10 +256,7 @@ fn what_is_no_hidden_file_of_an_ended_op_is_not_discarded() {
     let hidden = scene.hidden("it's $(here)");
     let full = scene.write(1, &hidden, 1);
     let open = scene.discard(&[&full, "-e".as_ref()]).expect(4);
-    assert!(
-        open.stderr.contains("`mergerfs.xdedup resume` first"),
-        "{open}"
-    );
+    assert!(open.stderr.contains("`mergerfs.xdedup resume` first"), "{open}");
     scene.conflict(&[(1, &hidden)]);
     let visible = scene.pool.on(0, "media/a.bin");
     let name = |journal, run, role| {
@@ -348,37 +306,19 @@ fn a_file_in_a_renamed_directory_is_told_from_another_journals() {
     scene.conflict(&[]);
     let hidden = scene.hidden("moved");
     let full = scene.write(1, &hidden, 1);
-    let foreign = scene
-        .pool
-        .on(0, "media")
-        .join(hidden_name(!scene.journal, OP, 0, Role::Retired));
+    let foreign = scene.pool.on(0, "media").join(hidden_name(!scene.journal, OP, 0, Role::Retired));
     tree::write(&foreign, b"theirs");
     let said = scene.status();
     let ino = std::os::unix::fs::MetadataExt::ino(&full.metadata().unwrap());
-    let (name, dir) = (
-        full.file_name().unwrap().to_str().unwrap(),
-        scene.pool.on(1, "moved"),
-    );
+    let (name, dir) = (full.file_name().unwrap().to_str().unwrap(), scene.pool.on(1, "moved"));
     let words = format!("hidden file {name} in {} (inode {ino})", dir.display());
     assert!(said.stdout.contains(&words), "{said}");
-    assert!(
-        said.stdout
-            .contains("run 1 of this journal left it: the directory was renamed")
-    );
-    assert_eq!(
-        said.stdout.matches("of another journal,").count(),
-        1,
-        "{said}"
-    );
-    let doctor = scene
-        .tool
-        .run(&["doctor", scene.pool.root().to_str().unwrap()]);
+    assert!(said.stdout.contains("run 1 of this journal left it: the directory was renamed"));
+    assert_eq!(said.stdout.matches("of another journal,").count(), 1, "{said}");
+    let doctor = scene.tool.run(&["doctor", scene.pool.root().to_str().unwrap()]);
     println!("{doctor}");
     assert!(doctor.stdout.contains(&words), "{doctor}");
-    assert!(
-        doctor.stdout.contains("left by run 1 of this journal"),
-        "{doctor}"
-    );
+    assert!(doctor.stdout.contains("left by run 1 of this journal"), "{doctor}");
     // Only by its name: no conflict names it.
     scene.discard(&["-e".as_ref()]).expect(0);
     assert!(full.exists());
@@ -393,11 +333,7 @@ fn a_path_on_two_disks_is_settled_by_the_command_for_the_file_that_the_pool_hide
     let path = Path::new(PATH);
     scene.conflict(&[(0, path), (1, path)]);
     let said = scene.status();
-    assert!(
-        said.stdout
-            .contains("is on two disks; the files have the same bytes"),
-        "{said}"
-    );
+    assert!(said.stdout.contains("is on two disks; the files have the same bytes"), "{said}");
     assert!(!said.stdout.contains("keep both"), "{said}");
     scene.write(1, PATH, 2);
     let said = scene.status();
@@ -405,10 +341,7 @@ fn a_path_on_two_disks_is_settled_by_the_command_for_the_file_that_the_pool_hide
     let conflicts = scene.conflicts();
     let places = conflicts[0]["places"].as_array().unwrap();
     assert_eq!(places.len(), 2);
-    assert_eq!(
-        (&places[0]["shown"], &places[1]["shown"]),
-        (&true.into(), &false.into())
-    );
+    assert_eq!((&places[0]["shown"], &places[1]["shown"]), (&true.into(), &false.into()));
     // A visible file is not for --discard.
     let refused = scene.discard(&[&second, "-e".as_ref()]).expect(2);
     assert!(refused.stderr.contains("not a hidden one"), "{refused}");
@@ -436,10 +369,7 @@ fn a_file_too_large_to_compare_at_once_is_not_called_equal_and_a_missing_disk_is
     let full = scene.write(1, &hidden, 1);
     scene.conflict(&[(0, path), (1, path), (1, &hidden)]);
     let said = scene.status();
-    assert!(
-        said.stdout.contains("the files were not compared"),
-        "{said}"
-    );
+    assert!(said.stdout.contains("the files were not compared"), "{said}");
     drop(full);
     scene.pool.disk_mut(1).detach();
     let said = scene.status();
@@ -464,10 +394,7 @@ fn places_in_a_directory_that_was_renamed_since_are_listed_where_they_are() {
         scene.pool.on(1, "dd/a b.bin"),
         scene.pool.on(1, scene.hidden("dd")),
     ] {
-        assert!(
-            listed.contains(place.to_str().unwrap()),
-            "{place:?}: {listed}"
-        );
+        assert!(listed.contains(place.to_str().unwrap()), "{place:?}: {listed}");
     }
     paste(&scene.status(), "discard it:");
     assert!(!scene.pool.on(1, scene.hidden("dd")).exists());

@@ -18,18 +18,10 @@ fn run_old(pool: &Pool, tool: &Tool, list: &Path, extra: &[&str]) -> Run {
 fn run_with_root(pool: &Pool, tool: &Tool, list: &Path, root: &Path, extra: &[&str]) -> Run {
     let hide =
         r#"mount --bind "$1" /var/lib && mount --bind "$2" /var/cache && shift 2 && exec "$@""#;
-    let mut line: Vec<OsString> = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        hide,
-        "sh",
-    ]
-    .map(Into::into)
-    .into();
+    let mut line: Vec<OsString> =
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, "sh"]
+            .map(Into::into)
+            .into();
     for dir in ["lib", "cache"] {
         let dir = tool.dir().join(dir);
         std::fs::create_dir_all(&dir).unwrap();
@@ -66,22 +58,15 @@ fn with_perform_actions_the_duplicates_become_links_and_the_log_says_so() {
     let view = snapshot::view(pool.root());
     run_old(&pool, &tool, &list, &["--perform-actions"]).expect(0);
     for group in &made {
-        assert_eq!(
-            snapshot::assert_one_inode(&pool, group).0,
-            1,
-            "the primary's copy stays"
-        );
+        assert_eq!(snapshot::assert_one_inode(&pool, group).0, 1, "the primary's copy stays");
     }
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
     let log = std::fs::read_to_string(tool.dir().join("log.csv")).unwrap();
-    for (state, group) in ["PENDING", "LINKED", "DELETED"]
-        .iter()
-        .flat_map(|s| made.iter().map(move |g| (s, g)))
+    for (state, group) in
+        ["PENDING", "LINKED", "DELETED"].iter().flat_map(|s| made.iter().map(move |g| (s, g)))
     {
         let path = pool.path(&group[1]);
-        let told = log
-            .lines()
-            .any(|l| l.contains(state) && l.contains(path.to_str().unwrap()));
+        let told = log.lines().any(|l| l.contains(state) && l.contains(path.to_str().unwrap()));
         assert!(told, "{state} of {} is not in\n{log}", path.display());
     }
     run_old(&pool, &tool, &list, &["--perform-actions"]).expect(0);
@@ -91,12 +76,8 @@ fn with_perform_actions_the_duplicates_become_links_and_the_log_says_so() {
 fn the_later_database_option_is_accepted_and_said_to_be_unused() {
     let (pool, made, tool, list) = two_disks();
     let db = tool.dir().join("state.sqlite");
-    let run = run_old(
-        &pool,
-        &tool,
-        &list,
-        &["--db-file", db.to_str().unwrap(), "--perform-actions"],
-    );
+    let run =
+        run_old(&pool, &tool, &list, &["--db-file", db.to_str().unwrap(), "--perform-actions"]);
     let run = run.expect(0);
     assert!(run.stderr.contains("db-file"), "{run}");
     assert!(!db.exists());
@@ -107,13 +88,7 @@ fn the_later_database_option_is_accepted_and_said_to_be_unused() {
 fn a_pool_root_that_does_not_hold_the_branches_is_refused() {
     let (pool, _, tool, list) = two_disks();
     let before = snapshot::all_entries(&pool);
-    let run = run_with_root(
-        &pool,
-        &tool,
-        &list,
-        Path::new("/var"),
-        &["--perform-actions"],
-    );
+    let run = run_with_root(&pool, &tool, &list, Path::new("/var"), &["--perform-actions"]);
     assert!(matches!(run.code(), Some(2 | 3)), "{run}");
     assert_eq!(snapshot::all_entries(&pool), before);
 }
@@ -140,13 +115,8 @@ fn what_the_old_script_deleted_and_did_not_link_comes_back() {
     log += &format!("{},LINKED\r\n", path(0));
     let file = tool.dir().join("old.csv");
     std::fs::write(&file, &log).unwrap();
-    let line: Vec<OsString> = vec![
-        "resume".into(),
-        "--from-log".into(),
-        file.clone().into(),
-        "-m".into(),
-        list.into(),
-    ];
+    let line: Vec<OsString> =
+        vec!["resume".into(), "--from-log".into(), file.clone().into(), "-m".into(), list.into()];
     let run = tool.run(&line).expect(0);
     assert!(run.stdout.contains("3 linked again, 0 were there"), "{run}");
     snapshot::assert_same(&view, &snapshot::view(pool.root()));

@@ -8,11 +8,8 @@ use crate::harness::pool::Pool;
 use crate::harness::{snapshot, tree};
 
 /// Directories that are on one disk only, with everything about them that a clone has to carry over.
-pub(crate) const ODD_DIRS: [(usize, &str); 3] = [
-    (0, "only0/a/b c/d"),
-    (1, "only1/a/b c/d"),
-    (2, "only2/a/b c/d"),
-];
+pub(crate) const ODD_DIRS: [(usize, &str); 3] =
+    [(0, "only0/a/b c/d"), (1, "only1/a/b c/d"), (2, "only2/a/b c/d")];
 
 /// Fills three disks with `count` groups and files that are nobody's duplicate.
 pub(crate) fn fill(pool: &Pool, count: u64) -> Vec<Group> {
@@ -67,12 +64,7 @@ fn layout(n: u64) -> Vec<(usize, PathBuf)> {
         2 => vec![at(n, &media), odd(n + 1)],
         3 => vec![at(n, &media), at(n, &downloads)],
         4 => vec![at(n, &media), at(n + 1, &downloads), odd(n + 2)],
-        _ => vec![
-            at(n, &media),
-            at(n, &downloads),
-            at(n + 1, "copies"),
-            at(n + 2, "copies/more"),
-        ],
+        _ => vec![at(n, &media), at(n, &downloads), at(n + 1, "copies"), at(n + 2, "copies/more")],
     }
 }
 

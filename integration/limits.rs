@@ -49,11 +49,7 @@ fn a_full_master_hands_over_to_a_second_inode_of_its_disk_or_says_why_not() {
     // The kernel refuses where the plan knew no limit: nobody else is harmed, and the reason is one to act on.
     link(EXT4_LINKS);
     tree::write(&pool.on(1, "downloads/last"), &bytes);
-    let list = groups::list(
-        &tool,
-        &pool,
-        &[vec![made[0][0].clone(), "downloads/last".into()]],
-    );
+    let list = groups::list(&tool, &pool, &[vec![made[0][0].clone(), "downloads/last".into()]]);
     let run = tool.execute(&list, &primary).expect(0);
     let reasons = run.reasons_for(&pool.path("downloads/last"));
     assert_eq!(reasons, ["too-many-links"], "{run}");
@@ -118,9 +114,8 @@ fn a_journal_disk_that_fills_during_a_run_stops_it_and_resume_ends_it() {
     let state = LoopDisk::new(tool.dir(), "state", Ext4);
     let journal = state.path().join("journal");
     let view = snapshot::view(pool.root());
-    let mut line: Vec<OsString> = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"]
-        .map(Into::into)
-        .to_vec();
+    let mut line: Vec<OsString> =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e"].map(Into::into).to_vec();
     // Slow enough to be met on the way.
     line.extend(["trace=linkat", "-e", "inject=linkat:delay_enter=10000"].map(Into::into));
     line.extend([BINARY.into(), "--journal".into(), journal.clone().into()]);
@@ -140,12 +135,7 @@ fn a_journal_disk_that_fills_during_a_run_stops_it_and_resume_ends_it() {
     snapshot::assert_complete(&view, &snapshot::view(pool.root()));
     // While it is full nothing can be finished, and nothing is lost.
     let run = |command: &str| {
-        let line = [
-            BINARY.into(),
-            "--journal".into(),
-            journal.clone().into(),
-            command.into(),
-        ];
+        let line = [BINARY.into(), "--journal".into(), journal.clone().into(), command.into()];
         tool.run_line(&line)
     };
     assert!(matches!(run("resume").code(), Some(3 | 4)));

@@ -12,30 +12,12 @@ use crate::harness::{snapshot, tree};
 
 /// A list of every form, as the programs write them.
 const LISTS: [(&str, &[u8]); 6] = [
-    (
-        "jdupes -j",
-        include_bytes!("../src/find/list/fixtures/jdupes-1.21.3.json"),
-    ),
-    (
-        "jdupes -0",
-        include_bytes!("../src/find/list/fixtures/jdupes-1.21.3.null"),
-    ),
-    (
-        "fclones json",
-        include_bytes!("../src/find/list/fixtures/fclones.json"),
-    ),
-    (
-        "fclones",
-        include_bytes!("../src/find/list/fixtures/fclones.txt"),
-    ),
-    (
-        "rmlint",
-        include_bytes!("../src/find/list/fixtures/rmlint-2.9.0.json"),
-    ),
-    (
-        "rdfind",
-        include_bytes!("../src/find/list/fixtures/rdfind-1.5.0.txt"),
-    ),
+    ("jdupes -j", include_bytes!("../src/find/list/fixtures/jdupes-1.21.3.json")),
+    ("jdupes -0", include_bytes!("../src/find/list/fixtures/jdupes-1.21.3.null")),
+    ("fclones json", include_bytes!("../src/find/list/fixtures/fclones.json")),
+    ("fclones", include_bytes!("../src/find/list/fixtures/fclones.txt")),
+    ("rmlint", include_bytes!("../src/find/list/fixtures/rmlint-2.9.0.json")),
+    ("rdfind", include_bytes!("../src/find/list/fixtures/rdfind-1.5.0.txt")),
 ];
 
 fn execute(tool: &Tool, pool: &Pool, list: &Path, extra: &[&str]) -> Run {
@@ -53,19 +35,11 @@ fn what_is_no_sound_list_ends_with_2_and_changes_nothing() {
     let sound = sound.strip_suffix(b"}").unwrap();
     let mut lists: Vec<(String, Vec<u8>)> = Vec::new();
     for (form, list) in LISTS {
-        lists.push((
-            format!("{form}, cut off"),
-            list[..list.len() * 2 / 3].to_vec(),
-        ));
+        lists.push((format!("{form}, cut off"), list[..list.len() * 2 / 3].to_vec()));
         lists.push((format!("{form}, and another"), [list, LISTS[0].1].concat()));
     }
     let deep = [b"{\"jdupesVersion\":".to_vec(), vec![b'['; 1 << 20]].concat();
-    let long = [
-        b"/a\n/b\n\n/".to_vec(),
-        vec![b'x'; 8 << 20],
-        b"\n\n".to_vec(),
-    ]
-    .concat();
+    let long = [b"/a\n/b\n\n/".to_vec(), vec![b'x'; 8 << 20], b"\n\n".to_vec()].concat();
     lists.extend([
         ("empty".to_owned(), Vec::new()),
         ("blank".to_owned(), b"\n\n\n".to_vec()),
@@ -94,11 +68,7 @@ fn an_endless_list_is_an_error() {
     let pool = PoolPlan::of(&[Ext4]).mount();
     let tool = Tool::new();
     let root = pool.root().to_str().unwrap();
-    for endless in [
-        "tr '\\0' x < /dev/zero",
-        "tr '\\0' '[' < /dev/zero",
-        "yes /a | tr -d '\\n'",
-    ] {
+    for endless in ["tr '\\0' x < /dev/zero", "tr '\\0' '[' < /dev/zero", "yes /a | tr -d '\\n'"] {
         let script = format!("{endless} | \"$@\"");
         let wrapper = ["sh", "-c", &script, "sh"];
         let run = tool.run_under(&wrapper, &["-m", "-", root]);
@@ -114,10 +84,7 @@ code = subprocess.call(sys.argv[2:])
 open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 sys.exit(code)";
     let file = tool.dir().join("peak");
-    let run = tool.run_under(
-        &["python3", "-c", MEASURE, file.to_str().unwrap()],
-        arguments,
-    );
+    let run = tool.run_under(&["python3", "-c", MEASURE, file.to_str().unwrap()], arguments);
     let peak = std::fs::read_to_string(file).unwrap();
     (run, peak.parse().unwrap())
 }
@@ -157,8 +124,5 @@ fn a_long_list_takes_little_memory_and_names_all_that_it_could_not_use() {
     assert_eq!(summary.get("planned"), 1);
     assert_eq!(summary.get("refused"), 2 * count as u64);
     // Less than half a kilobyte a path, and what any run takes.
-    assert!(
-        peak < 40_000 + count as u64,
-        "{peak} KiB for {count} groups"
-    );
+    assert!(peak < 40_000 + count as u64, "{peak} KiB for {count} groups");
 }

@@ -20,20 +20,14 @@ const NAMES: [&str; 2] = ["media/a.mkv", "downloads/a.mkv"];
 /// A tool, and the shell line by which it hard-links what it finds below "$@".
 const TOOLS: [(&str, &str); 6] = [
     ("jdupes -L", "jdupes -q -r -L \"$@\""),
-    (
-        "rdfind -makehardlinks",
-        "rdfind -makehardlinks true -outputname \"$OUT\" \"$@\"",
-    ),
+    ("rdfind -makehardlinks", "rdfind -makehardlinks true -outputname \"$OUT\" \"$@\""),
     ("hardlink", "hardlink \"$@\""),
     ("hardlink -c", "hardlink -c \"$@\""),
     (
         "rmlint -c sh:hardlink",
         "rmlint -T df -o sh:\"$OUT\" -c sh:hardlink \"$@\" && sh \"$OUT\" -d -q",
     ),
-    (
-        "mergerfs.xdedup",
-        "\"$XDEDUP\" --journal \"$OUT\" --no-cache -q -e \"$@\"",
-    ),
+    ("mergerfs.xdedup", "\"$XDEDUP\" --journal \"$OUT\" --no-cache -q -e \"$@\""),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,9 +77,7 @@ fn play(scene: Scene) -> Vec<String> {
     }
     // The pool remembers attributes for a second.
     tree::settle();
-    (0..TOOLS.len())
-        .map(|at| one(scene, &pool, at).to_owned())
-        .collect()
+    (0..TOOLS.len()).map(|at| one(scene, &pool, at).to_owned()).collect()
 }
 
 fn set(scene: Scene, pool: &Pool, at: usize) {

@@ -48,18 +48,13 @@ fn check(options: &str, master_disk: usize) {
     let list = groups::list(&tool, &pool, &made);
     let view = snapshot::view(pool.root());
     let primary = pool.path("media");
-    let run = tool
-        .execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(0);
+    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(0);
     assert_eq!(run.summary().get("done"), 8, "{options}: {run}");
 
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
     for group in &made {
         let (branch, _) = snapshot::assert_one_inode(&pool, group);
-        assert_eq!(
-            branch, master_disk,
-            "{options}: the primary's copy is the one that stays"
-        );
+        assert_eq!(branch, master_disk, "{options}: the primary's copy is the one that stays");
     }
     // Attributes may come from mergerfs' cache for a second.
     let duplicate = pool.path(&made[0][1]);
@@ -88,8 +83,7 @@ fn check_untouched(pool: &crate::harness::pool::Pool, made: &[groups::Group], pr
     let list = groups::list(&tool, pool, made);
     let before = snapshot::entries(pool, 1);
     let view = snapshot::view(pool.root());
-    tool.execute(&list, &["-p".as_ref(), pool.path(primary).as_os_str()])
-        .expect(0);
+    tool.execute(&list, &["-p".as_ref(), pool.path(primary).as_os_str()]).expect(0);
     assert_eq!(snapshot::entries(pool, 1), before);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
 }
@@ -100,8 +94,7 @@ fn a_no_create_branch_takes_links() {
     let made = groups::pairs(&pool, 0, 1, 2);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
-    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()])
-        .expect(0);
+    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()]).expect(0);
     for group in &made {
         assert_eq!(snapshot::assert_one_inode(&pool, group).0, 0);
     }
@@ -115,15 +108,10 @@ fn a_path_on_two_branches_is_left_alone() {
     tree::write(&pool.on(0, &made[0][1]), &tree::bytes(0, groups::SMALL));
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
-    let run = tool
-        .execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()])
-        .expect(0);
+    let run = tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()]).expect(0);
     assert_eq!(snapshot::places(&pool, &made[0][1]).len(), 2, "{run}");
     let reasons = run.reasons_for(&pool.path(&made[0][1]));
-    assert!(
-        !reasons.is_empty() && reasons.iter().all(|r| r == "shadowed"),
-        "{run}"
-    );
+    assert!(!reasons.is_empty() && reasons.iter().all(|r| r == "shadowed"), "{run}");
     groups::assert_linked(&pool, &made[1..]);
 }
 
@@ -139,19 +127,14 @@ fn files_that_differ_in_owner_mode_or_attributes_are_left_alone() {
     let list = groups::list(&tool, &pool, &made);
     let before = snapshot::all_entries(&pool);
     let primary = pool.path("media");
-    let run = tool
-        .execute(&list, &["-p".as_ref(), primary.as_os_str()])
-        .expect(0);
+    let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(0);
     let after = snapshot::all_entries(&pool);
     for group in &made[..3] {
         for path in group {
             assert_eq!(places_of(&after, path), places_of(&before, path), "{run}");
         }
     }
-    for (group, reason) in made
-        .iter()
-        .zip(["owner-differs", "mode-differs", "xattr-differs"])
-    {
+    for (group, reason) in made.iter().zip(["owner-differs", "mode-differs", "xattr-differs"]) {
         assert_eq!(run.reasons_for(&pool.path(&group[1])), [reason], "{run}");
     }
     groups::assert_linked(&pool, &made[3..]);

@@ -27,9 +27,7 @@ type Promises = BTreeMap<PathBuf, (u64, u64, u64)>;
 
 fn promises(preview: &Preview) -> Promises {
     let view = snapshot::view(preview.root());
-    let regular = view
-        .into_iter()
-        .filter(|(_, seen)| seen.mode & libc::S_IFMT == libc::S_IFREG);
+    let regular = view.into_iter().filter(|(_, seen)| seen.mode & libc::S_IFMT == libc::S_IFREG);
     regular
         .map(|(path, _)| {
             let found = std::fs::symlink_metadata(preview.path(&path)).unwrap();
@@ -61,10 +59,7 @@ fn add_oddities(pool: &Pool) {
     )
     .unwrap();
     tree::write(&pool.on(2, "sparse"), b"begin");
-    let sparse = OpenOptions::new()
-        .write(true)
-        .open(pool.on(2, "sparse"))
-        .unwrap();
+    let sparse = OpenOptions::new().write(true).open(pool.on(2, "sparse")).unwrap();
     sparse.write_all_at(b"end", 64 << 20).unwrap();
     for (disk, seed) in [(0, 7_000), (2, 7_001)] {
         tree::write(&pool.on(disk, "shadow/file"), &tree::bytes(seed, 5_000));
@@ -83,9 +78,7 @@ fn add_refused(pool: &Pool) -> groups::Group {
 
 #[test]
 fn what_it_shows_is_what_the_run_makes_of_the_pool() {
-    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs])
-        .option("category.create=mfs")
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).option("category.create=mfs").mount();
     let made = library::fill(&pool, 48);
     add_oddities(&pool);
     add_refused(&pool);
@@ -95,14 +88,8 @@ fn what_it_shows_is_what_the_run_makes_of_the_pool() {
     let view = snapshot::view(pool.root());
     let before = snapshot::all_entries(&pool);
 
-    let preview = Preview::start(
-        &tool,
-        &[
-            "--any-master".as_ref(),
-            "-m".as_ref(),
-            tool.list().as_os_str(),
-        ],
-    );
+    let preview =
+        Preview::start(&tool, &["--any-master".as_ref(), "-m".as_ref(), tool.list().as_os_str()]);
     snapshot::assert_same(&view, &snapshot::view(preview.root()));
     assert_attributes(&pool, &preview, &view);
     let promised = promises(&preview);
@@ -114,19 +101,12 @@ fn what_it_shows_is_what_the_run_makes_of_the_pool() {
     let more = free_bytes(preview.root()) - free_bytes(pool.root());
     assert!(preview.stdout().contains("Ctrl-C"), "{}", preview.stdout());
     preview.stop();
-    assert_eq!(
-        snapshot::all_entries(&pool),
-        before,
-        "looking changed something"
-    );
+    assert_eq!(snapshot::all_entries(&pool), before, "looking changed something");
     assert!(!tool.journal().exists(), "looking made a journal");
 
     let run = tool.execute(&tool.list(), &[]).expect(0);
     let freed = run.summary().get("bytes_reclaimed");
-    assert!(
-        freed > 0 && freed - more < 4096 * 3,
-        "{freed} freed, {more} shown"
-    );
+    assert!(freed > 0 && freed - more < 4096 * 3, "{freed} freed, {more} shown");
     groups::assert_linked(&pool, &made);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
     assert_kept(&pool, &promised, &branches);
@@ -137,8 +117,7 @@ fn assert_attributes(pool: &Pool, preview: &Preview, view: &snapshot::View) {
     let attributes = |path: &Path| {
         let names = xattr::list(path).unwrap();
         let own = names.filter(|name| !name.as_bytes().starts_with(b"user.xdedup."));
-        own.map(|name| (xattr::get(path, &name).unwrap(), name))
-            .collect::<BTreeSet<_>>()
+        own.map(|name| (xattr::get(path, &name).unwrap(), name)).collect::<BTreeSet<_>>()
     };
     let mut some = 0;
     for (path, seen) in view {
@@ -171,11 +150,7 @@ fn assert_kept(pool: &Pool, promised: &Promises, branches: &BTreeMap<PathBuf, St
     assert_eq!(distinct.len(), inodes.len(), "one inode under two numbers");
     for (path, root) in branches {
         let on = snapshot::places(pool, path)[0].0;
-        assert_eq!(
-            pool.branches()[on].to_str(),
-            Some(root.as_str()),
-            "{path:?}"
-        );
+        assert_eq!(pool.branches()[on].to_str(), Some(root.as_str()), "{path:?}");
     }
 }
 
@@ -192,13 +167,9 @@ fn assert_du(preview: &Preview, promised: &Promises) {
     let said = String::from_utf8(said.stdout).unwrap();
     let said: u64 = said.split('\t').next().unwrap().parse().unwrap();
     let directories: u64 = std::iter::once(preview.root().to_path_buf())
-        .chain(
-            snapshot::view(preview.root())
-                .into_iter()
-                .filter_map(|(path, seen)| {
-                    (seen.mode & libc::S_IFMT != libc::S_IFREG).then(|| preview.path(path))
-                }),
-        )
+        .chain(snapshot::view(preview.root()).into_iter().filter_map(|(path, seen)| {
+            (seen.mode & libc::S_IFMT != libc::S_IFREG).then(|| preview.path(path))
+        }))
         .map(|path| std::fs::symlink_metadata(path).unwrap().blocks() * 512)
         .sum();
     assert_eq!(said, allocated(promised) + directories);
@@ -219,10 +190,7 @@ fn each_file_says_what_becomes_of_it() {
         tree::write(&pool.on(0, path), &content);
     }
     made.push(vec!["media/twice.bin".into(), "media/again.bin".into()]);
-    tree::write(
-        &pool.on(1, "new/dir/copy.bin"),
-        &tree::bytes(0, groups::SMALL),
-    );
+    tree::write(&pool.on(1, "new/dir/copy.bin"), &tree::bytes(0, groups::SMALL));
     made[0].push("new/dir/copy.bin".into());
     tree::write(&pool.on(1, "alone"), b"alone");
     let tool = Tool::new();
@@ -230,12 +198,7 @@ fn each_file_says_what_becomes_of_it() {
     let primary = pool.path("media");
     let preview = Preview::start(
         &tool,
-        &[
-            "-p".as_ref(),
-            primary.as_os_str(),
-            "-m".as_ref(),
-            list.as_os_str(),
-        ],
+        &["-p".as_ref(), primary.as_os_str(), "-m".as_ref(), list.as_os_str()],
     );
     let d1 = pool.branches()[0].to_str().unwrap();
     let d2 = pool.branches()[1].to_str().unwrap();
@@ -274,10 +237,7 @@ fn a_list_that_is_wrong_does_not_change_the_bytes() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let mut made = groups::pairs(&pool, 0, 1, 2);
     for (disk, path) in [(0, "media/false.bin"), (1, "downloads/false.bin")] {
-        tree::write(
-            &pool.on(disk, path),
-            &tree::bytes(40 + disk as u64, groups::SMALL),
-        );
+        tree::write(&pool.on(disk, path), &tree::bytes(40 + disk as u64, groups::SMALL));
     }
     made.push(vec!["media/false.bin".into(), "downloads/false.bin".into()]);
     let tool = Tool::new();
@@ -285,11 +245,7 @@ fn a_list_that_is_wrong_does_not_change_the_bytes() {
     let view = snapshot::view(pool.root());
     let arguments = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
     let preview = Preview::start(&tool, &arguments);
-    assert!(
-        preview.stderr().contains("the list's word"),
-        "{}",
-        preview.stderr()
-    );
+    assert!(preview.stderr().contains("the list's word"), "{}", preview.stderr());
     snapshot::assert_same(&view, &snapshot::view(preview.root()));
     preview.stop();
     tool.execute(&list, &[]).expect(1);
@@ -300,13 +256,7 @@ fn a_list_that_is_wrong_does_not_change_the_bytes() {
 fn hidden_copies_that_are_merged_are_shown_as_they_end() {
     let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).mount();
     let content = tree::bytes(5, groups::SMALL);
-    for (disk, path) in [
-        (0, "media/m"),
-        (1, "p"),
-        (2, "p"),
-        (0, "alone"),
-        (1, "alone"),
-    ] {
+    for (disk, path) in [(0, "media/m"), (1, "p"), (2, "p"), (0, "alone"), (1, "alone")] {
         tree::write(&pool.on(disk, path), &content);
     }
     std::fs::hard_link(pool.on(2, "p"), pool.on(2, "q")).unwrap();
@@ -315,11 +265,7 @@ fn hidden_copies_that_are_merged_are_shown_as_they_end() {
     let list = groups::list(&tool, &pool, &made);
     let view = snapshot::view(pool.root());
     let arguments = ["--shadows", "merge", "--any-master", "-m"];
-    let arguments: Vec<_> = arguments
-        .iter()
-        .map(Path::new)
-        .chain([list.as_path()])
-        .collect();
+    let arguments: Vec<_> = arguments.iter().map(Path::new).chain([list.as_path()]).collect();
     let preview = Preview::start(&tool, &arguments);
     snapshot::assert_same(&view, &snapshot::view(preview.root()));
     let promised = promises(&preview);
@@ -342,36 +288,21 @@ fn a_pool_in_use_is_shown_as_it_is_at_every_moment() {
     let list = groups::list(&tool, &pool, &made);
     let arguments = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
     let preview = Preview::start(&tool, &arguments);
-    assert_eq!(
-        preview.tag("downloads/0.bin", "state").as_deref(),
-        Some("moved")
-    );
+    assert_eq!(preview.tag("downloads/0.bin", "state").as_deref(), Some("moved"));
     std::fs::write(pool.path("downloads/0.bin"), "rewritten").unwrap();
     std::fs::remove_file(pool.path("downloads/1.bin")).unwrap();
     std::fs::write(pool.path("downloads/new"), "new").unwrap();
     // As long as the kernel may remember what it was told.
     std::thread::sleep(std::time::Duration::from_millis(1_200));
-    assert_eq!(
-        std::fs::read(preview.path("downloads/0.bin")).unwrap(),
-        b"rewritten"
-    );
-    assert_eq!(
-        preview.tag("downloads/0.bin", "reason").as_deref(),
-        Some("changed")
-    );
-    snapshot::assert_same(
-        &snapshot::view(pool.root()),
-        &snapshot::view(preview.root()),
-    );
+    assert_eq!(std::fs::read(preview.path("downloads/0.bin")).unwrap(), b"rewritten");
+    assert_eq!(preview.tag("downloads/0.bin", "reason").as_deref(), Some("changed"));
+    snapshot::assert_same(&snapshot::view(pool.root()), &snapshot::view(preview.root()));
     let links = |path: &str| std::fs::metadata(preview.path(path)).unwrap().nlink();
     assert_eq!((links("downloads/0.bin"), links("media/0.bin")), (1, 1));
     // A run beside it; what it has done is counted once.
     tool.execute(&list, &[]);
     std::thread::sleep(std::time::Duration::from_millis(1_200));
-    snapshot::assert_same(
-        &snapshot::view(pool.root()),
-        &snapshot::view(preview.root()),
-    );
+    snapshot::assert_same(&snapshot::view(pool.root()), &snapshot::view(preview.root()));
     assert_eq!((links("downloads/2.bin"), links("media/2.bin")), (2, 2));
     preview.stop();
 }
@@ -383,36 +314,18 @@ fn nothing_can_be_written_even_on_a_mount_made_writable() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
     let before = snapshot::all_entries(&pool);
-    let preview = Preview::start(
-        &tool,
-        &["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()],
-    );
+    let preview =
+        Preview::start(&tool, &["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()]);
     let options = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let line = options
-        .lines()
-        .find(|line| line.contains(preview.root().to_str().unwrap()))
-        .unwrap();
-    for option in [
-        "ro",
-        "nosuid",
-        "nodev",
-        "default_permissions",
-        "allow_other",
-    ] {
-        assert!(
-            line.split([' ', ',']).any(|word| word == option),
-            "{option}: {line}"
-        );
+    let line =
+        options.lines().find(|line| line.contains(preview.root().to_str().unwrap())).unwrap();
+    for option in ["ro", "nosuid", "nodev", "default_permissions", "allow_other"] {
+        assert!(line.split([' ', ',']).any(|word| word == option), "{option}: {line}");
     }
     refuses_writes(&preview);
     let remounted = command::try_run(
         "mount",
-        &[
-            "-i".as_ref(),
-            "-o".as_ref(),
-            "remount,rw".as_ref(),
-            preview.root().as_os_str(),
-        ],
+        &["-i".as_ref(), "-o".as_ref(), "remount,rw".as_ref(), preview.root().as_os_str()],
     );
     // A kernel that lets nobody do that is just as good.
     println!("remount: {remounted:?}");
@@ -449,33 +362,20 @@ fn refuses_writes(preview: &Preview) {
     let (file, new) = (preview.path("media/0.bin"), preview.path("media/new"));
     let attempts: [(&str, std::io::Result<()>); 11] = [
         ("create", File::create(&new).map(drop)),
-        (
-            "write",
-            OpenOptions::new().write(true).open(&file).map(drop),
-        ),
-        (
-            "append",
-            OpenOptions::new().append(true).open(&file).map(drop),
-        ),
+        ("write", OpenOptions::new().write(true).open(&file).map(drop)),
+        ("append", OpenOptions::new().append(true).open(&file).map(drop)),
         ("truncate", File::create(&file).map(drop)),
         ("unlink", std::fs::remove_file(&file)),
         ("rename", std::fs::rename(&file, &new)),
         ("link", std::fs::hard_link(&file, &new)),
         ("symlink", symlink("x", &new)),
         ("mkdir", std::fs::create_dir(&new)),
-        (
-            "chmod",
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0)),
-        ),
+        ("chmod", std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0))),
         ("setxattr", xattr::set(&file, "user.new", b"x")),
     ];
     for (what, done) in attempts {
         let error = done.expect_err(what);
-        assert_eq!(
-            error.kind(),
-            ErrorKind::ReadOnlyFilesystem,
-            "{what}: {error}"
-        );
+        assert_eq!(error.kind(), ErrorKind::ReadOnlyFilesystem, "{what}: {error}");
     }
 }
 
@@ -485,20 +385,11 @@ fn it_ends_by_signal_by_unmount_and_while_somebody_uses_it() {
     let made = groups::pairs(&pool, 0, 1, 1);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
-    let start = || {
-        Preview::start(
-            &tool,
-            &["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()],
-        )
-    };
+    let start =
+        || Preview::start(&tool, &["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()]);
     let json = Preview::start(
         &tool,
-        &[
-            "--format=json".as_ref(),
-            "--any-master".as_ref(),
-            "-m".as_ref(),
-            list.as_os_str(),
-        ],
+        &["--format=json".as_ref(), "--any-master".as_ref(), "-m".as_ref(), list.as_os_str()],
     );
     let told: serde_json::Value = serde_json::from_str(&json.stdout()).unwrap();
     assert_eq!(told["type"], "preview");
@@ -522,11 +413,7 @@ fn it_ends_by_signal_by_unmount_and_while_somebody_uses_it() {
     let mut killed = start();
     killed.signal(Signal::SIGKILL);
     assert!(!killed.ended().success());
-    let again = tool.run(&[
-        "preview".as_ref(),
-        killed.root().as_os_str(),
-        pool.root().as_os_str(),
-    ]);
+    let again = tool.run(&["preview".as_ref(), killed.root().as_os_str(), pool.root().as_os_str()]);
     let again = again.expect(2);
     assert!(again.stderr.contains("fusermount3 -u"), "{again}");
     command::run("fusermount3", &["-u".as_ref(), killed.root().as_os_str()]);
@@ -539,13 +426,7 @@ fn as_somebody(tool: &Tool) -> [String; 6] {
     std::fs::copy(BINARY, &copy).unwrap();
     tree::set_mode(tool.dir(), 0o755);
     let copy = copy.display().to_string();
-    let words = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "env",
-    ];
+    let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env"];
     let [a, b, c, d, e] = words.map(ToOwned::to_owned);
     [a, b, c, d, e, copy]
 }
@@ -563,11 +444,7 @@ fn somebody_without_privileges_looks_at_what_they_may_read() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let options = [OsStr::new("--no-cache"), pool.root().as_os_str()];
     let shown = Preview::start_as(&tool, &words, &options);
-    assert!(
-        shown.stdout().contains("1 file replaced"),
-        "{}",
-        shown.stdout()
-    );
+    assert!(shown.stdout().contains("1 file replaced"), "{}", shown.stdout());
     let look = |command: &str| {
         let (theirs, line) = (&words[1..4], command);
         let mut looked = Command::new("setpriv");
@@ -584,28 +461,17 @@ fn somebody_without_privileges_looks_at_what_they_may_read() {
     // Where they may not mount, and what they may not see.
     let run = |at: &Path| {
         let mut line: Vec<OsString> = words.iter().map(Into::into).collect();
-        line.extend([
-            "preview".into(),
-            at.into(),
-            "--no-cache".into(),
-            pool.root().into(),
-        ]);
+        line.extend(["preview".into(), at.into(), "--no-cache".into(), pool.root().into()]);
         tool.run_line(&line).expect(3)
     };
     let not_theirs = tool.dir().join("of-root");
     std::fs::create_dir(&not_theirs).unwrap();
     let told = run(&not_theirs).stderr;
-    assert!(
-        told.contains("no write access") && told.contains("directory of your own"),
-        "{told}"
-    );
+    assert!(told.contains("no write access") && told.contains("directory of your own"), "{told}");
     assert!(!told.contains("\n\n"), "{told:?}");
     tree::set_mode(&pool.branches()[1], 0o700);
-    let line: Vec<OsString> = words
-        .iter()
-        .map(Into::into)
-        .chain(["--no-cache".into(), pool.root().into()])
-        .collect();
+    let line: Vec<OsString> =
+        words.iter().map(Into::into).chain(["--no-cache".into(), pool.root().into()]).collect();
     let told = tool.run_line(&line);
     assert!(told.stderr.contains("it cannot be read"), "{told}");
 }
@@ -665,10 +531,7 @@ fn it_shows_the_files_that_the_policies_of_mergerfs_show() {
             let arguments = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
             let preview = Preview::start(&tool, &arguments);
             snapshot::assert_same(&view, &snapshot::view(preview.root()));
-            assert!(
-                view.contains_key(Path::new("inner/below/file")),
-                "{options}"
-            );
+            assert!(view.contains_key(Path::new("inner/below/file")), "{options}");
             preview.stop();
         });
     }
@@ -699,17 +562,12 @@ fn large_directories_long_names_and_holes_are_all_there() {
         }
     }
     tree::write(&pool.on(1, "sparse"), b"begin");
-    let sparse = OpenOptions::new()
-        .write(true)
-        .open(pool.on(1, "sparse"))
-        .unwrap();
+    let sparse = OpenOptions::new().write(true).open(pool.on(1, "sparse")).unwrap();
     sparse.write_all_at(b"end", 512 << 20).unwrap();
     let tool = Tool::new();
     let preview = Preview::start(&tool, &["--no-cache".as_ref(), pool.root().as_os_str()]);
     let names = |dir: PathBuf| {
-        let names = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name());
+        let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name());
         names.collect::<BTreeSet<_>>()
     };
     let all = names(preview.path("many"));

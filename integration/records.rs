@@ -96,19 +96,10 @@ fn a_name_that_cannot_be_looked_up_does_not_hide_the_others() {
 fn history_and_export_tell_of_every_run() {
     let (_pool, tool, made) = linked(3);
     tool.run(&["undo", "-e"]).expect(0);
-    let runs = tool
-        .run(&["--format", "json", "history"])
-        .expect(0)
-        .lines_of("run");
+    let runs = tool.run(&["--format", "json", "history"]).expect(0).lines_of("run");
     assert_eq!(runs.len(), 2);
-    assert_eq!(
-        (&runs[0]["done"], &runs[0]["undone"]),
-        (&3.into(), &3.into())
-    );
-    assert_eq!(
-        (&runs[1]["done"], &runs[1]["undoes"]),
-        (&3.into(), &1.into())
-    );
+    assert_eq!((&runs[0]["done"], &runs[0]["undone"]), (&3.into(), &3.into()));
+    assert_eq!((&runs[1]["done"], &runs[1]["undoes"]), (&3.into(), &1.into()));
     let text = tool.run(&["history"]).expect(0);
     assert!(text.stdout.contains("undo of run 1"), "{text}");
 
@@ -117,10 +108,7 @@ fn history_and_export_tell_of_every_run() {
     assert_eq!(csv.stdout, log);
     let records = tool.run(&["export", "--json"]).expect(0).lines_of("record");
     let of = |what| records.iter().filter(|r| r["record"] == what).count();
-    assert_eq!(
-        (of("run-started"), of("undo-started"), of("run-ended")),
-        (1, 1, 2)
-    );
+    assert_eq!((of("run-started"), of("undo-started"), of("run-ended")), (1, 1, 2));
     assert_eq!((of("intent"), of("undo-intent"), of("copied")), (3, 3, 3));
     assert_eq!((of("retired"), of("done")), (6, 6));
     let only = tool.run(&["export", "1"]).expect(0).lines_of("record");
@@ -164,9 +152,7 @@ fn a_run_ends_when_its_time_is_up_and_the_next_goes_on() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
     let before = snapshot::all_entries(&pool);
-    let run = tool
-        .execute(&list, &["--max-time", "1s"].map(OsStr::new))
-        .expect(0);
+    let run = tool.execute(&list, &["--max-time", "1s"].map(OsStr::new)).expect(0);
     let summary = run.summary();
     assert_eq!((summary.get("done"), summary.get("left")), (0, 2), "{run}");
     assert_eq!(snapshot::all_entries(&pool), before);
@@ -183,17 +169,7 @@ fn an_undo_ends_when_its_time_is_up_and_the_next_goes_on() {
     let linked = snapshot::all_entries(&pool);
     // Each file that comes back is written in one call, at least: not all of them in a second.
     let slow = "inject=pwrite64:delay_enter=100000";
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=pwrite64",
-        "-e",
-        slow,
-    ];
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", slow];
     let undo = ["--format", "json", "undo", "1", "-e"];
     let limited = [&undo[..], &["--max-time", "1s"]].concat();
     let summary = tool.run_under(&strace, &limited).expect(0).summary();

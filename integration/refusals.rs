@@ -19,13 +19,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         // Branches that are directories of their disks: there is something of each disk outside of the pool.
-        let pool = PoolPlan::of(&[Ext4, Xfs])
-            .branches(&[(0, "branch"), (1, "branch")])
-            .mount();
-        Self {
-            pool,
-            groups: Vec::new(),
-        }
+        let pool = PoolPlan::of(&[Ext4, Xfs]).branches(&[(0, "branch"), (1, "branch")]).mount();
+        Self { pool, groups: Vec::new() }
     }
 
     /// Writes a pair whose second file will be left alone for `reason`; gives the branch paths of both.
@@ -56,10 +51,7 @@ impl Scene {
         let empty = self.pair("empty");
         empty.iter().for_each(|path| tree::write(path, b""));
         let [_, first] = self.pair("shadowed");
-        tree::write(
-            &self.pool.on(1, "dup/shadowed"),
-            &std::fs::read(first).unwrap(),
-        );
+        tree::write(&self.pool.on(1, "dup/shadowed"), &std::fs::read(first).unwrap());
         // On the master's branch the directory is a symlink out of it; the pool shows the other branch's.
         let [_, inner] = self.pair("obstructed");
         let moved = PathBuf::from("way/obstructed");
@@ -78,28 +70,15 @@ fn every_rule_is_told_by_its_reason_and_nothing_is_changed() {
     scene.make();
     let pool = &scene.pool;
     let tool = Tool::new();
-    let listed: Vec<_> = scene
-        .groups
-        .iter()
-        .map(|(_, group)| group.clone())
-        .collect();
+    let listed: Vec<_> = scene.groups.iter().map(|(_, group)| group.clone()).collect();
     let list = groups::list(&tool, pool, &listed);
     let before = snapshot::all_entries(pool);
     let media = pool.path("media");
-    let extra = [
-        "-p".as_ref(),
-        media.as_os_str(),
-        "-E".as_ref(),
-        OsStr::new("dup/excluded"),
-    ];
+    let extra = ["-p".as_ref(), media.as_os_str(), "-E".as_ref(), OsStr::new("dup/excluded")];
     let run = tool.execute(&list, &extra).expect(1);
     for (reason, group) in &scene.groups {
         // What a filter leaves out is not looked at.
-        let expected: &[&str] = if *reason == "excluded" {
-            &[]
-        } else {
-            &[reason]
-        };
+        let expected: &[&str] = if *reason == "excluded" { &[] } else { &[reason] };
         let told = run.reasons_for(&pool.path(&group[1]));
         assert_eq!(told, expected, "{run}");
     }
@@ -111,47 +90,28 @@ fn every_rule_is_told_by_its_reason_and_nothing_is_changed() {
 
 #[test]
 fn caps_primaries_and_branches_within_each_other_are_told_too() {
-    let pool = PoolPlan::of(&[Ext4, Xfs])
-        .branches(&[(0, "outer"), (0, "outer/inner"), (1, "")])
-        .mount();
+    let pool =
+        PoolPlan::of(&[Ext4, Xfs]).branches(&[(0, "outer"), (0, "outer/inner"), (1, "")]).mount();
     let made = groups::pairs(&pool, 2, 0, 1);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
     let before = snapshot::all_entries(&pool);
     let run = tool.execute(&list, &[]).expect(0);
-    assert_eq!(
-        run.reasons_for(&pool.path(&made[0][1])),
-        ["nested-branch"],
-        "{run}"
-    );
+    assert_eq!(run.reasons_for(&pool.path(&made[0][1])), ["nested-branch"], "{run}");
     assert_eq!(snapshot::all_entries(&pool), before);
 
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let made = groups::pairs(&pool, 0, 1, 2);
     let list = groups::list(&tool, &pool, &made);
-    let capped = tool.run(&[
-        "--format",
-        "json",
-        "--max-bytes",
-        "12288",
-        "-m",
-        list.to_str().unwrap(),
-    ]);
-    let limited = made
-        .iter()
-        .flat_map(|group| capped.reasons_for(&pool.path(&group[1])));
+    let capped =
+        tool.run(&["--format", "json", "--max-bytes", "12288", "-m", list.to_str().unwrap()]);
+    let limited = made.iter().flat_map(|group| capped.reasons_for(&pool.path(&group[1])));
     assert_eq!(limited.collect::<Vec<_>>(), ["limit"], "{capped}");
     std::fs::create_dir(pool.on(0, "other")).unwrap();
     let other = pool.path("other");
     let arguments = ["-v", "--format", "json", "-m", list.to_str().unwrap(), "-p"];
-    let none = tool
-        .run(&[&arguments[..], &[other.to_str().unwrap()]].concat())
-        .expect(0);
-    assert_eq!(
-        none.reasons_for(&pool.path(&made[0][0])),
-        ["no-primary"],
-        "{none}"
-    );
+    let none = tool.run(&[&arguments[..], &[other.to_str().unwrap()]].concat()).expect(0);
+    assert_eq!(none.reasons_for(&pool.path(&made[0][0])), ["no-primary"], "{none}");
     run_in_the_open(&pool);
 }
 
@@ -209,21 +169,14 @@ fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
 
     // No script that does it either.
     let line = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
-    let script = tool
-        .run(&[&primary[..], &line[..]].concat())
-        .expect(0)
-        .stdout;
+    let script = tool.run(&[&primary[..], &line[..]].concat()).expect(0).stdout;
     assert!(script.contains("directory-differs"), "{script}");
     // By the paths that chmod takes.
     for branch in 0..2 {
         let dir = format!("{:?} 0", pool.on(branch, refused[0]));
         assert!(script.contains(&dir), "{dir}: {script}");
     }
-    assert_eq!(
-        script.matches("\nreplace ").count(),
-        moved.len(),
-        "{script}"
-    );
+    assert_eq!(script.matches("\nreplace ").count(), moved.len(), "{script}");
 
     // What is refused takes nobody's place among so many.
     let one = ["--max-ops", "1"].map(OsStr::new);

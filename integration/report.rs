@@ -18,14 +18,8 @@ const MEASURE: &str = "<script>onload = () => { const page = document.documentEl
 fn measured(path: &Path, width: u32, dark: bool) -> String {
     let page = std::fs::read_to_string(path).unwrap();
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
-    assert!(
-        page.contains(policy),
-        "nothing forbids the page to load things"
-    );
-    let page = page.replace(
-        "default-src 'none'",
-        "default-src 'none'; script-src 'unsafe-inline'",
-    );
+    assert!(page.contains(policy), "nothing forbids the page to load things");
+    let page = page.replace("default-src 'none'", "default-src 'none'; script-src 'unsafe-inline'");
     let copy = path.with_extension("measured.html");
     std::fs::write(&copy, page + MEASURE).unwrap();
     let profile = tempfile::tempdir().unwrap();
@@ -46,13 +40,8 @@ fn measured(path: &Path, width: u32, dark: bool) -> String {
     browser.arg(format!("--user-data-dir={}", profile.path().display()));
     let output = browser.arg("--dump-dom").arg(&copy).output().unwrap();
     let dom = String::from_utf8_lossy(&output.stdout);
-    let title = dom
-        .split("<title>")
-        .nth(1)
-        .and_then(|rest| rest.split("</title>").next());
-    title
-        .unwrap_or_else(|| panic!("no page: {output:?}"))
-        .to_owned()
+    let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next());
+    title.unwrap_or_else(|| panic!("no page: {output:?}")).to_owned()
 }
 
 #[test]
@@ -69,11 +58,7 @@ fn a_report_fits_a_phone_and_a_desk_by_day_and_night() {
     let list = groups::list(&tool, &pool, &made);
     let (dry, report) = (tool.dir().join("dry.html"), tool.dir().join("run.html"));
     let arguments = |report: &Path, more: &[&str]| {
-        let mut all = vec![
-            "--any-master".into(),
-            "-m".into(),
-            list.clone().into_os_string(),
-        ];
+        let mut all = vec!["--any-master".into(), "-m".into(), list.clone().into_os_string()];
         all.extend(["--report".into(), report.as_os_str().to_owned()]);
         all.extend(more.iter().map(Into::into));
         all
@@ -84,20 +69,12 @@ fn a_report_fits_a_phone_and_a_desk_by_day_and_night() {
     drop(busy);
 
     let mut backgrounds = std::collections::BTreeSet::new();
-    for (page, width, dark) in [
-        (&dry, 500, false),
-        (&report, 500, true),
-        (&report, 1400, false),
-    ] {
+    for (page, width, dark) in [(&dry, 500, false), (&report, 500, true), (&report, 1400, false)] {
         let title = measured(page, width, dark);
         let parts: Vec<&str> = title.split('|').collect();
         assert_eq!(parts[0], "true", "{page:?} is wider than {width}: {title}");
         assert!(parts[2].contains("Disks+Freed by directory"), "{title}");
-        assert_eq!(
-            page == &report,
-            parts[2].contains("Planned and not done"),
-            "{title}"
-        );
+        assert_eq!(page == &report, parts[2].contains("Planned and not done"), "{title}");
         backgrounds.insert(parts[1].to_owned());
     }
     assert_eq!(backgrounds.len(), 2, "dark and light look the same");
@@ -109,10 +86,7 @@ fn a_report_that_cannot_be_written_stops_the_run_before_it_begins() {
     let made = groups::pairs(&pool, 0, 1, 1);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
-    for place in [
-        tool.dir().join("nowhere/report.html"),
-        tool.dir().to_owned(),
-    ] {
+    for place in [tool.dir().join("nowhere/report.html"), tool.dir().to_owned()] {
         let run = tool.run(&[
             "-e".as_ref(),
             "--any-master".as_ref(),

@@ -35,17 +35,9 @@ fn check_local(filesystem: Filesystem) {
     let kinds = run.lines_of("op").into_iter().map(|op| op["kind"].clone());
     assert!(kinds.into_iter().all(|kind| kind == "local"), "{run}");
     for dir in ["media", "downloads"].map(PathBuf::from) {
-        assert_eq!(
-            after[&dir].mtime,
-            before[&dir].mtime,
-            "{filesystem:?}: {}",
-            dir.display()
-        );
+        assert_eq!(after[&dir].mtime, before[&dir].mtime, "{filesystem:?}: {}", dir.display());
     }
-    assert!(
-        snapshot::entries(&pool, 1).is_empty(),
-        "{filesystem:?}: the other disk was touched"
-    );
+    assert!(snapshot::entries(&pool, 1).is_empty(), "{filesystem:?}: the other disk was touched");
 }
 
 #[test]
@@ -64,14 +56,7 @@ fn names_of_one_inode_are_no_duplicates() {
 #[test]
 fn a_group_on_both_disks_with_siblings_ends_as_one_inode() {
     let pool = PoolPlan::of(&[Xfs, Ext4]).mount();
-    let names = [
-        "m/one",
-        "m/two",
-        "n/three",
-        "n/four",
-        "n/five",
-        "deep/er/six",
-    ];
+    let names = ["m/one", "m/two", "n/three", "n/four", "n/five", "deep/er/six"];
     for (disk, name) in [(0, names[0]), (0, names[1]), (1, names[2]), (1, names[3])] {
         tree::write(&pool.on(disk, name), &tree::bytes(1, 30_000));
     }

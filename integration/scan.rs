@@ -53,16 +53,9 @@ fn groups_found(tool: &Tool) -> Vec<Vec<PathBuf>> {
         serde_json::from_slice(&std::fs::read(found(tool)).unwrap()).unwrap();
     let group = |group: &serde_json::Value| {
         let files = group["files"].as_array().unwrap().iter();
-        files
-            .map(|file| unescaped(file.as_str().unwrap()))
-            .collect()
+        files.map(|file| unescaped(file.as_str().unwrap())).collect()
     };
-    report["groups"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(group)
-        .collect()
+    report["groups"].as_array().unwrap().iter().map(group).collect()
 }
 
 /// Undoes STFU-8.
@@ -90,33 +83,19 @@ fn unescaped(text: &str) -> PathBuf {
 fn as_inodes(pool: &Pool, groups: &[Vec<PathBuf>]) -> BTreeSet<Inodes> {
     let inodes = |group: &Vec<PathBuf>| -> Inodes {
         let relative = |path: &PathBuf| path.strip_prefix(pool.root()).unwrap().to_path_buf();
-        let places = group
-            .iter()
-            .map(|path| snapshot::places(pool, relative(path)));
+        let places = group.iter().map(|path| snapshot::places(pool, relative(path)));
         places.map(|places| places[0]).collect()
     };
-    groups
-        .iter()
-        .map(inodes)
-        .filter(|group| group.len() > 1)
-        .collect()
+    groups.iter().map(inodes).filter(|group| group.len() > 1).collect()
 }
 
 /// The figure of the line that says what was scanned.
 #[track_caller]
 fn figure(run: &Run, name: &str) -> u64 {
-    let line = run
-        .stderr
-        .lines()
-        .find(|line| line.contains("INFO scanned"));
+    let line = run.stderr.lines().find(|line| line.contains("INFO scanned"));
     let line = line.unwrap_or_else(|| panic!("no line about the scan: {run}"));
-    let figure = line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(&format!("{name}=")));
-    figure
-        .unwrap_or_else(|| panic!("no {name}: {run}"))
-        .parse()
-        .unwrap()
+    let figure = line.split_whitespace().find_map(|word| word.strip_prefix(&format!("{name}=")));
+    figure.unwrap_or_else(|| panic!("no {name}: {run}")).parse().unwrap()
 }
 
 /// Files that are equal, and files that are only nearly so.
@@ -124,18 +103,9 @@ fn corpus(pool: &Pool) {
     let write = |disk: usize, name: &[u8], content: &[u8]| {
         tree::write(&pool.on(disk, OsStr::from_bytes(name)), content);
     };
-    for (at, len) in [
-        1,
-        100,
-        4096,
-        16 << 10,
-        100_000,
-        (128 << 10) + 1,
-        1 << 20,
-        3_000_000,
-    ]
-    .into_iter()
-    .enumerate()
+    for (at, len) in [1, 100, 4096, 16 << 10, 100_000, (128 << 10) + 1, 1 << 20, 3_000_000]
+        .into_iter()
+        .enumerate()
     {
         let content = tree::bytes(at as u64, len);
         for disk in 0..3 {
@@ -146,11 +116,7 @@ fn corpus(pool: &Pool) {
             let mut other = content.clone();
             other[byte] ^= 1;
             write(at % 3, format!("near/{kind}/{len}").as_bytes(), &other);
-            write(
-                0,
-                format!("lone/{kind}/{len}").as_bytes(),
-                &tree::bytes(99, len + byte + 7),
-            );
+            write(0, format!("lone/{kind}/{len}").as_bytes(), &tree::bytes(99, len + byte + 7));
         }
     }
     for name in [
@@ -171,20 +137,11 @@ fn corpus(pool: &Pool) {
         // Holes, and written zeros.
         let path = pool.on(disk, format!("sparse/{disk}"));
         tree::write(&path, b"");
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(5 << 20)
-            .unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(5 << 20).unwrap();
     }
     write(2, b"sparse/zeros", &vec![0; 5 << 20]);
     // Names of one inode, with and without a copy elsewhere.
-    for (disk, name, seed) in [
-        (0, "linked/a", 50),
-        (1, "linked/b", 50),
-        (0, "only/linked", 51),
-    ] {
+    for (disk, name, seed) in [(0, "linked/a", 50), (1, "linked/b", 50), (0, "only/linked", 51)] {
         write(disk, name.as_bytes(), &tree::bytes(seed, SMALL));
         let link = pool.on(disk, format!("{name}.again"));
         std::fs::hard_link(pool.on(disk, name), link).unwrap();
@@ -219,18 +176,10 @@ fn a_list_of_what_was_found_makes_the_same_plan_as_the_scan() {
     let tool = Tool::new();
     let scanned = scan(&tool, &pool, &[""], &[]).expect(0);
     let list = found(&tool);
-    let listed = tool.run(&[
-        "--format".as_ref(),
-        "json".as_ref(),
-        "-m".as_ref(),
-        list.as_os_str(),
-    ]);
+    let listed = tool.run(&["--format".as_ref(), "json".as_ref(), "-m".as_ref(), list.as_os_str()]);
     let ops = |run: &Run| {
         let key = |op: serde_json::Value| format!("{} {}", op["names"], op["bytes"]);
-        run.lines_of("op")
-            .into_iter()
-            .map(key)
-            .collect::<BTreeSet<_>>()
+        run.lines_of("op").into_iter().map(key).collect::<BTreeSet<_>>()
     };
     assert_eq!(ops(&scanned), ops(&listed.expect(0)));
     assert!(ops(&scanned).len() > 20);
@@ -261,10 +210,7 @@ fn a_second_scan_reads_no_contents() {
     tree::settle();
     let tool = Tool::new();
     let first = scan(&tool, &pool, &[""], &[]).expect(0);
-    assert!(
-        figure(&first, "read") > 40 && figure(&first, "cached") == 0,
-        "{first}"
-    );
+    assert!(figure(&first, "read") > 40 && figure(&first, "cached") == 0, "{first}");
     let trace = tool.dir().join("trace");
     let line: Vec<OsString> = [
         OsStr::new("strace"),
@@ -291,9 +237,7 @@ fn a_second_scan_reads_no_contents() {
     let third = scan(&tool, &pool, &[""], &[]).expect(0);
     assert_eq!(figure(&third, "read"), 1, "{third}");
     assert_eq!(
-        scan(&tool, &pool, &[""], &["--no-cache"])
-            .summary()
-            .get("planned"),
+        scan(&tool, &pool, &[""], &["--no-cache"]).summary().get("planned"),
         third.summary().get("planned")
     );
 }
@@ -304,20 +248,10 @@ fn rot(pool: &Pool, disk: usize, file: &Path) {
     held.sync_all().unwrap();
     let shown = run("filefrag", &["-v", file.to_str().unwrap()]).stdout;
     let shown = String::from_utf8(shown).unwrap();
-    let extent = shown
-        .lines()
-        .find(|line| line.trim_start().starts_with("0:"));
+    let extent = shown.lines().find(|line| line.trim_start().starts_with("0:"));
     let block = extent.and_then(|line| line.split(':').nth(2)?.split("..").next());
-    let block: u64 = block
-        .unwrap_or_else(|| panic!("{shown}"))
-        .trim()
-        .parse()
-        .unwrap();
-    let image = File::options()
-        .read(true)
-        .write(true)
-        .open(pool.disk(disk).image())
-        .unwrap();
+    let block: u64 = block.unwrap_or_else(|| panic!("{shown}")).trim().parse().unwrap();
+    let image = File::options().read(true).write(true).open(pool.disk(disk).image()).unwrap();
     let mut byte = [0];
     image.read_exact_at(&mut byte, block * 4096 + 77).unwrap();
     image.write_all_at(&[!byte[0]], block * 4096 + 77).unwrap();
@@ -340,15 +274,8 @@ fn a_fingerprint_that_the_disk_no_longer_keeps_is_told_as_damage_and_nothing_is_
     let now = std::fs::read(&files[1]).unwrap();
     assert_ne!(now, content, "the byte was not changed on the disk");
     let run = scan(&tool, &pool, &[""], &["-e"]).expect(1);
-    assert!(
-        figure(&run, "cached") > 0 && figure(&run, "read") == 0,
-        "{run}"
-    );
-    assert_eq!(
-        run.reasons_for(&pool.path("downloads/a")),
-        ["damaged"],
-        "{run}"
-    );
+    assert!(figure(&run, "cached") > 0 && figure(&run, "read") == 0, "{run}");
+    assert_eq!(run.reasons_for(&pool.path("downloads/a")), ["damaged"], "{run}");
     assert_eq!(std::fs::read(&files[0]).unwrap(), content);
     assert_eq!(std::fs::read(&files[1]).unwrap(), now);
 }
@@ -359,11 +286,7 @@ fn files_larger_than_memory_may_be_are_read_in_little_of_it() {
     const PEAK_KIB: u64 = 64 << 10;
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     // Full of holes, with something at both ends and a byte of difference in the middle of one.
-    for (disk, name, middle) in [
-        (0, "media/a", 7),
-        (1, "downloads/a", 7),
-        (1, "downloads/b", 8),
-    ] {
+    for (disk, name, middle) in [(0, "media/a", 7), (1, "downloads/a", 7), (1, "downloads/b", 8)] {
         let path = pool.on(disk, name);
         tree::write(&path, b"begin");
         let file = OpenOptions::new().write(true).open(&path).unwrap();
@@ -388,11 +311,7 @@ fn a_damaged_cache_is_made_anew_with_a_warning() {
     let first = scan(&tool, &pool, &[""], &[]).expect(0);
     let sled = cache(&tool).join("hashes.sled");
     for file in ["conf", "db"] {
-        let mut damaged = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(sled.join(file))
-            .unwrap();
+        let mut damaged = OpenOptions::new().read(true).write(true).open(sled.join(file)).unwrap();
         let mut bytes = Vec::new();
         damaged.read_to_end(&mut bytes).unwrap();
         bytes.iter_mut().for_each(|byte| *byte ^= 0x5a);
@@ -455,9 +374,7 @@ fn files_that_change_meanwhile_drop_out_and_the_rest_is_found() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let made = corpus_of_pairs(&pool);
     let expected: BTreeSet<PathBuf> = made.iter().flatten().map(|path| pool.path(path)).collect();
-    let restless: Vec<PathBuf> = (0..4)
-        .map(|n| pool.on(n % 2, format!("restless/{n}")))
-        .collect();
+    let restless: Vec<PathBuf> = (0..4).map(|n| pool.on(n % 2, format!("restless/{n}"))).collect();
     for path in &restless {
         tree::write(path, &tree::bytes(500, SMALL));
     }
@@ -469,8 +386,7 @@ fn files_that_change_meanwhile_drop_out_and_the_rest_is_found() {
                 for (at, path) in restless.iter().enumerate() {
                     // Always different from each other: a group of them is one that was never true.
                     let mut file = OpenOptions::new().write(true).open(path).unwrap();
-                    file.write_all(&tree::bytes(1000 + 4 * n + at as u64, SMALL))
-                        .unwrap();
+                    file.write_all(&tree::bytes(1000 + 4 * n + at as u64, SMALL)).unwrap();
                 }
                 if over.load(Ordering::Relaxed) {
                     break;
@@ -492,10 +408,7 @@ fn filters_primaries_and_directories_apply_before_anything_is_read() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     for (n, len) in [(0, 1_000), (1, 2_000), (2, 3_000)] {
         for (disk, dir) in [(0, "media"), (1, "downloads"), (1, "other")] {
-            tree::write(
-                &pool.on(disk, format!("{dir}/sub/{n}.bin")),
-                &tree::bytes(n, len),
-            );
+            tree::write(&pool.on(disk, format!("{dir}/sub/{n}.bin")), &tree::bytes(n, len));
         }
     }
     tree::settle();
@@ -527,20 +440,11 @@ fn filters_primaries_and_directories_apply_before_anything_is_read() {
     }
     for disk in [0, 1] {
         let name = ["media", "downloads"][disk];
-        tree::set_mode(
-            &pool.on(disk, format!("{name}/sub/0.bin")),
-            0o600 + disk as u32,
-        );
+        tree::set_mode(&pool.on(disk, format!("{name}/sub/0.bin")), 0o600 + disk as u32);
     }
     let run = scan(&tool, &pool, &[""], &["--no-cache"]).expect(0);
     assert_eq!(figure(&run, "read"), 6, "three modes of one size: {run}");
-    let run = scan(
-        &tool,
-        &pool,
-        &[""],
-        &["--no-cache", "--ignore-metadata", "mode"],
-    )
-    .expect(0);
+    let run = scan(&tool, &pool, &[""], &["--no-cache", "--ignore-metadata", "mode"]).expect(0);
     assert_eq!(figure(&run, "read"), 9, "{run}");
     let elsewhere = tool.dir().to_str().unwrap().to_owned();
     tool.run(&[media, &elsewhere, "--no-cache"]).expect(2);
@@ -558,19 +462,11 @@ fn a_name_that_a_filter_leaves_out_still_belongs_to_its_inode() {
     let extra = ["-E", "kept", "-p", media.to_str().unwrap()];
     let run = scan(&tool, &pool, &[""], &extra).expect(0);
     assert_eq!(run.summary().get("planned"), 0, "{run}");
-    assert_eq!(
-        run.reasons_for(&pool.path("downloads/a")),
-        ["excluded"],
-        "{run}"
-    );
+    assert_eq!(run.reasons_for(&pool.path("downloads/a")), ["excluded"], "{run}");
     // Names outside of the directories are found, too.
     let run = scan(&tool, &pool, &["media", "downloads"], &extra[2..]).expect(0);
     assert_eq!(run.summary().get("planned"), 1, "{run}");
-    assert_eq!(
-        run.lines_of("op")[0]["names"].as_array().unwrap().len(),
-        2,
-        "{run}"
-    );
+    assert_eq!(run.lines_of("op")[0]["names"].as_array().unwrap().len(), 2, "{run}");
 }
 
 #[test]
@@ -578,37 +474,18 @@ fn what_belongs_to_others_and_other_mounts_is_left_out() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let content = tree::bytes(1, SMALL);
     tree::write(&pool.on(0, "a"), &content);
-    for name in [
-        "lost+found/a",
-        ".Trash-0/files/a",
-        "snapraid.content",
-        ".snapraid.content.lock",
-    ] {
+    for name in ["lost+found/a", ".Trash-0/files/a", "snapraid.content", ".snapraid.content.lock"] {
         tree::write(&pool.on(1, name), &content);
     }
-    tree::write(
-        &pool.on(1, ".xdedup-00000001-00000001-00000001-00000000-r"),
-        &content,
-    );
+    tree::write(&pool.on(1, ".xdedup-00000001-00000001-00000001-00000000-r"), &content);
     let mount = pool.on(1, "mounted");
     std::fs::create_dir(&mount).unwrap();
-    run(
-        "mount",
-        &[
-            "-t".as_ref(),
-            "tmpfs".as_ref(),
-            "none".as_ref(),
-            mount.as_os_str(),
-        ],
-    );
+    run("mount", &["-t".as_ref(), "tmpfs".as_ref(), "none".as_ref(), mount.as_os_str()]);
     tree::write(&mount.join("a"), &content);
     // A single file with another one mounted over it.
     let (over, under) = (pool.on(0, "a"), pool.on(1, "covered"));
     tree::write(&under, &tree::bytes(2, SMALL));
-    run(
-        "mount",
-        &["--bind".as_ref(), over.as_os_str(), under.as_os_str()],
-    );
+    run("mount", &["--bind".as_ref(), over.as_os_str(), under.as_os_str()]);
     let tool = Tool::new();
     let found = scan(&tool, &pool, &[""], &[]);
     for mounted in [mount, under] {
@@ -621,12 +498,7 @@ fn what_belongs_to_others_and_other_mounts_is_left_out() {
 #[test]
 fn branches_on_one_disk_and_within_each_other_are_walked_once() {
     let pool = PoolPlan::of(&[Xfs, Ext4])
-        .branches(&[
-            (0, "first"),
-            (0, "second"),
-            (1, "outer"),
-            (1, "outer/inner"),
-        ])
+        .branches(&[(0, "first"), (0, "second"), (1, "outer"), (1, "outer/inner")])
         .mount();
     tree::write(&pool.on(0, "a"), &tree::bytes(1, SMALL));
     tree::write(&pool.on(1, "b"), &tree::bytes(1, SMALL));
@@ -644,11 +516,7 @@ fn a_branch_where_nothing_could_be_replaced_is_not_read() {
     corpus_of_pairs(&pool);
     let tool = Tool::new();
     let run = scan(&tool, &pool, &[""], &[]).expect(0);
-    assert_eq!(
-        (figure(&run, "files"), figure(&run, "read")),
-        (8, 8),
-        "{run}"
-    );
+    assert_eq!((figure(&run, "files"), figure(&run, "read")), (8, 8), "{run}");
     assert!(run.stderr.contains("not scanned"), "{run}");
     assert!(groups_found(&tool).is_empty());
 }
@@ -662,11 +530,7 @@ fn a_disk_that_turned_read_only_is_told_and_the_others_are_scanned() {
     let tool = Tool::new();
     pool.disk(1).remount("ro");
     let run = scan(&tool, &pool, &[""], &[]).expect(1);
-    assert_eq!(
-        run.reasons_for(&pool.branches()[1]),
-        ["disk-read-only"],
-        "{run}"
-    );
+    assert_eq!(run.reasons_for(&pool.branches()[1]), ["disk-read-only"], "{run}");
     assert_eq!(run.summary().get("planned"), 1, "{run}");
     assert!(run.stderr.contains("mounted read-only"), "{run}");
     pool.disk(1).remount("rw");
@@ -682,10 +546,7 @@ fn shadows_are_seen_whatever_is_scanned() {
     let tool = Tool::new();
     let run = scan(&tool, &pool, &[""], &[]).expect(0);
     assert_eq!(run.reasons_for(&pool.path("both")), ["shadowed"], "{run}");
-    assert_eq!(
-        groups_found(&tool),
-        [[pool.on(0, "both"), pool.on(1, "both")]]
-    );
+    assert_eq!(groups_found(&tool), [[pool.on(0, "both"), pool.on(1, "both")]]);
 }
 
 #[test]
@@ -696,25 +557,16 @@ fn an_interrupt_ends_a_scan_at_once_and_keeps_what_was_read() {
         // Holes that take hours to hash.
         let path = pool.on(disk, format!("huge/{disk}"));
         tree::write(&path, b"");
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(1 << 47)
-            .unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(1 << 47).unwrap();
         tree::age_path(&path, Duration::from_secs(60));
     }
     tree::settle();
     let tool = Tool::new();
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let line: Vec<OsString> = [
-            BINARY,
-            "--cache",
-            cache(&tool).to_str().unwrap(),
-            pool.root().to_str().unwrap(),
-        ]
-        .map(OsString::from)
-        .to_vec();
+        let line: Vec<OsString> =
+            [BINARY, "--cache", cache(&tool).to_str().unwrap(), pool.root().to_str().unwrap()]
+                .map(OsString::from)
+                .to_vec();
         let scan = tool.start(&line);
         // The small files are through by then.
         let deep_in_holes = || scan.bytes_read() > 1 << 30;
@@ -724,11 +576,7 @@ fn an_interrupt_ends_a_scan_at_once_and_keeps_what_was_read() {
         assert!(run.stderr.contains("stopped before the scan"), "{run}");
     }
     let run = scan(&tool, &pool, &[""], &["--max-size", "1M"]).expect(0);
-    assert_eq!(
-        (figure(&run, "read"), figure(&run, "cached")),
-        (0, 16),
-        "{run}"
-    );
+    assert_eq!((figure(&run, "read"), figure(&run, "cached")), (0, 16), "{run}");
 }
 
 #[test]

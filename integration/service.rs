@@ -10,17 +10,13 @@ use crate::harness::tool::{BINARY, Tool};
 use crate::harness::{command, tree};
 
 fn contrib(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("contrib")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name)
 }
 
 /// The value of a setting of the service.
 fn setting(name: &str) -> String {
     let text = std::fs::read_to_string(contrib("systemd/mergerfs-xdedup.service")).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     line.unwrap_or_else(|| panic!("no {name}")).to_owned()
 }
 
@@ -32,18 +28,12 @@ fn the_service_needs_no_more_than_it_is_given() {
     for name in ["downloads/deep/x.bin", "media/x.bin"] {
         let disk = usize::from(name.starts_with("downloads"));
         tree::write(&pool.on(disk, name), &tree::bytes(77, groups::SMALL));
-        command::run(
-            "chown",
-            &["1234:1235".as_ref(), pool.on(disk, name).as_os_str()],
-        );
+        command::run("chown", &["1234:1235".as_ref(), pool.on(disk, name).as_os_str()]);
     }
     let deep = pool.on(1, "downloads/deep");
     command::run("chown", &["1234:1235".as_ref(), deep.as_os_str()]);
     command::run("chmod", &["2770".as_ref(), deep.as_os_str()]);
-    command::run(
-        "setfattr",
-        &["-n", "trusted.mine", "-v", "1", &deep.display().to_string()],
-    );
+    command::run("setfattr", &["-n", "trusted.mine", "-v", "1", &deep.display().to_string()]);
     tree::settle();
     let tool = Tool::new();
     let file = tool.dir().join("options");
@@ -79,10 +69,7 @@ fn the_service_needs_no_more_than_it_is_given() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     groups::assert_linked(&pool, &made);
-    groups::assert_linked(
-        &pool,
-        &[vec!["media/x.bin".into(), "downloads/deep/x.bin".into()]],
-    );
+    groups::assert_linked(&pool, &[vec!["media/x.bin".into(), "downloads/deep/x.bin".into()]]);
     let there = pool.on(0, "downloads/deep").display().to_string();
     let stat = command::run("stat", &["-c", "%u:%g %a", &there]);
     assert_eq!(String::from_utf8_lossy(&stat.stdout), "1234:1235 2770\n");

@@ -31,9 +31,7 @@ fn on(pool: &Pool, path: &str) -> Vec<usize> {
 
 #[test]
 fn equal_copies_of_a_path_become_one_and_others_are_never_touched() {
-    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs])
-        .mode(2, Mode::NoCreate)
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).mode(2, Mode::NoCreate).mount();
     let two = copies(&pool, "d/two", 1, &[0, 1]);
     let three = copies(&pool, "d/three", 2, &[0, 1, 2]);
     // The hidden one has a second name, in a directory of its own.
@@ -68,8 +66,7 @@ fn equal_copies_of_a_path_become_one_and_others_are_never_touched() {
     let extra = ["-p", primary.to_str().unwrap()];
     // Without the option nothing of it is done.
     let list = groups::list(&tool, &pool, &made);
-    tool.execute(&list, &extra.map(std::ffi::OsStr::new))
-        .expect(0);
+    tool.execute(&list, &extra.map(std::ffi::OsStr::new)).expect(0);
     assert_eq!(snapshot::all_entries(&pool), before);
 
     let run = merge(&tool, &pool, &made, &extra);
@@ -77,21 +74,14 @@ fn equal_copies_of_a_path_become_one_and_others_are_never_touched() {
     snapshot::assert_no_own_names(&pool);
     assert_eq!(on(&pool, "d/two"), [0], "{run}");
     assert_eq!(on(&pool, "d/three"), [0], "{run}");
-    assert_eq!(
-        (on(&pool, "d/linked"), on(&pool, "own/name")),
-        (vec![1], vec![1])
-    );
+    assert_eq!((on(&pool, "d/linked"), on(&pool, "own/name")), (vec![1], vec![1]));
     snapshot::assert_one_inode(&pool, &made[2]);
     assert_eq!(snapshot::assert_one_inode(&pool, &made[3]).0, 1, "{run}");
     // Of three the one that differs stays; above, nothing that is shown equals what is hidden.
     assert_eq!(on(&pool, "d/below"), [0, 2], "{run}");
     assert_eq!(on(&pool, "d/above"), [0, 1, 2], "{run}");
     assert_eq!(on(&pool, "d/owner"), [0, 1], "{run}");
-    assert_eq!(
-        run.reasons_for(&pool.path("d/owner")),
-        ["owner-differs"],
-        "{run}"
-    );
+    assert_eq!(run.reasons_for(&pool.path("d/owner")), ["owner-differs"], "{run}");
     // Nothing is left for another run to do.
     let again = merge(&tool, &pool, &made, &extra);
     assert_eq!(again.summary().get("done"), 0, "{again}");
@@ -109,23 +99,12 @@ fn a_scan_finds_hidden_copies_and_merges_them() {
     let tool = Tool::new();
     let view = snapshot::view(pool.root());
     let (root, media) = (pool.root(), pool.path("media"));
-    let line = [
-        "-e",
-        "--format",
-        "json",
-        "--any-master",
-        "--shadows",
-        "merge",
-        "-p",
-    ];
+    let line = ["-e", "--format", "json", "--any-master", "--shadows", "merge", "-p"];
     let paths = [media.to_str().unwrap(), root.to_str().unwrap()];
     let run = tool.run(&[&line[..], &paths].concat()).expect(0);
     assert_eq!(run.summary().get("done"), 3, "{run}");
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
-    assert_eq!(
-        (on(&pool, "d/two"), on(&pool, "d/away")),
-        (vec![0], vec![0])
-    );
+    assert_eq!((on(&pool, "d/two"), on(&pool, "d/away")), (vec![0], vec![0]));
     assert_eq!(on(&pool, "d/other"), [0, 1], "{run}");
 }
 
@@ -136,9 +115,7 @@ fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
     let view = snapshot::view(pool.root());
-    let script = tool
-        .run(&["--shadows", "merge", "-m", list.to_str().unwrap()])
-        .expect(0);
+    let script = tool.run(&["--shadows", "merge", "-m", list.to_str().unwrap()]).expect(0);
     let file = tool.dir().join("script.sh");
     std::fs::write(&file, &script.stdout).unwrap();
     crate::harness::command::run("sh", &[&file]);
@@ -148,11 +125,7 @@ fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
 
 #[test]
 fn a_pool_that_shows_the_newest_copy_is_not_merged() {
-    for option in [
-        "func.getattr=newest",
-        "category.search=newest",
-        "func.open=newest",
-    ] {
+    for option in ["func.getattr=newest", "category.search=newest", "func.open=newest"] {
         let pool = PoolPlan::of(&[Ext4, Ext4]).option(option).mount();
         let path = copies(&pool, "d/two", 1, &[0, 1]);
         let tool = Tool::new();

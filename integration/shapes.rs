@@ -20,10 +20,7 @@ struct Bind(PathBuf);
 impl Bind {
     fn new(from: &Path, to: &Path) -> Self {
         std::fs::create_dir_all(to).unwrap();
-        run(
-            "mount",
-            &[OsStr::new("--bind"), from.as_os_str(), to.as_os_str()],
-        );
+        run("mount", &[OsStr::new("--bind"), from.as_os_str(), to.as_os_str()]);
         Self(to.to_owned())
     }
 }
@@ -75,12 +72,7 @@ impl Drop for Second {
 
 /// Sets the branches of a pool at run time.
 fn set_branches(pool: &Pool, change: &str) {
-    xattr::set(
-        pool.path(".mergerfs"),
-        "user.mergerfs.branches",
-        change.as_bytes(),
-    )
-    .unwrap();
+    xattr::set(pool.path(".mergerfs"), "user.mergerfs.branches", change.as_bytes()).unwrap();
 }
 
 fn add_branch(pool: &Pool, path: &Path) {
@@ -95,9 +87,7 @@ fn execute(tool: &Tool, pool: &Pool, made: &[groups::Group]) -> Run {
 
 #[test]
 fn branches_listed_twice_by_symlink_and_by_bind_mount_are_told_apart_and_work() {
-    let pool = PoolPlan::of(&[Ext4, Xfs])
-        .branches(&[(0, "a"), (1, ""), (0, "a")])
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs]).branches(&[(0, "a"), (1, ""), (0, "a")]).mount();
     let made = groups::pairs(&pool, 0, 1, 2);
     let tool = Tool::new();
     // Listed twice, and once more by a symlink: the same directory.
@@ -133,32 +123,19 @@ fn branches_listed_twice_by_symlink_and_by_bind_mount_are_told_apart_and_work() 
 
 #[test]
 fn subvolumes_with_equal_inode_numbers_are_different_disks() {
-    let pool = PoolPlan::of(&[Btrfs])
-        .branches(&[(0, "one"), (0, "two")])
-        .subvolumes()
-        .mount();
+    let pool = PoolPlan::of(&[Btrfs]).branches(&[(0, "one"), (0, "two")]).subvolumes().mount();
     let made = groups::pairs(&pool, 0, 1, 3);
     let inode = |disk, path| {
         std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(pool.on(disk, path)).unwrap())
     };
-    assert_eq!(
-        inode(0, &made[0][0]),
-        inode(1, &made[0][1]),
-        "the trap is not there"
-    );
+    assert_eq!(inode(0, &made[0][0]), inode(1, &made[0][1]), "the trap is not there");
     let tool = Tool::new();
     let view = snapshot::view(pool.root());
     let run = execute(&tool, &pool, &made).expect(0);
     assert_eq!(run.summary().get("done"), 3, "{run}");
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
     groups::assert_linked(&pool, &made);
-    assert_eq!(
-        execute(&tool, &pool, &made)
-            .expect(0)
-            .summary()
-            .get("planned"),
-        0
-    );
+    assert_eq!(execute(&tool, &pool, &made).expect(0).summary().get("planned"), 0);
 }
 
 #[test]
@@ -187,10 +164,7 @@ fn two_pools_over_one_branch_and_a_pool_over_a_pool() {
     assert_eq!(run.summary().get("done"), 0, "{run}");
     let doctor = tool.run(&["doctor", "--quick", root]).expect(1);
     assert!(doctor.stdout.contains("pool-on-pool"), "{doctor}");
-    assert_eq!(
-        (snapshot::all_entries(&pool), snapshot::view(&over.mount)),
-        before
-    );
+    assert_eq!((snapshot::all_entries(&pool), snapshot::view(&over.mount)), before);
 }
 
 #[test]
@@ -207,28 +181,15 @@ fn seen_from_a_container_without_the_branches_nothing_is_done() {
     let run = tool.run_under(&container, &["-e", "-m", list.to_str().unwrap()]);
     assert_eq!(run.code(), Some(1), "{run}");
     assert!(run.stdout.contains("unresolved"), "{run}");
-    assert!(
-        !run.stdout
-            .lines()
-            .any(|line| line.starts_with(&one.to_string())),
-        "{run}"
-    );
+    assert!(!run.stdout.lines().any(|line| line.starts_with(&one.to_string())), "{run}");
     let scan = tool.run_under(&container, &["-e", pool.root().to_str().unwrap()]);
     assert!(matches!(scan.code(), Some(0 | 3)), "{scan}");
     // Only one of the two is missing: its files are not in reach, and nothing lands on the bare mount point.
     let script = format!("umount -l {one}; \"$@\"; code=$?; find {one} -mindepth 1; exit $code");
     let container = ["unshare", "--mount", "sh", "-c", &script, "sh"];
-    let run = tool.run_under(
-        &container,
-        &["-e", "--any-master", "-m", list.to_str().unwrap()],
-    );
+    let run = tool.run_under(&container, &["-e", "--any-master", "-m", list.to_str().unwrap()]);
     assert_eq!(run.code(), Some(1), "{run}");
-    assert!(
-        !run.stdout
-            .lines()
-            .any(|line| line.starts_with(&one.to_string())),
-        "{run}"
-    );
+    assert!(!run.stdout.lines().any(|line| line.starts_with(&one.to_string())), "{run}");
     assert_eq!(snapshot::all_entries(&pool), before);
 }
 
@@ -251,20 +212,9 @@ fn a_pool_that_is_changed_between_plan_and_batch_stops_the_run() {
         control.display(),
     );
     let log = tool.dir().join("strace");
-    let slow = [
-        "sh",
-        "-c",
-        &script,
-        "sh",
-        "strace",
-        "-f",
-        "-o",
-        log.to_str().unwrap(),
-    ];
-    let slow: Vec<_> = slow
-        .into_iter()
-        .chain(["-e", "inject=fdatasync:delay_enter=100000"])
-        .collect();
+    let slow = ["sh", "-c", &script, "sh", "strace", "-f", "-o", log.to_str().unwrap()];
+    let slow: Vec<_> =
+        slow.into_iter().chain(["-e", "inject=fdatasync:delay_enter=100000"]).collect();
     let run = tool.run_under(&slow, &["-e", "-m", list.to_str().unwrap()]);
     assert_eq!(run.code(), Some(3), "{run}");
     assert!(run.stderr.contains("branches"), "{run}");
@@ -275,11 +225,7 @@ fn a_pool_that_is_changed_between_plan_and_batch_stops_the_run() {
 
 #[test]
 fn policies_that_show_the_newest_change_nothing_about_what_is_done() {
-    for option in [
-        "category.search=newest",
-        "func.open=newest",
-        "func.getxattr=newest",
-    ] {
+    for option in ["category.search=newest", "func.open=newest", "func.getxattr=newest"] {
         let pool = PoolPlan::of(&[Ext4, Ext4]).option(option).mount();
         let made = groups::pairs(&pool, 0, 1, 2);
         let both = PathBuf::from("media/0.bin");

@@ -19,37 +19,24 @@ fn copies_on_two_branches_of_one_disk_become_one_inode() {
         let list = groups::list(&tool, &pool, &made);
         let view = snapshot::view(pool.root());
         let primary = pool.path("media");
-        let run = tool
-            .execute(&list, &["-p".as_ref(), primary.as_os_str()])
-            .expect(0);
+        let run = tool.execute(&list, &["-p".as_ref(), primary.as_os_str()]).expect(0);
         snapshot::assert_same(&view, &snapshot::view(pool.root()));
         snapshot::assert_no_own_names(&pool);
         for group in &made {
-            let inodes: Vec<_> = group
-                .iter()
-                .flat_map(|path| snapshot::places(&pool, path))
-                .collect();
+            let inodes: Vec<_> =
+                group.iter().flat_map(|path| snapshot::places(&pool, path)).collect();
             assert_eq!(inodes.len(), group.len(), "{run}");
-            assert!(
-                inodes.iter().all(|(_, inode)| *inode == inodes[0].1),
-                "{inodes:?}: {run}"
-            );
+            assert!(inodes.iter().all(|(_, inode)| *inode == inodes[0].1), "{inodes:?}: {run}");
         }
     }
 }
 
 #[test]
 fn a_file_seen_twice_through_nested_branches_is_one_file() {
-    let pool = PoolPlan::of(&[Ext4])
-        .branches(&[(0, "outer"), (0, "outer/inner")])
-        .mount();
+    let pool = PoolPlan::of(&[Ext4]).branches(&[(0, "outer"), (0, "outer/inner")]).mount();
     tree::write(&pool.on(1, "dir/file"), &tree::bytes(1, groups::SMALL));
     let tool = Tool::new();
-    let list = groups::list(
-        &tool,
-        &pool,
-        &[vec!["dir/file".into(), "inner/dir/file".into()]],
-    );
+    let list = groups::list(&tool, &pool, &[vec!["dir/file".into(), "inner/dir/file".into()]]);
     let before = snapshot::all_entries(&pool);
     let view = snapshot::view(pool.root());
     let run = tool.execute(&list, &[]).expect(0);

@@ -67,12 +67,7 @@ fn everything(pool: &Pool) -> Vec<BTreeMap<PathBuf, Was>> {
                     names: names[&e.ino].clone(),
                     content: *content,
                 });
-                let was = Was {
-                    kind_and_mode: e.mode,
-                    owner: e.owner,
-                    xattrs: e.xattrs,
-                    file,
-                };
+                let was = Was { kind_and_mode: e.mode, owner: e.owner, xattrs: e.xattrs, file };
                 (path, was)
             };
             entries.into_iter().map(was).collect()
@@ -86,10 +81,7 @@ fn assert_as_before(before: &[BTreeMap<PathBuf, Was>], now: &[BTreeMap<PathBuf, 
         for (path, was) in before {
             assert_eq!(now.get(path), Some(was), "branch {branch}: {path:?}");
         }
-        let new: Vec<_> = now
-            .keys()
-            .filter(|path| !before.contains_key(*path))
-            .collect();
+        let new: Vec<_> = now.keys().filter(|path| !before.contains_key(*path)).collect();
         assert!(new.is_empty(), "branch {branch}: {new:?} were not there");
     }
 }
@@ -205,18 +197,11 @@ fn a_run_of_thousands_of_ops_is_undone_and_every_branch_is_as_before() {
     let before = everything(&pool);
     let view = snapshot::view(pool.root());
 
-    assert_eq!(
-        scan(&tool, &pool).expect(0).summary().get("done"),
-        COUNT as u64
-    );
+    assert_eq!(scan(&tool, &pool).expect(0).summary().get("done"), COUNT as u64);
     let linked = snapshot::all_entries(&pool);
     let plan = tool.run(&["undo"]).expect(0);
     assert!(plan.stdout.contains("undo of run 1: 2400 ops"), "{plan}");
-    assert_eq!(
-        snapshot::all_entries(&pool),
-        linked,
-        "a dry run changes nothing"
-    );
+    assert_eq!(snapshot::all_entries(&pool), linked, "a dry run changes nothing");
 
     let undone = tool.run(&["--format", "json", "undo", "-e"]).expect(0);
     assert_eq!(undone.summary().get("done"), COUNT as u64);
@@ -261,11 +246,7 @@ fn what_was_edited_or_deleted_since_stays_as_it_is() {
     std::fs::remove_file(pool.path("downloads/1.bin")).unwrap();
     let run = tool.run(&["--format", "json", "undo", "-e"]).expect(1);
     assert_eq!(run.reasons_for(&edited), ["changed-since"], "{run}");
-    assert_eq!(
-        run.reasons_for(&pool.path("downloads/1.bin")),
-        ["gone"],
-        "{run}"
-    );
+    assert_eq!(run.reasons_for(&pool.path("downloads/1.bin")), ["gone"], "{run}");
     assert_eq!(run.summary().get("done"), 1, "{run}");
     assert!(!pool.path("downloads/1.bin").exists());
     assert_eq!(snapshot::places(&pool, "downloads/2.bin").len(), 1);
@@ -310,10 +291,7 @@ fn without_room_on_a_disk_nothing_is_begun() {
     assert_eq!(snapshot::all_entries(&pool), before);
     drop(filler);
     std::fs::remove_file(pool.on(1, "filler")).unwrap();
-    wait::until("the space to be free", wait::LONG, || {
-        pool.used_bytes()[1] < 256 << 20
-    })
-    .unwrap();
+    wait::until("the space to be free", wait::LONG, || pool.used_bytes()[1] < 256 << 20).unwrap();
     tool.run(&["undo", "-e"]).expect(0);
     assert_eq!(snapshot::places(&pool, "downloads/0.bin")[0].0, 1);
 }
@@ -323,11 +301,7 @@ fn a_file_that_somebody_has_open_is_not_undone() {
     let (pool, tool) = three_linked();
     let held = File::open(pool.path("media/0.bin")).unwrap();
     let run = tool.run(&["--format", "json", "undo", "-e"]).expect(1);
-    assert_eq!(
-        (run.summary().get("done"), run.summary().get("busy")),
-        (2, 1),
-        "{run}"
-    );
+    assert_eq!((run.summary().get("done"), run.summary().get("busy")), (2, 1), "{run}");
     drop(held);
     snapshot::assert_no_own_names(&pool);
     tool.run(&["undo", "1", "-e"]).expect(0);

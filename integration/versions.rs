@@ -12,15 +12,8 @@ use crate::harness::{snapshot, tree};
 const NEWEST: Style = STYLES[3];
 
 fn pool(style: Style, xattrs: FileXattrs) -> Pool {
-    let plan = Plan {
-        style,
-        xattrs,
-        newest: false,
-    };
-    PoolPlan::of(&[Ext4, Xfs])
-        .mode(1, Mode::NoCreate)
-        .stand_in(plan)
-        .mount()
+    let plan = Plan { style, xattrs, newest: false };
+    PoolPlan::of(&[Ext4, Xfs]).mode(1, Mode::NoCreate).stand_in(plan).mount()
 }
 
 fn dry_run(tool: &Tool, list: &std::path::Path) -> Run {
@@ -44,10 +37,7 @@ fn every_version_is_understood_from_the_list_to_the_last_unlink() {
         assert_eq!(told(&planned), 4, "{}: {planned}", style.release);
         let reasons = planned.reasons_for(&pool.path(&made[2][1]));
         assert_eq!(reasons, ["shadowed"], "{}: {planned}", style.release);
-        assert!(
-            !planned.stderr.contains("each branch was looked at"),
-            "{planned}"
-        );
+        assert!(!planned.stderr.contains("each branch was looked at"), "{planned}");
         let scanned = tool.run(&["--format", "json", pool.root().to_str().unwrap()]);
         assert_eq!(told(&scanned.expect(0)), 4, "{}", style.release);
 
@@ -69,17 +59,8 @@ fn doctor_reads_the_options_of_every_version() {
         let found = run.lines_of("finding");
         let has = |topic: &str| found.iter().any(|line| line["topic"] == topic);
         // Keys that changed their spelling.
-        assert!(
-            has("link-cow") && has("cache-times"),
-            "{}: {run}",
-            style.release
-        );
-        assert_eq!(
-            has("create-policy"),
-            style.create != "pfrd",
-            "{}: {run}",
-            style.release
-        );
+        assert!(has("link-cow") && has("cache-times"), "{}: {run}", style.release);
+        assert_eq!(has("create-policy"), style.create != "pfrd", "{}: {run}", style.release);
         assert_eq!(has("readers"), style.newer, "{}: {run}", style.release);
         assert_eq!(has("version-unknown"), style.version == "unknown", "{run}");
         let line = &run.lines_of("pool")[0];
@@ -113,24 +94,15 @@ fn check_silent(pool: &Pool, latches: bool) {
     for (wrong, code) in [
         (format!("{}=XX", one.trim_end_matches('/')), 2),
         (one.trim_end_matches('/').to_owned(), 3),
-        (
-            format!("{one}:{}:{}", pool.on(1, "").display(), stranger.display()),
-            3,
-        ),
+        (format!("{one}:{}:{}", pool.on(1, "").display(), stranger.display()), 3),
     ] {
         let run = tool.execute(&list, &["--branches".as_ref(), wrong.as_ref()]);
         assert_eq!(run.code(), Some(code), "{run}");
         assert_eq!(snapshot::all_entries(pool), before, "{run}");
     }
-    let branches = format!(
-        "{}=RW:{}=NC",
-        pool.on(0, "").display(),
-        pool.on(1, "").display()
-    );
+    let branches = format!("{}=RW:{}=NC", pool.on(0, "").display(), pool.on(1, "").display());
     let branches = branches.replace("/=", "=");
-    let run = tool
-        .execute(&list, &[OsStr::new("--branches"), OsStr::new(&branches)])
-        .expect(0);
+    let run = tool.execute(&list, &[OsStr::new("--branches"), OsStr::new(&branches)]).expect(0);
     assert_eq!(run.summary().get("done"), 2, "{run}");
     groups::assert_linked(pool, &made);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
@@ -147,21 +119,14 @@ fn pools_that_tell_nothing_about_files_are_worked_on_all_the_same() {
 #[test]
 fn the_real_mergerfs_without_file_attributes_is_worked_on_all_the_same() {
     for (option, latches) in [("xattr=noattr", false), ("xattr=nosys", true)] {
-        let pool = PoolPlan::of(&[Ext4, Xfs])
-            .option(option)
-            .mode(1, Mode::NoCreate)
-            .mount();
+        let pool = PoolPlan::of(&[Ext4, Xfs]).option(option).mode(1, Mode::NoCreate).mount();
         check_silent(&pool, latches);
     }
 }
 
 #[test]
 fn under_getattr_newest_a_new_directory_is_modelled_on_the_newest() {
-    let plan = Plan {
-        style: NEWEST,
-        xattrs: FileXattrs::Passthrough,
-        newest: true,
-    };
+    let plan = Plan { style: NEWEST, xattrs: FileXattrs::Passthrough, newest: true };
     let pool = PoolPlan::of(&[Ext4, Xfs, Xfs]).stand_in(plan).mount();
     let made = groups::pairs(&pool, 0, 1, 1);
     // The pool shows the third branch's directory, which is younger.
@@ -170,8 +135,7 @@ fn under_getattr_newest_a_new_directory_is_modelled_on_the_newest() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
     let view = snapshot::view(pool.root());
-    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()])
-        .expect(0);
+    tool.execute(&list, &["-p".as_ref(), pool.path("media").as_os_str()]).expect(0);
     groups::assert_linked(&pool, &made);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
 }

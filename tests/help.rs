@@ -20,10 +20,7 @@ fn the_bare_name_says_how_to_start() {
     assert_eq!(said.status.code(), Some(2));
     assert!(said.stdout.is_empty());
     let start = text(said.stderr);
-    assert!(
-        start.contains("--help") && start.contains("/pool -e"),
-        "{start}"
-    );
+    assert!(start.contains("--help") && start.contains("/pool -e"), "{start}");
     assert!(start.lines().count() < 12, "{start}");
 }
 
@@ -34,28 +31,16 @@ fn help_comes_in_two_sizes() {
     let (short, long) = (text(short.stdout), text(long.stdout));
     assert!(short.lines().count() < 66, "{short}");
     assert!(long.lines().count() > 2 * short.lines().count(), "{long}");
-    for (rare, explained) in [
-        ("--no-lease", "--no-lease"),
-        ("--base", "a list is a claim"),
-    ] {
+    for (rare, explained) in [("--no-lease", "--no-lease"), ("--base", "a list is a claim")] {
         assert!(!short.contains(rare), "{rare} is for --help");
         let found = long.to_lowercase();
-        assert!(
-            found.contains(rare) && found.contains(explained),
-            "{explained}"
-        );
+        assert!(found.contains(rare) && found.contains(explained), "{explained}");
     }
     for command in ["resume", "status", "preview", "completions"] {
-        assert!(
-            short.contains(command) && long.contains(command),
-            "{command}"
-        );
+        assert!(short.contains(command) && long.contains(command), "{command}");
     }
     assert!(long.contains("jdupes -r -0 /pool > list"));
-    assert!(
-        !short.contains('\x1b') && !long.contains('\x1b'),
-        "a pipe is plain"
-    );
+    assert!(!short.contains('\x1b') && !long.contains('\x1b'), "a pipe is plain");
 }
 
 #[test]
@@ -71,10 +56,7 @@ fn a_mistake_is_named_with_what_to_do() {
         let said = run(args);
         assert_eq!(said.status.code(), Some(2), "{args:?}");
         let said = text(said.stderr);
-        assert!(
-            said.starts_with("error:") && said.contains(told),
-            "{args:?}: {said}"
-        );
+        assert!(said.starts_with("error:") && said.contains(told), "{args:?}: {said}");
         assert!(!said.contains('\x1b'), "{said}");
     }
 }

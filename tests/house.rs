@@ -100,16 +100,12 @@ fn src() -> PathBuf {
 }
 
 fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let files = entries.flat_map(|path| match path.is_dir() {
         true => rust_files(&path),
         false => vec![path],
     });
-    files
-        .filter(|path| path.extension().is_some_and(|kind| kind == "rs"))
-        .collect()
+    files.filter(|path| path.extension().is_some_and(|kind| kind == "rs")).collect()
 }
 
 /// `fs/sim/mod.rs` and `fs/sim.rs` are both `fs::sim`.
@@ -124,12 +120,10 @@ fn module_of(file: &Path) -> String {
 
 /// The names of modules that a file declares for tests only.
 fn test_modules(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .zip(text.lines().skip(1))
-        .filter_map(|(line, next)| {
-            let declared = next.strip_prefix("mod ")?.strip_suffix(';')?;
-            (line == "#[cfg(test)]").then_some(declared)
-        })
+    text.lines().zip(text.lines().skip(1)).filter_map(|(line, next)| {
+        let declared = next.strip_prefix("mod ")?.strip_suffix(';')?;
+        (line == "#[cfg(test)]").then_some(declared)
+    })
 }
 
 fn without_tests_and_comments(text: &str) -> String {
@@ -137,10 +131,7 @@ fn without_tests_and_comments(text: &str) -> String {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         if line == "#[cfg(test)]" {
-            while lines
-                .peek()
-                .is_some_and(|next| next.starts_with(['#', ' ', ')']))
-            {
+            while lines.peek().is_some_and(|next| next.starts_with(['#', ' ', ')'])) {
                 lines.next();
             }
             if lines.peek().is_some_and(|next| next.ends_with('{')) {
@@ -227,9 +218,8 @@ fn reached<'g>(graph: &'g BTreeMap<&str, BTreeSet<String>>, from: &'g str) -> BT
 #[test]
 fn src_has_these_rooms_and_nothing_beside_them() {
     let entries = fs::read_dir(src()).unwrap();
-    let there: BTreeSet<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let there: BTreeSet<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     for name in &there {
         let known =
             ROOMS.contains(&name.as_str()) || ["main.rs", "lib.rs"].contains(&name.as_str());
@@ -265,10 +255,8 @@ fn no_files_import_each_other_in_a_circle() {
     let house = House::read();
     let names = house.modules.keys().map(String::as_str);
     let graph: BTreeMap<&str, _> = names.map(|name| (name, house.neighbours(name))).collect();
-    let reached: BTreeMap<&str, _> = graph
-        .keys()
-        .map(|name| (*name, reached(&graph, name)))
-        .collect();
+    let reached: BTreeMap<&str, _> =
+        graph.keys().map(|name| (*name, reached(&graph, name))).collect();
     let circle_of = |name: &str| -> BTreeSet<&str> {
         let back = |other: &&str| reached[other].contains(name);
         reached[name].iter().copied().filter(back).collect()
@@ -278,10 +266,7 @@ fn no_files_import_each_other_in_a_circle() {
     for known in CIRCLES {
         let before = found.len();
         found.retain(|circle| !circle.iter().all(|name| known.contains(name)));
-        assert!(
-            found.len() < before,
-            "not needed any more in CIRCLES: {known:?}"
-        );
+        assert!(found.len() < before, "not needed any more in CIRCLES: {known:?}");
     }
     assert!(found.is_empty(), "circles: {found:#?}");
 }
@@ -305,12 +290,8 @@ fn paths_are_read_as_the_compiler_reads_them() {
     let text = "use crate::{a::{self, B, c::D as E}, f::*};\nuse super::super::g;\nfn h() -> self::I<crate::j::K> {}\n\
                 // crate::comment\n#[cfg(test)]\n#[allow(\n    x\n)]\nmod tests {\n    use crate::test;\n}\nuse super::l::M;\n";
     let modules = [("x::y".to_owned(), without_tests_and_comments(text))];
-    let house = House {
-        modules: modules.into(),
-    };
+    let house = House { modules: modules.into() };
     let found: Vec<String> = house.imports("x::y").into_iter().collect();
-    let expected = [
-        "a", "a::B", "a::c::D", "f", "g", "j::K", "x::l::M", "x::y::I",
-    ];
+    let expected = ["a", "a::B", "a::c::D", "f", "g", "j::K", "x::l::M", "x::y::I"];
     assert_eq!(found, expected);
 }

@@ -1,9 +1,6 @@
 //! The man pages: made from the options, the examples, the reasons and what `doctor` looks for, and kept in
 //! `contrib/man/`: one of the command, and one of each of its commands.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the pages lie in this source tree"
-)]
+#![allow(clippy::disallowed_methods, reason = "the pages lie in this source tree")]
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -36,10 +33,7 @@ fn the_committed_man_pages_are_current() {
     let remedy = "make them anew with XDEDUP_WRITE_MAN=1 cargo test --test runner man";
     for (name, page) in &pages {
         let committed = std::fs::read_to_string(dir().join(name)).unwrap_or_default();
-        assert!(
-            page == &committed,
-            "{name} is not what the options say now; {remedy}"
-        );
+        assert!(page == &committed, "{name} is not what the options say now; {remedy}");
     }
     for there in std::fs::read_dir(dir()).unwrap() {
         let there = there.unwrap().file_name().into_string().unwrap();
@@ -71,15 +65,8 @@ fn groff_has_nothing_to_say_of_the_pages() {
 #[test]
 fn every_page_has_what_a_page_needs() {
     for (name, page) in pages() {
-        let mut needed = vec![
-            "NAME",
-            "SYNOPSIS",
-            "DESCRIPTION",
-            "OPTIONS",
-            "EXIT STATUS",
-            "EXAMPLES",
-            "FILES",
-        ];
+        let mut needed =
+            vec!["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "FILES"];
         needed.push("SEE ALSO");
         for heading in needed {
             let found = page.matches(&format!("\n.SH {heading}\n")).count()
@@ -129,10 +116,7 @@ fn sub_page(name: &str, sub: Command, others: &[String]) -> String {
     }
     examples(&mut page, &sub);
     page.push_str(FILES);
-    let rest = others
-        .iter()
-        .map(String::as_str)
-        .filter(|other| *other != name);
+    let rest = others.iter().map(String::as_str).filter(|other| *other != name);
     see_also(&mut page, [NAME].into_iter().chain(rest));
     page
 }
@@ -153,10 +137,7 @@ fn generated(name: &str, command: Command) -> String {
 
 /// What `--help` ends with: paragraphs, commands indented by four, what they are for by two.
 fn examples(page: &mut String, command: &Command) {
-    let text = command
-        .get_after_long_help()
-        .unwrap_or_default()
-        .to_string();
+    let text = command.get_after_long_help().unwrap_or_default().to_string();
     let (before, rest) = text.split_once("Examples:\n").unwrap_or(("", &text));
     let (examples, status) = rest.split_once("Exit status: ").unwrap();
     if !before.is_empty() {
@@ -183,10 +164,7 @@ fn examples(page: &mut String, command: &Command) {
     for example in examples.trim_end().split("\n\n") {
         let (what, typed): (Vec<&str>, Vec<&str>) =
             example.lines().partition(|line| !line.starts_with("    "));
-        page.push_str(&format!(
-            ".PP\n{}\n.PP\n.RS 4\n.nf\n",
-            escaped(&one_line(&what.join(" ")))
-        ));
+        page.push_str(&format!(".PP\n{}\n.PP\n.RS 4\n.nf\n", escaped(&one_line(&what.join(" ")))));
         for line in typed {
             page.push_str(&format!("{}\n", escaped(line.trim_start())));
         }
@@ -200,10 +178,8 @@ fn one_line(text: &str) -> String {
 
 fn see_also<'n>(page: &mut String, ours: impl Iterator<Item = &'n str>) {
     let theirs = ["mergerfs", "jdupes", "fclones", "rmlint"];
-    let all: Vec<String> = ours
-        .chain(theirs)
-        .map(|name| format!("\\fB{}\\fR(1)", escaped(name)))
-        .collect();
+    let all: Vec<String> =
+        ours.chain(theirs).map(|name| format!("\\fB{}\\fR(1)", escaped(name))).collect();
     page.push_str(&format!(".SH SEE ALSO\n{}\n", all.join(",\n")));
 }
 
@@ -223,26 +199,14 @@ fn exit_status(page: &mut String) {
             "0",
             "everything planned was done, or there was nothing to do; refusals by rule are no failure",
         ),
-        (
-            "1",
-            "something planned was not done, or part of the list could not be used",
-        ),
-        (
-            "2",
-            "usage, or a list that cannot be used; nothing was changed",
-        ),
+        ("1", "something planned was not done, or part of the list could not be used"),
+        ("2", "usage, or a list that cannot be used; nothing was changed"),
         (
             "3",
             "not a mergerfs pool, a branch that is not there, or locked by another run; nothing was changed",
         ),
-        (
-            "4",
-            "the journal cannot be read, or something stays open after recovery",
-        ),
-        (
-            "130, 143",
-            "stopped by SIGINT or SIGTERM after the batch in hand",
-        ),
+        ("4", "the journal cannot be read, or something stays open after recovery"),
+        ("130, 143", "stopped by SIGINT or SIGTERM after the batch in hand"),
     ] {
         entry(page, code, meaning);
     }
@@ -253,11 +217,7 @@ fn refusals(page: &mut String) {
     page.push_str("Why a file was left alone, and what to do about it. These are all the reasons there are; those marked with\n");
     page.push_str("an asterisk make the exit status 1.\n");
     for reason in Reason::ALL {
-        let mark = if reason.weight() == Weight::Failure {
-            " *"
-        } else {
-            ""
-        };
+        let mark = if reason.weight() == Weight::Failure { " *" } else { "" };
         entry(page, &format!("{}{mark}", reason.as_str()), reason.hint());
     }
 }
@@ -274,11 +234,7 @@ fn findings(page: &mut String) {
 }
 
 fn entry(page: &mut String, head: &str, text: &str) {
-    page.push_str(&format!(
-        ".TP\n\\fB{}\\fR\n{}\n",
-        escaped(head),
-        escaped(text)
-    ));
+    page.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escaped(head), escaped(text)));
 }
 
 /// What roff would take for its own: backslashes, hyphens that are not to be broken at, a dot that begins a line.

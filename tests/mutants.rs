@@ -35,11 +35,7 @@ impl Mutant {
             }
         }
         let path = path.to_owned();
-        Self {
-            path,
-            test,
-            changes,
-        }
+        Self { path, test, changes }
     }
 
     /// Makes its changes in `sources`; what is wrong with one.

@@ -21,10 +21,7 @@ fn every_reason_is_in_the_readme_with_what_to_do() {
 fn every_test_behind_a_guarantee_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = README.split("| guarantee |").nth(1).unwrap();
-    let rows = table
-        .lines()
-        .skip(2)
-        .take_while(|line| line.starts_with('|'));
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let mut rows_seen = 0;
     for row in rows {
         let cell = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();

@@ -41,9 +41,8 @@ enum Then {
 impl At {
     /// The number of that call.
     fn find(self, calls: &[Call]) -> usize {
-        let renames: Vec<usize> = (0..calls.len())
-            .filter(|&n| calls[n].moves(is_visible, is_hidden))
-            .collect();
+        let renames: Vec<usize> =
+            (0..calls.len()).filter(|&n| calls[n].moves(is_visible, is_hidden)).collect();
         let found = match self {
             Self::Link => calls.iter().position(|call| call.name == "linkat"),
             Self::Publish => published(calls, "b"),
@@ -56,9 +55,9 @@ impl At {
                 let synced = (published..calls.len()).find(|&n| calls[n].name == "fsync");
                 synced.and_then(|from| (from..calls.len()).find(|&n| calls[n].name == "lease"))
             }
-            Self::Remove => calls
-                .iter()
-                .position(|call| call.name == "unlinkat" && is_hidden(&call.paths[0])),
+            Self::Remove => {
+                calls.iter().position(|call| call.name == "unlinkat" && is_hidden(&call.paths[0]))
+            }
         };
         let Some(found) = found else {
             let calls: Vec<_> = calls.iter().map(Call::to_string).collect();
@@ -104,10 +103,8 @@ fn play_after(
             _ => at.find(&run.calls),
         };
         for script in scripts {
-            let mut acts: Vec<_> = before
-                .iter()
-                .map(|script| (When::Before, (*script).to_owned()))
-                .collect();
+            let mut acts: Vec<_> =
+                before.iter().map(|script| (When::Before, (*script).to_owned())).collect();
             let (when, ending) = match then {
                 Then::GoesOn => (When::Call(n), Ending::GoesOn),
                 Then::Resumed => (When::AfterKill, Ending::Killed(n)),
@@ -142,11 +139,8 @@ const OWN_LINKS: [&str; 5] = [
 ];
 
 /// Clients make `d/b` the last name of the file that stays.
-const LAST_NAME: [&str; 3] = [
-    "rm d/b; mv m/a d/b",
-    "save d/b; mv m/a d/b",
-    "rm d/b; ln m/a d/b; rm m/a",
-];
+const LAST_NAME: [&str; 3] =
+    ["rm d/b; mv m/a d/b", "save d/b; mv m/a d/b", "rm d/b; ln m/a d/b; rm m/a"];
 
 #[test]
 fn case_1_an_undo_leaves_the_last_name_of_the_file_that_stays() {
@@ -161,12 +155,7 @@ fn case_1_an_undo_leaves_the_last_name_of_the_file_that_stays() {
 
 #[test]
 fn case_1_an_undo_leaves_the_name_that_a_client_gave_the_file_that_stays() {
-    assert_no_harm([play(
-        &[UndoFirst, UndoLast],
-        At::Retire,
-        Then::GoesOn,
-        &LAST_NAME,
-    )]);
+    assert_no_harm([play(&[UndoFirst, UndoLast], At::Retire, Then::GoesOn, &LAST_NAME)]);
 }
 
 #[test]
@@ -205,33 +194,18 @@ fn case_3_two_names_on_one_disk_that_went_after_a_kill_stay_away() {
 #[test]
 fn case_3_names_that_went_after_a_recorded_retire_stay_away() {
     let gone = ["rm m/a d/b", "rm m/a m/a3 d/b"];
-    assert_no_harm([play(
-        &[CrossFirst, CrossLast],
-        At::Remove,
-        Then::Resumed,
-        &gone,
-    )]);
+    assert_no_harm([play(&[CrossFirst, CrossLast], At::Remove, Then::Resumed, &gone)]);
 }
 
 #[test]
 fn case_3_a_name_that_went_with_its_renamed_directory_stays_away() {
     let kinds = [CrossFirst, CrossLast];
-    assert_no_harm([play(
-        &kinds,
-        At::Publish,
-        Then::GoesOn,
-        &["mv d dd; rm dd/b"],
-    )]);
+    assert_no_harm([play(&kinds, At::Publish, Then::GoesOn, &["mv d dd; rm dd/b"])]);
 }
 
 #[test]
 fn case_4_resume_ends_when_a_directory_went() {
-    assert_no_harm([play(
-        &[Set],
-        At::Retire,
-        Then::Resumed,
-        &["rm -r d", "mv d dd"],
-    )]);
+    assert_no_harm([play(&[Set], At::Retire, Then::Resumed, &["rm -r d", "mv d dd"])]);
 }
 
 #[test]
@@ -246,10 +220,7 @@ fn case_4_resume_ends_when_a_new_file_has_the_inode_number_of_the_old_one() {
 
 #[test]
 fn case_4_an_undo_ends_when_a_new_file_has_the_inode_number_of_its_copy() {
-    let new = [
-        "rm -r d; mkdir d; create d/b",
-        "rm -r d; mkdir d; create d/o; create d/b",
-    ];
+    let new = ["rm -r d; mkdir d; create d/b", "rm -r d; mkdir d; create d/o; create d/b"];
     assert_no_harm([
         play(&[UndoLocal], At::Publish, Then::GoesOn, &new),
         play(&[UndoLocal], At::Check, Then::GoesOn, &new),
@@ -270,12 +241,7 @@ fn case_5_what_is_written_in_a_renamed_directory_is_at_its_path() {
 #[test]
 fn case_6_a_renamed_directory_keeps_no_hidden_file() {
     let renamed = ["mv d dd; mkdir d", "mv d dd"];
-    assert_no_harm([play(
-        &[CrossFirst, CrossLast],
-        At::Retired,
-        Then::GoesOn,
-        &renamed,
-    )]);
+    assert_no_harm([play(&[CrossFirst, CrossLast], At::Retired, Then::GoesOn, &renamed)]);
 }
 
 #[test]

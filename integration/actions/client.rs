@@ -27,12 +27,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(root: PathBuf, model: Model) -> Self {
-        Self {
-            root,
-            model,
-            serial: 0,
-            failed: Vec::new(),
-        }
+        Self { root, model, serial: 0, failed: Vec::new() }
     }
 
     /// Carries out a script.
@@ -78,10 +73,7 @@ impl Client {
     }
 
     fn write(&mut self, path: &str, sync: bool) -> io::Result<()> {
-        let (at, stamp) = (
-            usize::try_from(self.serial % 32 * 40).unwrap(),
-            self.stamp(),
-        );
+        let (at, stamp) = (usize::try_from(self.serial % 32 * 40).unwrap(), self.stamp());
         self.call(&[path], |on| {
             let file = OpenOptions::new().write(true).open(on(path))?;
             file.write_all_at(&stamp, at as u64)?;
@@ -99,10 +91,7 @@ impl Client {
     fn truncate(&mut self, path: &str) -> io::Result<()> {
         let len = 5_000 + usize::try_from(self.serial).unwrap();
         self.call(&[path], |on| {
-            Ok(nix::unistd::truncate(
-                &on(path),
-                i64::try_from(len).unwrap(),
-            )?)
+            Ok(nix::unistd::truncate(&on(path), i64::try_from(len).unwrap())?)
         })?;
         self.model.changed(path.as_ref(), |bytes| {
             let mut bytes = bytes.to_vec();
@@ -188,9 +177,7 @@ impl Client {
     fn change_mode(&mut self, path: &str) -> io::Result<()> {
         let mode = [0o640, 0o604][usize::from(self.serial.is_multiple_of(2))];
         let permissions = Permissions::from_mode(mode);
-        self.call(&[path], |on| {
-            std::fs::set_permissions(on(path), permissions)
-        })?;
+        self.call(&[path], |on| std::fs::set_permissions(on(path), permissions))?;
         self.model.mode_changed(path.as_ref(), mode);
         Ok(())
     }

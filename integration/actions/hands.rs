@@ -26,12 +26,7 @@ impl<'scope> Hands<'scope> {
             }
             client
         });
-        Self {
-            scripts,
-            done,
-            left: 0,
-            thread,
-        }
+        Self { scripts, done, left: 0, thread }
     }
 
     /// Lets the client begin a script.

@@ -34,15 +34,8 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Lost,
-        Self::Back,
-        Self::Wrong,
-        Self::Left,
-        Self::Twice,
-        Self::Split,
-        Self::Open,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Lost, Self::Back, Self::Wrong, Self::Left, Self::Twice, Self::Split, Self::Open];
 }
 
 /// A fault, and where.
@@ -94,11 +87,7 @@ impl<'a> Judge<'a> {
     /// Every path is there with its bytes: true at every moment, also before anything is repaired.
     pub(super) fn contents(&mut self, report: Option<&Report<'_>>) {
         let model = self.model;
-        for (path, name) in model
-            .names
-            .iter()
-            .filter(|(path, _)| !model.is_unsure(path))
-        {
+        for (path, name) in model.names.iter().filter(|(path, _)| !model.is_unsure(path)) {
             self.content(path, *name, report);
         }
         for dir in model.dirs.iter().filter(|dir| !model.is_unsure(dir)) {
@@ -142,11 +131,7 @@ impl<'a> Judge<'a> {
     pub(super) fn everything(&mut self, report: &Report<'_>) {
         self.contents(Some(report));
         let model = self.model;
-        for (path, name) in model
-            .names
-            .iter()
-            .filter(|(path, _)| !model.is_unsure(path))
-        {
+        for (path, name) in model.names.iter().filter(|(path, _)| !model.is_unsure(path)) {
             // An undo gives a file the permissions it had; it reports a change by a client meanwhile.
             let said = self.scene.kind.is_undo() && report.tells(&[&self.scene.root().join(path)]);
             if self.metadata_counts && !said {
@@ -183,11 +168,7 @@ impl<'a> Judge<'a> {
 
     /// The path is on one branch only, or the program reports that it is on two.
     fn copies(&mut self, path: &Path, report: &Report<'_>) {
-        let on: Vec<_> = self
-            .found_on(path)
-            .into_iter()
-            .map(|(branch, _)| branch)
-            .collect();
+        let on: Vec<_> = self.found_on(path).into_iter().map(|(branch, _)| branch).collect();
         if on.len() < 2 {
             return;
         }
@@ -202,18 +183,13 @@ impl<'a> Judge<'a> {
         if equal && !report.tells(&names) {
             self.find(Fault::Twice, format!("{}, equal copies", path.display()));
         } else if !equal && !report.status_tells(&names) {
-            self.find(
-                Fault::Twice,
-                format!("{}, different copies", path.display()),
-            );
+            self.find(Fault::Twice, format!("{}, different copies", path.display()));
         }
     }
 
     fn nothing_came_back(&mut self) {
         let model = self.model;
-        let listed: Vec<_> = snapshot::entries_below(&self.scene.root())
-            .into_keys()
-            .collect();
+        let listed: Vec<_> = snapshot::entries_below(&self.scene.root()).into_keys().collect();
         let mut there: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
         for path in listed {
             there.entry(path).or_default().push("the pool".to_owned());
@@ -279,9 +255,7 @@ impl<'a> Judge<'a> {
     /// The branches that have `path`, and its inode number on each.
     fn found_on(&self, path: &Path) -> Vec<(usize, u64)> {
         let branches = self.branches.iter().enumerate();
-        branches
-            .filter_map(|(branch, entries)| Some((branch, entries.get(path)?.ino)))
-            .collect()
+        branches.filter_map(|(branch, entries)| Some((branch, entries.get(path)?.ino))).collect()
     }
 }
 
@@ -289,13 +263,7 @@ impl<'a> Judge<'a> {
 pub(super) fn branches(scene: &Scene<'_>) -> Vec<Entries> {
     let roots = scene.branch_roots().into_iter();
     roots
-        .map(|root| {
-            if root.exists() {
-                snapshot::entries_below(&root)
-            } else {
-                Entries::new()
-            }
-        })
+        .map(|root| if root.exists() { snapshot::entries_below(&root) } else { Entries::new() })
         .collect()
 }
 

@@ -76,11 +76,7 @@ impl Model {
         let Some(inode) = self.inode(path) else {
             return;
         };
-        let new: BTreeSet<_> = self.inodes[inode]
-            .bytes
-            .iter()
-            .map(|bytes| change(bytes))
-            .collect();
+        let new: BTreeSet<_> = self.inodes[inode].bytes.iter().map(|bytes| change(bytes)).collect();
         self.inodes[inode].bytes.clear();
         for n in self.maybe_one_with(inode) {
             self.inodes[n].bytes.extend(new.clone());
@@ -127,9 +123,7 @@ impl Model {
             return;
         }
         let Some(from) = self.inode(old) else { return };
-        let same = self
-            .inode(new)
-            .is_some_and(|to| self.maybe_one_with(from).contains(&to));
+        let same = self.inode(new).is_some_and(|to| self.maybe_one_with(from).contains(&to));
         self.name(new, from);
         if same {
             let name = self.names.get_mut(old).expect("found above");
@@ -171,10 +165,7 @@ impl Model {
     }
 
     fn name(&mut self, path: &Path, inode: usize) {
-        let name = Name {
-            inode,
-            may_be_gone: false,
-        };
+        let name = Name { inode, may_be_gone: false };
         self.names.insert(path.to_owned(), name);
     }
 
@@ -197,10 +188,7 @@ fn a_write_may_show_in_the_other_copy_and_a_rename_over_itself_may_do_nothing() 
     model.changed(a, |_| b"new".to_vec());
     let bytes = |model: &Model, path| model.inodes[model.inode(path).unwrap()].bytes.clone();
     assert_eq!(bytes(&model, a), BTreeSet::from([b"new".to_vec()]));
-    assert_eq!(
-        bytes(&model, b),
-        BTreeSet::from([b"equal".to_vec(), b"new".to_vec()])
-    );
+    assert_eq!(bytes(&model, b), BTreeSet::from([b"equal".to_vec(), b"new".to_vec()]));
     model.renamed(Path::new("m/a3"), b);
     assert!(model.names[Path::new("m/a3")].may_be_gone);
     assert_eq!(model.inode(a), model.inode(b));

@@ -47,20 +47,12 @@ pub(super) fn play(scene: &Scene<'_>, scenario: &Scenario) -> Outcome {
     let client = std::thread::scope(|scope| {
         let client = Client::new(scene.root(), scene.model());
         let hands = Hands::new(scope, client);
-        let mut run = Playing {
-            scene,
-            scenario,
-            hands,
-            outcome: &mut outcome,
-            said: &mut said,
-        };
+        let mut run = Playing { scene, scenario, hands, outcome: &mut outcome, said: &mut said };
         run.run();
         run.hands.end()
     });
     let failed = client.failed.iter();
-    outcome
-        .notes
-        .extend(failed.map(|what| format!("client: {what}")));
+    outcome.notes.extend(failed.map(|what| format!("client: {what}")));
     let killed = scenario.kill_call().is_some();
     settle(scene, &client.model, killed, &mut outcome, &mut said);
     outcome
@@ -130,10 +122,7 @@ impl Playing<'_, '_> {
                 self.note_rmdir(&calls[calls.len() - 1]);
             }
             if acts && !self.hands.are_done(HELD) {
-                let note = format!(
-                    "held at call {}: a client waits, so on it goes",
-                    calls.len()
-                );
+                let note = format!("held at call {}: a client waits, so on it goes", calls.len());
                 self.outcome.notes.push(note);
             }
             kill = kill_at == Some(calls.len());
@@ -146,9 +135,8 @@ impl Playing<'_, '_> {
         self.finish();
         // A client that comes after the end acts on what was reported: that is another kind of moment.
         let later = self.scenario.acts.iter().map(|(at, _)| *at);
-        let later: Vec<_> = later
-            .filter(|at| (calls.len() + 1..1_000).any(|n| *at == when(n)))
-            .collect();
+        let later: Vec<_> =
+            later.filter(|at| (calls.len() + 1..1_000).any(|n| *at == when(n))).collect();
         for at in later {
             self.outcome.notes.push(format!("{at} never came"));
         }
@@ -182,11 +170,7 @@ impl Playing<'_, '_> {
 
     /// Nothing holds a client up now.
     fn finish(&mut self) {
-        assert!(
-            self.hands.are_done(AT_MOST),
-            "{}: a client hangs",
-            self.scenario
-        );
+        assert!(self.hands.are_done(AT_MOST), "{}: a client hangs", self.scenario);
     }
 
     fn act(&mut self, when: When) {
@@ -270,9 +254,7 @@ type Seen = BTreeMap<PathBuf, (u64, u64, u64, i128)>;
 fn seen(branches: &[Entries]) -> Vec<Seen> {
     let of = |entries: &Entries| -> Seen {
         let entries = entries.iter();
-        entries
-            .map(|(path, e)| (path.clone(), (e.ino, e.nlink, e.size, e.mtime)))
-            .collect()
+        entries.map(|(path, e)| (path.clone(), (e.ino, e.nlink, e.size, e.mtime))).collect()
     };
     branches.iter().map(of).collect()
 }

@@ -77,9 +77,5 @@ fn play_together(
 
 /// The run of a kind with no client beside it.
 pub(super) fn undisturbed(kind: Kind) -> Scenario {
-    Scenario {
-        kind,
-        acts: Vec::new(),
-        ending: Ending::GoesOn,
-    }
+    Scenario { kind, acts: Vec::new(), ending: Ending::GoesOn }
 }

@@ -28,8 +28,7 @@ impl Said {
 
     fn lines_of(&mut self, out: &str, err: &str) {
         let lines = out.lines().filter(|line| names_a_problem(line));
-        self.lines
-            .extend(lines.chain(err.lines()).map(str::to_owned));
+        self.lines.extend(lines.chain(err.lines()).map(str::to_owned));
     }
 
     /// Whether one of these paths was named.
@@ -78,11 +77,7 @@ impl<'s> Report<'s> {
             serde_json::from_str(&status.stdout).map_err(|e| format!("status: {e}\n{status}"))?;
         let list = value["open"].as_array().cloned().unwrap_or_default();
         let open = |op: &Value| Some((op["run"].as_u64()?, op["op"].as_u64()?));
-        Ok(Self {
-            said,
-            open: list.iter().filter_map(open).collect(),
-            status: value,
-        })
+        Ok(Self { said, open: list.iter().filter_map(open).collect(), status: value })
     }
 
     /// The number of conflicts.
@@ -130,9 +125,7 @@ fn a_path_is_named_only_as_a_whole() {
     assert!(!names_a_problem("{\"type\":\"op\",\"state\":\"done\"}"));
     assert!(!names_a_problem("{\"type\":\"summary\"}"));
     assert_eq!(
-        begun_of(Path::new(
-            "/x/.xdedup-00000007-0000000a-00000001-00000000-r"
-        )),
+        begun_of(Path::new("/x/.xdedup-00000007-0000000a-00000001-00000000-r")),
         Some((10, 1))
     );
 }

@@ -49,18 +49,11 @@ impl Moments {
     pub(super) fn of(calls: &[Call]) -> Self {
         let numbered = calls.iter().zip(1..);
         let changing = numbered.filter(|(call, _)| call.changes_names());
-        Self {
-            count: calls.len(),
-            changing: changing.map(|(_, n)| n).collect(),
-        }
+        Self { count: calls.len(), changing: changing.map(|(_, n)| n).collect() }
     }
 
     fn choose(&self, dice: &mut Dice) -> usize {
-        if dice.up_to(2) == 1 {
-            dice.up_to(self.count)
-        } else {
-            dice.one_of(&self.changing)
-        }
+        if dice.up_to(2) == 1 { dice.up_to(self.count) } else { dice.one_of(&self.changing) }
     }
 }
 
@@ -96,18 +89,9 @@ fn scenario(dice: &mut Dice, kind: Kind, script: &str, moments: &Moments) -> Sce
     let (acts, ending) = match dice.up_to(8) {
         1..=4 => (acts, Ending::GoesOn),
         5 => (acts, Ending::Killed(last)),
-        6 => (
-            vec![(When::AfterKill, script.to_owned())],
-            Ending::Killed(n),
-        ),
-        7 => (
-            vec![(When::ResumeCall(m), script.to_owned())],
-            Ending::Killed(n),
-        ),
-        _ => (
-            vec![(When::AfterKill, script.to_owned())],
-            Ending::KilledTwice(n, m),
-        ),
+        6 => (vec![(When::AfterKill, script.to_owned())], Ending::Killed(n)),
+        7 => (vec![(When::ResumeCall(m), script.to_owned())], Ending::Killed(n)),
+        _ => (vec![(When::AfterKill, script.to_owned())], Ending::KilledTwice(n, m)),
     };
     Scenario { kind, acts, ending }
 }
@@ -120,19 +104,13 @@ fn acts(dice: &mut Dice, script: &str, n: usize, calls: usize) -> (Vec<(When, St
     }
     let (first, rest) = commands.split_at(dice.up_to(commands.len() - 1));
     let later = n + dice.up_to(calls - n);
-    let acts = vec![
-        (When::Call(n), first.join("; ")),
-        (When::Call(later), rest.join("; ")),
-    ];
+    let acts = vec![(When::Call(n), first.join("; ")), (When::Call(later), rest.join("; "))];
     (acts, later)
 }
 
 #[test]
 fn the_same_seed_chooses_the_same_scenarios_and_leaves_out_no_script() {
-    let moments = Moments {
-        count: 30,
-        changing: vec![12, 13, 20],
-    };
+    let moments = Moments { count: 30, changing: vec![12, 13, 20] };
     let moments = Kind::ALL.map(|kind| (kind, moments.clone())).into();
     let chosen = |seed| scenarios(&mut Dice::new(seed), 150, &moments);
     assert_eq!(chosen(1), chosen(1));

@@ -117,10 +117,7 @@ impl FromStr for When {
             "before" => Ok(Self::Before),
             "after kill" => Ok(Self::AfterKill),
             "after" => Ok(Self::After),
-            _ => match (
-                text.strip_prefix("call "),
-                text.strip_prefix("resume call "),
-            ) {
+            _ => match (text.strip_prefix("call "), text.strip_prefix("resume call ")) {
                 (Some(n), _) => number(n).map(Self::Call),
                 (_, Some(n)) => number(n).map(Self::ResumeCall),
                 _ => Err(format!("no moment {text:?}")),
@@ -155,9 +152,8 @@ impl FromStr for Scenario {
             return Err(format!("no scenario: {text:?}"));
         };
         let act = |part: &&str| {
-            let (when, script) = part
-                .split_once(": ")
-                .ok_or_else(|| format!("no moment in {part:?}"))?;
+            let (when, script) =
+                part.split_once(": ").ok_or_else(|| format!("no moment in {part:?}"))?;
             Ok((when.parse()?, script.to_owned()))
         };
         Ok(Self {
@@ -179,12 +175,7 @@ fn a_scenario_is_read_as_it_is_printed() {
         let scenario: Scenario = text.parse().unwrap();
         assert_eq!(scenario.to_string(), text);
     }
-    for text in [
-        "local",
-        "nothing | goes on",
-        "local | call x: rm a | goes on",
-        "local | dies",
-    ] {
+    for text in ["local", "nothing | goes on", "local | call x: rm a | goes on", "local | dies"] {
         assert!(text.parse::<Scenario>().is_err(), "{text}");
     }
 }

@@ -22,12 +22,7 @@ pub(super) struct Scene<'p> {
 impl<'p> Scene<'p> {
     /// Makes the files of a scenario of this kind. They are too fresh to be replaced at once.
     pub(super) fn make(pool: &'p Pool, kind: Kind, name: &str) -> Self {
-        let scene = Self {
-            pool,
-            kind,
-            name: name.to_owned(),
-            tool: Tool::new(),
-        };
+        let scene = Self { pool, kind, name: name.to_owned(), tool: Tool::new() };
         let (kept, duplicate) = (kind.kept_branch(), kind.duplicate_branch());
         let (bytes, other) = (equal_bytes(), other_bytes());
         tree::write(&scene.on(kept, "m/a"), &bytes);
@@ -67,11 +62,7 @@ impl<'p> Scene<'p> {
 
     /// The command line that clients meddle with.
     pub(super) fn line(&self) -> Vec<OsString> {
-        if self.kind.is_undo() {
-            self.command(&["undo", "-e"])
-        } else {
-            self.replace()
-        }
+        if self.kind.is_undo() { self.command(&["undo", "-e"]) } else { self.replace() }
     }
 
     /// `resume`.

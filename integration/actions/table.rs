@@ -47,21 +47,13 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:<12}{:<14}{:>10}{:>8}",
-            "kind", "ending", "scenarios", "faulty"
-        )?;
+        write!(f, "{:<12}{:<14}{:>10}{:>8}", "kind", "ending", "scenarios", "faulty")?;
         for fault in Fault::ALL {
             write!(f, "{:>7}", format!("{fault:?}").to_lowercase())?;
         }
         writeln!(f, "{:>11}", "conflicts")?;
         for ((kind, ending), row) in &self.rows {
-            write!(
-                f,
-                "{kind:<12}{ending:<14}{:>10}{:>8}",
-                row.scenarios, row.faulty
-            )?;
+            write!(f, "{kind:<12}{ending:<14}{:>10}{:>8}", row.scenarios, row.faulty)?;
             for count in row.faults.values() {
                 write!(f, "{count:>7}")?;
             }

@@ -45,10 +45,7 @@ fn play_and_tell(scenarios: &[Scenario]) -> Table {
         }
         if table.scenarios().is_multiple_of(100) {
             let (played, faulty) = (table.scenarios(), table.faulty());
-            println!(
-                "{played} played, {faulty} with a fault, {:?}",
-                begin.elapsed()
-            );
+            println!("{played} played, {faulty} with a fault, {:?}", begin.elapsed());
         }
     });
     let table = table.into_inner().unwrap();
@@ -58,10 +55,7 @@ fn play_and_tell(scenarios: &[Scenario]) -> Table {
 
 fn told(outcome: &Outcome) -> String {
     let findings = outcome.findings.iter().map(|f| format!("\n    {f}"));
-    let notes = outcome
-        .notes
-        .iter()
-        .map(|note| format!("\n    note: {note}"));
+    let notes = outcome.notes.iter().map(|note| format!("\n    note: {note}"));
     findings.chain(notes).collect()
 }
 

@@ -20,15 +20,11 @@ const DUPLICATES: u64 = 5_000;
 const TURNS: u64 = 5;
 
 fn pool_with_duplicates() -> (Pool, Vec<Group>) {
-    let pool = PoolPlan::of(&[Ext4, Xfs])
-        .option("category.create=mfs")
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs]).option("category.create=mfs").mount();
     let made = (0..DUPLICATES)
         .map(|n| {
-            let names = [
-                format!("media/{}/{n}.bin", n / 100),
-                format!("downloads/{}/{n}.bin", n / 50),
-            ];
+            let names =
+                [format!("media/{}/{n}.bin", n / 100), format!("downloads/{}/{n}.bin", n / 50)];
             for (disk, name) in names.iter().enumerate() {
                 tree::write(&pool.on(disk, name), &tree::bytes(n, 4_097));
             }
@@ -56,10 +52,7 @@ fn old_way(pool: &Pool, tool: &Tool, made: &[Group]) -> Duration {
     let (database, log) = (tool.dir().join("state.sqlite"), tool.dir().join("log"));
     let primary = pool.path("media");
     let start = Instant::now();
-    run(
-        "python3",
-        &[&script, &list, &database, &primary, pool.root(), &log],
-    );
+    run("python3", &[&script, &list, &database, &primary, pool.root(), &log]);
     start.elapsed()
 }
 

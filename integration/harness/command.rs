@@ -47,10 +47,7 @@ pub(crate) fn require_machine() {
             );
         }
         for (program, package) in PROGRAMS {
-            assert!(
-                is_installed(program),
-                "{program} is missing: apt-get install {package}"
-            );
+            assert!(is_installed(program), "{program} is missing: apt-get install {package}");
         }
     });
 }

@@ -23,10 +23,7 @@ impl Filesystem {
     /// The program that makes it, with options that keep it quick and quiet.
     fn mkfs(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Self::Ext4 => (
-                "mkfs.ext4",
-                &["-q", "-F", "-E", "lazy_itable_init=0,nodiscard"],
-            ),
+            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,nodiscard"]),
             Self::Xfs => ("mkfs.xfs", &["-q", "-f"]),
             Self::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
             Self::Vfat => ("mkfs.vfat", &["-F", "32"]),
@@ -109,14 +106,7 @@ impl LoopDisk {
     /// Mounts it read-only or writable again, in place.
     pub(crate) fn remount(&self, mode: &str) {
         let options = format!("remount,{mode}");
-        run(
-            "mount",
-            &[
-                "-o".as_ref(),
-                options.as_ref(),
-                self.mount_point.as_os_str(),
-            ],
-        );
+        run("mount", &["-o".as_ref(), options.as_ref(), self.mount_point.as_os_str()]);
     }
 
     /// Takes it away from under the pool, as a disk that went, or never came.
@@ -140,15 +130,8 @@ impl LoopDisk {
 impl Drop for LoopDisk {
     fn drop(&mut self) {
         if keep() {
-            let device = self
-                .device
-                .as_deref()
-                .unwrap_or(Path::new("<none>"))
-                .display();
-            println!(
-                "KEEP: umount {}; losetup --detach {device}",
-                self.mount_point.display()
-            );
+            let device = self.device.as_deref().unwrap_or(Path::new("<none>")).display();
+            println!("KEEP: umount {}; losetup --detach {device}", self.mount_point.display());
             return;
         }
         let result = self.tear_down();
@@ -174,16 +157,11 @@ fn mount(filesystem: Filesystem, device: &Path, mount_point: &Path) {
 pub(crate) fn unmount(mount_point: &Path) -> Result<(), String> {
     let mut last = String::new();
     let unmounted = wait::until("umount", wait::LONG, || {
-        try_run("umount", &[mount_point])
-            .map_err(|why| last = why)
-            .is_ok()
+        try_run("umount", &[mount_point]).map_err(|why| last = why).is_ok()
     });
     if unmounted.is_ok() {
         return Ok(());
     }
     try_run("umount", &["--lazy".as_ref(), mount_point.as_os_str()])?;
-    Err(format!(
-        "{} was busy to the end, detached it: {last}",
-        mount_point.display()
-    ))
+    Err(format!("{} was busy to the end, detached it: {last}", mount_point.display()))
 }

@@ -28,10 +28,7 @@ pub(crate) fn read_nul(list: &Path) -> Vec<Vec<PathBuf>> {
         if name.is_empty() {
             groups.push(Vec::new());
         } else {
-            groups
-                .last_mut()
-                .unwrap()
-                .push(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
+            groups.last_mut().unwrap().push(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
         }
     }
     groups.retain(|group| !group.is_empty());
@@ -43,26 +40,16 @@ pub(crate) fn read_json(list: &Path) -> Vec<Vec<PathBuf>> {
     let list: serde_json::Value = serde_json::from_slice(&std::fs::read(list).unwrap()).unwrap();
     let paths = |set: &serde_json::Value| {
         let files = set["fileList"].as_array().unwrap();
-        files
-            .iter()
-            .map(|f| PathBuf::from(f["filePath"].as_str().unwrap()))
-            .collect()
+        files.iter().map(|f| PathBuf::from(f["filePath"].as_str().unwrap())).collect()
     };
-    list["matchSets"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(paths)
-        .collect()
+    list["matchSets"].as_array().unwrap().iter().map(paths).collect()
 }
 
 /// Writes a list as jdupes would, of groups the test knows; sizes are those of the first paths.
 pub(crate) fn write_json(groups: &[Vec<PathBuf>], to: &Path) {
     let set = |group: &Vec<PathBuf>| {
-        let files: Vec<_> = group
-            .iter()
-            .map(|p| json!({ "filePath": p.to_str().unwrap() }))
-            .collect();
+        let files: Vec<_> =
+            group.iter().map(|p| json!({ "filePath": p.to_str().unwrap() })).collect();
         json!({ "fileSize": std::fs::metadata(&group[0]).unwrap().len(), "fileList": files })
     };
     let sets: Vec<_> = groups.iter().map(set).collect();

@@ -2,10 +2,7 @@
 //!
 //! Whatever a value here made, and nothing else, it removes again when it goes, in reverse order, also while a
 //! panic unwinds. With `KEEP=1` it stays, and the commands that remove it are printed.
-#![allow(
-    dead_code,
-    reason = "a toolbox: which of its tools are in use changes with the tests"
-)]
+#![allow(dead_code, reason = "a toolbox: which of its tools are in use changes with the tests")]
 
 pub(crate) mod command;
 pub(crate) mod hung;

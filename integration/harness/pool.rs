@@ -45,9 +45,7 @@ pub(crate) struct PoolPlan {
 impl PoolPlan {
     /// A pool of these disks, all writable, in this branch order.
     pub(crate) fn of(filesystems: &[Filesystem]) -> Self {
-        let branches = (0..filesystems.len())
-            .map(|disk| (disk, "", Mode::ReadWrite))
-            .collect();
+        let branches = (0..filesystems.len()).map(|disk| (disk, "", Mode::ReadWrite)).collect();
         Self {
             disks: filesystems.to_vec(),
             branches,
@@ -109,10 +107,7 @@ pub(crate) struct Pool {
 impl Pool {
     fn new(plan: &PoolPlan) -> Self {
         require_machine();
-        let scratch = tempfile::Builder::new()
-            .prefix("xdedup-it-")
-            .tempdir()
-            .unwrap();
+        let scratch = tempfile::Builder::new().prefix("xdedup-it-").tempdir().unwrap();
         let mount_point = scratch.path().join("pool");
         std::fs::create_dir(&mount_point).unwrap();
         let disk = |(i, &fs)| LoopDisk::new(scratch.path(), &format!("disk{i}"), fs);
@@ -173,10 +168,7 @@ impl Pool {
             .unwrap();
         self.mergerfs = Some(child);
         let mount_point = self.mount_point.clone();
-        wait::until("mergerfs to mount", wait::LONG, || {
-            is_mergerfs(&mount_point)
-        })
-        .unwrap();
+        wait::until("mergerfs to mount", wait::LONG, || is_mergerfs(&mount_point)).unwrap();
     }
 
     /// The mount.
@@ -227,29 +219,20 @@ impl Pool {
     fn stop_mergerfs(&mut self) -> Result<(), String> {
         if let Some(stand_in) = self.stand_in.take() {
             unmount(&self.mount_point)?;
-            return stand_in
-                .join()
-                .map_err(|e| format!("the stand-in failed: {e}"));
+            return stand_in.join().map_err(|e| format!("the stand-in failed: {e}"));
         }
         let Some(mut child) = self.mergerfs.take() else {
             return Ok(());
         };
-        let unmounted = if is_mergerfs(&self.mount_point) {
-            unmount(&self.mount_point)
-        } else {
-            Ok(())
-        };
+        let unmounted =
+            if is_mergerfs(&self.mount_point) { unmount(&self.mount_point) } else { Ok(()) };
         let gone = wait::until("mergerfs to end", Duration::from_secs(10), || {
             child.try_wait().is_ok_and(|status| status.is_some())
         });
         if gone.is_err() {
             // Newer versions sometimes stay after the unmount, without any branch open.
-            child
-                .kill()
-                .map_err(|e| format!("cannot end mergerfs: {e}"))?;
-            child
-                .wait()
-                .map_err(|e| format!("cannot wait for mergerfs: {e}"))?;
+            child.kill().map_err(|e| format!("cannot end mergerfs: {e}"))?;
+            child.wait().map_err(|e| format!("cannot wait for mergerfs: {e}"))?;
         }
         unmounted
     }
@@ -260,10 +243,7 @@ impl Drop for Pool {
         if keep() {
             println!("KEEP: umount {}", self.mount_point.display());
             if let Some(scratch) = self.scratch.take() {
-                println!(
-                    "KEEP: then, after its disks: rm -r {}",
-                    scratch.keep().display()
-                );
+                println!("KEEP: then, after its disks: rm -r {}", scratch.keep().display());
             }
             return;
         }

@@ -32,14 +32,8 @@ impl Preview {
         command: &[&str],
         arguments: &[A],
     ) -> Self {
-        let at = tempfile::Builder::new()
-            .prefix("xdedup-preview-")
-            .tempdir()
-            .unwrap();
-        let (out, err) = (
-            tool.dir().join("preview.out"),
-            tool.dir().join("preview.err"),
-        );
+        let at = tempfile::Builder::new().prefix("xdedup-preview-").tempdir().unwrap();
+        let (out, err) = (tool.dir().join("preview.out"), tool.dir().join("preview.err"));
         let mut line: Vec<OsString> = vec!["preview".into(), at.path().into()];
         line.extend(arguments.iter().map(|a| a.as_ref().to_owned()));
         // So that whoever it runs as may mount there.
@@ -53,12 +47,7 @@ impl Preview {
             .stderr(File::create(&err).unwrap())
             .spawn()
             .unwrap();
-        let mut preview = Self {
-            child: Some(child),
-            at,
-            out,
-            err,
-        };
+        let mut preview = Self { child: Some(child), at, out, err };
         let mut ended = None;
         let mounted = wait::until("the preview to be mounted", wait::LONG, || {
             ended = preview.child.as_mut().unwrap().try_wait().unwrap();
@@ -131,10 +120,7 @@ impl Preview {
         if !is_mounted(self.at.path()) {
             return Ok(());
         }
-        let unmounted = Command::new("umount")
-            .arg("-l")
-            .arg(self.at.path())
-            .status();
+        let unmounted = Command::new("umount").arg("-l").arg(self.at.path()).status();
         match unmounted {
             Ok(status) if status.success() => Ok(()),
             other => Err(format!("umount: {other:?}")),
@@ -151,16 +137,12 @@ impl Drop for Preview {
 
 /// Whom `setpriv` is told to be.
 fn owner_of(command: &[&str]) -> Option<u32> {
-    let id = command
-        .iter()
-        .find_map(|word| word.strip_prefix("--reuid="));
+    let id = command.iter().find_map(|word| word.strip_prefix("--reuid="));
     id.map(|id| id.parse().unwrap())
 }
 
 /// Whether anything is mounted right there.
 pub(crate) fn is_mounted(at: &Path) -> bool {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    table
-        .lines()
-        .any(|line| line.split(' ').nth(4) == at.to_str())
+    table.lines().any(|line| line.split(' ').nth(4) == at.to_str())
 }

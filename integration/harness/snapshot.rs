@@ -54,21 +54,13 @@ pub(crate) fn view(root: &Path) -> View {
         let full = root.join(&path);
         let content = match metadata.mode() & libc::S_IFMT {
             libc::S_IFREG => Some(blake3::hash(&read(&full))),
-            libc::S_IFLNK => Some(blake3::hash(
-                std::fs::read_link(&full).unwrap().as_os_str().as_bytes(),
-            )),
+            libc::S_IFLNK => {
+                Some(blake3::hash(std::fs::read_link(&full).unwrap().as_os_str().as_bytes()))
+            }
             _ => None,
         };
         let (mode, uid, gid) = (metadata.mode(), metadata.uid(), metadata.gid());
-        view.insert(
-            path,
-            Seen {
-                mode,
-                uid,
-                gid,
-                content,
-            },
-        );
+        view.insert(path, Seen { mode, uid, gid, content });
     }
     view
 }
@@ -100,21 +92,13 @@ pub(crate) fn entries_below(root: &Path) -> Entries {
 
 /// Takes in everything on every branch.
 pub(crate) fn all_entries(pool: &Pool) -> Vec<Entries> {
-    (0..pool.branches().len())
-        .map(|index| entries(pool, index))
-        .collect()
+    (0..pool.branches().len()).map(|index| entries(pool, index)).collect()
 }
 
 /// The bytes allocated on a branch, each inode counted once.
 pub(crate) fn allocated_bytes(entries: &Entries) -> u64 {
-    let files = entries
-        .values()
-        .filter(|e| e.mode & libc::S_IFMT == libc::S_IFREG);
-    files
-        .map(|e| (e.ino, e.allocated))
-        .collect::<BTreeMap<_, _>>()
-        .values()
-        .sum()
+    let files = entries.values().filter(|e| e.mode & libc::S_IFMT == libc::S_IFREG);
+    files.map(|e| (e.ino, e.allocated)).collect::<BTreeMap<_, _>>().values().sum()
 }
 
 /// Panics unless `now` has every path of `before` as it was. Names of the tool's own may come on top.
@@ -123,10 +107,7 @@ pub(crate) fn assert_complete(before: &View, now: &View) {
         let found = now.get(path);
         assert_eq!(found, Some(seen), "{} is not what it was", path.display());
     }
-    let foreign: Vec<_> = now
-        .keys()
-        .filter(|p| !before.contains_key(*p) && !is_own(p))
-        .collect();
+    let foreign: Vec<_> = now.keys().filter(|p| !before.contains_key(*p) && !is_own(p)).collect();
     assert!(foreign.is_empty(), "came from nowhere: {foreign:?}");
 }
 
@@ -140,15 +121,8 @@ pub(crate) fn assert_same(before: &View, now: &View) {
 /// Panics when a name of the tool's own is left on any branch.
 pub(crate) fn assert_no_own_names(pool: &Pool) {
     for disk in pool.disks() {
-        let left: Vec<_> = walk(disk.path())
-            .into_iter()
-            .filter(|(p, _)| is_own(p))
-            .collect();
-        assert!(
-            left.is_empty(),
-            "left behind on {}: {left:?}",
-            disk.path().display()
-        );
+        let left: Vec<_> = walk(disk.path()).into_iter().filter(|(p, _)| is_own(p)).collect();
+        assert!(left.is_empty(), "left behind on {}: {left:?}", disk.path().display());
     }
 }
 
@@ -166,11 +140,7 @@ pub(crate) fn assert_one_inode<P: AsRef<Path>>(pool: &Pool, paths: &[P]) -> (usi
     let found: Vec<_> = paths.iter().map(|path| places(pool, path)).collect();
     for (path, places) in paths.iter().zip(&found) {
         let path = path.as_ref().display();
-        assert_eq!(
-            places.len(),
-            1,
-            "{path} should be on one branch: {places:?}"
-        );
+        assert_eq!(places.len(), 1, "{path} should be on one branch: {places:?}");
         assert_eq!(places, &found[0], "{path} is not the inode of the first");
     }
     found[0][0]
@@ -181,8 +151,7 @@ fn nanoseconds(seconds: i64, rest: i64) -> i128 {
 }
 
 fn is_own(path: &Path) -> bool {
-    path.iter()
-        .any(|part| part.as_bytes().starts_with(OWN_NAMES))
+    path.iter().any(|part| part.as_bytes().starts_with(OWN_NAMES))
 }
 
 fn read(path: &Path) -> Vec<u8> {
@@ -194,9 +163,7 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     // The ACLs once more, under names that only xfs shows.
     let names = names.filter(|name| !name.as_bytes().starts_with(b"trusted.SGI_ACL"));
     let value = |name: &std::ffi::OsStr| xattr::get(path, name).unwrap().unwrap_or_default();
-    names
-        .map(|name| (name.as_bytes().to_vec(), value(&name)))
-        .collect()
+    names.map(|name| (name.as_bytes().to_vec(), value(&name))).collect()
 }
 
 /// Everything below `root`, relative to it, without what mkfs makes.

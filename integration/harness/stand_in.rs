@@ -34,30 +34,15 @@ pub(crate) struct Style {
 
 /// The releases that differ in what they answer, each with its own defaults.
 pub(crate) const STYLES: [Style; 4] = [
-    Style {
-        release: "2.33.5",
-        version: "2.33.5",
-        newer: false,
-        create: "epmfs",
-    },
+    Style { release: "2.33.5", version: "2.33.5", newer: false, create: "epmfs" },
     Style {
         release: "2.40.2, built without its repository",
         version: "unknown",
         newer: false,
         create: "epmfs",
     },
-    Style {
-        release: "2.41.1",
-        version: "2.41.1",
-        newer: true,
-        create: "mspmfs",
-    },
-    Style {
-        release: "2.42.0",
-        version: "2.42.0",
-        newer: true,
-        create: "pfrd",
-    },
+    Style { release: "2.41.1", version: "2.41.1", newer: true, create: "mspmfs" },
+    Style { release: "2.42.0", version: "2.42.0", newer: true, create: "pfrd" },
 ];
 
 /// `xattr=`.
@@ -124,25 +109,12 @@ fn mount_fuse(mount_point: &Path, device: &OwnedFd) -> io::Result<()> {
     );
     let options = text(options.as_bytes());
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
-    #[allow(
-        unsafe_code,
-        reason = "the wrapper for it is not among nix' features in use"
-    )]
+    #[allow(unsafe_code, reason = "the wrapper for it is not among nix' features in use")]
     // SAFETY: every pointer is to a string that ends in NUL and outlives the call.
     let done = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            options.as_ptr().cast(),
-        )
+        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast())
     };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 const CONTROL: &str = ".mergerfs";
@@ -183,13 +155,9 @@ impl Server {
         let places = self.places(path);
         if self.plan.newest {
             let time = |m: &Metadata| (m.mtime(), m.mtime_nsec());
-            return places.into_iter().reduce(|best, next| {
-                if time(&next.1) > time(&best.1) {
-                    next
-                } else {
-                    best
-                }
-            });
+            return places
+                .into_iter()
+                .reduce(|best, next| if time(&next.1) > time(&best.1) { next } else { best });
         }
         places.into_iter().next()
     }
@@ -205,10 +173,7 @@ impl Server {
     /// The value of a key; which errno says that there is none depends on the setting.
     fn attribute(&self, path: &Path, key: &str) -> Result<Vec<u8>, Errno> {
         if path == Path::new(CONTROL) {
-            return self
-                .option(key)
-                .map(String::into_bytes)
-                .ok_or(Errno::NO_XATTR);
+            return self.option(key).map(String::into_bytes).ok_or(Errno::NO_XATTR);
         }
         match self.plan.xattrs {
             // The kernel asks nobody from then on.
@@ -224,11 +189,7 @@ impl Server {
         let full = |at: &Path| [at.as_os_str().as_bytes(), trailing.as_bytes()].concat();
         let slash: &[u8] = if self.plan.style.newer { b"" } else { b"/" };
         match key {
-            "allpaths" => Ok(places
-                .iter()
-                .map(|(at, _)| full(at))
-                .collect::<Vec<_>>()
-                .join(&0)),
+            "allpaths" => Ok(places.iter().map(|(at, _)| full(at)).collect::<Vec<_>>().join(&0)),
             "fullpath" => Ok(full(first)),
             "basepath" => Ok(root.next().unwrap().as_os_str().as_bytes().to_vec()),
             "relpath" => Ok([slash, path.as_os_str().as_bytes()].concat()),
@@ -239,11 +200,7 @@ impl Server {
     /// An option by the exact spelling of the version, which the newer ones take with `_` too.
     fn option(&self, key: &str) -> Option<String> {
         let style = &self.plan.style;
-        let key = if style.newer {
-            key.replace('_', "-")
-        } else {
-            key.to_owned()
-        };
+        let key = if style.newer { key.replace('_', "-") } else { key.to_owned() };
         let spelled = |newer: &'static str| match style.newer {
             true => newer.to_owned(),
             false => newer.replace('-', "_"),
@@ -279,20 +236,12 @@ impl Server {
     fn branch_list(&self) -> String {
         let entry =
             |(root, mode): &(PathBuf, &'static str)| format!("{}={mode},4K", root.display());
-        self.branches
-            .iter()
-            .map(entry)
-            .collect::<Vec<_>>()
-            .join(":")
+        self.branches.iter().map(entry).collect::<Vec<_>>().join(":")
     }
 }
 
 fn joined(root: &Path, path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() {
-        root.to_owned()
-    } else {
-        root.join(path)
-    }
+    if path.as_os_str().is_empty() { root.to_owned() } else { root.join(path) }
 }
 
 fn time(secs: i64, nanos: i64) -> SystemTime {
@@ -370,10 +319,7 @@ impl Filesystem for Server {
 
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         // The control file can be asked, not opened.
-        if self
-            .path(ino)
-            .is_some_and(|path| path == Path::new(CONTROL))
-        {
+        if self.path(ino).is_some_and(|path| path == Path::new(CONTROL)) {
             return reply.error(Errno::ENOENT);
         }
         reply.opened(FileHandle(0), FopenFlags::empty());
@@ -433,9 +379,7 @@ impl Filesystem for Server {
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let path = self.path(ino).unwrap_or_default();
         let key = OsString::from_vec(name.as_bytes().to_vec());
-        let key = key
-            .to_str()
-            .and_then(|key| key.strip_prefix("user.mergerfs."));
+        let key = key.to_str().and_then(|key| key.strip_prefix("user.mergerfs."));
         let answer = match key {
             Some(key) => self.attribute(&path, key),
             None if self.plan.xattrs == FileXattrs::NoSys => Err(Errno::ENOSYS),

@@ -29,10 +29,7 @@ pub(crate) struct Tool {
 impl Tool {
     /// Nothing of its own exists yet but an empty directory.
     pub(crate) fn new() -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("xdedup-state-")
-            .tempdir()
-            .unwrap();
+        let dir = tempfile::Builder::new().prefix("xdedup-state-").tempdir().unwrap();
         Self { dir: Some(dir) }
     }
 
@@ -95,12 +92,7 @@ impl Tool {
             .stderr(File::create(&err).unwrap())
             .spawn()
             .unwrap();
-        Started {
-            line: line.to_vec(),
-            child,
-            out,
-            err,
-        }
+        Started { line: line.to_vec(), child, out, err }
     }
 }
 
@@ -127,9 +119,8 @@ impl Started {
 
     /// Waits until it ends; kills what hangs, and panics.
     pub(crate) fn end(mut self) -> Run {
-        let ended = wait::until("the tool to end", AT_MOST, || {
-            self.child.try_wait().unwrap().is_some()
-        });
+        let ended =
+            wait::until("the tool to end", AT_MOST, || self.child.try_wait().unwrap().is_some());
         if let Err(why) = ended {
             let threads = hung::describe(self.child.id());
             self.child.kill().unwrap();
@@ -202,20 +193,14 @@ impl Run {
     #[track_caller]
     pub(crate) fn lines_of(&self, kind: &str) -> Vec<Value> {
         let lines = self.lines();
-        lines
-            .into_iter()
-            .filter(|line| line["type"] == kind)
-            .collect()
+        lines.into_iter().filter(|line| line["type"] == kind).collect()
     }
 
     /// The summary, the last line, whose counts have to add up.
     #[track_caller]
     pub(crate) fn summary(&self) -> Summary {
         let lines = self.lines();
-        let summaries = lines
-            .iter()
-            .filter(|line| line["type"] == "summary")
-            .count();
+        let summaries = lines.iter().filter(|line| line["type"] == "summary").count();
         assert_eq!(summaries, 1, "{self}");
         let value = lines.last().unwrap().clone();
         assert_eq!(value["type"], "summary", "{self}");
@@ -227,8 +212,7 @@ impl Run {
     pub(crate) fn reasons_for(&self, path: &Path) -> Vec<String> {
         let lines = self.lines_of("refusal").into_iter();
         let here = lines.filter(|line| line["path"].as_str() == path.to_str());
-        here.map(|line| line["reason"].as_str().unwrap().to_owned())
-            .collect()
+        here.map(|line| line["reason"].as_str().unwrap().to_owned()).collect()
     }
 }
 

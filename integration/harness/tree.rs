@@ -52,10 +52,7 @@ pub(crate) fn set_owner(path: &Path, (uid, gid): (u32, u32)) {
 
 /// Adds to the ACL of `path`, in the words of setfacl.
 pub(crate) fn set_acl(path: &Path, entries: &str) {
-    run(
-        "setfacl",
-        &["-m".as_ref(), entries.as_ref(), path.as_os_str()],
-    );
+    run("setfacl", &["-m".as_ref(), entries.as_ref(), path.as_os_str()]);
 }
 
 /// Sets an extended attribute.
@@ -77,6 +74,5 @@ pub(crate) fn age_path(path: &Path, age: Duration) {
 fn set_age(file: &File, age: Duration) {
     // A fraction of a second too: times that are cut to seconds must show.
     let then = SystemTime::now() - age + Duration::from_nanos(123_456_789);
-    file.set_times(FileTimes::new().set_accessed(then).set_modified(then))
-        .unwrap();
+    file.set_times(FileTimes::new().set_accessed(then).set_modified(then)).unwrap();
 }

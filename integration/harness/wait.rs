@@ -21,10 +21,7 @@ pub(crate) fn until(
             return Ok(());
         }
         if start.elapsed() >= at_most {
-            return Err(format!(
-                "waited {at_most:?} in vain for {what}\n{}",
-                mount_table()
-            ));
+            return Err(format!("waited {at_most:?} in vain for {what}\n{}", mount_table()));
         }
         std::thread::sleep(INTERVAL);
     }

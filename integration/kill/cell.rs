@@ -38,11 +38,8 @@ impl Cell {
         for (seed, disk, path) in files {
             tree::write(&pool.on(disk, at(path)), &tree::bytes(seed, groups::SMALL));
         }
-        std::fs::hard_link(
-            pool.on(other, at("names/one")),
-            pool.on(other, at("names/two")),
-        )
-        .unwrap();
+        std::fs::hard_link(pool.on(other, at("names/one")), pool.on(other, at("names/two")))
+            .unwrap();
         make_odd(&pool.on(other, at("deep/odd")));
         let groups = vec![
             vec![at("keep/cross"), at("deep/odd/cross")],
@@ -52,13 +49,7 @@ impl Cell {
         let tool = Tool::new();
         let list = groups::write_list(&tool, pool, &groups);
         let view = snapshot::view(&pool.path(&root));
-        Self {
-            root,
-            groups,
-            view,
-            tool,
-            list,
-        }
+        Self { root, groups, view, tool, list }
     }
 
     /// Runs the tool over the cell, under strace with these options.
@@ -95,11 +86,7 @@ impl Cell {
         snapshot::assert_no_own_names(pool);
         let resumed = self.branches(pool);
         self.tool.run(&["resume"]).expect(0);
-        assert_eq!(
-            self.branches(pool),
-            resumed,
-            "the second resume found something to do"
-        );
+        assert_eq!(self.branches(pool), resumed, "the second resume found something to do");
         self.tool.run(&["status"]).expect(0);
     }
 
@@ -113,11 +100,8 @@ impl Cell {
     /// What is on each branch, of this cell.
     pub(super) fn branches(&self, pool: &Pool) -> Vec<BTreeMap<PathBuf, (u64, u64)>> {
         let of = |entries: snapshot::Entries| {
-            let here = entries
-                .into_iter()
-                .filter(|(path, _)| path.starts_with(&self.root));
-            here.map(|(path, entry)| (path, (entry.ino, entry.nlink)))
-                .collect()
+            let here = entries.into_iter().filter(|(path, _)| path.starts_with(&self.root));
+            here.map(|(path, entry)| (path, (entry.ino, entry.nlink))).collect()
         };
         snapshot::all_entries(pool).into_iter().map(of).collect()
     }

@@ -72,10 +72,7 @@ fn salvage(pool: &Pool, cell: &Cell, log_left: bool, what: &str) {
     snapshot::assert_same(&cell.view, &snapshot::view(&pool.path(&cell.root)));
     snapshot::assert_no_own_names(pool);
     let status = cell.tool.run(&["status"]).expect(0);
-    assert!(
-        status.stdout.contains("nothing is open"),
-        "{what}: {status}"
-    );
+    assert!(status.stdout.contains("nothing is open"), "{what}: {status}");
     cell.tool.run(&["resume"]).expect(0);
 }
 
@@ -137,21 +134,9 @@ fn a_killed_salvage_is_finished_by_resume() {
         let run = cell.run_injected(&pool, "unlinkat", "signal=KILL:when=1");
         assert!(run.was_killed(), "{run}");
         fs::write(cell.tool.journal().join("db/db"), "").unwrap();
-        let (trace, inject) = (
-            format!("trace={call}"),
-            format!("inject={call}:signal=KILL:when={n}"),
-        );
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ];
+        let (trace, inject) =
+            (format!("trace={call}"), format!("inject={call}:signal=KILL:when={n}"));
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
         let run = cell.tool.run_under(&strace, &["resume", "--salvage", "-e"]);
         println!("{call} {n}: killed {}", run.was_killed());
         cell.assert_complete(&pool);
@@ -201,12 +186,7 @@ fn names_are_not_salvaged_beside_a_journal_that_is_alive() {
         let script = format!("mount -t tmpfs none /var/lib && {usual} && shift 1 && exec \"$@\"");
         let mut line: Vec<std::ffi::OsString> =
             ["unshare", "-m", "sh", "-c"].map(Into::into).into();
-        line.extend([
-            script.into(),
-            "sh".into(),
-            cell.tool.journal().into(),
-            BINARY.into(),
-        ]);
+        line.extend([script.into(), "sh".into(), cell.tool.journal().into(), BINARY.into()]);
         line.extend(extra.iter().map(Into::into));
         line.extend(["resume", "--salvage", "-e"].map(Into::into));
         line.push(pool.root().into());
@@ -247,12 +227,7 @@ fn a_salvage_waits_for_a_branch_that_is_not_there() {
     let log = cell.tool.journal().join("log.csv");
     let text = fs::read_to_string(&log).unwrap();
     let away = pool.on(0, "").parent().unwrap().join("gone");
-    let branch = pool
-        .on(0, "")
-        .to_str()
-        .unwrap()
-        .trim_end_matches('/')
-        .to_owned();
+    let branch = pool.on(0, "").to_str().unwrap().trim_end_matches('/').to_owned();
     fs::write(&log, text.replace(&branch, away.to_str().unwrap())).unwrap();
     let before = cell.branches(&pool);
     let run = cell.tool.run(&["resume", "--salvage", "-e"]).expect(3);

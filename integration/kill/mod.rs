@@ -37,16 +37,8 @@ const PROTOCOL: [&str; 14] = [
 ];
 
 /// Those the journal and the log are written with, and what everything begins with.
-const AROUND: [&str; 8] = [
-    "pwrite64",
-    "write",
-    "sync_file_range",
-    "ftruncate",
-    "openat",
-    "openat2",
-    "rename",
-    "flock",
-];
+const AROUND: [&str; 8] =
+    ["pwrite64", "write", "sync_file_range", "ftruncate", "openat", "openat2", "rename", "flock"];
 
 /// The errors that a call can be made to return.
 const ERRORS: [(&str, &[&str]); 12] = [
@@ -72,9 +64,7 @@ fn full() -> bool {
 }
 
 fn two_disks() -> Pool {
-    PoolPlan::of(&[Ext4, Xfs])
-        .option("category.create=epmfs")
-        .mount()
+    PoolPlan::of(&[Ext4, Xfs]).option("category.create=epmfs").mount()
 }
 
 /// How often an undisturbed run makes each call: the most that one thread does, as strace counts by thread.
@@ -84,20 +74,9 @@ fn count_calls(pool: &Pool, calls: &[&str], master_disk: usize) -> BTreeMap<Stri
     let trace = cell.tool.dir().join("trace");
     let of_calls = format!(
         "trace={}",
-        calls
-            .iter()
-            .map(|call| format!("?{call}"))
-            .collect::<Vec<_>>()
-            .join(",")
+        calls.iter().map(|call| format!("?{call}")).collect::<Vec<_>>().join(",")
     );
-    let options = [
-        "-o",
-        trace.to_str().unwrap(),
-        "-e",
-        &of_calls,
-        "-e",
-        "signal=none",
-    ];
+    let options = ["-o", trace.to_str().unwrap(), "-e", &of_calls, "-e", "signal=none"];
     cell.run_traced(pool, &options).expect(0);
     groups::assert_linked(pool, &cell.groups);
     let trace = std::fs::read_to_string(&trace).unwrap();
@@ -145,9 +124,7 @@ fn chosen(count: usize, sample: usize) -> Vec<usize> {
     if full() || count <= sample {
         return (1..=count).collect();
     }
-    (0..sample)
-        .map(|n| 1 + n * (count - 1) / (sample - 1))
-        .collect()
+    (0..sample).map(|n| 1 + n * (count - 1) / (sample - 1)).collect()
 }
 
 /// What is done to a run: at the Nth call of a kind, in the words of strace.
@@ -167,13 +144,7 @@ impl Disturbance {
 /// Its name, also of the directory it works on.
 impl std::fmt::Display for Disturbance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}-{}-{}",
-            self.call,
-            self.n,
-            self.what.replace(['=', ':'], "-")
-        )
+        write!(f, "{}-{}-{}", self.call, self.n, self.what.replace(['=', ':'], "-"))
     }
 }
 
@@ -186,10 +157,8 @@ fn disturb(disturbances: &[Disturbance], master_disk: usize, judge: impl Fn(&Run
     let pool = two_disks();
     let mut failed = Vec::new();
     for together in disturbances.chunks(TOGETHER) {
-        let cells: Vec<_> = together
-            .iter()
-            .map(|d| (d, Cell::new(&pool, &d.to_string(), master_disk)))
-            .collect();
+        let cells: Vec<_> =
+            together.iter().map(|d| (d, Cell::new(&pool, &d.to_string(), master_disk))).collect();
         tree::settle();
         let mut sound = Vec::new();
         for (disturbance, cell) in cells {
@@ -226,11 +195,7 @@ fn kill_at(calls: &[&str], master_disk: usize, sample: usize) {
         let chosen = chosen(count.min(CALLS_AT_MOST), sample).into_iter();
         let call = call.clone();
         let what = "signal=KILL".to_owned();
-        chosen.map(move |n| Disturbance {
-            call: call.clone(),
-            n,
-            what: what.clone(),
-        })
+        chosen.map(move |n| Disturbance { call: call.clone(), n, what: what.clone() })
     };
     let disturbances: Vec<_> = counts.iter().flat_map(at).collect();
     let killed = std::cell::Cell::new(0);
@@ -238,15 +203,8 @@ fn kill_at(calls: &[&str], master_disk: usize, sample: usize) {
         assert!(run.was_killed() || run.code() == Some(0), "{run}");
         killed.set(killed.get() + usize::from(run.was_killed()));
     });
-    println!(
-        "{} of {} runs were killed",
-        killed.get(),
-        disturbances.len()
-    );
-    assert!(
-        killed.get() * 10 >= disturbances.len() * 9,
-        "the kills do not kill"
-    );
+    println!("{} of {} runs were killed", killed.get(), disturbances.len());
+    assert!(killed.get() * 10 >= disturbances.len() * 9, "the kills do not kill");
 }
 
 #[test]
@@ -272,11 +230,7 @@ fn errors_of_every_call_leave_a_complete_pool_that_resumes() {
         for error in errors {
             for n in chosen(counts.get(call).copied().unwrap_or(0), 2) {
                 let what = format!("error={error}");
-                disturbances.push(Disturbance {
-                    call: call.to_owned(),
-                    n,
-                    what,
-                });
+                disturbances.push(Disturbance { call: call.to_owned(), n, what });
             }
         }
     }
@@ -299,34 +253,16 @@ fn an_interrupt_ends_the_run_in_good_order() {
         let list = groups::list(&tool, &pool, &made);
         let view = snapshot::view(pool.root());
         let inject = format!("inject=linkat:signal={signal}:when=1");
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=linkat",
-            "-e",
-            &inject,
-        ];
-        let arguments = [
-            "-e".as_ref(),
-            "--any-master".as_ref(),
-            "-m".as_ref(),
-            list.as_os_str(),
-        ];
+        let strace =
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat", "-e", &inject];
+        let arguments = ["-e".as_ref(), "--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
         tool.run_under(&strace, &arguments).expect(code);
         // Nothing is left to repair: the batch was finished or put back.
         snapshot::assert_same(&view, &snapshot::view(pool.root()));
         snapshot::assert_no_own_names(&pool);
         let before = snapshot::all_entries(&pool);
         tool.run(&["resume"]).expect(0);
-        assert_eq!(
-            snapshot::all_entries(&pool),
-            before,
-            "something was left to do"
-        );
+        assert_eq!(snapshot::all_entries(&pool), before, "something was left to do");
         tool.run(&arguments).expect(0);
         groups::assert_linked(&pool, &made);
     }

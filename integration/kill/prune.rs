@@ -48,21 +48,13 @@ fn counts(tool: &Tool) -> BTreeMap<String, usize> {
 }
 
 fn runs(tool: &Tool) -> Vec<u64> {
-    let runs = tool
-        .run(&["history", "--format", "json"])
-        .expect(0)
-        .lines_of("run");
-    runs.iter()
-        .map(|run| run["run"].as_u64().unwrap())
-        .collect()
+    let runs = tool.run(&["history", "--format", "json"]).expect(0).lines_of("run");
+    runs.iter().map(|run| run["run"].as_u64().unwrap()).collect()
 }
 
 fn open(tool: &Tool) -> usize {
     let status = tool.run(&["status", "--format", "json"]).expect(0);
-    status.lines_of("status")[0]["open"]
-        .as_array()
-        .unwrap()
-        .len()
+    status.lines_of("status")[0]["open"].as_array().unwrap().len()
 }
 
 #[test]
@@ -72,24 +64,14 @@ fn a_killed_prune_leaves_the_old_journal_or_the_new_one_and_forgets_nothing_open
     tree::settle();
     first.run_traced(&pool, &["-e", "trace=none"]).expect(0);
     // The second cell's run in the first one's journal.
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=unlinkat",
-    ];
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat"];
     let kill = ["-e", "inject=unlinkat:signal=KILL:when=1"];
     let tool = &first.tool;
     fs::copy(second.tool.list(), tool.list()).unwrap();
     let list = tool.list();
     let execute = ["-e", "--any-master", "-m"].map(OsStr::new);
-    let run = tool.run_under(
-        &[&strace[..], &kill].concat(),
-        &[&execute[..], &[list.as_os_str()]].concat(),
-    );
+    let run = tool
+        .run_under(&[&strace[..], &kill].concat(), &[&execute[..], &[list.as_os_str()]].concat());
     assert!(run.was_killed(), "{run}");
     let was_open = open(tool);
     assert!(was_open > 0);
@@ -114,10 +96,8 @@ fn a_killed_prune_leaves_the_old_journal_or_the_new_one_and_forgets_nothing_open
         let step = count.div_ceil(SAMPLE).max(1);
         for n in (1..=count).step_by(step).chain([count]) {
             restore();
-            let (trace, inject) = (
-                format!("trace={call}"),
-                format!("inject={call}:signal=KILL:when={n}"),
-            );
+            let (trace, inject) =
+                (format!("trace={call}"), format!("inject={call}:signal=KILL:when={n}"));
             let run = prune(tool, &["-o", "/dev/null", "-e", &trace, "-e", &inject]);
             println!("{call} {n}: killed {}", run.was_killed());
             let left = runs(tool);

@@ -67,9 +67,7 @@ fn facts(root: &Path) -> Tree {
             owner: (metadata.uid(), metadata.gid()),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
-            bytes: metadata
-                .is_file()
-                .then(|| blake3::hash(&std::fs::read(&path).unwrap())),
+            bytes: metadata.is_file().then(|| blake3::hash(&std::fs::read(&path).unwrap())),
         };
         found.insert(path, facts);
     }
@@ -151,9 +149,7 @@ impl Round {
         }
         round.make_sticky(pool);
         for n in 0..FRESH {
-            let path = pool
-                .on(1 - round.master_disk, &round.name)
-                .join(format!("fresh{n}"));
+            let path = pool.on(1 - round.master_disk, &round.name).join(format!("fresh{n}"));
             tree::make_dir(&path, 0o755, NOBODY);
             round.make_pair(
                 pool,
@@ -195,8 +191,7 @@ impl Round {
                 tree::write(&theirs, b"something else");
                 tree::set_owner(&theirs, NOBODY);
                 if file >= FILES - 3 {
-                    self.pairs
-                        .push([path.join(file.to_string()), decoy.clone()]);
+                    self.pairs.push([path.join(file.to_string()), decoy.clone()]);
                 }
             }
             for _ in 0..FILES / 3 {
@@ -229,11 +224,8 @@ impl Round {
     ) {
         let round = &self.name;
         let flat = name.replace('/', "-");
-        let master = if own {
-            format!("{round}/0/master-{flat}")
-        } else {
-            format!("media/{round}-{flat}")
-        };
+        let master =
+            if own { format!("{round}/0/master-{flat}") } else { format!("media/{round}-{flat}") };
         let names = [master, format!("{round}/{name}")];
         for (disk, name) in [self.master_disk, disk].into_iter().zip(&names) {
             let path = pool.on(disk, name);
@@ -346,9 +338,8 @@ const SLOW: [&str; 4] = [
 fn run_slowly(pool: &Pool, tool: &Tool, round: &Round, slow: &str) -> Run {
     let calls = slow.split(' ').map(|call| call.split(':').next().unwrap());
     let trace = format!("trace={}", calls.collect::<Vec<_>>().join(","));
-    let mut strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace]
-        .map(str::to_owned)
-        .to_vec();
+    let mut strace =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace].map(str::to_owned).to_vec();
     for call in slow.split(' ') {
         strace.extend(["-e".to_owned(), format!("inject={call}")]);
     }
@@ -374,21 +365,13 @@ fn no_swap_leads_the_tool_into_a_directory_of_another_owner() {
 }
 
 fn attack(swapped: Swapped) {
-    let pool = PoolPlan::of(&[Ext4, Xfs])
-        .branches(&[(0, "branch"), (1, "branch")])
-        .mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs]).branches(&[(0, "branch"), (1, "branch")]).mount();
     tree::set_mode(pool.branch_parent(), 0o755);
-    let outside: Vec<_> = [
-        pool.disk(0).path(),
-        pool.disk(1).path(),
-        pool.branch_parent(),
-    ]
-    .map(|at| at.join("outside"))
-    .to_vec();
+    let outside: Vec<_> = [pool.disk(0).path(), pool.disk(1).path(), pool.branch_parent()]
+        .map(|at| at.join("outside"))
+        .to_vec();
     outside.iter().for_each(|root| make_outside(root));
-    let rounds: Vec<_> = (0..SLOW.len())
-        .map(|n| Round::new(&pool, &outside, n, swapped))
-        .collect();
+    let rounds: Vec<_> = (0..SLOW.len()).map(|n| Round::new(&pool, &outside, n, swapped)).collect();
     tree::settle();
     let before: Vec<_> = outside.iter().map(|root| facts(root)).collect();
     let tool = Tool::new();
@@ -454,9 +437,5 @@ fn differences(before: &Tree, now: &Tree) -> Vec<String> {
         let (was, is) = (before.get(path), now.get(path));
         format!("{}: was {was:?}, is {is:?}", path.display())
     };
-    paths
-        .iter()
-        .filter(differs)
-        .map(|path| line(path))
-        .collect()
+    paths.iter().filter(differs).map(|path| line(path)).collect()
 }

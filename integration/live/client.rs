@@ -109,11 +109,7 @@ impl Met {
     /// Panics with some of what was lost.
     pub(crate) fn assert_none_lost(&self, when: &str) {
         let some = self.lost[..self.lost.len().min(4)].join("\n");
-        assert!(
-            some.is_empty(),
-            "{when}, {} times:\n{some}",
-            self.lost.len()
-        );
+        assert!(some.is_empty(), "{when}, {} times:\n{some}", self.lost.len());
     }
 
     /// Panics when a client had to wait for long, other than for the machine: that is a loss too.
@@ -172,8 +168,7 @@ impl Client {
             self.create(&path, &bytes);
             Done::Put(name, bytes)
         };
-        pair.model
-            .acknowledge(&done, &format!("{act:?} when {when}"));
+        pair.model.acknowledge(&done, &format!("{act:?} when {when}"));
         self.met.acts += 1;
         if self.reads_back {
             self.read_back(pair, name);
@@ -197,8 +192,7 @@ impl Client {
             }
             Act::Append | Act::AppendMaster => {
                 let mut file = self.open(path, OpenOptions::new().append(true));
-                self.call("append", path, || file.write_all(&stamp.1))
-                    .unwrap();
+                self.call("append", path, || file.write_all(&stamp.1)).unwrap();
                 Edit::Append(stamp.1)
             }
             Act::Rewrite => {
@@ -211,10 +205,7 @@ impl Client {
             Act::Truncate => {
                 let len = pair.new_len();
                 self.again("truncate", path, || {
-                    Ok(nix::unistd::truncate(
-                        path,
-                        i64::try_from(len).expect("small"),
-                    )?)
+                    Ok(nix::unistd::truncate(path, i64::try_from(len).expect("small"))?)
                 });
                 Edit::Truncate(len)
             }
@@ -246,8 +237,7 @@ impl Client {
     }
 
     fn write_at(&mut self, file: &File, path: &Path, (at, bytes): (usize, Vec<u8>)) -> Edit {
-        self.call("pwrite", path, || file.write_all_at(&bytes, at as u64))
-            .unwrap();
+        self.call("pwrite", path, || file.write_all_at(&bytes, at as u64)).unwrap();
         Edit::Write(at, bytes)
     }
 
@@ -302,10 +292,8 @@ impl Client {
     /// What the names of a group are on each branch.
     fn on_branches(&self, pair: &Pair) -> Vec<String> {
         let mut found = Vec::new();
-        for (branch, name) in self
-            .branches
-            .iter()
-            .flat_map(|branch| Name::ALL.map(|name| (branch, name)))
+        for (branch, name) in
+            self.branches.iter().flat_map(|branch| Name::ALL.map(|name| (branch, name)))
         {
             let at = branch.join(pair.relative(name));
             if let (Ok(metadata), Ok(bytes)) = (at.symlink_metadata(), std::fs::read(&at)) {

@@ -107,11 +107,7 @@ impl State {
         for bytes in shared.files.iter_mut().filter(|bytes| **bytes == before) {
             edit.apply(bytes);
         }
-        if shared == alone {
-            vec![alone]
-        } else {
-            vec![alone, shared]
-        }
+        if shared == alone { vec![alone] } else { vec![alone, shared] }
     }
 }
 
@@ -128,10 +124,7 @@ impl Model {
     pub(crate) fn new(bytes: &[u8], second: bool) -> Self {
         let names = [Some(0), Some(1), second.then_some(1), None];
         let files = vec![bytes.to_vec(), bytes.to_vec()];
-        Self {
-            states: vec![State { names, files }],
-            history: Vec::new(),
-        }
+        Self { states: vec![State { names, files }], history: Vec::new() }
     }
 
     /// Whether the name has a file.
@@ -182,12 +175,7 @@ impl Model {
         for state in &self.states {
             let expected = state.bytes(name).map(Vec::as_slice);
             let at = first_difference(expected.unwrap_or_default(), found.unwrap_or_default());
-            writeln!(
-                why,
-                "may hold {}, which differs at {at}",
-                described(expected)
-            )
-            .unwrap();
+            writeln!(why, "may hold {}, which differs at {at}", described(expected)).unwrap();
         }
         Err(why)
     }
@@ -195,11 +183,7 @@ impl Model {
 
 fn described(bytes: Option<&[u8]>) -> String {
     bytes.map_or("nothing".to_owned(), |bytes| {
-        format!(
-            "{} bytes ({})",
-            bytes.len(),
-            &blake3::hash(bytes).to_hex()[..8]
-        )
+        format!("{} bytes ({})", bytes.len(), &blake3::hash(bytes).to_hex()[..8])
     })
 }
 
@@ -211,10 +195,7 @@ fn first_difference(a: &[u8], b: &[u8]) -> usize {
 fn a_model_allows_one_file_or_two_and_no_lost_write() {
     let write = |name| Done::Edited(name, Edit::Write(1, b"X".to_vec()));
     let (old, new): (&[u8], &[u8]) = (b"abc", b"aXc");
-    for (name, other) in [
-        (Name::Master, Name::Duplicate),
-        (Name::Duplicate, Name::Master),
-    ] {
+    for (name, other) in [(Name::Master, Name::Duplicate), (Name::Duplicate, Name::Master)] {
         let mut model = Model::new(old, false);
         model.acknowledge(&write(name), "now");
         assert!(model.clone().observe(name, Some(old)).is_err());
@@ -232,7 +213,5 @@ fn a_model_allows_one_file_or_two_and_no_lost_write() {
     assert!(model.clone().observe(Name::Second, Some(new)).is_err());
     model.acknowledge(&Done::Put(Name::Duplicate, b"saved".to_vec()), "at last");
     assert!(model.clone().observe(Name::Duplicate, Some(new)).is_err());
-    model
-        .observe(Name::Duplicate, Some(b"saved".as_slice()))
-        .unwrap();
+    model.observe(Name::Duplicate, Some(b"saved".as_slice())).unwrap();
 }

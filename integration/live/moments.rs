@@ -94,14 +94,7 @@ impl Moments {
                 seen: 0,
             });
         }
-        Self {
-            dirs,
-            inodes,
-            paths,
-            known,
-            log,
-            read: 0,
-        }
+        Self { dirs, inodes, paths, known, log, read: 0 }
     }
 
     /// Looks once, and tells everybody.

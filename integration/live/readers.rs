@@ -127,11 +127,7 @@ fn read_beside(master_disk: usize, options: &[&str]) {
     let duplicate = |(n, group): (usize, &Group)| {
         let bytes = tree::bytes(n as u64, SMALL);
         let (through_pool, on_branch) = (pool.path(&group[1]), pool.on(1 - master_disk, &group[1]));
-        Path {
-            through_pool,
-            on_branch,
-            bytes,
-        }
+        Path { through_pool, on_branch, bytes }
     };
     let paths: Vec<_> = made.iter().enumerate().map(duplicate).collect();
     let view = snapshot::view(pool.root());
@@ -156,11 +152,7 @@ fn read_beside(master_disk: usize, options: &[&str]) {
     assert_eq!(stats.missed, 0, "a path was gone");
     assert!(reads.tries > GROUPS && stats.tries > GROUPS && listings.tries > 0);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
-    tool.execute(
-        &list_of_all,
-        &["-p".as_ref(), pool.path("media").as_os_str()],
-    )
-    .expect(0);
+    tool.execute(&list_of_all, &["-p".as_ref(), pool.path("media").as_os_str()]).expect(0);
     groups::assert_linked(&pool, &made);
 }
 

@@ -30,10 +30,7 @@ pub(crate) enum Slow {
     /// publishes and retires meanwhile, and removes when `longer` says.
     ///
     /// [`When::Go`]: super::pair::When::Go
-    Mergerfs {
-        places: Vec<PathBuf>,
-        longer: Longer,
-    },
+    Mergerfs { places: Vec<PathBuf>, longer: Longer },
 }
 
 /// Who takes longer: mergerfs over a client's open, or the tool from the publish to the last look before it removes.
@@ -126,10 +123,7 @@ pub(crate) fn execute(job: Job, pool: &Path, tool: &Tool, list: &Path, slow: &Sl
 
 /// The options of strace for these calls and what is done to them.
 fn injections(calls: &str) -> Vec<String> {
-    let names: Vec<_> = calls
-        .split(' ')
-        .map(|call| call.split(':').next().unwrap())
-        .collect();
+    let names: Vec<_> = calls.split(' ').map(|call| call.split(':').next().unwrap()).collect();
     let mut options = vec!["-e".to_owned(), format!("trace={}", names.join(","))];
     for call in calls.split(' ') {
         options.extend(["-e".to_owned(), format!("inject={call}")]);
@@ -143,10 +137,7 @@ fn pid_file(tool: &Tool) -> PathBuf {
 
 /// Holds a run up from outside, until it is over.
 pub(crate) fn meddle(pool: &Pool, tool: &Tool, slow: &Slow, shared: &Shared) {
-    let mut log = Log {
-        path: tool.journal().join("log.csv"),
-        len: 0,
-    };
+    let mut log = Log { path: tool.journal().join("log.csv"), len: 0 };
     while !shared.ended.load(Ordering::Acquire) {
         let pid = std::fs::read_to_string(pid_file(tool)).ok();
         if let Some(pid) = pid.and_then(|text| text.trim().parse().ok()) {
@@ -274,9 +265,7 @@ impl Stalled {
         let mut strace = Command::new("strace");
         strace
             .args(["-f", "-qq", "-o", "/dev/null"])
-            .args(injections(&format!(
-                "?lstat:delay_exit={delay} newfstatat:delay_exit={delay}"
-            )));
+            .args(injections(&format!("?lstat:delay_exit={delay} newfstatat:delay_exit={delay}")));
         for place in places {
             strace.arg("-P").arg(place);
         }

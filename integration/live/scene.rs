@@ -52,25 +52,13 @@ impl Scene {
         let made: Vec<_> = pairs.iter().map(Pair::group).collect();
         let list = groups::write_list(&tool, &pool, &made);
         let root = pool.root().to_owned();
-        Self {
-            pool,
-            tool,
-            pairs,
-            clients: 4,
-            root,
-            list,
-        }
+        Self { pool, tool, pairs, clients: 4, root, list }
     }
 
     /// Lets the tool work through another mount: then the kernel knows nothing of a file before a client asks for it.
     pub(crate) fn run_through(&mut self, mount: &SecondMount) {
         self.root = mount.root().to_owned();
-        let all = |pair: &Pair| {
-            pair.group()
-                .iter()
-                .map(|name| self.root.join(name))
-                .collect()
-        };
+        let all = |pair: &Pair| pair.group().iter().map(|name| self.root.join(name)).collect();
         let groups: Vec<_> = self.pairs.iter().map(all).collect();
         manifest::write_json(&groups, &self.list);
     }
@@ -160,10 +148,7 @@ impl Scene {
         let mut listings: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
         let mut missing = Vec::new();
         for pair in &self.pairs {
-            for name in Name::ALL
-                .into_iter()
-                .filter(|name| pair.model.exists(*name))
-            {
+            for name in Name::ALL.into_iter().filter(|name| pair.model.exists(*name)) {
                 let path = pair.path(name);
                 let dir = path.parent().unwrap().to_owned();
                 let listing = listings.entry(dir).or_insert_with_key(|dir| listed(dir));
@@ -180,11 +165,8 @@ impl Scene {
         assert!(matches!(run.code(), Some(0 | 1)), "{run}");
         self.judge("after the run");
         let unsettled = ops_in(run, &["open", "conflict"]);
-        let strange: Vec<_> = self
-            .hidden_names()
-            .into_iter()
-            .filter(|(_, op)| !unsettled.contains(op))
-            .collect();
+        let strange: Vec<_> =
+            self.hidden_names().into_iter().filter(|(_, op)| !unsettled.contains(op)).collect();
         assert!(strange.is_empty(), "unexplained: {strange:?}\n{run}");
         self.resume_quietly();
     }
@@ -268,8 +250,7 @@ fn ops_in(run: &Run, states: &[&str]) -> BTreeSet<(u64, u64)> {
         is("state") || is("reason") || op["open"] == true
     };
     let ops = run.lines_of("op").into_iter().filter(told);
-    ops.map(|op| (op["run"].as_u64().unwrap(), op["op"].as_u64().unwrap_or(0)))
-        .collect()
+    ops.map(|op| (op["run"].as_u64().unwrap(), op["op"].as_u64().unwrap_or(0))).collect()
 }
 
 /// The longest that the machine was late by itself: that a thread which only sleeps was woken too late, or that the disk

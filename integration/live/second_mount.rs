@@ -20,11 +20,7 @@ impl SecondMount {
     pub(crate) fn of(pool: &Pool) -> Self {
         let root = pool.branch_parent().join("second");
         std::fs::create_dir(&root).unwrap();
-        let branches: Vec<_> = pool
-            .branches()
-            .iter()
-            .map(|b| b.to_str().unwrap())
-            .collect();
+        let branches: Vec<_> = pool.branches().iter().map(|b| b.to_str().unwrap()).collect();
         let mergerfs = Command::new("mergerfs")
             .args(["-f", "-o", "minfreespace=1M", &branches.join(":")])
             .arg(&root)

@@ -34,10 +34,7 @@ fn round(scene: &mut Scene, slow: &Slow, what: &str) -> u64 {
     }
     // A moment that no client ever met would prove nothing.
     let had_their_time = scene.pairs.iter().filter(|pair| pair.script.is_empty());
-    assert!(
-        had_their_time.count() * 2 > scene.pairs.len(),
-        "clients came too late"
-    );
+    assert!(had_their_time.count() * 2 > scene.pairs.len(), "clients came too late");
     let done = run.summary().get("done");
     scene.end_quietly(&run);
     assert_listed(&made, what);
@@ -71,10 +68,7 @@ fn make_files(pool: &Pool, over: &AtomicBool) -> Vec<PathBuf> {
 }
 
 fn assert_listed(made: &[PathBuf], what: &str) {
-    println!(
-        "FIGURE writers {what}: {} files made beside the run",
-        made.len()
-    );
+    println!("FIGURE writers {what}: {} files made beside the run", made.len());
     for path in made {
         let listing = listed(path.parent().unwrap());
         let name = path.file_name().unwrap();
@@ -98,54 +92,33 @@ fn aimed(moments: &[Moment], options: &[&str]) -> Scene {
 #[test]
 fn between_publish_and_retire() {
     let mut scene = aimed(&[Moment::Published], &[]);
-    round(
-        &mut scene,
-        &Slow::Calls("fsync:delay_enter=60000"),
-        "between publish and retire",
-    );
+    round(&mut scene, &Slow::Calls("fsync:delay_enter=60000"), "between publish and retire");
 }
 
 #[test]
 fn between_retire_and_remove() {
     let mut scene = aimed(&[Moment::Pending, Moment::Retired], &[]);
-    round(
-        &mut scene,
-        &Slow::Calls("fdatasync:delay_enter=80000"),
-        "between retire and remove",
-    );
+    round(&mut scene, &Slow::Calls("fdatasync:delay_enter=80000"), "between retire and remove");
 }
 
 #[test]
 fn in_the_windows_of_publish_and_retire() {
     let mut scene = aimed(&[Moment::Linking, Moment::Retired], &[]);
-    round(
-        &mut scene,
-        &Slow::Calls("renameat2:delay_enter=5000:delay_exit=5000"),
-        "in the windows",
-    );
+    round(&mut scene, &Slow::Calls("renameat2:delay_enter=5000:delay_exit=5000"), "in the windows");
 }
 
 #[test]
 fn while_it_is_stopped() {
-    let mut scene = aimed(
-        &[
-            Moment::Pending,
-            Moment::Linking,
-            Moment::Published,
-            Moment::Retired,
-        ],
-        &[],
-    );
+    let mut scene =
+        aimed(&[Moment::Pending, Moment::Linking, Moment::Published, Moment::Retired], &[]);
     round(&mut scene, &Slow::Stops, "stopped and continued");
 }
 
 #[test]
 fn at_any_time_thousands_of_times() {
     let rounds = if full() { 20 } else { 4 };
-    let pools: [&[&str]; 2] = [
-        &["category.create=mfs"],
-        &["category.create=epmfs", "cache.readdir=true"],
-    ];
+    let pools: [&[&str]; 2] =
+        [&["category.create=mfs"], &["category.create=epmfs", "cache.readdir=true"]];
     let mut done = 0;
     for n in 0..rounds {
         let options = pools[n % pools.len()];
@@ -161,11 +134,7 @@ fn at_any_time_thousands_of_times() {
             };
             pair.script.push_back((when, act));
         }
-        done += round(
-            &mut scene,
-            &Slow::No,
-            &format!("at any time, {}", options.join(",")),
-        );
+        done += round(&mut scene, &Slow::No, &format!("at any time, {}", options.join(",")));
     }
     println!("FIGURE writers: {done} replaced beside clients that wrote at any time");
     assert!(done > rounds as u64 * 400);
@@ -218,11 +187,7 @@ fn a_new_file_made_after_the_run_where_mergerfs_missed_the_name() {
     let (run, met, ()) = scene.run_beside(Job::Replace, &slow, nothing);
     scene.tell(&run, &met, "mergerfs stalls for longer");
     assert!(matches!(run.code(), Some(0 | 1)), "{run}");
-    let hidden: Vec<_> = scene
-        .pairs
-        .iter()
-        .filter(|pair| was_missed(&scene, pair))
-        .collect();
+    let hidden: Vec<_> = scene.pairs.iter().filter(|pair| was_missed(&scene, pair)).collect();
     assert!(!hidden.is_empty(), "none was missed");
     println!(
         "FIGURE writers mergerfs stalls for longer: {} new files behind the replacement",
@@ -265,10 +230,7 @@ fn crash(moment: Moment, calls: &'static str) {
 
 #[test]
 fn after_a_crash_between_link_and_name() {
-    crash(
-        Moment::Linking,
-        "renameat2:delay_enter=20000:delay_exit=20000",
-    );
+    crash(Moment::Linking, "renameat2:delay_enter=20000:delay_exit=20000");
 }
 
 #[test]

@@ -43,11 +43,7 @@ impl Pump {
             }
             Ok(())
         });
-        Ok(Self {
-            stop,
-            synced,
-            thread: Some(thread),
-        })
+        Ok(Self { stop, synced, thread: Some(thread) })
     }
 
     /// Ends it; how often it synced.
@@ -103,11 +99,7 @@ impl Beside {
             std::thread::sleep(self.stretch(&mut dice));
             if let Some(status) = child.0.try_wait()? {
                 let (stdout, stderr) = (fs::read(out.path())?, fs::read(err.path())?);
-                let output = Output {
-                    status,
-                    stdout,
-                    stderr,
-                };
+                let output = Output { status, stdout, stderr };
                 return Ok((output, turns));
             }
             if start.elapsed() > limit {
@@ -155,10 +147,7 @@ impl Reaped {
         let stat = format!("/proc/{}/stat", self.pid());
         for _ in 0..1000 {
             let text = fs::read_to_string(&stat)?;
-            let state = text
-                .rsplit(") ")
-                .next()
-                .and_then(|rest| rest.chars().next());
+            let state = text.rsplit(") ").next().and_then(|rest| rest.chars().next());
             if matches!(state, Some('T' | 'Z' | 'X')) {
                 return Ok(());
             }

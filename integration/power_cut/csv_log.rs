@@ -38,9 +38,7 @@ impl LogLines {
 
     /// Whether op `op` of any run has come to `state`.
     pub(crate) fn has(&self, op: &str, state: &str) -> bool {
-        self.0
-            .iter()
-            .any(|line| line.op == op && line.state == state)
+        self.0.iter().any(|line| line.op == op && line.state == state)
     }
 
     /// Whether the last line about each path says that it is settled, and the disks agree.
@@ -89,12 +87,6 @@ fn line_of(line: &str) -> Option<Line> {
     };
     let [op, state] = [op, state].map(str::to_owned);
     let [master, from, to] = [master, from, to].map(PathBuf::from);
-    let line = Line {
-        op,
-        state,
-        master,
-        from,
-        to,
-    };
+    let line = Line { op, state, master, from, to };
     (!line.op.is_empty()).then_some(line)
 }

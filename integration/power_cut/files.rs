@@ -22,12 +22,7 @@ pub(crate) const MIXED: &str = "
 
 /// Masters on the first branch, each with two duplicates in directories that branch does not have yet.
 pub(crate) fn new_parents(count: usize) -> String {
-    let group = |n| {
-        format!(
-            "{} 0:a/{n},a/{n}too 1:new{n}/{n} 2:other{n}/deep/{n}\n",
-            2000 + n
-        )
-    };
+    let group = |n| format!("{} 0:a/{n},a/{n}too 1:new{n}/{n} 2:other{n}/deep/{n}\n", 2000 + n);
     (0..count).map(group).collect()
 }
 

@@ -24,10 +24,7 @@ pub(crate) struct Image {
 impl Image {
     /// A disk of `size` zero bytes.
     pub(crate) fn zeroed(size: u64) -> Self {
-        Self {
-            size,
-            blocks: HashMap::new(),
-        }
+        Self { size, blocks: HashMap::new() }
     }
 
     /// Size in bytes.
@@ -54,10 +51,7 @@ impl Image {
 
     /// Puts `bytes` at `offset`, which must be inside the disk.
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) {
-        assert!(
-            offset + bytes.len() as u64 <= self.size,
-            "write beyond the end of the disk"
-        );
+        assert!(offset + bytes.len() as u64 <= self.size, "write beyond the end of the disk");
         for (number, inside, taken) in pieces(offset, bytes.len()) {
             self.write_piece(number, inside, &bytes[taken]);
         }
@@ -92,10 +86,7 @@ impl Image {
         if zeroes && !self.blocks.contains_key(&number) {
             return;
         }
-        let block = self
-            .blocks
-            .entry(number)
-            .or_insert_with(|| Arc::new([0; BLOCK_BYTES]));
+        let block = self.blocks.entry(number).or_insert_with(|| Arc::new([0; BLOCK_BYTES]));
         Arc::make_mut(block)[inside].copy_from_slice(bytes);
         // Two images are equal exactly when their maps are: no block of zeroes may stay.
         if zeroes && block.iter().all(|&byte| byte == 0) {
@@ -117,11 +108,7 @@ pub(crate) fn pieces(
         let at = offset + done as u64;
         let start = (at % BLOCK_BYTES as u64) as usize;
         let taken = (BLOCK_BYTES - start).min(len - done);
-        let piece = (
-            at / BLOCK_BYTES as u64,
-            start..start + taken,
-            done..done + taken,
-        );
+        let piece = (at / BLOCK_BYTES as u64, start..start + taken, done..done + taken);
         done += taken;
         Some(piece)
     })

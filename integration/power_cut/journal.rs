@@ -18,10 +18,7 @@ use super::rig::{FileSystem, Rig, Slot};
 use super::sweep::{Sweep, sampling, variants};
 
 const BATCHES: u64 = 12;
-const NOW: Timestamp = Timestamp {
-    secs: 1_700_000_000,
-    nanos: 0,
-};
+const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 0 };
 
 fn run_started() -> RunStarted {
     let branch = |n: u8| BranchRecord {
@@ -41,26 +38,12 @@ fn run_started() -> RunStarted {
 }
 
 fn fs_id(n: u8) -> FsId {
-    FsId {
-        uuid: [n; 16],
-        subvolume: 0,
-    }
+    FsId { uuid: [n; 16], subvolume: 0 }
 }
 
 fn copy(branch: u16, path: RelPath) -> Copy {
-    let id = StoredId {
-        fs: fs_id(0),
-        ino: 99,
-        btime: Some(NOW),
-    };
-    Copy {
-        branch: BranchIdx(branch),
-        path,
-        id,
-        size: 1,
-        mtime: NOW,
-        ctime: NOW,
-    }
+    let id = StoredId { fs: fs_id(0), ino: 99, btime: Some(NOW) };
+    Copy { branch: BranchIdx(branch), path, id, size: 1, mtime: NOW, ctime: NOW }
 }
 
 /// Every third one is longer than what sled keeps within its own file.
@@ -101,22 +84,10 @@ fn batches() -> Vec<Vec<Record>> {
         let ops = || (batch * 4 + 1..=batch * 4 + 4).map(|seq| OpId { run: 1, seq });
         all.push(ops().map(|op| intent(op.seq)).collect());
         all.push(ops().map(|op| Record::Retired { op }).collect());
-        all.push(
-            ops()
-                .map(|op| Record::Done {
-                    op,
-                    reclaimed: 4096,
-                })
-                .collect(),
-        );
+        all.push(ops().map(|op| Record::Done { op, reclaimed: 4096 }).collect());
     }
     let (done, reclaimed) = (BATCHES * 4, BATCHES * 4 * 4096);
-    all.push(vec![Record::RunEnded(RunEnded {
-        run: 1,
-        time: NOW,
-        done,
-        reclaimed,
-    })]);
+    all.push(vec![Record::RunEnded(RunEnded { run: 1, time: NOW, done, reclaimed })]);
     all
 }
 
@@ -162,10 +133,7 @@ fn look(log: &Log, cut: Cut, dir: &Path) -> Result<usize, String> {
     let there = entries(&journal).map_err(|error| format!("{error:?}"))?;
     let written: Vec<Record> = batches.concat();
     if there.len() < acknowledged {
-        return Err(format!(
-            "{} records of {acknowledged} acknowledged ones",
-            there.len()
-        ));
+        return Err(format!("{} records of {acknowledged} acknowledged ones", there.len()));
     }
     if there[..] != written[..there.len()] {
         return Err("other records than were written".to_owned());
@@ -211,19 +179,11 @@ fn go_on(journal: &mut Journal<SledStore>, there: &[Record]) -> Result<(), Journ
 #[test]
 fn acknowledged_records_survive_a_power_cut_at_any_point() {
     for fs in FileSystem::ALL {
-        let dir = tempfile::Builder::new()
-            .prefix("power-cut-journal.")
-            .tempdir()
-            .unwrap();
+        let dir = tempfile::Builder::new().prefix("power-cut-journal.").tempdir().unwrap();
         let slots = [Slot::new(fs, dir.path().join("disk")).unwrap()];
         let log = record_batches(&slots);
         let cuts = log.cut_points(log.mark("start")..log.end(), sampling(40));
-        let sweep = Sweep {
-            log: &log,
-            slots: &slots,
-            cuts,
-            variants: variants(),
-        };
+        let sweep = Sweep { log: &log, slots: &slots, cuts, variants: variants() };
         let seen = sweep.look(|cut, _, _rig| look(&log, cut, &slots[0].dir));
         let seen = seen.all_good(&format!("journal on {}", fs.name()));
         assert!(seen.contains(&0), "{seen:?}");

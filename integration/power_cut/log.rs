@@ -9,17 +9,9 @@ use super::image::Image;
 #[derive(Debug, Clone)]
 pub(crate) enum Record {
     /// Bytes written.
-    Write {
-        device: usize,
-        offset: u64,
-        data: Arc<[u8]>,
-    },
+    Write { device: usize, offset: u64, data: Arc<[u8]> },
     /// A range discarded or set to zeroes; it reads as zeroes afterwards.
-    Zero {
-        device: usize,
-        offset: u64,
-        len: u64,
-    },
+    Zero { device: usize, offset: u64, len: u64 },
     /// A flush completed: what was written to that disk before is on stable storage.
     Flush { device: usize },
     /// The test's own word for what it had seen done by then.
@@ -70,8 +62,7 @@ impl Log {
 
     /// The point at which `mark` was set.
     pub(crate) fn mark(&self, mark: &str) -> Cut {
-        self.find_mark(mark)
-            .unwrap_or_else(|| panic!("no mark {mark:?} in the log"))
+        self.find_mark(mark).unwrap_or_else(|| panic!("no mark {mark:?} in the log"))
     }
 
     /// How many flushes of `device` are in `range`.
@@ -108,16 +99,9 @@ impl Log {
             Record::Mark(text) => Some(text.as_str()),
             Record::Write { .. } | Record::Zero { .. } | Record::Flush { .. } => None,
         });
-        let next = self
-            .records
-            .get(cut.0)
-            .map_or("the end".to_owned(), Record::summary);
+        let next = self.records.get(cut.0).map_or("the end".to_owned(), Record::summary);
         let mark = mark.unwrap_or("the start");
-        format!(
-            "record {} of {} (after {mark:?}, before {next})",
-            cut.0,
-            self.records.len()
-        )
+        format!("record {} of {} (after {mark:?}, before {next})", cut.0, self.records.len())
     }
 
     fn flush_at(&self, cut: Cut) -> bool {
@@ -128,18 +112,10 @@ impl Log {
 impl Record {
     fn summary(&self) -> String {
         match self {
-            Self::Write {
-                device,
-                offset,
-                data,
-            } => {
+            Self::Write { device, offset, data } => {
                 format!("write of {} bytes at {offset} of disk {device}", data.len())
             }
-            Self::Zero {
-                device,
-                offset,
-                len,
-            } => {
+            Self::Zero { device, offset, len } => {
                 format!("zeroing of {len} bytes at {offset} of disk {device}")
             }
             Self::Flush { device } => format!("flush of disk {device}"),
@@ -195,17 +171,9 @@ impl Dice {
 fn seeded_sampling_is_repeatable_and_covers_the_whole_range() {
     let records = (0..1000).map(|n| match n % 10 {
         9 => Record::Flush { device: 0 },
-        _ => Record::Zero {
-            device: 0,
-            offset: 0,
-            len: 0,
-        },
+        _ => Record::Zero { device: 0, offset: 0, len: 0 },
     });
-    let log = Log {
-        base: vec![],
-        live: vec![],
-        records: records.collect(),
-    };
+    let log = Log { base: vec![], live: vec![], records: records.collect() };
     let sampling = Sampling::Seeded { count: 20, seed: 1 };
     let cuts = log.cut_points(Cut(0)..log.end(), sampling);
     assert_eq!(cuts, log.cut_points(Cut(0)..log.end(), sampling));

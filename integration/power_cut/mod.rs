@@ -13,14 +13,8 @@
 //! [`proofs`] shows that all this finds what it should; [`tests`] cuts the power under the real tool, in the
 //! [`scene`] of a [`pool`] whose disks, and whose journal's disk, are recorded.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "these tests own the files they change"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::disallowed_methods, reason = "these tests own the files they change")]
 
 mod beside;
 mod csv_log;

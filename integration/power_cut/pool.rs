@@ -18,28 +18,17 @@ impl PoolMount {
     /// Mounts `branches`, in that order, at `mount`.
     pub(crate) fn new(branches: &[&Path], mount: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(mount)?;
-        let list: Vec<String> = branches
-            .iter()
-            .map(|dir| dir.display().to_string())
-            .collect();
+        let list: Vec<String> = branches.iter().map(|dir| dir.display().to_string()).collect();
         let outside = mount.metadata()?.dev();
         // In the foreground: a child can be waited for, and ended by its id. The disks are small (minfreespace).
         let mergerfs = Command::new("mergerfs")
-            .args([
-                "-f",
-                "-o",
-                "minfreespace=1M,category.create=mfs",
-                &list.join(":"),
-            ])
+            .args(["-f", "-o", "minfreespace=1M,category.create=mfs", &list.join(":")])
             .arg(mount)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let pool = Self {
-            mount: mount.to_owned(),
-            mergerfs,
-        };
+        let pool = Self { mount: mount.to_owned(), mergerfs };
         until_free(|| match mount.metadata()?.dev() {
             dev if dev == outside => Err(io::Error::other("mergerfs does not mount")),
             _ => Ok(()),
@@ -54,11 +43,7 @@ impl PoolMount {
             Some(_) => Ok(()),
             None => Err(io::Error::other("mergerfs does not end")),
         });
-        ended.or_else(|_| {
-            self.mergerfs
-                .kill()
-                .and_then(|()| self.mergerfs.wait().map(drop))
-        })
+        ended.or_else(|_| self.mergerfs.kill().and_then(|()| self.mergerfs.wait().map(drop)))
     }
 }
 

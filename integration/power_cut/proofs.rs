@@ -21,17 +21,9 @@ const TEXT: &[u8] = &[b'x'; 10_000];
 
 /// A place to mount one disk each of `kinds`.
 fn stage(kinds: &[FileSystem]) -> (TempDir, Vec<Slot>) {
-    let dir = tempfile::Builder::new()
-        .prefix("power-cut-stage.")
-        .tempdir()
-        .unwrap();
+    let dir = tempfile::Builder::new().prefix("power-cut-stage.").tempdir().unwrap();
     let slot = |(n, fs): (usize, &FileSystem)| Slot::new(*fs, dir.path().join(n.to_string()));
-    let slots = kinds
-        .iter()
-        .enumerate()
-        .map(slot)
-        .collect::<io::Result<_>>()
-        .unwrap();
+    let slots = kinds.iter().enumerate().map(slot).collect::<io::Result<_>>().unwrap();
     (dir, slots)
 }
 
@@ -57,10 +49,7 @@ fn sync_disk(dir: &Path) {
 fn whole(path: PathBuf) -> Result<bool, String> {
     match std::fs::read(&path) {
         Ok(bytes) if bytes == TEXT => Ok(true),
-        Ok(bytes) => Err(format!(
-            "{path:?} holds {} bytes, not what was written",
-            bytes.len()
-        )),
+        Ok(bytes) => Err(format!("{path:?} holds {} bytes, not what was written", bytes.len())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(format!("{path:?}: {error}")),
     }
@@ -90,10 +79,7 @@ fn full_replay_is_byte_identical_to_what_the_disks_showed() {
 #[test]
 fn recorded_bytes_are_those_written_through_the_kernel() {
     let recorder = Recorder::start(&[1 << 20]).unwrap();
-    let file = File::options()
-        .write(true)
-        .open(recorder.device_path(0))
-        .unwrap();
+    let file = File::options().write(true).open(recorder.device_path(0)).unwrap();
     let mut plain = vec![0u8; 1 << 20];
     for n in 0..200u64 {
         let offset = (n * 37 % 100) * 5000;
@@ -142,20 +128,15 @@ fn demo(rig: &Rig, dir: &Path) {
 
 fn look_at_demo(log: &Log, cut: Cut, dir: &Path) -> Result<Demo, String> {
     let durable = |mark| cut >= log.mark(mark);
-    for (mark, name) in [
-        ("a is durable", "a"),
-        ("b is durable", "b"),
-        ("link is durable", "link"),
-    ] {
+    for (mark, name) in [("a is durable", "a"), ("b is durable", "b"), ("link is durable", "link")]
+    {
         if durable(mark) && !whole(dir.join(name))? {
             return Err(format!("{name} is gone, though {mark}"));
         }
     }
     let (old, renamed) = (whole(dir.join("old"))?, whole(dir.join("new"))?);
     if old == renamed {
-        return Err(format!(
-            "of a rename, old is there: {old}, new is there: {renamed}"
-        ));
+        return Err(format!("of a rename, old is there: {old}, new is there: {renamed}"));
     }
     let inode = |name| dir.join(name).metadata().map(|meta| meta.ino());
     match (inode("a"), inode("link")) {
@@ -176,23 +157,12 @@ fn synced_things_survive_every_cut_and_unsynced_ones_are_seen_both_ways() {
         let (_dir, slots) = stage(&[fs]);
         let log = record_demo(&slots);
         let cuts = log.cut_points(log.mark("base")..log.end(), sampling(24));
-        let sweep = Sweep {
-            log: &log,
-            slots: &slots,
-            cuts,
-            variants: variants(),
-        };
+        let sweep = Sweep { log: &log, slots: &slots, cuts, variants: variants() };
         let seen = sweep.look(|cut, _, _rig| look_at_demo(&log, cut, &slots[0].dir));
         let seen = seen.all_good(&format!("demo on {}", fs.name()));
         let later = || seen.iter().filter(|image| image.cut >= log.mark("renamed"));
-        assert!(
-            later().any(|image| image.renamed),
-            "{fs:?}: the rename never happened"
-        );
-        assert!(
-            later().any(|image| !image.renamed),
-            "{fs:?}: the rename always happened"
-        );
+        assert!(later().any(|image| image.renamed), "{fs:?}: the rename never happened");
+        assert!(later().any(|image| !image.renamed), "{fs:?}: the rename always happened");
     }
 }
 
@@ -206,12 +176,7 @@ fn filesystem_that_does_not_flush_is_caught() {
     assert!(flushes(&log) < flushes(&with_barriers));
     slots[0].options = "defaults";
     let cuts = log.cut_points(log.mark("base")..log.end(), sampling(24));
-    let sweep = Sweep {
-        log: &log,
-        slots: &slots,
-        cuts,
-        variants: variants(),
-    };
+    let sweep = Sweep { log: &log, slots: &slots, cuts, variants: variants() };
     let seen = sweep.look(|cut, _, _rig| look_at_demo(&log, cut, &slots[0].dir));
     seen.some_bad("ext4 without barriers");
 }
@@ -259,23 +224,10 @@ fn order_between_two_disks_holds_at_every_cut() {
     ] {
         let (_dir, slots) = stage(&kinds);
         let log = record_twins(&slots, true);
-        let cuts = log.cut_points(
-            log.mark("base")..log.mark("twins are durable"),
-            sampling(30),
-        );
-        let sweep = Sweep {
-            log: &log,
-            slots: &slots,
-            cuts,
-            variants: variants(),
-        };
-        let seen = sweep
-            .look(|_, _, _rig| look_at_twins(&slots))
-            .all_good(&format!("{kinds:?}"));
-        assert!(
-            seen.contains(&0) && seen.contains(&TWINS),
-            "{kinds:?}: {seen:?}"
-        );
+        let cuts = log.cut_points(log.mark("base")..log.mark("twins are durable"), sampling(30));
+        let sweep = Sweep { log: &log, slots: &slots, cuts, variants: variants() };
+        let seen = sweep.look(|_, _, _rig| look_at_twins(&slots)).all_good(&format!("{kinds:?}"));
+        assert!(seen.contains(&0) && seen.contains(&TWINS), "{kinds:?}: {seen:?}");
     }
 }
 
@@ -283,19 +235,9 @@ fn order_between_two_disks_holds_at_every_cut() {
 fn forgotten_fsync_on_the_first_of_two_disks_is_caught() {
     let (_dir, slots) = stage(&[FileSystem::Ext4, FileSystem::Xfs]);
     let log = record_twins(&slots, false);
-    let cuts = log.cut_points(
-        log.mark("base")..log.mark("twins are durable"),
-        sampling(10),
-    );
-    let sweep = Sweep {
-        log: &log,
-        slots: &slots,
-        cuts,
-        variants: variants(),
-    };
-    sweep
-        .look(|_, _, _rig| look_at_twins(&slots))
-        .some_bad("no fsync on the first disk");
+    let cuts = log.cut_points(log.mark("base")..log.mark("twins are durable"), sampling(10));
+    let sweep = Sweep { log: &log, slots: &slots, cuts, variants: variants() };
+    sweep.look(|_, _, _rig| look_at_twins(&slots)).some_bad("no fsync on the first disk");
 }
 
 /// A fresh file gets a second name and its directory is synced.
@@ -316,11 +258,7 @@ fn record_link(slots: &[Slot], sync_data: bool) -> Log {
 
 fn look_at_link(dir: &Path) -> Result<(), String> {
     for name in ["master", "link"] {
-        let size = dir
-            .join(name)
-            .metadata()
-            .map_err(|error| format!("{name}: {error}"))?
-            .len();
+        let size = dir.join(name).metadata().map_err(|error| format!("{name}: {error}"))?.len();
         if size != TEXT.len() as u64 {
             return Err(format!("{name} has {size} bytes"));
         }
@@ -336,23 +274,14 @@ fn link_to_a_master_never_synced_is_empty_after_a_cut() {
             let (_dir, slots) = stage(&[fs]);
             let log = record_link(&slots, sync_data);
             let cuts = vec![log.mark("link is durable")];
-            let sweep = Sweep {
-                log: &log,
-                slots: &slots,
-                cuts,
-                variants: variants(),
-            };
+            let sweep = Sweep { log: &log, slots: &slots, cuts, variants: variants() };
             let seen = sweep.look(|_, _, _rig| look_at_link(&slots[0].dir));
             let name = format!("link on {}, master synced: {sync_data}", fs.name());
             if sync_data {
                 seen.all_good(&name);
             } else {
                 let empty = "master has 0 bytes";
-                assert!(
-                    seen.bad.iter().any(|wrong| wrong.contains(empty)),
-                    "{:?}",
-                    seen.bad
-                );
+                assert!(seen.bad.iter().any(|wrong| wrong.contains(empty)), "{:?}", seen.bad);
                 seen.some_bad(&name);
             }
         }
@@ -381,9 +310,6 @@ fn disks_write_while_a_tool_stands_still() {
     assert!(pump.stop().unwrap() > 5);
     let log = rig.stop().unwrap();
     for device in 0..2 {
-        assert!(
-            log.flushes(device, log.mark("start")..log.mark("end")) > 5,
-            "disk {device}"
-        );
+        assert!(log.flushes(device, log.mark("start")..log.mark("end")) > 5, "disk {device}");
     }
 }

@@ -56,29 +56,14 @@ impl Recorder {
 
     /// Serves disks that hold something already, such as what a power cut has left.
     pub(crate) fn serve(images: Vec<Image>) -> io::Result<Self> {
-        let mountpoint = tempfile::Builder::new()
-            .prefix("power-cut-disks.")
-            .tempdir()?;
-        let disks = Disks {
-            base: images.clone(),
-            live: images,
-            records: Vec::new(),
-        };
-        let shared = Arc::new(Shared {
-            disks: Mutex::new(disks),
-            flush_us: AtomicU64::new(0),
-        });
+        let mountpoint = tempfile::Builder::new().prefix("power-cut-disks.").tempdir()?;
+        let disks = Disks { base: images.clone(), live: images, records: Vec::new() };
+        let shared = Arc::new(Shared { disks: Mutex::new(disks), flush_us: AtomicU64::new(0) });
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("power-cut-disks".to_owned())];
-        let server = Server {
-            shared: Arc::clone(&shared),
-        };
+        let server = Server { shared: Arc::clone(&shared) };
         let session = fuser::spawn_mount(server, mountpoint.path(), &config)?;
-        Ok(Self {
-            session: Some(session),
-            mountpoint,
-            shared,
-        })
+        Ok(Self { session: Some(session), mountpoint, shared })
     }
 
     /// The file that is disk number `device`.
@@ -93,10 +78,7 @@ impl Recorder {
 
     /// Notes `text` in the log: everything answered so far comes before it.
     pub(crate) fn mark(&self, text: &str) {
-        self.shared
-            .disks()
-            .records
-            .push(Record::Mark(text.to_owned()));
+        self.shared.disks().records.push(Record::Mark(text.to_owned()));
     }
 
     /// Lets every flush take this long, as on a hard disk: a tool then runs long enough for others to write.
@@ -145,22 +127,14 @@ impl Disks {
             return Err(Errno::ENOSPC);
         }
         image.write(offset, data);
-        self.records.push(Record::Write {
-            device,
-            offset,
-            data: data.into(),
-        });
+        self.records.push(Record::Write { device, offset, data: data.into() });
         Ok(())
     }
 
     fn zero(&mut self, inode: INodeNo, offset: u64, len: u64) -> Result<(), Errno> {
         let (device, image) = self.disk(inode)?;
         image.zero(offset, len);
-        self.records.push(Record::Zero {
-            device,
-            offset,
-            len,
-        });
+        self.records.push(Record::Zero { device, offset, len });
         Ok(())
     }
 
@@ -188,11 +162,7 @@ struct Server {
 impl Server {
     fn attr(&self, inode: INodeNo) -> Option<FileAttr> {
         let root = inode == INodeNo::ROOT;
-        let size = if root {
-            0
-        } else {
-            self.shared.disks().size(inode)?
-        };
+        let size = if root { 0 } else { self.shared.disks().size(inode)? };
         Some(FileAttr {
             ino: inode,
             size,
@@ -201,11 +171,7 @@ impl Server {
             mtime: UNIX_EPOCH,
             ctime: UNIX_EPOCH,
             crtime: UNIX_EPOCH,
-            kind: if root {
-                FileType::Directory
-            } else {
-                FileType::RegularFile
-            },
+            kind: if root { FileType::Directory } else { FileType::RegularFile },
             perm: if root { 0o700 } else { 0o600 },
             nlink: 1,
             uid: 0,
@@ -228,10 +194,7 @@ impl Filesystem for Server {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let inode = match name.to_str() {
             Some(MARK_NAME) => Some(MARK_INODE),
-            Some(name) => name
-                .parse::<u64>()
-                .ok()
-                .map(|device| device + FIRST_DISK_INODE),
+            Some(name) => name.parse::<u64>().ok().map(|device| device + FIRST_DISK_INODE),
             None => None,
         };
         match inode.and_then(|inode| self.attr(INodeNo(inode))) {

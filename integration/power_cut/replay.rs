@@ -30,20 +30,13 @@ impl<'log> Replay<'log> {
     /// Stands at the start of `log`.
     pub(crate) fn new(log: &'log Log) -> Self {
         let unflushed = vec![Vec::new(); log.base.len()];
-        Self {
-            log,
-            at: Cut(0),
-            durable: log.base.clone(),
-            unflushed,
-        }
+        Self { log, at: Cut(0), durable: log.base.clone(), unflushed }
     }
 
     /// What each disk holds when the power goes at `cut` and `variant` befalls the unflushed writes.
     pub(crate) fn images(&mut self, cut: Cut, variant: Variant) -> Vec<Image> {
         self.go_to(cut);
-        (0..self.durable.len())
-            .map(|device| self.image(device, variant))
-            .collect()
+        (0..self.durable.len()).map(|device| self.image(device, variant)).collect()
     }
 
     fn go_to(&mut self, cut: Cut) {
@@ -100,21 +93,9 @@ impl Fate {
             0 => Self::Prefix(0),
             1 => Self::Prefix(pending),
             2 => Self::Prefix(dice.below(pending as u64 + 1) as usize),
-            3 => Self::Some {
-                dice,
-                chance: 1,
-                torn,
-            },
-            4 => Self::Some {
-                dice,
-                chance: 4,
-                torn,
-            },
-            _ => Self::Some {
-                dice,
-                chance: 7,
-                torn,
-            },
+            3 => Self::Some { dice, chance: 1, torn },
+            4 => Self::Some { dice, chance: 4, torn },
+            _ => Self::Some { dice, chance: 7, torn },
         }
     }
 
@@ -125,16 +106,10 @@ impl Fate {
                     apply(image, record, |_| true);
                 }
             }
-            Self::Some {
-                mut dice,
-                chance,
-                torn,
-            } => {
+            Self::Some { mut dice, chance, torn } => {
                 for record in pending {
                     let whole = dice.below(8) < chance;
-                    apply(image, record, |_| {
-                        if torn { dice.below(8) < chance } else { whole }
-                    });
+                    apply(image, record, |_| if torn { dice.below(8) < chance } else { whole });
                 }
             }
         }

@@ -73,11 +73,7 @@ impl Slot {
     /// A slot for `fs` at `dir`, which is made.
     pub(crate) fn new(fs: FileSystem, dir: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
-        Ok(Self {
-            fs,
-            dir,
-            options: "defaults",
-        })
+        Ok(Self { fs, dir, options: "defaults" })
     }
 }
 
@@ -106,10 +102,7 @@ impl Rig {
     }
 
     fn mount(recorder: Recorder, slots: &[Slot]) -> io::Result<Self> {
-        let mut rig = Self {
-            mounts: Vec::new(),
-            recorder,
-        };
+        let mut rig = Self { mounts: Vec::new(), recorder };
         for (device, slot) in slots.iter().enumerate() {
             let file = rig.recorder.device_path(device);
             rig.mounts.push(Mounted::new(&file, slot)?);
@@ -148,18 +141,11 @@ impl Mounted {
     pub(crate) fn new(file: &Path, slot: &Slot) -> io::Result<Self> {
         // Direct I/O: else the page cache of the file would stand between the filesystem and the log.
         let mut losetup = Command::new("losetup");
-        losetup
-            .args(["--find", "--show", "--direct-io=on"])
-            .arg(file);
+        losetup.args(["--find", "--show", "--direct-io=on"]).arg(file);
         let device = run(&mut losetup)?.trim().to_owned();
-        let mut mounted = Self {
-            dir: None,
-            loop_device: Some(device.clone()),
-        };
+        let mut mounted = Self { dir: None, loop_device: Some(device.clone()) };
         let mut mount = Command::new("mount");
-        mount
-            .args(["-t", slot.fs.name(), "-o", slot.options, &device])
-            .arg(&slot.dir);
+        mount.args(["-t", slot.fs.name(), "-o", slot.options, &device]).arg(&slot.dir);
         run(&mut mount)?;
         mounted.dir = Some(slot.dir.clone());
         Ok(mounted)
@@ -219,11 +205,7 @@ pub(crate) fn run(command: &mut Command) -> io::Result<String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!(
-        "{command:?}: {}: {}",
-        output.status,
-        said.trim()
-    )))
+    Err(io::Error::other(format!("{command:?}: {}: {}", output.status, said.trim())))
 }
 
 /// Says something beside the results of the tests.

@@ -41,23 +41,11 @@ pub(crate) struct Scene {
 impl Scene {
     /// Slots for these filesystems, the branches' and then the journal's, and `files` to come.
     pub(crate) fn new(kinds: [FileSystem; BRANCHES + 1], files: &str) -> io::Result<Self> {
-        let stage = tempfile::Builder::new()
-            .prefix("power-cut-pool.")
-            .tempdir()?;
+        let stage = tempfile::Builder::new().prefix("power-cut-pool.").tempdir()?;
         let slot = |(n, fs)| Slot::new(fs, stage.path().join(format!("disk{n}")));
-        let slots = kinds
-            .into_iter()
-            .enumerate()
-            .map(slot)
-            .collect::<io::Result<_>>()?;
+        let slots = kinds.into_iter().enumerate().map(slot).collect::<io::Result<_>>()?;
         let (durable, young) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self {
-            stage,
-            slots,
-            durable,
-            young,
-            groups: parse(files),
-        })
+        Ok(Self { stage, slots, durable, young, groups: parse(files) })
     }
 
     /// The directory that holds all mount points, `disk0` to `disk3` and `pool`.
@@ -106,10 +94,7 @@ impl Scene {
         for slot in &self.slots {
             syncfs(File::open(&slot.dir)?)?;
         }
-        for (bytes, member) in self
-            .files()
-            .filter(|(_, member)| member.age != Age::Durable)
-        {
+        for (bytes, member) in self.files().filter(|(_, member)| member.age != Age::Durable) {
             self.put(member, bytes)?;
         }
         self.durable = self.expected(|age| age == Age::Durable);
@@ -128,10 +113,7 @@ impl Scene {
         self.files()
             .filter(|(_, member)| wanted(member.age))
             .flat_map(|(bytes, member)| {
-                member
-                    .names
-                    .iter()
-                    .map(|name| (name.clone(), bytes.to_vec()))
+                member.names.iter().map(|name| (name.clone(), bytes.to_vec()))
             })
             .collect()
     }
@@ -143,11 +125,7 @@ impl Scene {
         make_parent(&first)?;
         // In place, where it is there already.
         let mut options = File::options();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&first)?;
+        let file = options.write(true).create(true).truncate(false).open(&first)?;
         file.write_all_at(bytes, 0)?;
         for name in names.filter(|name| !name.exists()) {
             make_parent(&name)?;
@@ -209,11 +187,7 @@ impl Scene {
         let output = run().map_err(|error: io::Error| format!("{tool:?}: {error}"))?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
-        if output
-            .status
-            .code()
-            .is_some_and(|code| codes.contains(&code))
-        {
+        if output.status.code().is_some_and(|code| codes.contains(&code)) {
             return Ok(said);
         }
         Err(format!("{tool:?}: {}: {said}", output.status))
@@ -268,9 +242,7 @@ impl Scene {
             for name in &member.names {
                 let path = self.branch(member.branch).join(name);
                 if !path.exists() && !lines.name(&path) {
-                    return Err(format!(
-                        "{path:?} was removed, and no line of the log says so"
-                    ));
+                    return Err(format!("{path:?} was removed, and no line of the log says so"));
                 }
             }
         }
@@ -284,11 +256,8 @@ impl Scene {
 
     /// How many distinct inodes the groups' paths lead to.
     pub(crate) fn distinct_inodes(&self) -> usize {
-        let inodes: BTreeSet<_> = self
-            .claims()
-            .flat_map(|group| self.inodes(group))
-            .map(|(inode, _)| inode)
-            .collect();
+        let inodes: BTreeSet<_> =
+            self.claims().flat_map(|group| self.inodes(group)).map(|(inode, _)| inode).collect();
         inodes.len()
     }
 

@@ -47,11 +47,7 @@ impl Sweep<'_> {
     ) -> Seen<T> {
         let start = Instant::now();
         let mut replay = Replay::new(self.log);
-        let mut seen = Seen {
-            good: Vec::new(),
-            bad: Vec::new(),
-            time: Duration::ZERO,
-        };
+        let mut seen = Seen { good: Vec::new(), bad: Vec::new(), time: Duration::ZERO };
         for &cut in &self.cuts {
             for &variant in &self.variants {
                 let images = replay.images(cut, variant);
@@ -81,11 +77,7 @@ impl<T> Seen<T> {
         for wrong in self.bad.iter().take(10) {
             writeln!(text, "  {wrong}").expect("writing to a string");
         }
-        assert!(
-            self.bad.is_empty(),
-            "{name}: {} bad images:\n{text}",
-            self.bad.len()
-        );
+        assert!(self.bad.is_empty(), "{name}: {} bad images:\n{text}", self.bad.len());
         self.good
     }
 
@@ -99,10 +91,7 @@ impl<T> Seen<T> {
         let count = self.good.len() + self.bad.len();
         assert!(count > 0, "{name}: nothing was tried");
         let rate = count as f64 / self.time.as_secs_f64();
-        report(&format!(
-            "{name}: {count} images, {} bad, {rate:.1} images/s",
-            self.bad.len()
-        ));
+        report(&format!("{name}: {count} images, {} bad, {rate:.1} images/s", self.bad.len()));
     }
 }
 
@@ -110,19 +99,13 @@ impl<T> Seen<T> {
 pub(crate) fn sampling(count: usize) -> Sampling {
     match std::env::var_os(FULL_VARIABLE) {
         Some(_) => Sampling::Every,
-        None => Sampling::Seeded {
-            count,
-            seed: seed(),
-        },
+        None => Sampling::Seeded { count, seed: seed() },
     }
 }
 
 /// The number everything is drawn by.
 pub(crate) fn seed() -> u64 {
-    std::env::var(SEED_VARIABLE)
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1)
+    std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
 /// The two extremes, and a draw of whole writes and one of torn ones.

@@ -14,11 +14,8 @@ use super::sweep::{Seen, Sweep, sampling, seed, variants};
 use FileSystem::{Btrfs, Ext4, Xfs};
 
 /// Which filesystems the branches are on, and last the journal.
-const KINDS: [[FileSystem; 4]; 3] = [
-    [Ext4, Xfs, Btrfs, Ext4],
-    [Xfs, Btrfs, Ext4, Btrfs],
-    [Btrfs, Ext4, Xfs, Xfs],
-];
+const KINDS: [[FileSystem; 4]; 3] =
+    [[Ext4, Xfs, Btrfs, Ext4], [Xfs, Btrfs, Ext4, Btrfs], [Btrfs, Ext4, Xfs, Xfs]];
 
 /// What an image showed before and after recovery.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +40,7 @@ fn beside(scene: &Scene, turn: u64) -> Beside {
         Ext4 | Xfs | Btrfs => Writes::SideFile,
     };
     Beside {
-        disks: scene
-            .slots
-            .iter()
-            .map(|slot| (slot.dir.clone(), writes(slot)))
-            .collect(),
+        disks: scene.slots.iter().map(|slot| (slot.dir.clone(), writes(slot))).collect(),
         stretch_max: Duration::from_millis(20),
         seed: seed() * 100 + turn,
     }
@@ -57,14 +50,8 @@ fn record_run(mut scene: Scene, beside: &Beside) -> Recorded {
     let rig = Rig::format(&scene.slots).unwrap();
     scene.fill().unwrap();
     rig.recorder().set_flush_time(Duration::from_millis(1));
-    scene
-        .run(&rig, &mut scene.tool_that_executes(), beside, &[0])
-        .unwrap();
-    assert_eq!(
-        scene.distinct_inodes(),
-        scene.group_count(),
-        "not all was done"
-    );
+    scene.run(&rig, &mut scene.tool_that_executes(), beside, &[0]).unwrap();
+    assert_eq!(scene.distinct_inodes(), scene.group_count(), "not all was done");
     scene.check_no_own_names().unwrap();
     let log = rig.stop().unwrap();
     Recorded { scene, log }
@@ -94,17 +81,12 @@ impl Recorded {
                 self.resume(cut, rig)?;
             }
         }
-        Ok(Shown {
-            interrupted,
-            inodes,
-        })
+        Ok(Shown { interrupted, inodes })
     }
 
     fn resume(&self, cut: Cut, rig: &Rig) -> Result<(), String> {
         let mut resume = self.scene.tool(&["resume"]);
-        let resumed = self
-            .scene
-            .run(rig, &mut resume, &beside(&self.scene, 0), &[0]);
+        let resumed = self.scene.run(rig, &mut resume, &beside(&self.scene, 0), &[0]);
         self.check_recovered(cut, resumed).map(drop)
     }
 
@@ -114,12 +96,7 @@ impl Recorded {
         let young = scene.check_paths(&scene.young);
         // What nobody had synced may be gone or short: that part of the list cannot be used then.
         let codes: &[i32] = if young.is_ok() { &[0] } else { &[0, 1] };
-        let ran = scene.run(
-            rig,
-            &mut scene.tool_that_executes(),
-            &beside(scene, 0),
-            codes,
-        );
+        let ran = scene.run(rig, &mut scene.tool_that_executes(), &beside(scene, 0), codes);
         let said = self.check_recovered(cut, ran)?;
         // Recovery may have put back what the power cut has left of a young duplicate: nothing to link any more.
         let young = scene.check_paths(&scene.young);
@@ -163,21 +140,11 @@ fn sweep_by_hand(sync: &str) -> Seen<()> {
     let rig = Rig::format(&scene.slots).unwrap();
     scene.fill().unwrap();
     let mut by_hand = Command::new("sh");
-    by_hand
-        .env("SYNC", sync)
-        .args(["-c", BY_HAND])
-        .arg(scene.stage());
-    scene
-        .run(&rig, &mut by_hand, &beside(&scene, 0), &[0])
-        .unwrap();
+    by_hand.env("SYNC", sync).args(["-c", BY_HAND]).arg(scene.stage());
+    scene.run(&rig, &mut by_hand, &beside(&scene, 0), &[0]).unwrap();
     let log = rig.stop().unwrap();
     let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(30));
-    let sweep = Sweep {
-        log: &log,
-        slots: &scene.slots,
-        cuts,
-        variants: variants(),
-    };
+    let sweep = Sweep { log: &log, slots: &scene.slots, cuts, variants: variants() };
     sweep.look(|_, _, _rig| scene.check_paths(&scene.durable))
 }
 
@@ -199,27 +166,13 @@ fn power_cut_at_any_point_of_a_run_loses_nothing_and_recovery_cleans_up() {
         let recorded = record_run(scene, &beside);
         let Recorded { scene, log } = &recorded;
         let cuts = log.cut_points(log.mark("start")..log.end(), sampling(30));
-        let sweep = Sweep {
-            log,
-            slots: &scene.slots,
-            cuts,
-            variants: variants(),
-        };
+        let sweep = Sweep { log, slots: &scene.slots, cuts, variants: variants() };
         let seen = sweep.look(|cut, variant, rig| recorded.look(cut, variant, &rig));
         let seen = seen.all_good(&format!("run on {kinds:?}"));
-        assert!(
-            seen.iter().any(|shown| shown.interrupted),
-            "no cut was in the middle of an op"
-        );
+        assert!(seen.iter().any(|shown| shown.interrupted), "no cut was in the middle of an op");
         let inodes = |wanted: &dyn Fn(usize) -> bool| seen.iter().any(|shown| wanted(shown.inodes));
-        assert!(
-            inodes(&|n| n == scene.group_count()),
-            "no cut was at the end"
-        );
-        assert!(
-            inodes(&|n| n > scene.group_count()),
-            "no cut was before the end"
-        );
+        assert!(inodes(&|n| n == scene.group_count()), "no cut was at the end");
+        assert!(inodes(&|n| n > scene.group_count()), "no cut was before the end");
     }
 }
 
@@ -231,12 +184,7 @@ fn power_cut_during_recovery_loses_nothing_and_recovery_cleans_up() {
     let Recorded { scene, log } = &recorded;
     let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(12));
     let variants = vec![Variant::Random(seed())];
-    let outer = Sweep {
-        log,
-        slots: &scene.slots,
-        cuts,
-        variants,
-    };
+    let outer = Sweep { log, slots: &scene.slots, cuts, variants };
     let mut recoveries = Vec::new();
     let seen = outer.look(|cut, _, rig| {
         recorded.resume(cut, &rig)?;
@@ -247,17 +195,9 @@ fn power_cut_during_recovery_loses_nothing_and_recovery_cleans_up() {
     for (cut, again) in &recoveries {
         let cuts = again.cut_points(again.mark("start")..again.end(), sampling(6));
         let variants = vec![Variant::DropUnflushed, Variant::Torn(seed())];
-        let inner = Sweep {
-            log: again,
-            slots: &scene.slots,
-            cuts,
-            variants,
-        };
+        let inner = Sweep { log: again, slots: &scene.slots, cuts, variants };
         let seen = inner.look(|_, variant, rig| recorded.look(*cut, variant, &rig));
-        seen.all_good(&format!(
-            "second recovery, first cut at {}",
-            log.describe(*cut)
-        ));
+        seen.all_good(&format!("second recovery, first cut at {}", log.describe(*cut)));
     }
 }
 
@@ -273,12 +213,7 @@ fn power_cut_while_parents_are_made_leaves_none_that_recovery_cannot_handle() {
     let Recorded { scene, log } = &recorded;
     let cuts = log.cut_points(log.mark("start")..log.mark("end"), sampling(120));
     let variants = vec![Variant::DropUnflushed];
-    let sweep = Sweep {
-        log,
-        slots: &scene.slots,
-        cuts,
-        variants,
-    };
+    let sweep = Sweep { log, slots: &scene.slots, cuts, variants };
     let seen = sweep.look(|cut, variant, rig| recorded.look(cut, variant, &rig));
     seen.all_good("new parents on btrfs");
 }

@@ -110,22 +110,10 @@ pub struct Common {
     #[arg(long, value_name = "DIR", global = true)]
     pub journal: Option<PathBuf>,
     /// Print results as text or as JSON lines
-    #[arg(
-        long,
-        value_name = "FORM",
-        value_enum,
-        default_value = "text",
-        global = true
-    )]
+    #[arg(long, value_name = "FORM", value_enum, default_value = "text", global = true)]
     pub format: OutputFormat,
     /// Colour text for people
-    #[arg(
-        long,
-        value_name = "WHEN",
-        value_enum,
-        default_value = "auto",
-        global = true
-    )]
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true)]
     pub color: Color,
     /// Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"
     #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
@@ -160,20 +148,10 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE", alias = "json-file")]
     pub manifest: Option<PathBuf>,
     /// The form of the list, where it cannot be told from its contents
-    #[arg(
-        long,
-        value_name = "FORM",
-        requires = "manifest",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FORM", requires = "manifest", hide_short_help = true)]
     pub manifest_format: Option<Format>,
     /// Where relative paths of the list begin [default: what the list says, else the current directory]
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "manifest",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "DIR", requires = "manifest", hide_short_help = true)]
     pub base: Option<PathBuf>,
     /// Masters live under DIR; repeat for more, the first that has a copy wins
     ///
@@ -185,13 +163,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub any_master: bool,
     /// Which copy stays where no primary decides
-    #[arg(
-        short,
-        long,
-        value_name = "POLICY",
-        value_enum,
-        default_value = "mostlinks"
-    )]
+    #[arg(short, long, value_name = "POLICY", value_enum, default_value = "mostlinks")]
     pub dedup: Policy,
     /// Only files that match GLOB: against the name, or against the path in the pool if it has a "/"
     #[arg(short = 'I', long, value_name = "GLOB")]
@@ -259,23 +231,13 @@ pub struct RunArgs {
     #[arg(long, hide_short_help = true)]
     pub no_lease: bool,
     /// Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]
-    #[arg(
-        long,
-        value_name = "DIR",
-        conflicts_with = "manifest",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "DIR", conflicts_with = "manifest", hide_short_help = true)]
     pub cache: Option<PathBuf>,
     /// Read every file again, and remember nothing
     #[arg(long, conflicts_with_all = ["cache", "manifest"], hide_short_help = true)]
     pub no_cache: bool,
     /// Write the duplicates that the scan found to FILE, for other programs
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "manifest",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "manifest", hide_short_help = true)]
     pub groups: Option<PathBuf>,
     /// The form of that: fclones' JSON can hold any name, jdupes' only UTF-8
     #[arg(
@@ -405,22 +367,11 @@ pub struct ResumeArgs {
     #[arg(long, value_name = "FILE", requires = "salvage")]
     pub log_file: Option<PathBuf>,
     /// Metadata that may differ between copies, as it might in the run
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_enum,
-        value_delimiter = ',',
-        requires = "salvage"
-    )]
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', requires = "salvage")]
     pub ignore_metadata: Vec<MetadataKind>,
     /// Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log
     /// (filepath,status), -m the list it was given
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "manifest",
-        conflicts_with = "salvage"
-    )]
+    #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with = "salvage")]
     pub from_log: Option<PathBuf>,
     /// The list of duplicates for --from-log
     #[arg(short, long, value_name = "FILE", requires = "from_log")]
@@ -518,10 +469,7 @@ mod tests {
         for typed in ["x --journal J -v status", "x status --journal J -v"] {
             let cli = Cli::try_parse_from(typed.split(' ')).unwrap();
             assert!(matches!(cli.command, Some(Command::Status)));
-            assert_eq!(
-                (cli.common.journal, cli.common.verbose),
-                (Some("J".into()), 1)
-            );
+            assert_eq!((cli.common.journal, cli.common.verbose), (Some("J".into()), 1));
         }
         let cli = Cli::try_parse_from(["x", "./status"]).unwrap();
         assert!(cli.command.is_none());

@@ -61,11 +61,9 @@ fn parse(file: &Path, text: &[u8]) -> Result<Vec<Setting>, Failure> {
         let (name, value) = setting(line);
         if !known.contains(&name) {
             let place = format!("{}:{}", file.display(), number + 1);
-            return Err(
-                Failure::usage(format!("{place}: no option is called {name:?}")).hint(
-                    "one a line, as on the command line without the dashes: primary = /pool/media",
-                ),
-            );
+            return Err(Failure::usage(format!("{place}: no option is called {name:?}")).hint(
+                "one a line, as on the command line without the dashes: primary = /pool/media",
+            ));
         }
         settings.push((name, value));
     }
@@ -80,10 +78,7 @@ fn setting(line: &[u8]) -> Setting {
         None => (text(line), None),
         Some(at) => {
             let value = OsStr::from_bytes(line[at + 1..].trim_ascii());
-            (
-                text(&line[..at]),
-                Some(OsString::from_vec(value.as_bytes().to_vec())),
-            )
+            (text(&line[..at]), Some(OsString::from_vec(value.as_bytes().to_vec())))
         }
     }
 }
@@ -142,23 +137,14 @@ mod tests {
 
     #[test]
     fn directories_that_are_typed_replace_those_of_the_file() {
-        assert_eq!(
-            expanded("dir = /pool", "x /pool/a").unwrap(),
-            ["x", "/pool/a"]
-        );
-        assert_eq!(
-            expanded("dir = /pool", "x -m list").unwrap(),
-            ["x", "-m", "list"]
-        );
+        assert_eq!(expanded("dir = /pool", "x /pool/a").unwrap(), ["x", "/pool/a"]);
+        assert_eq!(expanded("dir = /pool", "x -m list").unwrap(), ["x", "-m", "list"]);
     }
 
     #[test]
     fn other_commands_take_only_what_concerns_them() {
         let text = "primary = /pool/media\njournal = /j\ndir = /pool";
-        assert_eq!(
-            expanded(text, "x status").unwrap(),
-            ["x", "--journal=/j", "status"]
-        );
+        assert_eq!(expanded(text, "x status").unwrap(), ["x", "--journal=/j", "status"]);
     }
 
     #[test]

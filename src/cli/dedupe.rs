@@ -26,11 +26,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
                 true => "stopped",
                 false => "the time was up",
             };
-            let remembered = if args.no_cache {
-                ""
-            } else {
-                "; what was read is remembered"
-            };
+            let remembered = if args.no_cache { "" } else { "; what was read is remembered" };
             tracing::warn!("{why} before the scan was through: nothing was changed{remembered}");
             Ok(signals.exit_code().unwrap_or(0))
         }
@@ -45,19 +41,9 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
 
 /// Prints the plan.
 fn dry_run(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Failure> {
-    let Planned {
-        site,
-        plan,
-        mut looks,
-        began,
-        space,
-        ..
-    } = planned;
+    let Planned { site, plan, mut looks, began, space, .. } = planned;
     let common = watch.shown.common;
-    let scene = Scene {
-        dry_run: true,
-        ..shown::scene(&site.pool, common)
-    };
+    let scene = Scene { dry_run: true, ..shown::scene(&site.pool, common) };
     let mut tally = shown::planned(&site.pool, &plan, &space);
     tally.elapsed_s = watch.shown.started.elapsed().as_secs_f64();
     let mut out = stdout();
@@ -68,9 +54,7 @@ fn dry_run(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Fai
             Some((stat.uid, stat.gid, stat.mode))
         }),
     };
-    written
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)?;
+    written.and_then(|()| out.flush()).map_err(Failure::output)?;
     if let Some(report) = watch.report.take() {
         let page = page::render(&Figures {
             scene: &scene,

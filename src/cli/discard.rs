@@ -25,10 +25,8 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
     let Some(journal) = journal::open_existing(&dir, None)? else {
         return match named {
             [] => nothing(&mut out, common, "no journal: no run has left anything"),
-            _ => Err(
-                Failure::usage(format!("no journal is at {}", dir.display()))
-                    .hint("name the journal of the run that left the file with --journal"),
-            ),
+            _ => Err(Failure::usage(format!("no journal is at {}", dir.display()))
+                .hint("name the journal of the run that left the file with --journal")),
         };
     };
     let open = journal.open_ops().len();
@@ -43,9 +41,7 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
     }
     let branches = branches(&journal)?;
     let _lock = match execute {
-        true => Some(PoolLock::acquire(
-            branches.indices().map(|at| branches.root(at)),
-        )?),
+        true => Some(PoolLock::acquire(branches.indices().map(|at| branches.root(at)))?),
         false => None,
     };
     let places = match named {
@@ -56,11 +52,7 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
     if files.is_empty() {
         return nothing(&mut out, common, "no hidden file of a conflict was found");
     }
-    let discarding = Discarding {
-        common,
-        branches: &branches,
-        files: &files,
-    };
+    let discarding = Discarding { common, branches: &branches, files: &files };
     match execute {
         true => discarding.execute(&mut out),
         false => discarding.dry_run(&mut out),
@@ -69,9 +61,7 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
 
 fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failure> {
     if !common.quiet && common.format == OutputFormat::Text {
-        writeln!(out, "{what}")
-            .and_then(|()| out.flush())
-            .map_err(Failure::output)?;
+        writeln!(out, "{what}").and_then(|()| out.flush()).map_err(Failure::output)?;
     }
     Ok(0)
 }
@@ -115,9 +105,7 @@ fn places(
         if found.is_empty() {
             found = places_of(journal, branches, &absolute);
         }
-        let there = found
-            .iter()
-            .filter(|at| !matches!(branches.fs.stat(at), Ok(None)));
+        let there = found.iter().filter(|at| !matches!(branches.fs.stat(at), Ok(None)));
         let there: Vec<Place> = there.cloned().collect();
         match (there.is_empty(), found.is_empty()) {
             (false, _) => places.extend(there),
@@ -169,10 +157,7 @@ impl Discarding<'_> {
         for file in self.files {
             self.tell(out, file, State::Planned)?;
         }
-        let sum = format!(
-            "would remove {}; nothing was changed, -e does it",
-            self.sum(self.files)
-        );
+        let sum = format!("would remove {}; nothing was changed, -e does it", self.sum(self.files));
         self.conclude(out, &sum)?;
         Ok(0)
     }
@@ -245,9 +230,6 @@ impl Discarding<'_> {
 fn warn_of_last_copy(file: &Discard) {
     if file.last_copy {
         let path = &file.file.path;
-        tracing::warn!(
-            ?path,
-            "this is the last copy: no file you can see has these bytes"
-        );
+        tracing::warn!(?path, "this is the last copy: no file you can see has these bytes");
     }
 }

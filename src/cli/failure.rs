@@ -47,12 +47,7 @@ impl Failure {
     }
 
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            causes: Vec::new(),
-            hint: None,
-        }
+        Self { kind, message: message.into(), causes: Vec::new(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -89,10 +84,7 @@ impl Failure {
 
     /// Writes the error to standard error.
     pub(super) fn print(&self, colour: bool) {
-        let screen = Screen {
-            colour,
-            width: None,
-        };
+        let screen = Screen { colour, width: None };
         let mut text = format!("{} {}\n", screen.paint(Tone::Bad, "error:"), self.message);
         for cause in &self.causes {
             text.push_str(&format!("caused by: {cause}\n"));
@@ -159,10 +151,7 @@ impl From<RunError> for Failure {
             },
             error => error,
         };
-        Self {
-            hint: hint(&error),
-            ..Self::of(kind(&error), &error)
-        }
+        Self { hint: hint(&error), ..Self::of(kind(&error), &error) }
     }
 }
 
@@ -170,11 +159,7 @@ impl From<UndoError> for Failure {
     fn from(error: UndoError) -> Self {
         let (kind, hint) = match error {
             UndoError::Run(error) => return error.into(),
-            UndoError::NoRoom {
-                branch,
-                needed,
-                free,
-            } => {
+            UndoError::NoRoom { branch, needed, free } => {
                 let message = format!(
                     "not enough room on {branch:?}: {} needed, {} free; nothing was changed",
                     size(needed),
@@ -186,10 +171,9 @@ impl From<UndoError> for Failure {
             UndoError::NotMounted { .. } => {
                 (Kind::Environment, Some("mount it, then run again".into()))
             }
-            UndoError::NoRun(_) | UndoError::Forgotten(_) => (
-                Kind::Usage,
-                Some("mergerfs.xdedup history lists them".into()),
-            ),
+            UndoError::NoRun(_) | UndoError::Forgotten(_) => {
+                (Kind::Usage, Some("mergerfs.xdedup history lists them".into()))
+            }
             UndoError::Interrupted { newest, of } => {
                 let which =
                     format!("say which: undo {of} goes on with it, undo {newest} takes it back");
@@ -199,10 +183,7 @@ impl From<UndoError> for Failure {
                 (Kind::Usage, None)
             }
         };
-        Self {
-            hint,
-            ..Self::of(kind, &error)
-        }
+        Self { hint, ..Self::of(kind, &error) }
     }
 }
 

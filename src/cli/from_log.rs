@@ -42,17 +42,10 @@ pub(super) fn run(
         }
         writeln!(out, ": {why}")
     })?;
-    let Counts {
-        linked,
-        there,
-        failed,
-    } = counts;
-    writeln!(
-        out,
-        "{linked} linked again, {there} were there, {failed} not linked"
-    )
-    .and_then(|()| out.flush())
-    .map_err(Failure::output)?;
+    let Counts { linked, there, failed } = counts;
+    writeln!(out, "{linked} linked again, {there} were there, {failed} not linked")
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
     Ok(u8::from(failed + unreadable > 0))
 }
 

@@ -36,9 +36,7 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
 fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure> {
     let dir = places::journal_dir(common)?;
     let now = std::time::SystemTime::now();
-    let now = now
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let oldest = now.saturating_sub(i64::from(days) * 86_400);
     let Some(pruned) = journal::prune(&dir, oldest)? else {
@@ -75,18 +73,14 @@ impl From<JournalError> for Stopped {
 pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<u8, Failure> {
     let dir = places::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, None)? else {
-        return Err(Failure::usage(format!(
-            "no journal at {dir:?}: there is nothing to export"
-        )));
+        return Err(Failure::usage(format!("no journal at {dir:?}: there is nothing to export")));
     };
     if let Some(run) = args.run.filter(|run| journal.run(*run).is_none()) {
         return Err(UndoError::no_run(&journal, run).into());
     }
     let mut out = stdout();
     let shown = if args.csv {
-        journal.csv(args.run, |lines| {
-            out.write_all(lines).map_err(Stopped::Output)
-        })
+        journal.csv(args.run, |lines| out.write_all(lines).map_err(Stopped::Output))
     } else {
         journal.replay(args.run, |entry: Entry| {
             export_report::record(&mut out, &entry).map_err(Stopped::Output)

@@ -66,9 +66,7 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
     let said = |error: clap::Error| {
         // Help and version are no errors; a broken pipe is ignored.
         let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-        error
-            .print()
-            .map_or(ExitCode::from(code), |()| ExitCode::from(code))
+        error.print().map_or(ExitCode::from(code), |()| ExitCode::from(code))
     };
     let cli = Cli::try_parse_from(args).map_err(said)?;
     if cli.common.config.is_none() {
@@ -137,9 +135,7 @@ fn only_common(run: &RunArgs) -> Result<(), Failure> {
         || run.log_file.is_some()
         || run.max_time.is_some();
     if given {
-        return Err(Failure::usage(
-            "options of a run cannot stand with another command",
-        ));
+        return Err(Failure::usage("options of a run cannot stand with another command"));
     }
     Ok(())
 }
@@ -160,12 +156,7 @@ fn start_log(common: &Common) {
         .with_ansi(screen::coloured(common.color, &std::io::stderr()))
         .without_time()
         .with_target(false);
-    if tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .try_init()
-        .is_err()
-    {
+    if tracing_subscriber::registry().with(lines).with(filter).try_init().is_err() {
         tracing::debug!("a log is set up already");
     }
 }

@@ -41,14 +41,8 @@ pub(super) const GROUPS: Kind = Kind {
     what: "list of groups",
     option: "--groups",
     is_one: |head| {
-        let head: Vec<u8> = head
-            .iter()
-            .copied()
-            .filter(|b| !b.is_ascii_whitespace())
-            .collect();
-        [&b"{\"header\":"[..], b"{\"jdupesVersion\":"]
-            .iter()
-            .any(|start| head.starts_with(start))
+        let head: Vec<u8> = head.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+        [&b"{\"header\":"[..], b"{\"jdupesVersion\":"].iter().any(|start| head.starts_with(start))
     },
 };
 
@@ -73,28 +67,24 @@ impl OutputFile {
     pub(super) fn begin(path: &Path, kind: Kind) -> Result<Self, Failure> {
         let Kind { what, option, .. } = kind;
         let failed = |error: io::Error| {
-            Failure::usage(format!("cannot write the {what} {path:?}: {error}")).hint(format!(
-                "name a file in a directory that can be written with {option}"
-            ))
+            Failure::usage(format!("cannot write the {what} {path:?}: {error}"))
+                .hint(format!("name a file in a directory that can be written with {option}"))
         };
         let mut target = path.to_path_buf();
         match path.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
             Ok(there) if there.is_dir() => {
-                return Err(
-                    Failure::usage(format!("the {what} {path:?} is a directory"))
-                        .hint(format!("name a file with {option}")),
-                );
+                return Err(Failure::usage(format!("the {what} {path:?} is a directory"))
+                    .hint(format!("name a file with {option}")));
             }
             Ok(there) if there.is_file() => {
                 // The target of the link is written, and the link stays.
                 target = path.canonicalize().map_err(failed)?;
                 if !replaceable(&target, kind).map_err(failed)? {
                     let message = format!("{path:?} is there, and is no {what} of this program");
-                    return Err(Failure::usage(message).hint(format!(
-                        "name another file with {option}, or remove that one"
-                    )));
+                    return Err(Failure::usage(message)
+                        .hint(format!("name another file with {option}, or remove that one")));
                 }
             }
             Ok(_) => {
@@ -112,11 +102,7 @@ impl OutputFile {
             .permissions(Permissions::from_mode(0o666 & !creation_mask()))
             .tempfile_in(dir)
             .map_err(failed)?;
-        Ok(Self {
-            kind,
-            path: target,
-            to: To::Aside(file),
-        })
+        Ok(Self { kind, path: target, to: To::Aside(file) })
     }
 
     /// Puts the bytes from `write` in place.
@@ -205,11 +191,7 @@ mod tests {
         assert!(at("link").symlink_metadata().unwrap().is_symlink());
         assert_eq!(read(at("report")).unwrap(), b"page");
         nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
-        let reader = File::options()
-            .read(true)
-            .write(true)
-            .open(at("pipe"))
-            .unwrap();
+        let reader = File::options().read(true).write(true).open(at("pipe")).unwrap();
         put(&at("pipe"), REPORT, "page").unwrap();
         assert!(at("pipe").metadata().unwrap().file_type().is_fifo());
         drop(reader);

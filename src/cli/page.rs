@@ -33,11 +33,7 @@ fn disks(figures: &Figures<'_>) -> Vec<Disk> {
     let branches = figures.tally.per_branch(figures.scene.pool);
     let disk = |(branch, space): (BranchUse, &Option<Space>)| {
         let before_free = branch.before_free.unwrap_or(0);
-        let reclaimed = if figures.scene.dry_run {
-            branch.reclaimable
-        } else {
-            branch.reclaimed
-        };
+        let reclaimed = if figures.scene.dry_run { branch.reclaimable } else { branch.reclaimed };
         Disk {
             path: branch.path,
             size: space.map_or(before_free, |space| space.bytes()),

@@ -23,11 +23,8 @@ pub(super) fn usual_journal_dir() -> Option<PathBuf> {
 /// below the directory in the variable `of_others`, otherwise below `in_home`. `None` if the environment has neither
 /// this variable nor a home directory.
 pub(super) fn own_dir(of_root: &str, of_others: &str, in_home: &str) -> Option<PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let parent = match nix::unistd::geteuid().is_root() {
         true => Some(PathBuf::from(of_root)),
         false => absolute(of_others).or_else(|| Some(absolute("HOME")?.join(in_home))),

@@ -86,9 +86,8 @@ fn planning_only(args: &PreviewArgs) -> Result<(), Failure> {
 
 fn tree(planned: &Planned<Session>, would_stop: &HashMap<usize, Halt>) -> Result<Tree, Failure> {
     let session = &planned.site;
-    let view = View::of(&planned.plan, would_stop, &mut |place| {
-        session.fs.stat(place).ok().flatten()
-    });
+    let view =
+        View::of(&planned.plan, would_stop, &mut |place| session.fs.stat(place).ok().flatten());
     let open_newest = mergerfs::opens_newest(&session.pool);
     let tree = Tree::new(session.pool.clone(), view, open_newest)?;
     for branch in session.pool.indices() {
@@ -108,10 +107,7 @@ fn mounted_line(common: &Common, (pool, tree): (&Pool, &Tree), at: &Path) -> io:
     match common.format {
         OutputFormat::Json => {
             let by = (at, std::process::id());
-            let scene = Scene {
-                dry_run: true,
-                ..shown::scene(pool, common)
-            };
+            let scene = Scene { dry_run: true, ..shown::scene(pool, common) };
             json::preview(&mut line, &scene, by, (files, bytes))?;
         }
         OutputFormat::Text if common.quiet => {}

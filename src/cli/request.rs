@@ -37,10 +37,7 @@ pub(super) fn request(common: &Common, args: &RunArgs) -> Request {
             hooks: Hooks {
                 before: args.pre.clone(),
                 after: args.post.clone(),
-                snapraid: args
-                    .snapraid_guard
-                    .clone()
-                    .map(|config| Snapraid { config }),
+                snapraid: args.snapraid_guard.clone().map(|config| Snapraid { config }),
             },
         },
     }
@@ -54,10 +51,7 @@ fn source(args: &RunArgs) -> Source {
             base: args.base.clone(),
             pools: args.dirs.clone(),
         }),
-        None => Source::Scan(ScanRequest {
-            dirs: args.dirs.clone(),
-            cache: cache(args),
-        }),
+        None => Source::Scan(ScanRequest { dirs: args.dirs.clone(), cache: cache(args) }),
     }
 }
 

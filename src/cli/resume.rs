@@ -39,9 +39,7 @@ pub(super) fn finish(
     let open = resume(&mut journal, signals.stop(), &mut watch)?;
     let mut tally = watch.0.tally;
     tally.still_open = open as u64;
-    text::recovery(out, &tally)
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)?;
+    text::recovery(out, &tally).and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(match (open, signals.exit_code()) {
         (0, _) => tally.exit_code(),
         (_, Some(code)) => code,
@@ -51,9 +49,7 @@ pub(super) fn finish(
 
 fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failure> {
     if !common.quiet {
-        writeln!(out, "{what}")
-            .and_then(|()| out.flush())
-            .map_err(Failure::output)?;
+        writeln!(out, "{what}").and_then(|()| out.flush()).map_err(Failure::output)?;
     }
     Ok(0)
 }

@@ -32,10 +32,7 @@ pub(super) struct RunWatch<'w> {
 impl<'w> RunWatch<'w> {
     pub(super) fn new(common: &'w Common, args: &'w RunArgs) -> Self {
         if let Some(file) = &args.db_file {
-            tracing::warn!(
-                ?file,
-                "--db-file is accepted for old command lines, and not used"
-            );
+            tracing::warn!(?file, "--db-file is accepted for old command lines, and not used");
         }
         Self {
             shown: Shown::new(common, !args.no_progress && !common.quiet),
@@ -48,10 +45,7 @@ impl<'w> RunWatch<'w> {
 
     /// The watcher of a preview at `mount_point`.
     pub(super) fn of_preview(common: &'w Common, args: &'w RunArgs, mount_point: &'w Path) -> Self {
-        Self {
-            mount_point: Some(mount_point),
-            ..Self::new(common, args)
-        }
+        Self { mount_point: Some(mount_point), ..Self::new(common, args) }
     }
 
     /// The exit status of the run that was shown.
@@ -108,9 +102,7 @@ impl<'w> RunWatch<'w> {
             OutputFormat::Json => json::summary(out, &scene, &tally),
             OutputFormat::Text => text::conclusion(out, &scene, ended.refusals, &tally),
         };
-        written
-            .and_then(|()| out.flush())
-            .map_err(Failure::output)?;
+        written.and_then(|()| out.flush()).map_err(Failure::output)?;
         self.shown.tally = tally;
         self.write_page(ended)
     }

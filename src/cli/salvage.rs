@@ -57,9 +57,7 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
 
 fn tell(out: &mut dyn Write, common: &Common, salvaging: &Salvaging) -> std::io::Result<()> {
     let terminal = std::io::stdout().is_terminal();
-    let Salvaging {
-        remains, logged, ..
-    } = salvaging;
+    let Salvaging { remains, logged, .. } = salvaging;
     if common.format == OutputFormat::Text && !common.quiet {
         match &remains.why {
             Some(why) => writeln!(out, "{why}")?,
@@ -70,11 +68,7 @@ fn tell(out: &mut dyn Write, common: &Common, salvaging: &Salvaging) -> std::io:
             None => writeln!(out, "its log is gone too: going by names alone")?,
         }
         if logged.unreadable > 0 {
-            writeln!(
-                out,
-                "{} of the log cannot be read",
-                number(logged.unreadable, "line")
-            )?;
+            writeln!(out, "{} of the log cannot be read", number(logged.unreadable, "line"))?;
         }
     }
     for found in &salvaging.found {

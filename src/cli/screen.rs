@@ -11,10 +11,7 @@ impl Common {
     pub(super) fn screen(&self) -> Screen {
         let out = std::io::stdout();
         let width = terminal_size::terminal_size_of(&out).map(|(width, _)| usize::from(width.0));
-        Screen {
-            colour: coloured(self.color, &out),
-            width: width.filter(|_| out.is_terminal()),
-        }
+        Screen { colour: coloured(self.color, &out), width: width.filter(|_| out.is_terminal()) }
     }
 }
 
@@ -53,12 +50,7 @@ mod tests {
             (Auto, false, &[("CLICOLOR", "1")], false),
             (Auto, false, &[("CLICOLOR_FORCE", "1")], true),
             (Auto, false, &[("CLICOLOR_FORCE", "0")], false),
-            (
-                Auto,
-                true,
-                &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")],
-                false,
-            ),
+            (Auto, true, &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], false),
             (Always, false, &[("NO_COLOR", "1")], true),
             (Never, true, &[("CLICOLOR_FORCE", "1")], false),
         ] {
@@ -66,11 +58,7 @@ mod tests {
                 let found = set.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| OsString::from(value))
             };
-            assert_eq!(
-                decide(color, terminal, variable),
-                coloured,
-                "{color:?} {set:?}"
-            );
+            assert_eq!(decide(color, terminal, variable), coloured, "{color:?} {set:?}");
         }
     }
 }

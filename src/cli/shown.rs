@@ -78,12 +78,7 @@ impl<'w> Shown<'w> {
     }
 
     pub(super) fn op_ended(&mut self, ended: &OpEnded<'_>) {
-        let OpEnded {
-            op,
-            id,
-            outcome,
-            recovered,
-        } = *ended;
+        let OpEnded { op, id, outcome, recovered } = *ended;
         self.tally.outcome(op, outcome, recovered);
         self.chronicle.outcome(op, outcome, self.started.elapsed());
         self.progress.op_done();

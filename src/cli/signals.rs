@@ -23,10 +23,7 @@ impl Signals {
     ///
     /// After `max_time`, the program stops in the same way by itself.
     pub(super) fn listen(max_time: Option<Duration>) -> Result<Self, Failure> {
-        let signals = Self {
-            stop: Stop::after(max_time),
-            which: Arc::new(AtomicUsize::new(0)),
-        };
+        let signals = Self { stop: Stop::after(max_time), which: Arc::new(AtomicUsize::new(0)) };
         signals
             .register()
             .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;

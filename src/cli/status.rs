@@ -28,9 +28,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             }
         }
     };
-    written
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)?;
+    written.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(0)
 }
 
@@ -45,10 +43,7 @@ fn look<'j>(common: &Common, journal: &'j DiskJournal) -> Result<Status<'j>, Fai
         partly: found.partly,
         not_mounted: branches.missing().to_vec(),
         // The directory is named only if commands would otherwise use another journal.
-        journal: common
-            .journal
-            .as_ref()
-            .map(|_| journal.place().to_path_buf()),
+        journal: common.journal.as_ref().map(|_| journal.place().to_path_buf()),
         now: branches.fs.now(),
     })
 }

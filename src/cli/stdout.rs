@@ -4,10 +4,7 @@ use std::io::{self, Write};
 
 /// Returns standard output, buffered.
 pub(super) fn stdout() -> impl Write {
-    Quiet {
-        out: io::BufWriter::new(io::stdout()),
-        gone: false,
-    }
+    Quiet { out: io::BufWriter::new(io::stdout()), gone: false }
 }
 
 struct Quiet<W: Write> {

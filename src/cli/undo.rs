@@ -18,9 +18,7 @@ use crate::rescue::undo_run::{UndoRequest, Undone, undo};
 use crate::run::{Begun, Ended, Watcher, WatcherError};
 
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
-    let mut watch = UndoWatch {
-        shown: Shown::new(common, !args.no_progress && !common.quiet),
-    };
+    let mut watch = UndoWatch { shown: Shown::new(common, !args.no_progress && !common.quiet) };
     let signals = Signals::listen(args.max_time)?;
     let request = UndoRequest {
         run: args.run,
@@ -32,12 +30,7 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
         leases: leases(args.no_lease),
     };
     match undo(&request, signals.stop(), &mut watch)? {
-        Undone::Planned {
-            site,
-            undoes,
-            plan,
-            room,
-        } => {
+        Undone::Planned { site, undoes, plan, room } => {
             let code = dry_run(common, &site.pool, (undoes, plan))?;
             room?;
             Ok(code)
@@ -53,24 +46,15 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
 /// Prints the plan.
 fn dry_run(common: &Common, pool: &Pool, undo: (u64, UndoPlan)) -> Result<u8, Failure> {
     let (undoes, UndoPlan { ops, refusals }) = undo;
-    let plan = Plan {
-        ops,
-        refusals,
-        ..Plan::default()
-    };
-    let scene = Scene {
-        dry_run: true,
-        ..shown::scene(pool, common)
-    };
+    let plan = Plan { ops, refusals, ..Plan::default() };
+    let scene = Scene { dry_run: true, ..shown::scene(pool, common) };
     let tally = Tally::planned(&plan);
     let mut out = stdout();
     let written = match common.format {
         OutputFormat::Text => report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals)),
         OutputFormat::Json => lines(&mut out, &scene, (&plan, &tally)),
     };
-    written
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)?;
+    written.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(tally.undo_exit_code())
 }
 

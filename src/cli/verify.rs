@@ -19,9 +19,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
     let dir = places::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, None)? else {
-        return Err(Failure::usage(format!(
-            "no journal at {dir:?}: there is nothing to verify"
-        )));
+        return Err(Failure::usage(format!("no journal at {dir:?}: there is nothing to verify")));
     };
     let run = chosen(&journal, args.run)?;
     let of_run = journal.run(run).map(|run| run.started.clone());
@@ -30,17 +28,11 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     // Reading a terabyte takes hours, so other runs may go on at the same time.
     drop(journal);
     let subjects = subjects(&session.branch_records(), &finished);
-    let scene = Scene {
-        run: Some(run),
-        ..shown::scene(&session.pool, common)
-    };
+    let scene = Scene { run: Some(run), ..shown::scene(&session.pool, common) };
     let bytes = subjects.iter().map(|subject| subject.size).sum();
     let bar = !args.no_progress && !common.quiet;
     let mut progress = Progress::new(bytes, subjects.len() as u64, bar);
-    let mut verified = Verified {
-        left: subjects.len() as u64,
-        ..Verified::default()
-    };
+    let mut verified = Verified { left: subjects.len() as u64, ..Verified::default() };
     let as_json = common.format == OutputFormat::Json;
     let mut out = stdout();
     let written = read_all(&session.fs, &subjects, signals.stop(), |step| match step {

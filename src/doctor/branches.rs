@@ -54,11 +54,7 @@ fn one(branch: &BranchFacts, disk: &Disk, others_mounted: bool, found: &mut Find
         found.add(Topic::DiskReadOnly, at, what);
     }
     if disk.is_pool {
-        found.add(
-            Topic::PoolOnPool,
-            at,
-            "the branch is a mergerfs pool itself",
-        );
+        found.add(Topic::PoolOnPool, at, "the branch is a mergerfs pool itself");
     } else {
         filesystem(branch, disk, found);
     }
@@ -81,11 +77,9 @@ fn filesystem(branch: &BranchFacts, disk: &Disk, found: &mut Findings) {
     }
     match kind.exchange {
         Ability::Yes => {}
-        Ability::No => found.add(
-            Topic::NoExchange,
-            at,
-            format!("{name} cannot exchange two names"),
-        ),
+        Ability::No => {
+            found.add(Topic::NoExchange, at, format!("{name} cannot exchange two names"))
+        }
         Ability::Unknown => {
             let what = format!("whether {name} can exchange two names is not known");
             found.add(Topic::NoExchange, at, what);

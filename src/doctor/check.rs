@@ -36,12 +36,9 @@ fn control_file(facts: &Facts, found: &mut Findings) {
     }
     let version = facts.pool.option("version");
     match minor_of(version) {
-        Some(minor) => found.when(
-            minor >= (2, 41),
-            Topic::Readers,
-            None,
-            format!("mergerfs {version}"),
-        ),
+        Some(minor) => {
+            found.when(minor >= (2, 41), Topic::Readers, None, format!("mergerfs {version}"))
+        }
         None => found.add(
             Topic::VersionUnknown,
             None,
@@ -54,10 +51,7 @@ fn options(facts: &Facts, found: &mut Findings) {
     let option = |name: &str| facts.pool.option(name).to_owned();
     let set = |name: &str| format!("{name}={}", option(name));
     let create = ["func.create", "category.create"].map(option);
-    let create = create
-        .into_iter()
-        .find(|policy| !policy.is_empty())
-        .unwrap_or_default();
+    let create = create.into_iter().find(|policy| !policy.is_empty()).unwrap_or_default();
     let preserving = create.starts_with("ep") || create.starts_with("msp");
     found.when(
         preserving,
@@ -66,12 +60,7 @@ fn options(facts: &Facts, found: &mut Findings) {
         format!("the create policy is {create}: it keeps to branches that have the directory"),
     );
     for name in ["func.getattr", "func.open", "func.access", "func.getxattr"] {
-        found.when(
-            option(name) == "newest",
-            Topic::ShownNewest,
-            None,
-            set(name),
-        );
+        found.when(option(name) == "newest", Topic::ShownNewest, None, set(name));
     }
     let xattr = option("xattr");
     let off = ["noattr", "nosys"].contains(&xattr.as_str());
@@ -83,12 +72,7 @@ fn options(facts: &Facts, found: &mut Findings) {
     }
     let moves = !["", "false"].contains(&option("moveonenospc").as_str());
     found.when(moves, Topic::MoveOnEnospc, None, set("moveonenospc"));
-    found.when(
-        option("cache.files") == "full",
-        Topic::CacheFiles,
-        None,
-        set("cache.files"),
-    );
+    found.when(option("cache.files") == "full", Topic::CacheFiles, None, set("cache.files"));
     for name in ["cache.attr", "cache.entry", "cache.negative-entry"] {
         let seconds = option(name).parse().unwrap_or(0);
         found.when(seconds > CACHE_SECONDS, Topic::CacheTimes, None, set(name));
@@ -104,12 +88,7 @@ fn host(facts: &Facts, found: &mut Findings) {
     found.when(old, Topic::Kernel, None, kernel);
     let switch = Path::new("/proc/sys/fs/leases-enable");
     let off = host.leases_enabled == Some(false);
-    found.when(
-        off,
-        Topic::NoLeases,
-        Some(switch),
-        "leases are switched off",
-    );
+    found.when(off, Topic::NoLeases, Some(switch), "leases are switched off");
     found.when(!host.root, Topic::NotRoot, None, "this is not root");
 }
 
@@ -159,9 +138,7 @@ fn around(facts: &Facts, found: &mut Findings) {
 
 /// The first two numbers of a version.
 fn minor_of(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version
-        .trim_start_matches('v')
-        .split(|c: char| !c.is_ascii_digit());
+    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 

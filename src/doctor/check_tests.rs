@@ -45,18 +45,10 @@ fn sound() -> Facts {
         ("moveonenospc", "false".to_owned()),
     ]);
     Facts {
-        pool: Description {
-            mount: "/pool".into(),
-            branches: Ok(Vec::new()),
-            options,
-        },
+        pool: Description { mount: "/pool".into(), branches: Ok(Vec::new()), options },
         branches: vec![branch(1), branch(2)],
         elsewhere: None,
-        host: Host {
-            kernel: "6.18.5-amd64".into(),
-            leases_enabled: Some(true),
-            root: true,
-        },
+        host: Host { kernel: "6.18.5-amd64".into(), leases_enabled: Some(true), root: true },
         journal: JournalPlace {
             dir: "/var/lib/j".into(),
             filesystem: Some(FilesystemKind::of(EXT4_SUPER_MAGIC)),
@@ -202,10 +194,7 @@ fn branches_that_share_something_are_found() {
 
 #[test]
 fn the_machine_and_the_place_of_the_journal_are_looked_at() {
-    assert_eq!(
-        topics(|f| f.host.kernel = "5.4.0-1".into()),
-        [Topic::Kernel]
-    );
+    assert_eq!(topics(|f| f.host.kernel = "5.4.0-1".into()), [Topic::Kernel]);
     assert_eq!(topics(|f| f.host.root = false), [Topic::NotRoot]);
     let off = topics(|f| f.host.leases_enabled = Some(false));
     assert_eq!(off, [Topic::NoLeases]);
@@ -223,10 +212,8 @@ fn the_machine_and_the_place_of_the_journal_are_looked_at() {
 #[test]
 fn other_mounts_are_looked_at() {
     let split = topics(|f| {
-        let points = vec![
-            ("/downloads".into(), "/downloads".into()),
-            ("/media".into(), "/media".into()),
-        ];
+        let points =
+            vec![("/downloads".into(), "/downloads".into()), ("/media".into(), "/media".into())];
         let process = Some((7, "sonarr".to_owned()));
         f.around.partial_views = vec![PartialView { process, points }];
     });

@@ -116,9 +116,7 @@ fn leases(fs: &RealFs, root: &Path, files: &[Place]) -> Leases {
 /// A file in the pool's root whose branch path leads to something else here: another mount namespace.
 fn elsewhere(pool: &Description) -> Option<(PathBuf, PathBuf)> {
     let entries = std::fs::read_dir(&pool.mount).ok()?;
-    let paths = entries
-        .take(SAMPLE)
-        .filter_map(|entry| Some(entry.ok()?.path()));
+    let paths = entries.take(SAMPLE).filter_map(|entry| Some(entry.ok()?.path()));
     let pairs = paths.filter_map(|path| Some((mergerfs::only_path(&path)?, path)));
     let same = |(branch_path, path): &(PathBuf, PathBuf)| {
         let Ok(shown) = path.symlink_metadata() else {
@@ -148,9 +146,7 @@ fn journal_place(dir: &Path, pool: &Path, branches: &[BranchFacts]) -> JournalPl
     let mut roots = std::iter::once(pool).chain(branches.iter().map(|b| b.path.as_path()));
     let within = roots.find(|root| dir.starts_with(real(root)));
     let existing = dir.ancestors().find(|path| path.exists());
-    let dev = existing
-        .and_then(|path| path.metadata().ok())
-        .map(|found| found.dev());
+    let dev = existing.and_then(|path| path.metadata().ok()).map(|found| found.dev());
     let shares = |branch: &&BranchFacts| matches!(&branch.disk, Ok(disk) if Some(disk.root.0) == dev && !disk.on_parent);
     let kind = existing.and_then(|path| statfs(path).ok());
     let space = existing.and_then(|path| statvfs(path).ok());
@@ -160,11 +156,7 @@ fn journal_place(dir: &Path, pool: &Path, branches: &[BranchFacts]) -> JournalPl
         within: within.map(Path::to_path_buf),
         beside: branches.iter().find(shares).map(|b| b.path.clone()),
         filesystem: kind.map(|kind| FilesystemKind::of(kind.filesystem_type())),
-        free: space.map(|space| {
-            space
-                .blocks_available()
-                .saturating_mul(space.fragment_size())
-        }),
+        free: space.map(|space| space.blocks_available().saturating_mul(space.fragment_size())),
         writable: existing
             .is_some_and(|path| access(path, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()),
     }

@@ -51,13 +51,7 @@ const KINDS: [(u32, FilesystemKind); 15] = {
 };
 
 const fn kind(name: &'static str, hard_links: Ability, exchange: Ability) -> FilesystemKind {
-    FilesystemKind {
-        name,
-        hard_links,
-        exchange,
-        volatile: false,
-        proven: false,
-    }
+    FilesystemKind { name, hard_links, exchange, volatile: false, proven: false }
 }
 
 impl FilesystemKind {
@@ -77,10 +71,7 @@ impl FilesystemKind {
         // Of 32 bits, and negative where the field is signed.
         let magic = found.0 as u32;
         let known = KINDS.iter().find(|(known, _)| *known == magic);
-        known.map_or(
-            kind("other", Ability::Unknown, Ability::Unknown),
-            |(_, kind)| *kind,
-        )
+        known.map_or(kind("other", Ability::Unknown, Ability::Unknown), |(_, kind)| *kind)
     }
 }
 

@@ -42,11 +42,7 @@ pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
     pub(super) fn add(&mut self, topic: Topic, at: Option<&Path>, what: impl Into<String>) {
-        self.0.push(Finding {
-            topic,
-            at: at.map(Path::to_path_buf),
-            what: what.into(),
-        });
+        self.0.push(Finding { topic, at: at.map(Path::to_path_buf), what: what.into() });
     }
 
     pub(super) fn when(

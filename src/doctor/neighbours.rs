@@ -8,10 +8,7 @@ use crate::pool::mergerfs::{self, Description};
 use crate::pool::mountinfo::{self, Mount};
 
 pub(super) fn around(pool: &Description, mounts: &[Mount]) -> Surroundings {
-    Surroundings {
-        partial_views: partial_views(pool, mounts),
-        other_pools: other_pools(pool),
-    }
+    Surroundings { partial_views: partial_views(pool, mounts), other_pools: other_pools(pool) }
 }
 
 fn partial_views(pool: &Description, mounts: &[Mount]) -> Vec<PartialView> {
@@ -19,10 +16,7 @@ fn partial_views(pool: &Description, mounts: &[Mount]) -> Vec<PartialView> {
     let Some(device) = own.map(|mount| mount.device) else {
         return Vec::new();
     };
-    let here = pieces(mounts, device).map(|points| PartialView {
-        process: None,
-        points,
-    });
+    let here = pieces(mounts, device).map(|points| PartialView { process: None, points });
     let mut views: Vec<_> = here.into_iter().collect();
     for (pid, table) in other_namespaces() {
         if let Some(points) = pieces(&mountinfo::parse(&table), device) {
@@ -37,9 +31,8 @@ fn partial_views(pool: &Description, mounts: &[Mount]) -> Vec<PartialView> {
 /// The mounts of one device that show the device in several pieces: the kernel refuses a link between two pieces.
 fn pieces(mounts: &[Mount], device: (u32, u32)) -> Option<Vec<(PathBuf, PathBuf)>> {
     let ours = mounts.iter().filter(|mount| mount.device == device);
-    let points: BTreeMap<_, _> = ours
-        .map(|mount| (mount.point.clone(), mount.root.clone()))
-        .collect();
+    let points: BTreeMap<_, _> =
+        ours.map(|mount| (mount.point.clone(), mount.root.clone())).collect();
     (points.len() > 1).then(|| points.into_iter().collect())
 }
 
@@ -50,9 +43,8 @@ fn other_namespaces() -> Vec<(u32, Vec<u8>)> {
     let mut seen: HashSet<PathBuf> = namespace("self").into_iter().collect();
     let mut tables = Vec::new();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids: Vec<u32> = processes
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+    let mut pids: Vec<u32> =
+        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
         let is_new = namespace(&pid.to_string()).is_ok_and(|found| seen.insert(found));
@@ -75,10 +67,7 @@ fn other_pools(pool: &Description) -> Vec<OtherPool> {
             let branches = other.branches.unwrap_or_default().into_iter();
             let shared = branches.filter(|branch| own.contains(&real(&branch.path)));
             shared
-                .map(|branch| OtherPool {
-                    mount: other.mount.clone(),
-                    branch: branch.path,
-                })
+                .map(|branch| OtherPool { mount: other.mount.clone(), branch: branch.path })
                 .collect::<Vec<_>>()
         })
         .collect()

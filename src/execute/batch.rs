@@ -58,15 +58,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
         let recorded = self.journal.begin(intents, self.fs.now())?;
         let begun = compared.into_iter().zip(recorded).enumerate();
-        let works = begun
-            .map(|(n, (op, record))| Work::new(Begun::new(op, record), n, false))
-            .collect();
+        let works =
+            begun.map(|(n, (op, record))| Work::new(Begun::new(op, record), n, false)).collect();
         let mut over = Vec::new();
         // From now on the files are held, so that a client's rename or removal, or a new file of the same inode number,
         // is recognized.
-        let works = self.each(works, &mut over, |this, op| {
-            Self::check(op, |op| Ok(this.take_grip(op)?))
-        });
+        let works =
+            self.each(works, &mut over, |this, op| Self::check(op, |op| Ok(this.take_grip(op)?)));
         // Ops that stay open are tried again at the end of the run.
         let unreported = self.carry_out(works, over)?;
         for (op, _) in &unreported.open {
@@ -93,9 +91,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             if masters.insert(op.master_inode()) {
                 // A master still in memory only: linking it, syncing the directory and removing the duplicate
                 // would leave, after a power cut, two names of 0 bytes.
-                let synced = self
-                    .open_master(op)
-                    .and_then(|file| Ok(self.fs.sync_data(&file)?));
+                let synced = self.open_master(op).and_then(|file| Ok(self.fs.sync_data(&file)?));
                 if let Err(halt) = synced {
                     failed.insert(op.master_inode(), halt);
                 }
@@ -219,16 +215,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             let op = ended.op.id();
             match &ended.state {
                 State::Removed(reclaimed) => {
-                    records.push(Record::Done {
-                        op,
-                        reclaimed: *reclaimed,
-                    });
+                    records.push(Record::Done { op, reclaimed: *reclaimed });
                 }
                 State::Restored(halt) => {
-                    records.push(Record::Restored {
-                        op,
-                        why: halt.to_string(),
-                    });
+                    records.push(Record::Restored { op, why: halt.to_string() });
                 }
                 State::Conflict(halt, left) => {
                     let (why, left) = (halt.to_string(), left.clone());
@@ -240,12 +230,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.journal.record(&records, self.fs.now())?;
         let mut unreported = Unreported::default();
         for ended in over {
-            let Over {
-                op,
-                recovered,
-                state,
-                ..
-            } = ended;
+            let Over { op, recovered, state, .. } = ended;
             if !matches!(state, State::Stuck(_)) {
                 self.let_go(op.id());
             }

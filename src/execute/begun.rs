@@ -214,11 +214,7 @@ impl Begun {
         dirs: Vec<DirIntent>,
         copy: UndoCopy,
     ) -> Self {
-        Self {
-            dirs,
-            copy: Some(Box::new(copy)),
-            ..Self::found(op, record)
-        }
+        Self { dirs, copy: Some(Box::new(copy)), ..Self::found(op, record) }
     }
 
     fn found(op: Op, record: IntentRecorded) -> Self {

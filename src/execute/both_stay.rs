@@ -71,10 +71,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 DuplicateAt::Nowhere | DuplicateAt::Retired => {}
             }
         }
-        let mut places: Vec<Place> = twice
-            .iter()
-            .flat_map(|k| [op.own(*k), op.target(*k)])
-            .collect();
+        let mut places: Vec<Place> =
+            twice.iter().flat_map(|k| [op.own(*k), op.target(*k)]).collect();
         let has_duplicate = !twice.is_empty() || !duplicates.is_empty();
         let parted = has_duplicate && !links.is_empty();
         if parted {
@@ -122,10 +120,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             for other in beside.filter(|_| !known) {
                 if self.fs.stat_unpinned(&other)?.is_some() {
                     paths.push(format!("\"{}\"", moved.path.as_path().display()));
-                    left.extend([
-                        (other.branch, other.path),
-                        (moved.branch, moved.path.clone()),
-                    ]);
+                    left.extend([(other.branch, other.path), (moved.branch, moved.path.clone())]);
                 }
             }
         }
@@ -168,14 +163,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 names => names?,
             };
             for name in names {
-                let place = Place::new(
-                    dir.branch,
-                    entry(&dir.path, crate::pool::mergerfs::path_of(&name)),
-                );
-                let is = self
-                    .fs
-                    .stat(&place)?
-                    .is_some_and(|stat| op.is_master(&stat));
+                let place =
+                    Place::new(dir.branch, entry(&dir.path, crate::pool::mergerfs::path_of(&name)));
+                let is = self.fs.stat(&place)?.is_some_and(|stat| op.is_master(&stat));
                 if is
                     && place.path != op.names[k].path
                     && self.fs.comings(&place)?.came.is_some()
@@ -184,11 +174,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     left.push(self.named_now(&place)?);
                 }
             }
-            left.extend(
-                (!left.is_empty())
-                    .then(|| self.named_now(&op.target(k)))
-                    .transpose()?,
-            );
+            left.extend((!left.is_empty()).then(|| self.named_now(&op.target(k))).transpose()?);
         }
         if left.is_empty()
             && dir_gone
@@ -323,9 +309,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let mut known = 0;
         for k in 0..op.names.len() {
             let hidden = [Role::Retired, Role::Temp, Role::Withdrawn];
-            let mut places = hidden
-                .map(|role| op.hidden(self.journal.id(), k, role))
-                .to_vec();
+            let mut places = hidden.map(|role| op.hidden(self.journal.id(), k, role)).to_vec();
             places.push(op.own(k));
             if op.kind == OpKind::Cross {
                 places.push(op.target(k));
@@ -360,12 +344,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             let hidden = there(&op.retired_place(self.journal.id(), k));
             let many = op.names.len() > 1 || hidden;
             let one_of_many = op.kind == OpKind::Local && many && there(&target);
-            left.extend(
-                [&own]
-                    .into_iter()
-                    .filter(|_| two)
-                    .flat_map(|at| self.named_now(at)),
-            );
+            left.extend([&own].into_iter().filter(|_| two).flat_map(|at| self.named_now(at)));
             left.extend(
                 [&target]
                     .into_iter()

@@ -52,10 +52,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 self.changing([&dir, &dir], |fs| fs.unlink(at))?;
                 Ok(())
             }
-            Some(_) => Err(Halt::new(
-                Reason::Conflict,
-                format!("{:?} is no longer ours", at.path),
-            )),
+            Some(_) => Err(Halt::new(Reason::Conflict, format!("{:?} is no longer ours", at.path))),
             None => Ok(()),
         }
     }
@@ -64,16 +61,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// comparing again.
     pub(super) fn unchanged(&self, now: &Stat, seen: &Fingerprint, what: &str) -> Result<(), Halt> {
         if now.id != seen.id || now.size != seen.size || now.mtime != seen.mtime {
-            return Err(Halt::new(
-                Reason::Changed,
-                format!("the {what} was written to meanwhile"),
-            ));
+            return Err(Halt::new(Reason::Changed, format!("the {what} was written to meanwhile")));
         }
         if now.ctime != seen.ctime && self.ours.get(&now.id) != Some(&now.ctime) {
-            return Err(Halt::again(
-                Reason::Changed,
-                format!("the {what} was touched meanwhile"),
-            ));
+            return Err(Halt::again(Reason::Changed, format!("the {what} was touched meanwhile")));
         }
         Ok(())
     }
@@ -85,10 +76,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             && now.mtime == before.mtime
             && (now.mode, now.uid, now.gid) == (before.mode, before.uid, before.gid);
         if !same {
-            return Err(Halt::again(
-                Reason::Changed,
-                "changed while it was linked or renamed",
-            ));
+            return Err(Halt::again(Reason::Changed, "changed while it was linked or renamed"));
         }
         self.ours.insert(now.id, now.ctime);
         Ok(now)

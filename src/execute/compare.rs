@@ -166,10 +166,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 return Ok(file);
             }
         }
-        Err(Halt::new(
-            Reason::Changed,
-            format!("the {what} is no longer at its name"),
-        ))
+        Err(Halt::new(Reason::Changed, format!("the {what} is no longer at its name")))
     }
 
     /// Takes fingerprint and metadata under a momentary lease: a store through an older shared mapping moves no
@@ -185,11 +182,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let stat = self.fs.stat_open(&leased.file)?;
         let metadata = self.fs.metadata(&leased.file)?;
         leased.release()?;
-        Ok(Held {
-            file: leased,
-            stat,
-            metadata,
-        })
+        Ok(Held { file: leased, stat, metadata })
     }
 
     /// Whether both files can be the files of `op`: regular, of its size, not immutable, and not changed within the
@@ -248,10 +241,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         match &op.recorded {
             // Recovery: whether the two may differ was decided when the op began; since then neither may move.
-            Some(recorded) if recorded.metadata != duplicate.metadata => Err(Halt::new(
-                Reason::Changed,
-                "the duplicate's metadata changed meanwhile",
-            )),
+            Some(recorded) if recorded.metadata != duplicate.metadata => {
+                Err(Halt::new(Reason::Changed, "the duplicate's metadata changed meanwhile"))
+            }
             Some(_) => Ok(()),
             None => {
                 let ignore = self.options.ignore;
@@ -313,8 +305,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let hash = self
             .compare_bytes(op, &master.file.file, &duplicate.file.file)
             .map_err(|halt| self.as_damage(halt, stats))?;
-        self.hashes
-            .insert(master_id, (master.stat.fingerprint(), hash));
+        self.hashes.insert(master_id, (master.stat.fingerprint(), hash));
         Ok(hash)
     }
 
@@ -325,10 +316,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         while offset < size {
             let got = read_full(self.fs, file, &mut self.buffers.0, offset)?;
             if got == 0 {
-                return Err(Halt::new(
-                    Reason::Changed,
-                    "became shorter while it was read",
-                ));
+                return Err(Halt::new(Reason::Changed, "became shorter while it was read"));
             }
             hasher.update(&self.buffers.0[..got]);
             offset += got as u64;
@@ -378,10 +366,7 @@ fn grow((one, other): &mut (Vec<u8>, Vec<u8>), size: u64) {
 }
 
 fn differs(op: &Op) -> Halt {
-    Halt::new(
-        Reason::Differs,
-        format!("not equal to {:?}", op.master.path),
-    )
+    Halt::new(Reason::Differs, format!("not equal to {:?}", op.master.path))
 }
 
 pub(super) fn read_full<F: Change>(

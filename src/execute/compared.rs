@@ -25,11 +25,7 @@ pub(super) struct Compared {
 
 impl Compared {
     pub(super) fn new(op: Op, seen: Seen) -> Self {
-        Self {
-            op,
-            dirs: Vec::new(),
-            seen: Box::new(seen),
-        }
+        Self { op, dirs: Vec::new(), seen: Box::new(seen) }
     }
 
     /// The op as it was planned.

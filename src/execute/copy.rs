@@ -89,8 +89,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             return Ok(self.fs.write_at(made, bytes, at)?);
         }
         for (start, end) in data_of(bytes) {
-            self.fs
-                .write_at(made, &bytes[start..end], at + start as u64)?;
+            self.fs.write_at(made, &bytes[start..end], at + start as u64)?;
         }
         Ok(())
     }
@@ -157,9 +156,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     ///
     /// Where that fails the op stays open, and its recovery tries again.
     pub(super) fn remove_emptied(&mut self, over: &mut [Over]) {
-        let undone = over
-            .iter_mut()
-            .filter(|ended| matches!(ended.state, State::Removed(_)));
+        let undone = over.iter_mut().filter(|ended| matches!(ended.state, State::Removed(_)));
         for ended in undone {
             let branch = ended.op.duplicate.branch;
             for dir in ended.op.undo().iter().flat_map(|undo| &undo.emptied) {

@@ -145,10 +145,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if !self.has_its_place(op, k)? {
             return Ok(false);
         }
-        let (own, target) = (
-            self.fs.comings(&op.own(k))?,
-            self.fs.comings(&op.target(k))?,
-        );
+        let (own, target) = (self.fs.comings(&op.own(k))?, self.fs.comings(&op.target(k))?);
         let complete = !own.incomplete && !target.incomplete;
         Ok(complete && own.changed().is_some_and(|went| Some(went) < target.came))
     }
@@ -291,21 +288,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// is not a hidden name of this op. If only hidden names lead to the contents, clients removed every path.
     pub(super) fn is_visible(&self, op: &Begun) -> Result<bool, FsError> {
         for k in 0..op.names.len() {
-            if self
-                .fs
-                .stat(&op.target(k))?
-                .is_some_and(|stat| op.is_master(&stat))
-            {
+            if self.fs.stat(&op.target(k))?.is_some_and(|stat| op.is_master(&stat)) {
                 return Ok(true);
             }
         }
         let (mut hidden_master, mut hidden_duplicate) = (0, 0);
         let (mut master, mut duplicate) = (self.held_master(op)?, self.held_duplicate(op)?);
-        let mut places: Vec<(Place, bool)> = op
-            .copy_place()
-            .map(|at| (at.clone(), true))
-            .into_iter()
-            .collect();
+        let mut places: Vec<(Place, bool)> =
+            op.copy_place().map(|at| (at.clone(), true)).into_iter().collect();
         for k in 0..op.names.len() {
             let hidden = [Role::Temp, Role::Withdrawn, Role::Retired];
             places.extend(hidden.map(|role| (op.hidden(self.journal.id(), k, role), true)));

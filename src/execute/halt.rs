@@ -21,19 +21,11 @@ pub struct Halt {
 
 impl Halt {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-            stops: None,
-            again: false,
-        }
+        Self { reason, detail: detail.into(), stops: None, again: false }
     }
 
     pub(crate) fn again(reason: Reason, detail: impl Into<String>) -> Self {
-        Self {
-            again: true,
-            ..Self::new(reason, detail)
-        }
+        Self { again: true, ..Self::new(reason, detail) }
     }
 
     /// Clients removed every path that led to the contents; the hidden file gets no visible name again.
@@ -70,10 +62,7 @@ impl From<FsError> for Halt {
                 Self::new(Reason::Io, detail)
             }
             // The disk, the filesystem, or the room on it: nothing more on this branch.
-            _ => Self {
-                stops: Some(error.branch),
-                ..Self::new(Reason::Io, detail)
-            },
+            _ => Self { stops: Some(error.branch), ..Self::new(Reason::Io, detail) },
         }
     }
 }

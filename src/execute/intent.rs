@@ -16,11 +16,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         (ino, btime): (u64, Option<Timestamp>),
     ) -> StoredId {
         let fs = self.root(branch).fs;
-        StoredId {
-            fs: fs.expect("invariant: begin refuses branches without identity"),
-            ino,
-            btime,
-        }
+        StoredId { fs: fs.expect("invariant: begin refuses branches without identity"), ino, btime }
     }
 
     pub(super) fn intent(&mut self, id: OpId, compared: &Compared) -> Result<Intent, FsError> {

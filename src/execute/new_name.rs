@@ -52,10 +52,7 @@ impl<'n, F: Change> NewNames<'n, F> {
         };
         let outer = Place::new(target.branch, top.clone()).dir();
         self.made += 1;
-        let op = OpId {
-            run: 0,
-            seq: self.made,
-        };
+        let op = OpId { run: 0, seq: self.made };
         let name = hidden_name(std::process::id(), op, 0, Role::Aside);
         let aside = Place::new(outer.branch, entry(&outer.path, name));
         let (mut like, mut models) = (outer.clone(), Vec::new());
@@ -105,10 +102,7 @@ mod tests {
         let master = place(a, "m/x");
         world.add_file(&master, b"bytes");
         world.add_dir(&place(b, "e"));
-        let meta = Metadata {
-            mode: 0o2751,
-            ..Metadata::default()
-        };
+        let meta = Metadata { mode: 0o2751, ..Metadata::default() };
         world.set_metadata(&place(b, "e"), meta);
         world.sync_all();
         (world, master, RelPath::new("e/f/lost").unwrap())

@@ -64,12 +64,8 @@ impl Observed {
     fn change(self) -> &'static str {
         match self {
             Self { apart: true, .. } => "was renamed meanwhile",
-            Self {
-                elsewhere: Some(_), ..
-            } => "was made on another disk meanwhile",
-            Self {
-                own_taken: true, ..
-            } => "was replaced by another file meanwhile",
+            Self { elsewhere: Some(_), .. } => "was made on another disk meanwhile",
+            Self { own_taken: true, .. } => "was replaced by another file meanwhile",
             _ if self.target == TargetIs::Other => "was replaced by another file meanwhile",
             _ => "was removed or renamed meanwhile",
         }
@@ -114,11 +110,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let is_duplicate = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_duplicate(s));
         let is_master = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_master(s));
         let retired = match op.number() {
-            Some(id) => is_duplicate(&self.fs.stat(&plan.retired_place(
-                self.journal.id(),
-                id,
-                k,
-            ))?),
+            Some(id) => {
+                is_duplicate(&self.fs.stat(&plan.retired_place(self.journal.id(), id, k))?)
+            }
             None => false,
         };
         let at_own_name = is_duplicate(&at_own);

@@ -188,10 +188,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if models.len() != chain.len() {
             // The intent does not list the directory: it was there when the op began, and another program removed it
             // since.
-            return Err(Halt::new(
-                Reason::Changed,
-                format!("directory {top:?} is gone"),
-            ));
+            return Err(Halt::new(Reason::Changed, format!("directory {top:?} is gone")));
         }
         self.touched.before(self.fs, &outer)?;
         let made = make_aside(self.fs, &aside, chain, &models);
@@ -255,11 +252,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
             for top in ancestors.clone() {
                 let aside = self.aside_of(op, k, &top);
-                if self
-                    .fs
-                    .stat(&aside)?
-                    .is_some_and(|stat| stat.kind == FileKind::Directory)
-                {
+                if self.fs.stat(&aside)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
                     let inner = ancestors.iter().filter(|dir| dir.is_below(&top));
                     let places: Vec<_> = inner.map(|dir| beneath(&aside, &top, dir)).collect();
                     self.remove_dirs(&places)?;
@@ -325,13 +318,8 @@ pub fn remove_if_empty<F: Change>(fs: &F, at: &Place) -> Result<bool, FsError> {
         names => names?,
     };
     for name in names {
-        let inner = Place::new(
-            at.branch,
-            entry(&at.path, crate::pool::mergerfs::path_of(&name)),
-        );
-        let is_dir = fs
-            .stat(&inner)?
-            .is_none_or(|stat| stat.kind == FileKind::Directory);
+        let inner = Place::new(at.branch, entry(&at.path, crate::pool::mergerfs::path_of(&name)));
+        let is_dir = fs.stat(&inner)?.is_none_or(|stat| stat.kind == FileKind::Directory);
         if !is_dir || !remove_if_empty(fs, &inner)? {
             return Ok(false);
         }
@@ -369,11 +357,7 @@ pub fn missing_parents(
                 let from = shown_directory(stat, others, newest, &path)?.ok_or_else(|| {
                     Halt::new(Reason::Changed, format!("directory {path:?} is gone"))
                 })?;
-                missing.push(DirIntent {
-                    path,
-                    to: name.to,
-                    from,
-                });
+                missing.push(DirIntent { path, to: name.to, from });
             }
         }
     }
@@ -400,10 +384,7 @@ pub(super) fn make_aside<F: Change>(
         fs.clone_dir(model, place, made)?;
     }
     // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
-    places
-        .iter()
-        .rev()
-        .try_for_each(|place| fs.sync_dir(place))?;
+    places.iter().rev().try_for_each(|place| fs.sync_dir(place))?;
     fs.rename_noreplace(aside, &Place::new(aside.branch, top.clone()))?;
     Ok(made)
 }

@@ -94,9 +94,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             match last {
                 // Another program came in between; at the end of the run perhaps no longer.
                 false => again.extend(put_back.into_iter().map(|(op, _)| op)),
-                true => put_back
-                    .into_iter()
-                    .for_each(|(op, halt)| self.not_done(&op, None, halt)),
+                true => put_back.into_iter().for_each(|(op, halt)| self.not_done(&op, None, halt)),
             }
         }
         Ok(again)
@@ -134,10 +132,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     pub(super) fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
         match op.branches().find(|branch| self.stopped.contains(branch)) {
-            Some(_) => Err(Halt::new(
-                Reason::BranchFailed,
-                "its branch had an error before",
-            )),
+            Some(_) => Err(Halt::new(Reason::BranchFailed, "its branch had an error before")),
             None => Ok(()),
         }
     }
@@ -150,10 +145,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             || duplicates.contains(&op.duplicate_id)
             || duplicates.contains(&op.master_id);
         match used {
-            true => Err(Halt::new(
-                Reason::Busy,
-                "an op that is still open uses one of the files",
-            )),
+            true => Err(Halt::new(Reason::Busy, "an op that is still open uses one of the files")),
             false => Ok(()),
         }
     }

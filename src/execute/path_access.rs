@@ -68,10 +68,7 @@ impl<'w, F: Look> PathAccess<'w, F> {
         ignore: IgnoreMetadata,
     ) -> Result<(), Halt> {
         match self.differs(was, will_be, ignore)? {
-            Some(how) => Err(Halt::new(
-                Reason::DirectoryDiffers,
-                self.told(was, will_be, how)?,
-            )),
+            Some(how) => Err(Halt::new(Reason::DirectoryDiffers, self.told(was, will_be, how)?)),
             None => Ok(()),
         }
     }

@@ -53,10 +53,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             // If only the master's lease is broken, there is no reason to take back: the client that asked for the
             // master may have asked by the new name, and waits. Retire looks at the master again.
             (Ok(()), Ok(true)) => return Ok(()),
-            (Ok(()), Ok(false)) => Halt::again(
-                Reason::Busy,
-                "the duplicate was opened while it was replaced",
-            ),
+            (Ok(()), Ok(false)) => {
+                Halt::again(Reason::Busy, "the duplicate was opened while it was replaced")
+            }
             (Ok(()), Err(error)) => error.into(),
             (Err(halt), _) => halt,
         };
@@ -74,16 +73,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let seen = op.seen();
         let (master, duplicate) = (self.open_master(op)?, self.open_duplicate(op)?);
         let window = Window::open(self.fs, self.options.leases, master, duplicate)?;
-        self.unchanged(
-            &self.fs.stat_open(&window.master.file)?,
-            &seen.master,
-            "master",
-        )?;
-        self.unchanged(
-            &self.fs.stat_open(&window.duplicate.file)?,
-            &seen.duplicate,
-            "duplicate",
-        )?;
+        self.unchanged(&self.fs.stat_open(&window.master.file)?, &seen.master, "master")?;
+        self.unchanged(&self.fs.stat_open(&window.duplicate.file)?, &seen.duplicate, "duplicate")?;
         Ok(window)
     }
 
@@ -123,9 +114,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if op.published.is_none() {
             // The op was found open: a replacement in place now may be ours. Later, a replacement is ours only if this
             // process makes it.
-            let in_place = names
-                .iter()
-                .map(|observed| observed.target == TargetIs::Master);
+            let in_place = names.iter().map(|observed| observed.target == TargetIs::Master);
             op.published = Some(in_place.collect());
         }
         for (k, observed) in names.iter().enumerate() {
@@ -172,10 +161,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             None => self.link(&window.master.file, &temp)?,
             Some(stat) if op.is_master(&stat) => {} // left by an interrupted publish of this op
             Some(_) => {
-                return Err(Halt::new(
-                    Reason::Conflict,
-                    format!("{:?} is taken", temp.path),
-                ));
+                return Err(Halt::new(Reason::Conflict, format!("{:?} is taken", temp.path)));
             }
         }
         // Before the calls: an error may come from a later step, and the name may be ours all the same.
@@ -196,13 +182,12 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     fn exchange_in(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
         let temp = op.hidden(self.journal.id(), k, Role::Temp);
         let target = op.target(k);
-        self.exchange(&temp, &target)
-            .map_err(|error| match error.errno() {
-                libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP => {
-                    Halt::new(Reason::NoExchange, format!("{:?}", error.path))
-                }
-                _ => error.into(),
-            })?;
+        self.exchange(&temp, &target).map_err(|error| match error.errno() {
+            libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP => {
+                Halt::new(Reason::NoExchange, format!("{:?}", error.path))
+            }
+            _ => error.into(),
+        })?;
         let exchanged = self.fs.stat(&temp)?;
         if exchanged.is_some_and(|stat| op.is_duplicate(&stat)) {
             return Ok(());
@@ -223,14 +208,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             // A client renamed over the name again meanwhile: the client's newest file belongs at the name, the file
             // before the newest was overwritten.
             self.exchange(&temp, &target)?;
-            return Err(Halt::new(
-                Reason::Conflict,
-                format!("{:?} keeps changing", target.path),
-            ));
+            return Err(Halt::new(Reason::Conflict, format!("{:?} keeps changing", target.path)));
         }
-        Err(Halt::new(
-            Reason::Changed,
-            format!("{:?} was replaced meanwhile", target.path),
-        ))
+        Err(Halt::new(Reason::Changed, format!("{:?} was replaced meanwhile", target.path)))
     }
 }

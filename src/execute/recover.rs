@@ -42,10 +42,7 @@ fn decide(retired: bool, names: &[Observed]) -> Next {
         true if nowhere > 0 => Next::Forward,
         // Only hidden names are left: each path had its replacement durably before. A client put the entries there now.
         _ if visible == 0 => Next::Forward,
-        _ if names
-            .iter()
-            .all(|n| n.duplicate == DuplicateAt::Retired || n.may_publish()) =>
-        {
+        _ if names.iter().all(|n| n.duplicate == DuplicateAt::Retired || n.may_publish()) => {
             Next::Forward
         }
         _ => Next::Back,
@@ -71,11 +68,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     ) -> Result<Vec<StaysOpen>, RunError> {
         let open: Vec<OpenOp> = self.journal.open_ops().into_iter().filter(wanted).collect();
         let mut remaining = Vec::new();
-        let stays_open = |op: Begun, halt| StaysOpen {
-            id: op.id(),
-            op: op.into_op(),
-            halt,
-        };
+        let stays_open = |op: Begun, halt| StaysOpen { id: op.id(), op: op.into_op(), halt };
         for chunk in open.chunks(self.options.batch_ops.max(1)) {
             let (mut works, mut over) = (Vec::with_capacity(chunk.len()), Vec::new());
             for (n, entry) in chunk.iter().enumerate() {
@@ -165,11 +158,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             Next::Finish => {
                 self.clear_hidden(op)?;
                 // An undo frees nothing.
-                let bytes = if op.undo().is_some() {
-                    0
-                } else {
-                    entry.intent.bytes
-                };
+                let bytes = if op.undo().is_some() { 0 } else { entry.intent.bytes };
                 Ok(Some(State::Removed(bytes)))
             }
             Next::Leave | Next::Back => {
@@ -201,9 +190,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     fn would_leave_the_pool(&self, op: &Op) -> bool {
         let departed = |branch: BranchIdx| self.options.departed.contains(&branch);
-        op.names
-            .iter()
-            .any(|name| departed(name.to) && !departed(name.from))
+        op.names.iter().any(|name| departed(name.to) && !departed(name.from))
     }
 
     /// Holds the files of an op that was found open if they have none of their known names, wherever they are.
@@ -268,11 +255,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     pub(super) fn begun_of(&self, entry: &OpenOp) -> (Begun, Result<(), Halt>) {
         let mut missing = None;
         let mut here = |branch: BranchIdx| {
-            self.current_branch(&entry.run, branch)
-                .unwrap_or_else(|path| {
-                    missing = Some(path);
-                    BranchIdx(0)
-                })
+            self.current_branch(&entry.run, branch).unwrap_or_else(|path| {
+                missing = Some(path);
+                BranchIdx(0)
+            })
         };
         let intent = &entry.intent;
         let names = intent
@@ -288,11 +274,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let dirs = intent
             .dirs
             .iter()
-            .map(|d| DirIntent {
-                path: d.path.clone(),
-                to: here(d.to),
-                from: here(d.from),
-            })
+            .map(|d| DirIntent { path: d.path.clone(), to: here(d.to), from: here(d.from) })
             .collect();
         let master = Place::new(here(intent.master.branch), intent.master.path.clone());
         let duplicate = Place::new(here(intent.duplicate.branch), intent.duplicate.path.clone());
@@ -305,22 +287,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             })
         };
         let copying = entry.undo.as_ref().is_some_and(|undo| !undo.copied);
-        let master_id = if copying {
-            NO_INODE
-        } else {
-            inode(&master, &intent.master)
-        };
+        let master_id = if copying { NO_INODE } else { inode(&master, &intent.master) };
         let duplicate_id = inode(&duplicate, &intent.duplicate);
-        let files = (
-            OpFile {
-                at: master,
-                id: master_id,
-            },
-            OpFile {
-                at: duplicate,
-                id: duplicate_id,
-            },
-        );
+        let files =
+            (OpFile { at: master, id: master_id }, OpFile { at: duplicate, id: duplicate_id });
         let op = begun_from(entry, files, names, dirs);
         let here = missing.map_or(Ok(()), |path| {
             let detail = format!("branch {path:?} is not there, or is another filesystem now");
@@ -345,10 +315,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     fn current_inode(&self, at: &Place, copy: &Copy) -> Result<InodeId, FsError> {
         let root = Place::new(at.branch, RelPath::root());
         let dev = self.fs.stat(&root)?.map_or(0, |stat| stat.id.dev);
-        Ok(InodeId {
-            dev,
-            ino: copy.id.ino,
-        })
+        Ok(InodeId { dev, ino: copy.id.ino })
     }
 }
 
@@ -436,35 +403,16 @@ mod tests {
             (false, vec![name(Own, Master)], Next::Forward),
             (false, vec![name(Own, Other)], Next::Back),
             (false, vec![name(Own, Duplicate)], Next::Forward),
-            (
-                true,
-                vec![name(Nowhere, Master), name(Retired, Master)],
-                Next::Forward,
-            ),
-            (
-                false,
-                vec![name(Nowhere, Absent), name(Retired, Absent)],
-                Next::Forward,
-            ),
+            (true, vec![name(Nowhere, Master), name(Retired, Master)], Next::Forward),
+            (false, vec![name(Nowhere, Absent), name(Retired, Absent)], Next::Forward),
             // A power cut may have kept one unlink, and not the rename of another name.
-            (
-                true,
-                vec![name(Nowhere, Master), name(Own, Master)],
-                Next::Forward,
-            ),
-            (
-                false,
-                vec![name(Nowhere, Master), name(Own, Master)],
-                Next::Back,
-            ),
+            (true, vec![name(Nowhere, Master), name(Own, Master)], Next::Forward),
+            (false, vec![name(Nowhere, Master), name(Own, Master)], Next::Back),
         ];
         for (retired, names, next) in cases {
             assert_eq!(decide(retired, &names), next, "{retired} {names:?}");
         }
-        let shadow = Observed {
-            elsewhere: Some(BranchIdx(2)),
-            ..name(Own, Absent)
-        };
+        let shadow = Observed { elsewhere: Some(BranchIdx(2)), ..name(Own, Absent) };
         assert_eq!(decide(false, &[shadow]), Next::Back);
     }
 }

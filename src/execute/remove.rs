@@ -68,18 +68,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         duplicate.take(Lease::Write, "retired duplicate")?;
         let before = self.fs.stat_open(&duplicate.file)?;
         self.unchanged(&before, &seen.duplicate, "duplicate")?;
-        assert_ne!(
-            op.duplicate_id, op.master_id,
-            "invariant: the master is never removed"
-        );
+        assert_ne!(op.duplicate_id, op.master_id, "invariant: the master is never removed");
         for k in 0..op.names.len() {
             self.unlink(&op.retired_place(self.journal.id(), k), op.duplicate_id)?;
         }
         let after = self.note_ctime(&duplicate.file, &before)?;
-        Ok(if after.nlink == 0 {
-            before.blocks * 512
-        } else {
-            0
-        })
+        Ok(if after.nlink == 0 { before.blocks * 512 } else { 0 })
     }
 }

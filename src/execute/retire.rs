@@ -95,10 +95,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         // and may well be waiting for it. That is the final state of the path, and the retired inode still equals the
         // master.
         if !window.master.unbroken()? {
-            return Err(Halt::again(
-                Reason::Busy,
-                "the master was opened for writing meanwhile",
-            ));
+            return Err(Halt::again(Reason::Busy, "the master was opened for writing meanwhile"));
         }
         let mut links = u64::MAX;
         if op.undo().is_some() && !op.salvaged {
@@ -106,10 +103,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             // known.
             let known = self.known_names(op, |stat| op.is_master(stat))?;
             if self.fs.stat_open(&window.master.file)?.nlink != known {
-                return Err(Halt::new(
-                    Reason::Changed,
-                    "its path was linked or renamed meanwhile",
-                ));
+                return Err(Halt::new(Reason::Changed, "its path was linked or renamed meanwhile"));
             }
             links = known;
         }
@@ -127,10 +121,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 let taken = self.fs.stat(&retired)?;
                 if taken.is_none_or(|stat| !op.is_duplicate(&stat)) {
                     self.return_stranger(op, k)?;
-                    return Err(Halt::new(
-                        Reason::Changed,
-                        "the duplicate was replaced meanwhile",
-                    ));
+                    return Err(Halt::new(Reason::Changed, "the duplicate was replaced meanwhile"));
                 }
                 retiring.moved.push(k);
                 self.replacement_was_there(op, k)?;
@@ -159,10 +150,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             return Ok(());
         }
         self.return_stranger(op, k)?;
-        Err(Halt::new(
-            Reason::Changed,
-            "its path was removed or replaced meanwhile",
-        ))
+        Err(Halt::new(Reason::Changed, "its path was removed or replaced meanwhile"))
     }
 
     /// The last look: the retired inode is the inode that was compared, and no other program asked for it. The kept
@@ -172,10 +160,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
         let now = self.fs.stat_open(&window.master.file)?.nlink;
         if now == 0 {
-            return Err(Halt::new(
-                Reason::Changed,
-                "the master was deleted meanwhile",
-            ));
+            return Err(Halt::new(Reason::Changed, "the master was deleted meanwhile"));
         }
         if now > links {
             // The path was linked just before the rename. If another name went at the same time, the duplicate's link
@@ -189,10 +174,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let seen = op.seen();
         // Our own rename moved the ctime, so a chown or setxattr just before it would not show there.
         if self.fs.metadata(&window.duplicate.file)? != seen.metadata {
-            return Err(Halt::again(
-                Reason::Changed,
-                "the duplicate's metadata changed meanwhile",
-            ));
+            return Err(Halt::again(Reason::Changed, "the duplicate's metadata changed meanwhile"));
         }
         // A client that opened before the rename waits for the lease: its write would go to the retired inode.
         if !window.duplicate.unbroken()? {

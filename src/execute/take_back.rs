@@ -45,9 +45,7 @@ type Hidden = (Place, Place);
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Takes back everything that was done of `op`, judged by the state on disk.
     pub(crate) fn take_back(&mut self, op: &Begun) -> Back {
-        let back = self
-            .try_take_back(op)
-            .and_then(|left| self.back_with(op, left));
+        let back = self.try_take_back(op).and_then(|left| self.back_with(op, left));
         match back {
             Ok(back) => back,
             Err(halt) if halt.reason == Reason::Conflict => {
@@ -334,10 +332,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             // The op was found half done: returning the duplicate's names to it takes a sync, which has no place here.
             let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
             if moved && op.kind == OpKind::Cross {
-                return Err(Halt::again(
-                    Reason::Busy,
-                    "the duplicate is retired already",
-                ));
+                return Err(Halt::again(Reason::Busy, "the duplicate is retired already"));
             }
         }
         self.withdraw(op, &mut window.master, Some(&window.duplicate))?;
@@ -372,10 +367,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let Some(seen) = &op.seen else { return Ok(()) };
         self.unchanged(&now, &seen.master, "master")?;
         if self.fs.metadata(&master.file)? != seen.master_metadata {
-            return Err(Halt::again(
-                Reason::Changed,
-                "the master was touched since it was linked",
-            ));
+            return Err(Halt::again(Reason::Changed, "the master was touched since it was linked"));
         }
         Ok(())
     }
@@ -481,11 +473,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         self.remove_hidden(op, hidden)?;
         // The other ops on this master go on, if no other program touched it before.
-        if op
-            .seen
-            .as_ref()
-            .is_some_and(|s| self.unchanged(&before, &s.master, "master").is_ok())
-        {
+        if op.seen.as_ref().is_some_and(|s| self.unchanged(&before, &s.master, "master").is_ok()) {
             self.note_ctime(&master.file, &before)?;
         }
         Ok(())
@@ -534,11 +522,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         exchanged: &[Hidden],
     ) -> Result<(), Halt> {
         let waited_for = duplicate.map_or(Ok(false), |d| d.unbroken().map(|unbroken| !unbroken))?;
-        let asked = if waited_for {
-            master.writer_waits()?
-        } else {
-            !master.unbroken()?
-        };
+        let asked = if waited_for { master.writer_waits()? } else { !master.unbroken()? };
         if !asked {
             return Ok(());
         }
@@ -567,10 +551,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let master = self.lease_master(op)?;
         let mut hidden = Vec::new();
         for k in hiding {
-            let (target, aside) = (
-                op.target(k),
-                op.hidden(self.journal.id(), k, Role::Withdrawn),
-            );
+            let (target, aside) = (op.target(k), op.hidden(self.journal.id(), k, Role::Withdrawn));
             self.move_aside(op, k, &target, &aside)?;
             hidden.push((aside, target));
         }
@@ -619,10 +600,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         k: usize,
         hidden: &mut Vec<Hidden>,
     ) -> Result<(), Halt> {
-        let (target, aside) = (
-            op.target(k),
-            op.hidden(self.journal.id(), k, Role::Withdrawn),
-        );
+        let (target, aside) = (op.target(k), op.hidden(self.journal.id(), k, Role::Withdrawn));
         let observed = self.observe(op, k)?;
         let gone_before = self.brought_back(op, k, observed)? || self.hides_newer(op, k, observed);
         self.move_aside(op, k, &target, &aside)?;
@@ -635,10 +613,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                     Err(error) if error.errno() == libc::EEXIST => {}
                     renamed => renamed?,
                 }
-                return Err(Halt::new(
-                    Reason::Changed,
-                    "the path was replaced meanwhile",
-                ));
+                return Err(Halt::new(Reason::Changed, "the path was replaced meanwhile"));
             }
         }
         hidden.push((aside, target));

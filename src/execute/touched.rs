@@ -27,16 +27,10 @@ impl Touched {
         let Some(now) = fs.stat(dir)?.map(|stat| stat.mtime) else {
             return Ok(());
         };
-        let times = self.times.entry(dir.clone()).or_insert(Times {
-            original: now,
-            ours: now,
-        });
+        let times = self.times.entry(dir.clone()).or_insert(Times { original: now, ours: now });
         if times.ours != now {
             // Another program made or removed a name since: that time must stay visible to scanners.
-            *times = Times {
-                original: now,
-                ours: now,
-            };
+            *times = Times { original: now, ours: now };
         }
         Ok(())
     }

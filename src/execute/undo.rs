@@ -42,10 +42,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             return Err(Halt::new(Reason::ChangedSince, why));
         }
         if held.stat.immutable {
-            return Err(Halt::new(
-                Reason::Immutable,
-                "the file that stays is immutable",
-            ));
+            return Err(Halt::new(Reason::Immutable, "the file that stays is immutable"));
         }
         let before = self.sources.entry(undo.of);
         let before = before.or_insert_with(|| held.metadata.clone());
@@ -121,9 +118,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// The intent of an undo, with a number and a hidden name for the copy.
     fn undo_intent(&mut self, examined: &Examined) -> Result<UndoIntent, FsError> {
-        let Examined {
-            op, undo, source, ..
-        } = examined;
+        let Examined { op, undo, source, .. } = examined;
         let branch = op.master.branch;
         let mut dir = op.master.path.parent().unwrap_or_else(RelPath::root);
         // If the directory itself is yet to be made, the copy goes beside the topmost directory that is yet to be made.

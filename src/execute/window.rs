@@ -33,12 +33,7 @@ pub(crate) struct Leased<'f, F: Change> {
 impl<'f, F: Change> Leased<'f, F> {
     /// Wraps an open file that has no lease yet.
     pub(crate) fn new(fs: &'f F, leases: Leases, file: F::File) -> Self {
-        Self {
-            fs,
-            leases,
-            file,
-            held: None,
-        }
+        Self { fs, leases, file, held: None }
     }
 
     /// Takes a lease or changes the held one, once.
@@ -129,13 +124,9 @@ impl<'f, F: Change> Window<'f, F> {
     }
 
     fn try_take(&mut self) -> Result<(), (FsError, &'static str)> {
-        self.duplicate
-            .try_take(Lease::Write)
-            .map_err(|error| (error, "duplicate"))?;
+        self.duplicate.try_take(Lease::Write).map_err(|error| (error, "duplicate"))?;
         if let Err(error) = self.master.try_take(Lease::Read) {
-            self.duplicate
-                .release()
-                .map_err(|error| (error, "duplicate"))?;
+            self.duplicate.release().map_err(|error| (error, "duplicate"))?;
             return Err((error, "master"));
         }
         Ok(())

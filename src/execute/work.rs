@@ -63,12 +63,7 @@ impl<P> Work<P> {
 
 impl Work<Begun> {
     pub(super) fn over(self, state: State) -> Over {
-        Over {
-            op: self.op,
-            n: self.n,
-            recovered: self.recovered,
-            state,
-        }
+        Over { op: self.op, n: self.n, recovered: self.recovered, state }
     }
 }
 
@@ -131,10 +126,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Whether some, but not all, retired names of the op may be unlinked already.
     fn begun_to_remove(&self, op: &Begun) -> bool {
-        let gone = |k| {
-            self.observe(op, k)
-                .is_ok_and(|o| o.duplicate != DuplicateAt::Nowhere)
-        };
+        let gone = |k| self.observe(op, k).is_ok_and(|o| o.duplicate != DuplicateAt::Nowhere);
         op.is_retired() && !(0..op.names.len()).all(gone)
     }
 
@@ -146,10 +138,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         begun: fn(P) -> Begun,
     ) -> Vec<Work<P>> {
         for (branch, error) in self.touched.sync(self.fs) {
-            let halt = Halt {
-                stops: Some(branch),
-                ..Halt::from(error)
-            };
+            let halt = Halt { stops: Some(branch), ..Halt::from(error) };
             self.stop_branch(&halt);
             let is_there = |op: &Op| op.branches().any(|b| b == branch);
             for ended in over.iter_mut().filter(|ended| is_there(&ended.op)) {

@@ -35,13 +35,10 @@ fn facts(fs: &RealFs, pool: &Pool, at: BranchIdx) -> Result<BranchFacts, FsError
 fn is_nested(branch: &Branch, branches: &[Branch]) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let own = real(&branch.path);
-    branches
-        .iter()
-        .filter(|other| other.path != branch.path)
-        .any(|other| {
-            let other = real(&other.path);
-            own.starts_with(&other) || other.starts_with(&own)
-        })
+    branches.iter().filter(|other| other.path != branch.path).any(|other| {
+        let other = real(&other.path);
+        own.starts_with(&other) || other.starts_with(&own)
+    })
 }
 
 /// The branches as the journal records them at the start of a run.

@@ -41,11 +41,7 @@ impl Filter {
         max_size: Option<u64>,
     ) -> Result<Self, GlobError> {
         Ok(Self {
-            include: if include.is_empty() {
-                None
-            } else {
-                Some(set(include)?)
-            },
+            include: if include.is_empty() { None } else { Some(set(include)?) },
             exclude: set(exclude)?,
             min_size: min_size.unwrap_or(0),
             max_size: max_size.unwrap_or(u64::MAX),
@@ -61,9 +57,7 @@ impl Filter {
     /// Whether the globs let a path in.
     #[must_use]
     pub fn admits_path(&self, path: &RelPath) -> bool {
-        self.include
-            .as_ref()
-            .is_none_or(|globs| globs.is_match(path.as_path()))
+        self.include.as_ref().is_none_or(|globs| globs.is_match(path.as_path()))
             && !self.excludes(path.as_path())
     }
 
@@ -83,28 +77,15 @@ impl Filter {
 fn set(globs: &[String]) -> Result<GlobSet, GlobError> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        set.add(compile(glob).map_err(|source| GlobError {
-            glob: glob.clone(),
-            source,
-        })?);
+        set.add(compile(glob).map_err(|source| GlobError { glob: glob.clone(), source })?);
     }
-    set.build().map_err(|source| GlobError {
-        glob: globs.join(" "),
-        source,
-    })
+    set.build().map_err(|source| GlobError { glob: globs.join(" "), source })
 }
 
 fn compile(glob: &str) -> Result<Glob, globset::Error> {
     let anchored = glob.trim_matches('/');
-    let pattern = if glob.contains('/') {
-        anchored.to_owned()
-    } else {
-        format!("**/{glob}")
-    };
-    GlobBuilder::new(&pattern)
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
+    let pattern = if glob.contains('/') { anchored.to_owned() } else { format!("**/{glob}") };
+    GlobBuilder::new(&pattern).literal_separator(true).backslash_escape(true).build()
 }
 
 #[cfg(test)]
@@ -124,11 +105,7 @@ mod tests {
         ];
         for (glob, path, expected) in cases {
             let filter = Filter::new(&[glob.to_owned()], &[], None, None).unwrap();
-            assert_eq!(
-                filter.admits_path(&RelPath::new(path).unwrap()),
-                expected,
-                "{glob} {path}"
-            );
+            assert_eq!(filter.admits_path(&RelPath::new(path).unwrap()), expected, "{glob} {path}");
         }
     }
 
@@ -140,11 +117,7 @@ mod tests {
             ("music/", "music/a/b.flac", false),
             ("/music/", "music/b.flac", false),
             ("music/", "x/music/b.flac", true),
-            (
-                "downloads/incomplete/*",
-                "downloads/incomplete/t/p.mkv",
-                false,
-            ),
+            ("downloads/incomplete/*", "downloads/incomplete/t/p.mkv", false),
             ("downloads/incomplete/*", "downloads/complete/t/p.mkv", true),
             ("music", "musical/b.flac", true),
             ("*.torrent", "x/a.torrent", false),

@@ -24,10 +24,7 @@ pub struct FoundLinks {
 pub fn find(fs: &RealFs, pool: &Pool, wanted: &HashSet<InodeId>) -> FoundLinks {
     let devices: HashSet<u64> = wanted.iter().map(|id| id.dev).collect();
     let mut found = FoundLinks::default();
-    for branch in pool
-        .indices()
-        .filter(|b| devices.contains(&fs.root_id(*b).dev))
-    {
+    for branch in pool.indices().filter(|b| devices.contains(&fs.root_id(*b).dev)) {
         let mut stack = vec![root_of(branch)];
         while let Some(dir) = stack.pop() {
             if let Err(error) = look_into(fs, &dir, wanted, &mut stack, &mut found) {
@@ -47,10 +44,7 @@ fn look_into(
 ) -> Result<(), FsError> {
     let dev = fs.root_id(dir.branch).dev;
     for entry in fs.list_dir(dir)? {
-        let candidate = wanted.contains(&InodeId {
-            dev,
-            ino: entry.ino,
-        });
+        let candidate = wanted.contains(&InodeId { dev, ino: entry.ino });
         if !candidate && !matches!(entry.kind, Some(FileKind::Directory) | None) {
             continue;
         }

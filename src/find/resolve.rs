@@ -154,22 +154,11 @@ impl<'r> Resolver<'r> {
             }
         }
         if copies.is_empty() {
-            self.refuse(
-                Reason::Unresolved,
-                raw,
-                "on no branch that can be seen here".to_owned(),
-            );
-        } else if copies
-            .iter()
-            .any(|(_, stat)| stat.kind != FileKind::Regular)
-        {
+            self.refuse(Reason::Unresolved, raw, "on no branch that can be seen here".to_owned());
+        } else if copies.iter().any(|(_, stat)| stat.kind != FileKind::Regular) {
             self.refuse(Reason::NotRegular, raw, String::new());
         } else if size.is_some_and(|size| copies.iter().all(|(_, stat)| stat.size != size)) {
-            let detail = format!(
-                "{} bytes, listed as {}",
-                copies[0].1.size,
-                size.unwrap_or(0)
-            );
+            let detail = format!("{} bytes, listed as {}", copies[0].1.size, size.unwrap_or(0));
             self.refuse(Reason::ClaimSize, raw, detail);
         } else {
             for at in 0..copies.len() {
@@ -192,10 +181,7 @@ impl<'r> Resolver<'r> {
         if size.is_some_and(|size| stat.size != size) || !self.filter.admits_size(stat.size) {
             return Ok(());
         }
-        let others = copies
-            .iter()
-            .map(|(other, _)| *other)
-            .filter(|other| other != branch);
+        let others = copies.iter().map(|(other, _)| *other).filter(|other| other != branch);
         let name = Name {
             branch: *branch,
             path: path.clone(),
@@ -216,12 +202,7 @@ impl<'r> Resolver<'r> {
     }
 
     fn refuse(&mut self, reason: Reason, path: &[u8], detail: String) {
-        self.refusals.push(Refusal {
-            reason,
-            path: path.to_vec(),
-            master: None,
-            detail,
-        });
+        self.refusals.push(Refusal { reason, path: path.to_vec(), master: None, detail });
     }
 }
 
@@ -264,10 +245,7 @@ pub fn complete(
 /// # Errors
 /// If `dir` cannot be looked up.
 pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<RelPath>, PoolError> {
-    let path = |source| PoolError::Path {
-        path: dir.to_path_buf(),
-        source,
-    };
+    let path = |source| PoolError::Path { path: dir.to_path_buf(), source };
     let real = dir.canonicalize().map_err(path)?;
     let bytes = |path: &Path| path.as_os_str().to_os_string().into_vec();
     for root in std::iter::once(&pool.mount).chain(pool.branches.iter().map(|b| &b.path)) {
@@ -283,6 +261,5 @@ pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<RelPath>, PoolEr
 /// # Errors
 /// If a branch root is no longer there; the error names the first such root.
 pub fn check_branches(fs: &RealFs, pool: &Pool) -> Result<(), FsError> {
-    pool.indices()
-        .try_for_each(|branch| fs.check_branch(root_of(branch).branch))
+    pool.indices().try_for_each(|branch| fs.check_branch(root_of(branch).branch))
 }

@@ -114,12 +114,6 @@ mod tests {
     #[test]
     fn a_uuid_of_zeros_names_nothing() {
         assert_eq!(known([0; 16], 5), None);
-        assert_eq!(
-            known([1; 16], 5),
-            Some(FsId {
-                uuid: [1; 16],
-                subvolume: 5
-            })
-        );
+        assert_eq!(known([1; 16], 5), Some(FsId { uuid: [1; 16], subvolume: 5 }));
     }
 }

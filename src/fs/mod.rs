@@ -40,10 +40,7 @@ impl Place {
     /// The directory the path lies in; for the branch root, the branch root.
     #[must_use]
     pub fn dir(&self) -> Self {
-        Self {
-            branch: self.branch,
-            path: self.path.parent().unwrap_or_else(RelPath::root),
-        }
+        Self { branch: self.branch, path: self.path.parent().unwrap_or_else(RelPath::root) }
     }
 }
 
@@ -125,12 +122,7 @@ impl Stat {
     /// The values that must not change between comparing a file and acting on the file.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint {
-            id: self.id,
-            size: self.size,
-            mtime: self.mtime,
-            ctime: self.ctime,
-        }
+        Fingerprint { id: self.id, size: self.size, mtime: self.mtime, ctime: self.ctime }
     }
 }
 
@@ -220,9 +212,7 @@ impl Metadata {
     /// chosen another label.
     pub(crate) fn without_labels(&self) -> Self {
         let mut other = self.clone();
-        other
-            .xattrs
-            .retain(|name, _| !name.starts_with(b"security."));
+        other.xattrs.retain(|name, _| !name.starts_with(b"security."));
         other
     }
 }

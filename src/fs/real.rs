@@ -74,10 +74,7 @@ impl RealFs {
             })?;
             Root::open(&branch.path).map_err(|e| failed("open branch", idx, &branch.path, e))
         });
-        Ok(Self {
-            watch: Mutex::default(),
-            branches: roots.collect::<Result<_>>()?,
-        })
+        Ok(Self { watch: Mutex::default(), branches: roots.collect::<Result<_>>()? })
     }
 
     /// The filesystem of a branch across reboots; `None` where it has no such identity.
@@ -130,11 +127,7 @@ impl RealFs {
         let root = self.root(branch);
         let own = stat.id.dev == root.id.dev;
         let fs = root.identity.filter(|_| own)?;
-        Some(StoredId {
-            fs,
-            ino: stat.id.ino,
-            btime: stat.btime,
-        })
+        Some(StoredId { fs, ino: stat.id.ino, btime: stat.btime })
     }
 
     /// Lets the contents of a file be read from the disk next time, not from memory.
@@ -158,9 +151,7 @@ impl RealFs {
         self.told(
             "list directory",
             at,
-            self.root(at.branch)
-                .readable_dir(&at.path)
-                .and_then(dir::list),
+            self.root(at.branch).readable_dir(&at.path).and_then(dir::list),
         )
     }
 
@@ -184,26 +175,16 @@ fn failed(
     path: impl Into<PathBuf>,
     source: io::Error,
 ) -> FsError {
-    FsError {
-        call,
-        branch,
-        path: path.into(),
-        source,
-    }
+    FsError { call, branch, path: path.into(), source }
 }
 
 impl Look for RealFs {
     type File = RealFile;
 
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Timestamp {
-            secs,
-            nanos: since.subsec_nanos(),
-        }
+        Timestamp { secs, nanos: since.subsec_nanos() }
     }
 
     fn pause(&self, time: Duration) {
@@ -216,8 +197,7 @@ impl Look for RealFs {
 
     fn check_branch(&self, branch: BranchIdx) -> Result<()> {
         let root = self.root(branch);
-        root.check()
-            .map_err(|e| failed("find again branch", branch, &root.path, e))
+        root.check().map_err(|e| failed("find again branch", branch, &root.path, e))
     }
 
     fn pin(&self, dir: &Place) -> Result<Pin> {
@@ -254,10 +234,7 @@ impl Look for RealFs {
     fn hold(&self, at: &Place) -> Result<RealFile> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
         let held = self.root(at.branch).entry(&at.path, flags);
-        let file = |held: OwnedFd| RealFile {
-            file: held.into(),
-            at: at.clone(),
-        };
+        let file = |held: OwnedFd| RealFile { file: held.into(), at: at.clone() };
         self.told("hold", at, held.map(file))
     }
 
@@ -274,22 +251,15 @@ impl Look for RealFs {
     fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<RealFile>> {
         let at = Place::new(branch, RelPath::root());
         let held = self.root(branch).by_handle(handle, OFlag::O_PATH);
-        let file = |held: Option<OwnedFd>| {
-            held.map(|held| RealFile {
-                file: held.into(),
-                at: at.clone(),
-            })
-        };
+        let file =
+            |held: Option<OwnedFd>| held.map(|held| RealFile { file: held.into(), at: at.clone() });
         self.told("find a file by its handle on", &at, held.map(file))
     }
 
     fn comings(&self, at: &Place) -> Result<Comings> {
         let known = match self.watched().as_mut() {
             Some(watch) => watch.comings(at),
-            None => Ok(Comings {
-                incomplete: true,
-                ..Comings::default()
-            }),
+            None => Ok(Comings { incomplete: true, ..Comings::default() }),
         };
         self.told("ask what became of", at, known)
     }
@@ -333,11 +303,7 @@ impl Look for RealFs {
     }
 
     fn metadata(&self, file: &RealFile) -> Result<Metadata> {
-        self.told(
-            "read owner, mode and extended attributes of",
-            &file.at,
-            file.metadata(),
-        )
+        self.told("read owner, mode and extended attributes of", &file.at, file.metadata())
     }
 
     fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>> {
@@ -410,11 +376,7 @@ impl Change for RealFs {
     }
 
     fn link(&self, file: &RealFile, to: &Place) -> Result<()> {
-        self.told(
-            "link",
-            to,
-            names::link(file.as_fd(), self.root(to.branch), &to.path),
-        )
+        self.told("link", to, names::link(file.as_fd(), self.root(to.branch), &to.path))
     }
 
     fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()> {
@@ -428,9 +390,7 @@ impl Change for RealFs {
     }
 
     fn exchange(&self, a: &Place, b: &Place) -> Result<()> {
-        let done = self
-            .one_branch(a, b)
-            .and_then(|root| names::exchange(root, &a.path, &b.path));
+        let done = self.one_branch(a, b).and_then(|root| names::exchange(root, &a.path, &b.path));
         self.told("exchange names at", a, done)
     }
 
@@ -467,11 +427,7 @@ impl Change for RealFs {
     }
 
     fn make_dir(&self, at: &Place) -> Result<MadeDir> {
-        self.told(
-            "make directory",
-            at,
-            dir::make(self.root(at.branch), &at.path),
-        )
+        self.told("make directory", at, dir::make(self.root(at.branch), &at.path))
     }
 
     fn remove_dir(&self, at: &Place) -> Result<()> {

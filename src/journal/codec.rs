@@ -155,9 +155,8 @@ pub(super) fn chunk_count(first: &[u8]) -> Result<u16, CodecError> {
 
 /// The record that `bytes` are, after one with the chain `prev`; and the chain up to it.
 pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecError> {
-    let (covered, crc) = bytes
-        .split_last_chunk::<4>()
-        .ok_or(CodecError::Damaged("a record is cut short"))?;
+    let (covered, crc) =
+        bytes.split_last_chunk::<4>().ok_or(CodecError::Damaged("a record is cut short"))?;
     if crc32fast::hash(covered) != u32::from_be_bytes(*crc) {
         return Err(CodecError::Damaged("a record's checksum does not match"));
     }
@@ -172,9 +171,7 @@ pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecE
     let body = rest.get(HEAD..).ok_or(short.clone())?;
     let seq = u64::from_be_bytes(array(rest, 3).ok_or(short)?);
     if prev.next(seq, body).0 != *chain {
-        return Err(CodecError::Damaged(
-            "a record does not continue the one before it",
-        ));
+        return Err(CodecError::Damaged("a record does not continue the one before it"));
     }
     let Body { time, record } = if version <= NO_HANDLES {
         let format_2::Body { time, record } = whole(body)?;

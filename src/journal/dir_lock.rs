@@ -26,10 +26,7 @@ impl DirLock {
 
     /// Locks the directory `path` without waiting. `None` where another process renamed it meanwhile.
     pub(super) fn take(path: &Path) -> Result<Option<Self>, JournalError> {
-        let opened = File::options()
-            .read(true)
-            .custom_flags(libc::O_DIRECTORY)
-            .open(path);
+        let opened = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path);
         let handle = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(failed("open", path))?,
@@ -38,26 +35,18 @@ impl DirLock {
         let handle = match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
             Ok(handle) => handle,
             Err((_, Errno::EWOULDBLOCK)) => {
-                return Err(JournalError::Locked {
-                    path: path.to_path_buf(),
-                });
+                return Err(JournalError::Locked { path: path.to_path_buf() });
             }
             Err((_, errno)) => return Err(failed("lock", path)(errno.into())),
         };
-        let lock = Self {
-            path: path.to_path_buf(),
-            handle,
-        };
+        let lock = Self { path: path.to_path_buf(), handle };
         Ok(lock.still_leads_there()?.then_some(lock))
     }
 
     /// A lock may be had on what was half made when it was opened and is the finished journal, or gone, by now:
     /// acting on the name would then hit something else.
     pub(super) fn still_leads_there(&self) -> Result<bool, JournalError> {
-        let held = self
-            .handle
-            .metadata()
-            .map_err(failed("look at", &self.path))?;
+        let held = self.handle.metadata().map_err(failed("look at", &self.path))?;
         match std::fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed("look at", &self.path)(error)),
@@ -72,10 +61,6 @@ fn nobody_elses(dir: &File, path: &Path) -> Result<(), JournalError> {
     let found = dir.metadata().map_err(failed("look at", path))?;
     match written_by_others(&found) {
         None => Ok(()),
-        Some((owner, mode)) => Err(JournalError::Foreign {
-            path: path.to_path_buf(),
-            owner,
-            mode,
-        }),
+        Some((owner, mode)) => Err(JournalError::Foreign { path: path.to_path_buf(), owner, mode }),
     }
 }

@@ -17,29 +17,18 @@ const TAIL_LEN: u64 = 1 << 15;
 /// An I/O error with what was tried, and on what.
 pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
     move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalError::NoSpace {
-            path: path.to_path_buf(),
-            free: free_bytes(path).unwrap_or(0),
-        },
-        _ => JournalError::Io {
-            what,
-            path: path.to_path_buf(),
-            source,
-        },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            JournalError::NoSpace { path: path.to_path_buf(), free: free_bytes(path).unwrap_or(0) }
+        }
+        _ => JournalError::Io { what, path: path.to_path_buf(), source },
     }
 }
 
 /// Bytes an ordinary user can still write on the filesystem of `path`.
 pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = nix::sys::statvfs::statvfs(path)?;
-    #[allow(
-        clippy::useless_conversion,
-        reason = "these fields are 32 bits wide on some targets"
-    )]
-    let (blocks, size) = (
-        u64::from(stat.blocks_available()),
-        u64::from(stat.fragment_size()),
-    );
+    #[allow(clippy::useless_conversion, reason = "these fields are 32 bits wide on some targets")]
+    let (blocks, size) = (u64::from(stat.blocks_available()), u64::from(stat.fragment_size()));
     Ok(blocks.saturating_mul(size))
 }
 
@@ -47,19 +36,14 @@ pub(super) fn check_space(dir: &Path, min: u64) -> Result<(), JournalError> {
     let there = if dir.is_dir() { dir } else { parent_of(dir) };
     let free = free_bytes(there).map_err(failed("look at", there))?;
     if free < min {
-        return Err(JournalError::NoSpace {
-            path: dir.to_path_buf(),
-            free,
-        });
+        return Err(JournalError::NoSpace { path: dir.to_path_buf(), free });
     }
     Ok(())
 }
 
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
-    File::open(dir)
-        .and_then(|handle| handle.sync_all())
-        .map_err(failed("sync the directory", dir))
+    File::open(dir).and_then(|handle| handle.sync_all()).map_err(failed("sync the directory", dir))
 }
 
 /// The directory `path` lies in.
@@ -83,10 +67,7 @@ pub(super) fn settle_file(path: &Path) -> Result<(), JournalError> {
     settle().map_err(failed("sync", path))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the journal's own half-made file, not a branch"
-)]
+#[expect(clippy::disallowed_methods, reason = "the journal's own half-made file, not a branch")]
 pub(super) fn remove_file(path: &Path) -> Result<(), JournalError> {
     std::fs::remove_file(path).map_err(failed("remove", path))
 }
@@ -105,11 +86,8 @@ impl MarkFile {
     /// Makes the file of a new journal; the directory is to be synced by the caller.
     pub(super) fn create(path: &Path, id: u32) -> Result<(), JournalError> {
         let create = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             file.write_all(&mark::new_file(id))?;
             file.sync_all()
         };
@@ -121,25 +99,17 @@ impl MarkFile {
         // A mark that is only in memory would vouch for records that a power cut then takes back with the mark.
         settle_file(path)?;
         let mut bytes = Vec::new();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(failed("open", path))?;
+        let file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))?;
         // Reads one byte more than a mark file has: a longer file is not ours.
-        (&file)
-            .take(mark::LEN as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed("read", path))?;
+        (&file).take(mark::LEN as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
         let parsed = mark::parse(&bytes).map_err(|error| match error {
-            MarkError::Damaged(what) => JournalError::Damaged {
-                path: path.to_path_buf(),
-                what: what.to_owned(),
-            },
-            MarkError::Newer(version) => JournalError::NewerVersion {
-                path: path.to_path_buf(),
-                version,
-            },
+            MarkError::Damaged(what) => {
+                JournalError::Damaged { path: path.to_path_buf(), what: what.to_owned() }
+            }
+            MarkError::Newer(version) => {
+                JournalError::NewerVersion { path: path.to_path_buf(), version }
+            }
         })?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -191,9 +161,7 @@ impl CsvLog {
             .open(path)
             .map_err(io("open the log"))?;
         let meta = file.metadata().map_err(io("open the log"))?;
-        let not_a_log = || JournalError::NotALog {
-            path: path.to_path_buf(),
-        };
+        let not_a_log = || JournalError::NotALog { path: path.to_path_buf() };
         if !meta.is_file() {
             return Err(not_a_log());
         }
@@ -203,10 +171,7 @@ impl CsvLog {
         } else {
             return Err(not_a_log());
         };
-        let mut log = Self {
-            path: path.to_path_buf(),
-            file,
-        };
+        let mut log = Self { path: path.to_path_buf(), file };
         log.append(completion)?;
         if first.is_empty() {
             // The name too: a power cut would otherwise take a whole run's lines with it.

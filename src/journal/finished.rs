@@ -105,11 +105,7 @@ impl Reading {
         let dirs = intent.dirs.iter().cloned();
         self.dirs.extend(dirs.map(|dir| (Arc::clone(&run), dir)));
         let op = intent.op;
-        let done = DoneOp {
-            run,
-            intent,
-            undoes,
-        };
+        let done = DoneOp { run, intent, undoes };
         self.open.insert(op, done);
     }
 
@@ -117,19 +113,12 @@ impl Reading {
         let mut undone = BTreeMap::new();
         for done in self.done.values() {
             if let Some(of) = done.undoes {
-                let known = self
-                    .others
-                    .remove(&of)
-                    .or_else(|| self.done.get(&of).cloned());
+                let known = self.others.remove(&of).or_else(|| self.done.get(&of).cloned());
                 undone.extend(known.map(|done| (of, done)));
             }
         }
         let ops = self.done.into_iter();
         let ops = ops.filter(|(op, _)| !self.undone.contains(op));
-        Finished {
-            ops: ops.map(|(_, done)| done).collect(),
-            undone,
-            dirs: self.dirs,
-        }
+        Finished { ops: ops.map(|(_, done)| done).collect(), undone, dirs: self.dirs }
     }
 }

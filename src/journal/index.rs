@@ -78,17 +78,9 @@ impl Index {
                 });
                 self.begin(undo.intent, Some(of)).map(Some)
             }
-            Record::Copied {
-                op,
-                ino,
-                btime,
-                handle,
-            } => {
+            Record::Copied { op, ino, btime, handle } => {
                 let open = self.open.get_mut(&op).ok_or_else(|| not_open(op))?;
-                let undo = open
-                    .undo
-                    .as_mut()
-                    .ok_or("an op was copied that undoes nothing")?;
+                let undo = open.undo.as_mut().ok_or("an op was copied that undoes nothing")?;
                 Arc::make_mut(undo).copied = true;
                 let intent = Arc::make_mut(&mut open.intent);
                 (intent.master.id.ino, intent.master.id.btime) = (ino, btime);
@@ -159,11 +151,7 @@ impl Index {
     fn start(&mut self, started: RunStarted, undoes: Option<u64>) -> Result<(), String> {
         // Runs in between may have been pruned; the chain shows that no record is missing.
         if started.run <= self.newest_run() {
-            return Err(format!(
-                "run {} cannot follow run {}",
-                started.run,
-                self.newest_run()
-            ));
+            return Err(format!("run {} cannot follow run {}", started.run, self.newest_run()));
         }
         let run = started.run;
         let summary = RunSummary {
@@ -191,12 +179,7 @@ impl Index {
         let (op, run) = self.close(id)?;
         run.conflicts += 1;
         if !left.is_empty() {
-            self.conflicts.push(Conflict {
-                run: Arc::clone(&op.run),
-                op: id,
-                why,
-                left,
-            });
+            self.conflicts.push(Conflict { run: Arc::clone(&op.run), op: id, why, left });
         }
         Ok(op)
     }
@@ -209,9 +192,7 @@ impl Index {
     }
 
     fn run(&mut self, run: u64) -> Result<&mut RunSummary, String> {
-        self.runs
-            .get_mut(&run)
-            .ok_or_else(|| format!("run {run} was never started"))
+        self.runs.get_mut(&run).ok_or_else(|| format!("run {run} was never started"))
     }
 }
 

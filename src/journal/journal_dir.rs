@@ -112,9 +112,7 @@ fn create(dir: &Path) -> Result<Option<DirLock>, JournalError> {
         Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
             discard_half_made(&new)?;
             remove_dir(&new)?;
-            return Err(JournalError::MountPoint {
-                path: dir.to_path_buf(),
-            });
+            return Err(JournalError::MountPoint { path: dir.to_path_buf() });
         }
         Err(error) => return Err(failed("put the new journal in place", dir)(error)),
     }
@@ -153,9 +151,7 @@ pub(super) fn discard_half_made(new: &Path) -> Result<(), JournalError> {
                 dir == database && (name == b"db" || name == b"conf" || name.starts_with(b"snap."))
             };
             if !ours {
-                return Err(JournalError::NotAJournal {
-                    path: new.to_path_buf(),
-                });
+                return Err(JournalError::NotAJournal { path: new.to_path_buf() });
             }
             if is_dir {
                 dirs.push(path);
@@ -283,10 +279,7 @@ pub(super) fn random_id() -> Result<u32, JournalError> {
     Ok(u32::from_ne_bytes(id))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the journal's own directory, not a branch"
-)]
+#[expect(clippy::disallowed_methods, reason = "the journal's own directory, not a branch")]
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }

@@ -142,16 +142,9 @@ fn line_of(run: u64, fields: Vec<Vec<u8>>) -> Option<Line> {
     let [_, _, op, state, pool_path, master, from, to, bytes] = fields;
     let path = |bytes: Vec<u8>| PathBuf::from(OsString::from_vec(bytes));
     Some(Line {
-        op: OpId {
-            run,
-            seq: number(&op)?,
-        },
+        op: OpId { run, seq: number(&op)? },
         state,
-        name: LoggedName {
-            pool_path: path(pool_path),
-            from: path(from),
-            to: path(to),
-        },
+        name: LoggedName { pool_path: path(pool_path), from: path(from), to: path(to) },
         master: path(master),
         bytes: number(&bytes)?,
     })

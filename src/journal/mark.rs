@@ -34,11 +34,7 @@ impl Mark {
     /// The mark of a journal without records.
     #[must_use]
     pub fn genesis(journal: u32) -> Self {
-        Self {
-            seq: 0,
-            run: 0,
-            chain: Chain::genesis(journal),
-        }
+        Self { seq: 0, run: 0, chain: Chain::genesis(journal) }
     }
 }
 

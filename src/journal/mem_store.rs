@@ -101,16 +101,8 @@ impl MemStore {
         let mut torn = csv::TornLine::default();
         torn.read(&files.csv);
         files.csv.extend_from_slice(torn.completion());
-        let disk = Disk {
-            files,
-            gate: None,
-            dead: false,
-            steps: 0,
-            fault: None,
-        };
-        Self {
-            disk: Rc::new(RefCell::new(disk)),
-        }
+        let disk = Disk { files, gate: None, dead: false, steps: 0, fault: None };
+        Self { disk: Rc::new(RefCell::new(disk)) }
     }
 
     /// Another handle of the same store.

@@ -142,10 +142,7 @@ impl<S: Store> Journal<S> {
             } else {
                 format!("record {} is not the one that was written", mark.seq)
             };
-            return Err(JournalError::Damaged {
-                path: store.place().to_path_buf(),
-                what,
-            });
+            return Err(JournalError::Damaged { path: store.place().to_path_buf(), what });
         }
         // A killed process can leave records that are read from memory and not on the disk yet. Recovery acts
         // on them: a power cut after that must not take them back.
@@ -153,12 +150,7 @@ impl<S: Store> Journal<S> {
         if tip != mark {
             store.write_mark(&tip)?;
         }
-        Ok(Self {
-            store,
-            tip,
-            index,
-            poisoned: false,
-        })
+        Ok(Self { store, tip, index, poisoned: false })
     }
 
     /// The journal's random id, part of every hidden name.
@@ -387,11 +379,7 @@ impl<S: Store> Journal<S> {
     }
 
     fn check(&self) -> Result<(), JournalError> {
-        if self.poisoned {
-            Err(JournalError::Poisoned)
-        } else {
-            Ok(())
-        }
+        if self.poisoned { Err(JournalError::Poisoned) } else { Ok(()) }
     }
 
     /// Runs are numbered without gaps as they begin; gaps come from pruning alone.
@@ -406,11 +394,7 @@ impl<S: Store> Journal<S> {
     }
 
     fn batch(&mut self, records: &[Record], now: Timestamp) -> Result<Batch, JournalError> {
-        let mut batch = Batch {
-            lines: Vec::new(),
-            pairs: Vec::new(),
-            tip: self.tip,
-        };
+        let mut batch = Batch { lines: Vec::new(), pairs: Vec::new(), tip: self.tip };
         for record in records {
             self.in_sequence(record)?;
             let applied = self.index.apply(record.clone());
@@ -454,21 +438,15 @@ fn read_all<S: Store>(
 ) -> Result<Mark, JournalError> {
     let place = store.place();
     let explain = |error| match error {
-        ReadError::Damaged(what) => JournalError::Damaged {
-            path: place.to_path_buf(),
-            what,
-        },
-        ReadError::Newer(version) => JournalError::NewerVersion {
-            path: place.to_path_buf(),
-            version: version.into(),
-        },
+        ReadError::Damaged(what) => JournalError::Damaged { path: place.to_path_buf(), what },
+        ReadError::Newer(version) => {
+            JournalError::NewerVersion { path: place.to_path_buf(), version: version.into() }
+        }
     };
     let mut reader = Reader::new(store.id());
-    store.load(
-        &mut |key, value| match reader.push(key, value).map_err(explain)? {
-            Some(entry) => visit(entry, &reader.tip).map_err(explain),
-            None => Ok(()),
-        },
-    )?;
+    store.load(&mut |key, value| match reader.push(key, value).map_err(explain)? {
+        Some(entry) => visit(entry, &reader.tip).map_err(explain),
+        None => Ok(()),
+    })?;
     reader.finish().map_err(explain)
 }

@@ -87,11 +87,7 @@ fn kept(journal: &Journal<SledStore>, oldest: i64) -> BTreeSet<u64> {
             || told.contains(&number)
             || Some(number) == newest
     };
-    journal
-        .runs()
-        .filter(stays)
-        .map(|run| run.started.run)
-        .collect()
+    journal.runs().filter(stays).map(|run| run.started.run).collect()
 }
 
 /// Writes the records of the runs kept to the new database, with sequence numbers and a chain of their own; returns

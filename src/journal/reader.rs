@@ -40,10 +40,7 @@ struct Partial {
 impl Reader {
     /// Before the first record of the journal `id`.
     pub(super) fn new(id: u32) -> Self {
-        Self {
-            tip: Mark::genesis(id),
-            partial: None,
-        }
+        Self { tip: Mark::genesis(id), partial: None }
     }
 
     /// Takes in the next pair; returns a record when the record is whole.
@@ -54,12 +51,7 @@ impl Reader {
             return Err(damaged(format!("record {} is missing", self.tip.seq + 1)));
         }
         let mut partial = match self.partial.take() {
-            None => Partial {
-                run,
-                chunks: codec::chunk_count(value)?,
-                next: 0,
-                bytes: Vec::new(),
-            },
+            None => Partial { run, chunks: codec::chunk_count(value)?, next: 0, bytes: Vec::new() },
             Some(partial) => partial,
         };
         if run != partial.run || chunk != partial.next {
@@ -71,8 +63,7 @@ impl Reader {
             self.partial = Some(partial);
             return Ok(None);
         }
-        self.whole(run, seq, &partial.bytes, self.tip.chain)
-            .map(Some)
+        self.whole(run, seq, &partial.bytes, self.tip.chain).map(Some)
     }
 
     fn whole(&mut self, run: u64, seq: u64, bytes: &[u8], prev: Chain) -> Result<Entry, ReadError> {
@@ -92,10 +83,7 @@ impl Reader {
     /// The last record, once every pair was taken in.
     pub(super) fn finish(self) -> Result<Mark, ReadError> {
         match self.partial {
-            Some(_) => Err(damaged(format!(
-                "a part of record {} is missing",
-                self.tip.seq + 1
-            ))),
+            Some(_) => Err(damaged(format!("a part of record {} is missing", self.tip.seq + 1))),
             None => Ok(self.tip),
         }
     }

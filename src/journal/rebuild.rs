@@ -124,12 +124,7 @@ impl Filled {
         if log.is_empty() {
             log.extend_from_slice(csv::HEADER);
         }
-        Self {
-            index: Index::default(),
-            tip: Mark::genesis(id),
-            pairs: Vec::new(),
-            log,
-        }
+        Self { index: Index::default(), tip: Mark::genesis(id), pairs: Vec::new(), log }
     }
 
     fn push(&mut self, record: &Record, now: Timestamp) -> Result<(), JournalError> {

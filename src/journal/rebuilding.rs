@@ -40,11 +40,7 @@ impl Rebuilding {
             return Err(JournalError::Locked { path: new });
         };
         discard_half_made(&new)?;
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            new,
-            lock,
-        })
+        Ok(Self { dir: dir.to_path_buf(), new, lock })
     }
 
     pub(super) fn place(&self) -> &Path {
@@ -133,11 +129,7 @@ impl Rebuilding {
         let aside = unused_name(&self.dir, now);
         let cannot = || failed("put the new journal in place of", &self.dir);
         let rename = |from: &Path, to: &Path, how| {
-            sys::rename_with(
-                (AT_FDCWD, from.as_os_str()),
-                (AT_FDCWD, to.as_os_str()),
-                how,
-            )
+            sys::rename_with((AT_FDCWD, from.as_os_str()), (AT_FDCWD, to.as_os_str()), how)
         };
         rename(&self.new, &aside, libc::RENAME_NOREPLACE)
             .map_err(|errno| cannot()(errno.into()))?;

@@ -49,13 +49,7 @@ impl SledStore {
         // The mark first: a journal of a newer version is refused before its database is touched.
         let mark = MarkFile::open(mark)?;
         let database = Database::open_existing(database)?;
-        Ok(Self {
-            database,
-            mark,
-            csv: None,
-            csv_path,
-            lock,
-        })
+        Ok(Self { database, mark, csv: None, csv_path, lock })
     }
 
     /// Closes all files and keeps the directory locked.
@@ -179,11 +173,7 @@ impl Database {
         };
         let path = dir.join("db");
         let file = File::open(&path).map_err(failed("open", &path))?;
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            handles: Some(handles),
-            file,
-        })
+        Ok(Self { dir: dir.to_path_buf(), handles: Some(handles), file })
     }
 
     /// Closes a new database. A write that failed is an error here, where a drop would ignore it.
@@ -244,9 +234,7 @@ impl Database {
     /// Runs after sled's `flush`: sled's `flush` only starts the writing, so acknowledged records would be lost in a
     /// power cut. An error is final: the pages count as clean afterwards, and a second try would succeed.
     fn sync(&self) -> Result<(), JournalError> {
-        self.file
-            .sync_data()
-            .map_err(failed("sync", &self.dir.join("db")))
+        self.file.sync_data().map_err(failed("sync", &self.dir.join("db")))
     }
 }
 
@@ -329,9 +317,7 @@ fn is_locked(error: &sled::Error) -> bool {
 
 fn explain(dir: &Path, what: &'static str, error: sled::Error) -> JournalError {
     if is_locked(&error) {
-        return JournalError::Locked {
-            path: dir.to_path_buf(),
-        };
+        return JournalError::Locked { path: dir.to_path_buf() };
     }
     match error {
         sled::Error::Io(source) => match source.kind() {
@@ -355,8 +341,5 @@ fn panicked(dir: &Path, panic: &str) -> JournalError {
 }
 
 fn damaged(dir: &Path, what: String) -> JournalError {
-    JournalError::Damaged {
-        path: dir.to_path_buf(),
-        what,
-    }
+    JournalError::Damaged { path: dir.to_path_buf(), what }
 }

@@ -69,9 +69,7 @@ impl Member {
             known.listed |= name.listed;
             return;
         }
-        let at = self
-            .names
-            .partition_point(|n| (n.branch, &n.path) < (name.branch, &name.path));
+        let at = self.names.partition_point(|n| (n.branch, &n.path) < (name.branch, &name.path));
         self.names.insert(at, name);
     }
 
@@ -95,22 +93,16 @@ pub fn unite(groups: Vec<Group>) -> Vec<Group> {
     let mut home: HashMap<InodeId, usize> = HashMap::new();
     let mut united: Vec<Option<Group>> = Vec::with_capacity(groups.len());
     for group in groups {
-        let mut into: Vec<usize> = group
-            .members
-            .iter()
-            .filter_map(|m| home.get(&m.id).copied())
-            .collect();
+        let mut into: Vec<usize> =
+            group.members.iter().filter_map(|m| home.get(&m.id).copied()).collect();
         into.sort_unstable();
         into.dedup();
         let at = into.first().copied().unwrap_or(united.len());
         if at == united.len() {
             united.push(Some(Group::default()));
         }
-        let mut parts: Vec<Group> = into
-            .iter()
-            .skip(1)
-            .filter_map(|other| united[*other].take())
-            .collect();
+        let mut parts: Vec<Group> =
+            into.iter().skip(1).filter_map(|other| united[*other].take()).collect();
         parts.push(group);
         let target = united[at].get_or_insert_default();
         for member in parts.into_iter().flat_map(|part| part.members) {
@@ -123,10 +115,7 @@ pub fn unite(groups: Vec<Group>) -> Vec<Group> {
 
 fn merge_member(group: &mut Group, member: Member) {
     match group.members.iter_mut().find(|m| m.id == member.id) {
-        Some(known) => member
-            .names
-            .into_iter()
-            .for_each(|name| known.add_name(name)),
+        Some(known) => member.names.into_iter().for_each(|name| known.add_name(name)),
         None => group.members.push(member),
     }
 }
@@ -157,19 +146,11 @@ mod tests {
     }
 
     fn group(members: &[(u64, &str)]) -> Group {
-        Group {
-            members: members
-                .iter()
-                .map(|(ino, path)| member(*ino, path))
-                .collect(),
-        }
+        Group { members: members.iter().map(|(ino, path)| member(*ino, path)).collect() }
     }
 
     fn inodes(groups: &[Group]) -> Vec<Vec<u64>> {
-        groups
-            .iter()
-            .map(|g| g.members.iter().map(|m| m.id.ino).collect())
-            .collect()
+        groups.iter().map(|g| g.members.iter().map(|m| m.id.ino).collect()).collect()
     }
 
     #[test]
@@ -183,11 +164,7 @@ mod tests {
         assert_eq!(inodes(&united), [vec![1, 2, 3, 4], vec![5, 6]]);
         let four = united[0].members.iter().find(|m| m.id.ino == 4).unwrap();
         assert_eq!(four.names.len(), 2, "names of one inode are collected");
-        assert_eq!(
-            united[0].members[0].names.len(),
-            1,
-            "the same name is one name"
-        );
+        assert_eq!(united[0].members[0].names.len(), 1, "the same name is one name");
     }
 
     #[test]

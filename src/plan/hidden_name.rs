@@ -35,11 +35,7 @@ pub fn hidden_name(journal: u32, op: OpId, index: usize, role: Role) -> OsString
         Role::Aside => 'd',
         Role::Copy => 'c',
     };
-    format!(
-        "{PREFIX}{journal:08x}-{:08x}-{:08x}-{index:08x}-{role}",
-        op.run, op.seq
-    )
-    .into()
+    format!("{PREFIX}{journal:08x}-{:08x}-{:08x}-{index:08x}-{role}", op.run, op.seq).into()
 }
 
 /// The parts of a hidden name. Any program that can write in a directory can make such a name: the name proves nothing.
@@ -93,17 +89,8 @@ mod tests {
 
     #[test]
     fn a_hidden_name_is_read_as_it_was_made_and_no_other_is() {
-        let op = OpId {
-            run: 12,
-            seq: 70_000,
-        };
-        for role in [
-            Role::Temp,
-            Role::Retired,
-            Role::Withdrawn,
-            Role::Aside,
-            Role::Copy,
-        ] {
+        let op = OpId { run: 12, seq: 70_000 };
+        for role in [Role::Temp, Role::Retired, Role::Withdrawn, Role::Aside, Role::Copy] {
             let name = hidden_name(0xffab_0001, op, 65_000, role);
             let read = parse_hidden_name(name.as_encoded_bytes()).unwrap();
             assert_eq!(
@@ -125,21 +112,9 @@ mod tests {
 
     #[test]
     fn hidden_names_are_distinct_and_of_one_length() {
-        let ops = [
-            OpId { run: 1, seq: 2 },
-            OpId { run: 2, seq: 1 },
-            OpId {
-                run: 9_999,
-                seq: 70_000,
-            },
-        ];
-        let roles = [
-            Role::Temp,
-            Role::Retired,
-            Role::Withdrawn,
-            Role::Aside,
-            Role::Copy,
-        ];
+        let ops =
+            [OpId { run: 1, seq: 2 }, OpId { run: 2, seq: 1 }, OpId { run: 9_999, seq: 70_000 }];
+        let roles = [Role::Temp, Role::Retired, Role::Withdrawn, Role::Aside, Role::Copy];
         let names: HashSet<_> = ops
             .iter()
             .flat_map(|op| roles.iter().map(move |role| (op, role)))

@@ -42,13 +42,7 @@ pub(crate) fn choose_among(
         .filter(|(_, m)| m.names.iter().any(|n| !n.excluded));
     let ranked = candidates.map(|(at, member)| (primary_rank(member, rules), at, member));
     let best = ranked.min_by_key(|(rank, at, member)| {
-        (
-            *rank,
-            !usable(member, branches),
-            policy_key(member, branches, rules),
-            order(member),
-            *at,
-        )
+        (*rank, !usable(member, branches), policy_key(member, branches, rules), order(member), *at)
     })?;
     let by_primary = best.0 < rules.primaries.len();
     (by_primary || rules.any_master || rules.primaries.is_empty()).then_some(best.1)
@@ -57,27 +51,15 @@ pub(crate) fn choose_among(
 /// Returns the index of the first primary that a name of the member lies under; if there is no such primary, the number
 /// of primaries.
 fn primary_rank(member: &Member, rules: &Rules) -> usize {
-    let under = |primary| {
-        member
-            .names
-            .iter()
-            .any(|n| !n.excluded && n.path.is_below(primary))
-    };
-    rules
-        .primaries
-        .iter()
-        .position(under)
-        .unwrap_or(rules.primaries.len())
+    let under = |primary| member.names.iter().any(|n| !n.excluded && n.path.is_below(primary));
+    rules.primaries.iter().position(under).unwrap_or(rules.primaries.len())
 }
 
 /// Returns the name a master is known by: under the best primary if a name lies there, else the first name.
 #[must_use]
 pub fn name_of<'m>(member: &'m Member, rules: &Rules) -> Option<&'m crate::plan::group::Name> {
     let named = || member.names.iter().filter(|n| !n.excluded);
-    let primary = rules
-        .primaries
-        .iter()
-        .find_map(|p| named().find(|n| n.path.is_below(p)));
+    let primary = rules.primaries.iter().find_map(|p| named().find(|n| n.path.is_below(p)));
     primary.or_else(|| named().next())
 }
 
@@ -93,12 +75,7 @@ pub(crate) fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
 /// The member with the lower key wins.
 fn policy_key(member: &Member, branches: &[BranchFacts], rules: &Rules) -> i128 {
     let free = || {
-        member
-            .names
-            .iter()
-            .map(|n| i128::from(branches[n.branch.index()].free))
-            .max()
-            .unwrap_or(0)
+        member.names.iter().map(|n| i128::from(branches[n.branch.index()].free)).max().unwrap_or(0)
     };
     match rules.policy {
         Policy::Newest => -member.mtime.as_nanos(),
@@ -115,11 +92,5 @@ fn policy_key(member: &Member, branches: &[BranchFacts], rules: &Rules) -> i128 
 fn order(member: &Member) -> (u16, Reverse<u64>, Vec<u8>) {
     let first = member.names.first();
     let branch = first.map_or(u16::MAX, |n| n.branch.0);
-    (
-        branch,
-        Reverse(member.nlink),
-        first
-            .map(|n| n.path.as_bytes().to_vec())
-            .unwrap_or_default(),
-    )
+    (branch, Reverse(member.nlink), first.map(|n| n.path.as_bytes().to_vec()).unwrap_or_default())
 }

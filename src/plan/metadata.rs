@@ -26,19 +26,11 @@ impl IgnoreMetadata {
         let owner = (master.uid, master.gid) != (duplicate.uid, duplicate.gid);
         let checks = [
             (!self.owner && owner, Reason::OwnerDiffers),
-            (
-                !self.mode && master.mode != duplicate.mode,
-                Reason::ModeDiffers,
-            ),
+            (!self.mode && master.mode != duplicate.mode, Reason::ModeDiffers),
             (!self.acl && master.acl != duplicate.acl, Reason::AclDiffers),
-            (
-                !self.xattr && master.xattrs != duplicate.xattrs,
-                Reason::XattrDiffers,
-            ),
+            (!self.xattr && master.xattrs != duplicate.xattrs, Reason::XattrDiffers),
         ];
-        checks
-            .into_iter()
-            .find_map(|(differs, reason)| differs.then_some(reason))
+        checks.into_iter().find_map(|(differs, reason)| differs.then_some(reason))
     }
 }
 
@@ -48,12 +40,7 @@ mod tests {
 
     #[test]
     fn each_difference_is_refused_unless_ignored() {
-        let base = Metadata {
-            uid: 1,
-            gid: 1,
-            mode: 0o644,
-            ..Metadata::default()
-        };
+        let base = Metadata { uid: 1, gid: 1, mode: 0o644, ..Metadata::default() };
         let with = |change: fn(&mut Metadata)| {
             let mut other = base.clone();
             change(&mut other);
@@ -61,19 +48,8 @@ mod tests {
         };
         let none = IgnoreMetadata::default();
         let cases = [
-            (
-                with(|m| m.gid = 2),
-                Reason::OwnerDiffers,
-                IgnoreMetadata {
-                    owner: true,
-                    ..none
-                },
-            ),
-            (
-                with(|m| m.mode = 0o4755),
-                Reason::ModeDiffers,
-                IgnoreMetadata { mode: true, ..none },
-            ),
+            (with(|m| m.gid = 2), Reason::OwnerDiffers, IgnoreMetadata { owner: true, ..none }),
+            (with(|m| m.mode = 0o4755), Reason::ModeDiffers, IgnoreMetadata { mode: true, ..none }),
             (
                 with(|m| m.acl = Some(vec![2])),
                 Reason::AclDiffers,
@@ -82,10 +58,7 @@ mod tests {
             (
                 with(|m| drop(m.xattrs.insert(b"user.a".to_vec(), vec![1]))),
                 Reason::XattrDiffers,
-                IgnoreMetadata {
-                    xattr: true,
-                    ..none
-                },
+                IgnoreMetadata { xattr: true, ..none },
             ),
         ];
         for (other, reason, ignore) in cases {

@@ -118,8 +118,7 @@ impl Plan {
             group.ops = before(group.ops.start)..before(group.ops.end);
         }
         let mut at = 0..;
-        self.ops
-            .retain(|_| at.next().is_some_and(|at| gone.binary_search(&at).is_err()));
+        self.ops.retain(|_| at.next().is_some_and(|at| gone.binary_search(&at).is_err()));
         self.refusals.extend(refused.into_values());
     }
 
@@ -153,18 +152,10 @@ impl Plan {
 
     /// Returns the duplicates whose names are not all known: they must be looked for before planning again.
     pub fn incomplete<'g>(&self, groups: &'g [Group]) -> Vec<&'g Member> {
-        if !self
-            .refusals
-            .iter()
-            .any(|r| r.reason == Reason::UnknownLinks)
-        {
+        if !self.refusals.iter().any(|r| r.reason == Reason::UnknownLinks) {
             return Vec::new();
         }
-        groups
-            .iter()
-            .flat_map(|g| &g.members)
-            .filter(|m| !m.complete())
-            .collect()
+        groups.iter().flat_map(|g| &g.members).filter(|m| !m.complete()).collect()
     }
 }
 
@@ -175,12 +166,7 @@ pub fn plan<G: Borrow<Group>>(
     branches: &[BranchFacts],
     rules: &Rules,
 ) -> Plan {
-    let mut planner = Planner {
-        branches,
-        rules,
-        plan: Plan::default(),
-        links: HashMap::new(),
-    };
+    let mut planner = Planner { branches, rules, plan: Plan::default(), links: HashMap::new() };
     for group in groups {
         planner.group(group.borrow());
     }
@@ -201,10 +187,8 @@ impl Planner<'_> {
         self.links.clear();
         let first_op = self.plan.ops.len();
         let listed = |m: &Member| m.names.iter().filter(|n| n.listed && !n.excluded).count() as u64;
-        self.plan.already_linked += members
-            .iter()
-            .map(|m| listed(m).saturating_sub(1))
-            .sum::<u64>();
+        self.plan.already_linked +=
+            members.iter().map(|m| listed(m).saturating_sub(1)).sum::<u64>();
         let names = || members.iter().flat_map(|m| &m.names);
         if names().nth(1).is_none() {
             return;
@@ -285,9 +269,7 @@ impl Planner<'_> {
         let mut waiting: VecDeque<usize> = (0..members.len()).filter(|at| *at != first).collect();
         while let Some(at) = waiting.pop_front() {
             let duplicate = &members[at];
-            let mut roomy = masters
-                .iter()
-                .filter(|m| self.has_room(&members[**m], duplicate));
+            let mut roomy = masters.iter().filter(|m| self.has_room(&members[**m], duplicate));
             match roomy.next().copied() {
                 Some(master) => self.member(&members[master], duplicate),
                 None => {
@@ -325,16 +307,11 @@ impl Planner<'_> {
         let near = |at: &usize| fit(at) && boundary(at) == boundary(&first);
         let mut any = self.rules.clone();
         any.any_master = true;
-        master::choose_among(
-            members,
-            waiting.iter().copied().filter(near),
-            self.branches,
-            &any,
-        )
-        .or_else(|| {
-            let all = waiting.iter().copied().filter(fit);
-            master::choose_among(members, all, self.branches, self.rules)
-        })
+        master::choose_among(members, waiting.iter().copied().filter(near), self.branches, &any)
+            .or_else(|| {
+                let all = waiting.iter().copied().filter(fit);
+                master::choose_among(members, all, self.branches, self.rules)
+            })
     }
 
     /// Whether `master` can take the names of `duplicate` too.
@@ -388,14 +365,8 @@ impl Planner<'_> {
         *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
         self.plan.ops.push(Op::planned(
             kind,
-            OpFile {
-                at: place(name),
-                id: master.id,
-            },
-            OpFile {
-                at: place(own),
-                id: duplicate.id,
-            },
+            OpFile { at: place(name), id: master.id },
+            OpFile { at: place(own), id: duplicate.id },
             duplicate.size,
             bytes,
             names,
@@ -415,17 +386,10 @@ impl Planner<'_> {
             return fail(Reason::Empty, String::new());
         }
         if master.size != duplicate.size {
-            return fail(
-                Reason::Differs,
-                format!("{} and {} bytes", master.size, duplicate.size),
-            );
+            return fail(Reason::Differs, format!("{} and {} bytes", master.size, duplicate.size));
         }
         if !duplicate.complete() {
-            let detail = format!(
-                "{} of {} names found",
-                duplicate.names.len(),
-                duplicate.nlink
-            );
+            let detail = format!("{} of {} names found", duplicate.names.len(), duplicate.nlink);
             return fail(Reason::UnknownLinks, detail);
         }
         if let Some(n) = duplicate.names.iter().find(|n| n.excluded) {
@@ -438,11 +402,7 @@ impl Planner<'_> {
         if master.immutable || duplicate.immutable {
             return fail(Reason::Immutable, String::new());
         }
-        if let Some(reason) = self
-            .rules
-            .ignore
-            .differs(&master.metadata, &duplicate.metadata)
-        {
+        if let Some(reason) = self.rules.ignore.differs(&master.metadata, &duplicate.metadata) {
             return fail(reason, String::new());
         }
         let wanted = self.wanted_links(master, duplicate.names.len());

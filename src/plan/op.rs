@@ -148,10 +148,7 @@ impl Op {
     /// Returns the same op as an op that undoes another op.
     #[must_use]
     pub fn undoing(self, undo: Undoing) -> Self {
-        Self {
-            task: Task::Undo(Box::new(undo)),
-            ..self
-        }
+        Self { task: Task::Undo(Box::new(undo)), ..self }
     }
 
     /// Returns the file to make, if the op undoes another op.
@@ -186,11 +183,7 @@ impl Op {
     #[must_use]
     pub fn hidden(&self, journal: u32, id: OpId, k: usize, role: Role) -> Place {
         let name = &self.names[k];
-        let branch = if role == Role::Retired {
-            name.from
-        } else {
-            name.to
-        };
+        let branch = if role == Role::Retired { name.from } else { name.to };
         let dir = name.path.parent().unwrap_or_else(RelPath::root);
         Place::new(branch, entry(&dir, hidden_name(journal, id, k, role)))
     }
@@ -208,6 +201,5 @@ impl Op {
 
 /// Returns the entry `name` of `dir`, for names that are one plain component by construction.
 pub(crate) fn entry(dir: &RelPath, name: impl AsRef<std::ffi::OsStr>) -> RelPath {
-    dir.join(name)
-        .expect("invariant: hidden names and names read from a path are plain components")
+    dir.join(name).expect("invariant: hidden names and names read from a path are plain components")
 }

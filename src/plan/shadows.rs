@@ -42,10 +42,8 @@ pub(super) fn next_pair(members: &[Member], kept: &HashSet<InodeId>) -> Option<P
         let member = &members[*at];
         !kept.contains(&member.id) && member.names.iter().any(|n| !n.shadows.is_empty())
     };
-    let pairs: Vec<Pair> = (0..members.len())
-        .filter(hidden)
-        .filter_map(|at| pair(members, at))
-        .collect();
+    let pairs: Vec<Pair> =
+        (0..members.len()).filter(hidden).filter_map(|at| pair(members, at)).collect();
     let hides = |at: usize| pairs.iter().any(|other| other.shown == at);
     pairs.iter().find(|pair| !hides(pair.hidden)).copied()
 }
@@ -62,11 +60,7 @@ fn pair(members: &[Member], at: usize) -> Option<Pair> {
         let mut owners = name.shadows.iter().map(|b| owner(members, *b, name));
         owners.by_ref().all(|owner| owner.is_some()).then_some(())?;
         let shown = owner(members, first, name)?;
-        let this = Pair {
-            hidden: at,
-            shown,
-            branch: first,
-        };
+        let this = Pair { hidden: at, shown, branch: first };
         if shown == at || found.is_some_and(|other| other != this) {
             return None;
         }
@@ -91,11 +85,7 @@ pub(super) fn collapsed(mut members: Vec<Member>, pair: Pair) -> Vec<Member> {
         }
         let shown = &mut members[pair.shown];
         let before = shown.names.len();
-        shown.add_name(Name {
-            branch: pair.branch,
-            shadows: Vec::new(),
-            ..name.clone()
-        });
+        shown.add_name(Name { branch: pair.branch, shadows: Vec::new(), ..name.clone() });
         shown.nlink += (shown.names.len() - before) as u64;
     }
     members

@@ -46,24 +46,17 @@ fn member(dev: u64, ino: u64, names: &[&str]) -> Member {
 
 /// The group of `members`. Each member knows which other branches have its paths.
 fn group(mut members: Vec<Member>) -> Group {
-    let all: Vec<(BranchIdx, RelPath)> = members
-        .iter()
-        .flat_map(|m| m.names.iter().map(|n| (n.branch, n.path.clone())))
-        .collect();
+    let all: Vec<(BranchIdx, RelPath)> =
+        members.iter().flat_map(|m| m.names.iter().map(|n| (n.branch, n.path.clone()))).collect();
     for name in members.iter_mut().flat_map(|m| &mut m.names) {
-        let others = all
-            .iter()
-            .filter(|(b, p)| *p == name.path && *b != name.branch);
+        let others = all.iter().filter(|(b, p)| *p == name.path && *b != name.branch);
         name.shadows = others.map(|(branch, _)| *branch).collect();
     }
     Group { members }
 }
 
 fn merging() -> Rules {
-    Rules {
-        shadows: Shadows::Merge,
-        ..Rules::default()
-    }
+    Rules { shadows: Shadows::Merge, ..Rules::default() }
 }
 
 /// Each op as duplicate (device, inode), master's inode, and for each name from, to and what was found there.
@@ -87,10 +80,7 @@ fn reasons(plan: &Plan) -> Vec<Reason> {
 
 /// An inode with `links` names, of which only the first matters here.
 fn full(dev: u64, ino: u64, name: &str, links: u64) -> Member {
-    Member {
-        nlink: links,
-        ..member(dev, ino, &[name])
-    }
+    Member { nlink: links, ..member(dev, ino, &[name]) }
 }
 
 #[test]
@@ -103,10 +93,7 @@ fn a_full_master_hands_over_to_a_second_inode_of_its_disk() {
     ];
     let plan = plan(&[group(members)], &branches(2), &Rules::default());
     let far = |name: &str| vec![(name.to_owned(), 1, 0, Found::Absent)];
-    assert_eq!(
-        ops(&plan),
-        [((1, 2), 3, far("far")), ((1, 4), 3, far("farther"))]
-    );
+    assert_eq!(ops(&plan), [((1, 2), 3, far("far")), ((1, 4), 3, far("farther"))]);
     assert_eq!(reasons(&plan), []);
     assert_eq!(
         plan.groups[0].master,
@@ -124,11 +111,8 @@ fn the_last_names_a_master_can_take_are_used_first() {
         member(1, 4, &["c"]),
     ];
     let plan = plan(&[group(members)], &branches(2), &Rules::default());
-    let masters: Vec<_> = plan
-        .ops
-        .iter()
-        .map(|op| (op.duplicate_id.ino, op.master_id.ino))
-        .collect();
+    let masters: Vec<_> =
+        plan.ops.iter().map(|op| (op.duplicate_id.ino, op.master_id.ino)).collect();
     assert_eq!(masters, [(2, 1), (4, 3)]);
     assert_eq!(plan.ops[1].kind, OpKind::Local);
 }
@@ -137,18 +121,12 @@ fn the_last_names_a_master_can_take_are_used_first() {
 fn a_single_duplicate_of_a_full_master_stays_with_a_reason() {
     let members = vec![full(0, 1, "full", EXT4), member(1, 2, &["a"])];
     let plan = plan(&[group(members)], &branches(2), &Rules::default());
-    assert_eq!(
-        (ops(&plan), reasons(&plan)),
-        (vec![], vec![Reason::TooManyLinks])
-    );
+    assert_eq!((ops(&plan), reasons(&plan)), (vec![], vec![Reason::TooManyLinks]));
 }
 
 #[test]
 fn under_a_primary_only_the_disk_of_the_full_master_gives_a_second_one() {
-    let rules = Rules {
-        primaries: vec![RelPath::new("media").unwrap()],
-        ..Rules::default()
-    };
+    let rules = Rules { primaries: vec![RelPath::new("media").unwrap()], ..Rules::default() };
     let full = || full(0, 1, "media/full", EXT4);
     let far = || vec![full(), member(1, 2, &["a"]), member(1, 3, &["b"])];
     let elsewhere = plan(&[group(far())], &branches(2), &rules);
@@ -164,25 +142,15 @@ fn under_a_primary_only_the_disk_of_the_full_master_gives_a_second_one() {
 fn a_path_on_several_branches_is_left_alone_unless_asked() {
     let members = vec![member(0, 1, &["p"]), member(1, 2, &["p"])];
     let plan = plan(&[group(members)], &branches(2), &Rules::default());
-    assert_eq!(
-        (ops(&plan), reasons(&plan)),
-        (vec![], vec![Reason::Shadowed])
-    );
+    assert_eq!((ops(&plan), reasons(&plan)), (vec![], vec![Reason::Shadowed]));
 }
 
 #[test]
 fn hidden_copies_go_into_the_one_that_is_shown() {
-    let members = vec![
-        member(2, 3, &["p"]),
-        member(0, 1, &["p"]),
-        member(1, 2, &["p"]),
-    ];
+    let members = vec![member(2, 3, &["p"]), member(0, 1, &["p"]), member(1, 2, &["p"])];
     let plan = plan(&[group(members)], &branches(3), &merging());
     let to_first = |from| vec![("p".to_owned(), from, 0, Found::Master)];
-    assert_eq!(
-        ops(&plan),
-        [((2, 3), 1, to_first(2)), ((1, 2), 1, to_first(1))]
-    );
+    assert_eq!(ops(&plan), [((2, 3), 1, to_first(2)), ((1, 2), 1, to_first(1))]);
     assert!(plan.ops.iter().all(|op| op.kind == OpKind::Cross));
     assert_eq!(reasons(&plan), []);
 }
@@ -190,36 +158,16 @@ fn hidden_copies_go_into_the_one_that_is_shown() {
 #[test]
 fn the_copy_that_is_shown_then_goes_to_the_groups_master() {
     // The master is elsewhere, because its primary decides.
-    let rules = Rules {
-        primaries: vec![RelPath::new("media").unwrap()],
-        ..merging()
-    };
-    let members = vec![
-        member(1, 9, &["media/m"]),
-        member(0, 1, &["d/p"]),
-        member(2, 2, &["d/p", "d/q"]),
-    ];
+    let rules = Rules { primaries: vec![RelPath::new("media").unwrap()], ..merging() };
+    let members =
+        vec![member(1, 9, &["media/m"]), member(0, 1, &["d/p"]), member(2, 2, &["d/p", "d/q"])];
     let plan = plan(&[group(members)], &branches(3), &rules);
     let name = |path: &str, from, to, found| (path.to_owned(), from, to, found);
     assert_eq!(
         ops(&plan),
         [
-            (
-                (2, 2),
-                1,
-                vec![
-                    name("d/p", 2, 0, Found::Master),
-                    name("d/q", 2, 0, Found::Absent)
-                ]
-            ),
-            (
-                (0, 1),
-                9,
-                vec![
-                    name("d/p", 0, 1, Found::Absent),
-                    name("d/q", 0, 1, Found::Absent)
-                ]
-            ),
+            ((2, 2), 1, vec![name("d/p", 2, 0, Found::Master), name("d/q", 2, 0, Found::Absent)]),
+            ((0, 1), 9, vec![name("d/p", 0, 1, Found::Absent), name("d/q", 0, 1, Found::Absent)]),
         ]
     );
 }
@@ -232,25 +180,15 @@ fn a_hidden_copy_of_other_contents_keeps_its_path_from_being_touched() {
         member.names[0].shadows.push(BranchIdx(2));
     }
     let plan = plan(&[group], &branches(3), &merging());
-    assert_eq!(
-        (ops(&plan), reasons(&plan)),
-        (vec![], vec![Reason::Shadowed])
-    );
+    assert_eq!((ops(&plan), reasons(&plan)), (vec![], vec![Reason::Shadowed]));
 }
 
 #[test]
 fn a_copy_that_hides_one_and_is_hidden_by_another_goes_after_the_one_it_hides() {
-    let members = vec![
-        member(0, 1, &["p"]),
-        member(1, 2, &["p", "q"]),
-        member(2, 3, &["q"]),
-    ];
+    let members = vec![member(0, 1, &["p"]), member(1, 2, &["p", "q"]), member(2, 3, &["q"])];
     let chain = plan(&[group(members)], &branches(3), &merging());
-    let pairs: Vec<_> = chain
-        .ops
-        .iter()
-        .map(|op| (op.duplicate_id.ino, op.master_id.ino))
-        .collect();
+    let pairs: Vec<_> =
+        chain.ops.iter().map(|op| (op.duplicate_id.ino, op.master_id.ino)).collect();
     assert_eq!(pairs, [(3, 2), (2, 1)]);
     // Two members that hide each other: neither can go without showing another inode at one of the paths.
     let mut crossed = group(vec![member(0, 1, &["p", "q"]), member(1, 2, &["p", "q"])]);
@@ -260,10 +198,7 @@ fn a_copy_that_hides_one_and_is_hidden_by_another_goes_after_the_one_it_hides() 
     crossed.members[1].names[1].branch = q_low;
     crossed.members[1].names[1].shadows = vec![q_high];
     let crossed = plan(&[crossed], &branches(4), &merging());
-    assert_eq!(
-        (ops(&crossed), reasons(&crossed)),
-        (vec![], vec![Reason::Shadowed])
-    );
+    assert_eq!((ops(&crossed), reasons(&crossed)), (vec![], vec![Reason::Shadowed]));
 }
 
 #[test]
@@ -281,15 +216,8 @@ fn two_names_of_one_inode_at_one_path_are_left_alone() {
 fn a_hidden_copy_that_may_not_go_keeps_the_shown_one_too() {
     let mut branches = branches(3);
     branches[2].mode = BranchMode::Ro;
-    let members = vec![
-        member(1, 9, &["m"]),
-        member(0, 1, &["p"]),
-        member(2, 2, &["p"]),
-    ];
-    let rules = Rules {
-        primaries: vec![RelPath::new("m").unwrap()],
-        ..merging()
-    };
+    let members = vec![member(1, 9, &["m"]), member(0, 1, &["p"]), member(2, 2, &["p"])];
+    let rules = Rules { primaries: vec![RelPath::new("m").unwrap()], ..merging() };
     let plan = plan(&[group(members)], &branches, &rules);
     assert_eq!(ops(&plan), []);
     assert_eq!(reasons(&plan), [Reason::ReadOnly]);

@@ -80,16 +80,10 @@ impl PoolLock {
             let root = root.as_ref();
             let opened = open_dir(root).and_then(|dir| Ok((dir.metadata()?, dir)));
             let (found, dir) = opened.map_err(|source| unlockable(root, source))?;
-            distinct
-                .entry((found.dev(), found.ino()))
-                .or_insert((dir, root.to_path_buf()));
+            distinct.entry((found.dev(), found.ino())).or_insert((dir, root.to_path_buf()));
         }
-        let locks = distinct
-            .into_values()
-            .map(|(dir, path)| DirLock::of(dir, &path));
-        Ok(Self {
-            _held: locks.collect::<Result<_, _>>()?,
-        })
+        let locks = distinct.into_values().map(|(dir, path)| DirLock::of(dir, &path));
+        Ok(Self { _held: locks.collect::<Result<_, _>>()? })
     }
 }
 
@@ -100,10 +94,7 @@ fn open_dir(path: &Path) -> io::Result<File> {
 }
 
 fn unlockable(path: &Path, source: io::Error) -> LockError {
-    LockError::Unlockable {
-        path: path.into(),
-        source,
-    }
+    LockError::Unlockable { path: path.into(), source }
 }
 
 #[cfg(test)]

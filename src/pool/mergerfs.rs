@@ -184,18 +184,12 @@ pub fn opens_newest(pool: &Pool) -> bool {
 pub fn awaits_mount(branch: &Path) -> bool {
     let marked = xattr::get(branch, "user.mergerfs.branch_mounts_here");
     matches!(marked, Ok(Some(_)))
-        || branch
-            .join(".mergerfs.branch_mounts_here")
-            .symlink_metadata()
-            .is_ok()
+        || branch.join(".mergerfs.branch_mounts_here").symlink_metadata().is_ok()
 }
 
 /// The mount point of the whole pool that `path` lies on.
 fn pool_mount(path: &Path) -> Result<PathBuf, PoolError> {
-    let unreachable = |source| PoolError::Path {
-        path: path.into(),
-        source,
-    };
+    let unreachable = |source| PoolError::Path { path: path.into(), source };
     let canonical = path.canonicalize().map_err(unreachable)?;
     let id = mount_id(&canonical).map_err(unreachable)?;
     let mounts = mountinfo::read().map_err(PoolError::MountTable)?;
@@ -226,10 +220,7 @@ fn whole_pool<'a>(
 }
 
 fn partly_visible(mount: &Mount) -> PoolError {
-    PoolError::BindMount {
-        mount: mount.point.clone(),
-        root: mount.root.clone(),
-    }
+    PoolError::BindMount { mount: mount.point.clone(), root: mount.root.clone() }
 }
 
 /// The mount a path lies on, by `statx`.
@@ -248,17 +239,9 @@ fn control(mount: &Path, key: &'static str) -> Result<Vec<u8>, PoolError> {
         Ok(Some(value)) => Ok(value),
         Ok(None) => {
             let source = io::Error::from_raw_os_error(libc::ENODATA);
-            Err(PoolError::Control {
-                control,
-                key,
-                source,
-            })
+            Err(PoolError::Control { control, key, source })
         }
-        Err(source) => Err(PoolError::Control {
-            control,
-            key,
-            source,
-        }),
+        Err(source) => Err(PoolError::Control { control, key, source }),
     }
 }
 
@@ -288,10 +271,7 @@ fn distinct(listed: Vec<Branch>) -> Result<Vec<Branch>, PoolError> {
         let found = branch.path.metadata();
         let found = found.map_err(|source| missing(&branch, source))?;
         if !found.is_dir() {
-            return Err(missing(
-                &branch,
-                io::Error::from_raw_os_error(libc::ENOTDIR),
-            ));
+            return Err(missing(&branch, io::Error::from_raw_os_error(libc::ENOTDIR)));
         }
         if seen.insert((found.dev(), found.ino())) {
             kept.push(branch);
@@ -301,10 +281,7 @@ fn distinct(listed: Vec<Branch>) -> Result<Vec<Branch>, PoolError> {
 }
 
 fn missing(branch: &Branch, source: io::Error) -> PoolError {
-    PoolError::BranchMissing {
-        path: branch.path.clone(),
-        source,
-    }
+    PoolError::BranchMissing { path: branch.path.clone(), source }
 }
 
 pub(crate) fn path_of(bytes: &[u8]) -> PathBuf {
@@ -345,10 +322,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_pool_leads_to_the_whole_or_says_what_is_missing() {
-        let (part, all) = (
-            mount(1, "/sub", "fuse.mergerfs"),
-            mount(2, "/", "fuse.mergerfs"),
-        );
+        let (part, all) = (mount(1, "/sub", "fuse.mergerfs"), mount(2, "/", "fuse.mergerfs"));
         let path = Path::new("/mnt/1/x");
         let table = [part.clone(), all];
         assert_eq!(whole_pool(path, &table, &part).unwrap().id, 2);
@@ -359,21 +333,12 @@ mod tests {
     #[test]
     fn a_root_listed_twice_counts_once_and_a_missing_one_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let branch = |path: &Path, mode| Branch {
-            path: path.into(),
-            mode,
-        };
-        let twice = vec![
-            branch(dir.path(), BranchMode::Rw),
-            branch(dir.path(), BranchMode::Ro),
-        ];
+        let branch = |path: &Path, mode| Branch { path: path.into(), mode };
+        let twice = vec![branch(dir.path(), BranchMode::Rw), branch(dir.path(), BranchMode::Ro)];
         assert_eq!(distinct(twice.clone()).unwrap(), twice[..1]);
         for absent in [dir.path().join("absent"), "/proc/version".into()] {
             let error = distinct(vec![branch(&absent, BranchMode::Rw)]).unwrap_err();
-            assert!(
-                error.to_string().contains(absent.to_str().unwrap()),
-                "{error}"
-            );
+            assert!(error.to_string().contains(absent.to_str().unwrap()), "{error}");
         }
     }
 

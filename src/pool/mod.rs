@@ -91,10 +91,7 @@ impl Pool {
             version: "unknown".to_owned(),
             branches: branches
                 .iter()
-                .map(|path| Branch {
-                    path: path.as_ref().to_path_buf(),
-                    mode: BranchMode::Rw,
-                })
+                .map(|path| Branch { path: path.as_ref().to_path_buf(), mode: BranchMode::Rw })
                 .collect(),
             branches_raw: Vec::new(),
             getattr_newest: false,
@@ -103,9 +100,5 @@ impl Pool {
 }
 
 fn joined(root: &std::path::Path, path: &RelPath) -> PathBuf {
-    if path.is_root() {
-        root.to_path_buf()
-    } else {
-        root.join(path.as_path())
-    }
+    if path.is_root() { root.to_path_buf() } else { root.join(path.as_path()) }
 }

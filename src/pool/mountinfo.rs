@@ -50,10 +50,7 @@ pub fn read() -> io::Result<Vec<Mount>> {
 /// Parses a mount table. Skips invalid lines.
 #[must_use]
 pub fn parse(table: &[u8]) -> Vec<Mount> {
-    table
-        .split(|byte| *byte == b'\n')
-        .filter_map(parse_line)
-        .collect()
+    table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`: any number of fields before the `-`.
@@ -68,14 +65,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut last = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = last.next()?;
     let source = last.next().map(path_of).unwrap_or_default();
-    Some(Mount {
-        id,
-        device,
-        root,
-        point,
-        fs_type: unescape(fs_type),
-        source,
-    })
+    Some(Mount { id, device, root, point, fs_type: unescape(fs_type), source })
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -111,9 +101,7 @@ fn octal(digits: &[u8]) -> Option<u8> {
     if !digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
         return None;
     }
-    let value = digits
-        .iter()
-        .fold(0, |sum, digit| sum * 8 + u32::from(digit - b'0'));
+    let value = digits.iter().fold(0, |sum, digit| sum * 8 + u32::from(digit - b'0'));
     u8::try_from(value).ok()
 }
 
@@ -123,9 +111,7 @@ pub fn whole<'a>(mounts: &'a [Mount], mount: &'a Mount) -> Option<&'a Mount> {
     if mount.is_whole() {
         return Some(mount);
     }
-    mounts
-        .iter()
-        .find(|other| other.device == mount.device && other.is_whole())
+    mounts.iter().find(|other| other.device == mount.device && other.is_whole())
 }
 
 #[cfg(test)]
@@ -197,10 +183,7 @@ not a mount\n\
     #[test]
     fn lines_are_taken_apart_whatever_stands_between() {
         let mounts = parse(TABLE);
-        assert_eq!(
-            mounts.iter().map(|mount| mount.id).collect::<Vec<_>>(),
-            [22, 36, 37, 38, 39]
-        );
+        assert_eq!(mounts.iter().map(|mount| mount.id).collect::<Vec<_>>(), [22, 36, 37, 38, 39]);
         assert_eq!(mounts[1].device, (0, 45));
         let pools = mounts.iter().map(Mount::is_mergerfs).collect::<Vec<_>>();
         assert_eq!(pools, [false, true, true, true, false]);
@@ -228,19 +211,11 @@ not a mount\n\
     fn a_bind_mount_of_a_part_leads_to_the_whole_pool_where_there_is_one() {
         let mounts = parse(TABLE);
         let whole_of = |at: usize| whole(&mounts, &mounts[at]).map(|mount| mount.id);
-        assert_eq!(
-            (whole_of(1), whole_of(2), whole_of(3)),
-            (Some(36), Some(36), None)
-        );
+        assert_eq!((whole_of(1), whole_of(2), whole_of(3)), (Some(36), Some(36), None));
     }
 
     #[test]
     fn the_table_of_this_process_has_a_root() {
-        assert!(
-            read()
-                .unwrap()
-                .iter()
-                .any(|mount| mount.point == OsStr::new("/"))
-        );
+        assert!(read().unwrap().iter().any(|mount| mount.point == OsStr::new("/")));
     }
 }

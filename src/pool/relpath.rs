@@ -35,11 +35,7 @@ impl RelPath {
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, RelPathError> {
         let bytes = bytes.as_ref();
         let sound = bytes.is_empty() || bytes.split(|b| *b == b'/').all(is_component);
-        if sound {
-            Ok(Self(bytes.into()))
-        } else {
-            Err(RelPathError(path_of(bytes)))
-        }
+        if sound { Ok(Self(bytes.into())) } else { Err(RelPathError(path_of(bytes))) }
     }
 
     /// The bytes, without a leading or trailing slash.
@@ -73,11 +69,7 @@ impl RelPath {
     /// The last component; empty for the root.
     #[must_use]
     pub fn file_name(&self) -> &OsStr {
-        let start = self
-            .0
-            .iter()
-            .rposition(|b| *b == b'/')
-            .map_or(0, |at| at + 1);
+        let start = self.0.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
         OsStr::from_bytes(&self.0[start..])
     }
 
@@ -103,9 +95,7 @@ impl RelPath {
     /// # Errors
     /// Fails if this is the root, or `name` is not one plain component.
     pub fn sibling(&self, name: impl AsRef<OsStr>) -> Result<Self, RelPathError> {
-        self.parent()
-            .ok_or_else(|| RelPathError(PathBuf::new()))?
-            .join(name)
+        self.parent().ok_or_else(|| RelPathError(PathBuf::new()))?.join(name)
     }
 
     /// Whether the path is `dir` or lies below `dir`, component by component: `Media2/a` is not below `Media`.
@@ -159,17 +149,9 @@ mod tests {
     #[test]
     fn below_compares_components_not_prefixes() {
         let media = RelPath::new("Media").unwrap();
-        for (path, below) in [
-            ("Media/a", true),
-            ("Media", true),
-            ("Media2/a", false),
-            ("M", false),
-        ] {
-            assert_eq!(
-                RelPath::new(path).unwrap().is_below(&media),
-                below,
-                "{path}"
-            );
+        for (path, below) in [("Media/a", true), ("Media", true), ("Media2/a", false), ("M", false)]
+        {
+            assert_eq!(RelPath::new(path).unwrap().is_below(&media), below, "{path}");
         }
         assert!(media.is_below(&RelPath::root()));
     }
@@ -178,10 +160,7 @@ mod tests {
     fn parent_name_and_join_agree() {
         let path = RelPath::new("a/b/c").unwrap();
         assert_eq!(path.parent().unwrap().join(path.file_name()).unwrap(), path);
-        assert_eq!(
-            RelPath::new("a").unwrap().parent().unwrap(),
-            RelPath::root()
-        );
+        assert_eq!(RelPath::new("a").unwrap().parent().unwrap(), RelPath::root());
         assert_eq!(path.sibling("d").unwrap(), RelPath::new("a/b/d").unwrap());
         assert!(path.join("x/y").is_err());
         assert!(RelPath::root().sibling("x").is_err());

@@ -56,10 +56,7 @@ impl MountPointError {
 /// # Errors
 /// If the path is not an empty directory, or a file system is mounted there.
 pub fn check(path: &Path) -> Result<PathBuf, MountPointError> {
-    let unreachable = |source| MountPointError::Path {
-        path: path.to_path_buf(),
-        source,
-    };
+    let unreachable = |source| MountPointError::Path { path: path.to_path_buf(), source };
     if !path.metadata().map_err(unreachable)?.is_dir() {
         return Err(MountPointError::NotADirectory(path.to_path_buf()));
     }
@@ -96,9 +93,6 @@ mod tests {
         assert!(why("absent").1.contains("mkdir"));
         assert!(why("full/file/below").1.contains("empty directory"));
         let mounted = check(Path::new("/proc")).unwrap_err();
-        assert!(
-            matches!(mounted, MountPointError::Mounted(_)),
-            "{mounted:?}"
-        );
+        assert!(matches!(mounted, MountPointError::Mounted(_)), "{mounted:?}");
     }
 }

@@ -25,10 +25,7 @@ struct Table {
 
 impl Nodes {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Table {
-            last: ROOT,
-            ..Table::default()
-        }))
+        Self(Mutex::new(Table { last: ROOT, ..Table::default() }))
     }
 
     /// The path of a node; `None` for a node that was never reported to the kernel, or that the kernel has forgotten.

@@ -32,9 +32,7 @@ impl Numbers {
                 devices.push(device);
             }
         }
-        Self {
-            devices: Mutex::new(devices),
-        }
+        Self { devices: Mutex::new(devices) }
     }
 
     /// The number of a file.
@@ -49,22 +47,15 @@ impl Numbers {
 
     /// The number of a directory.
     pub(super) fn directory(path: &RelPath) -> u64 {
-        if path.is_root() {
-            ROOT
-        } else {
-            DIRECTORY | (hash(path.as_bytes()) & (DIRECTORY - 1))
-        }
+        if path.is_root() { ROOT } else { DIRECTORY | (hash(path.as_bytes()) & (DIRECTORY - 1)) }
     }
 
     fn device(&self, device: u64) -> usize {
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        devices
-            .iter()
-            .position(|known| *known == device)
-            .unwrap_or_else(|| {
-                devices.push(device);
-                devices.len() - 1
-            })
+        devices.iter().position(|known| *known == device).unwrap_or_else(|| {
+            devices.push(device);
+            devices.len() - 1
+        })
     }
 }
 

@@ -60,19 +60,14 @@ pub fn mount(tree: Tree, at: &Path, everyone: bool) -> io::Result<Mounted> {
     }
     config.n_threads = Some(THREADS);
     let session = fuser::spawn_mount(Server::new(tree), at, &config)?;
-    Ok(Mounted {
-        session: Some(session),
-        at: at.to_path_buf(),
-    })
+    Ok(Mounted { session: Some(session), at: at.to_path_buf() })
 }
 
 impl Mounted {
     /// Whether another program has unmounted the preview.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.session
-            .as_ref()
-            .is_none_or(|session| session.guard.is_finished())
+        self.session.as_ref().is_none_or(|session| session.guard.is_finished())
     }
 
     /// Unmounts the preview. If another program still uses the preview, the mount is detached all the same, and ends
@@ -92,10 +87,9 @@ impl Mounted {
         match session.umount_and_join() {
             // Another program has unmounted the preview at this moment.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(nix::mount::umount2(
-                &self.at,
-                nix::mount::MntFlags::MNT_DETACH,
-            )?),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                Ok(nix::mount::umount2(&self.at, nix::mount::MntFlags::MNT_DETACH)?)
+            }
             ended => ended,
         }
     }
@@ -195,10 +189,8 @@ impl Filesystem for Server {
             libc::SEEK_HOLE => true,
             _ => return reply.error(Errno::EINVAL),
         };
-        let found = self
-            .files
-            .get(fh)
-            .and_then(|file| self.tree.seek(&file, offset, hole).map_err(errno));
+        let found =
+            self.files.get(fh).and_then(|file| self.tree.seek(&file, offset, hole).map_err(errno));
         match found {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),

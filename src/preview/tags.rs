@@ -68,11 +68,7 @@ pub(super) fn of_directory(pool: &Pool, now: &[BranchIdx], then: &[BranchIdx]) -
         let roots: Vec<_> = branches.iter().map(|branch| root(pool, *branch)).collect();
         roots.join(&b':')
     };
-    vec![
-        ("state", "kept".into()),
-        ("branch.now", roots(now)),
-        ("branch.then", roots(then)),
-    ]
+    vec![("state", "kept".into()), ("branch.now", roots(now)), ("branch.then", roots(then))]
 }
 
 fn refused(tags: &mut Tags, pool: &Pool, why: &Refused) {
@@ -88,9 +84,7 @@ fn refused(tags: &mut Tags, pool: &Pool, why: &Refused) {
 
 fn root(pool: &Pool, branch: BranchIdx) -> Vec<u8> {
     let root = pool.branches.get(branch.index());
-    root.map_or_else(Vec::new, |branch| {
-        branch.path.clone().into_os_string().into_vec()
-    })
+    root.map_or_else(Vec::new, |branch| branch.path.clone().into_os_string().into_vec())
 }
 
 fn pool_path(pool: &Pool, path: &RelPath) -> Vec<u8> {

@@ -69,21 +69,12 @@ impl Tree {
     /// # Errors
     /// If a branch or the pool cannot be opened.
     pub fn new(pool: Pool, view: View, open_newest: bool) -> Result<Self> {
-        let through = Branch {
-            path: pool.mount.clone(),
-            mode: BranchMode::Ro,
-        };
+        let through = Branch { path: pool.mount.clone(), mode: BranchMode::Ro };
         let roots: Vec<Branch> = pool.branches.iter().cloned().chain([through]).collect();
         let fs = RealFs::open(&roots)?;
         let all = (0..u16::try_from(roots.len()).unwrap_or(u16::MAX)).map(BranchIdx);
         let numbers = Numbers::new(all.map(|branch| fs.root_id(branch).dev));
-        Ok(Self {
-            pool,
-            fs,
-            view,
-            numbers,
-            open_newest,
-        })
+        Ok(Self { pool, fs, view, numbers, open_newest })
     }
 
     /// The fates of the files.
@@ -178,18 +169,12 @@ impl Tree {
     fn list_through(&self, path: &RelPath) -> Result<Vec<Listed>> {
         let at = Place::new(self.through(), path.clone());
         let entries = self.fs.list_dir(&at)?;
-        Ok(entries
-            .into_iter()
-            .filter_map(|entry| self.listed(&at, entry))
-            .collect())
+        Ok(entries.into_iter().filter_map(|entry| self.listed(&at, entry)).collect())
     }
 
     fn listed(&self, dir: &Place, entry: DirEntry) -> Option<Listed> {
         let path = dir.path.join(OsStr::from_bytes(&entry.name)).ok()?;
-        let mut id = InodeId {
-            dev: self.fs.root_id(dir.branch).dev,
-            ino: entry.ino,
-        };
+        let mut id = InodeId { dev: self.fs.root_id(dir.branch).dev, ino: entry.ino };
         let at = Place::new(dir.branch, path);
         let kind = match entry.kind {
             Some(kind) => kind,
@@ -201,11 +186,7 @@ impl Tree {
             id = self.view.successor(&at, id).unwrap_or(id);
             self.numbers.file(id)
         };
-        Some(Listed {
-            name: entry.name,
-            number,
-            kind,
-        })
+        Some(Listed { name: entry.name, number, kind })
     }
 
     /// Opens for reading the regular file that is at `path` now, even if the file will be replaced.
@@ -259,10 +240,7 @@ impl Tree {
     pub(super) fn read_at(&self, file: &RealFile, buf: &mut [u8], offset: u64) -> Result<usize> {
         let mut filled = 0;
         while filled < buf.len() {
-            match self
-                .fs
-                .read_at(file, &mut buf[filled..], offset + filled as u64)?
-            {
+            match self.fs.read_at(file, &mut buf[filled..], offset + filled as u64)? {
                 0 => break,
                 read => filled += read,
             }
@@ -360,10 +338,7 @@ impl Tree {
             let at = Place::new(branch, path.clone());
             match self.fs.stat(&at) {
                 Ok(Some(stat)) => {
-                    if shown
-                        .as_ref()
-                        .is_none_or(|(_, best)| stat.mtime > best.mtime)
-                    {
+                    if shown.as_ref().is_none_or(|(_, best)| stat.mtime > best.mtime) {
                         shown = Some((at, stat));
                     }
                     if !newest {

@@ -25,11 +25,7 @@ struct Known {
 
 impl Known {
     fn of(stat: &Stat) -> Self {
-        Self {
-            id: stat.id,
-            size: stat.size,
-            mtime: stat.mtime,
-        }
+        Self { id: stat.id, size: stat.size, mtime: stat.mtime }
     }
 }
 
@@ -168,8 +164,7 @@ impl View {
     /// The replacements whose names have yet to become names of an inode.
     pub fn giving(&self, id: InodeId) -> impl Iterator<Item = &Replacement> {
         let ops = self.masters.get(&id).into_iter().flatten();
-        ops.map(|at| &self.replacements[*at])
-            .filter(|r| !r.outdated.load(Ordering::Relaxed))
+        ops.map(|at| &self.replacements[*at]).filter(|r| !r.outdated.load(Ordering::Relaxed))
     }
 
     /// How many names an inode will have; the inode has `nlink` names now.
@@ -220,8 +215,7 @@ impl View {
         for name in &op.names {
             let to = ends.branch(plan, at, &name.path).unwrap_or(name.to);
             let moving = Moving { at: at_view, to };
-            self.moving
-                .insert(Place::new(name.from, name.path.clone()), moving);
+            self.moving.insert(Place::new(name.from, name.path.clone()), moving);
         }
         for dir in &op.dirs {
             let branches = self.new_dirs.entry(dir.path.clone()).or_default();
@@ -246,8 +240,7 @@ impl View {
     }
 
     fn stopped(&mut self, op: &Op, reason: Reason, detail: &str) {
-        self.refused_inodes
-            .insert(op.duplicate_id, self.refused.len());
+        self.refused_inodes.insert(op.duplicate_id, self.refused.len());
         self.refused.push(Refused {
             reason,
             master: Some(op.master.path.clone()),
@@ -310,9 +303,7 @@ impl Ends {
 
     /// The op whose master has the names of op `at` in the end.
     fn end(&self, plan: &Plan, at: usize) -> usize {
-        std::iter::successors(Some(at), |at| self.next(plan, *at))
-            .last()
-            .unwrap_or(at)
+        std::iter::successors(Some(at), |at| self.next(plan, *at)).last().unwrap_or(at)
     }
 
     /// The branch a name of op `at` is on in the end.

@@ -74,10 +74,7 @@ pub fn text(out: &mut dyn Write, it: &Discarded<'_>) -> io::Result<()> {
             None => writeln!(out, "  run {run} left it")?,
         }
         if it.last_copy {
-            writeln!(
-                out,
-                "  this is the last copy: no file you can see has these bytes"
-            )?;
+            writeln!(out, "  this is the last copy: no file you can see has these bytes")?;
         }
     }
     Ok(())
@@ -136,13 +133,7 @@ mod tests {
         let mut out = Vec::new();
         json(&mut out, &it).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(
-            (&read["state"], &read["detail"]),
-            (&"failed".into(), &"no".into())
-        );
-        assert_eq!(
-            (&read["frees"], &read["last_copy"]),
-            (&8192.into(), &true.into())
-        );
+        assert_eq!((&read["state"], &read["detail"]), (&"failed".into(), &"no".into()));
+        assert_eq!((&read["frees"], &read["last_copy"]), (&8192.into(), &true.into()));
     }
 }

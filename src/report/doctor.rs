@@ -39,9 +39,10 @@ pub fn text(
         if quiet && level != Level::Prevents {
             continue;
         }
-        let at = found.at.as_ref().map_or(String::new(), |path| {
-            format!(" {}:", sanitised(path.as_os_str().as_bytes()))
-        });
+        let at = found
+            .at
+            .as_ref()
+            .map_or(String::new(), |path| format!(" {}:", sanitised(path.as_os_str().as_bytes())));
         let (topic, what) = (found.topic, sanitised(found.what.as_bytes()));
         writeln!(out, "{}: {}:{at} {what}", level.as_str(), topic.as_str())?;
         if level != Level::Note || verbose {
@@ -85,11 +86,9 @@ pub fn json(out: &mut dyn Write, facts: &Facts, findings: &[Finding]) -> io::Res
     let branches = facts.branches.iter().map(|branch| branch.path.clone());
     put_paths(&mut object, "branches", branches.collect());
     put_path(&mut object, "journal", &facts.journal.dir);
-    for (key, level) in [
-        ("prevents", Level::Prevents),
-        ("surprises", Level::Surprises),
-        ("notes", Level::Note),
-    ] {
+    for (key, level) in
+        [("prevents", Level::Prevents), ("surprises", Level::Surprises), ("notes", Level::Note)]
+    {
         object.insert(key.into(), count(findings, level).into());
     }
     line(out, object)
@@ -157,10 +156,8 @@ mod tests {
     #[test]
     fn json_has_one_object_a_finding_and_one_a_pool() {
         let lines = lines(|out| json(out, &facts(), &findings()));
-        let parsed: Vec<serde_json::Value> = lines
-            .iter()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let parsed: Vec<serde_json::Value> =
+            lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(parsed[0]["topic"], "branch-missing");
         assert_eq!(parsed[0]["pool"], "/po\nol");
         assert_eq!(parsed[3]["type"], "pool");

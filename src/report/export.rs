@@ -46,9 +46,7 @@ pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
             object.insert("sparse".into(), undo.sparse.into());
             object.insert("emptied".into(), undo.emptied.iter().map(relpath).collect());
         }
-        Record::Copied {
-            op: id, ino, btime, ..
-        } => {
+        Record::Copied { op: id, ino, btime, .. } => {
             put("copied");
             put_op(&mut object, *id);
             object.insert("ino".into(), (*ino).into());
@@ -100,10 +98,7 @@ fn run_started(object: &mut Object, started: &RunStarted) {
     object.insert("version".into(), started.version.as_str().into());
     object.insert("started".into(), time(started.time));
     put_path(object, "pool", &started.pool);
-    object.insert(
-        "branches".into(),
-        started.branches.iter().map(branch).collect(),
-    );
+    object.insert("branches".into(), started.branches.iter().map(branch).collect());
     object.insert("newest_dirs".into(), started.newest_dirs.into());
 }
 
@@ -116,10 +111,7 @@ fn branch(record: &BranchRecord) -> Value {
         BranchMode::Nc => "NC",
     };
     object.insert("mode".into(), mode.into());
-    object.insert(
-        "filesystem".into(),
-        record.fs.map_or(Value::Null, filesystem),
-    );
+    object.insert("filesystem".into(), record.fs.map_or(Value::Null, filesystem));
     object.insert("root_ino".into(), record.root_ino.into());
     Value::Object(object)
 }

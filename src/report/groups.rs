@@ -53,11 +53,7 @@ pub fn write(
     }
     match form {
         GroupsForm::Fclones => {
-            writeln!(
-                out,
-                "{{\"header\":{},\"groups\":[",
-                header(dirs, &listed, now)
-            )?;
+            writeln!(out, "{{\"header\":{},\"groups\":[", header(dirs, &listed, now))?;
             each(out, &listed, |found, paths| {
                 let files: Vec<String> = paths.iter().map(|path| stfu8(path)).collect();
                 json!({"file_len": size(found), "file_hash": format!("{:032x}", found.hash), "files": files})
@@ -127,10 +123,8 @@ fn header(
         stfu8(&dir.into_vec())
     });
     // fclones reads its own options from the command line that is stored in a report.
-    let command: Vec<String> = ["fclones".to_owned(), "group".to_owned()]
-        .into_iter()
-        .chain(named)
-        .collect();
+    let command: Vec<String> =
+        ["fclones".to_owned(), "group".to_owned()].into_iter().chain(named).collect();
     json!({
         "version": FCLONES_VERSION,
         "timestamp": rfc3339(now),
@@ -188,10 +182,7 @@ mod tests {
             path: sample::path(path),
             excluded: *excluded,
             listed: !excluded,
-            shadows: shadowed
-                .then_some(BranchIdx(1 - branch))
-                .into_iter()
-                .collect(),
+            shadows: shadowed.then_some(BranchIdx(1 - branch)).into_iter().collect(),
         };
         Member {
             id: InodeId { dev: 1, ino },
@@ -207,23 +198,11 @@ mod tests {
     }
 
     fn found() -> Vec<FoundGroup> {
-        let group = |members| FoundGroup {
-            hash: 0xab,
-            group: Group { members },
-        };
+        let group = |members| FoundGroup { hash: 0xab, group: Group { members } };
         vec![
             group(vec![
-                member(
-                    1,
-                    &[(b"a\xff\n\\x", 0, false, false), (b"a2", 0, false, false)],
-                ),
-                member(
-                    2,
-                    &[
-                        (b"b \xc3\xa9\"", 1, false, false),
-                        (b"left out", 1, true, false),
-                    ],
-                ),
+                member(1, &[(b"a\xff\n\\x", 0, false, false), (b"a2", 0, false, false)]),
+                member(2, &[(b"b \xc3\xa9\"", 1, false, false), (b"left out", 1, true, false)]),
             ]),
             group(vec![
                 member(3, &[(b"both", 0, false, true)]),
@@ -236,22 +215,13 @@ mod tests {
         let mut out = Vec::new();
         let dirs = [PathBuf::from("/pool")];
         let pool = sample::pool();
-        let left_out = write(
-            &mut out,
-            form,
-            (&pool, &dirs),
-            &found(),
-            Timestamp::default(),
-        );
+        let left_out = write(&mut out, form, (&pool, &dirs), &found(), Timestamp::default());
         let list = list::open(Box::new(io::Cursor::new(out)), None).unwrap();
         (list.map(Result::unwrap).collect(), left_out.unwrap())
     }
 
     fn group(paths: &[&[u8]]) -> ClaimedGroup {
-        ClaimedGroup {
-            size: Some(9),
-            paths: paths.iter().map(|path| path.to_vec()).collect(),
-        }
+        ClaimedGroup { size: Some(9), paths: paths.iter().map(|path| path.to_vec()).collect() }
     }
 
     #[test]
@@ -275,24 +245,11 @@ mod tests {
         let mut out = Vec::new();
         let dirs = [PathBuf::from("/pool/x")];
         let form = GroupsForm::Fclones;
-        write(
-            &mut out,
-            form,
-            (&sample::pool(), &dirs),
-            &found(),
-            Timestamp::default(),
-        )
-        .unwrap();
+        write(&mut out, form, (&sample::pool(), &dirs), &found(), Timestamp::default()).unwrap();
         let report: Value = serde_json::from_slice(&out).unwrap();
         let stats = &report["header"]["stats"];
-        assert_eq!(
-            (&stats["group_count"], &stats["total_file_count"]),
-            (&json!(2), &json!(5))
-        );
+        assert_eq!((&stats["group_count"], &stats["total_file_count"]), (&json!(2), &json!(5)));
         assert_eq!(stats["redundant_file_size"], json!(27));
-        assert_eq!(
-            report["header"]["command"],
-            json!(["fclones", "group", "/pool/x"])
-        );
+        assert_eq!(report["header"]["command"], json!(["fclones", "group", "/pool/x"]));
     }
 }

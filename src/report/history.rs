@@ -16,11 +16,7 @@ const SHOWN: usize = 20;
 /// # Errors
 /// When `out` fails.
 pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<()> {
-    let first = if all {
-        0
-    } else {
-        runs.len().saturating_sub(SHOWN)
-    };
+    let first = if all { 0 } else { runs.len().saturating_sub(SHOWN) };
     if first > 0 {
         writeln!(out, "{first} earlier runs (-v lists all)")?;
     }
@@ -44,11 +40,10 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
         )?;
     }
     let (done, undone): (u64, u64) =
-        runs.iter()
-            .fold((0, 0), |(done, undone), run| match run.undoes {
-                None => (done + run.done, undone + run.undone),
-                Some(_) => (done, undone),
-            });
+        runs.iter().fold((0, 0), |(done, undone), run| match run.undoes {
+            None => (done + run.done, undone + run.undone),
+            Some(_) => (done, undone),
+        });
     let reclaimed: u64 = runs.iter().map(|run| run.reclaimed).sum();
     writeln!(
         out,
@@ -64,11 +59,9 @@ fn remarks(run: &RunSummary) -> String {
     if let Some(of) = run.undoes {
         remarks += &format!(", undo of run {of}");
     }
-    for (count, what) in [
-        (run.restored, "put back"),
-        (run.conflicts, "in conflict"),
-        (run.open, "OPEN (resume)"),
-    ] {
+    for (count, what) in
+        [(run.restored, "put back"), (run.conflicts, "in conflict"), (run.open, "OPEN (resume)")]
+    {
         if count > 0 {
             remarks += &format!(", {count} {what}");
         }

@@ -60,11 +60,7 @@ pub fn group(out: &mut dyn Write, scene: &Scene<'_>, group: &PlannedGroup) -> io
 /// # Errors
 /// When `out` fails.
 pub fn groups(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan) -> io::Result<()> {
-    for group in plan
-        .groups
-        .iter()
-        .filter(|g| g.master.is_some() || scene.verbose > 0)
-    {
+    for group in plan.groups.iter().filter(|g| g.master.is_some() || scene.verbose > 0) {
         self::group(out, scene, group)?;
     }
     for refusal in &plan.refusals {
@@ -213,21 +209,13 @@ fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: State) -> 
     object.insert("op".into(), id.map(|id| id.seq).into());
     object.insert("kind".into(), kind.into());
     if let Some(undo) = op.undo() {
-        object.insert(
-            "undoes".into(),
-            json!({"run": undo.of.run, "op": undo.of.seq}),
-        );
+        object.insert("undoes".into(), json!({"run": undo.of.run, "op": undo.of.seq}));
     }
     object.insert("state".into(), state.as_str().into());
     object.insert("size".into(), op.size.into());
     object.insert("bytes".into(), op.bytes.into());
     put_pool_path(&mut object, "master", scene, Some(&op.master.path));
-    put_pool_paths(
-        &mut object,
-        "names",
-        scene,
-        op.names.iter().map(|n| &n.path),
-    );
+    put_pool_paths(&mut object, "names", scene, op.names.iter().map(|n| &n.path));
     put_path(&mut object, "from", scene.root(op.duplicate.branch));
     let to = op.names.first().map_or(op.master.branch, |name| name.to);
     put_path(&mut object, "to", scene.root(to));
@@ -304,11 +292,7 @@ fn put_pool_paths<'p>(
     scene: &Scene<'_>,
     paths: impl Iterator<Item = &'p RelPath>,
 ) {
-    put_paths(
-        object,
-        key,
-        paths.map(|path| scene.pool_path(path)).collect(),
-    );
+    put_paths(object, key, paths.map(|path| scene.pool_path(path)).collect());
 }
 
 pub(super) fn put_paths(object: &mut Object, key: &str, paths: Vec<PathBuf>) {
@@ -323,9 +307,7 @@ pub(super) fn put_paths(object: &mut Object, key: &str, paths: Vec<PathBuf>) {
 /// The bytes of a path that is not UTF-8.
 fn exact(path: &Path) -> Option<Value> {
     let bytes = path.as_os_str().as_bytes();
-    path.to_str()
-        .is_none()
-        .then(|| STANDARD.encode(bytes).into())
+    path.to_str().is_none().then(|| STANDARD.encode(bytes).into())
 }
 
 #[cfg(test)]
@@ -340,9 +322,7 @@ mod tests {
         let mut bytes = Vec::new();
         write(&mut bytes).unwrap();
         let text = String::from_utf8(bytes).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[test]
@@ -351,20 +331,9 @@ mod tests {
         let scene = sample::scene(&pool);
         let cross = sample::cross("m/a", "d/a", 512);
         let halt = || Halt::new(Reason::Conflict, "written to");
-        let ended = lines(|out| {
-            op(
-                out,
-                &scene,
-                (&cross, None),
-                Some(&Outcome::Conflict(halt())),
-            )
-        });
+        let ended = lines(|out| op(out, &scene, (&cross, None), Some(&Outcome::Conflict(halt()))));
         assert_eq!(ended.len(), 2);
-        assert!(
-            ended
-                .iter()
-                .all(|line| line["disks"] == json!(["/mnt/d1", "/mnt/d2"]))
-        );
+        assert!(ended.iter().all(|line| line["disks"] == json!(["/mnt/d1", "/mnt/d2"])));
         let open = lines(|out| op(out, &scene, (&cross, None), Some(&Outcome::Open(halt()))));
         assert!(open.iter().all(|line| line.get("disks").is_none()));
     }
@@ -413,9 +382,7 @@ mod tests {
         let told = lines(|out| {
             group(out, &scene, &plan.groups[0])?;
             op(out, &scene, (&plan.ops[0], None), None)?;
-            plan.refusals
-                .iter()
-                .try_for_each(|r| refusal(out, &scene, r))
+            plan.refusals.iter().try_for_each(|r| refusal(out, &scene, r))
         });
         assert_eq!(
             told,
@@ -447,33 +414,21 @@ mod tests {
         let done = told(Outcome::Done { reclaimed: 512 }, None);
         assert_eq!(
             done,
-            [
-                json!({"type": "op", "run": 7, "op": null, "kind": "local", "state": "done",
+            [json!({"type": "op", "run": 7, "op": null, "kind": "local", "state": "done",
                 "master": "/pool/m/a", "names": ["/pool/d/a"], "from": "/mnt/d1", "to": "/mnt/d1",
-                "size": 512, "bytes": 512, "reclaimed": 512})
-            ]
+                "size": 512, "bytes": 512, "reclaimed": 512})]
         );
         let halt = Halt::new(Reason::Busy, "open");
         let busy = told(Outcome::NotDone(halt.clone()), None);
-        assert_eq!(
-            (&busy[0]["state"], &busy[0]["reason"]),
-            (&json!("busy"), &json!("busy"))
-        );
+        assert_eq!((&busy[0]["state"], &busy[0]["reason"]), (&json!("busy"), &json!("busy")));
         assert_eq!(
             busy[1],
             json!({"type": "refusal", "reason": "busy", "state": "busy", "path": "/pool/d/a",
                 "master": "/pool/m/a", "detail": "open", "hint": Reason::Busy.hint()})
         );
         let restored = told(Outcome::NotDone(halt.clone()), earlier);
-        let figures = [
-            &restored[0]["state"],
-            &restored[0]["run"],
-            &restored[0]["op"],
-        ];
-        assert_eq!(
-            (restored.len(), figures),
-            (1, [&json!("restored"), &json!(6), &json!(9)])
-        );
+        let figures = [&restored[0]["state"], &restored[0]["run"], &restored[0]["op"]];
+        assert_eq!((restored.len(), figures), (1, [&json!("restored"), &json!(6), &json!(9)]));
         assert_eq!(told(Outcome::Open(halt), None)[0]["open"], true);
     }
 
@@ -504,10 +459,7 @@ mod tests {
             assert!(!told[key].is_null(), "{key}");
         }
         assert_eq!((&told["planned"], &told["left"]), (&json!(1), &json!(1)));
-        assert_eq!(
-            (&told["refused"], &told["no_primary"]),
-            (&json!(3), &json!(1))
-        );
+        assert_eq!((&told["refused"], &told["no_primary"]), (&json!(3), &json!(1)));
         assert_eq!(told["refusals"]["owner-differs"], 1);
         assert_eq!(
             told["per_branch"],

@@ -34,23 +34,13 @@ impl Progress {
         let mut progress = Self::hidden(total_bytes, total_ops);
         progress.bar = (enabled && terminal).then(|| bar(total_bytes, target()));
         let now = Instant::now();
-        progress.lines = (enabled && !terminal).then_some(Lines {
-            start: now,
-            last: now,
-        });
+        progress.lines = (enabled && !terminal).then_some(Lines { start: now, last: now });
         progress.tell_ops();
         progress
     }
 
     fn hidden(total_bytes: u64, total_ops: u64) -> Self {
-        Self {
-            bar: None,
-            lines: None,
-            bytes: 0,
-            total_bytes,
-            ops: 0,
-            total_ops,
-        }
+        Self { bar: None, lines: None, bytes: 0, total_bytes, ops: 0, total_ops }
     }
 
     /// `count` more bytes were read.
@@ -133,10 +123,7 @@ mod tests {
         // A busy file is read again.
         progress.bytes(900);
         let bar = progress.bar.clone().unwrap();
-        assert_eq!(
-            (bar.position(), bar.message()),
-            (1000, "1/2 ops".to_owned())
-        );
+        assert_eq!((bar.position(), bar.message()), (1000, "1/2 ops".to_owned()));
         assert_eq!(progress.suspend(|| 5), 5);
         progress.finish();
         assert!(bar.is_finished());

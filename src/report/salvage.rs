@@ -14,10 +14,7 @@ fn words(what: What) -> (&'static str, &'static str) {
     match what {
         What::Finish => ("finish", "both copies are equal: one stays"),
         What::PutBack => ("put back", "the old copy gets its path again"),
-        What::Clear => (
-            "clear",
-            "only the hidden name goes: its file is there without it",
-        ),
+        What::Clear => ("clear", "only the hidden name goes: its file is there without it"),
     }
 }
 

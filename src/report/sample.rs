@@ -16,10 +16,7 @@ pub(super) fn pool() -> Pool {
 }
 
 pub(super) fn pool_at(mount: impl Into<PathBuf>, branches: [PathBuf; 2]) -> Pool {
-    Pool {
-        version: "2.40.2".into(),
-        ..Pool::sample(&mount.into(), &branches)
-    }
+    Pool { version: "2.40.2".into(), ..Pool::sample(&mount.into(), &branches) }
 }
 
 pub(super) fn scene(pool: &Pool) -> Scene<'_> {
@@ -44,26 +41,12 @@ pub(super) fn op(kind: OpKind, master: &[u8], names: &[&[u8]], bytes: u64) -> Op
         OpKind::Cross => (BranchIdx(0), BranchIdx(1)),
         OpKind::Local => (BranchIdx(0), BranchIdx(0)),
     };
-    let inode = |ino| InodeId {
-        dev: 1 + u64::from(from.0),
-        ino,
-    };
-    let name = |name: &&[u8]| OpName {
-        path: path(name),
-        from,
-        to,
-        found: Found::Absent,
-    };
+    let inode = |ino| InodeId { dev: 1 + u64::from(from.0), ino };
+    let name = |name: &&[u8]| OpName { path: path(name), from, to, found: Found::Absent };
     Op::planned(
         kind,
-        OpFile {
-            at: Place::new(to, path(master)),
-            id: inode(1),
-        },
-        OpFile {
-            at: Place::new(from, path(names[0])),
-            id: inode(2),
-        },
+        OpFile { at: Place::new(to, path(master)), id: inode(1) },
+        OpFile { at: Place::new(from, path(names[0])), id: inode(2) },
         bytes,
         bytes,
         names.iter().map(name).collect(),

@@ -25,11 +25,7 @@ impl<'m> ScanProgress<'m> {
     /// The progress of the scan that `meter` measures; shows nothing unless `enabled`.
     #[must_use]
     pub fn new(meter: &'m Meter, enabled: bool) -> Self {
-        Self {
-            meter,
-            enabled,
-            terminal: io::stderr().is_terminal(),
-        }
+        Self { meter, enabled, terminal: io::stderr().is_terminal() }
     }
 
     /// Shows the progress while `scan` runs.
@@ -47,11 +43,7 @@ impl<'m> ScanProgress<'m> {
     }
 
     fn tell(&self, ended: &mpsc::Receiver<()>) {
-        let every = if self.terminal {
-            DRAW_EVERY
-        } else {
-            LINE_EVERY
-        };
+        let every = if self.terminal { DRAW_EVERY } else { LINE_EVERY };
         let bar = self.terminal.then(bar);
         let mut pace = Pace::new(Instant::now());
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(every) {
@@ -82,10 +74,7 @@ struct Pace {
 
 impl Pace {
     fn new(now: Instant) -> Self {
-        Self {
-            phase: Phase::Walk,
-            since: now,
-        }
+        Self { phase: Phase::Walk, since: now }
     }
 
     /// One line for the whole scan, and one line per disk if there are several disks.
@@ -153,11 +142,7 @@ mod tests {
     fn a_line_tells_what_is_done_of_what_and_when_it_ends() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
-        let disk = |name: &str, bytes, total| DiskShare {
-            name: name.to_owned(),
-            bytes,
-            total,
-        };
+        let disk = |name: &str, bytes, total| DiskShare { name: name.to_owned(), bytes, total };
         let mut now = Reading {
             phase: Phase::Walk,
             files: 5,
@@ -172,17 +157,11 @@ mod tests {
             files_total: 9,
             bytes: 4 << 20,
             bytes_total: 16 << 20,
-            disks: vec![
-                disk("sda", 3 << 20, 6 << 20),
-                disk("sdb", 1 << 20, 10 << 20),
-            ],
+            disks: vec![disk("sda", 3 << 20, 6 << 20), disk("sdb", 1 << 20, 10 << 20)],
             ..now
         };
         let begun = pace.lines(&now, start);
-        assert_eq!(
-            begun[0],
-            "reading contents: 5 of 9 files, 4.0 MiB of 16.0 MiB"
-        );
+        assert_eq!(begun[0], "reading contents: 5 of 9 files, 4.0 MiB of 16.0 MiB");
         assert_eq!(
             pace.lines(&now, start + Duration::from_secs(10)),
             [

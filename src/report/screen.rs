@@ -46,10 +46,7 @@ mod tests {
     #[test]
     fn only_a_screen_with_colours_gets_any() {
         assert_eq!(Screen::default().paint(Tone::Bad, "x"), "x");
-        let screen = Screen {
-            colour: true,
-            width: None,
-        };
+        let screen = Screen { colour: true, width: None };
         assert_eq!(screen.paint(Tone::Good, "x"), "\x1b[32mx\x1b[0m");
     }
 }

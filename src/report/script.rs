@@ -53,11 +53,7 @@ pub fn write(
     (plan, tally): (&Plan, &Tally),
     look: &mut Look<'_>,
 ) -> io::Result<()> {
-    let mut script = Script {
-        out,
-        scene,
-        made: HashSet::new(),
-    };
+    let mut script = Script { out, scene, made: HashSet::new() };
     script.header(plan)?;
     script.new_directories(plan)?;
     script.refusals(plan)?;
@@ -82,15 +78,8 @@ impl Script<'_> {
         let pool = self.scene.pool;
         let version = sanitised(pool.version.as_bytes());
         writeln!(self.out, "#!/bin/sh")?;
-        writeln!(
-            self.out,
-            "# What mergerfs.xdedup -e would do; nothing has been changed."
-        )?;
-        writeln!(
-            self.out,
-            "#\n# pool:   {} (mergerfs {version})",
-            spelled(&pool.mount)
-        )?;
+        writeln!(self.out, "# What mergerfs.xdedup -e would do; nothing has been changed.")?;
+        writeln!(self.out, "#\n# pool:   {} (mergerfs {version})", spelled(&pool.mount))?;
         for branch in &pool.branches {
             let mode = match branch.mode {
                 BranchMode::Rw => "RW",
@@ -140,11 +129,7 @@ impl Script<'_> {
     }
 
     fn comment(&self) -> Style {
-        Style {
-            prefix: "# ",
-            sanitise: true,
-            screen: self.scene.screen,
-        }
+        Style { prefix: "# ", sanitise: true, screen: self.scene.screen }
     }
 
     fn ops(&mut self, plan: &Plan, look: &mut Look<'_>) -> io::Result<()> {
@@ -168,14 +153,10 @@ impl Script<'_> {
 
     fn op(&mut self, number: usize, op: &Op, look: &mut Look<'_>) -> io::Result<()> {
         let (kind, why) = match op.kind {
-            OpKind::Cross => (
-                "cross",
-                "the same content on another branch: moved to its branch, as a link",
-            ),
-            OpKind::Local => (
-                "local",
-                "the same content on the same branch: replaced by a link",
-            ),
+            OpKind::Cross => {
+                ("cross", "the same content on another branch: moved to its branch, as a link")
+            }
+            OpKind::Local => ("local", "the same content on the same branch: replaced by a link"),
         };
         let master = spelled(&self.scene.pool_path(&op.master.path));
         writeln!(
@@ -184,20 +165,13 @@ impl Script<'_> {
             exactly(op.bytes)
         )?;
         for name in &op.names {
-            writeln!(
-                self.out,
-                "#   {}",
-                spelled(&self.scene.pool_path(&name.path))
-            )?;
+            writeln!(self.out, "#   {}", spelled(&self.scene.pool_path(&name.path)))?;
         }
         for dir in &op.dirs {
             self.make_dir(dir, look)?;
         }
         write!(self.out, "op_{number}() {{\n\t\"$1\" {number} {kind}")?;
-        let master = self
-            .scene
-            .pool
-            .branch_path(op.master.branch, &op.master.path);
+        let master = self.scene.pool.branch_path(op.master.branch, &op.master.path);
         self.argument(&master)?;
         for (k, name) in op.names.iter().enumerate() {
             self.out.write_all(b" \\\n\t\t")?;

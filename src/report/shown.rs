@@ -69,12 +69,8 @@ fn octal(word: &mut String, bytes: &[u8]) {
 /// How long ago something was, in the unit that suits it.
 #[must_use]
 pub fn ago(now: i64, then: i64) -> String {
-    const UNITS: [(i64, &str); 4] = [
-        (365 * 86_400, "year"),
-        (86_400, "day"),
-        (3_600, "hour"),
-        (60, "minute"),
-    ];
+    const UNITS: [(i64, &str); 4] =
+        [(365 * 86_400, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute")];
     let seconds = now.saturating_sub(then);
     if seconds < 0 {
         return "in the future".to_owned();
@@ -146,9 +142,7 @@ mod tests {
         ] {
             assert_eq!(shell_word(name), word);
             let script = format!("printf %s {word}");
-            let shell = std::process::Command::new("bash")
-                .args(["-c", &script])
-                .output();
+            let shell = std::process::Command::new("bash").args(["-c", &script]).output();
             assert_eq!(shell.unwrap().stdout, name, "{word}");
         }
     }

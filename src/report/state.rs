@@ -67,10 +67,7 @@ impl State {
     /// Whether the op ended as it should, so that no person has to act.
     #[must_use]
     pub fn is_well(self) -> bool {
-        matches!(
-            self,
-            Self::Planned | Self::Done | Self::Recovered | Self::Restored
-        )
+        matches!(self, Self::Planned | Self::Done | Self::Recovered | Self::Restored)
     }
 }
 

@@ -101,11 +101,7 @@ fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> 
     let why = sanitised(unsettled.why.as_bytes());
     writeln!(out, "conflict: {why} (run {run}, op {seq})")?;
     for hidden in &unsettled.hidden {
-        let HiddenFile {
-            file,
-            pool_path,
-            keep_as,
-        } = hidden;
+        let HiddenFile { file, pool_path, keep_as } = hidden;
         writeln!(out, "  hidden file {}", shown(&file.path))?;
         let was = was_at(pool_path.as_deref());
         writeln!(out, "    {}{was}", figures(file, status.now))?;
@@ -221,10 +217,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     }
     for branch in &status.not_mounted {
         let branch = shown(branch);
-        writeln!(
-            out,
-            "not looked at for hidden names: {branch}: its disk is not mounted"
-        )?;
+        writeln!(out, "not looked at for hidden names: {branch}: its disk is not mounted")?;
     }
     if status.partly {
         writeln!(
@@ -280,9 +273,7 @@ fn figures(file: &FileNow, now: Timestamp) -> String {
 }
 
 fn was_at(pool_path: Option<&Path>) -> String {
-    pool_path.map_or(String::new(), |path| {
-        format!("; its path was {}", shown(path))
-    })
+    pool_path.map_or(String::new(), |path| format!("; its path was {}", shown(path)))
 }
 
 fn word(path: &Path) -> String {
@@ -300,10 +291,7 @@ fn remove(path: &Path) -> String {
 fn discard(status: &Status<'_>, path: &Path) -> String {
     let journal = status.journal.as_ref();
     let journal = journal.map_or(String::new(), |dir| format!("--journal {} ", word(dir)));
-    format!(
-        "mergerfs.xdedup {journal}resume --discard {} -e",
-        word(path)
-    )
+    format!("mergerfs.xdedup {journal}resume --discard {} -e", word(path))
 }
 
 /// The status as one JSON object.
@@ -314,9 +302,7 @@ pub fn json(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     let paths = |op: &OpenOp| -> Vec<String> {
         let pool = &op.run.pool;
         let names = op.intent.names.iter();
-        names
-            .map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned())
-            .collect()
+        names.map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned()).collect()
     };
     let run = status.last.map(|run| {
         json!({
@@ -357,11 +343,7 @@ fn conflict_json(status: &Status<'_>, unsettled: &Unsettled) -> Value {
     let hidden = unsettled.hidden.iter().map(|it| &it.file);
     let twice = unsettled.twice.iter().flat_map(|it| &it.files);
     let left = hidden.chain(twice.map(|it| &it.file));
-    put_paths(
-        &mut object,
-        "left",
-        left.map(|it| it.path.clone()).collect(),
-    );
+    put_paths(&mut object, "left", left.map(|it| it.path.clone()).collect());
     let hidden = unsettled.hidden.iter().map(|it| {
         let mut place = file_json(&it.file);
         place.insert("hidden".into(), true.into());
@@ -370,11 +352,7 @@ fn conflict_json(status: &Status<'_>, unsettled: &Unsettled) -> Value {
     });
     let twice = unsettled.twice.iter().flat_map(twice_json);
     object.insert("places".into(), hidden.chain(twice).collect());
-    put_paths(
-        &mut object,
-        "not_looked_at",
-        unsettled.not_looked_at.clone(),
-    );
+    put_paths(&mut object, "not_looked_at", unsettled.not_looked_at.clone());
     Value::Object(object)
 }
 
@@ -455,10 +433,7 @@ mod tests {
             kind: FileKind::Regular,
             ino: 12,
             size,
-            modified: Timestamp {
-                secs: 1_000_000,
-                nanos: 0,
-            },
+            modified: Timestamp { secs: 1_000_000, nanos: 0 },
         }
     }
 
@@ -493,10 +468,7 @@ mod tests {
                 keep_as: Some("/mnt/d2/dd/q".into()),
             }],
             not_mounted: vec!["/mnt/d3".into()],
-            now: Timestamp {
-                secs: 1_000_000 + 7_200,
-                nanos: 0,
-            },
+            now: Timestamp { secs: 1_000_000 + 7_200, nanos: 0 },
             ..Status::default()
         }
     }
@@ -572,20 +544,14 @@ not looked at for hidden names: /mnt/d3: its disk is not mounted
         let [hidden, first, second] = &conflict["places"].as_array().unwrap()[..] else {
             panic!("{conflict}");
         };
-        assert_eq!(
-            (&hidden["size"], &hidden["hidden"]),
-            (&2048.into(), &true.into())
-        );
+        assert_eq!((&hidden["size"], &hidden["hidden"]), (&2048.into(), &true.into()));
         assert_eq!(first["shown"], true);
         assert!(first.get("remove").is_none());
         assert_eq!(second["remove"], "rm -- '/mnt/d2/b'");
         assert_eq!(second["equal"], false);
         assert_eq!(conflict["not_looked_at"][0], "/mnt/d3/.xdedup-t");
         let stray = &read["unexplained"][0];
-        assert_eq!(
-            (&stray["origin"], &stray["inode"]),
-            (&"renamed".into(), &12.into())
-        );
+        assert_eq!((&stray["origin"], &stray["inode"]), (&"renamed".into(), &12.into()));
         assert_eq!(stray["directory"], "/mnt/d2/dd");
         assert_eq!(read["looked_everywhere"], false);
     }

@@ -19,10 +19,7 @@ pub(super) struct Table {
 impl Table {
     /// A table with these columns, that of the names first.
     pub(super) fn new(head: &[&str]) -> Self {
-        Self {
-            head: head.iter().map(|&word| word.to_owned()).collect(),
-            rows: Vec::new(),
-        }
+        Self { head: head.iter().map(|&word| word.to_owned()).collect(), rows: Vec::new() }
     }
 
     /// Adds a row: a name that is as it is to be shown, and its figures.
@@ -37,25 +34,19 @@ impl Table {
         prefix: &str,
         screen: Screen,
     ) -> io::Result<()> {
-        let (title, titles) = self
-            .head
-            .split_first()
-            .map_or(("", &[][..]), |(t, rest)| (t.as_str(), rest));
+        let (title, titles) =
+            self.head.split_first().map_or(("", &[][..]), |(t, rest)| (t.as_str(), rest));
         let widths: Vec<usize> = (0..titles.len())
             .map(|at| {
                 let figures = self.rows.iter().filter_map(|(_, figures)| figures.get(at));
-                let all = figures
-                    .chain([&titles[at]])
-                    .map(|cell| cell.chars().count());
+                let all = figures.chain([&titles[at]]).map(|cell| cell.chars().count());
                 all.max().unwrap_or(0)
             })
             .collect();
         let figures_width: usize = widths.iter().map(|width| width + GAP).sum();
-        let room = screen.width.map(|width| {
-            width
-                .saturating_sub(figures_width + prefix.len())
-                .max(NAME_MIN)
-        });
+        let room = screen
+            .width
+            .map(|width| width.saturating_sub(figures_width + prefix.len()).max(NAME_MIN));
         let names: Vec<Vec<u8>> = self.rows.iter().map(|(name, _)| cut(name, room)).collect();
         let widest = names.iter().map(|name| width_of(name)).max().unwrap_or(0);
         let widest = widest.max(title.chars().count());
@@ -101,14 +92,9 @@ mod tests {
     fn written(width: Option<usize>, colour: bool) -> String {
         let mut table = Table::new(&["disk", "free", "ops"]);
         table.row(b"/mnt/a".to_vec(), vec!["9.0 GiB".into(), "1".into()]);
-        table.row(
-            b"/mnt/quite/a/long/name".to_vec(),
-            vec!["10.0 GiB".into(), "23".into()],
-        );
+        table.row(b"/mnt/quite/a/long/name".to_vec(), vec!["10.0 GiB".into(), "23".into()]);
         let mut out = Vec::new();
-        table
-            .write(&mut out, "# ", Screen { colour, width })
-            .unwrap();
+        table.write(&mut out, "# ", Screen { colour, width }).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -127,10 +113,7 @@ mod tests {
     fn a_narrow_screen_gets_the_ends_of_names() {
         let narrow = written(Some(33), false);
         assert!(narrow.contains("# …ite/a/long/name  10.0 GiB"), "{narrow}");
-        assert!(
-            narrow.lines().all(|line| line.chars().count() <= 33),
-            "{narrow}"
-        );
+        assert!(narrow.lines().all(|line| line.chars().count() <= 33), "{narrow}");
         let tiny = written(Some(5), false);
         assert!(tiny.contains("…a/long/name"), "{tiny}");
     }

@@ -293,12 +293,7 @@ mod tests {
     use crate::execute::Halt;
 
     fn refusal(reason: Reason) -> Refusal {
-        Refusal {
-            reason,
-            path: b"a".to_vec(),
-            master: None,
-            detail: String::new(),
-        }
+        Refusal { reason, path: b"a".to_vec(), master: None, detail: String::new() }
     }
 
     fn not_done(reason: Reason) -> Outcome {
@@ -307,10 +302,7 @@ mod tests {
 
     fn tally(ops: usize, outcomes: &[(Outcome, bool)]) -> Tally {
         let op = sample::cross("media/a", "dl/a", 4096);
-        let plan = Plan {
-            ops: vec![op.clone(); ops],
-            ..Plan::default()
-        };
+        let plan = Plan { ops: vec![op.clone(); ops], ..Plan::default() };
         let mut tally = Tally::planned(&plan);
         for (outcome, recovered) in outcomes {
             tally.outcome(&op, outcome, *recovered);
@@ -345,10 +337,7 @@ mod tests {
         assert_eq!(tally.done + tally.busy + tally.failed + tally.left(), 8);
         assert_eq!((tally.open, tally.conflicts, tally.still_open), (1, 2, 1));
         assert_eq!((tally.recovered_done, tally.recovered_restored), (1, 1));
-        assert_eq!(
-            (tally.bytes_reclaimed, tally.bytes_recovered),
-            (12_288, 4096)
-        );
+        assert_eq!((tally.bytes_reclaimed, tally.bytes_recovered), (12_288, 4096));
         assert_eq!(tally.bytes_reclaimable, 8 * 4096);
         let branches = tally.per_branch(&sample::pool());
         let shares: Vec<u64> = branches.iter().map(|b| b.reclaimed).collect();

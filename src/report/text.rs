@@ -34,11 +34,7 @@ pub(super) struct Style {
 
 impl Style {
     pub(super) fn of(scene: &Scene<'_>) -> Self {
-        Self {
-            prefix: "",
-            sanitise: scene.terminal,
-            screen: scene.screen,
-        }
+        Self { prefix: "", sanitise: scene.terminal, screen: scene.screen }
     }
 
     pub(super) fn name(self, path: &Path) -> Vec<u8> {
@@ -46,11 +42,7 @@ impl Style {
     }
 
     fn bytes(self, bytes: &[u8]) -> Vec<u8> {
-        if self.sanitise {
-            sanitised(bytes).into_bytes()
-        } else {
-            bytes.to_vec()
-        }
+        if self.sanitise { sanitised(bytes).into_bytes() } else { bytes.to_vec() }
     }
 }
 
@@ -237,11 +229,7 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
 /// # Errors
 /// When `out` fails.
 pub fn recovery(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
-    let (finished, back, open) = (
-        tally.recovered_done,
-        tally.recovered_restored,
-        tally.still_open,
-    );
+    let (finished, back, open) = (tally.recovered_done, tally.recovered_restored, tally.still_open);
     if finished + back + open == 0 {
         return Ok(());
     }
@@ -253,9 +241,7 @@ pub fn recovery(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
 }
 
 fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
-    let run = scene
-        .run
-        .map_or(String::new(), |run| format!("run {run}: "));
+    let run = scene.run.map_or(String::new(), |run| format!("run {run}: "));
     let extra = [(tally.open, "left open"), (tally.conflicts, "in conflict")];
     let counted = |tone, count: u64, what: &str| {
         let text = format!("{count} {what}");
@@ -315,17 +301,9 @@ fn largest(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) 
         return Ok(());
     }
     let mut table = Table::new(&["largest groups", "size", "copies", "frees"]);
-    let most = if scene.verbose > 0 {
-        usize::MAX
-    } else {
-        LARGEST
-    };
+    let most = if scene.verbose > 0 { usize::MAX } else { LARGEST };
     for group in tally.largest.iter().take(most) {
-        let figures = vec![
-            size(group.size),
-            (group.ops + 1).to_string(),
-            size(group.bytes),
-        ];
+        let figures = vec![size(group.size), (group.ops + 1).to_string(), size(group.bytes)];
         table.row(style.name(&scene.pool_path(&group.master)), figures);
     }
     table.write(out, style.prefix, style.screen)
@@ -335,14 +313,7 @@ fn disks(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) ->
     let known = |bytes: Option<u64>| bytes.map_or("?".to_owned(), size);
     let head = match scene.dry_run {
         true => ["disk", "used", "free", "free then", "frees", "ops"],
-        false => [
-            "disk",
-            "used",
-            "free before",
-            "free after",
-            "reclaimed",
-            "ops",
-        ],
+        false => ["disk", "used", "free before", "free after", "reclaimed", "ops"],
     };
     let mut table = Table::new(&head);
     for disk in tally.per_branch(scene.pool) {
@@ -355,13 +326,7 @@ fn disks(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) ->
                 format!("{} of {}", disk.done, disk.planned),
             ),
         };
-        let figures = vec![
-            known(disk.used),
-            known(disk.before_free),
-            known(after),
-            freed,
-            ops,
-        ];
+        let figures = vec![known(disk.used), known(disk.before_free), known(after), freed, ops];
         table.row(style.name(&disk.path), figures);
     }
     table.write(out, style.prefix, style.screen)

@@ -35,11 +35,7 @@ pub fn plan(
         out.write_all(b"\n")?;
     }
     refusals_that(out, scene, refused, style, Reason::fails_undo)?;
-    let copied: u64 = ops
-        .iter()
-        .filter(|op| op.undo().is_some())
-        .map(|op| op.bytes)
-        .sum();
+    let copied: u64 = ops.iter().filter(|op| op.undo().is_some()).map(|op| op.bytes).sum();
     writeln!(
         out,
         "undo of run {undoes}: {}, {} to be copied; {} not undone; nothing was changed, -e does it",
@@ -67,9 +63,7 @@ pub fn conclusion(
         reason_line(out, Style::of(scene), "not done", *reason, *count)?;
     }
     recovery(out, tally)?;
-    let run = scene
-        .run
-        .map_or(String::new(), |run| format!("run {run}, "));
+    let run = scene.run.map_or(String::new(), |run| format!("run {run}, "));
     writeln!(
         out,
         "{run}undo of run {undoes}: {} planned = {} done + {} busy + {} failed + {} left; {} not undone; {} copied, {} freed in {:.1} s",

@@ -111,13 +111,8 @@ pub fn json(
         put_path(&mut object, "branch", scene.root(branch));
     }
     object.insert("size".into(), subject.size.into());
-    object.insert(
-        "blake3".into(),
-        blake3::Hash::from_bytes(subject.blake3)
-            .to_hex()
-            .as_str()
-            .into(),
-    );
+    object
+        .insert("blake3".into(), blake3::Hash::from_bytes(subject.blake3).to_hex().as_str().into());
     if let Verdict::Unreadable(why) = verdict {
         object.insert("detail".into(), why.as_str().into());
     }

@@ -65,9 +65,7 @@ impl Found {
             self.names.push(place);
             return;
         }
-        let kind = entry
-            .kind
-            .or_else(|| fs.stat(&place).ok().flatten().map(|stat| stat.kind));
+        let kind = entry.kind.or_else(|| fs.stat(&place).ok().flatten().map(|stat| stat.kind));
         match kind {
             Some(FileKind::Directory) => queue.push_back(place),
             Some(FileKind::Regular) if self.files.len() < FILES => self.files.push(place),
@@ -89,18 +87,12 @@ mod tests {
         for name in ["a/f", "a/b/.xdedup-1", "g", "xdedup-2"] {
             drop(std::fs::File::create(root.join(name)).unwrap());
         }
-        let branch = Branch {
-            path: root.clone(),
-            mode: BranchMode::Rw,
-        };
+        let branch = Branch { path: root.clone(), mode: BranchMode::Rw };
         let fs = RealFs::open(&[branch]).unwrap();
         let mut found = look(&fs, BranchIdx(0), false);
         found.names.sort();
         let paths: Vec<_> = found.names.iter().map(|at| at.path.as_path()).collect();
-        assert_eq!(
-            paths,
-            ["a/b/.xdedup-1", "a/b/.xdedup-dir"].map(std::path::Path::new)
-        );
+        assert_eq!(paths, ["a/b/.xdedup-1", "a/b/.xdedup-dir"].map(std::path::Path::new));
         assert_eq!((found.files.len(), found.unreadable), (3, 0));
         assert!(!found.more);
     }
@@ -113,10 +105,7 @@ mod tests {
             std::fs::create_dir(root.join(format!("{n}"))).unwrap();
         }
         drop(std::fs::File::create(root.join(".xdedup-1")).unwrap());
-        let branch = Branch {
-            path: root,
-            mode: BranchMode::Rw,
-        };
+        let branch = Branch { path: root, mode: BranchMode::Rw };
         let fs = RealFs::open(&[branch]).unwrap();
         let quick = look(&fs, BranchIdx(0), true);
         assert_eq!((quick.names.len(), quick.more), (1, true));

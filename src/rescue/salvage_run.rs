@@ -123,12 +123,7 @@ pub fn look(request: &SalvageRequest) -> Result<Option<Salvaging>, SalvageError>
     };
     let locks = locks.map_err(RunError::from)?;
     let found = look_at(sessions, (&remains, &logged), request)?;
-    Ok(Some(Salvaging {
-        remains,
-        logged,
-        found,
-        locks,
-    }))
+    Ok(Some(Salvaging { remains, logged, found, locks }))
 }
 
 impl Salvaging {
@@ -182,10 +177,7 @@ fn surely_lost(
         return Err(SalvageError::MaybeElsewhere(remains.dir.clone()));
     }
     let id = found.first().and_then(|found| found.lost.journal);
-    let usual = request
-        .usual
-        .clone()
-        .filter(|usual| journal::id_at(usual) == id);
+    let usual = request.usual.clone().filter(|usual| journal::id_at(usual) == id);
     let Some(usual) = usual.filter(|_| id.is_some()) else {
         return Ok(());
     };
@@ -207,9 +199,9 @@ fn all_there(remains: &Remains, found: &[Found]) -> Result<(), SalvageError> {
     let mut left = found.iter().flat_map(|found| &found.plan.left);
     let gone = left.find(|left| left.why == Why::BranchGone);
     match gone.filter(|_| remains.log.is_some()) {
-        Some(left) => Err(SalvageError::BranchGone(
-            left.pool_path.as_ref().unwrap_or(&left.at).clone(),
-        )),
+        Some(left) => {
+            Err(SalvageError::BranchGone(left.pool_path.as_ref().unwrap_or(&left.at).clone()))
+        }
         None => Ok(()),
     }
 }
@@ -267,9 +259,7 @@ fn look_at(
         .zip(&hidden)
         .flat_map(|(session, places)| paths_of(session, places))
         .collect();
-    let id = remains
-        .id
-        .or_else(|| salvage::journal_of(&logged.open, &paths));
+    let id = remains.id.or_else(|| salvage::journal_of(&logged.open, &paths));
     let mut found = Vec::with_capacity(sessions.len());
     for (session, hidden) in sessions.into_iter().zip(hidden) {
         let lost = Lost {
@@ -285,11 +275,7 @@ fn look_at(
         });
         let here: Vec<_> = here.cloned().collect();
         let plan = salvage::plan(&session.fs, &lost, &here, &hidden)?;
-        found.push(Found {
-            session,
-            lost,
-            plan,
-        });
+        found.push(Found { session, lost, plan });
     }
     let mut plans: Vec<_> = found.iter_mut().map(|found| &mut found.plan).collect();
     salvage::keep_apart(&mut plans);

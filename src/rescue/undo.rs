@@ -75,12 +75,7 @@ pub fn plan<F: Look>(
     finished: &Finished,
     paths: &[RelPath],
 ) -> UndoPlan {
-    let planner = Planner {
-        fs,
-        branches,
-        finished,
-        made: made(branches, finished),
-    };
+    let planner = Planner { fs, branches, finished, made: made(branches, finished) };
     let mut plan = UndoPlan::default();
     let wanted = |done: &&DoneOp| {
         let mut names = done.intent.names.iter();
@@ -101,12 +96,7 @@ pub fn plan<F: Look>(
 }
 
 fn refusal(done: &DoneOp, reason: Reason, detail: String) -> Refusal {
-    Refusal {
-        reason,
-        path: done.intent.duplicate.path.as_bytes().to_vec(),
-        master: None,
-        detail,
-    }
+    Refusal { reason, path: done.intent.duplicate.path.as_bytes().to_vec(), master: None, detail }
 }
 
 struct Planner<'p, F: Look> {
@@ -127,21 +117,13 @@ impl<F: Look> Planner<'_, F> {
             return Err(Left(Reason::ChangedSince, why));
         }
         let first = &names[0];
-        let (back, stays) = (
-            Place::new(first.to, first.path.clone()),
-            Place::new(first.from, first.path.clone()),
-        );
+        let (back, stays) =
+            (Place::new(first.to, first.path.clone()), Place::new(first.from, first.path.clone()));
         let undo = self.file_of(intent, &names);
         let planned = Op::planned(
             intent.kind,
-            OpFile {
-                at: back,
-                id: NO_INODE,
-            },
-            OpFile {
-                at: stays,
-                id: stat.id,
-            },
+            OpFile { at: back, id: NO_INODE },
+            OpFile { at: stays, id: stat.id },
             stat.size,
             intent.bytes,
             names,
@@ -182,10 +164,7 @@ impl<F: Look> Planner<'_, F> {
         Ok(Op::planned(
             done.intent.kind,
             OpFile { at, id: master.id },
-            OpFile {
-                at: duplicate,
-                id: stat.id,
-            },
+            OpFile { at: duplicate, id: stat.id },
             stat.size,
             stat.blocks * 512,
             names,
@@ -210,21 +189,12 @@ impl<F: Look> Planner<'_, F> {
                     return Err(Left(Reason::ReadOnly, format!("{path:?}")));
                 }
             }
-            let found = if local {
-                Found::Duplicate
-            } else {
-                Found::Absent
-            };
+            let found = if local { Found::Duplicate } else { Found::Absent };
             if name.found == Found::Master {
                 let why = format!("{leaves:?} had the name before");
                 return Err(Left(Reason::Shadowed, why));
             }
-            names.push(OpName {
-                path: name.path.clone(),
-                from,
-                to,
-                found,
-            });
+            names.push(OpName { path: name.path.clone(), from, to, found });
         }
         Ok(names)
     }
@@ -233,12 +203,10 @@ impl<F: Look> Planner<'_, F> {
     fn branch(&self, done: &DoneOp, recorded: BranchIdx) -> Result<BranchIdx, Left> {
         let record = &done.run.branches[recorded.index()];
         let at = self.branches.iter().position(|now| now.is_same(record));
-        at.and_then(|at| u16::try_from(at).ok())
-            .map(BranchIdx)
-            .ok_or_else(|| {
-                let why = format!("{:?} is not there, or another filesystem now", record.path);
-                Left(Reason::BranchFailed, why)
-            })
+        at.and_then(|at| u16::try_from(at).ok()).map(BranchIdx).ok_or_else(|| {
+            let why = format!("{:?} is not there, or another filesystem now", record.path);
+            Left(Reason::BranchFailed, why)
+        })
     }
 
     /// Returns the `names` that still lead to `copy` and are on no other branch, and the state of the file now. A name
@@ -262,10 +230,7 @@ impl<F: Look> Planner<'_, F> {
                 }
                 (Ok(_), Some(branch)) => {
                     let root = &self.branches[branch.index()].path;
-                    gone.push((
-                        name.path,
-                        Left(Reason::Shadowed, format!("{root:?} has it too")),
-                    ));
+                    gone.push((name.path, Left(Reason::Shadowed, format!("{root:?} has it too"))));
                 }
                 // An error does not mean that the name is gone: a link set comes back whole.
                 (Err(left), _) if left.0 != Reason::Gone => return Err(left),
@@ -278,10 +243,8 @@ impl<F: Look> Planner<'_, F> {
             return Err(left.unwrap_or_else(|| Left(Reason::Gone, String::new())));
         };
         for (path, Left(reason, detail)) in gone {
-            refusals.push(Refusal {
-                path: path.as_bytes().to_vec(),
-                ..refusal(done, reason, detail)
-            });
+            refusals
+                .push(Refusal { path: path.as_bytes().to_vec(), ..refusal(done, reason, detail) });
         }
         Ok((kept, stat))
     }

@@ -143,14 +143,8 @@ pub fn undo(
     let undoes = chosen(&journal, request.run)?;
     let site = Session::open(pool_of(&journal, undoes)?)?;
     outside(&site.pool, "journal", dir)?;
-    let undo = Undo {
-        request,
-        undoes,
-        paths: paths(&site.pool, &request.paths)?,
-        site,
-        journal,
-        stop,
-    };
+    let undo =
+        Undo { request, undoes, paths: paths(&site.pool, &request.paths)?, site, journal, stop };
     undo.go(watcher)
 }
 
@@ -169,15 +163,9 @@ pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<u64,
     match newest {
         None => Err(UndoError::NothingDone),
         // The user more likely wants to continue the undo than to take back its work so far.
-        Some(RunSummary {
-            started,
-            undoes: Some(of),
-            ended: None,
-            ..
-        }) => Err(UndoError::Interrupted {
-            newest: started.run,
-            of: *of,
-        }),
+        Some(RunSummary { started, undoes: Some(of), ended: None, .. }) => {
+            Err(UndoError::Interrupted { newest: started.run, of: *of })
+        }
         Some(run) => Ok(run.started.run),
     }
 }
@@ -191,10 +179,8 @@ fn pool_of<T: Store>(journal: &Journal<T>, run: u64) -> Result<Pool, UndoError> 
 
 /// Returns `given` paths relative to the pool; their files need not exist any more.
 fn paths(pool: &Pool, given: &[PathBuf]) -> Result<Vec<RelPath>, UndoError> {
-    let outside = |path: &PathBuf| UndoError::NotOnPool {
-        path: path.clone(),
-        pool: pool.mount.clone(),
-    };
+    let outside =
+        |path: &PathBuf| UndoError::NotOnPool { path: path.clone(), pool: pool.mount.clone() };
     let below = |path: &PathBuf| below_pool(pool, path).ok_or_else(|| outside(path));
     given.iter().map(below).collect()
 }
@@ -229,12 +215,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         }
         let plan = self.plan()?;
         let room = self.has_room(&plan);
-        Ok(Undone::Planned {
-            site: self.site,
-            undoes: self.undoes,
-            plan,
-            room,
-        })
+        Ok(Undone::Planned { site: self.site, undoes: self.undoes, plan, room })
     }
 
     fn plan(&self) -> Result<UndoPlan, UndoError> {
@@ -272,11 +253,9 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         let mut disks = by_device.into_values();
         match disks.find(|(needed, free, _)| needed > free) {
             None => Ok(()),
-            Some((needed, free, path)) => Err(UndoError::NoRoom {
-                branch: path.to_path_buf(),
-                needed,
-                free,
-            }),
+            Some((needed, free, path)) => {
+                Err(UndoError::NoRoom { branch: path.to_path_buf(), needed, free })
+            }
         }
     }
 
@@ -299,23 +278,14 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
             }),
             log_refusals: false,
             // The undone run accepted the differences between the copies.
-            ignore: IgnoreMetadata {
-                owner: true,
-                mode: true,
-                acl: true,
-                xattr: true,
-            },
+            ignore: IgnoreMetadata { owner: true, mode: true, acl: true, xattr: true },
             leases,
             scanned: None,
             began,
             hooks: None,
         };
         let something = !undo.ops.is_empty();
-        let plan = Plan {
-            ops: undo.ops,
-            refusals: undo.refusals,
-            ..Plan::default()
-        };
+        let plan = Plan { ops: undo.ops, refusals: undo.refusals, ..Plan::default() };
         let journal = || Ok(Some(self.journal).filter(|_| something));
         let carried_out = carry_out(&self.site, plan, &manner, journal, self.stop, watcher)?;
         drop(lock);

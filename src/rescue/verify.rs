@@ -124,10 +124,7 @@ fn open(fs: &RealFs, subject: &Subject) -> Result<Option<(RealFile, Stat)>, FsEr
     let Some(branch) = subject.branch else {
         return Ok(None);
     };
-    let id = InodeId {
-        dev: fs.root_id(branch).dev,
-        ino: subject.ino,
-    };
+    let id = InodeId { dev: fs.root_id(branch).dev, ino: subject.ino };
     let mut failed = None;
     for name in &subject.names {
         let place = Place::new(branch, name.clone());

@@ -77,12 +77,7 @@ pub fn carry_out<S: Site, T: Store>(
         Some(journal) => Some(begin(site, journal, manner.undoes)?),
         None => None,
     };
-    let begun = Begun {
-        pool: site.pool(),
-        run,
-        plan: &plan,
-        space: &before,
-    };
+    let begun = Begun { pool: site.pool(), run, plan: &plan, space: &before };
     watcher.begun(&begun).map_err(RunError::Watcher)?;
     let Plan { ops, refusals, .. } = plan;
     let mut recorder = Recorder::new(site, stop, watcher, run.unwrap_or(0));
@@ -102,12 +97,7 @@ pub fn carry_out<S: Site, T: Store>(
             recorder.end(journal)?;
         }
     }
-    let Recorder {
-        done,
-        reclaimed,
-        not_done,
-        ..
-    } = recorder;
+    let Recorder { done, reclaimed, not_done, .. } = recorder;
     let ended = Ended {
         pool: site.pool(),
         undoes: manner.undoes.map(|undoes| undoes.run),
@@ -122,13 +112,7 @@ pub fn carry_out<S: Site, T: Store>(
     }
     shown.map_err(RunError::Watcher)?;
     result?;
-    Ok(CarriedOut {
-        run,
-        done,
-        reclaimed,
-        refusals,
-        not_done,
-    })
+    Ok(CarriedOut { run, done, reclaimed, refusals, not_done })
 }
 
 /// Records that a run begins; returns its number.

@@ -55,8 +55,7 @@ pub(super) fn first_below(
 /// [`RunError::NoPathOnPool`].
 pub fn of_first<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<Pool, RunError> {
     let mut dirs = paths.into_iter().filter_map(parent_of);
-    dirs.find_map(|dir| mergerfs::discover(&dir).ok())
-        .ok_or(RunError::NoPathOnPool)
+    dirs.find_map(|dir| mergerfs::discover(&dir).ok()).ok_or(RunError::NoPathOnPool)
 }
 
 fn parent_of(path: &Path) -> Option<PathBuf> {
@@ -99,10 +98,7 @@ pub fn of_runs(runs: &[Arc<RunStarted>]) -> Result<Pool, RunError> {
     };
     for branch in runs.iter().flat_map(|run| &run.branches) {
         if !pool.branches.iter().any(|known| known.path == branch.path) {
-            pool.branches.push(Branch {
-                path: branch.path.clone(),
-                mode: branch.mode,
-            });
+            pool.branches.push(Branch { path: branch.path.clone(), mode: branch.mode });
         }
     }
     Ok(pool)

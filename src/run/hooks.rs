@@ -60,10 +60,7 @@ impl Hooks {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim().lines().last().unwrap_or_default();
-        Err(RunError::SnapraidDiff {
-            status: output.status,
-            said: said.to_owned(),
-        })
+        Err(RunError::SnapraidDiff { status: output.status, said: said.to_owned() })
     }
 
     /// Runs `work` between the two commands. The command after runs whether `work` succeeds or not, once the command
@@ -77,10 +74,7 @@ impl Hooks {
         watcher: &mut dyn Watcher,
         work: impl FnOnce(&mut dyn Watcher) -> Result<T, RunError>,
     ) -> Result<WithHooks<T>, RunError> {
-        let done = |work| WithHooks {
-            work,
-            after_failed: false,
-        };
+        let done = |work| WithHooks { work, after_failed: false };
         if planned == 0 {
             return work(watcher).map(done);
         }
@@ -97,10 +91,7 @@ impl Hooks {
         if let Err(why) = &after {
             tracing::error!(%why, "the command of --post failed");
         }
-        result.map(|work| WithHooks {
-            work,
-            after_failed: after.is_err(),
-        })
+        result.map(|work| WithHooks { work, after_failed: after.is_err() })
     }
 
     /// Reminds of SnapRAID's sync after a run that replaced `done` files.

@@ -26,20 +26,14 @@ impl<'r> List<'r> {
         let source: Box<dyn BufRead> = if path == Path::new("-") {
             Box::new(BufReader::new(io::stdin()))
         } else {
-            let file = File::open(path).map_err(|error| RunError::OpenList {
-                path: path.to_path_buf(),
-                error,
-            })?;
+            let file = File::open(path)
+                .map_err(|error| RunError::OpenList { path: path.to_path_buf(), error })?;
             if file.metadata().is_ok_and(|meta| meta.is_dir()) {
                 return Err(RunError::ListIsDirectory(path.to_path_buf()));
             }
             Box::new(BufReader::with_capacity(1 << 16, file))
         };
-        Ok(Self {
-            request,
-            reader: list::open(source, request.format)?,
-            read: Vec::new(),
-        })
+        Ok(Self { request, reader: list::open(source, request.format)?, read: Vec::new() })
     }
 
     /// Finds the pool of the first path in the list that lies on a mergerfs mount.

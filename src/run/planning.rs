@@ -20,9 +20,7 @@ pub(super) fn plan_of<S: Site>(
     duplicates: &mut impl Duplicates<S>,
     resolved: Resolved,
 ) -> Result<Plan, RunError> {
-    let Resolved {
-        groups, refusals, ..
-    } = resolved;
+    let Resolved { groups, refusals, .. } = resolved;
     let mut plan = plan_groups(site, terms, duplicates, groups)?;
     plan.refusals.splice(0..0, refusals);
     Ok(plan)

@@ -54,10 +54,6 @@ pub fn outside(pool: &Pool, what: &'static str, place: &Path) -> Result<(), RunE
     let mut roots = std::iter::once(&pool.mount).chain(pool.branches.iter().map(|b| &b.path));
     match roots.find(|root| real.starts_with(root)) {
         None => Ok(()),
-        Some(root) => Err(RunError::InsidePool {
-            what,
-            place: real.clone(),
-            root: root.clone(),
-        }),
+        Some(root) => Err(RunError::InsidePool { what, place: real.clone(), root: root.clone() }),
     }
 }

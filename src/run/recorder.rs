@@ -22,27 +22,14 @@ pub(super) struct Recorder<'r, S: Site> {
 impl<'r, S: Site> Recorder<'r, S> {
     /// Makes a recorder for run number `run`; 0 for a recovery, which is no run.
     pub(super) fn new(site: &'r S, stop: &'r Stop, watcher: &'r mut dyn Watcher, run: u64) -> Self {
-        Self {
-            site,
-            stop,
-            watcher,
-            run,
-            done: 0,
-            reclaimed: 0,
-            not_done: Vec::new(),
-        }
+        Self { site, stop, watcher, run, done: 0, reclaimed: 0, not_done: Vec::new() }
     }
 
     /// Records the ops that were not done, and that the run has ended.
     pub(super) fn end<T: Store>(&self, journal: &mut Journal<T>) -> Result<(), RunError> {
         let time = self.site.fs().now();
         journal.refused(&self.not_done, time)?;
-        let ended = RunEnded {
-            run: self.run,
-            time,
-            done: self.done,
-            reclaimed: self.reclaimed,
-        };
+        let ended = RunEnded { run: self.run, time, done: self.done, reclaimed: self.reclaimed };
         Ok(journal.record(&[Record::RunEnded(ended)], time)?)
     }
 }

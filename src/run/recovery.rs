@@ -19,10 +19,8 @@ pub fn recover<S: Site, T: Store>(
 ) -> Result<usize, RunError> {
     let pool = site.pool();
     watcher.recovering(pool);
-    let options = Options {
-        batch_bytes: u64::MAX,
-        ..site::options(site, IgnoreMetadata::default(), leases)
-    };
+    let options =
+        Options { batch_bytes: u64::MAX, ..site::options(site, IgnoreMetadata::default(), leases) };
     let mut recorder = Recorder::new(site, stop, watcher, 0);
     let remaining = Executor::new(site.fs(), journal, &mut recorder, options, 0)
         .recover(|open| open.run.pool == pool.mount)?;
@@ -34,8 +32,6 @@ pub fn recover<S: Site, T: Store>(
             "stays open"
         );
     }
-    watcher
-        .recovered(remaining.len())
-        .map_err(RunError::Watcher)?;
+    watcher.recovered(remaining.len()).map_err(RunError::Watcher)?;
     Ok(remaining.len())
 }

@@ -21,11 +21,7 @@ pub(super) fn find(
     let cache = open_cache(session, &request.cache)?;
     let meter = Meter::default();
     let interrupted = || stop.asked() || stop.time_is_up();
-    let around = Around {
-        cache: cache.as_ref(),
-        meter: &meter,
-        interrupted: &interrupted,
-    };
+    let around = Around { cache: cache.as_ref(), meter: &meter, interrupted: &interrupted };
     let branches = (&session.fs, &session.pool, session.facts.as_slice());
     let mut scan = Some(Scan::new(branches, &dirs, (filter, rules), around));
     let mut found = None;
@@ -42,9 +38,7 @@ pub(super) fn find(
     match found {
         Some(Ok(found)) => {
             let now = session.fs.now();
-            watcher
-                .scanned(&session.pool, &found, now)
-                .map_err(RunError::Watcher)?;
+            watcher.scanned(&session.pool, &found, now).map_err(RunError::Watcher)?;
             Ok(Some(resolved(found)))
         }
         None | Some(Err(ScanError::Interrupted)) => Ok(None),

@@ -43,17 +43,13 @@ impl Session {
     /// # Errors
     /// When a branch does not lie below `root`, or `root` cannot be looked up.
     pub(super) fn all_below(&self, root: &Path) -> Result<(), RunError> {
-        let real = root.canonicalize().map_err(|error| RunError::NoPoolRoot {
-            root: root.to_path_buf(),
-            error,
-        })?;
+        let real = root
+            .canonicalize()
+            .map_err(|error| RunError::NoPoolRoot { root: root.to_path_buf(), error })?;
         let mut branches = self.pool.branches.iter();
         match branches.find(|branch| !branch.path.starts_with(&real)) {
             None => Ok(()),
-            Some(branch) => Err(RunError::OutsideRoot {
-                branch: branch.path.clone(),
-                root: real,
-            }),
+            Some(branch) => Err(RunError::OutsideRoot { branch: branch.path.clone(), root: real }),
         }
     }
 }

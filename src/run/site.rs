@@ -107,11 +107,7 @@ pub(crate) fn same_as_before<'j>(
                 true => "directory",
                 false => "filesystem",
             };
-            return Err(RunError::OtherBranch {
-                what,
-                branch: now.path,
-                run: last.started.run,
-            });
+            return Err(RunError::OtherBranch { what, branch: now.path, run: last.started.run });
         }
     }
     Ok(())

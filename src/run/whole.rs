@@ -54,9 +54,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         watcher: &mut dyn Watcher,
     ) -> Result<Option<(Timestamp, Resolved)>, RunError> {
         let began = self.site.fs().now();
-        watcher
-            .opened(self.site.pool())
-            .map_err(RunError::Watcher)?;
+        watcher.opened(self.site.pool()).map_err(RunError::Watcher)?;
         let what = (&self.terms.filter, &self.terms.rules);
         let found = self.duplicates.find(&self.site, what, self.stop, watcher)?;
         if found.as_ref().is_some_and(|found| found.asked_branches) {
@@ -68,14 +66,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     fn planned(mut self, (began, resolved): (Timestamp, Resolved)) -> Result<Planned<S>, RunError> {
         let (plan, looks) = self.look_ahead(resolved)?;
         let space = site::spaces(&self.site);
-        Ok(Planned {
-            site: self.site,
-            terms: self.terms.clone(),
-            plan,
-            looks,
-            began,
-            space,
-        })
+        Ok(Planned { site: self.site, terms: self.terms.clone(), plan, looks, began, space })
     }
 
     fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, StatCache), RunError> {

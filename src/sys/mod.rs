@@ -1,10 +1,7 @@
 //! System calls that neither std nor nix offers. The only module with `unsafe`; it decides nothing.
 //!
 //! Everything here takes a held descriptor, or a name relative to a held descriptor, and returns the kernel's answer.
-#![allow(
-    unsafe_code,
-    reason = "statx, leases and filesystem ioctls have no safe wrapper"
-)]
+#![allow(unsafe_code, reason = "statx, leases and filesystem ioctls have no safe wrapper")]
 
 use std::ffi::{CStr, OsStr, c_int, c_long};
 use std::io;
@@ -35,13 +32,7 @@ pub(crate) fn statx_at(dir: BorrowedFd<'_>, path: &CStr, flags: c_int) -> io::Re
     let mut found = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `dir` is open, `path` is NUL-terminated, and the kernel writes at most one `statx` into `found`.
     let rc = unsafe {
-        libc::statx(
-            dir.as_raw_fd(),
-            path.as_ptr(),
-            flags,
-            STATX_WANTED,
-            found.as_mut_ptr(),
-        )
+        libc::statx(dir.as_raw_fd(), path.as_ptr(), flags, STATX_WANTED, found.as_mut_ptr())
     };
     check(rc)?;
     // SAFETY: all-zero bytes are a valid `statx`, and the successful call has filled it.
@@ -57,10 +48,7 @@ pub(crate) fn read_at_with(
 ) -> io::Result<usize> {
     let offset =
         libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
-    let part = libc::iovec {
-        iov_base: buf.as_mut_ptr().cast(),
-        iov_len: buf.len(),
-    };
+    let part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     // SAFETY: `fd` is open, and the one part is exclusively borrowed and has the stated length.
     let read = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const part, 1, offset, flags) };
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
@@ -87,11 +75,7 @@ pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     }
     /// `FIEMAP_EXTENT_UNKNOWN`: the physical place says nothing.
     const UNKNOWN: u32 = 2;
-    let mut arg = Fiemap {
-        length: u64::MAX,
-        count: 1,
-        ..Fiemap::default()
-    };
+    let mut arg = Fiemap { length: u64::MAX, count: 1, ..Fiemap::default() };
     // The request encodes the header only: the array of extents counts as 0 bytes.
     let request = nix::request_code_readwrite!(b'f', 11, 32);
     // SAFETY: the kernel reads the 32-byte header, and writes it and at most `count` = 1 extent behind it.
@@ -179,11 +163,7 @@ pub(crate) fn open_by_handle(
         kind: i32::from_le_bytes(*kind),
         handle: [0; HANDLE_MAX],
     };
-    wanted
-        .handle
-        .get_mut(..rest.len())
-        .ok_or_else(stale)?
-        .copy_from_slice(rest);
+    wanted.handle.get_mut(..rest.len()).ok_or_else(stale)?.copy_from_slice(rest);
     // SAFETY: `mount` is open, and the kernel reads the header and `bytes` <= `HANDLE_MAX` bytes behind it.
     let fd = check(unsafe {
         libc::open_by_handle_at(mount.as_raw_fd(), (&raw mut wanted).cast(), flags)
@@ -204,11 +184,7 @@ pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<()> {
 pub(crate) fn ignore_sigio() -> io::Result<()> {
     // SAFETY: SIG_IGN installs no handler, so no code of ours runs in signal context.
     let before = unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
-    if before == libc::SIG_ERR {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The UUID from `FS_IOC_GETFSUUID` (Linux 6.9); `ENOTTY` if the filesystem does not report its UUID.
@@ -219,19 +195,12 @@ pub(crate) fn fs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
         len: u8,
         uuid: [u8; 16],
     }
-    let mut arg = FsUuid2 {
-        len: 0,
-        uuid: [0; 16],
-    };
+    let mut arg = FsUuid2 { len: 0, uuid: [0; 16] };
     let request = nix::request_code_read!(0x15, 0, size_of::<FsUuid2>());
     // SAFETY: the kernel writes one `struct fsuuid2`, which `arg` mirrors.
     unsafe { ioctl(fd, request, &mut arg) }?;
     // A shorter one (FAT's 4 bytes) is no UUID.
-    if arg.len == 16 {
-        Ok(arg.uuid)
-    } else {
-        Err(io::Error::from_raw_os_error(libc::ENOTTY))
-    }
+    if arg.len == 16 { Ok(arg.uuid) } else { Err(io::Error::from_raw_os_error(libc::ENOTTY)) }
 }
 
 /// The UUID from `EXT4_IOC_GETFSUUID` (Linux 6.0).
@@ -243,11 +212,7 @@ pub(crate) fn ext4_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
         flags: u32,
         uuid: [u8; 16],
     }
-    let mut arg = FsUuid {
-        len: 16,
-        flags: 0,
-        uuid: [0; 16],
-    };
+    let mut arg = FsUuid { len: 16, flags: 0, uuid: [0; 16] };
     // The request encodes the header only: the array counts as 0 bytes.
     let request = nix::request_code_read!(b'f', 44, 2 * size_of::<u32>());
     // SAFETY: the kernel writes the 8-byte header and at most `len` = 16 bytes behind it.
@@ -264,11 +229,7 @@ pub(crate) fn xfs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
         uuid: [u8; 16],
         after: [u8; 32],
     }
-    let mut arg = Geometry {
-        before: [0; 64],
-        uuid: [0; 16],
-        after: [0; 32],
-    };
+    let mut arg = Geometry { before: [0; 64], uuid: [0; 16], after: [0; 32] };
     let request = nix::request_code_read!(b'X', 100, size_of::<Geometry>());
     // SAFETY: the kernel writes one `struct xfs_fsop_geom_v1` of 112 bytes, the size of `arg`.
     unsafe { ioctl(fd, request, &mut arg) }?;
@@ -284,11 +245,7 @@ pub(crate) fn btrfs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
         fsid: [u8; 16],
         after: [u8; 992],
     }
-    let mut arg = FsInfo {
-        before: [0; 16],
-        fsid: [0; 16],
-        after: [0; 992],
-    };
+    let mut arg = FsInfo { before: [0; 16], fsid: [0; 16], after: [0; 992] };
     let request = nix::request_code_read!(0x94, 31, size_of::<FsInfo>());
     // SAFETY: the kernel writes one `struct btrfs_ioctl_fs_info_args` of 1024 bytes, the size of `arg`.
     unsafe { ioctl(fd, request, &mut arg) }?;
@@ -306,11 +263,7 @@ pub(crate) fn btrfs_subvolume(fd: BorrowedFd<'_>) -> io::Result<u64> {
         objectid: u64,
         name: [u8; 4080],
     }
-    let mut arg = InoLookup {
-        treeid: 0,
-        objectid: ROOT_DIRECTORY,
-        name: [0; 4080],
-    };
+    let mut arg = InoLookup { treeid: 0, objectid: ROOT_DIRECTORY, name: [0; 4080] };
     let request = nix::request_code_readwrite!(0x94, 18, size_of::<InoLookup>());
     // SAFETY: the kernel reads and writes one `struct btrfs_ioctl_ino_lookup_args` of 4096 bytes, the size of `arg`.
     unsafe { ioctl(fd, request, &mut arg) }?;
@@ -326,10 +279,7 @@ struct InodeFlags {
 
 impl InodeFlags {
     const fn new(flags: u32) -> Self {
-        Self {
-            flags,
-            rest: [0; size_of::<c_long>() - size_of::<c_int>()],
-        }
+        Self { flags, rest: [0; size_of::<c_long>() - size_of::<c_int>()] }
     }
 }
 
@@ -360,11 +310,7 @@ unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: ioctl_num_type, arg: &mut T) -> 
 }
 
 fn check(rc: c_int) -> io::Result<c_int> {
-    if rc == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(rc)
-    }
+    if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
 }
 
 /// Lets all threads share the allocator's memory: otherwise memory freed by a thread is of no use to other threads.

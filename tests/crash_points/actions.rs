@@ -17,10 +17,7 @@ impl Action {
     /// Whether it frees inode numbers.
     pub(super) fn frees(&self) -> bool {
         self.steps.iter().any(|step| {
-            matches!(
-                step,
-                Step::Remove(_) | Step::Save(_) | Step::RemoveTree(_) | Step::Rmdir(_)
-            )
+            matches!(step, Step::Remove(_) | Step::Save(_) | Step::RemoveTree(_) | Step::Rmdir(_))
         })
     }
 }
@@ -58,21 +55,11 @@ fn steps(line: &str, on: BranchIdx) -> Vec<Step> {
 }
 
 fn action(line: &str, on: BranchIdx) -> Action {
-    Action {
-        name: line.to_owned(),
-        steps: steps(line, on),
-    }
+    Action { name: line.to_owned(), steps: steps(line, on) }
 }
 
-const EACH: &[&str] = &[
-    "write F",
-    "truncate F",
-    "rm F",
-    "mv F DIR/moved",
-    "mv F x/moved",
-    "chmod F",
-    "setfattr F",
-];
+const EACH: &[&str] =
+    &["write F", "truncate F", "rm F", "mv F DIR/moved", "mv F x/moved", "chmod F", "setfattr F"];
 
 const ALL: &[&str] = &[
     "create d/new",
@@ -171,8 +158,5 @@ pub(super) fn all(branches: &[BranchIdx], second_name: bool) -> Vec<Action> {
 /// Those that come before another one.
 pub(super) fn opens() -> Vec<Action> {
     let lines = ["read d/b", "read m/a", "hold d/b", "hold m/a"];
-    lines
-        .iter()
-        .map(|line| action(line, BranchIdx(0)))
-        .collect()
+    lines.iter().map(|line| action(line, BranchIdx(0))).collect()
 }

@@ -12,10 +12,7 @@ use super::session::{Check, Failures, Session, ensure};
 
 /// Several ops on each branch, one a batch and all in one.
 fn several() -> Vec<Scenario> {
-    let one = |scenario| Scenario {
-        batch_ops: 1,
-        ..scenario
-    };
+    let one = |scenario| Scenario { batch_ops: 1, ..scenario };
     vec![
         scenario::shared_master(),
         scenario::mixed(),
@@ -27,9 +24,7 @@ fn several() -> Vec<Scenario> {
 /// The branch a line of the trace is about, and the one a second path in it is on.
 fn branches(call: &str) -> Vec<u16> {
     let words = call.split_whitespace();
-    words
-        .filter_map(|word| word.split_once(':')?.0.parse().ok())
-        .collect()
+    words.filter_map(|word| word.split_once(':')?.0.parse().ok()).collect()
 }
 
 /// Whether the call begins or finishes a replacement: links the master, moves the duplicate away or removes it.
@@ -41,9 +36,7 @@ fn goes_on(call: &str) -> bool {
 
 /// Calls of the trace after call `n`, without their numbers.
 fn after(trace: &[String], n: usize) -> impl Iterator<Item = &str> {
-    let at = trace
-        .iter()
-        .position(|line| line.starts_with(&format!("{n:3} ")));
+    let at = trace.iter().position(|line| line.starts_with(&format!("{n:3} ")));
     let calls = trace.iter().skip(at.map_or(usize::MAX, |at| at + 1));
     calls.map(|line| line.get(4..).unwrap_or(""))
 }
@@ -61,9 +54,7 @@ fn after_an_error_on_a_branch_no_op_goes_on_there() {
                 break;
             }
             let trace = session.world.trace();
-            let failed = trace
-                .iter()
-                .find(|line| line.contains("Input/output error"));
+            let failed = trace.iter().find(|line| line.contains("Input/output error"));
             let failed = failed.map_or("", |line| line.get(4..).unwrap_or(""));
             // What cannot fail, or is no more than a courtesy.
             let harmless = ["close", "release", "set the mtime"];
@@ -89,9 +80,7 @@ fn after_an_error_on_a_branch_no_op_goes_on_there() {
 }
 
 fn untouched(session: &Session, before: &Session) -> Check {
-    ensure(session.world.files() == before.world.files(), || {
-        "something was changed".to_owned()
-    })
+    ensure(session.world.files() == before.world.files(), || "something was changed".to_owned())
 }
 
 #[test]
@@ -104,17 +93,9 @@ fn a_branch_that_is_gone_is_not_changed() {
             let before = session.next();
             session.run(&scenario.ops).unwrap();
             for (op, outcome) in &session.outcomes {
-                let concerned = op
-                    .names
-                    .iter()
-                    .any(|name| name.from == gone || name.to == gone);
+                let concerned = op.names.iter().any(|name| name.from == gone || name.to == gone);
                 let done = matches!(outcome, Outcome::Done { .. });
-                assert!(
-                    !(concerned && done),
-                    "{}: {gone:?}\n{}",
-                    scenario.name,
-                    session.told()
-                );
+                assert!(!(concerned && done), "{}: {gone:?}\n{}", scenario.name, session.told());
             }
             let there = |session: &Session| {
                 let names = session.world.names().into_keys();
@@ -131,11 +112,7 @@ fn recovery_waits_for_a_branch_that_is_gone() {
     for scenario in [scenario::cross(), scenario::local(), scenario::link_set()] {
         let view = Session::new(&scenario).view();
         for gone in scenario.world.pool().indices() {
-            if !scenario.ops[0]
-                .names
-                .iter()
-                .any(|name| name.from == gone || name.to == gone)
-            {
+            if !scenario.ops[0].names.iter().any(|name| name.from == gone || name.to == gone) {
                 continue;
             }
             let mut n = 1;
@@ -144,20 +121,13 @@ fn recovery_waits_for_a_branch_that_is_gone() {
                 second.world.set_gone(gone, true);
                 let left = second.recover().unwrap();
                 let point = || format!("killed at {n}, {gone:?} gone");
-                let open = ensure((left > 0) == first.is_open(), || {
-                    "ops are closed".to_owned()
-                });
+                let open = ensure((left > 0) == first.is_open(), || "ops are closed".to_owned());
                 let check = open.and_then(|()| untouched(&second, &first.next()));
                 failures.note(check, scenario.name, point, &second);
                 let mut third = second.next();
                 third.world.set_gone(gone, false);
                 let check = super::deaths::recover(&mut third, &scenario, &view);
-                failures.note(
-                    check,
-                    &format!("{}, back again", scenario.name),
-                    point,
-                    &third,
-                );
+                failures.note(check, &format!("{}, back again", scenario.name), point, &third);
                 n += 1;
             }
         }
@@ -185,19 +155,14 @@ fn an_op_whose_sources_cannot_be_made_durable_is_not_begun() {
             let branch = BranchIdx(branches(&line[4..])[0]);
             let told = || format!("{line}\n{}", session.told());
             for (op, outcome) in &session.outcomes {
-                if op
-                    .names
-                    .iter()
-                    .any(|name| name.from == branch || name.to == branch)
-                {
+                if op.names.iter().any(|name| name.from == branch || name.to == branch) {
                     let refused = matches!(outcome, Outcome::NotDone(halt)
                         if matches!(halt.reason, Reason::Io | Reason::BranchFailed));
                     assert!(refused, "{outcome:?} {}", told());
                     let own = super::scenario::own(op);
                     let files = session.world.files();
                     assert!(
-                        own.iter()
-                            .all(|at| files.get(at) == before.world.files().get(at)),
+                        own.iter().all(|at| files.get(at) == before.world.files().get(at)),
                         "{}",
                         told()
                     );

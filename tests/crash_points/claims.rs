@@ -15,10 +15,7 @@ const OTHER: &[u8] = b"THE SAME BYTES";
 type Meddle = fn(&SimWorld, &Place);
 
 fn meta(change: impl FnOnce(&mut Metadata)) -> Metadata {
-    let mut meta = Metadata {
-        mode: 0o644,
-        ..Metadata::default()
-    };
+    let mut meta = Metadata { mode: 0o644, ..Metadata::default() };
     change(&mut meta);
     meta
 }
@@ -32,32 +29,12 @@ fn replace(world: &SimWorld, at: &Place, bytes: &[u8]) {
 /// What is done to one of the two files after the plan was made, and the reason then given.
 fn changes() -> Vec<(&'static str, Meddle, Reason)> {
     vec![
-        (
-            "other bytes",
-            |world, at| rewrite(world, at, OTHER),
-            Reason::Differs,
-        ),
-        (
-            "another size",
-            |world, at| rewrite(world, at, b"short"),
-            Reason::Changed,
-        ),
-        (
-            "another inode",
-            |world, at| replace(world, at, BYTES),
-            Reason::Changed,
-        ),
+        ("other bytes", |world, at| rewrite(world, at, OTHER), Reason::Differs),
+        ("another size", |world, at| rewrite(world, at, b"short"), Reason::Changed),
+        ("another inode", |world, at| replace(world, at, BYTES), Reason::Changed),
         ("one more name", one_more_name, Reason::UnknownLinks),
-        (
-            "gone",
-            |world, at| world.fs().unlink(at).unwrap(),
-            Reason::Changed,
-        ),
-        (
-            "immutable",
-            |world, at| world.set_immutable(at, true),
-            Reason::Immutable,
-        ),
+        ("gone", |world, at| world.fs().unlink(at).unwrap(), Reason::Changed),
+        ("immutable", |world, at| world.set_immutable(at, true), Reason::Immutable),
         (
             "another owner",
             |world, at| world.set_metadata(at, meta(|m| m.uid = 7)),
@@ -110,17 +87,8 @@ fn check(
     session.run(&scenario.ops).unwrap();
     let after = session.world.files();
     for (k, op) in scenario.ops.iter().enumerate() {
-        let outcome = session
-            .outcomes
-            .iter()
-            .find(|(told, _)| told.duplicate == op.duplicate);
-        let told = || {
-            format!(
-                "{}, {what}: {at:?}, op {k}\n{}",
-                scenario.name,
-                session.told()
-            )
-        };
+        let outcome = session.outcomes.iter().find(|(told, _)| told.duplicate == op.duplicate);
+        let told = || format!("{}, {what}: {at:?}, op {k}\n{}", scenario.name, session.told());
         let Some((_, outcome)) = outcome else {
             panic!("not reported: {}", told());
         };
@@ -149,14 +117,7 @@ fn what_is_no_longer_as_it_was_planned_is_left_alone() {
         let all: Vec<usize> = (0..scenario.ops.len()).collect();
         for (what, change, reason) in changes() {
             for k in all.clone() {
-                check(
-                    &scenario,
-                    what,
-                    change,
-                    &scenario.ops[k].duplicate,
-                    reason,
-                    &[k],
-                );
+                check(&scenario, what, change, &scenario.ops[k].duplicate, reason, &[k]);
             }
             // More names of the master are nobody's concern.
             if reason != Reason::UnknownLinks {
@@ -182,17 +143,11 @@ fn what_a_scan_read_as_equal_and_nobody_wrote_since_is_told_as_damaged() {
             });
             session.run(&scenario.ops).unwrap();
             let told = session.told();
-            let halt = session
-                .outcomes
-                .iter()
-                .find_map(|(told, outcome)| match outcome {
-                    Outcome::NotDone(halt) if told.duplicate == op.duplicate => Some(halt),
-                    _ => None,
-                });
-            assert!(
-                halt.is_some_and(|halt| halt.reason == reason),
-                "{at:?}: {told}"
-            );
+            let halt = session.outcomes.iter().find_map(|(told, outcome)| match outcome {
+                Outcome::NotDone(halt) if told.duplicate == op.duplicate => Some(halt),
+                _ => None,
+            });
+            assert!(halt.is_some_and(|halt| halt.reason == reason), "{at:?}: {told}");
         }
     }
 }

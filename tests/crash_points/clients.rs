@@ -44,10 +44,7 @@ pub(super) fn steps(scenario: &Scenario) -> Vec<(String, Vec<Step>)> {
         "rename over duplicate".to_owned(),
         vec![Step::Rename(m.path.clone(), d.path.clone())],
     ));
-    all.push((
-        "rename over master".to_owned(),
-        vec![Step::Rename(d.path.clone(), m.path.clone())],
-    ));
+    all.push(("rename over master".to_owned(), vec![Step::Rename(d.path.clone(), m.path.clone())]));
     all
 }
 
@@ -76,11 +73,7 @@ pub(super) fn met() -> Vec<Scenario> {
 
 /// Those in which two things are cut.
 pub(super) fn few() -> Vec<Scenario> {
-    vec![
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-    ]
+    vec![scenario::cross(), scenario::cross_later(), scenario::local()]
 }
 
 /// The two limits the README names. A client renames one of the two files onto the other's path within a window:
@@ -97,9 +90,9 @@ pub(super) fn known_limit<'s>(
     let (master, duplicate) = (&scenario.master.path, &scenario.duplicate.path);
     let view = sessions[1].view();
     steps.into_iter().all(|step| match step {
-        Step::Rename(from, to) if (from, to) == (master, duplicate) => view
-            .get(master)
-            .is_some_and(|bytes| bytes == scenario::BYTES),
+        Step::Rename(from, to) if (from, to) == (master, duplicate) => {
+            view.get(master).is_some_and(|bytes| bytes == scenario::BYTES)
+        }
         Step::Rename(from, to) if (from, to) == (duplicate, master) => {
             sessions.iter().any(|session| in_conflict(session)) && view.contains_key(master)
         }
@@ -113,9 +106,7 @@ pub(super) fn known_limit<'s>(
 fn died_before_it_looked(session: &Session) -> bool {
     let mut trace = session.world.trace();
     // The call that it died at was not made.
-    let died = trace
-        .iter()
-        .position(|line| line.contains("the process dies"));
+    let died = trace.iter().position(|line| line.contains("the process dies"));
     trace.truncate(died.unwrap_or(1) - 1);
     let last = |wanted: &dyn Fn(&str) -> bool| trace.iter().rposition(|line| wanted(line));
     let published = last(&|line| line.contains("rename") && line.contains("-t -> "));
@@ -143,9 +134,7 @@ fn meddled(
     let ended = session.run(&scenario.ops).is_ok();
     let calls = session.world.calls();
     let point = || format!("{steps:?} {dies:?}\n{}\nthen", session.told());
-    let writes = !steps
-        .iter()
-        .any(|(_, step)| matches!(step, Step::OpenRead(_)));
+    let writes = !steps.iter().any(|(_, step)| matches!(step, Step::OpenRead(_)));
     let mut next = session.next();
     client.finish(&next.world, writes);
     let group = format!("{}: {group}", scenario.name);
@@ -258,38 +247,20 @@ pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
     let paths: [RelPath; 2] = [path.clone(), m.clone()];
     let mut all = Vec::new();
     for at in paths {
-        all.push((
-            "open for writing, write",
-            [Step::OpenWrite(at.clone()), Step::WriteHeld],
-        ));
-        all.push((
-            "open for writing, store",
-            [Step::OpenWrite(at.clone()), Step::StoreMapped],
-        ));
-        all.push((
-            "open for writing, close",
-            [Step::OpenWrite(at.clone()), Step::Close],
-        ));
-        all.push((
-            "open for reading, close",
-            [Step::OpenRead(at.clone()), Step::Close],
-        ));
+        all.push(("open for writing, write", [Step::OpenWrite(at.clone()), Step::WriteHeld]));
+        all.push(("open for writing, store", [Step::OpenWrite(at.clone()), Step::StoreMapped]));
+        all.push(("open for writing, close", [Step::OpenWrite(at.clone()), Step::Close]));
+        all.push(("open for reading, close", [Step::OpenRead(at.clone()), Step::Close]));
         all.push((
             "open for reading, write",
             [Step::OpenRead(at.clone()), Step::Write(at.clone())],
         ));
         all.push(("write twice", [Step::Write(at.clone()), Step::Write(at)]));
     }
-    all.push((
-        "write one, then the other",
-        [Step::Write(path.clone()), Step::Write(m.clone())],
-    ));
+    all.push(("write one, then the other", [Step::Write(path.clone()), Step::Write(m.clone())]));
     all.push((
         "remove, create",
-        [
-            Step::Remove(path.clone()),
-            Step::Create(place(scenario.master.branch, path.as_bytes())),
-        ],
+        [Step::Remove(path.clone()), Step::Create(place(scenario.master.branch, path.as_bytes()))],
     ));
     for branch in scenario.world.pool().indices() {
         let save = Step::Save(Place::new(branch, path.clone()));
@@ -297,10 +268,7 @@ pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
     }
     all.push((
         "rename away and back",
-        [
-            Step::Rename(path.clone(), away.clone()),
-            Step::Rename(away, path.clone()),
-        ],
+        [Step::Rename(path.clone(), away.clone()), Step::Rename(away, path.clone())],
     ));
     all
 }
@@ -308,11 +276,7 @@ pub(super) fn pairs(scenario: &Scenario) -> Vec<(&'static str, [Step; 2])> {
 #[test]
 fn what_a_client_does_at_any_two_calls_stays_done() {
     let mut failures = Failures::default();
-    for scenario in [
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-    ] {
+    for scenario in [scenario::cross(), scenario::cross_later(), scenario::local()] {
         for (group, [first, second]) in pairs(&scenario) {
             each_call(|n| {
                 // Every distance between the two, at some call.

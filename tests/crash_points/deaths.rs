@@ -11,9 +11,7 @@ use super::session::{Check, Failures, Session, View, ensure, is_hidden};
 
 /// Recovers to the end, and checks what must hold then.
 pub(super) fn recover(session: &mut Session, scenario: &Scenario, view: &View) -> Check {
-    let left = session
-        .recover()
-        .map_err(|err| format!("recovery fails: {err:?}"))?;
+    let left = session.recover().map_err(|err| format!("recovery fails: {err:?}"))?;
     session.sound(scenario, view)?;
     ensure(left == 0, || "ops stay open".to_owned())
 }
@@ -37,10 +35,7 @@ fn an_undisturbed_run_does_every_op() {
         let mut session = Session::new(&scenario);
         let view = session.view();
         session.run(&scenario.ops).unwrap();
-        let done = session
-            .outcomes
-            .iter()
-            .filter(|(_, o)| matches!(o, Outcome::Done { .. }));
+        let done = session.outcomes.iter().filter(|(_, o)| matches!(o, Outcome::Done { .. }));
         let done = done.count() == scenario.ops.len();
         let check = ensure(done, || "not done".to_owned());
         let check = check.and_then(|()| session.sound(&scenario, &view));
@@ -111,11 +106,7 @@ fn recovery_may_be_killed_at_any_call_too() {
 fn what_a_run_with_another_journal_replaced_since_stays() {
     let mut failures = Failures::default();
     let mut met = 0;
-    for scenario in [
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::missing_parents(),
-    ] {
+    for scenario in [scenario::cross(), scenario::cross_later(), scenario::missing_parents()] {
         let view = Session::new(&scenario).view();
         let mut n = 1;
         while let Some(session) = killed(&scenario, n) {
@@ -134,12 +125,7 @@ fn what_a_run_with_another_journal_replaced_since_stays() {
                 format!("{ended:?} {recovered:?}")
             });
             let check = check.and_then(|()| next.shows(&view));
-            failures.note(
-                check,
-                scenario.name,
-                || format!("killed at {}", n - 1),
-                &next,
-            );
+            failures.note(check, scenario.name, || format!("killed at {}", n - 1), &next);
             met += 1;
         }
     }

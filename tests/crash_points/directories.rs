@@ -10,9 +10,7 @@ use super::session::{Check, Failures, Session, ensure};
 
 fn directories(session: &Session) -> Vec<(Place, Stat)> {
     let names = session.world.names().into_iter();
-    names
-        .filter(|(_, stat)| stat.kind == FileKind::Directory)
-        .collect()
+    names.filter(|(_, stat)| stat.kind == FileKind::Directory).collect()
 }
 
 /// Every directory has the time it had; a new one that of the directory the pool showed.
@@ -47,12 +45,7 @@ fn after_a_run_every_directory_has_the_time_it_had() {
         let mut session = Session::new(&scenario);
         let before = directories(&session);
         session.run(&scenario.ops).unwrap();
-        failures.note(
-            as_before(&session, &before),
-            scenario.name,
-            String::new,
-            &session,
-        );
+        failures.note(as_before(&session, &before), scenario.name, String::new, &session);
     }
 }
 
@@ -61,21 +54,11 @@ fn after_a_run_every_directory_has_the_time_it_had() {
 fn indistinguishable(trace: &[String], n: usize) -> bool {
     let call = |n: usize| {
         let prefix = format!("{n:3} ");
-        trace
-            .iter()
-            .find_map(|line| line.strip_prefix(&prefix))
-            .unwrap_or("")
+        trace.iter().find_map(|line| line.strip_prefix(&prefix)).unwrap_or("")
     };
     let changes = |n: usize| {
-        let changing = [
-            "link ",
-            "rename ",
-            "exchange ",
-            "unlink ",
-            "make the ",
-            "remove the ",
-            "clone the ",
-        ];
+        let changing =
+            ["link ", "rename ", "exchange ", "unlink ", "make the ", "remove the ", "clone the "];
         changing.iter().any(|what| call(n).starts_with(what))
     };
     let looks = |n: usize| call(n).starts_with("stat ");
@@ -87,20 +70,13 @@ fn indistinguishable(trace: &[String], n: usize) -> bool {
 fn the_time_of_a_directory_that_somebody_else_changed_is_not_taken_back() {
     let mut failures = Failures::default();
     let mut told_apart = 0;
-    for scenario in [
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-        scenario::shared_master(),
-    ] {
+    for scenario in
+        [scenario::cross(), scenario::cross_later(), scenario::local(), scenario::shared_master()]
+    {
         for at in [&scenario.duplicate, &scenario.master] {
             for branch in scenario.world.pool().indices() {
                 let new = Place::new(branch, at.path.sibling("new").unwrap());
-                let Some(old) = scenario
-                    .world
-                    .names()
-                    .get(&new.dir())
-                    .map(|stat| stat.mtime)
+                let Some(old) = scenario.world.names().get(&new.dir()).map(|stat| stat.mtime)
                 else {
                     continue;
                 };

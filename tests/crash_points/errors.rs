@@ -12,9 +12,7 @@ use super::session::{Check, Failures, Session, ensure};
 fn reported(session: &Session, ops: usize, ended: bool) -> Check {
     let told = session.outcomes.len();
     let complete = if ended { told == ops } else { told <= ops };
-    ensure(complete, || {
-        format!("{told} of {ops} ops are reported, run ended: {ended}")
-    })
+    ensure(complete, || format!("{told} of {ops} ops are reported, run ended: {ended}"))
 }
 
 #[test]
@@ -67,10 +65,7 @@ fn after_an_error_in_recovery_another_recovery_ends_every_op() {
                     break;
                 }
                 let point = || {
-                    format!(
-                        "killed at {n}, I/O error at {m}: {result:?}\n{}\nthen",
-                        second.told()
-                    )
+                    format!("killed at {n}, I/O error at {m}: {result:?}\n{}\nthen", second.told())
                 };
                 let at_once = format!("{} at once", scenario.name);
                 failures.note(second.shows(&view), &at_once, point, &second);

@@ -51,10 +51,7 @@ fn first_with(world: &SimWorld, path: &RelPath) -> Option<InodeId> {
 fn held(failures: &mut Failures, scenario: &Scenario, n: usize, writes: bool) -> (usize, bool) {
     let opened: Arc<Mutex<Option<InodeId>>> = Arc::default();
     let (told, known) = (Arc::clone(&opened), Arc::clone(&opened));
-    let (at, path) = (
-        scenario.duplicate.path.clone(),
-        scenario.duplicate.path.clone(),
-    );
+    let (at, path) = (scenario.duplicate.path.clone(), scenario.duplicate.path.clone());
     let open = move |world: &SimWorld| {
         let id = world.client_read(&at).unwrap().0;
         match writes {
@@ -99,21 +96,13 @@ fn a_path_that_was_removed_is_not_seen_between_two_windows() {
     let mut failures = Failures::default();
     for scenario in few() {
         each_call(|n| {
-            let (at, path) = (
-                scenario.duplicate.path.clone(),
-                scenario.duplicate.path.clone(),
-            );
+            let (at, path) = (scenario.duplicate.path.clone(), scenario.duplicate.path.clone());
             let remove = move |world: &SimWorld| world.client_remove(&at).unwrap();
             let back = move |world: &SimWorld| world.client_read(&path).is_ok();
             let (session, seen) = looked_at_after(&scenario, n, remove, back);
             let check = ensure(seen.is_empty(), || "it is back".to_owned());
             let point = || format!("removed at {n}, seen at {seen:?}");
-            failures.note(
-                check,
-                &format!("{}: removed", scenario.name),
-                point,
-                &session,
-            );
+            failures.note(check, &format!("{}: removed", scenario.name), point, &session);
             session.world.calls()
         });
     }
@@ -163,10 +152,10 @@ fn the_newest_of_two_saves_has_the_path() {
                 calls = session.world.calls();
                 let both = calls >= n + between;
                 let view = session.view();
-                let check = ensure(
-                    !both || view.get(&at.path).is_some_and(|b| b == b"newer"),
-                    || "the newest is not there".to_owned(),
-                );
+                let check =
+                    ensure(!both || view.get(&at.path).is_some_and(|b| b == b"newer"), || {
+                        "the newest is not there".to_owned()
+                    });
                 let point = || format!("saved at {n} and {between} calls later: {ended:?}");
                 failures.note(check, scenario.name, point, &session);
             }
@@ -191,10 +180,7 @@ fn contents_that_clients_removed_from_every_path_are_kept() {
         let mut later = trace[retired..].iter();
         let recorded = later.find(|line| line.contains("journal")).unwrap();
         let n: usize = recorded[..3].trim().parse().unwrap();
-        let paths = [
-            scenario.master.path.clone(),
-            scenario.duplicate.path.clone(),
-        ];
+        let paths = [scenario.master.path.clone(), scenario.duplicate.path.clone()];
         let mut session = Session::new(&scenario);
         session.world.plan_fault(Fault::foreign_at(n, move |world| {
             paths.iter().for_each(|at| world.client_remove(at).unwrap());

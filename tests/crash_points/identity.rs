@@ -31,9 +31,7 @@ fn rewritten(session: &Session, change: impl Fn(&mut Intent)) -> MemStore {
 }
 
 fn untouched(session: &Session, before: &Session) -> Check {
-    ensure(session.world.files() == before.world.files(), || {
-        "files were changed".to_owned()
-    })
+    ensure(session.world.files() == before.world.files(), || "files were changed".to_owned())
 }
 
 /// Kills a run at every call, and recovers with what `other` makes of the session; `check` sees it before and after.
@@ -63,18 +61,13 @@ fn few() -> Vec<Scenario> {
 }
 
 /// Not the birth time of any file.
-const OTHER: Timestamp = Timestamp {
-    secs: 1_234_567,
-    nanos: 8,
-};
+const OTHER: Timestamp = Timestamp { secs: 1_234_567, nanos: 8 };
 
 #[test]
 fn a_file_whose_inode_number_was_used_again_is_not_removed() {
     type Change = fn(&mut Intent);
     let others: [(&str, Change); 2] = [
-        ("duplicate", |intent| {
-            intent.duplicate.id.btime = Some(OTHER)
-        }),
+        ("duplicate", |intent| intent.duplicate.id.btime = Some(OTHER)),
         ("master", |intent| intent.master.id.btime = Some(OTHER)),
     ];
     for (what, change) in others {
@@ -83,9 +76,7 @@ fn a_file_whose_inode_number_was_used_again_is_not_removed() {
                 let files = session.world.files().into_values();
                 files.map(|(id, _)| id).collect::<BTreeSet<_>>()
             };
-            ensure(inodes(second) == inodes(first), || {
-                format!("the {what} was removed")
-            })
+            ensure(inodes(second) == inodes(first), || format!("the {what} was removed"))
         };
         each_kill(few(), check, |first| {
             let next = first.next_with(&rewritten(first, change));
@@ -98,16 +89,12 @@ fn a_file_whose_inode_number_was_used_again_is_not_removed() {
 #[test]
 fn a_branch_that_is_another_filesystem_by_now_is_not_touched() {
     for branch in [0, 1] {
-        each_kill(
-            vec![scenario::cross(), scenario::link_set()],
-            untouched,
-            |first| {
-                let next = first.next();
-                let mut options = next.options();
-                options.branches[branch].fs.as_mut().unwrap().uuid[0] ^= 0xff;
-                (next, options)
-            },
-        );
+        each_kill(vec![scenario::cross(), scenario::link_set()], untouched, |first| {
+            let next = first.next();
+            let mut options = next.options();
+            options.branches[branch].fs.as_mut().unwrap().uuid[0] ^= 0xff;
+            (next, options)
+        });
     }
 }
 
@@ -126,21 +113,12 @@ fn what_the_journal_calls_the_contents_is_what_was_replaced() {
             // Both copies, alike, and not through each other.
             let bytes = b"WRITTEN TO BOTH";
             for at in [&scenario.master, &scenario.duplicate] {
-                drop(
-                    second
-                        .world
-                        .client_write(&at.path, &bytes[..scenario::BYTES.len()]),
-                );
+                drop(second.world.client_write(&at.path, &bytes[..scenario::BYTES.len()]));
             }
             second.world.fs().pause(std::time::Duration::from_secs(100));
             let settled = settle(&mut second);
             let check = settled.and_then(|()| hashes_agree(&second, &ended(&first).1));
-            failures.note(
-                check,
-                scenario.name,
-                || format!("killed at {}", n - 1),
-                &second,
-            );
+            failures.note(check, scenario.name, || format!("killed at {}", n - 1), &second);
         }
     }
     assert!(failures.points() > 100);
@@ -170,9 +148,7 @@ fn hashes_agree(session: &Session, before: &[OpId]) -> Check {
     for intent in intents.iter().filter(|intent| by_recovery(&intent.op)) {
         let (_, bytes) = session.world.client_read(&intent.names[0].path).unwrap();
         let equal = *blake3::hash(&bytes).as_bytes() == intent.blake3;
-        ensure(equal, || {
-            format!("{:?} has other contents", intent.names[0].path)
-        })?;
+        ensure(equal, || format!("{:?} has other contents", intent.names[0].path))?;
     }
     Ok(())
 }

@@ -77,10 +77,7 @@ fn linked(world: &SimWorld) -> Vec<Links> {
             groups.entry(id).or_default().insert(at.path);
         }
     }
-    groups
-        .into_values()
-        .filter(|paths| paths.len() > 1)
-        .collect()
+    groups.into_values().filter(|paths| paths.len() > 1).collect()
 }
 
 fn branches_of(world: &SimWorld) -> BTreeMap<RelPath, BTreeSet<BranchIdx>> {
@@ -104,16 +101,12 @@ fn moved(path: &RelPath, from: &RelPath, to: &RelPath) -> Option<RelPath> {
 
 fn move_set(set: &mut BTreeSet<RelPath>, from: &RelPath, to: &RelPath) {
     let all = std::mem::take(set).into_iter();
-    *set = all
-        .map(|path| moved(&path, from, to).unwrap_or(path))
-        .collect();
+    *set = all.map(|path| moved(&path, from, to).unwrap_or(path)).collect();
 }
 
 fn move_keys<T>(map: &mut BTreeMap<RelPath, T>, from: &RelPath, to: &RelPath) {
     let all = std::mem::take(map).into_iter();
-    *map = all
-        .map(|(path, value)| (moved(&path, from, to).unwrap_or(path), value))
-        .collect();
+    *map = all.map(|(path, value)| (moved(&path, from, to).unwrap_or(path), value)).collect();
 }
 
 fn exists(world: &SimWorld, path: &RelPath) -> bool {
@@ -443,9 +436,8 @@ impl Knows {
         wrong.extend(shocks.map(|shock| (Wrong::Shock, shock)));
         self.contents(session, &mut wrong);
         let now = session.view();
-        let new = now
-            .keys()
-            .filter(|path| !self.view.contains_key(*path) && !self.may.contains(*path));
+        let new =
+            now.keys().filter(|path| !self.view.contains_key(*path) && !self.may.contains(*path));
         wrong.extend(new.map(|path| (Wrong::Back, format!("came back: {path:?}"))));
         self.attributes(session, &mut wrong);
         let told = told(session);
@@ -533,12 +525,10 @@ impl Knows {
     fn twice(&self, session: &Session, told: &BTreeSet<Place>, wrong: &mut Vec<(Wrong, String)>) {
         for (path, branches) in branches_of(&session.world) {
             let before = self.copies.get(&path);
-            let new = branches
-                .iter()
-                .any(|branch| before.is_none_or(|before| !before.contains(branch)));
-            let said = branches
-                .iter()
-                .all(|branch| told.contains(&Place::new(*branch, path.clone())));
+            let new =
+                branches.iter().any(|branch| before.is_none_or(|before| !before.contains(branch)));
+            let said =
+                branches.iter().all(|branch| told.contains(&Place::new(*branch, path.clone())));
             if new && !said {
                 let what = format!("{path:?} is on {} branches, not told", branches.len());
                 wrong.push((Wrong::Twice, what));
@@ -558,6 +548,5 @@ pub(crate) fn told(session: &Session) -> BTreeSet<Place> {
     let journal = Journal::open(session.store.after_kill()).unwrap();
     let conflicts = journal.conflicts().iter();
     let left = conflicts.flat_map(|conflict| conflict.left.iter().cloned());
-    left.map(|(branch, path)| Place::new(branch, path))
-        .collect()
+    left.map(|(branch, path)| Place::new(branch, path)).collect()
 }

@@ -126,12 +126,7 @@ struct Kind {
 impl Kind {
     fn run(scenario: Scenario) -> Self {
         let begun = Session::new(&scenario);
-        Self {
-            scenario,
-            begun,
-            undo: false,
-            recorded: 0,
-        }
+        Self { scenario, begun, undo: false, recorded: 0 }
     }
 
     fn undo(scenario: Scenario) -> Self {
@@ -140,12 +135,7 @@ impl Kind {
         done.world.sync_all();
         let begun = done.next();
         begun.world.fs().pause(Duration::from_secs(60));
-        let mut kind = Self {
-            scenario,
-            begun,
-            undo: true,
-            recorded: 0,
-        };
+        let mut kind = Self { scenario, begun, undo: true, recorded: 0 };
         let mut whole = kind.begun.next();
         kind.drive(&mut whole).unwrap();
         let trace = whole.world.trace();
@@ -160,20 +150,12 @@ impl Kind {
 
     /// A client that knows the pool as it was before the tool began.
     fn client(&self) -> Client {
-        if self.undo {
-            Client::beside_an_undo(&self.begun)
-        } else {
-            Client::new(&self.begun)
-        }
+        if self.undo { Client::beside_an_undo(&self.begun) } else { Client::new(&self.begun) }
     }
 
     fn drive(&self, session: &mut Session) -> Result<(), String> {
         let done = guarded(|| {
-            if self.undo {
-                session.undo().map(|_| ())
-            } else {
-                session.run(&self.scenario.ops)
-            }
+            if self.undo { session.undo().map(|_| ()) } else { session.run(&self.scenario.ops) }
         })?;
         done.map_err(|err| format!("{err:?}"))
     }
@@ -254,13 +236,7 @@ fn matrix(kind: &Kind, name: &'static str) {
         for (i, action) in all.iter().enumerate() {
             goes_on(kind, &mut tally, "goes on", false, &[(n, action)]);
             if action.frees() {
-                goes_on(
-                    kind,
-                    &mut tally,
-                    "goes on, numbers again",
-                    true,
-                    &[(n, action)],
-                );
+                goes_on(kind, &mut tally, "goes on, numbers again", true, &[(n, action)]);
             }
             let second = &all[(n * 31 + i * 7) % all.len()];
             let later = n + 1 + (n + i) % 9;
@@ -307,11 +283,7 @@ const GAPS: &[Gap] = &[
     // name that this has, and the path that a client renames meanwhile is the replacement. The conflict names that.
     Gap {
         first: (writes, &["lease", "link"]),
-        second: (
-            gives_a_name,
-            &["exchange", "publish", "link", "retire"],
-            &[],
-        ),
+        second: (gives_a_name, &["exchange", "publish", "link", "retire"], &[]),
         wrong: &[Wrong::Bytes],
         two_names: false,
     },
@@ -320,11 +292,7 @@ const GAPS: &[Gap] = &[
     // kept copy's own path looks no different.
     Gap {
         first: (any, &["lease", "link"]),
-        second: (
-            changes_attributes,
-            &["exchange", "link", "publish", "retire"],
-            &[],
-        ),
+        second: (changes_attributes, &["exchange", "link", "publish", "retire"], &[]),
         wrong: &[Wrong::Attributes],
         two_names: false,
     },
@@ -332,11 +300,7 @@ const GAPS: &[Gap] = &[
     // the replacement to.
     Gap {
         first: (changes_attributes, &["lease", "link"]),
-        second: (
-            gives_a_name,
-            &["exchange", "link", "publish", "retire"],
-            &[],
-        ),
+        second: (gives_a_name, &["exchange", "link", "publish", "retire"], &[]),
         wrong: &[Wrong::Attributes],
         two_names: false,
     },
@@ -345,11 +309,7 @@ const GAPS: &[Gap] = &[
     // client took for the renamed one; the file is under its old name.
     Gap {
         first: (any, &[]),
-        second: (
-            renames_a_link,
-            &["exchange", "link", "publish", "retire"],
-            &[],
-        ),
+        second: (renames_a_link, &["exchange", "link", "publish", "retire"], &[]),
         wrong: &[Wrong::Split, Wrong::Twice, Wrong::Lost],
         two_names: false,
     },
@@ -421,12 +381,8 @@ fn gives_a_name(action: &Action) -> bool {
 }
 
 fn writes(action: &Action) -> bool {
-    let writes = |step: &Step| {
-        matches!(
-            step,
-            Step::Write(_) | Step::Truncate(_) | Step::OpenWrite(_)
-        )
-    };
+    let writes =
+        |step: &Step| matches!(step, Step::Write(_) | Step::Truncate(_) | Step::OpenWrite(_));
     action.steps.iter().all(writes)
 }
 
@@ -488,19 +444,8 @@ fn limit_of_two(
     if !kept && !client.finds_its_bytes(after) {
         return Vec::new();
     }
-    let calls: Vec<_> = before
-        .world
-        .trace()
-        .iter()
-        .filter_map(|line| of_note(line))
-        .collect();
-    let last = |n: usize| {
-        calls
-            .iter()
-            .rev()
-            .find(|(at, _)| *at < n)
-            .map(|(_, what)| *what)
-    };
+    let calls: Vec<_> = before.world.trace().iter().filter_map(|line| of_note(line)).collect();
+    let last = |n: usize| calls.iter().rev().find(|(at, _)| *at < n).map(|(_, what)| *what);
     let next = |n: usize| calls.iter().find(|(at, _)| *at >= n).map(|(_, what)| *what);
     let is_one = |call: Option<&'static str>, of: &[&str]| {
         of.is_empty() || call.is_some_and(|call| of.contains(&call))
@@ -540,9 +485,7 @@ fn goes_on(
     }
     let ended = kind.drive(&mut session);
     let reads = |step: &Step| matches!(step, Step::OpenRead(_));
-    let writes = !plan
-        .iter()
-        .any(|(_, action)| action.steps.iter().any(reads));
+    let writes = !plan.iter().any(|(_, action)| action.steps.iter().any(reads));
     let mut next = session.next();
     next.world.set_reuse_inodes(reuse);
     client.finish(&next.world, writes);
@@ -583,11 +526,7 @@ fn resumed_after(
         if reuse && !action.frees() {
             continue;
         }
-        let ending = if reuse {
-            "killed, numbers again"
-        } else {
-            "killed"
-        };
+        let ending = if reuse { "killed, numbers again" } else { "killed" };
         let (mut next, client) = dead(reuse);
         action.steps.iter().for_each(|s| client.act(&next.world, s));
         let wrong = settled(&mut next, &client);
@@ -596,10 +535,7 @@ fn resumed_after(
     }
     if (n + i) % 3 == 0 {
         let (mut second, client) = dead(false);
-        action
-            .steps
-            .iter()
-            .for_each(|s| client.act(&second.world, s));
+        action.steps.iter().for_each(|s| client.act(&second.world, s));
         let k = 1 + (n * 5 + i) % 29;
         second.world.plan_fault(Fault::DieAt(k));
         let first = guarded(|| second.recover().is_ok());
@@ -620,10 +556,7 @@ fn resumed_after(
         let wrong = settled(&mut third, &client);
         let trace = || {
             let told = [killed.told(), second.told(), third.told()];
-            format!(
-                "killed at {n}, at {k}: {first:?}\n{}",
-                told.join("\nthen\n")
-            )
+            format!("killed at {n}, at {k}: {first:?}\n{}", told.join("\nthen\n"))
         };
         tally.note("while resuming", &action.name, wrong, trace);
     }
@@ -694,10 +627,7 @@ fn two_disks() {
 
 #[test]
 fn two_disks_directory_missing() {
-    matrix(
-        &Kind::run(cross(true, false)),
-        "two disks, directory missing",
-    );
+    matrix(&Kind::run(cross(true, false)), "two disks, directory missing");
 }
 
 #[test]

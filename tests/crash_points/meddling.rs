@@ -59,9 +59,7 @@ impl Client {
     /// Plans `step` for just before call `n`.
     pub(crate) fn plan(&self, session: &Session, n: usize, step: &Step) {
         let (client, step) = (self.clone(), step.clone());
-        session
-            .world
-            .plan_fault(Fault::foreign_at(n, move |world| client.act(world, &step)));
+        session.world.plan_fault(Fault::foreign_at(n, move |world| client.act(world, &step)));
     }
 
     pub(crate) fn act(&self, world: &SimWorld, step: &Step) {
@@ -90,9 +88,7 @@ impl Client {
         for write in session.world.acknowledged() {
             newest.insert(write.id, write.bytes);
         }
-        let kept = newest
-            .values()
-            .all(|bytes| files.values().any(|(_, found)| found == bytes));
+        let kept = newest.values().all(|bytes| files.values().any(|(_, found)| found == bytes));
         if conflict && kept { Ok(()) } else { check }
     }
 
@@ -113,13 +109,7 @@ impl Client {
     /// Whether everything it was told is so: its paths, their contents and attributes.
     pub(crate) fn content(&self, session: &Session) -> Check {
         let wrong = self.0.lock().unwrap().wrong(session);
-        let kinds = [
-            Wrong::Shock,
-            Wrong::Lost,
-            Wrong::Bytes,
-            Wrong::Back,
-            Wrong::Attributes,
-        ];
+        let kinds = [Wrong::Shock, Wrong::Lost, Wrong::Bytes, Wrong::Back, Wrong::Attributes];
         let mut wrong = wrong.into_iter();
         let first = wrong.find(|(kind, _)| kinds.contains(kind));
         first.map_or(Ok(()), |(_, what)| Err(what))
@@ -139,9 +129,7 @@ impl Client {
 /// Ends everything after the client is through: recovers, and checks that what is left is what was reported.
 pub(crate) fn settle(session: &mut Session) -> Check {
     session.world.fs().pause(std::time::Duration::from_secs(10));
-    let left = session
-        .recover()
-        .map_err(|err| format!("recovery fails: {err:?}"))?;
+    let left = session.recover().map_err(|err| format!("recovery fails: {err:?}"))?;
     ensure(left == 0, || "ops stay open".to_owned())?;
     let journal = Journal::open(session.store.handle()).map_err(|err| err.to_string())?;
     let told: BTreeSet<RelPath> = journal
@@ -150,18 +138,11 @@ pub(crate) fn settle(session: &mut Session) -> Check {
         .flat_map(|conflict| conflict.left.iter().map(|(_, path)| path.clone()))
         .collect();
     let names = session.world.names();
-    let ours = names
-        .keys()
-        .find(|at| is_hidden(&at.path) && !told.contains(&at.path));
-    ensure(ours.is_none(), || {
-        "a name of ours is left unreported".to_owned()
-    })
+    let ours = names.keys().find(|at| is_hidden(&at.path) && !told.contains(&at.path));
+    ensure(ours.is_none(), || "a name of ours is left unreported".to_owned())
 }
 
 /// Whether some op ended in a conflict.
 pub(crate) fn in_conflict(session: &Session) -> bool {
-    session
-        .outcomes
-        .iter()
-        .any(|(_, outcome)| matches!(outcome, Outcome::Conflict(_)))
+    session.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Conflict(_)))
 }

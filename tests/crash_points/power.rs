@@ -16,10 +16,7 @@ fn lose_power(session: &Session, ways: usize, mut check: impl FnMut(Session, &st
     let losses = session.world.power_loss_choices(ways);
     for (i, loss) in losses.enumerate() {
         let kept = KEPT[i % KEPT.len()];
-        check(
-            session.after_power_loss(&loss, kept),
-            &format!("{loss:?}, journal {kept:?}"),
-        );
+        check(session.after_power_loss(&loss, kept), &format!("{loss:?}, journal {kept:?}"));
     }
 }
 
@@ -132,12 +129,7 @@ fn once_a_run_has_ended_nothing_of_it_can_be_lost() {
         session.run(&scenario.ops).unwrap();
         let lost = PowerLoss::nothing_kept(&session.world);
         let next = session.after_power_loss(&lost, Kept::Nothing);
-        failures.note(
-            next.sound(&scenario, &view),
-            scenario.name,
-            String::new,
-            &next,
-        );
+        failures.note(next.sound(&scenario, &view), scenario.name, String::new, &next);
         let stays = |op: &&Op| scenario.ops.iter().all(|o| o.duplicate != op.master);
         for op in scenario.ops.iter().filter(stays) {
             let file = next.world.client_read(&op.duplicate.path).unwrap().0;

@@ -50,11 +50,7 @@ pub(super) fn logged(session: &Session, left: Left) -> Logged {
 pub(super) fn planned(session: &Session, logged: &Logged, id: Option<u32>) -> (Lost, Salvage) {
     let options = session.options();
     let hidden = hidden(session);
-    let path = |at: &Place| {
-        options.branches[at.branch.index()]
-            .path
-            .join(at.path.as_path())
-    };
+    let path = |at: &Place| options.branches[at.branch.index()].path.join(at.path.as_path());
     let paths: Vec<_> = hidden.iter().map(path).collect();
     let lost = Lost {
         mount: "/pool".into(),
@@ -109,9 +105,7 @@ fn salvage_as_planned(session: &Session, lost: &Lost, plan: &Salvage) -> (Sessio
 
 /// Ends what the salvage found, and checks what must hold then.
 fn ends(session: &mut Session, scenario: &Scenario, view: &View, left: Left) -> Check {
-    let open = session
-        .recover()
-        .map_err(|err| format!("recovery fails: {err:?}"))?;
+    let open = session.recover().map_err(|err| format!("recovery fails: {err:?}"))?;
     ensure(open == 0, || "ops stay open".to_owned())?;
     session.shows(view)?;
     session.clean()?;
@@ -321,9 +315,8 @@ fn a_planted_name_costs_nobody_anything() {
         scenario.world.add_file(&victim, b"the only one");
         let mut n = 1;
         while let Some(session) = killed(&scenario, n) {
-            for (what, role) in planted
-                .into_iter()
-                .flat_map(|p| "rtwcd".chars().map(move |r| (p, r)))
+            for (what, role) in
+                planted.into_iter().flat_map(|p| "rtwcd".chars().map(move |r| (p, r)))
             {
                 let scene = session.next();
                 let name = format!(".xdedup-00000007-00000001-00000001-00000000-{role}");
@@ -417,13 +410,7 @@ fn what_is_another_journals_or_nobodys_is_left_and_told() {
     assert!(plan.ops.is_empty());
     assert_eq!(
         why,
-        [
-            Why::NotOurs,
-            Why::OtherJournal(8),
-            Why::NotOurs,
-            Why::NotOurs,
-            Why::NoEqual,
-        ]
+        [Why::NotOurs, Why::OtherJournal(8), Why::NotOurs, Why::NotOurs, Why::NoEqual,]
     );
     // Where no journal can be told, each may be another's.
     let (_, plan) = planned(&session, &Logged::default(), None);
@@ -437,19 +424,12 @@ fn a_copy_of_another_owner_is_kept_unless_that_is_accepted() {
     let mut n = 1;
     let session = loop {
         let session = killed(&scenario, n).unwrap();
-        if hidden(&session)
-            .iter()
-            .any(|at| at.path.as_bytes().ends_with(b"-r"))
-        {
+        if hidden(&session).iter().any(|at| at.path.as_bytes().ends_with(b"-r")) {
             break session;
         }
         n += 1;
     };
-    let owner = Metadata {
-        uid: 77,
-        mode: 0o644,
-        ..Metadata::default()
-    };
+    let owner = Metadata { uid: 77, mode: 0o644, ..Metadata::default() };
     session.world.set_metadata(&scenario.master, owner);
     let (mut lost, plan) = planned(&session, &logged(&session, Left::Log), Some(7));
     assert!(plan.ops.is_empty());
@@ -469,10 +449,7 @@ fn the_only_copy_gets_its_path_back() {
     let mut n = 1;
     let session = loop {
         let session = killed(&scenario, n).unwrap();
-        if hidden(&session)
-            .iter()
-            .any(|at| at.path.as_bytes().ends_with(b"-r"))
-        {
+        if hidden(&session).iter().any(|at| at.path.as_bytes().ends_with(b"-r")) {
             break session;
         }
         n += 1;

@@ -39,10 +39,7 @@ impl Processes {
     fn line(&self, scenario: &Scenario, what: &str) -> String {
         let hash = self.hasher.finalize().to_hex();
         let (name, count, calls) = (scenario.name, self.count, self.calls);
-        format!(
-            "{name}, {what}: {count} processes, {calls} calls, {}\n",
-            &hash[..16]
-        )
+        format!("{name}, {what}: {count} processes, {calls} calls, {}\n", &hash[..16])
     }
 }
 
@@ -108,9 +105,5 @@ fn the_calls_and_the_journal_are_those_they_were() {
     }
     let was = std::fs::read_to_string(&path).unwrap_or_default();
     let differ: Vec<_> = now.lines().filter(|line| !was.contains(line)).collect();
-    assert!(
-        differ.is_empty() && was == now,
-        "not as in {FILE}:\n{}",
-        differ.join("\n")
-    );
+    assert!(differ.is_empty() && was == now, "not as in {FILE}:\n{}", differ.join("\n"));
 }

@@ -31,9 +31,7 @@ impl Scenario {
 /// The duplicate's own names.
 pub(crate) fn own(op: &Op) -> Vec<Place> {
     let names = op.names.iter();
-    names
-        .map(|name| Place::new(name.from, name.path.clone()))
-        .collect()
+    names.map(|name| Place::new(name.from, name.path.clone())).collect()
 }
 
 pub(crate) const BYTES: &[u8] = b"the same bytes";
@@ -52,28 +50,14 @@ fn op(world: &SimWorld, master: &Place, names: &[Place]) -> Op {
         (OpKind::Cross, Found::Absent)
     };
     let to = |from| {
-        if kind == OpKind::Local {
-            from
-        } else {
-            master.branch
-        }
+        if kind == OpKind::Local { from } else { master.branch }
     };
-    let names_of = |at: &Place| OpName {
-        path: at.path.clone(),
-        from: at.branch,
-        to: to(at.branch),
-        found,
-    };
+    let names_of =
+        |at: &Place| OpName { path: at.path.clone(), from: at.branch, to: to(at.branch), found };
     Op::planned(
         kind,
-        OpFile {
-            at: master.clone(),
-            id: master_id,
-        },
-        OpFile {
-            at: names[0].clone(),
-            id: duplicate_id,
-        },
+        OpFile { at: master.clone(), id: master_id },
+        OpFile { at: names[0].clone(), id: duplicate_id },
         files[master].1.len() as u64,
         4096,
         names.iter().map(names_of).collect(),
@@ -85,19 +69,9 @@ pub(crate) fn scenario(
     world: SimWorld,
     plan: &[(Place, Vec<Place>)],
 ) -> Scenario {
-    let ops = plan
-        .iter()
-        .map(|(master, names)| op(&world, master, names))
-        .collect();
+    let ops = plan.iter().map(|(master, names)| op(&world, master, names)).collect();
     let (master, duplicate) = (plan[0].0.clone(), plan[0].1[0].clone());
-    Scenario {
-        name,
-        world,
-        ops,
-        batch_ops: 100,
-        master,
-        duplicate,
-    }
+    Scenario { name, world, ops, batch_ops: 100, master, duplicate }
 }
 
 pub(crate) fn add(world: &SimWorld, at: &Place) -> Place {
@@ -168,12 +142,7 @@ pub(crate) fn missing_parents() -> Scenario {
     let master = add(&world, &place(a, "master"));
     let duplicate = add(&world, &place(b, "p/q/dup"));
     for (path, mode) in [("p", 0o2770), ("p/q", 0o711)] {
-        let meta = mergerfs_xdedup::fs::Metadata {
-            uid: 5,
-            gid: 6,
-            mode,
-            ..Default::default()
-        };
+        let meta = mergerfs_xdedup::fs::Metadata { uid: 5, gid: 6, mode, ..Default::default() };
         world.set_metadata(&place(b, path), meta);
     }
     scenario("missing parents", world, &[(master, vec![duplicate])])
@@ -217,10 +186,7 @@ pub(crate) fn mixed() -> Scenario {
         (first.clone(), pair.to_vec()),
         (first.clone(), vec![add(&world, &place(a, "d/near"))]),
     ];
-    Scenario {
-        batch_ops: 2,
-        ..scenario("mixed", world, &plan)
-    }
+    Scenario { batch_ops: 2, ..scenario("mixed", world, &plan) }
 }
 
 /// A copy of a path that another branch hides, with a second name of its own (`--shadows merge`).

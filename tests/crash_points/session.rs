@@ -45,20 +45,12 @@ impl Session {
     pub(crate) fn over(world: SimWorld, store: &MemStore, batch_ops: usize) -> Self {
         let store = store.after_kill();
         let gate = world.clone();
-        store.set_gate(
-            move |step| match gate.outside_call(&format!("journal {step:?}")) {
-                Ok(()) => None,
-                Err(_) if gate.died() => Some(StoreFault::Die),
-                Err(_) => Some(StoreFault::Fail),
-            },
-        );
-        Self {
-            world,
-            store,
-            batch_ops,
-            scanned: None,
-            outcomes: Vec::new(),
-        }
+        store.set_gate(move |step| match gate.outside_call(&format!("journal {step:?}")) {
+            Ok(()) => None,
+            Err(_) if gate.died() => Some(StoreFault::Die),
+            Err(_) => Some(StoreFault::Fail),
+        });
+        Self { world, store, batch_ops, scanned: None, outcomes: Vec::new() }
     }
 
     /// The next process in the same world, after this one ended or was killed.
@@ -85,21 +77,10 @@ impl Session {
             let root_ino = fork.fs().stat(&place(branch, "")).unwrap().unwrap().id.ino;
             (self.world.fs_id(branch), root_ino)
         };
-        let branches = self
-            .world
-            .pool()
-            .branches
-            .into_iter()
-            .zip(0..)
-            .map(|(branch, n)| {
-                let (fs, root_ino) = root(n);
-                BranchRecord {
-                    path: branch.path,
-                    mode: branch.mode,
-                    fs: Some(fs),
-                    root_ino,
-                }
-            });
+        let branches = self.world.pool().branches.into_iter().zip(0..).map(|(branch, n)| {
+            let (fs, root_ino) = root(n);
+            BranchRecord { path: branch.path, mode: branch.mode, fs: Some(fs), root_ino }
+        });
         Options {
             branches: branches.collect(),
             departed: Vec::new(),
@@ -206,20 +187,14 @@ impl Session {
         let names = self.world.names();
         let ours = names.keys().filter(|at| is_hidden(&at.path)).count();
         ensure(ours == 0, || format!("{ours} names of ours are left"))?;
-        ensure(self.world.open_files() == 0, || {
-            "a file stays open".to_owned()
-        })
+        ensure(self.world.open_files() == 0, || "a file stays open".to_owned())
     }
 
     /// The pool has every path with its bytes.
     pub(crate) fn keeps(&self, view: &View) -> Check {
         let now = self.view();
-        let lost = view
-            .iter()
-            .find(|(path, bytes)| now.get(*path) != Some(*bytes));
-        ensure(lost.is_none(), || {
-            format!("lost or other bytes: {:?}", lost.map(|(path, _)| path))
-        })
+        let lost = view.iter().find(|(path, bytes)| now.get(*path) != Some(*bytes));
+        ensure(lost.is_none(), || format!("lost or other bytes: {:?}", lost.map(|(path, _)| path)))
     }
 
     /// The pool has what it should, and nothing else.
@@ -253,14 +228,10 @@ impl Session {
                 let mut replaced = inode(&target) == master;
                 let there = own != target && inode(&own).is_some();
                 if name.found == Found::Master {
-                    ensure(replaced, || {
-                        format!("{:?} is the master no more", name.path)
-                    })?;
+                    ensure(replaced, || format!("{:?} is the master no more", name.path))?;
                     replaced = !there;
                 }
-                ensure(!(replaced && there), || {
-                    format!("both copies at {:?}", name.path)
-                })?;
+                ensure(!(replaced && there), || format!("both copies at {:?}", name.path))?;
                 kinds.insert(replaced);
             }
             ensure(kinds.len() == 1, || "half done".to_owned())?;
@@ -275,15 +246,10 @@ impl Session {
             if new.kind != FileKind::Directory || is_hidden(&at.path) {
                 continue;
             }
-            let shown = before
-                .iter()
-                .find(|(old, _)| old.path == at.path)
-                .map(|(_, stat)| stat);
+            let shown = before.iter().find(|(old, _)| old.path == at.path).map(|(_, stat)| stat);
             let look = |stat: &Stat| (stat.uid, stat.gid, stat.mode);
             let (new, shown) = (look(new), shown.map(look));
-            ensure(Some(new) == shown, || {
-                format!("{:?} is {new:?}, not {shown:?}", at.path)
-            })?;
+            ensure(Some(new) == shown, || format!("{:?} is {new:?}, not {shown:?}", at.path))?;
         }
         Ok(())
     }
@@ -323,10 +289,7 @@ impl Failures {
         self.points += 1;
         if let Err(what) = check {
             let told = || format!("{}\n{}", point(), session.told());
-            let found = self
-                .found
-                .entry((group.to_owned(), what))
-                .or_insert_with(|| (0, told()));
+            let found = self.found.entry((group.to_owned(), what)).or_insert_with(|| (0, told()));
             found.0 += 1;
         }
     }

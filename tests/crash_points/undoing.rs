@@ -30,18 +30,10 @@ fn snapshot(session: &Session) -> Snapshot {
     };
     let meta = |at: &Place, stat: &Stat| match stat.kind {
         FileKind::Regular => fs.metadata(&fs.open(at).unwrap()).unwrap(),
-        _ => Metadata {
-            uid: stat.uid,
-            gid: stat.gid,
-            mode: stat.mode,
-            ..Metadata::default()
-        },
+        _ => Metadata { uid: stat.uid, gid: stat.gid, mode: stat.mode, ..Metadata::default() },
     };
     let names = fork.names();
-    names
-        .iter()
-        .map(|(at, stat)| (at.clone(), (looks(stat), meta(at, stat))))
-        .collect()
+    names.iter().map(|(at, stat)| (at.clone(), (looks(stat), meta(at, stat)))).collect()
 }
 
 /// A scenario whose run has ended, with odd metadata throughout; and what was there before the run.
@@ -57,10 +49,7 @@ fn done(scenario: &Scenario) -> (Session, Snapshot) {
         for at in [&op.master, &op.duplicate] {
             scenario.world.set_metadata(at, meta.clone());
         }
-        let old = Timestamp {
-            secs: -5 + i64::try_from(n).unwrap(),
-            nanos: 123_456_789,
-        };
+        let old = Timestamp { secs: -5 + i64::try_from(n).unwrap(), nanos: 123_456_789 };
         scenario.world.set_mtime(&op.duplicate, old);
     }
     let mut session = Session::new(scenario);
@@ -87,14 +76,10 @@ fn as_before(session: &Session, before: &Snapshot) -> Check {
 
 /// Recovers, checks; undoes what is left, and checks that all is as before the run.
 fn settle(session: &mut Session, scenario: &Scenario, view: &View, before: &Snapshot) -> Check {
-    let left = session
-        .recover()
-        .map_err(|err| format!("recovery fails: {err:?}"))?;
+    let left = session.recover().map_err(|err| format!("recovery fails: {err:?}"))?;
     ensure(left == 0, || "ops stay open".to_owned())?;
     session.sound(scenario, view)?;
-    session
-        .undo()
-        .map_err(|err| format!("undo again fails: {err:?}"))?;
+    session.undo().map_err(|err| format!("undo again fails: {err:?}"))?;
     session.shows(view)?;
     session.clean()?;
     as_before(session, before)

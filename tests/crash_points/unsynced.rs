@@ -27,16 +27,9 @@ fn pools(name: &'static str, young_master: bool) -> Vec<Scenario> {
         let master = place(a, "m/master");
         let duplicate = place(if same_branch { a } else { b }, "d/dup");
         for at in [&master, &duplicate] {
-            world.add_file(
-                &Place::new(at.branch, at.path.sibling("other").unwrap()),
-                b"o",
-            );
+            world.add_file(&Place::new(at.branch, at.path.sibling("other").unwrap()), b"o");
         }
-        let (old, new) = if young_master {
-            (&duplicate, &master)
-        } else {
-            (&master, &duplicate)
-        };
+        let (old, new) = if young_master { (&duplicate, &master) } else { (&master, &duplicate) };
         scenario::add(&world, old);
         young(&world, new);
         scenario::scenario(name, world, &[(master, vec![duplicate])])
@@ -76,11 +69,7 @@ fn each_power_loss(scenarios: Vec<Scenario>, check: impl Fn(&Session, &Scenario,
                 session.run(&scenario.ops).unwrap();
                 session
             });
-            for (loss, kept) in session
-                .world
-                .power_loss_choices(12)
-                .zip(KEPT.iter().cycle())
-            {
+            for (loss, kept) in session.world.power_loss_choices(12).zip(KEPT.iter().cycle()) {
                 let mut next = session.after_power_loss(&loss, *kept);
                 let begun = next.recorded();
                 let point = || {
@@ -91,9 +80,7 @@ fn each_power_loss(scenarios: Vec<Scenario>, check: impl Fn(&Session, &Scenario,
                 };
                 let group = format!("{}, begun: {begun}, at once", scenario.name);
                 failures.note(check(&next, &scenario, begun), &group, point, &next);
-                let recovered = next
-                    .recover()
-                    .map_err(|err| format!("recovery fails: {err:?}"));
+                let recovered = next.recover().map_err(|err| format!("recovery fails: {err:?}"));
                 let group = format!("{}, begun: {begun}", scenario.name);
                 let check = recovered.and_then(|_| check(&next, &scenario, begun));
                 failures.note(check, &group, point, &next);
@@ -112,21 +99,14 @@ fn a_master_that_was_only_in_memory_never_replaces_a_duplicate_that_was_durable(
     pools.push(young_shown());
     each_power_loss(pools, |session, scenario, _| {
         let shown = session.view().get(&scenario.duplicate.path).cloned();
-        ensure(shown.as_deref() == Some(BYTES), || {
-            format!("the duplicate's path has {shown:?}")
-        })
+        ensure(shown.as_deref() == Some(BYTES), || format!("the duplicate's path has {shown:?}"))
     });
 }
 
 #[test]
 fn a_duplicate_whose_name_was_only_in_memory_is_not_taken_for_one_that_somebody_removed() {
-    each_power_loss(
-        pools("young duplicate", false),
-        |session, scenario, begun| {
-            let shown = session.view().get(&scenario.duplicate.path).cloned();
-            ensure(!begun || shown.is_some(), || {
-                "an op was begun, and its path is gone".to_owned()
-            })
-        },
-    );
+    each_power_loss(pools("young duplicate", false), |session, scenario, begun| {
+        let shown = session.view().get(&scenario.duplicate.path).cloned();
+        ensure(!begun || shown.is_some(), || "an op was begun, and its path is gone".to_owned())
+    });
 }

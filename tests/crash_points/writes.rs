@@ -79,12 +79,7 @@ fn each_write(scenarios: Vec<Scenario>, how: How, prepare: impl Fn(&Session)) {
                 let point =
                     || format!("{how:?} {at:?} at {n}: {ended:?}\n{}\nthen", session.told());
                 let group = format!("{}: write {:?}", scenario.name, at.path);
-                failures.note(
-                    settled.and_then(|()| kept(&next, &owed)),
-                    &group,
-                    point,
-                    &next,
-                );
+                failures.note(settled.and_then(|()| kept(&next, &owed)), &group, point, &next);
                 session.world.calls()
             });
         }
@@ -93,12 +88,7 @@ fn each_write(scenarios: Vec<Scenario>, how: How, prepare: impl Fn(&Session)) {
 }
 
 fn all() -> Vec<Scenario> {
-    vec![
-        scenario::cross(),
-        scenario::cross_later(),
-        scenario::local(),
-        scenario::shared_master(),
-    ]
+    vec![scenario::cross(), scenario::cross_later(), scenario::local(), scenario::shared_master()]
 }
 
 #[test]
@@ -117,13 +107,7 @@ fn a_write_within_the_clocks_tick_of_another_is_not_missed() {
         // Both copies have just been written, and the clock stands still until somebody waits.
         session.world.set_step(Duration::ZERO);
         session.world.fs().pause(Duration::from_secs(1));
-        for path in [
-            b"m/master".as_slice(),
-            b"d/dup",
-            b"d/one",
-            b"d/two",
-            b"d/three",
-        ] {
+        for path in [b"m/master".as_slice(), b"d/dup", b"d/one", b"d/two", b"d/three"] {
             let path = RelPath::new(path).unwrap();
             drop(session.world.client_write(&path, BYTES));
         }
@@ -132,17 +116,11 @@ fn a_write_within_the_clocks_tick_of_another_is_not_missed() {
 
 /// Every write that was acknowledged has a name still.
 fn none_lost(session: &Session) -> Check {
-    let newest: BTreeMap<_, _> = session
-        .world
-        .acknowledged()
-        .into_iter()
-        .map(|write| (write.id, write.bytes))
-        .collect();
+    let newest: BTreeMap<_, _> =
+        session.world.acknowledged().into_iter().map(|write| (write.id, write.bytes)).collect();
     let files = session.world.files();
     let named = |bytes: &Vec<u8>| files.values().any(|(_, found)| found == bytes);
-    ensure(newest.values().all(named), || {
-        "a write is nowhere".to_owned()
-    })
+    ensure(newest.values().all(named), || "a write is nowhere".to_owned())
 }
 
 /// A client that goes by what is in a directory, hidden names too, opens one before call `n` for writing; it writes
@@ -236,10 +214,7 @@ fn what_is_renamed_over_a_hidden_name_is_not_removed() {
 #[test]
 fn a_clock_that_was_set_back_keeps_no_file_from_being_replaced() {
     let scenario = scenario::cross();
-    let future = Timestamp {
-        secs: 1 << 40,
-        nanos: 5,
-    };
+    let future = Timestamp { secs: 1 << 40, nanos: 5 };
     for at in [&scenario.master, &scenario.duplicate] {
         scenario.world.set_mtime(at, future);
     }

@@ -107,11 +107,7 @@ fn a_run_first_finishes_what_a_killed_run_left_open() {
     assert!(next.seen.outcomes[0].2, "{:?}", next.seen.outcomes);
     assert!(next.journal().open_ops().is_empty());
     // What recovery took back is planned again, on the inodes as they are then.
-    let of_run = next
-        .seen
-        .outcomes
-        .iter()
-        .filter(|(.., recovered)| !recovered);
+    let of_run = next.seen.outcomes.iter().filter(|(.., recovered)| !recovered);
     assert_eq!(of_run.count() as u64, ran.carried_out.done);
 }
 
@@ -121,12 +117,7 @@ fn resume_finishes_the_same_without_a_run() {
     let mut next = stage.next();
     let mut journal = mergerfs_xdedup::journal::Journal::open(next.store.handle()).unwrap();
     let site = next.site.clone();
-    let open = resume_on(
-        &mut journal,
-        |_| Ok(site.clone()),
-        &next.stop,
-        &mut next.seen,
-    );
+    let open = resume_on(&mut journal, |_| Ok(site.clone()), &next.stop, &mut next.seen);
     assert_eq!(open.unwrap(), 0);
     assert_eq!(next.seen.steps, ["recovering", "recovered"]);
     assert!(journal.open_ops().is_empty());
@@ -179,10 +170,7 @@ fn what_is_refused_and_what_is_not_done_reach_the_outcome() {
     let mut stage = pair();
     let other = place(BranchIdx(1), "d2");
     stage.world.add_file(&other, BYTES);
-    let mode = Metadata {
-        mode: 0o600,
-        ..Metadata::default()
-    };
+    let mode = Metadata { mode: 0o600, ..Metadata::default() };
     stage.world.set_metadata(&other, mode);
     let busy = RelPath::new("d1").unwrap();
     stage.world.client_open_write(&busy).unwrap();
@@ -237,14 +225,7 @@ fn another_disk_behind_a_branch_stops_the_next_run_unless_it_is_accepted() {
     let mut next = stage.next();
     next.site.exchange_disk(BranchIdx(1));
     let refused = next.run();
-    assert!(matches!(
-        refused,
-        Err(RunError::OtherBranch {
-            what: "directory",
-            run: 1,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(RunError::OtherBranch { what: "directory", run: 1, .. })));
     next.terms.execution.accept_branches = true;
     assert!(next.run().is_ok());
 }

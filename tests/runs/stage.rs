@@ -47,13 +47,11 @@ impl Stage {
     fn over(world: SimWorld, store: &MemStore, journal_made: bool) -> Self {
         let store = store.after_kill();
         let gate = world.clone();
-        store.set_gate(
-            move |step| match gate.outside_call(&format!("journal {step:?}")) {
-                Ok(()) => None,
-                Err(_) if gate.died() => Some(Fault::Die),
-                Err(_) => Some(Fault::Fail),
-            },
-        );
+        store.set_gate(move |step| match gate.outside_call(&format!("journal {step:?}")) {
+            Ok(()) => None,
+            Err(_) if gate.died() => Some(Fault::Die),
+            Err(_) => Some(Fault::Fail),
+        });
         Self {
             site: SimSite::new(&world),
             world,
@@ -74,10 +72,7 @@ impl Stage {
 
     /// Runs from the request to the outcome.
     pub(crate) fn run(&mut self) -> Result<run::Outcome<SimSite>, RunError> {
-        let journals = SimJournals {
-            store: &self.store,
-            made: &mut self.journal_made,
-        };
+        let journals = SimJournals { store: &self.store, made: &mut self.journal_made };
         let run = Run {
             site: self.site.clone(),
             duplicates: EqualFiles,
@@ -376,8 +371,7 @@ impl Watcher for Seen {
     fn begun(&mut self, _begun: &run::Begun<'_>) -> Result<(), WatcherError> {
         self.steps.push("begun");
         if let Some(stop) = &self.stops {
-            stop.flag()
-                .store(true, std::sync::atomic::Ordering::Relaxed);
+            stop.flag().store(true, std::sync::atomic::Ordering::Relaxed);
         }
         match self.refuses {
             true => Err("refused".into()),

@@ -85,14 +85,12 @@ impl ValueEnum for Policy {
         let (name, help) = match self {
             Self::Newest => ("newest", "the copy changed last"),
             Self::Oldest => ("oldest", "the copy changed first"),
-            Self::MostFreeSpace => (
-                "mostfreespace",
-                "the copy on the branch with the most free space",
-            ),
-            Self::LeastFreeSpace => (
-                "leastfreespace",
-                "the copy on the branch with the least free space",
-            ),
+            Self::MostFreeSpace => {
+                ("mostfreespace", "the copy on the branch with the most free space")
+            }
+            Self::LeastFreeSpace => {
+                ("leastfreespace", "the copy on the branch with the least free space")
+            }
             Self::MostLinks => ("mostlinks", "the copy with the most hard links"),
             Self::Mergerfs => ("mergerfs", "the copy on the first branch"),
         };
@@ -111,12 +109,9 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         Some((at, 'T')) => (&digits[..at], 1 << 40),
         _ => (digits, 1),
     };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a size, such as 4096, 100K or 2G".to_owned())?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| "too large".to_owned())
+    let number: u64 =
+        digits.parse().map_err(|_| "not a size, such as 4096, 100K or 2G".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
 }
 
 /// A length of time: numbers with the units s, m, h and d; without one, seconds.
@@ -152,13 +147,7 @@ mod tests {
 
     #[test]
     fn sizes_take_suffixes() {
-        let cases = [
-            ("0", 0),
-            ("12", 12),
-            ("4k", 4096),
-            ("1MiB", 1 << 20),
-            ("2G", 2 << 30),
-        ];
+        let cases = [("0", 0), ("12", 12), ("4k", 4096), ("1MiB", 1 << 20), ("2G", 2 << 30)];
         for (text, bytes) in cases {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
@@ -169,30 +158,12 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (text, seconds) in [
-            ("90", 90),
-            ("90s", 90),
-            ("30m", 1_800),
-            ("1h30m", 5_400),
-            ("2d", 172_800),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_secs(seconds)),
-                "{text}"
-            );
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("30m", 1_800), ("1h30m", 5_400), ("2d", 172_800)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for bad in [
-            "",
-            "0",
-            "0s",
-            "1x",
-            "m",
-            "-1",
-            "1h30",
-            "1.5h",
-            "999999999999999999d",
-        ] {
+        for bad in ["", "0", "0s", "1x", "m", "-1", "1h30", "1.5h", "999999999999999999d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

@@ -24,10 +24,7 @@ enum State {
 
 impl List {
     pub(super) fn new(source: Source) -> Self {
-        Self {
-            json: Json::new(source),
-            state: State::Start,
-        }
+        Self { json: Json::new(source), state: State::Start }
     }
 
     fn next_size(&mut self) -> Result<State, InputError> {
@@ -35,9 +32,7 @@ impl List {
             self.json.finish()?;
             return Ok(State::Done);
         };
-        let size = std::str::from_utf8(&key)
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let size = std::str::from_utf8(&key).ok().and_then(|text| text.parse().ok());
         let Some(size) = size else {
             return Err(self.not_by_content());
         };

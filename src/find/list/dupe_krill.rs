@@ -18,10 +18,7 @@ enum State {
 
 impl List {
     pub(super) fn new(source: Source) -> Self {
-        Self {
-            json: Json::new(source),
-            state: State::Header,
-        }
+        Self { json: Json::new(source), state: State::Header }
     }
 
     fn header(&mut self) -> Result<(), InputError> {

@@ -47,13 +47,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn new(source: Source, grammar: Grammar) -> Self {
-        Self {
-            source,
-            grammar,
-            ahead: None,
-            first: None,
-            ended: false,
-        }
+        Self { source, grammar, ahead: None, first: None, ended: false }
     }
 
     /// Returns the next entry with its whole name.
@@ -80,12 +74,7 @@ impl List {
     }
 
     fn rest_of_name(&mut self, line: &[u8]) -> Result<(), InputError> {
-        let Self {
-            ahead,
-            grammar,
-            source,
-            ..
-        } = self;
+        let Self { ahead, grammar, source, .. } = self;
         match ahead {
             // A name has no NUL, so a list whose lines end in NUL has no such lines.
             Some(entry) if grammar.line_end == b'\n' && entry.path.len() <= TEXT_MAX_BYTES => {
@@ -117,9 +106,7 @@ impl Form for List {
             },
         };
         if first.role == Role::Follower {
-            return Err(self
-                .source
-                .malformed("a duplicate without the first file of its group"));
+            return Err(self.source.malformed("a duplicate without the first file of its group"));
         }
         let number = first.group;
         let mut group = Collector::default();

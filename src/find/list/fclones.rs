@@ -22,12 +22,7 @@ enum State {
 impl JsonList {
     pub(super) fn new(source: Source) -> Self {
         let (base_dir, command_seen) = (None, false);
-        Self {
-            json: Json::new(source),
-            state: State::Header,
-            base_dir,
-            command_seen,
-        }
+        Self { json: Json::new(source), state: State::Header, base_dir, command_seen }
     }
 
     fn document(&mut self) -> Result<(), InputError> {
@@ -137,13 +132,7 @@ pub(super) struct TextList {
 
 impl TextList {
     pub(super) fn new(source: Source) -> Self {
-        Self {
-            source,
-            base_dir: None,
-            command_seen: false,
-            announced: None,
-            read: 0,
-        }
+        Self { source, base_dir: None, command_seen: false, announced: None, read: 0 }
     }
 
     fn comment(&mut self, line: &[u8]) -> Result<(), InputError> {
@@ -157,9 +146,7 @@ impl TextList {
         } else if line.starts_with(b"# Total: ") {
             let words: Vec<_> = line.split(|byte| *byte == b' ').collect();
             if let [.., b"in", count, b"groups"] = words.as_slice() {
-                self.announced = std::str::from_utf8(count)
-                    .ok()
-                    .and_then(|text| text.parse().ok());
+                self.announced = std::str::from_utf8(count).ok().and_then(|text| text.parse().ok());
             }
         }
         Ok(())
@@ -179,9 +166,7 @@ impl TextList {
             };
             // Only the indentation is removed: a name may begin or end with spaces.
             let Some(text) = line.strip_prefix(b"    ") else {
-                return Err(self
-                    .source
-                    .malformed("a group with fewer paths than it announces"));
+                return Err(self.source.malformed("a group with fewer paths than it announces"));
             };
             group.push(path(text, &self.source)?, &self.source)?;
         }

@@ -14,10 +14,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn new(source: Source) -> Self {
-        Self {
-            source,
-            timed: None,
-        }
+        Self { source, timed: None }
     }
 
     fn path(&mut self, line: Vec<u8>) -> Result<Vec<u8>, InputError> {
@@ -62,11 +59,7 @@ fn after_time(line: &[u8]) -> Option<&[u8]> {
     const SHAPE: &[u8] = b"dddd-dd-dd dd:dd ";
     let (time, path) = line.split_at_checked(SHAPE.len())?;
     let fits = |(byte, shape): (&u8, &u8)| {
-        if *shape == b'd' {
-            byte.is_ascii_digit()
-        } else {
-            byte == shape
-        }
+        if *shape == b'd' { byte.is_ascii_digit() } else { byte == shape }
     };
     (!path.is_empty() && time.iter().zip(SHAPE).all(fits)).then_some(path)
 }
@@ -87,10 +80,7 @@ pub(super) fn looks_like(text: &[u8]) -> bool {
 pub(super) fn is_sameline(text: &[u8]) -> bool {
     let lines: Vec<_> = first_set(text).into_iter().take(3).collect();
     let is_set = |line: &[u8]| {
-        is_path(line)
-            && line
-                .strip_suffix(b" ")
-                .is_some_and(|paths| paths.contains(&b' '))
+        is_path(line) && line.strip_suffix(b" ").is_some_and(|paths| paths.contains(&b' '))
     };
     !lines.is_empty() && lines.into_iter().all(is_set)
 }
@@ -101,20 +91,10 @@ fn is_path(line: &[u8]) -> bool {
 
 /// The whole lines up to the first empty one, without a size.
 fn first_set(text: &[u8]) -> Vec<&[u8]> {
-    let whole = text
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at);
-    let lines = text[..whole]
-        .split(|byte| *byte == b'\n')
-        .skip_while(|line| line.is_empty());
-    let lines = lines
-        .enumerate()
-        .filter(|(at, line)| *at > 0 || size_line(line).is_none());
-    lines
-        .map(|(_, line)| line)
-        .take_while(|line| !line.is_empty())
-        .collect()
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at);
+    let lines = text[..whole].split(|byte| *byte == b'\n').skip_while(|line| line.is_empty());
+    let lines = lines.enumerate().filter(|(at, line)| *at > 0 || size_line(line).is_none());
+    lines.map(|(_, line)| line).take_while(|line| !line.is_empty()).collect()
 }
 
 #[cfg(test)]

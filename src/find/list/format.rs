@@ -73,10 +73,7 @@ impl FromStr for Format {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or(UnknownFormat)
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or(UnknownFormat)
     }
 }
 
@@ -100,10 +97,8 @@ pub fn detect(start: &[u8]) -> Option<Format> {
 /// Quotes inside JSON strings are escaped, so a path cannot look like a key.
 fn detect_object(text: &[u8]) -> Option<Format> {
     let first_key = text[1..].trim_ascii_start();
-    let sized = first_key
-        .strip_prefix(b"\"")
-        .and_then(<[u8]>::first)
-        .is_some_and(u8::is_ascii_digit);
+    let sized =
+        first_key.strip_prefix(b"\"").and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit);
     if contains(text, b"\"jdupesVersion\"") {
         Some(Format::JdupesJson)
     } else if contains(text, b"\"header\"") && contains(text, b"\"base_dir\"") {
@@ -148,31 +143,15 @@ fn detect_lines(start: &[u8], text: &[u8]) -> Option<Format> {
 /// Forms that are known but cannot be used, with what the user can do instead.
 pub(super) fn known_unusable(start: &[u8]) -> Option<InputError> {
     const FORMS: [(&str, &[u8], &str); 5] = [
-        (
-            "fclones",
-            b"size,hash,count,files",
-            "CSV is not read; write the list with -f json",
-        ),
+        ("fclones", b"size,hash,count,files", "CSV is not read; write the list with -f json"),
         (
             "rmlint",
             b"#!/bin/sh\n# PROGNAME",
             "a script is not read; write the list with -o json:FILE",
         ),
-        (
-            "czkawka",
-            b"Results of searching",
-            "text is not read; write the list with -p FILE",
-        ),
-        (
-            "jdupes",
-            b"jdupes hashdb:",
-            "a hash database is not a list; write one with -r0",
-        ),
-        (
-            "jdupes",
-            b"No duplicates found",
-            "this is a message, not a list: nothing was found",
-        ),
+        ("czkawka", b"Results of searching", "text is not read; write the list with -p FILE"),
+        ("jdupes", b"jdupes hashdb:", "a hash database is not a list; write one with -r0"),
+        ("jdupes", b"No duplicates found", "this is a message, not a list: nothing was found"),
     ];
     let text = without_bom(start);
     let found = FORMS.iter().find(|(_, begin, _)| text.starts_with(begin));
@@ -183,10 +162,7 @@ pub(super) fn known_unusable(start: &[u8]) -> Option<InputError> {
         }
         None => return None,
     };
-    Some(InputError::Unusable {
-        format,
-        problem: problem.to_owned(),
-    })
+    Some(InputError::Unusable { format, problem: problem.to_owned() })
 }
 
 fn without_bom(start: &[u8]) -> &[u8] {
@@ -194,9 +170,7 @@ fn without_bom(start: &[u8]) -> &[u8] {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]

@@ -3,17 +3,9 @@
 
 use super::entries::{Entry, Grammar, Role};
 
-pub(super) const GRAMMAR: Grammar = Grammar {
-    line_end: b'\n',
-    parse: entry,
-    marker: None,
-};
+pub(super) const GRAMMAR: Grammar = Grammar { line_end: b'\n', parse: entry, marker: None };
 
-pub(super) const NUL_GRAMMAR: Grammar = Grammar {
-    line_end: 0,
-    parse: entry,
-    marker: None,
-};
+pub(super) const NUL_GRAMMAR: Grammar = Grammar { line_end: 0, parse: entry, marker: None };
 
 const NUMBER_MIN_DIGITS: usize = 16;
 
@@ -24,17 +16,9 @@ pub(super) fn looks_like(start: &[u8]) -> bool {
 
 fn entry(line: &[u8]) -> Option<Entry> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let path = line[digits..]
-        .strip_prefix(b"\t")
-        .filter(|path| !path.is_empty())?
-        .to_vec();
+    let path = line[digits..].strip_prefix(b"\t").filter(|path| !path.is_empty())?.to_vec();
     let group = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
-    (digits >= NUMBER_MIN_DIGITS).then_some(Entry {
-        group,
-        role: Role::Either,
-        size: None,
-        path,
-    })
+    (digits >= NUMBER_MIN_DIGITS).then_some(Entry { group, role: Role::Either, size: None, path })
 }
 
 #[cfg(test)]

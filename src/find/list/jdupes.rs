@@ -23,10 +23,7 @@ enum State {
 
 impl JsonList {
     pub(super) fn new(source: Source) -> Self {
-        Self {
-            json: Json::new(source),
-            state: State::Header,
-        }
+        Self { json: Json::new(source), state: State::Header }
     }
 
     fn header(&mut self) -> Result<(), InputError> {
@@ -59,10 +56,7 @@ impl JsonList {
             }
         }
         if !listed {
-            return Err(self
-                .json
-                .source
-                .malformed("a match set without \"fileList\""));
+            return Err(self.json.source.malformed("a match set without \"fileList\""));
         }
         Ok(group.finish())
     }
@@ -121,10 +115,8 @@ impl Form for JsonList {
 fn dialect_of(version: &[u8]) -> Dialect {
     let mut parts = version.split(|byte| *byte == b'.').map(|part| {
         let digits = part.iter().take_while(|byte| byte.is_ascii_digit());
-        digits.fold(0_u32, |sum, byte| {
-            sum.saturating_mul(10)
-                .saturating_add(u32::from(byte - b'0'))
-        })
+        digits
+            .fold(0_u32, |sum, byte| sum.saturating_mul(10).saturating_add(u32::from(byte - b'0')))
     });
     let mut part = || parts.next().unwrap_or(0);
     let version = (part(), part(), part());
@@ -156,11 +148,7 @@ impl Form for NullList {
             if record.is_empty() {
                 return Ok(Some(group.finish()));
             }
-            let (size, path) = if group.is_empty() {
-                split_size(record)
-            } else {
-                (None, record)
-            };
+            let (size, path) = if group.is_empty() { split_size(record) } else { (None, record) };
             if let Some(size) = size {
                 group.set_size(size);
             }

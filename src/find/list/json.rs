@@ -41,12 +41,7 @@ pub(super) struct Json {
 
 impl Json {
     pub(super) fn new(source: Source) -> Self {
-        Self {
-            source,
-            dialect: Dialect::default(),
-            scopes: Vec::new(),
-            scratch: Vec::new(),
-        }
+        Self { source, dialect: Dialect::default(), scopes: Vec::new(), scratch: Vec::new() }
     }
 
     /// What kind of value comes next.
@@ -76,10 +71,7 @@ impl Json {
         if self.scopes.len() >= DEPTH_MAX {
             return Err(self.source.malformed("nested too deep for a list"));
         }
-        self.scopes.push(Scope {
-            object: byte == b'{',
-            used: false,
-        });
+        self.scopes.push(Scope { object: byte == b'{', used: false });
         Ok(())
     }
 
@@ -107,14 +99,7 @@ impl Json {
             return Ok(false);
         }
         if used {
-            self.expect(
-                b',',
-                if end == b'}' {
-                    "',' or '}'"
-                } else {
-                    "',' or ']'"
-                },
-            )?;
+            self.expect(b',', if end == b'}' { "',' or '}'" } else { "',' or ']'" })?;
             // "[1,]" would otherwise pass: a member must follow a comma, never the end.
             let after = self.peek()?;
             if after.is_none() || after == Some(end) {
@@ -139,10 +124,7 @@ impl Json {
     pub(super) fn whole_number(&mut self) -> Result<u64, InputError> {
         let text = self.number()?;
         let digits = text.iter().all(u8::is_ascii_digit);
-        let value = std::str::from_utf8(&text)
-            .ok()
-            .filter(|_| digits)
-            .and_then(|t| t.parse().ok());
+        let value = std::str::from_utf8(&text).ok().filter(|_| digits).and_then(|t| t.parse().ok());
         value.ok_or_else(|| self.source.malformed("expected a whole number"))
     }
 
@@ -185,9 +167,7 @@ impl Json {
     pub(super) fn finish(&mut self) -> Result<(), InputError> {
         match self.peek()? {
             None => Ok(()),
-            Some(_) => Err(self
-                .source
-                .malformed("something follows the end of the document")),
+            Some(_) => Err(self.source.malformed("something follows the end of the document")),
         }
     }
 
@@ -206,11 +186,7 @@ impl Json {
         if self.source.peek()?.is_none() {
             return Err(self.source.truncated());
         }
-        if is_number(&text) {
-            Ok(text)
-        } else {
-            Err(self.source.malformed("expected a number"))
-        }
+        if is_number(&text) { Ok(text) } else { Err(self.source.malformed("expected a number")) }
     }
 
     fn literal(&mut self) -> Result<Option<bool>, InputError> {
@@ -252,10 +228,9 @@ impl Json {
     fn unexpected(&self, found: Option<u8>, wanted: &str) -> InputError {
         match found {
             None => self.source.truncated(),
-            Some(byte) => self.source.malformed(format!(
-                "expected {wanted}, found '{}'",
-                byte.escape_ascii()
-            )),
+            Some(byte) => {
+                self.source.malformed(format!("expected {wanted}, found '{}'", byte.escape_ascii()))
+            }
         }
     }
 }

@@ -22,18 +22,10 @@ pub(super) fn read(
     dialect: Dialect,
     out: &mut Vec<u8>,
 ) -> Result<(), InputError> {
-    let mut decoder = Decoder {
-        dialect,
-        out,
-        run_start: 0,
-        high: None,
-    };
+    let mut decoder = Decoder { dialect, out, run_start: 0, high: None };
     loop {
         let chunk = source.chunk()?;
-        let plain = chunk
-            .iter()
-            .position(|byte| is_special(*byte))
-            .unwrap_or(chunk.len());
+        let plain = chunk.iter().position(|byte| is_special(*byte)).unwrap_or(chunk.len());
         decoder.plain(&chunk[..plain]);
         source.consume(plain);
         if decoder.out.len() > TEXT_MAX_BYTES {

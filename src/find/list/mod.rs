@@ -142,12 +142,7 @@ pub fn open(mut source: Box<dyn BufRead>, forced: Option<Format>) -> Result<Read
         }
         Format::Hardlink => Box::new(entries::List::new(source, hardlink::GRAMMAR)),
     };
-    Ok(Reader {
-        format,
-        form,
-        finished: false,
-        paths_left: PATHS_MAX,
-    })
+    Ok(Reader { format, form, finished: false, paths_left: PATHS_MAX })
 }
 
 impl Reader {
@@ -196,13 +191,8 @@ impl std::iter::FusedIterator for Reader {}
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            format, finished, ..
-        } = self;
-        f.debug_struct("Reader")
-            .field("format", format)
-            .field("finished", finished)
-            .finish()
+        let Self { format, finished, .. } = self;
+        f.debug_struct("Reader").field("format", format).field("finished", finished).finish()
     }
 }
 

@@ -2,11 +2,8 @@
 
 use super::entries::{Entry, Grammar, Role};
 
-pub(super) const GRAMMAR: Grammar = Grammar {
-    line_end: b'\n',
-    parse: entry,
-    marker: Some(b"# end of file"),
-};
+pub(super) const GRAMMAR: Grammar =
+    Grammar { line_end: b'\n', parse: entry, marker: Some(b"# end of file") };
 
 /// `DUPTYPE_FIRST_OCCURRENCE 1 1 9000 65024 10371245 3 h/d1/a`.
 fn entry(line: &[u8]) -> Option<Entry> {
@@ -21,12 +18,7 @@ fn entry(line: &[u8]) -> Option<Entry> {
     let role = if id > 0 { Role::First } else { Role::Follower };
     let size = Some(u64::try_from(size).ok()?);
     let sound = kind.starts_with(b"DUPTYPE_") && id != 0 && !path.is_empty();
-    sound.then_some(Entry {
-        group,
-        role,
-        size,
-        path,
-    })
+    sound.then_some(Entry { group, role, size, path })
 }
 
 #[cfg(test)]

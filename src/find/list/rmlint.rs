@@ -52,14 +52,7 @@ impl List {
     pub(super) fn new(source: Source) -> Self {
         let (cwd, current) = (None, None);
         let (state, paranoid, skipped) = (State::Start, false, 0);
-        Self {
-            json: Json::new(source),
-            state,
-            cwd,
-            paranoid,
-            current,
-            skipped,
-        }
+        Self { json: Json::new(source), state, cwd, paranoid, current, skipped }
     }
 
     fn item(&mut self) -> Result<Item, InputError> {
@@ -109,27 +102,16 @@ impl List {
 
     fn file(&mut self, item: Item) -> Result<Option<ClaimedGroup>, InputError> {
         let (Some(path), Some(size)) = (item.path, item.size) else {
-            return Err(self
-                .json
-                .source
-                .malformed("a duplicate without \"path\" or \"size\""));
+            return Err(self.json.source.malformed("a duplicate without \"path\" or \"size\""));
         };
         let Some(checksum) = item.checksum.filter(|checksum| !checksum.is_empty()) else {
             return Ok(self.end_group());
         };
         let key = Key { checksum, size };
-        let same = self
-            .current
-            .as_ref()
-            .is_some_and(|(current, _)| *current == key);
-        let finished = if same && !(self.paranoid && item.is_original) {
-            None
-        } else {
-            self.end_group()
-        };
-        let (_, group) = self
-            .current
-            .get_or_insert_with(|| (key, Collector::default()));
+        let same = self.current.as_ref().is_some_and(|(current, _)| *current == key);
+        let finished =
+            if same && !(self.paranoid && item.is_original) { None } else { self.end_group() };
+        let (_, group) = self.current.get_or_insert_with(|| (key, Collector::default()));
         group.set_size(size);
         if path == BROKEN_PATH {
             self.skipped += 1;
@@ -145,10 +127,7 @@ impl List {
 
     fn end(&mut self) -> Result<(), InputError> {
         if self.state != State::Footer {
-            return Err(self
-                .json
-                .source
-                .malformed("has no footer; the run did not end"));
+            return Err(self.json.source.malformed("has no footer; the run did not end"));
         }
         self.state = State::Done;
         self.json.finish()

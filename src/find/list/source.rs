@@ -22,11 +22,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(inner: Box<dyn BufRead>, format: &'static str) -> Self {
-        Self {
-            inner,
-            format,
-            offset: 0,
-        }
+        Self { inner, format, offset: 0 }
     }
 
     /// Returns the available bytes, at least one byte; returns no byte at the end of the list.
@@ -70,11 +66,7 @@ impl Source {
         loop {
             let chunk = self.chunk()?;
             if chunk.is_empty() {
-                return if record.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(self.truncated())
-                };
+                return if record.is_empty() { Ok(None) } else { Err(self.truncated()) };
             }
             let found = chunk.iter().position(|byte| *byte == end);
             let taken = found.unwrap_or(chunk.len());
@@ -91,11 +83,7 @@ impl Source {
 
     pub(super) fn malformed(&self, problem: impl Into<String>) -> InputError {
         let (format, problem, offset) = (self.format, problem.into(), self.offset);
-        InputError::Malformed {
-            format,
-            problem,
-            offset,
-        }
+        InputError::Malformed { format, problem, offset }
     }
 
     pub(super) fn truncated(&self) -> InputError {
@@ -103,10 +91,7 @@ impl Source {
     }
 
     pub(super) fn unusable(&self, problem: impl Into<String>) -> InputError {
-        InputError::Unusable {
-            format: self.format,
-            problem: problem.into(),
-        }
+        InputError::Unusable { format: self.format, problem: problem.into() }
     }
 }
 

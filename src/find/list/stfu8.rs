@@ -44,9 +44,7 @@ fn escape<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
 fn hex(text: &[u8], digits: usize) -> Option<(u32, &[u8])> {
     let (digits, rest) = text.split_at_checked(digits)?;
     let value = digits.iter().try_fold(0, |value, byte| {
-        char::from(*byte)
-            .to_digit(16)
-            .map(|digit| value << 4 | digit)
+        char::from(*byte).to_digit(16).map(|digit| value << 4 | digit)
     })?;
     Some((value, rest))
 }

@@ -124,11 +124,7 @@ impl Cache {
 
     /// A view for looking up many hashes, the hashes of neighbouring inodes one after the other.
     pub(super) fn view(&self) -> View<'_> {
-        View {
-            cache: self,
-            block: None,
-            used: Vec::new(),
-        }
+        View { cache: self, block: None, used: Vec::new() }
     }
 
     /// Stores hashes. An error ends the use of the cache in this scan, not the scan.
@@ -263,26 +259,16 @@ impl Handles {
                 }
             }
             let hashes = db.open_tree(TREE)?;
-            Ok(Self {
-                db,
-                hashes,
-                touched: Cell::new(0),
-                flushed: Cell::new(Instant::now()),
-            })
+            Ok(Self { db, hashes, touched: Cell::new(0), flushed: Cell::new(Instant::now()) })
         };
-        let damaged = |what| CacheError::Damaged {
-            path: path.to_path_buf(),
-            what,
-        };
+        let damaged = |what| CacheError::Damaged { path: path.to_path_buf(), what };
         match contain(open).map_err(damaged)? {
             Err(sled::Error::Io(error)) if error.to_string().contains("acquire lock") => {
                 Err(CacheError::Locked(path.to_path_buf()))
             }
-            Err(sled::Error::Io(source)) if is_environment(&source) => Err(CacheError::Io {
-                call: "open",
-                path: path.to_path_buf(),
-                source,
-            }),
+            Err(sled::Error::Io(source)) if is_environment(&source) => {
+                Err(CacheError::Io { call: "open", path: path.to_path_buf(), source })
+            }
             opened => opened.map_err(|error| damaged(error.to_string())),
         }
     }
@@ -321,10 +307,7 @@ impl Handles {
                 break;
             }
         }
-        if by_day
-            .first_key_value()
-            .is_none_or(|(day, _)| *day >= first_kept)
-        {
+        if by_day.first_key_value().is_none_or(|(day, _)| *day >= first_kept) {
             return Ok(());
         }
         for pair in &self.hashes {
@@ -355,10 +338,7 @@ fn is_environment(error: &io::Error) -> bool {
 }
 
 /// Removes the files of the database, and no other file.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the cache is no branch: its files may go"
-)]
+#[allow(clippy::disallowed_methods, reason = "the cache is no branch: its files may go")]
 fn discard(path: &Path) -> Result<(), CacheError> {
     let remove = || -> io::Result<()> {
         for entry in std::fs::read_dir(path)? {
@@ -373,11 +353,7 @@ fn discard(path: &Path) -> Result<(), CacheError> {
         }
         Ok(())
     };
-    remove().map_err(|source| CacheError::Io {
-        call: "remove",
-        path: path.to_path_buf(),
-        source,
-    })
+    remove().map_err(|source| CacheError::Io { call: "remove", path: path.to_path_buf(), source })
 }
 
 /// The key of the block that an entry belongs to: big-endian, so that neighbours lie together.
@@ -390,10 +366,7 @@ fn key_of(entry: &Entry) -> [u8; 32] {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests damage the cache with std::fs"
-)]
+#[allow(clippy::disallowed_methods, reason = "tests damage the cache with std::fs")]
 mod tests {
     use super::super::catalog::Stamp;
     use super::super::read::Part;
@@ -402,16 +375,9 @@ mod tests {
 
     fn entry(ino: u64, part: Part, hash: u64) -> Entry {
         Entry {
-            fs: FsId {
-                uuid: [7; 16],
-                subvolume: 5,
-            },
+            fs: FsId { uuid: [7; 16], subvolume: 5 },
             ino,
-            stamp: Stamp {
-                size: 1 << 40,
-                mtime: -1,
-                ctime: 3,
-            },
+            stamp: Stamp { size: 1 << 40, mtime: -1, ctime: 3 },
             part,
             hash: match part {
                 Part::Whole => [hash, !hash],
@@ -421,10 +387,7 @@ mod tests {
     }
 
     fn find(cache: &Cache, asked: Entry) -> Option<Hash> {
-        cache.view().find(Entry {
-            hash: [0; 2],
-            ..asked
-        })
+        cache.view().find(Entry { hash: [0; 2], ..asked })
     }
 
     /// sled releases its lock some time after the database is dropped.
@@ -470,10 +433,7 @@ mod tests {
     fn a_second_scan_is_told_that_it_is_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let _first = Cache::open(dir.path()).unwrap();
-        assert!(matches!(
-            Cache::open(dir.path()),
-            Err(CacheError::Locked(_))
-        ));
+        assert!(matches!(Cache::open(dir.path()), Err(CacheError::Locked(_))));
     }
 
     #[test]

@@ -174,16 +174,9 @@ mod tests {
 
     fn entry(ino: u64, part: Part) -> Entry {
         Entry {
-            fs: FsId {
-                uuid: [0; 16],
-                subvolume: 0,
-            },
+            fs: FsId { uuid: [0; 16], subvolume: 0 },
             ino,
-            stamp: Stamp {
-                size: ino,
-                mtime: i64::MIN,
-                ctime: i64::MAX,
-            },
+            stamp: Stamp { size: ino, mtime: i64::MIN, ctime: i64::MAX },
             part,
             hash: [ino, 0],
         }

@@ -80,11 +80,7 @@ pub(super) fn make(dir: &Path) -> Result<PathBuf, CacheError> {
 fn ours(path: &Path, found: &Metadata) -> Result<(), CacheError> {
     match written_by_others(found) {
         None => Ok(()),
-        Some((owner, mode)) => Err(CacheError::Foreign {
-            path: path.to_path_buf(),
-            owner,
-            mode,
-        }),
+        Some((owner, mode)) => Err(CacheError::Foreign { path: path.to_path_buf(), owner, mode }),
     }
 }
 

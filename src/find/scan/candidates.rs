@@ -67,10 +67,7 @@ impl Candidates {
         catalog.shrink();
         let mut candidates = Self::default();
         let mut at = 0;
-        for names in catalog
-            .files
-            .chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino))
-        {
+        for names in catalog.files.chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino)) {
             let (first, count) = (at, names.len());
             at += count;
             if names.iter().any(|name| !name.excluded) {
@@ -139,11 +136,7 @@ impl Candidates {
         for group in self.groups(catalog) {
             let enough = group.len() > 1;
             let master = !needed || group.iter().any(|c| catalog.under_primary(c, rules));
-            dropped += if enough && !master {
-                group.len() as u64
-            } else {
-                0
-            };
+            dropped += if enough && !master { group.len() as u64 } else { 0 };
             kept.extend(group.iter().map(|_| enough && master));
         }
         let mut kept = kept.into_iter();
@@ -183,10 +176,7 @@ impl Catalog {
     }
 
     fn under_primary(&self, candidate: &Candidate, rules: &Rules) -> bool {
-        let names = self
-            .names_of(candidate)
-            .iter()
-            .filter(|name| !name.excluded);
+        let names = self.names_of(candidate).iter().filter(|name| !name.excluded);
         names.map(|name| self.file_place(name).path).any(|path| {
             let mut primaries = rules.primaries.iter();
             primaries.any(|primary| path.is_below(primary))
@@ -210,11 +200,7 @@ mod tests {
         let mut batch = Batch::default();
         for (name, size, class, device, ino, excluded) in rows {
             let facts = FileFacts {
-                stamp: Stamp {
-                    size: *size,
-                    mtime: 0,
-                    ctime: 0,
-                },
+                stamp: Stamp { size: *size, mtime: 0, ctime: 0 },
                 ino: *ino,
                 class: *class,
                 device: *device,
@@ -269,19 +255,13 @@ mod tests {
             ("c", 11, 0, 0, 3, false),
             ("d", 11, 0, 0, 4, false),
         ];
-        let rules = Rules {
-            primaries: vec![RelPath::new("m").unwrap()],
-            ..Rules::default()
-        };
+        let rules = Rules { primaries: vec![RelPath::new("m").unwrap()], ..Rules::default() };
         let mut found = catalog(&rows);
         let (candidates, left_out) = Candidates::of(&mut found, &rules);
         assert_eq!(names(&found, &candidates), [["b", "m"]]);
         assert_eq!(left_out.by_primary, 2);
         let mut found = catalog(&rows);
-        let rules = Rules {
-            any_master: true,
-            ..rules
-        };
+        let rules = Rules { any_master: true, ..rules };
         assert_eq!(Candidates::of(&mut found, &rules).0.all.len(), 4);
     }
 

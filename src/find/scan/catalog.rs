@@ -47,11 +47,7 @@ impl Stamp {
             let nanos = time.as_nanos();
             i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
         };
-        Self {
-            size: stat.size,
-            mtime: nanos(stat.mtime),
-            ctime: nanos(stat.ctime),
-        }
+        Self { size: stat.size, mtime: nanos(stat.mtime), ctime: nanos(stat.ctime) }
     }
 }
 
@@ -145,18 +141,12 @@ impl Catalog {
         self.names.extend_from_slice(&batch.names);
         self.files.extend(batch.files);
         let below = batch.dirs.into_iter();
-        below
-            .map(|name| self.add_dir(Above::Dir(dir, name), branch))
-            .collect()
+        below.map(|name| self.add_dir(Above::Dir(dir, name), branch)).collect()
     }
 
     fn add_dir(&mut self, above: Above, branch: BranchIdx) -> Result<DirId, ScanError> {
         let id = u32::try_from(self.dirs.len()).map_err(|_| ScanError::TooManyDirectories)?;
-        self.dirs.push(Dir {
-            above,
-            names: 0,
-            branch,
-        });
+        self.dirs.push(Dir { above, names: 0, branch });
         Ok(DirId(id))
     }
 
@@ -265,11 +255,7 @@ mod tests {
     #[test]
     fn paths_come_back_as_they_were() {
         let facts = FileFacts {
-            stamp: Stamp {
-                size: 1,
-                mtime: 2,
-                ctime: 3,
-            },
+            stamp: Stamp { size: 1, mtime: 2, ctime: 3 },
             ino: 4,
             class: 0,
             device: 0,
@@ -278,9 +264,7 @@ mod tests {
         let mut catalog = Catalog::default();
         for (start, above) in [("", ""), ("x/y", "x/y/")] {
             let from = catalog.files.len();
-            let root = catalog
-                .start(BranchIdx(3), RelPath::new(start).unwrap())
-                .unwrap();
+            let root = catalog.start(BranchIdx(3), RelPath::new(start).unwrap()).unwrap();
             let mut batch = Batch::default();
             batch.dir(b"a");
             batch.file(root, b"top\xff", facts);
@@ -289,10 +273,8 @@ mod tests {
             let mut batch = Batch::default();
             batch.file(dirs[1], b"f", facts);
             assert!(catalog.add(dirs[1], batch).unwrap().is_empty());
-            let paths: Vec<_> = catalog.files[from..]
-                .iter()
-                .map(|file| catalog.file_place(file))
-                .collect();
+            let paths: Vec<_> =
+                catalog.files[from..].iter().map(|file| catalog.file_place(file)).collect();
             for (place, path) in paths.iter().zip([&b"top\xff"[..], b"b\n/f"]) {
                 let whole = [above.as_bytes(), path].concat();
                 assert_eq!(place.path.as_bytes(), whole);
@@ -304,18 +286,8 @@ mod tests {
 
     #[test]
     fn the_names_of_files_that_are_gone_go_and_the_others_stay() {
-        let stamp = Stamp {
-            size: 1,
-            mtime: 2,
-            ctime: 3,
-        };
-        let facts = FileFacts {
-            stamp,
-            ino: 4,
-            class: 0,
-            device: 0,
-            excluded: false,
-        };
+        let stamp = Stamp { size: 1, mtime: 2, ctime: 3 };
+        let facts = FileFacts { stamp, ino: 4, class: 0, device: 0, excluded: false };
         let mut catalog = Catalog::default();
         let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
         let mut batch = Batch::default();

@@ -99,10 +99,7 @@ fn numbers(file: &PathBuf) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests set the stage with std::fs"
-)]
+#[allow(clippy::disallowed_methods, reason = "tests set the stage with std::fs")]
 mod tests {
     use std::os::unix::fs::symlink;
 

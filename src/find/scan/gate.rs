@@ -40,12 +40,7 @@ pub(super) struct Turn<'g> {
 impl Gate {
     /// The gate of a disk; a disk that answers within `quick` does not rotate.
     pub(super) fn new(rotating: bool, quick: Duration) -> Self {
-        Self {
-            rotating,
-            quick,
-            state: Mutex::default(),
-            free: Condvar::new(),
-        }
+        Self { rotating, quick, state: Mutex::default(), free: Condvar::new() }
     }
 
     /// Waits for a turn.
@@ -53,10 +48,7 @@ impl Gate {
         let mut state = self.state();
         while state.inside >= self.readers(&state) {
             state.waiting += 1;
-            state = self
-                .free
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
         state.inside += 1;
@@ -70,11 +62,7 @@ impl Gate {
 
     fn readers(&self, state: &State) -> usize {
         let quick = state.answers >= ANSWERS_MIN && state.answer_s < self.quick.as_secs_f64();
-        if self.rotating && !quick {
-            1
-        } else {
-            READERS_MAX
-        }
+        if self.rotating && !quick { 1 } else { READERS_MAX }
     }
 
     fn answered(&self, took: Duration) {

@@ -54,16 +54,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
         let entry = |ino| Entry {
-            fs: FsId {
-                uuid: [7; 16],
-                subvolume: 5,
-            },
+            fs: FsId { uuid: [7; 16], subvolume: 5 },
             ino,
-            stamp: Stamp {
-                size: 1,
-                mtime: 2,
-                ctime: 3,
-            },
+            stamp: Stamp { size: 1, mtime: 2, ctime: 3 },
             part: Part::Whole,
             hash: [ino, !ino],
         };

@@ -37,8 +37,7 @@ pub(super) fn of(
     candidates: &Candidates,
 ) -> Result<Members, ScanError> {
     let groups: Vec<&[Candidate]> = candidates.groups(catalog).collect();
-    scan.meter
-        .begin(Phase::Members, candidates.all.len() as u64, Vec::new());
+    scan.meter.begin(Phase::Members, candidates.all.len() as u64, Vec::new());
     let mut order: Vec<Seat> = Vec::with_capacity(candidates.all.len());
     for (group, candidates) in (0u32..).zip(&groups) {
         order.extend((0u32..).take(candidates.len()).map(|at| Seat { group, at }));
@@ -49,10 +48,8 @@ pub(super) fn of(
         (file.device, file.dir, file.ino)
     });
     // Each list has room for exactly its members: of a million files a third may be in these lists.
-    let filled: Vec<Mutex<Vec<Member>>> = groups
-        .iter()
-        .map(|group| Mutex::new(Vec::with_capacity(group.len())))
-        .collect();
+    let filled: Vec<Mutex<Vec<Member>>> =
+        groups.iter().map(|group| Mutex::new(Vec::with_capacity(group.len()))).collect();
     let by_dir = order.chunk_by(|a, b| file(a).dir == file(b).dir);
     let queue = Mutex::new(by_dir.flat_map(|dir| dir.chunks(DIVIDED)));
     let dropped = Mutex::new(Members::default());
@@ -157,13 +154,7 @@ enum Beside {
 
 impl<'l> Looker<'l> {
     fn new(scan: &'l Scan<'l>, catalog: &'l Catalog) -> Self {
-        Self {
-            scan,
-            catalog,
-            opener: Opener::new(scan.fs, catalog),
-            beside: None,
-            alike: None,
-        }
+        Self { scan, catalog, opener: Opener::new(scan.fs, catalog), beside: None, alike: None }
     }
 
     /// Returns a candidate as a member; records in `dropped` a candidate that cannot be a member.
@@ -194,10 +185,7 @@ impl<'l> Looker<'l> {
         };
         let failed = |error| self.opener.failed("look at open file", file, error);
         let stat = opened.stat().map_err(failed)?;
-        let id = InodeId {
-            dev: scan.dev_of(file.device),
-            ino: file.ino,
-        };
+        let id = InodeId { dev: scan.dev_of(file.device), ino: file.ino };
         if stat.id != id || Stamp::of(&stat) != file.stamp {
             return Ok(None);
         }

@@ -18,13 +18,8 @@ pub enum Phase {
     Members,
 }
 
-const PHASES: [Phase; 5] = [
-    Phase::Walk,
-    Phase::Heads,
-    Phase::Tails,
-    Phase::Contents,
-    Phase::Members,
-];
+const PHASES: [Phase; 5] =
+    [Phase::Walk, Phase::Heads, Phase::Tails, Phase::Contents, Phase::Members];
 
 /// The figures of the current phase.
 #[derive(Debug, Default)]
@@ -76,10 +71,8 @@ impl Meter {
     #[must_use]
     pub fn read(&self) -> Reading {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let share = |disk: &Arc<DiskMeter>| DiskShare {
-            bytes: get(&disk.bytes),
-            ..disk.share.clone()
-        };
+        let share =
+            |disk: &Arc<DiskMeter>| DiskShare { bytes: get(&disk.bytes), ..disk.share.clone() };
         let phase = usize::from(self.phase.load(Ordering::Relaxed));
         Reading {
             phase: PHASES.get(phase).copied().unwrap_or(Phase::Members),
@@ -104,8 +97,7 @@ impl Meter {
         };
         *self.disks() = disks.into_iter().map(disk).collect();
         let at = PHASES.iter().position(|p| *p == phase).unwrap_or(0);
-        self.phase
-            .store(u8::try_from(at).unwrap_or(0), Ordering::Relaxed);
+        self.phase.store(u8::try_from(at).unwrap_or(0), Ordering::Relaxed);
     }
 
     pub(super) fn add_files(&self, files: u64) {
@@ -121,11 +113,7 @@ impl Meter {
     /// The figures of one disk in the current phase.
     pub(super) fn disk(&self, at: usize) -> Arc<DiskMeter> {
         let none = || {
-            let share = DiskShare {
-                name: String::new(),
-                bytes: 0,
-                total: 0,
-            };
+            let share = DiskShare { name: String::new(), bytes: 0, total: 0 };
             let bytes = AtomicU64::new(0);
             Arc::new(DiskMeter { share, bytes })
         };
@@ -143,25 +131,15 @@ mod tests {
 
     #[test]
     fn a_phase_begins_at_nothing_and_counts_by_disk() {
-        let share = |name: &str, bytes| DiskShare {
-            name: name.to_owned(),
-            bytes,
-            total: 100,
-        };
+        let share = |name: &str, bytes| DiskShare { name: name.to_owned(), bytes, total: 100 };
         let meter = Meter::default();
         meter.add_files(7);
-        assert_eq!(
-            (meter.read().phase, meter.read().files_total),
-            (Phase::Walk, 0)
-        );
+        assert_eq!((meter.read().phase, meter.read().files_total), (Phase::Walk, 0));
         meter.begin(Phase::Heads, 3, vec![share("a", 0), share("b", 0)]);
         meter.add_bytes(&meter.disk(1), 40);
         meter.add_files(1);
         let now = meter.read();
-        assert_eq!(
-            (now.phase, now.files, now.files_total),
-            (Phase::Heads, 1, 3)
-        );
+        assert_eq!((now.phase, now.files, now.files_total), (Phase::Heads, 1, 3));
         assert_eq!((now.bytes, now.bytes_total), (40, 200));
         assert_eq!(now.disks, [share("a", 0), share("b", 40)]);
     }

@@ -182,10 +182,7 @@ impl<'s> Scan<'s> {
         // Planning takes as much memory again.
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
-        let counts = ReadCounts {
-            changed: counts.changed + members.changed,
-            ..counts
-        };
+        let counts = ReadCounts { changed: counts.changed + members.changed, ..counts };
         walked.refusals.append(&mut members.refusals);
         walked.refusals.append(&mut self.read_only_disks);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));
@@ -274,11 +271,8 @@ fn read_only_disk(path: &Path) -> Refusal {
 fn outermost(dirs: &[RelPath]) -> Vec<RelPath> {
     let distinct: HashSet<&RelPath> = dirs.iter().collect();
     let within = |dir: &RelPath| distinct.iter().any(|o| **o != *dir && dir.is_below(o));
-    let mut outer: Vec<RelPath> = distinct
-        .iter()
-        .filter(|d| !within(d))
-        .map(|d| (*d).clone())
-        .collect();
+    let mut outer: Vec<RelPath> =
+        distinct.iter().filter(|d| !within(d)).map(|d| (*d).clone()).collect();
     outer.sort();
     outer
 }
@@ -292,10 +286,7 @@ mod tests {
         let dirs = |names: &[&str]| -> Vec<RelPath> {
             names.iter().map(|n| RelPath::new(n).unwrap()).collect()
         };
-        assert_eq!(
-            outermost(&dirs(&["b/c", "b", "a", "b", "bb"])),
-            dirs(&["a", "b", "bb"])
-        );
+        assert_eq!(outermost(&dirs(&["b/c", "b", "a", "b", "bb"])), dirs(&["a", "b", "bb"]));
         assert_eq!(outermost(&dirs(&["a", "", "b"])), dirs(&[""]));
     }
 }

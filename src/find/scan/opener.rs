@@ -13,11 +13,7 @@ pub(super) struct Opener<'o> {
 
 impl<'o> Opener<'o> {
     pub(super) fn new(fs: &'o RealFs, catalog: &'o Catalog) -> Self {
-        Self {
-            fs,
-            catalog,
-            last: None,
-        }
+        Self { fs, catalog, last: None }
     }
 
     /// Opens a file that was a regular file during the walk; the caller checks whether the file is still the same.
@@ -33,15 +29,11 @@ impl<'o> Opener<'o> {
 
     /// An error about a file, with the path of the file.
     pub(super) fn failed(&self, call: &'static str, file: &File, error: std::io::Error) -> FsError {
-        self.fs
-            .scan_error(call, &self.catalog.file_place(file), error)
+        self.fs.scan_error(call, &self.catalog.file_place(file), error)
     }
 }
 
 /// Whether the error means that the file or directory is no longer there.
 pub(super) fn is_gone(error: &FsError) -> bool {
-    matches!(
-        error.errno(),
-        libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EXDEV
-    )
+    matches!(error.errno(), libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EXDEV)
 }

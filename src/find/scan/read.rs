@@ -82,14 +82,7 @@ impl<'r> Reader<'r> {
         (meter, disk): (&'r Meter, usize),
         interrupted: &'r (dyn Fn() -> bool + Sync),
     ) -> Self {
-        Self {
-            opener,
-            gate,
-            meter,
-            disk: meter.disk(disk),
-            interrupted,
-            buffer: Vec::new(),
-        }
+        Self { opener, gate, meter, disk: meter.disk(disk), interrupted, buffer: Vec::new() }
     }
 
     /// Reads and hashes the part in `target`. Returns the hash only if the file, after reading, is still the file that
@@ -185,10 +178,7 @@ fn shortened(hash: &blake3::Hash) -> Hash {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests set the stage with std::fs"
-)]
+#[allow(clippy::disallowed_methods, reason = "tests set the stage with std::fs")]
 mod tests {
     use std::time::Duration;
 
@@ -204,10 +194,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         std::fs::write(&path, contents).unwrap();
-        let branch = Branch {
-            path: dir.path().canonicalize().unwrap(),
-            mode: BranchMode::Rw,
-        };
+        let branch = Branch { path: dir.path().canonicalize().unwrap(), mode: BranchMode::Rw };
         let fs = RealFs::open(&[branch]).unwrap();
         let place = Place::new(BranchIdx(0), RelPath::new("f").unwrap());
         let stat = fs.stat(&place).unwrap().unwrap();
@@ -227,11 +214,7 @@ mod tests {
         let (gate, meter) = (Gate::new(false, Duration::ZERO), Meter::default());
         let opener = Opener::new(&fs, &catalog);
         let mut reader = Reader::new(opener, &gate, (&meter, 0), &|| false);
-        reader.read(Target {
-            file: &catalog.files[0],
-            id: stat.id,
-            part,
-        })
+        reader.read(Target { file: &catalog.files[0], id: stat.id, part })
     }
 
     #[test]
@@ -244,10 +227,7 @@ mod tests {
         ] {
             let read = read_after(&contents, part, |_| ());
             let expected = shortened(&blake3::hash(bytes));
-            assert!(
-                matches!(read, Outcome::Read(hash) if hash == expected),
-                "{read:?}"
-            );
+            assert!(matches!(read, Outcome::Read(hash) if hash == expected), "{read:?}");
         }
     }
 
@@ -255,9 +235,7 @@ mod tests {
     fn a_file_that_is_not_what_the_walk_saw_drops_out() {
         type Change = fn(&std::path::Path);
         let changes: [(&str, Change); 5] = [
-            ("rewritten", |path| {
-                std::fs::write(path, [8; 300_000]).unwrap()
-            }),
+            ("rewritten", |path| std::fs::write(path, [8; 300_000]).unwrap()),
             ("shorter", |path| std::fs::write(path, b"8").unwrap()),
             ("gone", |path| std::fs::remove_file(path).unwrap()),
             ("another file", |path| {

@@ -13,8 +13,7 @@ pub(super) fn skipped(name: &[u8]) -> bool {
 
 /// The trash of the freedesktop specification: `.Trash`, `.Trash-1000`.
 fn is_trash(name: &[u8]) -> bool {
-    name.strip_prefix(b".Trash")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
+    name.strip_prefix(b".Trash").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
 }
 
 /// SnapRAID's own files: `snapraid.content`, `.snapraid.content.lock`, `snapraid.2-parity`.
@@ -25,9 +24,7 @@ pub(crate) fn is_snapraid(name: &[u8]) -> bool {
     };
     // `2-parity`, `z-parity`, `3-parity` and so on.
     let level = rest.iter().position(|byte| *byte == b'-');
-    let parity = level
-        .filter(|at| *at <= 2)
-        .map_or(rest, |at| &rest[at + 1..]);
+    let parity = level.filter(|at| *at <= 2).map_or(rest, |at| &rest[at + 1..]);
     rest.starts_with(b"content") || parity.starts_with(b"parity")
 }
 

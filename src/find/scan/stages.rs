@@ -102,13 +102,7 @@ impl<'s> Stages<'s> {
         keeper: Option<Keeper>,
     ) -> Self {
         let gates = disks.iter().map(|d| Gate::new(d.rotating, QUICK)).collect();
-        Self {
-            scan,
-            disks,
-            gates,
-            catalog,
-            keeper,
-        }
+        Self { scan, disks, gates, catalog, keeper }
     }
 
     /// Narrows `candidates` to the candidates with equal contents. After that nothing more goes to the keeper.
@@ -136,10 +130,7 @@ impl<'s> Stages<'s> {
         let share = |(disk, work): (&Disk, &Vec<Work>)| DiskShare {
             name: disk.name.clone(),
             bytes: 0,
-            total: work
-                .iter()
-                .map(|w| self.length(phase, candidates, *w))
-                .sum(),
+            total: work.iter().map(|w| self.length(phase, candidates, *w)).sum(),
         };
         let shares: Vec<DiskShare> = self.disks.iter().zip(&work).map(share).collect();
         counts.bytes += shares.iter().map(|share| share.total).sum::<u64>();
@@ -149,13 +140,7 @@ impl<'s> Stages<'s> {
         std::thread::scope(|scope| {
             for (disk, work) in work.into_iter().enumerate().filter(|(_, w)| !w.is_empty()) {
                 let (results, candidates) = (&results, &*candidates);
-                let turn = Round {
-                    stages: self,
-                    disk,
-                    phase,
-                    candidates,
-                    results,
-                };
+                let turn = Round { stages: self, disk, phase, candidates, results };
                 scope.spawn(move || turn.run(work));
             }
         });
@@ -188,10 +173,7 @@ impl<'s> Stages<'s> {
         for (at, candidate) in (0u32..).zip(&candidates.all) {
             let file = self.catalog.file_of(candidate);
             if part(phase, file.stamp).is_some() {
-                work[self.scan.disk_of(file.device)].push(Work {
-                    candidate: at,
-                    order: file.ino,
-                });
+                work[self.scan.disk_of(file.device)].push(Work { candidate: at, order: file.ino });
             }
         }
         for work in &mut work {
@@ -205,9 +187,7 @@ impl<'s> Stages<'s> {
             let mut view = cache.view();
             work.retain(|w| {
                 let candidate = &candidates.all[w.candidate as usize];
-                let known = self
-                    .entry(phase, candidate)
-                    .and_then(|asked| view.find(asked));
+                let known = self.entry(phase, candidate).and_then(|asked| view.find(asked));
                 if let Some(hash) = known {
                     candidate.learn(key(phase, self.catalog, candidate, hash));
                     counts.cached += 1;
@@ -231,10 +211,7 @@ impl<'s> Stages<'s> {
     }
 
     fn length(&self, phase: Phase, candidates: &Candidates, work: Work) -> u64 {
-        let stamp = self
-            .catalog
-            .file_of(&candidates.all[work.candidate as usize])
-            .stamp;
+        let stamp = self.catalog.file_of(&candidates.all[work.candidate as usize]).stamp;
         part(phase, stamp).map_or(0, |part| part.range(stamp.size).1)
     }
 
@@ -267,11 +244,7 @@ struct Round<'r> {
 impl Round<'_> {
     fn run(&self, mut work: Vec<Work>) {
         // Files that are neighbours on a disk are read one after the other, each by the next free thread.
-        let portion = if self.put_in_order(&mut work) {
-            1
-        } else {
-            PORTION
-        };
+        let portion = if self.put_in_order(&mut work) { 1 } else { PORTION };
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..READERS.min(work.len()) {
@@ -358,10 +331,7 @@ impl Round<'_> {
         let file = names.find(|name| !name.excluded)?;
         Some(Target {
             file,
-            id: InodeId {
-                dev: self.stages.scan.dev_of(file.device),
-                ino: file.ino,
-            },
+            id: InodeId { dev: self.stages.scan.dev_of(file.device), ino: file.ino },
             part: part(self.phase, file.stamp)?,
         })
     }

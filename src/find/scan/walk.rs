@@ -36,23 +36,13 @@ pub(super) fn walk(scan: &Scan<'_>, disks: &[Disk]) -> Result<Walked, ScanError>
     scan.meter.begin(Phase::Walk, 0, Vec::new());
     let found = Mutex::new(Walked::default());
     let roots = scan.pool.indices().map(|b| scan.fs.root_id(b)).collect();
-    let walker = Walker {
-        scan,
-        roots: &roots,
-        found: &found,
-    };
-    let queues = disks
-        .iter()
-        .map(|disk| walker.queue(disk))
-        .collect::<Result<Vec<_>, _>>()?;
+    let walker = Walker { scan, roots: &roots, found: &found };
+    let queues = disks.iter().map(|disk| walker.queue(disk)).collect::<Result<Vec<_>, _>>()?;
     let walker = &walker;
     std::thread::scope(|scope| {
-        let walkers = queues
-            .iter()
-            .flat_map(|queue| (0..WALKERS).map(move |_| queue));
-        let threads: Vec<_> = walkers
-            .map(|queue| scope.spawn(move || walker.work(queue)))
-            .collect();
+        let walkers = queues.iter().flat_map(|queue| (0..WALKERS).map(move |_| queue));
+        let threads: Vec<_> =
+            walkers.map(|queue| scope.spawn(move || walker.work(queue))).collect();
         let ends = threads.into_iter().map(|thread| match thread.join() {
             Ok(end) => end,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -99,10 +89,7 @@ impl Queue {
                 return None;
             }
             state.waiting += 1;
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
     }
@@ -263,15 +250,10 @@ impl Walker<'_> {
             return;
         }
         let ignore = self.scan.rules.ignore;
-        let (uid, gid) = if ignore.owner {
-            (0, 0)
-        } else {
-            (stat.uid, stat.gid)
-        };
+        let (uid, gid) = if ignore.owner { (0, 0) } else { (stat.uid, stat.gid) };
         let key = (uid, gid, if ignore.mode { 0 } else { stat.mode });
-        let class = *classes
-            .entry(key)
-            .or_insert_with(|| self.found().catalog.class(key.0, key.1, key.2));
+        let class =
+            *classes.entry(key).or_insert_with(|| self.found().catalog.class(key.0, key.1, key.2));
         let facts = FileFacts {
             stamp: Stamp::of(stat),
             ino: stat.id.ino,

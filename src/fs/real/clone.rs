@@ -42,32 +42,20 @@ fn step<T>(call: &'static str, done: io::Result<T>) -> Step<T> {
 pub(super) fn directory(from: &File, to: &File) -> Step<()> {
     let source = step("look at the directory cloned to", stat_of(from.as_fd()))?;
     // The owner first: a change of owner can take setuid and setgid away.
-    step(
-        "give its owner to directory",
-        own((source.uid, source.gid), to),
-    )?;
-    step(
-        "give its extended attributes to directory",
-        clone_xattrs(from, to),
-    )?;
+    step("give its owner to directory", own((source.uid, source.gid), to))?;
+    step("give its extended attributes to directory", clone_xattrs(from, to))?;
     clone_flags(from, to);
     // After the ACL, which changes the group bits, with setgid and sticky, which mkdir and mergerfs drop.
     step("give its mode to directory", set_mode(source.mode, to))?;
     let times = futimens(to, &source.atime.into(), &source.mtime.into());
-    step(
-        "give its times to directory",
-        times.map_err(io::Error::from),
-    )
+    step("give its times to directory", times.map_err(io::Error::from))
 }
 
 /// Sets a file's owner, ACL, extended attributes and mode to those of `wanted`; removes all the file has on top.
 pub(super) fn file(to: &File, wanted: &Metadata) -> Step<()> {
     // The owner first: a change of owner takes setuid, setgid and file capabilities away.
     step("give its owner to", own((wanted.uid, wanted.gid), to))?;
-    step(
-        "give its extended attributes to",
-        set_xattrs(&wanted_xattrs(wanted), to),
-    )?;
+    step("give its extended attributes to", set_xattrs(&wanted_xattrs(wanted), to))?;
     // After the ACL, which changes the group bits.
     step("give its mode to", set_mode(wanted.mode, to))
 }
@@ -97,11 +85,7 @@ fn own((uid, gid): (u32, u32), to: &File) -> io::Result<()> {
     if (target.uid, target.gid) == (uid, gid) {
         return Ok(());
     }
-    Ok(fchown(
-        to,
-        Some(Uid::from_raw(uid)),
-        Some(Gid::from_raw(gid)),
-    )?)
+    Ok(fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
 }
 
 fn set_mode(mode: u32, to: &File) -> io::Result<()> {

@@ -36,11 +36,7 @@ pub(super) fn list(dir: OwnedFd) -> io::Result<Vec<DirEntry>> {
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
             let kind = entry.file_type().map(kind_of);
-            entries.push(DirEntry {
-                name: name.to_vec(),
-                ino: entry.ino(),
-                kind,
-            });
+            entries.push(DirEntry { name: name.to_vec(), ino: entry.ino(), kind });
         }
     }
     Ok(entries)

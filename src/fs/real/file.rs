@@ -51,10 +51,7 @@ pub(super) fn open_held(held: BorrowedFd<'_>, at: &Place) -> io::Result<RealFile
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
     }
-    Ok(RealFile {
-        file: reopen(held)?.into(),
-        at: at.clone(),
-    })
+    Ok(RealFile { file: reopen(held)?.into(), at: at.clone() })
 }
 
 /// Makes an empty file of mode 0600, open for reading and writing.
@@ -63,10 +60,7 @@ pub(super) fn create(root: &Root, at: &Place) -> io::Result<RealFile> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     let made = openat(&dir, name, flags | OFlag::O_CLOEXEC, mode)?;
-    Ok(RealFile {
-        file: made.into(),
-        at: at.clone(),
-    })
+    Ok(RealFile { file: made.into(), at: at.clone() })
 }
 
 /// Opens the file an `O_PATH` descriptor holds; `EAGAIN` if another process's lease is in the way.
@@ -114,13 +108,7 @@ impl RealFile {
 pub(super) fn metadata_of(file: &File, stat: &Stat) -> io::Result<Metadata> {
     let mut xattrs = all_xattrs(file)?;
     let acl = xattrs.remove(ACCESS_ACL);
-    Ok(Metadata {
-        uid: stat.uid,
-        gid: stat.gid,
-        mode: stat.mode,
-        acl,
-        xattrs,
-    })
+    Ok(Metadata { uid: stat.uid, gid: stat.gid, mode: stat.mode, acl, xattrs })
 }
 
 /// Every extended attribute of an open file or directory, ACLs too; xfs' second view of the ACLs left out.

@@ -55,9 +55,7 @@ impl Space {
     /// The bytes in use.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        self.blocks
-            .saturating_sub(self.free)
-            .saturating_mul(self.unit)
+        self.blocks.saturating_sub(self.free).saturating_mul(self.unit)
     }
 
     /// The bytes an ordinary user can still write.
@@ -96,14 +94,8 @@ impl RealFs {
     /// # Errors
     /// Returns the kernel's error.
     pub fn xattr(&self, at: &Place, name: &OsStr) -> Result<Option<Vec<u8>>> {
-        let value = self
-            .held(at)
-            .and_then(|file| xattr::get_deref(proc_path(file.as_fd()), name));
-        self.told(
-            "read an extended attribute of",
-            at,
-            unknown_as(value, || None),
-        )
+        let value = self.held(at).and_then(|file| xattr::get_deref(proc_path(file.as_fd()), name));
+        self.told("read an extended attribute of", at, unknown_as(value, || None))
     }
 
     /// The names of all its extended attributes.
@@ -115,11 +107,7 @@ impl RealFs {
             let names = xattr::list_deref(proc_path(file.as_fd()))?;
             Ok(names.map(|name| name.as_bytes().to_vec()).collect())
         });
-        self.told(
-            "list the extended attributes of",
-            at,
-            unknown_as(names, Vec::new),
-        )
+        self.told("list the extended attributes of", at, unknown_as(names, Vec::new))
     }
 
     /// The room on a branch's filesystem.
@@ -146,11 +134,7 @@ impl RealFs {
     /// # Errors
     /// `ENXIO` if no such range follows.
     pub fn seek(&self, file: &RealFile, offset: i64, hole: bool) -> Result<i64> {
-        let whence = if hole {
-            Whence::SeekHole
-        } else {
-            Whence::SeekData
-        };
+        let whence = if hole { Whence::SeekHole } else { Whence::SeekData };
         let found = lseek64(&file.file, offset, whence).map_err(io::Error::from);
         self.told("look for data in", &file.at, found)
     }

@@ -23,13 +23,7 @@ pub(super) fn link(file: BorrowedFd<'_>, root: &Root, to: &RelPath) -> io::Resul
 /// By `/proc`, since `AT_EMPTY_PATH` needs a capability.
 fn link_at(file: BorrowedFd<'_>, dir: &OwnedFd, name: &OsStr) -> io::Result<()> {
     let open = proc_path(file);
-    Ok(linkat(
-        AT_FDCWD,
-        open.as_path(),
-        dir,
-        name,
-        AtFlags::AT_SYMLINK_FOLLOW,
-    )?)
+    Ok(linkat(AT_FDCWD, open.as_path(), dir, name, AtFlags::AT_SYMLINK_FOLLOW)?)
 }
 
 /// Renames, never over anything.
@@ -107,9 +101,7 @@ fn identity_at(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<InodeId>> {
 }
 
 pub(super) fn exchange(root: &Root, a: &RelPath, b: &RelPath) -> io::Result<()> {
-    in_both(root, a, b, |a, b| {
-        Ok(sys::rename_with(named(a), named(b), libc::RENAME_EXCHANGE)?)
-    })
+    in_both(root, a, b, |a, b| Ok(sys::rename_with(named(a), named(b), libc::RENAME_EXCHANGE)?))
 }
 
 pub(super) fn unlink(root: &Root, path: &RelPath) -> io::Result<()> {

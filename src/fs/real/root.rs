@@ -23,9 +23,7 @@ use crate::sys;
 const LOOKUP_TRIES: usize = 16;
 
 /// How a directory is held.
-const DIRECTORY: OFlag = OFlag::O_PATH
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW);
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW);
 
 /// A branch's root directory as it was when the run began.
 #[derive(Debug)]
@@ -59,9 +57,7 @@ impl Root {
         let found = stat_of(dir.as_fd())?;
         let back = stat(proc_path(dir.as_fd()).as_path())?;
         if (back.st_dev, back.st_ino) != (found.id.dev, found.id.ino) {
-            return Err(io::Error::other(
-                "/proc does not lead back to open descriptors",
-            ));
+            return Err(io::Error::other("/proc does not lead back to open descriptors"));
         }
         let max_links = max_links(dir.as_fd())?;
         let path = path.to_path_buf();
@@ -84,19 +80,13 @@ impl Root {
 
     /// The full branch path of `path`, for messages.
     pub(super) fn shown(&self, path: &RelPath) -> PathBuf {
-        if path.is_root() {
-            self.path.clone()
-        } else {
-            self.path.join(path.as_path())
-        }
+        if path.is_root() { self.path.clone() } else { self.path.join(path.as_path()) }
     }
 
     /// Whether the path still leads to the held directory through the same mount: after an unmount it leads to
     /// the mount point's directory on the parent disk, and mergerfs would go on writing there.
     pub(super) fn check(&self) -> io::Result<()> {
-        let found = self
-            .path
-            .with_nix_path(|path| sys::statx_at(AT_FDCWD, path, 0))??;
+        let found = self.path.with_nix_path(|path| sys::statx_at(AT_FDCWD, path, 0))??;
         let found = stat_from(&found);
         if found.id == self.id && found.mount == self.mount {
             Ok(())
@@ -147,8 +137,7 @@ impl Root {
     }
 
     fn hold_as(&self, dir: &RelPath, held: OwnedFd) -> Pin {
-        self.write_pins()
-            .insert(dir.clone(), Pinned::Dir(Arc::new(held)));
+        self.write_pins().insert(dir.clone(), Pinned::Dir(Arc::new(held)));
         Pin::New
     }
 
@@ -224,11 +213,7 @@ impl Root {
             return Ok(Some(found));
         }
         // The kernel appends this if the name is gone; a name may end like this, too.
-        let dir = entry_beneath(
-            &self.dir,
-            found.as_path(),
-            OFlag::O_PATH | OFlag::O_NOFOLLOW,
-        );
+        let dir = entry_beneath(&self.dir, found.as_path(), OFlag::O_PATH | OFlag::O_NOFOLLOW);
         let same = dir.and_then(|held| Ok(stat_of(held.as_fd())?.id == stat_of(open)?.id));
         Ok(same.unwrap_or(false).then_some(found))
     }
@@ -238,10 +223,7 @@ impl Root {
         let held = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         match sys::handle_of(held.as_fd()) {
             Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EOPNOTSUPP | libc::EOVERFLOW)
-                ) =>
+                if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EOVERFLOW)) =>
             {
                 Ok(Handle::default())
             }
@@ -339,9 +321,7 @@ impl Root {
 
     /// The held parent directory and the plain final name: every change of a name uses the two.
     pub(super) fn parent<'a>(&self, path: &'a RelPath) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
-        let parent = path
-            .parent()
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let parent = path.parent().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         Ok((self.dir_of_names(&parent)?, path.file_name()))
     }
 }
@@ -407,10 +387,7 @@ fn kind_of(mode: u32) -> FileKind {
 }
 
 fn time_of(time: &libc::statx_timestamp) -> Timestamp {
-    Timestamp {
-        secs: time.tv_sec,
-        nanos: time.tv_nsec,
-    }
+    Timestamp { secs: time.tv_sec, nanos: time.tv_nsec }
 }
 
 /// Measured, as `pathconf` does not know them; `EMLINK` is still handled where a filesystem allows fewer.

@@ -66,11 +66,7 @@ impl ScanDir {
     /// # Errors
     /// Returns the kernel's error.
     pub fn stat(&self, entry: &ScanEntry) -> io::Result<Option<Stat>> {
-        let found = sys::statx_at(
-            self.dir.as_fd(),
-            self.name(entry),
-            libc::AT_SYMLINK_NOFOLLOW,
-        );
+        let found = sys::statx_at(self.dir.as_fd(), self.name(entry), libc::AT_SYMLINK_NOFOLLOW);
         match found {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             found => {
@@ -122,10 +118,7 @@ fn open_file(dir: &OwnedFd, path: &Path) -> io::Result<ScanFile> {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => entry_beneath(dir, path, flags),
         opened => opened,
     };
-    Ok(ScanFile {
-        file: opened?.into(),
-        leaves_from: Cell::new(None),
-    })
+    Ok(ScanFile { file: opened?.into(), leaves_from: Cell::new(None) })
 }
 
 /// A regular file open to be read once.
@@ -275,11 +268,5 @@ fn open_dir(root: &Root, at: &Place) -> io::Result<ScanDir> {
         }
     }
     entries.sort_unstable_by_key(|entry| entry.ino);
-    Ok(ScanDir {
-        dir,
-        id: stat.id,
-        mount: stat.mount,
-        names,
-        entries,
-    })
+    Ok(ScanDir { dir, id: stat.id, mount: stat.mount, names, entries })
 }

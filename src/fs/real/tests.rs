@@ -1,8 +1,5 @@
 //! On the real filesystems every machine has: the one of the temporary directory, and tmpfs.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests set the stage with std::fs"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests set the stage with std::fs")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -33,14 +30,10 @@ pub(super) struct Stage {
 impl Stage {
     fn new(parent: &Path) -> Self {
         let dirs = [(); 2].map(|()| tempfile::tempdir_in(parent).unwrap());
-        let branches = dirs.each_ref().map(|dir| Branch {
-            path: dir.path().canonicalize().unwrap(),
-            mode: BranchMode::Rw,
-        });
-        Self {
-            fs: RealFs::open(&branches).unwrap(),
-            dirs,
-        }
+        let branches = dirs
+            .each_ref()
+            .map(|dir| Branch { path: dir.path().canonicalize().unwrap(), mode: BranchMode::Rw });
+        Self { fs: RealFs::open(&branches).unwrap(), dirs }
     }
 
     /// Where a path of the first branch really is.
@@ -70,10 +63,7 @@ pub(super) fn everywhere(test: impl Fn(&Stage)) {
 /// The result `make_dir` would have returned for a directory that is there already.
 pub(super) fn made(stage: &Stage, path: &str) -> MadeDir {
     let stat = stage.fs.stat(&place(path)).unwrap().unwrap();
-    MadeDir {
-        id: stat.id,
-        btime: stat.btime,
-    }
+    MadeDir { id: stat.id, btime: stat.btime }
 }
 
 pub(super) fn place(path: impl AsRef<[u8]>) -> Place {

@@ -62,10 +62,7 @@ impl Watch {
         let incomplete = self.overflowed || !self.watched.contains(&dir);
         let name = at.path.file_name().as_bytes().to_vec();
         let known = self.comings.get(&(dir, name)).copied().unwrap_or_default();
-        Ok(Comings {
-            incomplete,
-            ..known
-        })
+        Ok(Comings { incomplete, ..known })
     }
 
     fn read(&mut self) -> io::Result<()> {

@@ -26,11 +26,7 @@ impl State {
             mode: node.attrs.meta.mode,
             uid: node.attrs.meta.uid,
             gid: node.attrs.meta.gid,
-            nlink: if self.disks[disk].is_dead_dir(ino) {
-                0
-            } else {
-                node.nlink
-            },
+            nlink: if self.disks[disk].is_dead_dir(ino) { 0 } else { node.nlink },
             size,
             blocks: size.div_ceil(4096) * 8,
             mtime: node.attrs.mtime,
@@ -97,11 +93,7 @@ impl State {
     /// The inode of a file this process may write to.
     fn written(&self, open: u64) -> Sys<(usize, Ino)> {
         let open = self.open_file(open)?;
-        if open.writes {
-            Ok((open.disk, open.ino))
-        } else {
-            Err(libc::EBADF)
-        }
+        if open.writes { Ok((open.disk, open.ino)) } else { Err(libc::EBADF) }
     }
 
     fn alter_open(&mut self, open: u64, change: impl FnOnce(&mut Attrs)) -> Sys<()> {
@@ -136,11 +128,7 @@ impl SimFs {
     }
 
     fn opened(&self, open: u64, at: &Place) -> SimFile {
-        SimFile {
-            world: self.world.clone(),
-            open,
-            at: at.clone(),
-        }
+        SimFile { world: self.world.clone(), open, at: at.clone() }
     }
 
     fn on<T>(
@@ -161,23 +149,13 @@ impl Look for SimFs {
     }
 
     fn pause(&self, time: Duration) {
-        self.world
-            .state()
-            .advance(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.world.state().advance(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn check_branch(&self, branch: BranchIdx) -> Result<()> {
-        self.at(
-            "check branch",
-            &Place::new(branch, RelPath::root()),
-            |state| {
-                if state.branches[branch.index()].gone {
-                    Err(libc::ESTALE)
-                } else {
-                    Ok(())
-                }
-            },
-        )
+        self.at("check branch", &Place::new(branch, RelPath::root()), |state| {
+            if state.branches[branch.index()].gone { Err(libc::ESTALE) } else { Ok(()) }
+        })
     }
 
     fn pin(&self, dir: &Place) -> Result<Pin> {
@@ -197,15 +175,11 @@ impl Look for SimFs {
     }
 
     fn pin_by_handle(&self, dir: &Place, handle: &Handle) -> Result<Pin> {
-        self.at("pin by handle", dir, |state| {
-            state.pin_by_handle(dir, handle)
-        })
+        self.at("pin by handle", dir, |state| state.pin_by_handle(dir, handle))
     }
 
     fn path_of_dir(&self, dir: &Place) -> Result<Option<RelPath>> {
-        self.at("ask for the path of", dir, |state| {
-            Ok(state.path_of_dir(dir))
-        })
+        self.at("ask for the path of", dir, |state| Ok(state.path_of_dir(dir)))
     }
 
     fn unpin(&self) {
@@ -224,9 +198,7 @@ impl Look for SimFs {
     }
 
     fn path_of(&self, file: &SimFile) -> Result<Option<RelPath>> {
-        self.on("ask for the path of", file, |state| {
-            state.path_of(file.open)
-        })
+        self.on("ask for the path of", file, |state| state.path_of(file.open))
     }
 
     fn handle(&self, at: &Place) -> Result<Handle> {
@@ -235,9 +207,7 @@ impl Look for SimFs {
 
     fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<SimFile>> {
         let at = Place::new(branch, RelPath::root());
-        let open = self.at("find by handle below", &at, |state| {
-            state.by_handle(branch, handle)
-        })?;
+        let open = self.at("find by handle below", &at, |state| state.by_handle(branch, handle))?;
         Ok(open.map(|open| self.opened(open, &at)))
     }
 
@@ -287,9 +257,7 @@ impl Look for SimFs {
         self.on("read", file, |state| {
             let open = state.open_file(file.open)?;
             let data = state.node(open.disk, open.ino).data();
-            let start = usize::try_from(offset)
-                .unwrap_or(usize::MAX)
-                .min(data.len());
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(data.len());
             let n = buf.len().min(data.len() - start);
             buf[..n].copy_from_slice(&data[start..start + n]);
             Ok(n)
@@ -305,9 +273,7 @@ impl Look for SimFs {
     }
 
     fn lease_state(&self, file: &SimFile) -> Result<Option<Lease>> {
-        self.on("look at the lease on", file, |state| {
-            state.lease_state(file.open)
-        })
+        self.on("look at the lease on", file, |state| state.lease_state(file.open))
     }
 
     fn release(&self, file: &SimFile) -> Result<()> {
@@ -328,10 +294,7 @@ impl Look for SimFs {
         self.at("list", dir, |state| {
             let (disk, ino) = state.find_dir(dir)?;
             let names = state.node(disk, ino).entries()?.keys();
-            Ok(names
-                .filter(|name| name.starts_with(prefix))
-                .cloned()
-                .collect())
+            Ok(names.filter(|name| name.starts_with(prefix)).cloned().collect())
         })
     }
 }
@@ -339,9 +302,7 @@ impl Look for SimFs {
 impl Change for SimFs {
     fn sync_data(&self, file: &SimFile) -> Result<()> {
         self.on("sync the data of", file, |state| {
-            let (disk, ino) = state
-                .open_file(file.open)
-                .map(|open| (open.disk, open.ino))?;
+            let (disk, ino) = state.open_file(file.open).map(|open| (open.disk, open.ino))?;
             state.disks[disk].sync_data(ino);
             Ok(())
         })
@@ -356,23 +317,19 @@ impl Change for SimFs {
     }
 
     fn link(&self, file: &SimFile, to: &Place) -> Result<()> {
-        self.world
-            .call(Call::new("link", &file.at).to(to), |state| {
-                let open = state.file(file.open)?;
-                let (disk, ino, mount) = (open.disk, open.ino, state.mount(&open.at));
-                state.link(disk, ino, mount, to)
-            })
-    }
-
-    fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()> {
-        self.world.call(Call::new("rename", from).to(to), |state| {
-            state.rename_noreplace(from, to)
+        self.world.call(Call::new("link", &file.at).to(to), |state| {
+            let open = state.file(file.open)?;
+            let (disk, ino, mount) = (open.disk, open.ino, state.mount(&open.at));
+            state.link(disk, ino, mount, to)
         })
     }
 
+    fn rename_noreplace(&self, from: &Place, to: &Place) -> Result<()> {
+        self.world.call(Call::new("rename", from).to(to), |state| state.rename_noreplace(from, to))
+    }
+
     fn exchange(&self, a: &Place, b: &Place) -> Result<()> {
-        self.world
-            .call(Call::new("exchange", a).to(b), |state| state.exchange(a, b))
+        self.world.call(Call::new("exchange", a).to(b), |state| state.exchange(a, b))
     }
 
     fn create(&self, at: &Place) -> Result<SimFile> {
@@ -423,9 +380,7 @@ impl Change for SimFs {
 
     fn sync_file(&self, file: &SimFile) -> Result<()> {
         self.on("sync", file, |state| {
-            let (disk, ino) = state
-                .open_file(file.open)
-                .map(|open| (open.disk, open.ino))?;
+            let (disk, ino) = state.open_file(file.open).map(|open| (open.disk, open.ino))?;
             state.disks[disk].sync_file(ino);
             Ok(())
         })
@@ -449,10 +404,9 @@ impl Change for SimFs {
     }
 
     fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()> {
-        self.world
-            .call(Call::new("clone the directory", from).to(to), |state| {
-                state.clone_dir(from, to, made)
-            })
+        self.world.call(Call::new("clone the directory", from).to(to), |state| {
+            state.clone_dir(from, to, made)
+        })
     }
 
     fn set_dir_mtime(&self, dir: &Place, mtime: Timestamp) -> Result<()> {

@@ -44,9 +44,7 @@ impl State {
 
     /// The branches that have `path`, in branch order.
     fn places(&self, path: &RelPath) -> Vec<Place> {
-        let all = self
-            .indices()
-            .map(|branch| Place::new(branch, path.clone()));
+        let all = self.indices().map(|branch| Place::new(branch, path.clone()));
         all.filter(|at| self.find(at).is_ok()).collect()
     }
 
@@ -88,12 +86,7 @@ impl State {
         let waits = self.break_leases(disk, ino, writes);
         let mut open = Open::new(disk, ino, at);
         open.writes = writes;
-        open.client = Some(Client {
-            path: path.clone(),
-            errand,
-            waits,
-            detached: false,
-        });
+        open.client = Some(Client { path: path.clone(), errand, waits, detached: false });
         let id = self.opened(open);
         if waits {
             return Ok((id, Served::Waiting));
@@ -104,11 +97,7 @@ impl State {
 
     /// New opens of the pool path no longer share the open file: a client removed or replaced it through the pool.
     fn detach(&mut self, path: &RelPath) {
-        for client in self
-            .opens
-            .values_mut()
-            .filter_map(|open| open.client.as_mut())
-        {
+        for client in self.opens.values_mut().filter_map(|open| open.client.as_mut()) {
             client.detached |= client.path == *path;
         }
     }
@@ -116,11 +105,7 @@ impl State {
     fn client_remove(&mut self, path: &RelPath) -> Sys<()> {
         let places = self.changeable_places(path);
         if places.is_empty() {
-            return Err(if self.places(path).is_empty() {
-                libc::ENOENT
-            } else {
-                libc::EROFS
-            });
+            return Err(if self.places(path).is_empty() { libc::ENOENT } else { libc::EROFS });
         }
         for at in places {
             self.unlink(&at)?;
@@ -202,9 +187,7 @@ impl State {
             names.extend(entries.keys().cloned());
         }
         for name in names {
-            let below = path
-                .join(OsStr::from_bytes(&name))
-                .map_err(|_| libc::EINVAL)?;
+            let below = path.join(OsStr::from_bytes(&name)).map_err(|_| libc::EINVAL)?;
             match self.client_remove(&below) {
                 Err(libc::EISDIR) => self.client_remove_tree(&below)?,
                 removed => removed?,
@@ -303,9 +286,7 @@ impl State {
 impl SimWorld {
     fn client<T>(&self, line: &str, act: impl FnOnce(&mut State) -> Sys<T>) -> io::Result<T> {
         let done = act(&mut self.state()).map_err(io::Error::from_raw_os_error);
-        let how = done
-            .as_ref()
-            .map_or_else(|err| format!(" = {err}"), |_| String::new());
+        let how = done.as_ref().map_or_else(|err| format!(" = {err}"), |_| String::new());
         self.note(&format!("client: {line}{how}"));
         done
     }
@@ -316,9 +297,7 @@ impl SimWorld {
     /// As Linux and mergerfs.
     pub fn client_write(&self, path: &RelPath, bytes: &[u8]) -> io::Result<Served> {
         let errand = Errand::Write(bytes.to_vec());
-        let open = self.client(&format!("write {path:?}"), |s| {
-            s.client_open(path, true, errand)
-        });
+        let open = self.client(&format!("write {path:?}"), |s| s.client_open(path, true, errand));
         open.map(|(_, served)| served)
     }
 
@@ -328,9 +307,8 @@ impl SimWorld {
     /// As Linux and mergerfs.
     pub fn client_truncate(&self, path: &RelPath, size: usize) -> io::Result<Served> {
         let errand = Errand::Truncate(size);
-        let open = self.client(&format!("truncate {path:?}"), |s| {
-            s.client_open(path, true, errand)
-        });
+        let open =
+            self.client(&format!("truncate {path:?}"), |s| s.client_open(path, true, errand));
         open.map(|(_, served)| served)
     }
 
@@ -351,10 +329,7 @@ impl SimWorld {
     }
 
     fn client_hold(&self, path: &RelPath, writes: bool) -> io::Result<(ClientId, Served)> {
-        let line = format!(
-            "open {path:?} for {}",
-            if writes { "writing" } else { "reading" }
-        );
+        let line = format!("open {path:?} for {}", if writes { "writing" } else { "reading" });
         let open = self.client(&line, |state| state.client_open(path, writes, Errand::Hold));
         open.map(|(id, served)| (ClientId(id), served))
     }
@@ -387,20 +362,8 @@ impl SimWorld {
             let (disk, ino, path) = state.held(id)?;
             let at = state.tick();
             let bytes = bytes.to_vec();
-            state.disks[disk].change(
-                What::Data {
-                    ino,
-                    bytes: bytes.clone(),
-                    quiet: true,
-                },
-                at,
-            );
-            let write = Acknowledged {
-                path,
-                id: state.id(disk, ino),
-                bytes,
-                synced: false,
-            };
+            state.disks[disk].change(What::Data { ino, bytes: bytes.clone(), quiet: true }, at);
+            let write = Acknowledged { path, id: state.id(disk, ino), bytes, synced: false };
             state.acknowledged.push(write);
             Ok(())
         })
@@ -435,9 +398,7 @@ impl SimWorld {
     /// # Errors
     /// As Linux and mergerfs.
     pub fn client_remove(&self, path: &RelPath) -> io::Result<()> {
-        self.client(&format!("remove {path:?}"), |state| {
-            state.client_remove(path)
-        })
+        self.client(&format!("remove {path:?}"), |state| state.client_remove(path))
     }
 
     /// Saves a file as editors do: a new one beside it on branch `at.branch`, where the create policy put it, renamed
@@ -446,9 +407,7 @@ impl SimWorld {
     /// # Errors
     /// As Linux and mergerfs.
     pub fn client_save(&self, at: &Place, bytes: &[u8]) -> io::Result<()> {
-        self.client(&format!("save {}", shown(at)), |state| {
-            state.client_save(at, bytes)
-        })
+        self.client(&format!("save {}", shown(at)), |state| state.client_save(at, bytes))
     }
 
     /// Creates a new file on branch `at.branch`, where the create policy put it. Acknowledged.
@@ -469,9 +428,7 @@ impl SimWorld {
     /// # Errors
     /// As Linux and mergerfs.
     pub fn client_rename(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
-        self.client(&format!("rename {from:?} -> {to:?}"), |state| {
-            state.client_rename(from, to)
-        })
+        self.client(&format!("rename {from:?} -> {to:?}"), |state| state.client_rename(from, to))
     }
 
     /// `mv` of coreutils, which unlinks the source where both are names of one file.
@@ -479,9 +436,7 @@ impl SimWorld {
     /// # Errors
     /// As Linux and mergerfs.
     pub fn client_mv(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
-        self.client(&format!("mv {from:?} {to:?}"), |state| {
-            state.client_mv(from, to)
-        })
+        self.client(&format!("mv {from:?} {to:?}"), |state| state.client_mv(from, to))
     }
 
     /// Links a pool path to a name that is free, on every branch that has the path.
@@ -489,9 +444,7 @@ impl SimWorld {
     /// # Errors
     /// `EEXIST` where some branch has it; as Linux and mergerfs.
     pub fn client_link(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
-        self.client(&format!("link {from:?} -> {to:?}"), |state| {
-            state.client_link(from, to)
-        })
+        self.client(&format!("link {from:?} -> {to:?}"), |state| state.client_link(from, to))
     }
 
     /// `ln -f` of coreutils: does nothing if both are names of one file.
@@ -499,9 +452,7 @@ impl SimWorld {
     /// # Errors
     /// As Linux and mergerfs.
     pub fn client_link_over(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
-        self.client(&format!("ln -f {from:?} {to:?}"), |state| {
-            state.client_link_over(from, to)
-        })
+        self.client(&format!("ln -f {from:?} {to:?}"), |state| state.client_link_over(from, to))
     }
 
     /// Makes a directory on branch `at.branch`, where the create policy put it.
@@ -530,9 +481,7 @@ impl SimWorld {
     /// # Errors
     /// As Linux and mergerfs.
     pub fn client_remove_tree(&self, path: &RelPath) -> io::Result<()> {
-        self.client(&format!("rm -r {path:?}"), |state| {
-            state.client_remove_tree(path)
-        })
+        self.client(&format!("rm -r {path:?}"), |state| state.client_remove_tree(path))
     }
 
     /// Changes the mode of the pool path.

@@ -52,9 +52,7 @@ impl Dentries {
     pub(super) fn exchange(&mut self, a: &Spot, b: &Spot) {
         let (one, other) = (self.known.remove(&a.key()), self.known.remove(&b.key()));
         let moved = [(b.key(), one), (a.key(), other)];
-        let moved = moved
-            .into_iter()
-            .filter_map(|(key, dentry)| Some((key, dentry?)));
+        let moved = moved.into_iter().filter_map(|(key, dentry)| Some((key, dentry?)));
         self.known.extend(moved);
     }
 
@@ -65,8 +63,6 @@ impl Dentries {
 
     pub(super) fn key_of(&self, dentry: Dentry) -> Option<&Key> {
         let mut known = self.known.iter();
-        known
-            .find(|(_, found)| **found == dentry)
-            .map(|(key, _)| key)
+        known.find(|(_, found)| **found == dentry).map(|(key, _)| key)
     }
 }

@@ -34,10 +34,7 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn new(dev: u64, at: Timestamp) -> Self {
         let mut image = Image::default();
-        image.insert(
-            ROOT,
-            Node::new(Content::Dir(Default::default()), Attrs::new(0o755, at)),
-        );
+        image.insert(ROOT, Node::new(Content::Dir(Default::default()), Attrs::new(0o755, at)));
         let durable = image.clone();
         // Numbers start alike on every disk: equal inode numbers on two disks are normal.
         Self {
@@ -98,12 +95,7 @@ impl Disk {
     /// The same for a change that cannot reach the disk before change `after` has.
     pub(super) fn change_after(&mut self, after: Option<u64>, what: What, at: Timestamp) -> u64 {
         self.changes += 1;
-        let change = Change {
-            id: self.changes,
-            after,
-            what,
-            at,
-        };
+        let change = Change { id: self.changes, after, what, at };
         self.live.apply(&change);
         self.log.push(change);
         self.changes
@@ -154,9 +146,8 @@ impl Disk {
     }
 
     fn persist(&mut self, wanted: impl Fn(&Change) -> bool) {
-        let mut keep: BTreeSet<usize> = (0..self.log.len())
-            .filter(|i| wanted(&self.log[*i]))
-            .collect();
+        let mut keep: BTreeSet<usize> =
+            (0..self.log.len()).filter(|i| wanted(&self.log[*i])).collect();
         // A state of a name implies the ones before it: from the newest to the oldest, take what each needs.
         for i in (0..self.log.len()).rev() {
             if keep.contains(&i) {
@@ -188,9 +179,7 @@ impl Disk {
             after == Some(earlier.id)
                 || earlier.sets().iter().any(|old| {
                     gone.contains(&old.dir)
-                        || sets
-                            .iter()
-                            .any(|new| new.dir == old.dir && new.name == old.name)
+                        || sets.iter().any(|new| new.dir == old.dir && new.name == old.name)
                 })
         };
         (0..i).filter(|j| touches(&self.log[*j])).collect()

@@ -106,8 +106,7 @@ impl SimWorld {
     /// # Errors
     /// Fails if a fault strikes the call.
     pub fn outside_call(&self, call: &str) -> std::io::Result<()> {
-        self.before(call.to_owned())
-            .map_err(std::io::Error::from_raw_os_error)
+        self.before(call.to_owned()).map_err(std::io::Error::from_raw_os_error)
     }
 
     /// Counts a call and lets the fault planned for the call happen.
@@ -196,17 +195,11 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn to(self, to: &'a Place) -> Self {
-        Self {
-            to: Some(to),
-            ..self
-        }
+        Self { to: Some(to), ..self }
     }
 
     fn line(self) -> String {
-        let to = self
-            .to
-            .map(|to| format!(" -> {}", shown(to)))
-            .unwrap_or_default();
+        let to = self.to.map(|to| format!(" -> {}", shown(to))).unwrap_or_default();
         format!("{} {}{to}", self.what, shown(self.at))
     }
 }

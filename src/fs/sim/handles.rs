@@ -68,11 +68,7 @@ impl State {
         };
         named
             || self.opens.values().any(|open| open.is(disk, ino))
-            || self
-                .pins
-                .values()
-                .flatten()
-                .any(|pinned| *pinned == (disk, ino))
+            || self.pins.values().flatten().any(|pinned| *pinned == (disk, ino))
     }
 
     /// The number of the next inode on a disk: the lowest free one if numbers are used again, else a new one.

@@ -41,10 +41,7 @@ pub(super) struct Attrs {
 impl Attrs {
     pub(super) fn new(mode: u32, at: Timestamp) -> Self {
         Self {
-            meta: Metadata {
-                mode,
-                ..Metadata::default()
-            },
+            meta: Metadata { mode, ..Metadata::default() },
             default_acl: None,
             mtime: at,
             ctime: at,
@@ -69,12 +66,7 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(content: Content, attrs: Attrs) -> Self {
         let nlink = u64::from(matches!(content, Content::Dir(_)));
-        Self {
-            content,
-            attrs,
-            nlink,
-            generation: 0,
-        }
+        Self { content, attrs, nlink, generation: 0 }
     }
 
     pub(super) fn kind(&self) -> FileKind {
@@ -118,11 +110,7 @@ pub(super) enum What {
     /// Owner, mode, attributes or times of an inode, as they are afterwards.
     Attrs { ino: Ino, attrs: Box<Attrs> },
     /// The contents of a file, as they are afterwards; `quiet` moves no times (a store through a mapping).
-    Data {
-        ino: Ino,
-        bytes: Vec<u8>,
-        quiet: bool,
-    },
+    Data { ino: Ino, bytes: Vec<u8>, quiet: bool },
 }
 
 /// A change and when it was made.
@@ -169,19 +157,13 @@ impl Image {
     }
 
     fn node_mut(&mut self, ino: Ino) -> &mut Node {
-        self.0
-            .get_mut(&ino)
-            .expect("invariant: names and opens lead to inodes that exist")
+        self.0.get_mut(&ino).expect("invariant: names and opens lead to inodes that exist")
     }
 
     /// The inode `path` leads to below `root`, through no symlink and no mount point.
     pub(super) fn walk(&self, root: Ino, path: &RelPath) -> Sys<Ino> {
         let mut at = root;
-        for name in path
-            .as_bytes()
-            .split(|b| *b == b'/')
-            .filter(|name| !name.is_empty())
-        {
+        for name in path.as_bytes().split(|b| *b == b'/').filter(|name| !name.is_empty()) {
             at = self.entry(at, name)?;
         }
         Ok(at)

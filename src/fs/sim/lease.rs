@@ -29,11 +29,7 @@ impl State {
     /// As `file`, but fails if the file is only held: the kernel lets no process read or lease a held file.
     pub(super) fn open_file(&self, id: u64) -> Sys<&Open> {
         let open = self.file(id)?;
-        if open.path_only {
-            Err(libc::EBADF)
-        } else {
-            Ok(open)
-        }
+        if open.path_only { Err(libc::EBADF) } else { Ok(open) }
     }
 
     /// The path of the name that a file was opened by; `None` if that name ended, or if it was opened by no name.
@@ -46,9 +42,7 @@ impl State {
         let Some(dir) = self.path_below(open.at.branch, *disk, *dir) else {
             return Ok(None);
         };
-        dir.join(OsStr::from_bytes(name))
-            .map(Some)
-            .map_err(|_| libc::ENAMETOOLONG)
+        dir.join(OsStr::from_bytes(name)).map(Some).map_err(|_| libc::ENAMETOOLONG)
     }
 
     pub(super) fn has_lease(&self, id: u64) -> bool {
@@ -147,11 +141,7 @@ impl State {
             .map(|(id, open)| (*id, open.writes))
             .collect();
         for (id, writes) in waiting {
-            if !self
-                .opens
-                .values()
-                .any(|open| open.is(disk, ino) && open.in_the_way(writes))
-            {
+            if !self.opens.values().any(|open| open.is(disk, ino) && open.in_the_way(writes)) {
                 self.go_on(id);
             }
         }
@@ -178,12 +168,7 @@ impl State {
             }
         };
         self.write(disk, ino, bytes.clone());
-        self.acknowledged.push(Acknowledged {
-            path,
-            id: self.id(disk, ino),
-            bytes,
-            synced: false,
-        });
+        self.acknowledged.push(Acknowledged { path, id: self.id(disk, ino), bytes, synced: false });
         self.close(id);
     }
 }

@@ -51,10 +51,7 @@ impl PowerLoss {
         // Not always a coin: often nearly everything or nearly nothing is there.
         let odds = [1, 4, 7][usize::try_from(random.next() % 3).unwrap_or(0)];
         let mut choose = |disk: &Disk| {
-            disk.unsynced()
-                .iter()
-                .map(|_| random.next() % 8 < odds)
-                .collect::<Vec<bool>>()
+            disk.unsynced().iter().map(|_| random.next() % 8 < odds).collect::<Vec<bool>>()
         };
         let chosen = state.disks.iter().map(&mut choose).collect();
         Self(chosen).closed(&state)
@@ -64,13 +61,7 @@ impl PowerLoss {
     #[must_use]
     pub fn nothing_kept(world: &SimWorld) -> Self {
         let state = world.state();
-        Self(
-            state
-                .disks
-                .iter()
-                .map(|disk| vec![false; disk.unsynced().len()])
-                .collect(),
-        )
+        Self(state.disks.iter().map(|disk| vec![false; disk.unsynced().len()]).collect())
     }
 
     /// The set whose bits are `mask`, over all disks.
@@ -82,12 +73,8 @@ impl PowerLoss {
             bit
         };
         let disks = state.disks.iter();
-        Self(
-            disks
-                .map(|disk| disk.unsynced().iter().map(|_| next()).collect())
-                .collect(),
-        )
-        .closed(state)
+        Self(disks.map(|disk| disk.unsynced().iter().map(|_| next()).collect()).collect())
+            .closed(state)
     }
 
     /// Drops every change that depends on a lost change.
@@ -142,9 +129,7 @@ impl SimWorld {
                 found.insert(PowerLoss::prefix_per_device(self, kept, data));
             }
         };
-        let all = lengths
-            .iter()
-            .fold(1usize, |n, len| n.saturating_mul(len + 1));
+        let all = lengths.iter().fold(1usize, |n, len| n.saturating_mul(len + 1));
         if all.saturating_mul(2) <= limit {
             (0..all).for_each(|n| add(&digits(n, &lengths)));
             return found;
@@ -172,14 +157,10 @@ impl SimWorld {
         let state = self.state();
         let changes: usize = state.disks.iter().map(|disk| disk.unsynced().len()).sum();
         if changes < 20 && 1usize << changes <= limit {
-            return (0..1u64 << changes)
-                .map(|mask| PowerLoss::of_mask(&state, mask))
-                .collect();
+            return (0..1u64 << changes).map(|mask| PowerLoss::of_mask(&state, mask)).collect();
         }
         drop(state);
-        (0..limit as u64)
-            .map(|seed| PowerLoss::arbitrary(self, seed))
-            .collect()
+        (0..limit as u64).map(|seed| PowerLoss::arbitrary(self, seed)).collect()
     }
 }
 

@@ -47,27 +47,16 @@ struct Shared {
 
 impl SimWorld {
     fn of(state: State) -> Self {
-        let shared = Shared {
-            state: Mutex::new(state),
-            plan: Mutex::new(Plan::default()),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { state: Mutex::new(state), plan: Mutex::new(Plan::default()) };
+        Self { shared: Arc::new(shared) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.shared
-            .plan
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another world that is now like this one, without its faults and call count; this process has nothing
@@ -82,17 +71,13 @@ impl SimWorld {
     /// The branches as the executor sees them.
     #[must_use]
     pub fn fs(&self) -> SimFs {
-        SimFs {
-            world: self.clone(),
-        }
+        SimFs { world: self.clone() }
     }
 }
 
 impl std::fmt::Debug for SimWorld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SimWorld")
-            .field("calls", &self.calls())
-            .finish_non_exhaustive()
+        f.debug_struct("SimWorld").field("calls", &self.calls()).finish_non_exhaustive()
     }
 }
 

@@ -20,15 +20,9 @@ use super::state::{Branch, State};
 pub struct DiskIdx(pub usize);
 
 /// The wall clock when a test begins.
-const START: Timestamp = Timestamp {
-    secs: 1_760_000_000,
-    nanos: 0,
-};
+const START: Timestamp = Timestamp { secs: 1_760_000_000, nanos: 0 };
 /// When everything that is set up was made: thirty days before.
-const OLD: Timestamp = Timestamp {
-    secs: START.secs - 30 * 86_400,
-    nanos: 0,
-};
+const OLD: Timestamp = Timestamp { secs: START.secs - 30 * 86_400, nanos: 0 };
 
 /// `path` on a branch.
 ///
@@ -36,10 +30,7 @@ const OLD: Timestamp = Timestamp {
 /// Panics if `path` is no relpath.
 #[must_use]
 pub fn place(branch: BranchIdx, path: impl AsRef<[u8]>) -> Place {
-    Place::new(
-        branch,
-        RelPath::new(path).expect("a test names a valid relpath"),
-    )
+    Place::new(branch, RelPath::new(path).expect("a test names a valid relpath"))
 }
 
 impl Default for SimWorld {
@@ -232,10 +223,7 @@ impl SimWorld {
     #[must_use]
     pub fn fs_id(&self, branch: BranchIdx) -> FsId {
         let disk = self.state().branches[branch.index()].disk;
-        FsId {
-            uuid: [u8::try_from(disk + 1).unwrap_or(u8::MAX); 16],
-            subvolume: 0,
-        }
+        FsId { uuid: [u8::try_from(disk + 1).unwrap_or(u8::MAX); 16], subvolume: 0 }
     }
 
     /// The pool of these branches, mounted on `/pool`.
@@ -247,12 +235,7 @@ impl SimWorld {
         Pool {
             mount: PathBuf::from("/pool"),
             version: "2.42.0".to_owned(),
-            branches: branches
-                .map(|(n, b)| PoolBranch {
-                    path: path(n),
-                    mode: b.mode,
-                })
-                .collect(),
+            branches: branches.map(|(n, b)| PoolBranch { path: path(n), mode: b.mode }).collect(),
             branches_raw: Vec::new(),
             getattr_newest: false,
         }
@@ -283,10 +266,7 @@ impl SimWorld {
         let mut names = BTreeMap::new();
         for (branch, index) in state.branches.iter().zip(0..) {
             for (path, ino) in state.disks[branch.disk].live.below(branch.root) {
-                names.insert(
-                    Place::new(BranchIdx(index), path),
-                    state.stat(branch.disk, ino, 0),
-                );
+                names.insert(Place::new(BranchIdx(index), path), state.stat(branch.disk, ino, 0));
             }
         }
         names
@@ -295,11 +275,7 @@ impl SimWorld {
     /// How many files this process has open.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        self.state()
-            .opens
-            .values()
-            .filter(|open| open.client.is_none())
-            .count()
+        self.state().opens.values().filter(|open| open.client.is_none()).count()
     }
 
     /// How many leases this process has.

@@ -14,11 +14,7 @@ pub(super) struct Spot {
 
 impl Spot {
     pub(super) fn becomes(&self, ino: Option<Ino>) -> NameSet {
-        NameSet {
-            dir: self.dir,
-            name: self.name.clone(),
-            ino,
-        }
+        NameSet { dir: self.dir, name: self.name.clone(), ino }
     }
 
     pub(super) fn there(&self) -> Sys<Ino> {

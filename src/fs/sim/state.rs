@@ -57,11 +57,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn branch_path(&self, at: &Place) -> PathBuf {
         let root = PathBuf::from(format!("/branch{}", at.branch.0));
-        if at.path.is_root() {
-            root
-        } else {
-            root.join(at.path.as_path())
-        }
+        if at.path.is_root() { root } else { root.join(at.path.as_path()) }
     }
 
     pub(super) fn advance(&mut self, nanos: u64) -> Timestamp {
@@ -81,19 +77,12 @@ impl State {
         if let Some(found) = self.by_pin(at) {
             return found;
         }
-        Ok((
-            branch.disk,
-            self.disks[branch.disk].live.walk(branch.root, &at.path)?,
-        ))
+        Ok((branch.disk, self.disks[branch.disk].live.walk(branch.root, &at.path)?))
     }
 
     pub(super) fn find_dir(&self, at: &Place) -> Sys<(usize, Ino)> {
         let (disk, ino) = self.find(at)?;
-        self.disks[disk]
-            .live
-            .node(ino)
-            .entries()
-            .map(|_| (disk, ino))
+        self.disks[disk].live.node(ino).entries().map(|_| (disk, ino))
     }
 
     pub(super) fn node(&self, disk: usize, ino: Ino) -> &Node {
@@ -101,10 +90,7 @@ impl State {
     }
 
     pub(super) fn id(&self, disk: usize, ino: Ino) -> InodeId {
-        InodeId {
-            dev: self.disks[disk].dev,
-            ino,
-        }
+        InodeId { dev: self.disks[disk].dev, ino }
     }
 
     /// The name `at` is, in a directory that must exist.
@@ -124,40 +110,23 @@ impl State {
         if ino.is_some_and(|ino| self.node(disk, ino).attrs.mount_point) {
             return Err(libc::EXDEV);
         }
-        Ok(Spot {
-            disk,
-            dir,
-            name,
-            ino,
-            mount: self.branches[at.branch.index()].mount,
-        })
+        Ok(Spot { disk, dir, name, ino, mount: self.branches[at.branch.index()].mount })
     }
 
     fn writable(&self, at: &Place) -> Sys<()> {
-        if self.branches[at.branch.index()].read_only {
-            Err(libc::EROFS)
-        } else {
-            Ok(())
-        }
+        if self.branches[at.branch.index()].read_only { Err(libc::EROFS) } else { Ok(()) }
     }
 
     /// Immutable inodes take no changes of their names, immutable directories none of their entries.
     fn changeable(&self, disk: usize, inodes: &[Ino]) -> Sys<()> {
-        let fixed = inodes
-            .iter()
-            .any(|ino| self.node(disk, *ino).attrs.immutable);
+        let fixed = inodes.iter().any(|ino| self.node(disk, *ino).attrs.immutable);
         if fixed { Err(libc::EPERM) } else { Ok(()) }
     }
 
     /// An exchange sets a name that is there: it counts as gone and come.
     fn note_comings(&mut self, disk: usize, sets: &[NameSet]) {
         for set in sets {
-            if !self
-                .pins
-                .values()
-                .flatten()
-                .any(|pinned| *pinned == (disk, set.dir))
-            {
+            if !self.pins.values().flatten().any(|pinned| *pinned == (disk, set.dir)) {
                 continue;
             }
             self.moves += 1;
@@ -173,10 +142,7 @@ impl State {
 
     /// Returns the comings and goings of a name since its directory was pinned.
     pub(super) fn comings_of(&self, at: &Place) -> Sys<Comings> {
-        let incomplete = Comings {
-            incomplete: true,
-            ..Comings::default()
-        };
+        let incomplete = Comings { incomplete: true, ..Comings::default() };
         let Some(Some((disk, dir))) = self.pins.get(&at.dir()) else {
             return Ok(incomplete);
         };
@@ -222,11 +188,7 @@ impl State {
         let ino = old.there()?;
         let inside =
             to.branch == from.branch && to.path != from.path && to.path.is_below(&from.path);
-        if inside {
-            Err(libc::EINVAL)
-        } else {
-            Ok((old, new, ino))
-        }
+        if inside { Err(libc::EINVAL) } else { Ok((old, new, ino)) }
     }
 
     pub(super) fn rename_noreplace(&mut self, from: &Place, to: &Place) -> Sys<()> {
@@ -248,10 +210,7 @@ impl State {
         self.changeable(old.disk, &[ino, old.dir, new.dir])?;
         if let Some(over) = new.ino {
             self.changeable(old.disk, &[over])?;
-            match (
-                &self.node(old.disk, ino).content,
-                &self.node(old.disk, over).content,
-            ) {
+            match (&self.node(old.disk, ino).content, &self.node(old.disk, over).content) {
                 (Content::Dir(_), Content::Dir(entries)) if entries.is_empty() => {}
                 (Content::Dir(_), Content::Dir(_)) => return Err(libc::ENOTEMPTY),
                 (Content::Dir(_), _) => return Err(libc::ENOTDIR),
@@ -273,29 +232,10 @@ impl State {
         self.note_comings(old.disk, &[go.clone(), come.clone()]);
         let disk = &mut self.disks[old.disk];
         if old.dir == new.dir {
-            disk.change(
-                What::Names {
-                    sets: vec![go, come],
-                    moved,
-                },
-                at,
-            );
+            disk.change(What::Names { sets: vec![go, come], moved }, at);
         } else {
-            let come = disk.change(
-                What::Names {
-                    sets: vec![come],
-                    moved,
-                },
-                at,
-            );
-            disk.change_after(
-                Some(come),
-                What::Names {
-                    sets: vec![go],
-                    moved: Vec::new(),
-                },
-                at,
-            );
+            let come = disk.change(What::Names { sets: vec![come], moved }, at);
+            disk.change_after(Some(come), What::Names { sets: vec![go], moved: Vec::new() }, at);
         }
     }
 
@@ -353,13 +293,7 @@ impl State {
         self.note_comings(spot.disk, &[spot.becomes(Some(number.unwrap_or_default()))]);
         let disk = &mut self.disks[spot.disk];
         let ino = disk.create(content, Attrs::new(mode, now), number);
-        disk.change(
-            What::Names {
-                sets: vec![spot.becomes(Some(ino))],
-                moved: Vec::new(),
-            },
-            now,
-        );
+        disk.change(What::Names { sets: vec![spot.becomes(Some(ino))], moved: Vec::new() }, now);
         self.dentries.end(&spot);
         Ok((spot.disk, ino))
     }
@@ -369,8 +303,7 @@ impl State {
         match self.find_dir(dir) {
             Err(libc::ENOENT) => {
                 self.make_dirs(&dir.dir())?;
-                self.make(dir, Content::Dir(BTreeMap::new()), 0o755)
-                    .map(|_| ())
+                self.make(dir, Content::Dir(BTreeMap::new()), 0o755).map(|_| ())
             }
             found => found.map(|_| ()),
         }
@@ -394,13 +327,6 @@ impl State {
 
     pub(super) fn write(&mut self, disk: usize, ino: Ino, bytes: Vec<u8>) {
         let at = self.tick();
-        self.disks[disk].change(
-            What::Data {
-                ino,
-                bytes,
-                quiet: false,
-            },
-            at,
-        );
+        self.disks[disk].change(What::Data { ino, bytes, quiet: false }, at);
     }
 }

@@ -25,30 +25,14 @@ pub(in crate::journal) struct Body {
 pub(in crate::journal) enum Record {
     RunStarted(RunStarted),
     Intent(Box<Intent>),
-    Retired {
-        op: OpId,
-    },
-    Done {
-        op: OpId,
-        reclaimed: u64,
-    },
-    Restored {
-        op: OpId,
-        why: String,
-    },
-    Conflict {
-        op: OpId,
-        why: String,
-        left: Vec<(BranchIdx, RelPath)>,
-    },
+    Retired { op: OpId },
+    Done { op: OpId, reclaimed: u64 },
+    Restored { op: OpId, why: String },
+    Conflict { op: OpId, why: String, left: Vec<(BranchIdx, RelPath)> },
     RunEnded(RunEnded),
     UndoStarted(record::UndoStarted),
     UndoIntent(Box<UndoIntent>),
-    Copied {
-        op: OpId,
-        ino: u64,
-        btime: Option<Timestamp>,
-    },
+    Copied { op: OpId, ino: u64, btime: Option<Timestamp> },
 }
 
 #[derive(Deserialize)]
@@ -97,12 +81,9 @@ impl From<Record> for record::Record {
             Record::RunEnded(ended) => Self::RunEnded(ended),
             Record::UndoStarted(started) => Self::UndoStarted(started),
             Record::UndoIntent(undo) => Self::UndoIntent(Box::new((*undo).into())),
-            Record::Copied { op, ino, btime } => Self::Copied {
-                op,
-                ino,
-                btime,
-                handle: Handle::default(),
-            },
+            Record::Copied { op, ino, btime } => {
+                Self::Copied { op, ino, btime, handle: Handle::default() }
+            }
         }
     }
 }

@@ -29,42 +29,21 @@ pub(super) fn samples() -> Vec<(&'static str, Record)> {
     ours.names[1].to_dir = Handle::default();
     let why = "busy".to_owned();
     let left = vec![(BranchIdx(1), rel("a/.xdedup"))];
-    let ended = RunEnded {
-        run: 2,
-        time: NOW,
-        done: 1,
-        reclaimed: 1 << 40,
-    };
+    let ended = RunEnded { run: 2, time: NOW, done: 1, reclaimed: 1 << 40 };
     vec![
         ("run started", Record::RunStarted(started)),
         ("intent, cross", Record::Intent(Box::new(ours))),
         ("intent, local", Record::Intent(Box::new(local))),
         ("retired", Record::Retired { op }),
-        (
-            "done",
-            Record::Done {
-                op,
-                reclaimed: 4096,
-            },
-        ),
-        (
-            "restored",
-            Record::Restored {
-                op,
-                why: why.clone(),
-            },
-        ),
+        ("done", Record::Done { op, reclaimed: 4096 }),
+        ("restored", Record::Restored { op, why: why.clone() }),
         ("conflict", Record::Conflict { op, why, left }),
         ("run ended", Record::RunEnded(ended)),
     ]
 }
 
 fn metadata_sample() -> Metadata {
-    Metadata {
-        uid: 7,
-        mode: 0o640,
-        ..Metadata::default()
-    }
+    Metadata { uid: 7, mode: 0o640, ..Metadata::default() }
 }
 
 /// What format 2 added.
@@ -78,33 +57,20 @@ pub(super) fn undo_samples() -> Vec<(&'static str, Record)> {
         emptied: vec![rel("a/b"), rel("a")],
         source: Some(metadata_sample()),
     };
-    let started = UndoStarted {
-        run: run_started(3),
-        undoes: 2,
-    };
+    let started = UndoStarted { run: run_started(3), undoes: 2 };
     let (ino, btime) = (77, Some(NOW));
     vec![
         ("undo started", Record::UndoStarted(started)),
         ("undo intent", Record::UndoIntent(Box::new(undo))),
-        (
-            "copied",
-            Record::Copied {
-                op,
-                ino,
-                btime,
-                handle: Handle(vec![4; 8]),
-            },
-        ),
+        ("copied", Record::Copied { op, ino, btime, handle: Handle(vec![4; 8]) }),
     ]
 }
 
 /// A red line here means that journals written before can no longer be read: raise the version instead.
 #[test]
 fn every_record_is_stored_as_it_always_was() {
-    let golden: Vec<(&str, &str)> = include_str!("golden_3.txt")
-        .lines()
-        .map(|line| line.split_once(": ").unwrap())
-        .collect();
+    let golden: Vec<(&str, &str)> =
+        include_str!("golden_3.txt").lines().map(|line| line.split_once(": ").unwrap()).collect();
     let samples = samples().into_iter().chain(undo_samples());
     let samples: Vec<_> = samples.collect();
     let now: Vec<(&str, String)> = samples
@@ -126,10 +92,7 @@ fn keys_and_marks_are_stored_as_they_always_were() {
     let file = mark::new_file(0x0102_0304);
     let parts = [&file[..20], &file[4096..4132], &file[8192..8228]];
     assert_eq!(file.len(), 12_288);
-    assert_eq!(
-        parts.map(hex).join("\n"),
-        include_str!("golden_mark.txt").trim_end()
-    );
+    assert_eq!(parts.map(hex).join("\n"), include_str!("golden_mark.txt").trim_end());
 }
 
 #[test]
@@ -161,11 +124,8 @@ fn any_flipped_bit_and_any_cut_is_noticed() {
 #[test]
 fn a_torn_mark_leaves_the_one_before() {
     let id = 5;
-    let marks = [1, 2, 3].map(|seq| Mark {
-        seq,
-        run: 1,
-        chain: Chain([u8::try_from(seq).unwrap(); 16]),
-    });
+    let marks =
+        [1, 2, 3].map(|seq| Mark { seq, run: 1, chain: Chain([u8::try_from(seq).unwrap(); 16]) });
     let mut file = mark::new_file(id);
     let mut before = Mark::genesis(id);
     for mark in marks {
@@ -197,18 +157,9 @@ fn a_damaged_or_newer_mark_file_is_refused() {
     assert_eq!(mark::parse(&newer), Err(mark::MarkError::Newer(2)));
     let mut id = good.clone();
     id[15] ^= 1;
-    let cases = [
-        both,
-        id,
-        good[..4096].to_vec(),
-        vec![0; good.len()],
-        Vec::new(),
-    ];
+    let cases = [both, id, good[..4096].to_vec(), vec![0; good.len()], Vec::new()];
     for bad in cases {
-        assert!(matches!(
-            mark::parse(&bad),
-            Err(mark::MarkError::Damaged(_))
-        ));
+        assert!(matches!(mark::parse(&bad), Err(mark::MarkError::Damaged(_))));
     }
 }
 
@@ -231,23 +182,10 @@ fn any_intent() -> impl Strategy<Value = Intent> {
         proptest::option::of(bytes()),
         proptest::collection::btree_map(bytes(), bytes(), 0..3),
     )
-        .prop_map(|(mode, acl, xattrs)| Metadata {
-            uid: mode,
-            gid: 0,
-            mode,
-            acl,
-            xattrs,
-        });
+        .prop_map(|(mode, acl, xattrs)| Metadata { uid: mode, gid: 0, mode, acl, xattrs });
     let handles = proptest::array::uniform4(proptest::collection::vec(any::<u8>(), 0..132));
-    (
-        any::<u64>(),
-        names,
-        metadata,
-        time(),
-        any::<[u8; 32]>(),
-        handles,
-    )
-        .prop_map(|(seq, names, metadata, time, blake3, handles)| {
+    (any::<u64>(), names, metadata, time(), any::<[u8; 32]>(), handles).prop_map(
+        |(seq, names, metadata, time, blake3, handles)| {
             let mut intent = intent(OpId { run: 1, seq }, &names);
             intent.metadata = metadata;
             intent.atime = time;
@@ -257,7 +195,8 @@ fn any_intent() -> impl Strategy<Value = Intent> {
             intent.duplicate_handle = duplicate;
             (intent.names[0].from_dir, intent.names[0].to_dir) = (from, to);
             intent
-        })
+        },
+    )
 }
 
 pub(super) fn any_record() -> impl Strategy<Value = Record> {
@@ -277,15 +216,12 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
             .prop_map(move |parts| Record::UndoIntent(Box::new(undo(parts)))),
         (op.clone(), any::<u64>()).prop_map(|(op, reclaimed)| Record::Done { op, reclaimed }),
         (op.clone(), any::<String>()).prop_map(|(op, why)| Record::Restored { op, why }),
-        (
-            op,
-            any::<String>(),
-            proptest::collection::vec((any::<u16>(), path()), 0..3)
-        )
-            .prop_map(|(op, why, left)| {
+        (op, any::<String>(), proptest::collection::vec((any::<u16>(), path()), 0..3)).prop_map(
+            |(op, why, left)| {
                 let left = left.into_iter().map(|(b, p)| (BranchIdx(b), p)).collect();
                 Record::Conflict { op, why, left }
-            }),
+            }
+        ),
     ]
 }
 

@@ -13,23 +13,16 @@ fn scenario(journal: &mut Journal<MemStore>) -> usize {
             boxed_intent(OpId { run: 1, seq: 1 }, "x"),
             boxed_intent(OpId { run: 1, seq: 2 }, "y"),
         ],
-        vec![Record::Retired {
-            op: OpId { run: 1, seq: 1 },
-        }],
+        vec![Record::Retired { op: OpId { run: 1, seq: 1 } }],
     ];
-    batches
-        .iter()
-        .take_while(|batch| journal.record(batch, NOW).is_ok())
-        .count()
+    batches.iter().take_while(|batch| journal.record(batch, NOW).is_ok()).count()
 }
 
 const ENTRIES_AFTER: [usize; 4] = [0, 1, 3, 4];
 
 fn states_in_csv(store: &MemStore) -> usize {
     let csv = store.csv();
-    csv.split(|b| *b == b'\n')
-        .filter(|line| line.ends_with(b",8192"))
-        .count()
+    csv.split(|b| *b == b'\n').filter(|line| line.ends_with(b",8192")).count()
 }
 
 #[test]
@@ -59,10 +52,7 @@ fn an_acknowledged_batch_survives_a_cut_at_every_step() {
                         || Some(&entries) == ENTRIES_AFTER.get(acknowledged + 1),
                     "cut {cut}: {acknowledged} batches, {entries} records"
                 );
-                assert!(
-                    states_in_csv(&image) >= entries.saturating_sub(1),
-                    "cut {cut}"
-                );
+                assert!(states_in_csv(&image) >= entries.saturating_sub(1), "cut {cut}");
             }
         }
     }
@@ -74,10 +64,7 @@ fn what_was_read_once_is_not_lost_by_a_later_power_cut() {
     // Dies between the write of the first batch and its sync.
     store.set_fault(1, Fault::Die);
     assert_eq!(scenario(&mut journal), 0);
-    assert_eq!(
-        every_entry(&Journal::open(store.after_power_loss(Kept::Nothing)).unwrap()),
-        []
-    );
+    assert_eq!(every_entry(&Journal::open(store.after_power_loss(Kept::Nothing)).unwrap()), []);
     let next = store.after_kill();
     let seen = every_entry(&Journal::open(next.handle()).unwrap());
     assert_eq!(seen.len(), 1);

@@ -11,10 +11,8 @@ struct Seeded(u64);
 
 impl Seeded {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % end.max(1)
     }
 }
@@ -61,9 +59,7 @@ fn spoil(bytes: &mut Vec<u8>, seed: &mut Seeded) -> &'static str {
             "zeroed"
         }
         2 => {
-            bytes[at..end]
-                .iter_mut()
-                .for_each(|b| *b = u8::try_from(seed.below(256)).unwrap());
+            bytes[at..end].iter_mut().for_each(|b| *b = u8::try_from(seed.below(256)).unwrap());
             "garbage"
         }
         3 => {
@@ -151,10 +147,7 @@ fn a_database_older_than_its_mark_is_damaged() {
         fs::remove_file(file).unwrap();
     }
     for file in files(&old) {
-        write(
-            &dir.join("db").join(file.file_name().unwrap()),
-            &fs::read(&file).unwrap(),
-        );
+        write(&dir.join("db").join(file.file_name().unwrap()), &fs::read(&file).unwrap());
     }
     assert!(matches!(
         create_or_open(&dir, None),
@@ -177,10 +170,7 @@ fn a_panic_inside_the_database_is_damage() {
             Err(JournalError::Damaged { what, .. }) => texts.push(what),
             other => panic!("{:?}", other.map(drop)),
         }
-        if texts
-            .iter()
-            .any(|what| what.starts_with("the database cannot be used: index"))
-        {
+        if texts.iter().any(|what| what.starts_with("the database cannot be used: index")) {
             return;
         }
     }

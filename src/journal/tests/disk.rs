@@ -20,22 +20,11 @@ pub(super) fn filled(dir: &Path, ops: u64, batch: u64) -> Vec<Entry> {
     let run = journal.start_run(run_started).unwrap().run;
     for _ in 0..ops.div_ceil(batch) {
         let ids: Vec<OpId> = (0..batch).map(|_| journal.next_op(run)).collect();
-        let intents: Vec<Record> = ids
-            .iter()
-            .map(|id| boxed_intent(*id, "a/name.mkv"))
-            .collect();
+        let intents: Vec<Record> = ids.iter().map(|id| boxed_intent(*id, "a/name.mkv")).collect();
         journal.record(&intents, NOW).unwrap();
         let done: Vec<Record> = ids
             .iter()
-            .flat_map(|op| {
-                [
-                    Record::Retired { op: *op },
-                    Record::Done {
-                        op: *op,
-                        reclaimed: 1,
-                    },
-                ]
-            })
+            .flat_map(|op| [Record::Retired { op: *op }, Record::Done { op: *op, reclaimed: 1 }])
             .collect();
         journal.record(&done, NOW).unwrap();
     }
@@ -83,20 +72,14 @@ fn long_records_and_big_batches_make_no_unsynced_side_files() {
     let mut batch = Vec::new();
     for _ in 0..64 {
         let mut long = intent(journal.next_op(run), &vec![path.clone(); 20]);
-        long.metadata
-            .xattrs
-            .insert(vec![b'x'; 200], vec![1; 65_536]);
+        long.metadata.xattrs.insert(vec![b'x'; 200], vec![1; 65_536]);
         batch.push(Record::Intent(Box::new(long)));
     }
     journal.record(&batch, NOW).unwrap();
     drop(journal);
     assert_eq!(names(&dir.join("db/blobs")), Vec::<String>::new());
     let again = open_existing(&dir, None).unwrap().unwrap();
-    let records: Vec<Record> = every_entry(&again)
-        .into_iter()
-        .map(|e| e.record)
-        .skip(1)
-        .collect();
+    let records: Vec<Record> = every_entry(&again).into_iter().map(|e| e.record).skip(1).collect();
     assert!(records == batch);
 }
 
@@ -130,14 +113,8 @@ fn an_empty_directory_becomes_a_journal_and_a_full_one_does_not() {
     fs::create_dir(&other).unwrap();
     fs::File::create(other.join("film.mkv")).unwrap();
     for dir in [&other, &other.join("film.mkv")] {
-        assert!(matches!(
-            create_or_open(dir, None),
-            Err(JournalError::NotAJournal { .. })
-        ));
-        assert!(matches!(
-            open_existing(dir, None),
-            Err(JournalError::NotAJournal { .. })
-        ));
+        assert!(matches!(create_or_open(dir, None), Err(JournalError::NotAJournal { .. })));
+        assert!(matches!(open_existing(dir, None), Err(JournalError::NotAJournal { .. })));
     }
     assert_eq!(names(&other), ["film.mkv"]);
 }
@@ -148,12 +125,7 @@ fn a_creation_cut_short_anywhere_is_begun_again() {
     let whole = tempfile::tempdir().unwrap();
     made(&whole.path().join("journal"));
     let whole = whole.path().join("journal");
-    fs::OpenOptions::new()
-        .write(true)
-        .open(whole.join("log.csv"))
-        .unwrap()
-        .set_len(0)
-        .unwrap();
+    fs::OpenOptions::new().write(true).open(whole.join("log.csv")).unwrap().set_len(0).unwrap();
     let parts = ["db", "db/blobs", "db/conf", "db/db", "db/snap", "mark"];
     for upto in 0..=parts.len() {
         for emptied in [false, true] {
@@ -176,19 +148,12 @@ fn make_part(whole: &Path, new: &Path, part: &str, emptied: bool) {
         return fs::create_dir(new.join(part)).unwrap();
     }
     let copy = |name: &str| {
-        let bytes = if emptied {
-            Vec::new()
-        } else {
-            fs::read(whole.join(name)).unwrap()
-        };
+        let bytes = if emptied { Vec::new() } else { fs::read(whole.join(name)).unwrap() };
         write(&new.join(name), &bytes);
     };
     if part == "db/snap" {
         let all = names(&whole.join("db"));
-        return all
-            .iter()
-            .filter(|n| n.starts_with("snap"))
-            .for_each(|n| copy(&format!("db/{n}")));
+        return all.iter().filter(|n| n.starts_with("snap")).for_each(|n| copy(&format!("db/{n}")));
     }
     copy(part);
 }
@@ -223,10 +188,7 @@ fn a_journal_that_lacks_a_part_is_damaged() {
         move_away(&dir.join(part), &away);
         for _ in 0..2 {
             assert!(
-                matches!(
-                    create_or_open(&dir, None),
-                    Err(JournalError::Damaged { .. })
-                ),
+                matches!(create_or_open(&dir, None), Err(JournalError::Damaged { .. })),
                 "{part}"
             );
         }
@@ -245,10 +207,7 @@ fn a_fifo_in_the_place_of_a_part_is_damage_and_nobody_waits_for_it() {
         move_away(&dir.join(part), &away);
         nix::unistd::mkfifo(&dir.join(part), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let opened = create_or_open(&dir, None);
-        assert!(
-            matches!(opened, Err(JournalError::Damaged { .. })),
-            "{part}"
-        );
+        assert!(matches!(opened, Err(JournalError::Damaged { .. })), "{part}");
         drop(crate::journal::remains(&dir, None));
         move_away(&dir.join(part), &temp.path().join(format!("fifo-{part}")));
         move_away(&away, &dir.join(part));
@@ -295,16 +254,8 @@ fn a_torn_last_line_of_the_log_is_closed() {
         (&whole[..], line.len() - 1, "b\"\n"),
         (&whole[..], line.len() - 2, "a\n\"\n"),
         (&whole[..], 10, "2026-01-31\n"),
-        (
-            &whole[..4],
-            0,
-            "time,run,op,state,pool_path,master,from,to,bytes\n",
-        ),
-        (
-            &whole[..0],
-            0,
-            "time,run,op,state,pool_path,master,from,to,bytes\n",
-        ),
+        (&whole[..4], 0, "time,run,op,state,pool_path,master,from,to,bytes\n"),
+        (&whole[..0], 0, "time,run,op,state,pool_path,master,from,to,bytes\n"),
     ] {
         write(&log, &[before, &line[..cut]].concat());
         made(&dir);
@@ -328,10 +279,7 @@ fn marks_are_written_to_the_two_slots_in_turn() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("mark");
     MarkFile::create(&path, 3).unwrap();
-    let mark = |seq| Mark {
-        seq,
-        ..Mark::genesis(3)
-    };
+    let mark = |seq| Mark { seq, ..Mark::genesis(3) };
     let mut file = MarkFile::open(&path).unwrap();
     for seq in 1..6 {
         if seq == 4 {

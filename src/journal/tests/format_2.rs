@@ -83,9 +83,7 @@ fn without_handles(mut record: Record) -> Record {
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
-    (0..hex.len() / 2)
-        .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
-        .collect()
+    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
 /// A store that holds `records` as a program of format 2 wrote them, one batch.
@@ -151,14 +149,8 @@ fn a_journal_of_format_2_lists_its_open_ops_and_is_continued_in_format_3() {
         boxed_intent(first, "a/b"),
         boxed_intent(second, "c"),
         Record::Retired { op: first },
-        Record::Done {
-            op: first,
-            reclaimed: 8192,
-        },
-        Record::UndoStarted(UndoStarted {
-            run: run_started(2),
-            undoes: 1,
-        }),
+        Record::Done { op: first, reclaimed: 8192 },
+        Record::UndoStarted(UndoStarted { run: run_started(2), undoes: 1 }),
         Record::UndoIntent(Box::new(undo)),
     ];
     let store = store_2(&written);
@@ -180,10 +172,7 @@ fn a_journal_of_format_2_lists_its_open_ops_and_is_continued_in_format_3() {
     assert_eq!(intents, expected);
     assert_eq!(journal.finished(|run| run == 1).unwrap().ops.len(), 1);
 
-    let more = [
-        Record::Retired { op: second },
-        boxed_intent(journal.next_op(2), "d"),
-    ];
+    let more = [Record::Retired { op: second }, boxed_intent(journal.next_op(2), "d")];
     journal.record(&more, NOW).unwrap();
     written = written.into_iter().map(without_handles).collect();
     written.extend(more);
@@ -199,10 +188,7 @@ fn a_journal_of_format_2_lists_its_open_ops_and_is_continued_in_format_3() {
 fn an_intent_under_the_version_of_another_format_is_damaged() {
     let time = NOW;
     for (_, record) in [&samples()[1..3], &undo_samples()[1..2]].concat() {
-        let old = postcard::to_stdvec(&format_2::Body {
-            time,
-            record: record.clone().into(),
-        });
+        let old = postcard::to_stdvec(&format_2::Body { time, record: record.clone().into() });
         let new = postcard::to_stdvec(&(time, record)).unwrap();
         for (version, body) in [(3, old.unwrap()), (2, new)] {
             let (bytes, _) = seal(version, 9, &body, PREV).unwrap();

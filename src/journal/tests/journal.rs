@@ -17,25 +17,10 @@ fn open_ops_runs_and_conflicts_survive_reopening() {
     let rest = [
         Record::Retired { op: ops[0] },
         Record::Retired { op: ops[1] },
-        Record::Done {
-            op: ops[1],
-            reclaimed: 8192,
-        },
-        Record::Restored {
-            op: ops[2],
-            why: "busy".into(),
-        },
-        Record::Conflict {
-            op: ops[3],
-            why: "changed".into(),
-            left: left.clone(),
-        },
-        Record::RunEnded(RunEnded {
-            run,
-            time: NOW,
-            done: 1,
-            reclaimed: 8192,
-        }),
+        Record::Done { op: ops[1], reclaimed: 8192 },
+        Record::Restored { op: ops[2], why: "busy".into() },
+        Record::Conflict { op: ops[3], why: "changed".into(), left: left.clone() },
+        Record::RunEnded(RunEnded { run, time: NOW, done: 1, reclaimed: 8192 }),
     ];
     journal.record(&rest, NOW).unwrap();
     let written = every_entry(&journal);
@@ -44,21 +29,11 @@ fn open_ops_runs_and_conflicts_survive_reopening() {
     assert_eq!(every_entry(&again), written);
     assert_eq!(written.len(), 12);
     assert_eq!(again.open_ops(), journal.open_ops());
-    let open: Vec<_> = again
-        .open_ops()
-        .iter()
-        .map(|op| (op.intent.op, op.retired))
-        .collect();
+    let open: Vec<_> = again.open_ops().iter().map(|op| (op.intent.op, op.retired)).collect();
     assert_eq!(open, [(ops[0], true), (ops[4], false)]);
     let summary = again.run(run).unwrap();
     assert_eq!(
-        (
-            summary.intents,
-            summary.open,
-            summary.done,
-            summary.restored,
-            summary.conflicts
-        ),
+        (summary.intents, summary.open, summary.done, summary.restored, summary.conflicts),
         (5, 2, 1, 1, 1)
     );
     assert_eq!((summary.reclaimed, summary.ended.is_some()), (8192, true));
@@ -108,12 +83,7 @@ fn long_records_are_split_and_come_back_whole() {
     let mut long = intent(op, &names);
     long.metadata.xattrs = (0..4).map(|n| (vec![b'k', n], vec![n; 65_536])).collect();
     let record = Record::Intent(Box::new(long));
-    journal
-        .record(
-            &[record.clone(), boxed_intent(OpId { run, seq: 2 }, "x")],
-            NOW,
-        )
-        .unwrap();
+    journal.record(&[record.clone(), boxed_intent(OpId { run, seq: 2 }, "x")], NOW).unwrap();
 
     let mut longest = 0;
     store
@@ -160,10 +130,7 @@ fn every_state_has_its_line_for_every_name() {
     for record in [
         Record::Intent(Box::new(two)),
         Record::Retired { op },
-        Record::Done {
-            op,
-            reclaimed: 4096,
-        },
+        Record::Done { op, reclaimed: 4096 },
     ] {
         journal.record(&[record], NOW).unwrap();
     }
@@ -193,10 +160,7 @@ fn every_state_has_its_line_for_every_name() {
         );
     }
     expected.extend_from_slice(format!("{time},1,,REFUSED:busy,/mnt/pool/c,,,,5\n").as_bytes());
-    assert_eq!(
-        String::from_utf8_lossy(&store.csv()),
-        String::from_utf8_lossy(&expected)
-    );
+    assert_eq!(String::from_utf8_lossy(&store.csv()), String::from_utf8_lossy(&expected));
     assert_eq!(store.csv(), expected);
 }
 
@@ -208,18 +172,12 @@ fn after_a_failure_every_call_is_refused_and_nothing_is_written() {
         let op = journal.next_op(run);
         store.set_fault(after, Fault::Fail);
         let failed = journal.record(&[boxed_intent(op, "x")], NOW);
-        assert!(
-            matches!(failed, Err(JournalError::Io { .. })),
-            "step {after}"
-        );
+        assert!(matches!(failed, Err(JournalError::Io { .. })), "step {after}");
 
         let steps = store.steps();
         let retry = journal.record(&[boxed_intent(op, "x")], NOW);
         assert!(matches!(retry, Err(JournalError::Poisoned)));
-        assert!(matches!(
-            journal.start_run(run_started),
-            Err(JournalError::Poisoned)
-        ));
+        assert!(matches!(journal.start_run(run_started), Err(JournalError::Poisoned)));
         let replay = journal.replay::<JournalError>(None, |_| Ok(()));
         assert!(matches!(replay, Err(JournalError::Poisoned)));
         assert_eq!(store.steps(), steps);
@@ -232,10 +190,7 @@ fn records_that_cannot_follow_are_refused_and_not_stored() {
     let stranger = OpId { run: 8, seq: 1 };
     for bad in [
         Record::Retired { op: unknown },
-        Record::Done {
-            op: unknown,
-            reclaimed: 0,
-        },
+        Record::Done { op: unknown, reclaimed: 0 },
         boxed_intent(stranger, "x"),
         boxed_intent(OpId { run: 1, seq: 1 }, "x"),
         Record::RunStarted(run_started(5)),
@@ -246,10 +201,7 @@ fn records_that_cannot_follow_are_refused_and_not_stored() {
         journal.record(&[boxed_intent(op, "x")], NOW).unwrap();
         let refused = journal.record(&[bad], NOW);
         assert!(matches!(refused, Err(JournalError::Unexpected(_))));
-        assert_eq!(
-            every_entry(&Journal::open(store.after_kill()).unwrap()).len(),
-            2
-        );
+        assert_eq!(every_entry(&Journal::open(store.after_kill()).unwrap()).len(), 2);
     }
 }
 
@@ -261,14 +213,7 @@ fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
     let first = journal.next_op(1);
     let done = |op, reclaimed| Record::Done { op, reclaimed };
     journal
-        .record(
-            &[
-                boxed_intent(first, "a"),
-                Record::Retired { op: first },
-                done(first, 4096),
-            ],
-            NOW,
-        )
+        .record(&[boxed_intent(first, "a"), Record::Retired { op: first }, done(first, 4096)], NOW)
         .unwrap();
     let undo = journal.start_undo(1, run_started).unwrap();
     assert_eq!(journal.run(undo.run).unwrap().undoes, Some(1));
@@ -281,37 +226,22 @@ fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
         emptied: Vec::new(),
         source: None,
     };
-    journal
-        .record(&[Record::UndoIntent(Box::new(intent))], NOW)
-        .unwrap();
+    journal.record(&[Record::UndoIntent(Box::new(intent))], NOW).unwrap();
     let reopened = |store: &MemStore| Journal::open(store.after_kill()).unwrap().open_ops();
     let open = reopened(&store);
     assert!(!open[0].undo.as_ref().unwrap().copied);
     let (ino, btime, handle) = (4711, None, Handle(vec![7]));
-    let copied = Record::Copied {
-        op,
-        ino,
-        btime,
-        handle: handle.clone(),
-    };
+    let copied = Record::Copied { op, ino, btime, handle: handle.clone() };
     journal.record(&[copied], NOW).unwrap();
     let open = reopened(&store);
     assert!(open[0].undo.as_ref().unwrap().copied);
     let master = (open[0].intent.master.id.ino, &open[0].intent.master_handle);
     assert_eq!(master, (ino, &handle));
     assert_eq!(journal.finished(|run| run == 1).unwrap().ops.len(), 1);
-    journal
-        .record(&[Record::Retired { op }, done(op, 0)], NOW)
-        .unwrap();
+    journal.record(&[Record::Retired { op }, done(op, 0)], NOW).unwrap();
     assert!(reopened(&store).is_empty());
-    assert_eq!(
-        (journal.run(1).unwrap().undone, journal.run(2).unwrap().done),
-        (1, 1)
-    );
-    assert!(
-        journal.finished(|run| run == 1).unwrap().ops.is_empty(),
-        "undone already"
-    );
+    assert_eq!((journal.run(1).unwrap().undone, journal.run(2).unwrap().done), (1, 1));
+    assert!(journal.finished(|run| run == 1).unwrap().ops.is_empty(), "undone already");
     let undone = journal.finished(|run| run == 2).unwrap();
     assert_eq!(undone.ops[0].undoes, Some(first));
     assert_eq!(undone.undone[&first].intent.op, first);
@@ -330,23 +260,15 @@ fn an_undo_is_open_until_it_is_done_and_counts_for_the_run_it_undoes() {
 #[test]
 fn a_clock_that_goes_back_changes_no_order_and_loses_nothing() {
     let (mut journal, store) = new_journal();
-    let at = |run, secs| RunStarted {
-        time: Timestamp { secs, nanos: 0 },
-        ..run_started(run)
-    };
+    let at = |run, secs| RunStarted { time: Timestamp { secs, nanos: 0 }, ..run_started(run) };
     journal.start_run(|run| at(run, NOW.secs)).unwrap();
     let op = journal.next_op(1);
     journal.record(&[boxed_intent(op, "a")], NOW).unwrap();
-    let earlier = Timestamp {
-        secs: NOW.secs - 86_400 * 3_650,
-        nanos: 0,
-    };
+    let earlier = Timestamp { secs: NOW.secs - 86_400 * 3_650, nanos: 0 };
     let second = journal.start_run(|run| at(run, earlier.secs)).unwrap();
     assert_eq!(second.run, 2);
     let other = journal.next_op(2);
-    journal
-        .record(&[boxed_intent(other, "b")], earlier)
-        .unwrap();
+    journal.record(&[boxed_intent(other, "b")], earlier).unwrap();
     journal.record(&[Record::Retired { op }], earlier).unwrap();
     let again = Journal::open(store.after_kill()).unwrap();
     let open: Vec<OpId> = again.open_ops().iter().map(|op| op.intent.op).collect();

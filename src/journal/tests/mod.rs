@@ -20,10 +20,7 @@ mod journal;
 mod prune;
 mod rebuild;
 
-pub(super) const NOW: Timestamp = Timestamp {
-    secs: 1_700_000_000,
-    nanos: 5,
-};
+pub(super) const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 5 };
 
 pub(super) fn rel(path: impl AsRef<[u8]>) -> RelPath {
     RelPath::new(path).unwrap()
@@ -47,21 +44,14 @@ pub(super) fn run_started(run: u64) -> RunStarted {
 }
 
 fn fs_id(n: u8) -> FsId {
-    FsId {
-        uuid: [n; 16],
-        subvolume: u64::from(n),
-    }
+    FsId { uuid: [n; 16], subvolume: u64::from(n) }
 }
 
 fn copy(branch: u16, path: RelPath) -> Copy {
     Copy {
         branch: BranchIdx(branch),
         path,
-        id: StoredId {
-            fs: fs_id(1),
-            ino: 99,
-            btime: Some(NOW),
-        },
+        id: StoredId { fs: fs_id(1), ino: 99, btime: Some(NOW) },
         size: 4096,
         mtime: NOW,
         ctime: NOW,
@@ -84,10 +74,7 @@ pub(super) fn intent(op: OpId, names: &[RelPath]) -> Intent {
         master: copy(0, rel("media/master.mkv")),
         duplicate: copy(1, names[0].clone()),
         duplicate_handle: Handle(vec![3; 28]),
-        master_metadata: Some(Metadata {
-            mode: 0o640,
-            ..Metadata::default()
-        }),
+        master_metadata: Some(Metadata { mode: 0o640, ..Metadata::default() }),
         master_links: Some(2),
         master_handle: Handle(vec![4; 12]),
         salvaged: false,
@@ -102,11 +89,7 @@ pub(super) fn intent(op: OpId, names: &[RelPath]) -> Intent {
         blake3: [7; 32],
         bytes: 8192,
         names: names.iter().map(name).collect(),
-        dirs: vec![DirIntent {
-            path: rel("a"),
-            to: BranchIdx(0),
-            from: BranchIdx(1),
-        }],
+        dirs: vec![DirIntent { path: rel("a"), to: BranchIdx(0), from: BranchIdx(1) }],
     }
 }
 

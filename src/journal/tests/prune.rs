@@ -6,14 +6,8 @@ use super::*;
 use crate::journal::{create_or_open, open_existing, prune};
 
 fn started(run: u64, days: i64) -> RunStarted {
-    let time = Timestamp {
-        secs: days * 86_400,
-        nanos: 0,
-    };
-    RunStarted {
-        time,
-        ..run_started(run)
-    }
+    let time = Timestamp { secs: days * 86_400, nanos: 0 };
+    RunStarted { time, ..run_started(run) }
 }
 
 /// Runs on days 1, 2, ...: of 300 ops each; what `last` says comes after the ops.
@@ -23,16 +17,10 @@ fn filled(dir: &std::path::Path, runs: i64, open_in: Option<u64>) -> u32 {
         let run = journal.start_run(|run| started(run, day)).unwrap().run;
         for _ in 0..6 {
             let ops: Vec<OpId> = (0..50).map(|_| journal.next_op(run)).collect();
-            let intents: Vec<_> = ops
-                .iter()
-                .map(|op| boxed_intent(*op, "a,\n\"b\""))
-                .collect();
+            let intents: Vec<_> = ops.iter().map(|op| boxed_intent(*op, "a,\n\"b\"")).collect();
             journal.record(&intents, NOW).unwrap();
             let skip = usize::from(open_in == Some(run));
-            let ends = ops.iter().skip(skip).map(|op| Record::Done {
-                op: *op,
-                reclaimed: 1,
-            });
+            let ends = ops.iter().skip(skip).map(|op| Record::Done { op: *op, reclaimed: 1 });
             journal.record(&ends.collect::<Vec<_>>(), NOW).unwrap();
         }
     }
@@ -73,10 +61,7 @@ fn the_newest_run_stays_however_old() {
     let pruned = prune(&dir, 900 * 86_400).unwrap().unwrap();
     assert_eq!((pruned.forgotten, pruned.kept), (2, 1));
     let again = prune(&dir, 900 * 86_400).unwrap().unwrap();
-    assert_eq!(
-        (again.forgotten, again.bytes_before),
-        (0, again.bytes_after)
-    );
+    assert_eq!((again.forgotten, again.bytes_before), (0, again.bytes_after));
     let mut journal = open_existing(&dir, None).unwrap().unwrap();
     assert_eq!(journal.start_run(run_started).unwrap().run, 4);
 }
@@ -96,8 +81,5 @@ fn what_an_interrupted_rebuilding_left_is_no_obstacle() {
     fs::File::create(new.join("precious")).unwrap();
     assert!(prune(&dir, 900 * 86_400).is_err());
     assert!(new.join("precious").exists());
-    assert_eq!(
-        open_existing(&dir, None).unwrap().unwrap().runs().count(),
-        1
-    );
+    assert_eq!(open_existing(&dir, None).unwrap().unwrap().runs().count(), 1);
 }

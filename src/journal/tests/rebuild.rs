@@ -1,8 +1,5 @@
 //! A journal that cannot be used is kept, and one takes its place that goes on with its numbers.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a journal in a scratch directory, not a branch"
-)]
+#![expect(clippy::disallowed_methods, reason = "a journal in a scratch directory, not a branch")]
 
 use std::fs;
 
@@ -15,9 +12,7 @@ fn filled(dir: &std::path::Path) -> u32 {
     for _ in 0..3 {
         let run = journal.start_run(run_started).unwrap().run;
         let op = journal.next_op(run);
-        journal
-            .record(&[boxed_intent(op, "a,\n\"b\"")], NOW)
-            .unwrap();
+        journal.record(&[boxed_intent(op, "a,\n\"b\"")], NOW).unwrap();
         if run < 3 {
             let done = Record::Done { op, reclaimed: 1 };
             journal.record(&[done], NOW).unwrap();
@@ -29,9 +24,7 @@ fn filled(dir: &std::path::Path) -> u32 {
 fn kept_aside(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = dir.parent().unwrap().read_dir().unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths
-        .filter(|path| path.to_string_lossy().contains(".unusable-"))
-        .collect()
+    paths.filter(|path| path.to_string_lossy().contains(".unusable-")).collect()
 }
 
 #[test]
@@ -41,10 +34,7 @@ fn a_journal_that_can_be_used_has_no_remains() {
     filled(&dir);
     assert!(remains(&dir, None).unwrap().is_none());
     let _held = create_or_open(&dir, None).unwrap();
-    assert!(matches!(
-        remains(&dir, None),
-        Err(JournalError::Locked { .. })
-    ));
+    assert!(matches!(remains(&dir, None), Err(JournalError::Locked { .. })));
 }
 
 #[test]
@@ -100,10 +90,7 @@ fn whatever_is_gone_of_a_journal_it_has_remains() {
             fs::remove_file(dir.join("log.csv")).unwrap();
             fs::remove_dir(&dir).unwrap();
         } else {
-            assert!(matches!(
-                create_or_open(&dir, None),
-                Err(JournalError::Damaged { .. })
-            ));
+            assert!(matches!(create_or_open(&dir, None), Err(JournalError::Damaged { .. })));
         }
         let found = remains(&dir, None).unwrap().unwrap();
         assert_eq!(found.id, (gone == "db").then_some(id), "{gone}");
@@ -126,15 +113,9 @@ fn a_newer_journal_and_another_directory_are_not_replaced() {
     let crc = crc32fast::hash(&mark[..16]).to_be_bytes();
     mark[16..20].copy_from_slice(&crc);
     fs::write(dir.join("mark"), mark).unwrap();
-    assert!(matches!(
-        remains(&dir, None),
-        Err(JournalError::NewerVersion { .. })
-    ));
+    assert!(matches!(remains(&dir, None), Err(JournalError::NewerVersion { .. })));
     let other = scratch.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("precious"), "x").unwrap();
-    assert!(matches!(
-        remains(&other, None),
-        Err(JournalError::NotAJournal { .. })
-    ));
+    assert!(matches!(remains(&other, None), Err(JournalError::NotAJournal { .. })));
 }

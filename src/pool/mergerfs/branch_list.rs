@@ -16,14 +16,8 @@ fn parse_entry(entry: &[u8]) -> Option<Branch> {
         // mergerfs always prints one; a list typed by hand may leave it out, as on mergerfs' own command line.
         None => (entry, BranchMode::Rw),
     };
-    let length = path
-        .iter()
-        .rposition(|byte| *byte != b'/')
-        .map_or(1, |last| last + 1);
-    path.starts_with(b"/").then(|| Branch {
-        path: path_of(&path[..length]),
-        mode,
-    })
+    let length = path.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
+    path.starts_with(b"/").then(|| Branch { path: path_of(&path[..length]), mode })
 }
 
 /// The mode may be followed by the branch's own minfreespace.
@@ -95,10 +89,7 @@ mod tests {
             (b"/plain", BranchMode::Rw),
             (b"/", BranchMode::Rw),
         ];
-        let expected = expected.map(|(path, mode)| Branch {
-            path: path_of(path),
-            mode,
-        });
+        let expected = expected.map(|(path, mode)| Branch { path: path_of(path), mode });
         assert_eq!(parse(list).unwrap(), expected);
     }
 

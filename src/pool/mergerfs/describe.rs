@@ -59,23 +59,16 @@ pub fn describe(path: &Path) -> Result<Description, PoolError> {
         PoolError::Control { source, .. } => format!("{error}: {source}"),
         other => other.to_string(),
     });
-    let options = OPTIONS
-        .iter()
-        .filter_map(|name| Some((*name, option(&mount, name)?)));
-    Ok(Description {
-        options: options.collect(),
-        branches,
-        mount,
-    })
+    let options = OPTIONS.iter().filter_map(|name| Some((*name, option(&mount, name)?)));
+    Ok(Description { options: options.collect(), branches, mount })
 }
 
 /// Older versions write `_` where newer ones write `-`.
 fn option(mount: &Path, name: &str) -> Option<String> {
     let spellings = [name.to_owned(), name.replace('-', "_")];
     let control = super::control_path(mount);
-    let mut answers = spellings
-        .iter()
-        .map(|name| xattr::get(&control, format!("user.mergerfs.{name}")));
+    let mut answers =
+        spellings.iter().map(|name| xattr::get(&control, format!("user.mergerfs.{name}")));
     let value = answers.find_map(|answer| answer.ok().flatten())?;
     Some(String::from_utf8_lossy(&value).into_owned())
 }
@@ -114,14 +107,7 @@ pub fn shown_path(pool_path: &Path) -> Option<PathBuf> {
 #[must_use]
 pub fn shows_other_than_first(pool: &Pool) -> Option<String> {
     // The functions by which clients look at a path and open a path.
-    let functions = [
-        "getattr",
-        "open",
-        "access",
-        "readlink",
-        "getxattr",
-        "listxattr",
-    ];
+    let functions = ["getattr", "open", "access", "readlink", "getxattr", "listxattr"];
     functions.into_iter().find_map(|function| {
         let name = format!("func.{function}");
         match option(&pool.mount, &name) {

@@ -55,11 +55,7 @@ impl<'a> Locator<'a> {
         let own = mounts.iter().rfind(|mount| mount.point == pool.mount);
         let device = own.map(|mount| mount.device);
         mounts.retain(|mount| Some(mount.device) == device);
-        Ok(Self {
-            pool,
-            mounts,
-            last: None,
-        })
+        Ok(Self { pool, mounts, last: None })
     }
 
     /// Finds the branches that hold `path`: an absolute pool path, or a path on one of the pool's branches.
@@ -111,10 +107,7 @@ impl<'a> Locator<'a> {
             return Ok(found.clone());
         }
         let found = self.resolve(named);
-        let found = found.map_err(|source| PoolError::Path {
-            path: named.into(),
-            source,
-        })?;
+        let found = found.map_err(|source| PoolError::Path { path: named.into(), source })?;
         self.last = Some((named.into(), found.clone()));
         Ok(found)
     }
@@ -138,9 +131,7 @@ impl<'a> Locator<'a> {
     /// Of nested branches the innermost.
     fn below_branch(&self, canonical: &Path) -> Option<Directory> {
         let below = self.pool.indices().filter_map(|branch| {
-            let rest = canonical
-                .strip_prefix(&self.pool.branches[branch.index()].path)
-                .ok()?;
+            let rest = canonical.strip_prefix(&self.pool.branches[branch.index()].path).ok()?;
             Some((branch, rest.as_os_str().as_bytes()))
         });
         let (branch, rest) = below.min_by_key(|(_, rest)| rest.len())?;
@@ -152,12 +143,7 @@ impl<'a> Locator<'a> {
 fn below_mount(mount: &Mount, canonical: &Path) -> Option<RelPath> {
     let below = canonical.strip_prefix(&mount.point).ok()?;
     // Strips the leading slash of `root`, and joins without leaving one behind an empty part.
-    let inner = mount
-        .root
-        .strip_prefix("/")
-        .ok()?
-        .components()
-        .chain(below.components());
+    let inner = mount.root.strip_prefix("/").ok()?.components().chain(below.components());
     RelPath::new(inner.collect::<PathBuf>().as_os_str().as_bytes()).ok()
 }
 
@@ -168,20 +154,13 @@ fn holders(pool: &Pool, path: RelPath) -> Result<Located, PoolError> {
         Ok(Some(answer)) => {
             let on = branches_of(pool, &path, &answer);
             // An answer about other paths only (followed symlinks, another mount namespace) is no answer.
-            Ok(if on.is_empty() {
-                Located::Unavailable(path)
-            } else {
-                Located::On(on, path)
-            })
+            Ok(if on.is_empty() { Located::Unavailable(path) } else { Located::On(on, path) })
         }
         Ok(None) => Ok(Located::Unavailable(path)),
         Err(source) => match source.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => Ok(Located::Missing),
             Some(libc::EOPNOTSUPP | libc::EACCES | libc::EPERM) => Ok(Located::Unavailable(path)),
-            _ => Err(PoolError::AllPaths {
-                path: asked,
-                source,
-            }),
+            _ => Err(PoolError::AllPaths { path: asked, source }),
         },
     }
 }
@@ -222,10 +201,7 @@ mod tests {
     fn only_entries_of_the_path_itself_name_branches() {
         let pool = Pool::sample(Path::new("/p"), &["/b/1", "/b/2", "/b/1/in"]);
         let on = |path: &str, answer: &[u8]| -> Vec<u16> {
-            branches_of(&pool, &rel(path), answer)
-                .iter()
-                .map(|branch| branch.0)
-                .collect()
+            branches_of(&pool, &rel(path), answer).iter().map(|branch| branch.0).collect()
         };
         assert_eq!(on("f", b"/b/2/f\0/b/1/f"), [0, 1]);
         assert_eq!(on("f", b"/b/1/f\0/b/1/f"), [0]);

@@ -22,9 +22,7 @@ pub(super) fn as_told(pool: &Pool, told: &[u8]) -> Result<(), PoolError> {
 fn real_paths(branches: &[Branch]) -> HashSet<PathBuf> {
     let real = |branch: &Branch| branch.path.canonicalize();
     let paths = branches.iter();
-    paths
-        .map(|branch| real(branch).unwrap_or_else(|_| branch.path.clone()))
-        .collect()
+    paths.map(|branch| real(branch).unwrap_or_else(|_| branch.path.clone())).collect()
 }
 
 /// Where mergerfs cannot be asked: what lies in the roots of the branches is what the pool shows in its own.
@@ -65,17 +63,11 @@ fn names(dir: &Path) -> Result<HashSet<OsString>, PoolError> {
             .filter(|name| !matches!(name, Ok(name) if name.as_encoded_bytes().starts_with(b".mergerfs")))
             .collect()
     });
-    entries.map_err(|source| PoolError::Path {
-        path: dir.into(),
-        source,
-    })
+    entries.map_err(|source| PoolError::Path { path: dir.into(), source })
 }
 
 fn other(pool: &Pool, what: String) -> PoolError {
-    PoolError::OtherBranches {
-        pool: pool.mount.clone(),
-        what,
-    }
+    PoolError::OtherBranches { pool: pool.mount.clone(), what }
 }
 
 #[cfg(test)]
@@ -99,28 +91,15 @@ mod tests {
     fn without_an_answer_the_roots_must_hold_what_the_pool_shows() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for made in [
-            "pool/x",
-            "pool/y",
-            "a/x",
-            "b/y",
-            "b/x",
-            "b/.mergerfs.branch",
-        ] {
+        for made in ["pool/x", "pool/y", "a/x", "b/y", "b/x", "b/.mergerfs.branch"] {
             std::fs::create_dir_all(at(made)).unwrap();
         }
         let (a, b) = (at("a"), at("b"));
         assert!(as_shown(&Pool::sample(&at("pool"), &[&a, &b])).is_ok());
         let error = as_shown(&Pool::sample(&at("pool"), &[&a])).unwrap_err();
-        assert!(
-            error.to_string().contains("y\" is on none of them"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("y\" is on none of them"), "{error}");
         std::fs::create_dir(at("b/stranger")).unwrap();
         let error = as_shown(&Pool::sample(&at("pool"), &[&a, &b])).unwrap_err();
-        assert!(
-            error.to_string().contains("stranger\" is not in the pool"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("stranger\" is not in the pool"), "{error}");
     }
 }

@@ -18,12 +18,7 @@ const BLOCK_SIZE: u32 = 4096;
 
 impl Server {
     pub(super) fn new(tree: Tree) -> Self {
-        Self {
-            tree,
-            nodes: Nodes::new(),
-            files: Handles::new(),
-            dirs: Handles::new(),
-        }
+        Self { tree, nodes: Nodes::new(), files: Handles::new(), dirs: Handles::new() }
     }
 
     pub(super) fn path(&self, node: INodeNo) -> Result<RelPath, Errno> {
@@ -93,11 +88,7 @@ impl Server {
         let path = self.path(node)?;
         let number = |dir: Option<RelPath>| {
             let at = dir.unwrap_or_else(RelPath::root);
-            self.tree
-                .look(&at)
-                .ok()
-                .flatten()
-                .map_or(ROOT, |f| f.number)
+            self.tree.look(&at).ok().flatten().map_or(ROOT, |f| f.number)
         };
         if from < 2 {
             let dots = [(".", Some(path.clone())), ("..", path.parent())];
@@ -157,14 +148,9 @@ fn device_number(major: u32, minor: u32) -> u32 {
 fn time(at: Timestamp) -> SystemTime {
     let nanos = Duration::from_nanos(at.nanos.into());
     let secs = Duration::from_secs(at.secs.unsigned_abs());
-    let whole = if at.secs < 0 {
-        UNIX_EPOCH.checked_sub(secs)
-    } else {
-        UNIX_EPOCH.checked_add(secs)
-    };
-    whole
-        .and_then(|whole| whole.checked_add(nanos))
-        .unwrap_or(UNIX_EPOCH)
+    let whole =
+        if at.secs < 0 { UNIX_EPOCH.checked_sub(secs) } else { UNIX_EPOCH.checked_add(secs) };
+    whole.and_then(|whole| whole.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
 }
 
 pub(super) fn answer_xattr(value: Result<Vec<u8>, Errno>, room: u32, reply: ReplyXattr) {

@@ -14,10 +14,7 @@ pub(super) struct Handles<T> {
 
 impl<T> Handles<T> {
     pub(super) fn new() -> Self {
-        Self {
-            open: Mutex::default(),
-            last: AtomicU64::new(0),
-        }
+        Self { open: Mutex::default(), last: AtomicU64::new(0) }
     }
 
     /// Answers with a new handle of the opened file or directory.

@@ -49,11 +49,7 @@ fn scene() -> (Plan, HashMap<Place, Stat>) {
         4096,
         vec![name("d/a", 1, 0), name("b", 1, 0)],
     );
-    cross.dirs.push(DirIntent {
-        path: path("d"),
-        to: BranchIdx(0),
-        from: BranchIdx(1),
-    });
+    cross.dirs.push(DirIntent { path: path("d"), to: BranchIdx(0), from: BranchIdx(1) });
     let local = Op::planned(
         OpKind::Local,
         master,
@@ -62,10 +58,7 @@ fn scene() -> (Plan, HashMap<Place, Stat>) {
         4096,
         vec![name("l", 0, 0)],
     );
-    let plan = Plan {
-        ops: vec![cross, local],
-        ..Plan::default()
-    };
+    let plan = Plan { ops: vec![cross, local], ..Plan::default() };
     let there = [
         (at(0, "m"), stat(1, 1)),
         (at(0, "l"), stat(1, 2)),
@@ -76,9 +69,7 @@ fn scene() -> (Plan, HashMap<Place, Stat>) {
 }
 
 fn view(plan: &Plan, there: &HashMap<Place, Stat>) -> View {
-    View::of(plan, &HashMap::new(), &mut |place| {
-        there.get(place).cloned()
-    })
+    View::of(plan, &HashMap::new(), &mut |place| there.get(place).cloned())
 }
 
 #[test]
@@ -117,21 +108,14 @@ fn a_file_that_has_changed_is_shown_as_it_is_and_counts_no_more() {
     let mut changed = stat(2, 1);
     changed.mtime.secs = 5;
     assert!(matches!(view.fate(&at(1, "b"), &changed), Fate::Changed(_)));
-    assert_eq!(
-        view.links(stat(1, 1).id, 1),
-        2,
-        "only the local one is left"
-    );
+    assert_eq!(view.links(stat(1, 1).id, 1), 2, "only the local one is left");
 }
 
 #[test]
 fn what_a_run_has_done_meanwhile_is_a_name_of_the_master() {
     let (plan, there) = scene();
     let view = view(&plan, &there);
-    assert!(matches!(
-        view.fate(&at(0, "b"), &stat(1, 1)),
-        Fate::Master(_)
-    ));
+    assert!(matches!(view.fate(&at(0, "b"), &stat(1, 1)), Fate::Master(_)));
     // A look at the duplicate shows that the duplicate is gone.
     view.giving(stat(1, 1).id)
         .filter(|r| r.duplicate == at(1, "d/a"))
@@ -159,10 +143,7 @@ fn an_op_that_cannot_be_done_is_a_refusal() {
     assert_eq!(reason(at(1, "b"), stat(2, 1)), Some(Reason::Obstructed));
     // The name now leads to another file than planned; the planned inode is refused, wherever it is.
     assert_eq!(reason(at(0, "l"), stat(1, 77)), None);
-    assert_eq!(
-        reason(at(0, "elsewhere"), stat(1, 2)),
-        Some(Reason::Changed)
-    );
+    assert_eq!(reason(at(0, "elsewhere"), stat(1, 2)), Some(Reason::Changed));
     assert_eq!((view.replaced(), view.bytes()), (0, 0));
     assert_eq!(view.links(stat(1, 1).id, 1), 1);
     assert!(view.new_on(&path("d")).is_empty());
@@ -233,10 +214,7 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
         file(at(2, "p"), id(3, 1)),
         9,
         4096,
-        vec![
-            name("p", 2, 1, Found::Master),
-            name("q", 2, 1, Found::Absent),
-        ],
+        vec![name("p", 2, 1, Found::Master), name("q", 2, 1, Found::Absent)],
     );
     // The plan calls the duplicate by a name that it has only after the first op.
     let replace = Op::planned(
@@ -245,10 +223,7 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
         file(at(1, "q"), id(2, 1)),
         9,
         4096,
-        vec![
-            name("p", 1, 0, Found::Absent),
-            name("q", 1, 0, Found::Absent),
-        ],
+        vec![name("p", 1, 0, Found::Absent), name("q", 1, 0, Found::Absent)],
     );
     let there = HashMap::from([
         (at(0, "m"), stat(1, 1)),
@@ -256,20 +231,11 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
         (at(2, "p"), stat(3, 1)),
         (at(2, "q"), stat(3, 1)),
     ]);
-    let only_merged = Plan {
-        ops: vec![merge.clone()],
-        ..Plan::default()
-    };
+    let only_merged = Plan { ops: vec![merge.clone()], ..Plan::default() };
     let only = view(&only_merged, &there);
-    assert!(matches!(
-        only.fate(&at(1, "p"), &stat(2, 1)),
-        Fate::Master(_)
-    ));
+    assert!(matches!(only.fate(&at(1, "p"), &stat(2, 1)), Fate::Master(_)));
     assert_eq!(only.links(id(2, 1), 1), 2, "p was there already");
-    let both = Plan {
-        ops: vec![merge, replace],
-        ..Plan::default()
-    };
+    let both = Plan { ops: vec![merge, replace], ..Plan::default() };
     let both = view(&both, &there);
     for (place, now) in [(at(1, "p"), stat(2, 1)), (at(2, "q"), stat(3, 1))] {
         let Fate::Replaced(replacement, to) = both.fate(&place, &now) else {

@@ -48,10 +48,7 @@ impl Chronicle {
     /// Before anything of `plan` is done.
     #[must_use]
     pub fn begin(plan: &Plan) -> Self {
-        Self {
-            largest: largest(plan),
-            ..Self::default()
-        }
+        Self { largest: largest(plan), ..Self::default() }
     }
 
     /// What carrying out `plan` would free.
@@ -117,9 +114,7 @@ fn directory(path: &[u8]) -> Vec<u8> {
 
 /// The kind of a file by its suffix, in lower case; empty if the file has no suffix.
 fn kind(path: &[u8]) -> String {
-    let suffix = Path::new(OsStr::from_bytes(path))
-        .extension()
-        .and_then(OsStr::to_str);
+    let suffix = Path::new(OsStr::from_bytes(path)).extension().and_then(OsStr::to_str);
     suffix
         .filter(|s| s.len() <= SUFFIX_MAX && s.bytes().all(|b| b.is_ascii_alphanumeric()))
         .map(str::to_ascii_lowercase)
@@ -144,10 +139,7 @@ mod tests {
             (b"a/x.\xff", b"a", ""),
         ];
         for (path, dir, suffix) in cases {
-            assert_eq!(
-                (directory(path), kind(path)),
-                (dir.to_vec(), suffix.to_owned())
-            );
+            assert_eq!((directory(path), kind(path)), (dir.to_vec(), suffix.to_owned()));
         }
     }
 
@@ -161,10 +153,7 @@ mod tests {
             let busy = Outcome::NotDone(Halt::new(Reason::Busy, "open"));
             told.outcome(&op, &busy, Duration::ZERO);
         }
-        let share = Share {
-            ops: 2,
-            bytes: 4097,
-        };
+        let share = Share { ops: 2, bytes: 4097 };
         assert_eq!(told.by_directory, [(b"d/e".to_vec(), share)].into());
         assert_eq!(told.by_kind, [("mkv".to_owned(), share)].into());
         assert_eq!(told.not_done[&Reason::Busy].len(), EXAMPLES_MAX);

@@ -100,11 +100,7 @@ fn sorted(shares: impl Iterator<Item = (String, Share)>) -> Shares {
 
 /// A table of shares, with a bar each.
 pub(super) fn shares(title: &str, what: &str, shares: &Shares) -> Markup {
-    let most = shares
-        .iter()
-        .map(|(_, share)| share.bytes)
-        .max()
-        .unwrap_or(0);
+    let most = shares.iter().map(|(_, share)| share.bytes).max().unwrap_or(0);
     html! {
         @if !shares.is_empty() {
             section {

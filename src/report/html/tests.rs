@@ -111,14 +111,9 @@ fn a_run_tells_what_became_of_what_was_planned() {
 #[test]
 fn a_dry_run_tells_what_would_be_freed() {
     let page = page(true);
-    for part in [
-        "nothing was changed",
-        "4.0 MiB",
-        "can be freed",
-        ">.iso<",
-        "to be freed",
-        "14.0 MiB",
-    ] {
+    for part in
+        ["nothing was changed", "4.0 MiB", "can be freed", ">.iso<", "to be freed", "14.0 MiB"]
+    {
         assert!(page.contains(part), "{part} is not in {page}");
     }
     assert!(!page.contains("<polyline"));

@@ -25,11 +25,7 @@ pub(super) struct TimeLine {
 impl TimeLine {
     /// `bytes` more were freed, by one op.
     pub(super) fn add(&mut self, at: Duration, bytes: u64) {
-        self.now = Point {
-            at,
-            bytes: self.now.bytes + bytes,
-            ops: self.now.ops + 1,
-        };
+        self.now = Point { at, bytes: self.now.bytes + bytes, ops: self.now.ops + 1 };
         if !self.now.ops.is_multiple_of(1 << self.thinned) {
             return;
         }

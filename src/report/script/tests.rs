@@ -1,8 +1,5 @@
 //! The scripts are really run, by `sh`, on directories that stand for branches.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests make and spoil files that are no branches"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests make and spoil files that are no branches")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -56,10 +53,7 @@ impl Branches {
 
     /// Runs the script for `ops`.
     fn run(&self, ops: &[Op]) -> Output {
-        let plan = Plan {
-            ops: ops.to_vec(),
-            ..Plan::default()
-        };
+        let plan = Plan { ops: ops.to_vec(), ..Plan::default() };
         self.run_script(&self.script(&plan, &mut |_| None))
     }
 
@@ -85,11 +79,8 @@ fn assert_ended(output: &Output, code: i32, done: usize, not_done: usize) {
 }
 
 fn dirs(op: &mut Op, paths: &[&str]) {
-    let dir = |path: &&str| DirIntent {
-        path: sample::path(path),
-        to: BranchIdx(0),
-        from: BranchIdx(1),
-    };
+    let dir =
+        |path: &&str| DirIntent { path: sample::path(path), to: BranchIdx(0), from: BranchIdx(1) };
     op.dirs = paths.iter().map(dir).collect();
 }
 
@@ -156,11 +147,7 @@ fn a_whole_link_set_is_replaced_or_nothing_of_it() {
     // Another file has the last name of the second op.
     let taken = branches.put(0, &set(1)[2], "other");
     // The third duplicate has a name that the plan does not know.
-    fs::hard_link(
-        branches.at(1, &set(2)[0]),
-        branches.dir.path().join("unknown"),
-    )
-    .unwrap();
+    fs::hard_link(branches.at(1, &set(2)[0]), branches.dir.path().join("unknown")).unwrap();
     assert_ended(&branches.run(&ops), 1, 1, 2);
     for name in set(0) {
         assert_same_inode(&branches.at(0, "m0"), &branches.at(0, &name));
@@ -168,12 +155,7 @@ fn a_whole_link_set_is_replaced_or_nothing_of_it() {
     }
     assert_eq!(fs::read_to_string(taken).unwrap(), "other");
     for n in [1, 2] {
-        assert_eq!(
-            fs::metadata(branches.at(0, format!("m{n}")))
-                .unwrap()
-                .nlink(),
-            1
-        );
+        assert_eq!(fs::metadata(branches.at(0, format!("m{n}"))).unwrap().nlink(), 1);
         for name in set(n) {
             assert_eq!(fs::read_to_string(branches.at(1, name)).unwrap(), "same");
         }
@@ -196,12 +178,9 @@ fn what_cannot_be_done_is_left_and_the_rest_goes_on() {
     let ops = ["differs", "taken", "gone", "link", "good"].map(op);
     assert_ended(&branches.run(&ops), 1, 1, 4);
     assert_same_inode(&branches.at(0, "m/good"), &branches.at(0, "m/d/good"));
-    for (branch, name, content) in [
-        (1, "differs", "SAME"),
-        (0, "taken", "other"),
-        (1, "taken", "same"),
-        (1, "link", "same"),
-    ] {
+    for (branch, name, content) in
+        [(1, "differs", "SAME"), (0, "taken", "other"), (1, "taken", "same"), (1, "link", "same")]
+    {
         let at = branches.at(branch, format!("m/d/{name}"));
         assert_eq!(fs::read_to_string(at).unwrap(), content, "{name}");
     }
@@ -217,10 +196,7 @@ fn a_duplicate_that_changes_after_the_comparison_stays_and_the_link_is_taken_bac
         branches.put(0, "m", "same");
         let own = branches.put(usize::from(kind == OpKind::Cross), "d", "same");
         let op = sample::op(kind, b"m", &[b"d"], 1);
-        let plan = Plan {
-            ops: vec![op],
-            ..Plan::default()
-        };
+        let plan = Plan { ops: vec![op], ..Plan::default() };
         let script = branches.script(&plan, &mut |_| None);
         let script = String::from_utf8(script).unwrap();
         let write = format!("printf SAME > '{}'\nsettle ", own.display());
@@ -239,10 +215,7 @@ fn nothing_is_removed_where_the_sync_fails() {
     let branches = Branches::new();
     branches.put(0, "m", "same");
     branches.put(1, "d", "same");
-    let plan = Plan {
-        ops: vec![sample::cross("m", "d", 1)],
-        ..Plan::default()
-    };
+    let plan = Plan { ops: vec![sample::cross("m", "d", 1)], ..Plan::default() };
     let script = String::from_utf8(branches.script(&plan, &mut |_| None)).unwrap();
     let script = script.replace("\nset -eu\n", "\nset -eu\nsync() { return 1; }\n");
     let output = branches.run_script(script.as_bytes());
@@ -262,10 +235,7 @@ fn new_directories_get_owner_and_mode_and_are_named() {
     mode(&branches.pool.branches[0].path, 0o2755).unwrap();
     let mut op = sample::cross("m", "d/e/f", 1);
     dirs(&mut op, &["d", "d/e"]);
-    let plan = Plan {
-        ops: vec![op],
-        ..Plan::default()
-    };
+    let plan = Plan { ops: vec![op], ..Plan::default() };
     let numbers = |place: &Place| {
         let m = fs::metadata(branches.at(1, place.path.as_bytes())).unwrap();
         // One of them only: the script looks for itself at the other.
@@ -274,16 +244,11 @@ fn new_directories_get_owner_and_mode_and_are_named() {
     let script = branches.script(&plan, &mut { numbers });
     let text = String::from_utf8(script.clone()).unwrap();
     let target = branches.at(0, "d/e");
-    assert!(
-        text.contains(&format!("\n#   {}\n", target.display())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("\n#   {}\n", target.display())), "{text}");
     assert!(text.contains(" 01700 || :\n"), "{text}");
     assert_ended(&branches.run_script(&script), 0, 1, 0);
     for (path, bits) in [("d", 0o2751), ("d/e", 0o1700)] {
-        let (here, there) = [0, 1]
-            .map(|b| fs::metadata(branches.at(b, path)).unwrap())
-            .into();
+        let (here, there) = [0, 1].map(|b| fs::metadata(branches.at(b, path)).unwrap()).into();
         assert_eq!(here.mode() & 0o7777, bits, "{path}");
         assert_eq!((here.uid(), here.gid()), (there.uid(), there.gid()));
     }
@@ -303,10 +268,7 @@ fn comments_cannot_be_left_by_a_name() {
     let mut pool = branches.pool.clone();
     pool.version = "2\ntouch escaped".into();
     let branches = Branches { pool, ..branches };
-    let plan = Plan {
-        refusals: vec![refusal],
-        ..Plan::default()
-    };
+    let plan = Plan { refusals: vec![refusal], ..Plan::default() };
     let script = String::from_utf8(branches.script(&plan, &mut |_| None)).unwrap();
     assert!(script.lines().all(|line| line.starts_with('#')), "{script}");
     assert!(script.contains("Nothing to do"));
@@ -318,12 +280,7 @@ fn a_terminal_gets_no_raw_names() {
     let mut scene = sample::scene(&branches.pool);
     scene.terminal = true;
     let plan = Plan {
-        ops: vec![sample::op(
-            OpKind::Cross,
-            b"m\x1b[2J",
-            &[b"d\x9b\xc2\x9b"],
-            1,
-        )],
+        ops: vec![sample::op(OpKind::Cross, b"m\x1b[2J", &[b"d\x9b\xc2\x9b"], 1)],
         ..Plan::default()
     };
     let mut script = Vec::new();
@@ -343,10 +300,7 @@ fn many_ops_share_a_sync() {
         branches.put(1, format!("d{n}"), "same");
         ops.push(sample::cross(&format!("m{n}"), &format!("d{n}"), 1));
     }
-    let plan = Plan {
-        ops,
-        ..Plan::default()
-    };
+    let plan = Plan { ops, ..Plan::default() };
     let script = branches.script(&plan, &mut |_| None);
     let text = String::from_utf8_lossy(&script);
     assert_eq!(text.matches("\nsettle '").count(), 2);

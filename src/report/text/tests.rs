@@ -75,9 +75,8 @@ fn refusals_are_counted_by_reason_with_a_few_examples_and_the_hint() {
         master: master.map(sample::path),
         detail: String::new(),
     };
-    let mut all: Vec<_> = (0..5)
-        .map(|n| refused(Reason::OwnerDiffers, format!("o{n}"), Some("m")))
-        .collect();
+    let mut all: Vec<_> =
+        (0..5).map(|n| refused(Reason::OwnerDiffers, format!("o{n}"), Some("m"))).collect();
     all.push(refused(Reason::NoPrimary, "x".into(), None));
     all.push(refused(Reason::Unresolved, "/gone".into(), None));
     let told = |scene| text(|out| refusals(out, &scene, &all, Style::of(&scene)));
@@ -163,16 +162,10 @@ fn every_number_of_the_json_is_in_the_text() {
     let numbers = told.as_object().unwrap().iter();
     let mut checked = 0;
     for (key, number) in numbers.filter(|(_, value)| value.as_u64().is_some_and(|n| n > 0)) {
-        assert!(
-            said.contains(&number.to_string()),
-            "{key}: {number}: {said}"
-        );
+        assert!(said.contains(&number.to_string()), "{key}: {number}: {said}");
         checked += 1;
     }
-    assert!(
-        checked > 14 && said.contains("1223 busy"),
-        "{checked}: {said}"
-    );
+    assert!(checked > 14 && said.contains("1223 busy"), "{checked}: {said}");
 }
 
 #[test]
@@ -182,8 +175,7 @@ fn the_largest_groups_come_first_and_a_few_of_them() {
     let mut plan = crate::plan::Plan::default();
     for n in 0..7_u64 {
         let master = format!("m{n}");
-        plan.ops
-            .push(sample::cross(&master, &format!("d{n}"), (n + 1) << 20));
+        plan.ops.push(sample::cross(&master, &format!("d{n}"), (n + 1) << 20));
         plan.groups.push(crate::plan::PlannedGroup {
             size: (n + 1) << 20,
             master: Some(plan.ops[plan.ops.len() - 1].master.clone()),
@@ -212,10 +204,7 @@ fn a_screen_with_colours_gets_them_and_nothing_else_does() {
     assert!(!plain.contains('\x1b'));
     scene.screen.colour = true;
     let painted = told(scene);
-    assert!(
-        painted.starts_with("\x1b[33mbusy     \x1b[0m "),
-        "{painted:?}"
-    );
+    assert!(painted.starts_with("\x1b[33mbusy     \x1b[0m "), "{painted:?}");
     let stripped = painted.replace("\x1b[33m", "").replace("\x1b[0m", "");
     assert_eq!(stripped, plain, "the words are the same");
 }

@@ -143,11 +143,7 @@ impl<'r, F: Change> Relinker<'r, F> {
     fn nearest(&self, path: &RelPath, left: Vec<Place>) -> Result<Place, FsError> {
         let dir = path.parent().unwrap_or_else(RelPath::root);
         for place in &left {
-            if self
-                .fs
-                .stat(&Place::new(place.branch, dir.clone()))?
-                .is_some()
-            {
+            if self.fs.stat(&Place::new(place.branch, dir.clone()))?.is_some() {
                 return Ok(place.clone());
             }
         }

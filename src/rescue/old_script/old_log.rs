@@ -162,11 +162,7 @@ mod tests {
         let log = b"\xef\xbb\xbffilepath,status\n/p/a,b,DELETED\n/p/c,DELETED\n/p/d,DEL/p/e,PENDING\n\"/p/f\"g\",DELETED\n/p/h\n";
         let found = unfinished(log).unwrap();
         assert_eq!(found.paths, [b"/p/c".to_vec()]);
-        let told = [
-            &b"/p/a,b,DELETED"[..],
-            b"/p/d,DEL/p/e,PENDING",
-            b"\"/p/f\"g\",DELETED",
-        ];
+        let told = [&b"/p/a,b,DELETED"[..], b"/p/d,DEL/p/e,PENDING", b"\"/p/f\"g\",DELETED"];
         assert_eq!(found.unreadable, told.map(<[u8]>::to_vec));
     }
 }

@@ -74,11 +74,7 @@ impl OldLog {
         let read = |error| ReplayError::Read { log: log(), error };
         let bytes = std::fs::read(path).map_err(read)?;
         let lost = unfinished(&bytes).map_err(|why| ReplayError::NotALog { log: log(), why })?;
-        Ok(Self {
-            lost,
-            path: log(),
-            bytes,
-        })
+        Ok(Self { lost, path: log(), bytes })
     }
 
     /// Links again, on the pool of `list`, the paths that the script deleted and did not link. Calls `show` with each
@@ -98,15 +94,10 @@ impl OldLog {
         let lock = session.lock()?;
         let mut relinker = Relinker::new(&session.fs, &session.pool);
         for (size, paths) in groups {
-            let paths = paths
-                .iter()
-                .filter_map(|path| below_pool(&session.pool, path));
+            let paths = paths.iter().filter_map(|path| below_pool(&session.pool, path));
             relinker.group(size, paths.collect());
         }
-        let failed = |error| ReplayError::Write {
-            log: self.path.clone(),
-            error,
-        };
+        let failed = |error| ReplayError::Write { log: self.path.clone(), error };
         let mut done = self.append().map_err(failed)?;
         for raw in &self.lost.paths {
             let path = base.join(OsStr::from_bytes(raw));
@@ -149,10 +140,8 @@ type Claimed = (Option<u64>, Vec<PathBuf>);
 /// Reads the whole list before anything is changed. Also returns where relative paths begin, including those of the
 /// log.
 fn read_list(request: &ListRequest) -> Result<(PathBuf, Vec<Claimed>), RunError> {
-    let file = File::open(&request.path).map_err(|error| RunError::OpenList {
-        path: request.path.clone(),
-        error,
-    })?;
+    let file = File::open(&request.path)
+        .map_err(|error| RunError::OpenList { path: request.path.clone(), error })?;
     let mut reader = list::open(Box::new(BufReader::new(file)), request.format)?;
     let mut groups = Vec::new();
     for group in &mut reader {
@@ -161,8 +150,7 @@ fn read_list(request: &ListRequest) -> Result<(PathBuf, Vec<Claimed>), RunError>
     let base = base(request.base.as_deref(), reader.base_dir())?;
     let absolute = |path: &Vec<u8>| base.join(OsStr::from_bytes(path));
     let groups = groups.into_iter();
-    let groups = groups
-        .map(|group| (group.size, group.paths.iter().map(absolute).collect()))
-        .collect();
+    let groups =
+        groups.map(|group| (group.size, group.paths.iter().map(absolute).collect())).collect();
     Ok((base, groups))
 }

@@ -101,10 +101,8 @@ impl<F: Look> Planner<'_, F> {
         };
         let one_file = exchanged.iter().all(|h| h.stat.id == first.stat.id);
         let same = self.same((&first.at, &first.stat), (&next.at, &next.stat))?;
-        let copies = (
-            self.copy(&next.at, Some(&next.stat), 0),
-            self.copy(&first.at, Some(&first.stat), 0),
-        );
+        let copies =
+            (self.copy(&next.at, Some(&next.stat), 0), self.copy(&first.at, Some(&first.stat), 0));
         let (Some(master), Some(duplicate)) = copies else {
             return Ok(Err(Why::BranchGone));
         };
@@ -168,10 +166,8 @@ impl<F: Look> Planner<'_, F> {
                 why = Why::MetadataDiffers;
                 continue;
             }
-            let copies = (
-                self.copy(&at, Some(&stat), 0),
-                self.copy(&first.at, Some(&first.stat), 0),
-            );
+            let copies =
+                (self.copy(&at, Some(&stat), 0), self.copy(&first.at, Some(&first.stat), 0));
             let (Some(master), Some(duplicate)) = copies else {
                 return Ok(Err(Why::BranchGone));
             };
@@ -206,12 +202,7 @@ impl<F: Look> Planner<'_, F> {
             let at = &at.map_or(first, |h| *h).at;
             let rescued = format!("xdedup-rescued-{}-{}-{k}", op.run, op.seq);
             let path = at.path.sibling(rescued).unwrap_or_else(|_| at.path.clone());
-            OpName {
-                path,
-                from: at.branch,
-                to: at.branch,
-                found: Found::Absent,
-            }
+            OpName { path, from: at.branch, to: at.branch, found: Found::Absent }
         };
         let file = |at| OpFile { at, id: NO_INODE };
         let place = first.at.clone();

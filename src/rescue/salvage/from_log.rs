@@ -111,12 +111,7 @@ impl<F: Look> Planner<'_, F> {
                 self.branches().find(of)
             };
             let (from, to) = (branch_of(&name.from)?, branch_of(&name.to)?);
-            names.push(OpName {
-                path: path.clone(),
-                from,
-                to,
-                found: Found::Absent,
-            });
+            names.push(OpName { path: path.clone(), from, to, found: Found::Absent });
         }
         let local = names.iter().filter(|name| name.from == name.to).count();
         let kind = match local {
@@ -128,14 +123,7 @@ impl<F: Look> Planner<'_, F> {
         let first = names.first()?;
         let own = Place::new(first.from, first.path.clone());
         let file = |at| OpFile { at, id: NO_INODE };
-        Some(Op::planned(
-            kind,
-            file(master),
-            file(own),
-            0,
-            logged.bytes,
-            names,
-        ))
+        Some(Op::planned(kind, file(master), file(own), 0, logged.bytes, names))
     }
 
     /// Returns the place of a branch path; of branches within each other, on the inner branch.
@@ -176,27 +164,15 @@ impl<F: Look> Planner<'_, F> {
                 id.is_some() && hidden.iter().flatten().all(|h| Some(h.id) != id)
             };
             let apart = op.kind == OpKind::Cross || hidden.iter().any(Option::is_some);
-            master = targets
-                .iter()
-                .find(other)
-                .filter(|_| apart)
-                .cloned()
-                .flatten();
+            master = targets.iter().find(other).filter(|_| apart).cloned().flatten();
         }
         let not_master = |stat: Option<Stat>| {
             stat.filter(|stat| master.as_ref().is_none_or(|m| m.id != stat.id))
         };
         let retired: Vec<_> = hidden.into_iter().map(not_master).collect();
-        let mut own: Vec<_> = self
-            .all(&op, |k| op.own(k))?
-            .into_iter()
-            .map(not_master)
-            .collect();
+        let mut own: Vec<_> = self.all(&op, |k| op.own(k))?.into_iter().map(not_master).collect();
         let first = |of: &[Option<Stat>], at: &dyn Fn(usize) -> Place| {
-            let found = of
-                .iter()
-                .enumerate()
-                .find_map(|(k, stat)| Some((k, stat.clone()?)));
+            let found = of.iter().enumerate().find_map(|(k, stat)| Some((k, stat.clone()?)));
             found.map(|(k, stat)| (at(k), stat))
         };
         let duplicate = first(&retired, &|k| op.retired_place(journal, id, k))
@@ -210,19 +186,9 @@ impl<F: Look> Planner<'_, F> {
                 return Ok(None);
             }
             // Another file at a name that the duplicate has left is a client's new file.
-            own = own
-                .into_iter()
-                .map(|o| o.filter(|o| o.id == stat.id))
-                .collect();
+            own = own.into_iter().map(|o| o.filter(|o| o.id == stat.id)).collect();
         }
-        Ok(Some(Scene {
-            id,
-            op,
-            master,
-            own,
-            retired,
-            duplicate,
-        }))
+        Ok(Some(Scene { id, op, master, own, retired, duplicate }))
     }
 
     /// Returns a name the master has.
@@ -243,10 +209,7 @@ impl<F: Look> Planner<'_, F> {
             return Verdict::Nothing;
         }
         let links = |hidden: &super::Hidden| {
-            let of_master = scene
-                .master
-                .as_ref()
-                .is_some_and(|m| m.id == hidden.stat.id);
+            let of_master = scene.master.as_ref().is_some_and(|m| m.id == hidden.stat.id);
             of_master && matches!(hidden.name.role, Role::Temp | Role::Withdrawn)
         };
         let (Some(master), true) = (&scene.master, group.iter().all(links)) else {
@@ -256,10 +219,8 @@ impl<F: Look> Planner<'_, F> {
             return Verdict::ByName;
         }
         let at = scene.op.master.clone();
-        let copies = (
-            self.copy(&at, Some(master), 0),
-            self.copy(&scene.op.duplicate, None, master.size),
-        );
+        let copies =
+            (self.copy(&at, Some(master), 0), self.copy(&scene.op.duplicate, None, master.size));
         let (Some(master), Some(duplicate)) = copies else {
             return Verdict::Left(Why::BranchGone, places(group));
         };
@@ -303,20 +264,14 @@ impl<F: Look> Planner<'_, F> {
                 (OpKind::Cross, _) => Found::Absent,
             };
         }
-        let copies = (
-            self.copy(place, Some(master), 0),
-            self.copy(&scene.op.duplicate, Some(duplicate), 0),
-        );
+        let copies =
+            (self.copy(place, Some(master), 0), self.copy(&scene.op.duplicate, Some(duplicate), 0));
         let (Some(of), Some(from)) = copies else {
             return Ok(Verdict::Left(Why::BranchGone, vec![at.clone()]));
         };
         let branches = u16::try_from(self.lost.branches.len()).unwrap_or(u16::MAX);
-        let dirs = missing_parents(
-            &mut |place| self.fs.stat(place),
-            branches,
-            self.lost.newest_dirs,
-            &op,
-        );
+        let dirs =
+            missing_parents(&mut |place| self.fs.stat(place), branches, self.lost.newest_dirs, &op);
         let intent = Intent {
             metadata,
             atime: duplicate.atime,
@@ -390,12 +345,7 @@ impl<F: Look> Planner<'_, F> {
         if retired {
             records.push(Record::Retired { op });
         }
-        Rebuilt {
-            op,
-            records,
-            what,
-            about: Vec::new(),
-        }
+        Rebuilt { op, records, what, about: Vec::new() }
     }
 
     fn rebuilt(&self, what: What, records: Vec<Record>, scene: &Scene, retired: bool) -> Verdict {
@@ -431,12 +381,7 @@ pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
     };
     vec![
         Record::UndoIntent(Box::new(undo)),
-        Record::Copied {
-            op,
-            ino: id.ino,
-            btime: id.btime,
-            handle: Handle::default(),
-        },
+        Record::Copied { op, ino: id.ino, btime: id.btime, handle: Handle::default() },
     ]
 }
 

@@ -101,10 +101,7 @@ impl<F: Look> Planner<'_, F> {
     fn read(&self, file: &F::File, buf: &mut [u8], at: u64) -> Result<usize, FsError> {
         let mut filled = 0;
         while filled < buf.len() {
-            match self
-                .fs
-                .read_at(file, &mut buf[filled..], at + filled as u64)?
-            {
+            match self.fs.read_at(file, &mut buf[filled..], at + filled as u64)? {
                 0 => break,
                 got => filled += got,
             }
@@ -147,9 +144,7 @@ impl<F: Look> Planner<'_, F> {
             }
             listed => listed?,
         };
-        let visible = names
-            .iter()
-            .filter(|name| !crate::plan::hidden_name::is_hidden_name(name));
+        let visible = names.iter().filter(|name| !crate::plan::hidden_name::is_hidden_name(name));
         let mut places: Vec<Place> = visible
             .filter_map(|name| dir.path.join(crate::pool::mergerfs::path_of(name)).ok())
             .map(|path| Place::new(dir.branch, path))

@@ -202,17 +202,12 @@ pub fn plan<F: Look>(
 pub fn keep_apart(plans: &mut [&mut Salvage]) {
     let mut taken = BTreeSet::new();
     for plan in plans {
-        let (strangers, ops): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.ops)
-            .into_iter()
-            .partition(|op| taken.contains(&op.op.run));
+        let (strangers, ops): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut plan.ops).into_iter().partition(|op| taken.contains(&op.op.run));
         taken.extend(ops.iter().map(|op| op.op.run));
         plan.ops = ops;
         let left = strangers.into_iter().flat_map(|op| op.about);
-        plan.left.extend(left.map(|at| Left {
-            at,
-            pool_path: None,
-            why: Why::Unclear,
-        }));
+        plan.left.extend(left.map(|at| Left { at, pool_path: None, why: Why::Unclear }));
     }
 }
 
@@ -244,12 +239,7 @@ pub fn records(pools: &[(&Lost, &Salvage)], newest: u64, now: Timestamp) -> Vec<
     if let Some((lost, _)) = pools.first() {
         let run = newest + 1;
         records.push(Record::RunStarted(started(run, lost)));
-        records.push(Record::RunEnded(RunEnded {
-            run,
-            time: now,
-            done: 0,
-            reclaimed: 0,
-        }));
+        records.push(Record::RunEnded(RunEnded { run, time: now, done: 0, reclaimed: 0 }));
     }
     records
 }

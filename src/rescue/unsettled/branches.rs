@@ -35,10 +35,7 @@ impl Branches {
             recorded.map(|b| (b.path.as_path(), b)).collect();
         let (mut there, mut missing) = (Vec::new(), Vec::new());
         for (path, record) in by_path {
-            let branch = Branch {
-                path: path.to_path_buf(),
-                mode: record.mode,
-            };
+            let branch = Branch { path: path.to_path_buf(), mode: record.mode };
             match is_there(&branch, record) {
                 true => there.push(branch),
                 false => missing.push(branch.path),
@@ -46,11 +43,7 @@ impl Branches {
         }
         let fs = RealFs::open(&there)?;
         let records = facts::branch_records(&fs, &there);
-        Ok(Self {
-            fs,
-            records,
-            missing,
-        })
+        Ok(Self { fs, records, missing })
     }
 
     /// Paths of branches that are not mounted.

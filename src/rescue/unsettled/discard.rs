@@ -139,11 +139,7 @@ impl<'a, S: Store> Looker<'a, S> {
             file: FileNow::new(self.branches.path_of(at), &stat),
             op: name.op,
             pool_path,
-            frees: if stat.nlink == 1 {
-                stat.blocks * 512
-            } else {
-                0
-            },
+            frees: if stat.nlink == 1 { stat.blocks * 512 } else { 0 },
             last_copy,
             seen: stat.fingerprint(),
         }))

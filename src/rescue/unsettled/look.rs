@@ -92,9 +92,7 @@ fn ops_with_files<'j, S: Store>(
         })
     };
     let conflicts = journal.conflicts().iter();
-    conflicts
-        .filter(move |it| has_file(it))
-        .map(|conflict| conflict.op)
+    conflicts.filter(move |it| has_file(it)).map(|conflict| conflict.op)
 }
 
 fn hidden_of(at: &Place) -> Option<HiddenName> {
@@ -178,21 +176,15 @@ impl Looking<'_> {
             match seen {
                 Some((Ok(None), _)) => {}
                 Some((Ok(Some(stat)), at)) if hidden => {
-                    unsettled
-                        .hidden
-                        .push(self.hidden(&conflict.run, &at, &stat));
+                    unsettled.hidden.push(self.hidden(&conflict.run, &at, &stat));
                 }
                 Some((Ok(Some(_)), at)) => drop(paths.insert(at.path)),
                 None | Some((Err(_), _)) => {
-                    unsettled
-                        .not_looked_at
-                        .push(record.path.join(path.as_path()));
+                    unsettled.not_looked_at.push(record.path.join(path.as_path()));
                 }
             }
         }
-        let twice = paths
-            .iter()
-            .filter_map(|path| self.twice(&conflict.run, path));
+        let twice = paths.iter().filter_map(|path| self.twice(&conflict.run, path));
         unsettled.twice = twice.collect();
         unsettled
     }
@@ -281,17 +273,9 @@ impl Looking<'_> {
                 Some(true) => None,
                 _ => self.free_name(run, at, name),
             };
-            TwiceFile {
-                shown,
-                keep_as,
-                file,
-            }
+            TwiceFile { shown, keep_as, file }
         });
-        Some(Twice {
-            files: files.collect(),
-            pool_path,
-            equal: equal.flatten(),
-        })
+        Some(Twice { files: files.collect(), pool_path, equal: equal.flatten() })
     }
 
     /// Compares the files; `None` if comparing would take too long, or a file cannot be read.
@@ -327,10 +311,8 @@ impl Looking<'_> {
         let name = hidden_of(at);
         let origin = origin(journal, &self.intents, at);
         let run = name.and_then(|name| journal.run(name.op.run));
-        let ours = !matches!(
-            origin,
-            Origin::OtherJournal(_) | Origin::Unreadable | Origin::NeverRun(_)
-        );
+        let ours =
+            !matches!(origin, Origin::OtherJournal(_) | Origin::Unreadable | Origin::NeverRun(_));
         let settled = run.filter(|_| ours && stat.kind == FileKind::Regular);
         let settled = settled.map(|run| self.hidden(&run.started, at, &stat));
         let (pool_path, keep_as) = settled.map_or((None, None), |it| (it.pool_path, it.keep_as));

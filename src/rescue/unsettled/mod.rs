@@ -33,13 +33,7 @@ pub struct FileNow {
 
 impl FileNow {
     pub(crate) fn new(path: PathBuf, stat: &Stat) -> Self {
-        Self {
-            path,
-            kind: stat.kind,
-            ino: stat.id.ino,
-            size: stat.size,
-            modified: stat.mtime,
-        }
+        Self { path, kind: stat.kind, ino: stat.id.ino, size: stat.size, modified: stat.mtime }
     }
 
     /// The directory it lies in.
@@ -176,9 +170,7 @@ fn with_suffix(name: &[u8], suffix: &str) -> Vec<u8> {
 fn names_to_try(name: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     let numbered = (2..1000).map(|n| format!(".recovered-{n}"));
     let suffixes = ["".to_owned(), ".recovered".to_owned()].into_iter();
-    suffixes
-        .chain(numbered)
-        .map(move |suffix| with_suffix(name, &suffix))
+    suffixes.chain(numbered).map(move |suffix| with_suffix(name, &suffix))
 }
 
 /// The place in the directory of `at` that has the name `name`.
@@ -211,9 +203,6 @@ mod tests {
             size: 1,
             modified: Timestamp::default(),
         };
-        assert_eq!(
-            file.words(),
-            "hidden file .xdedup-1 in /mnt/d1/dl (inode 12)"
-        );
+        assert_eq!(file.words(), "hidden file .xdedup-1 in /mnt/d1/dl (inode 12)");
     }
 }

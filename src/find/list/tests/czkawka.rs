@@ -15,12 +15,8 @@ fn is_refused(list: &str) -> bool {
 
 #[test]
 fn groups_by_size_and_hash_are_read() {
-    let (a, b, c, d) = (
-        file("/a", "1f"),
-        file("/b", "1f"),
-        file("/c\\n\\\"", "2f"),
-        file("/d", "2f"),
-    );
+    let (a, b, c, d) =
+        (file("/a", "1f"), file("/b", "1f"), file("/c\\n\\\"", "2f"), file("/d", "2f"));
     let list = format!("{{\"9000\":[[{a},{b}],[{c},{d}]],\"7\":[[{a}]]}}");
     let expected = [
         group(Some(9000), &[b"/a", b"/b"]),
@@ -50,24 +46,12 @@ fn no_duplicates_is_a_list_without_groups() {
 fn searches_that_compared_no_contents_are_refused() {
     let (a, b) = (file("/a", ""), file("/b", ""));
     assert!(is_refused(&format!("{{\"9000\":[{a},{b}]}}")), "by size");
-    assert!(
-        is_refused(&format!("{{\"9000\":[{a},[{b}]]}}")),
-        "by size with references"
-    );
-    assert!(
-        is_refused(&format!("{{\"9000\":[[{a},{b}]]}}")),
-        "without hashes"
-    );
-    assert!(
-        is_refused("{\"9000\":[[{\"path\":\"/a\"}]]}"),
-        "without the key"
-    );
+    assert!(is_refused(&format!("{{\"9000\":[{a},[{b}]]}}")), "by size with references");
+    assert!(is_refused(&format!("{{\"9000\":[[{a},{b}]]}}")), "without hashes");
+    assert!(is_refused("{\"9000\":[[{\"path\":\"/a\"}]]}"), "without the key");
     assert!(is_refused(&format!("[[{a},{b}]]")), "by size and name");
     let named = format!("{{\"a.bin\":[{a},{b}]}}");
-    assert!(
-        error(named.as_bytes(), Format::Czkawka).contains("-s HASH"),
-        "by name"
-    );
+    assert!(error(named.as_bytes(), Format::Czkawka).contains("-s HASH"), "by name");
 }
 
 /// One name that is not UTF-8 makes czkawka stop in the middle of the file, with no message.
@@ -87,9 +71,6 @@ fn damage_is_an_error() {
         "{} {}",
         "{\"-1\":[]}",
     ] {
-        assert!(
-            read(list.as_bytes(), Some(Format::Czkawka)).is_err(),
-            "{list}"
-        );
+        assert!(read(list.as_bytes(), Some(Format::Czkawka)).is_err(), "{list}");
     }
 }

@@ -11,24 +11,14 @@ const TEXT: &[u8] = include_bytes!("../fixtures/fclones.txt");
 #[test]
 fn both_forms_give_names_as_they_are_on_disk() {
     let expected = [
-        group(
-            Some(3_000_000),
-            &[b"/srv/pool/Media/a.mkv", b"/srv/pool/Downloads/sub/a.mkv"],
-        ),
+        group(Some(3_000_000), &[b"/srv/pool/Media/a.mkv", b"/srv/pool/Downloads/sub/a.mkv"]),
         group(
             Some(120),
-            &[
-                b"/srv/pool/Media/caf\xe9.bin",
-                "/srv/pool/Downloads/caf\u{e9}.bin".as_bytes(),
-            ],
+            &[b"/srv/pool/Media/caf\xe9.bin", "/srv/pool/Downloads/caf\u{e9}.bin".as_bytes()],
         ),
         group(
             Some(7),
-            &[
-                b"/srv/pool/back\\slash\n\x1b",
-                b"/srv/pool/trailing ",
-                b"/srv/pool/\"quote\"",
-            ],
+            &[b"/srv/pool/back\\slash\n\x1b", b"/srv/pool/trailing ", b"/srv/pool/\"quote\""],
         ),
     ];
     assert_eq!(read(JSON, None).expect("json"), expected);
@@ -51,45 +41,22 @@ fn lists_that_claim_nothing_about_contents_are_refused() {
         format!("{{\"header\":{{\"command\":[{command}],\"base_dir\":\"/\"}},\"groups\":[]}}")
     };
     let text = |command: &str| format!("# Report by fclones 0.35.0\n# Command: {command}\n");
-    assert_eq!(
-        read(json("\"fclones\",\"group\"").as_bytes(), None).expect("sound"),
-        []
-    );
-    assert_eq!(
-        read(text("fclones group").as_bytes(), None).expect("sound"),
-        []
-    );
-    assert_eq!(
-        read(text("fclones group --transform-me").as_bytes(), None).expect("sound"),
-        []
-    );
-    for option in [
-        "--transform",
-        "--transform=exiv2 rm $IN",
-        "--skip-content-hash",
-    ] {
+    assert_eq!(read(json("\"fclones\",\"group\"").as_bytes(), None).expect("sound"), []);
+    assert_eq!(read(text("fclones group").as_bytes(), None).expect("sound"), []);
+    assert_eq!(read(text("fclones group --transform-me").as_bytes(), None).expect("sound"), []);
+    for option in ["--transform", "--transform=exiv2 rm $IN", "--skip-content-hash"] {
         let quoted = format!("\"fclones\",\"group\",\"{option}\"");
         assert!(error(json(&quoted).as_bytes(), Format::FclonesJson).contains("made with --"));
-        for written in [
-            option.to_owned(),
-            format!("'{option}'"),
-            format!("$'{option}'"),
-        ] {
+        for written in [option.to_owned(), format!("'{option}'"), format!("$'{option}'")] {
             let list = text(&format!("fclones group {written}"));
-            assert!(
-                error(list.as_bytes(), Format::Fclones).contains("made with --"),
-                "{written}"
-            );
+            assert!(error(list.as_bytes(), Format::Fclones).contains("made with --"), "{written}");
         }
     }
 }
 
 #[test]
 fn a_list_that_does_not_say_how_it_was_made_is_refused() {
-    for list in [
-        "{\"groups\":[]}",
-        "{\"header\":{\"base_dir\":\"/\"},\"groups\":[]}",
-    ] {
+    for list in ["{\"groups\":[]}", "{\"header\":{\"base_dir\":\"/\"},\"groups\":[]}"] {
         assert!(error(list.as_bytes(), Format::FclonesJson).contains("command"));
     }
     assert!(error(b"aa, 1 B (1 B) * 1:\n    /a\n", Format::Fclones).contains("command"));
@@ -103,11 +70,7 @@ fn a_list_cut_off_anywhere_is_an_error() {
     for cut in 0..TEXT.len() {
         let outcome = read(&TEXT[..cut], Some(Format::Fclones));
         // Before the header's "Total" line there is nothing yet to be missing.
-        let before_total = cut
-            <= TEXT
-                .windows(9)
-                .position(|w| w == b"# Total: ")
-                .expect("there");
+        let before_total = cut <= TEXT.windows(9).position(|w| w == b"# Total: ").expect("there");
         assert!(outcome.is_err() || before_total, "cut at {cut}");
     }
 }
@@ -127,10 +90,7 @@ fn damage_is_an_error() {
         "/a\n",
         "aa, 1 B (1 B) * 1:\n    /a\n    /b\n",
     ] {
-        assert!(
-            read(format!("{header}{body}").as_bytes(), None).is_err(),
-            "{body}"
-        );
+        assert!(read(format!("{header}{body}").as_bytes(), None).is_err(), "{body}");
     }
     let sound = "{\"header\":{\"command\":[],\"base_dir\":\"/\"},";
     for body in [
@@ -141,9 +101,6 @@ fn damage_is_an_error() {
         "\"groups\":[{\"file_len\":1.5,\"files\":[]}]}",
         "\"groups\":[]} x",
     ] {
-        assert!(
-            read(format!("{sound}{body}").as_bytes(), None).is_err(),
-            "{body}"
-        );
+        assert!(read(format!("{sound}{body}").as_bytes(), None).is_err(), "{body}");
     }
 }

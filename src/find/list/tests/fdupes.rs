@@ -16,10 +16,7 @@ fn text(list: &[u8]) -> Vec<ClaimedGroup> {
 fn names_sizes_and_times_are_told_apart() {
     let with_sizes = read(SIZE, None).expect("-S");
     assert_eq!(read(SIZE_TIME, None).expect("-S -t"), with_sizes);
-    let latin1 = group(
-        Some(107),
-        &[b"srv/media/latin1-\xe9.bin", b"srv/down/latin1-\xe9.bin"],
-    );
+    let latin1 = group(Some(107), &[b"srv/media/latin1-\xe9.bin", b"srv/down/latin1-\xe9.bin"]);
     let trailing = group(Some(108), &[b"srv/media/trailing ", b"srv/down/trailing "]);
     let one = group(Some(1), &[b"srv/media/one", b"srv/down/one"]);
     for expected in [latin1, trailing, one] {
@@ -42,20 +39,13 @@ fn a_name_with_a_line_feed_is_two_names_in_its_own_group_only() {
 
 #[test]
 fn sets_end_at_empty_lines_and_at_the_end() {
-    let expected = [
-        group(None, &[b"a/b", b"a/c"]),
-        group(None, &[b"a/d", b"a/e"]),
-    ];
+    let expected = [group(None, &[b"a/b", b"a/c"]), group(None, &[b"a/d", b"a/e"])];
     for list in [
         "a/b\na/c\n\na/d\na/e\n",
         "\na/b\na/c\n\n\n\na/d\na/e\n\n",
         "\u{feff}a/b\na/c\n\na/d\na/e\n",
     ] {
-        assert_eq!(
-            read(list.as_bytes(), None).expect("sound"),
-            expected,
-            "{list:?}"
-        );
+        assert_eq!(read(list.as_bytes(), None).expect("sound"), expected, "{list:?}");
     }
     assert_eq!(text(b""), []);
     assert_eq!(text(b"\n\n"), []);
@@ -71,10 +61,7 @@ fn a_first_name_that_only_begins_like_a_byte_order_mark_is_kept() {
 #[test]
 fn a_size_is_one_only_before_a_set() {
     let list = b"5 bytes each:\na/b\n5 bytes each:\n\n1 byte  each:\na/c\n";
-    let expected = [
-        group(Some(5), &[b"a/b", b"5 bytes each:"]),
-        group(Some(1), &[b"a/c"]),
-    ];
+    let expected = [group(Some(5), &[b"a/b", b"5 bytes each:"]), group(Some(1), &[b"a/c"])];
     assert_eq!(text(list), expected);
 }
 
@@ -100,13 +87,9 @@ fn sets_on_one_line_are_refused_with_a_hint() {
 #[test]
 fn times_are_told_from_names() {
     assert_eq!(after_time(b"2026-11-22 23:16 a/b"), Some(&b"a/b"[..]));
-    for line in [
-        "2026-11-22 23:16",
-        "2026-11-22 23:16 ",
-        "2026-11-2 23:16 a",
-        "2026-11-22T23:16 a",
-        "",
-    ] {
+    for line in
+        ["2026-11-22 23:16", "2026-11-22 23:16 ", "2026-11-2 23:16 a", "2026-11-22T23:16 a", ""]
+    {
         assert_eq!(after_time(line.as_bytes()), None, "{line:?}");
     }
 }

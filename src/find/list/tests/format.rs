@@ -7,40 +7,22 @@ use super::{Format, detect};
 #[test]
 fn forms_are_told_by_their_first_bytes() {
     for (start, format) in [
-        (
-            &b"{\n  \"jdupesVersion\": \"1.21.3\","[..],
-            Some(Format::JdupesJson),
-        ),
-        (
-            b"\xef\xbb\xbf {\"jdupesVersion\":",
-            Some(Format::JdupesJson),
-        ),
+        (&b"{\n  \"jdupesVersion\": \"1.21.3\","[..], Some(Format::JdupesJson)),
+        (b"\xef\xbb\xbf {\"jdupesVersion\":", Some(Format::JdupesJson)),
         (b"c/a\0c/b\0\0", Some(Format::JdupesNull)),
         (b"c/a\nb\0c/b\0", Some(Format::JdupesNull)),
         (b"5 bytes each:\nc/a\0c/b\0", Some(Format::JdupesNull)),
         (b"c/a\nc/b\n", Some(Format::Fdupes)),
         (b"5 bytes each:\nc/a\nc/b\n\n", Some(Format::Fdupes)),
-        (
-            b"{\"header\":{\"version\":\"0.35.0\",\"base_dir\":\"/srv\"",
-            Some(Format::FclonesJson),
-        ),
+        (b"{\"header\":{\"version\":\"0.35.0\",\"base_dir\":\"/srv\"", Some(Format::FclonesJson)),
         (b"# Report by fclones 0.35.0\n", Some(Format::Fclones)),
-        (
-            b"[\n{\n  \"description\": \"rmlint json-dump of lint files\"",
-            Some(Format::Rmlint),
-        ),
+        (b"[\n{\n  \"description\": \"rmlint json-dump of lint files\"", Some(Format::Rmlint)),
         (b"[{\"type\":\"duplicate_file\",", Some(Format::Rmlint)),
         (b"{\"9000\":[[", Some(Format::Czkawka)),
         (b"{\n  \"9000\": [", Some(Format::Czkawka)),
         (b"{ }", Some(Format::Czkawka)),
-        (
-            b"{\"creator\":\"duplicate-kriller 1.5.0\",",
-            Some(Format::DupeKrill),
-        ),
-        (
-            b"# Automatically generated\n# duptype id",
-            Some(Format::Rdfind),
-        ),
+        (b"{\"creator\":\"duplicate-kriller 1.5.0\",", Some(Format::DupeKrill)),
+        (b"# Automatically generated\n# duptype id", Some(Format::Rdfind)),
         (b"0093824992231216\t/srv/a\n", Some(Format::Hardlink)),
         (b"0093824992231216\t/srv/a\0", Some(Format::Hardlink)),
         (b"{\"paths\":[\"\\\"jdupesVersion\\\"\"]}", None),

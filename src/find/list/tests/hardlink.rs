@@ -8,10 +8,7 @@ fn neighbours_of_one_number_are_a_group() {
     let list =
         b"0093824992231216\t/srv/a\n0093824992231216\t/srv/b \n0093824992231999\t/srv/c\td\n\
                  00093824992231999\t/srv/e\n";
-    let expected = [
-        group(None, &[b"/srv/a", b"/srv/b "]),
-        group(None, &[b"/srv/c\td", b"/srv/e"]),
-    ];
+    let expected = [group(None, &[b"/srv/a", b"/srv/b "]), group(None, &[b"/srv/c\td", b"/srv/e"])];
     assert_eq!(read(list, None).expect("read"), expected);
 }
 
@@ -37,8 +34,5 @@ fn a_list_cut_off_in_a_line_or_of_another_form_is_an_error() {
     ] {
         assert!(!error(list, Format::Hardlink).is_empty());
     }
-    assert_eq!(
-        read(b"", Some(Format::Hardlink)).expect("no duplicates"),
-        []
-    );
+    assert_eq!(read(b"", Some(Format::Hardlink)).expect("no duplicates"), []);
 }

@@ -25,12 +25,7 @@ fn with_path(version: &str, path: &[u8]) -> Vec<u8> {
 #[track_caller]
 fn check_path(version: &str, written: &[u8], expected: &[u8]) {
     let groups = json(with_path(version, written)).expect("one name must not cost the document");
-    assert_eq!(
-        groups,
-        [group(Some(1), &[expected])],
-        "{}",
-        written.escape_ascii()
-    );
+    assert_eq!(groups, [group(Some(1), &[expected])], "{}", written.escape_ascii());
 }
 
 #[test]
@@ -38,9 +33,7 @@ fn a_list_names_every_file_as_it_is_on_disk() {
     let groups = read(LIST, None).expect("detected and read");
     let mut names: Vec<&[u8]> = Vec::new();
     for group in &groups {
-        let [down, media] = group.paths.as_slice() else {
-            panic!("{group:?}")
-        };
+        let [down, media] = group.paths.as_slice() else { panic!("{group:?}") };
         let name = down.strip_prefix(b"srv/down/").expect("below down");
         assert_eq!(media.strip_prefix(b"srv/media/"), Some(name));
         assert!(group.size.is_some());
@@ -87,10 +80,7 @@ fn wrong_names_for_names_that_are_not_utf8_stay_claims() {
     let list = include_bytes!("../fixtures/jdupes-1.21.3-not-utf8.json");
     let expected = [
         group(Some(210), &[b"srv/c.bin", b"srv/s\xed\xa0\x80.bin"]),
-        group(
-            Some(150),
-            &[b"srv/e.bin", "srv/latin1-caf\u{9ba2}in".as_bytes()],
-        ),
+        group(Some(150), &[b"srv/e.bin", "srv/latin1-caf\u{9ba2}in".as_bytes()]),
         group(Some(320), &[b"srv/b.bin", b"srv/over-/.bin"]),
         group(Some(396), &[b"srv/a.bin", b"srv/x.bin"]),
         group(Some(240), &[b"srv/d.bin", b"srv/n\0.bin"]),
@@ -128,16 +118,8 @@ fn escapes_and_surrogates_become_the_bytes_on_disk() {
 #[test]
 fn raw_bytes_of_old_versions_are_code_points_and_of_others_are_bytes() {
     check_path("1.19.1", b"caf\xe9", "caf\u{e9}".as_bytes());
-    check_path(
-        "1.19.1",
-        br"\u0416 caf".as_slice(),
-        "\u{416} caf".as_bytes(),
-    );
-    check_path(
-        "1.19.1",
-        b"\\u0416\xe9\\u0416",
-        "\u{416}\u{e9}\u{416}".as_bytes(),
-    );
+    check_path("1.19.1", br"\u0416 caf".as_slice(), "\u{416} caf".as_bytes());
+    check_path("1.19.1", b"\\u0416\xe9\\u0416", "\u{416}\u{e9}\u{416}".as_bytes());
     check_path("1.19.1", "caf\u{e9}".as_bytes(), "caf\u{e9}".as_bytes());
     check_path("1.19.2", b"caf\xe9", b"caf\xe9");
     check_path("1.28.0", "caf\u{e9}".as_bytes(), "caf\u{e9}".as_bytes());
@@ -145,11 +127,7 @@ fn raw_bytes_of_old_versions_are_code_points_and_of_others_are_bytes() {
 
 #[test]
 fn a_broken_escape_of_1_13_costs_the_name_and_not_the_document() {
-    check_path(
-        "1.13.1",
-        b"\\u0T\x91\x02/photo.jpg",
-        b"\\u0T\x91\x02/photo.jpg",
-    );
+    check_path("1.13.1", b"\\u0T\x91\x02/photo.jpg", b"\\u0T\x91\x02/photo.jpg");
     check_path("1.13", b"\\u0T\"x".split_at(4).0, b"\\u0T");
     assert!(json(with_path("1.13.2", b"\\u0T\x91x")).is_err());
     assert!(json(with_path("1.13.1", b"x\0")).is_err());
@@ -171,11 +149,7 @@ fn versions_are_told_apart() {
         ("99999999999.1", false, false),
     ] {
         let dialect = dialect_of(version.as_bytes());
-        assert_eq!(
-            (dialect.latin1, dialect.broken_escapes),
-            (latin1, broken_escapes),
-            "{version}"
-        );
+        assert_eq!((dialect.latin1, dialect.broken_escapes), (latin1, broken_escapes), "{version}");
     }
 }
 
@@ -216,20 +190,11 @@ fn unknown_keys_sets_of_one_and_a_byte_order_mark_are_read_over() {
 #[test]
 fn null_lists_keep_every_byte_but_nul() {
     let list = b"lf\n\n\xff \0b\0\0c\0d\0\0";
-    let expected = [
-        group(None, &[b"lf\n\n\xff ", b"b"]),
-        group(None, &[b"c", b"d"]),
-    ];
-    assert_eq!(
-        read(list, Some(Format::JdupesNull)).expect("read"),
-        expected
-    );
+    let expected = [group(None, &[b"lf\n\n\xff ", b"b"]), group(None, &[b"c", b"d"])];
+    assert_eq!(read(list, Some(Format::JdupesNull)).expect("read"), expected);
     // The last set of a list may lack the NUL that ends a set.
     let shorter = &list[..list.len() - 1];
-    assert_eq!(
-        read(shorter, Some(Format::JdupesNull)).expect("read"),
-        expected
-    );
+    assert_eq!(read(shorter, Some(Format::JdupesNull)).expect("read"), expected);
 }
 
 #[test]
@@ -238,8 +203,5 @@ fn a_null_list_that_ends_in_a_path_or_has_holes_is_an_error() {
     assert!(error(b"a\0b\0\0c", Format::JdupesNull).contains("cut off"));
     assert!(error(b"a\0b\0\0\0\0\0", Format::JdupesNull).contains("damaged"));
     assert!(error(b"\0", Format::JdupesNull).contains("damaged"));
-    assert_eq!(
-        read(b"", Some(Format::JdupesNull)).expect("no duplicates"),
-        []
-    );
+    assert_eq!(read(b"", Some(Format::JdupesNull)).expect("no duplicates"), []);
 }

@@ -92,37 +92,17 @@ fn depth_length_and_digits_have_limits() {
     let deep = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
     assert!(is_sound(&deep(DEPTH_MAX)));
     assert!(!is_sound(&deep(DEPTH_MAX + 1)));
-    assert!(!is_sound(
-        &[b"[", b"9".repeat(NUMBER_MAX_BYTES + 1).as_slice(), b"]"].concat()
-    ));
-    let long = [
-        b"\"".to_vec(),
-        vec![b'a'; crate::find::list::source::TEXT_MAX_BYTES + 1],
-        b"\"".to_vec(),
-    ];
+    assert!(!is_sound(&[b"[", b"9".repeat(NUMBER_MAX_BYTES + 1).as_slice(), b"]"].concat()));
+    let long =
+        [b"\"".to_vec(), vec![b'a'; crate::find::list::source::TEXT_MAX_BYTES + 1], b"\"".to_vec()];
     let mut json = Json::new(Source::new(Box::new(Cursor::new(long.concat())), "json"));
-    assert!(
-        json.string()
-            .expect_err("too long")
-            .to_string()
-            .contains("too long")
-    );
+    assert!(json.string().expect_err("too long").to_string().contains("too long"));
 }
 
 #[test]
 fn whole_numbers_are_whole_and_fit() {
-    assert_eq!(
-        json(b" 18446744073709551615 ").whole_number().ok(),
-        Some(u64::MAX)
-    );
-    for text in [
-        "18446744073709551616 ",
-        "-1 ",
-        "1.0 ",
-        "1e3 ",
-        "\"1\" ",
-        "null ",
-    ] {
+    assert_eq!(json(b" 18446744073709551615 ").whole_number().ok(), Some(u64::MAX));
+    for text in ["18446744073709551616 ", "-1 ", "1.0 ", "1e3 ", "\"1\" ", "null "] {
         assert!(json(text.as_bytes()).whole_number().is_err(), "{text}");
     }
 }
@@ -130,13 +110,7 @@ fn whole_numbers_are_whole_and_fit() {
 #[test]
 fn an_error_says_where_and_what_was_found() {
     let error = json(b"[1 x]").skip_value().expect_err("no comma");
-    assert_eq!(
-        error.to_string(),
-        "json: expected ',' or ']', found 'x' (at byte 3)"
-    );
+    assert_eq!(error.to_string(), "json: expected ',' or ']', found 'x' (at byte 3)");
     let error = json(b"[1").skip_value().expect_err("cut off");
-    assert_eq!(
-        error.to_string(),
-        "json: the list ends in the middle; it was cut off (at byte 2)"
-    );
+    assert_eq!(error.to_string(), "json: the list ends in the middle; it was cut off (at byte 2)");
 }

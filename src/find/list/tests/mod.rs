@@ -14,10 +14,7 @@ pub(super) fn read(list: &[u8], forced: Option<Format>) -> Result<Vec<ClaimedGro
 }
 
 pub(super) fn group(size: Option<u64>, paths: &[&[u8]]) -> ClaimedGroup {
-    ClaimedGroup {
-        size,
-        paths: paths.iter().map(|path| path.to_vec()).collect(),
-    }
+    ClaimedGroup { size, paths: paths.iter().map(|path| path.to_vec()).collect() }
 }
 
 /// Every proper prefix of `list` must be an error, once the last byte that matters is gone.
@@ -25,29 +22,20 @@ pub(super) fn assert_cut_anywhere_is_an_error(list: &[u8], forced: Format) {
     let list = list.trim_ascii_end();
     for cut in 0..list.len() {
         let outcome = read(&list[..cut], Some(forced));
-        assert!(
-            outcome.is_err(),
-            "cut at {cut}: {:?}",
-            list[..cut].escape_ascii().to_string()
-        );
+        assert!(outcome.is_err(), "cut at {cut}: {:?}", list[..cut].escape_ascii().to_string());
     }
 }
 
 /// The text of the error a list ends in.
 pub(super) fn error(list: &[u8], forced: Format) -> String {
-    read(list, Some(forced))
-        .expect_err("the list must be refused")
-        .to_string()
+    read(list, Some(forced)).expect_err("the list must be refused").to_string()
 }
 
 #[test]
 fn an_empty_list_of_no_named_form_is_refused() {
     assert!(matches!(read(b"", None), Err(InputError::Empty)));
     assert!(matches!(read(b" \n", None), Err(InputError::Unknown)));
-    assert!(matches!(
-        read(b"\x7fELF-ish but no list", None),
-        Err(InputError::Unknown)
-    ));
+    assert!(matches!(read(b"\x7fELF-ish but no list", None), Err(InputError::Unknown)));
 }
 
 #[test]
@@ -75,10 +63,7 @@ fn an_unreadable_list_is_an_error_in_every_form() {
             Err(io::ErrorKind::ConnectionReset.into())
         }
     }
-    assert!(matches!(
-        open(Box::new(BufReader::new(Broken)), None),
-        Err(InputError::Io(_))
-    ));
+    assert!(matches!(open(Box::new(BufReader::new(Broken)), None), Err(InputError::Io(_))));
     for format in Format::ALL {
         let sound_start = [b' '; DETECT_BYTES as usize].as_slice();
         let source = BufReader::new(sound_start.chain(Broken));

@@ -86,20 +86,13 @@ fn escape(name: &str) -> String {
     let escape_char = |c: char| match c {
         '"' | '\\' => format!("\\{c}"),
         ' '..='\x7f' => c.to_string(),
-        _ => c
-            .encode_utf16(&mut [0; 2])
-            .iter()
-            .map(|unit| format!("\\u{unit:04x}"))
-            .collect(),
+        _ => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
     };
     name.chars().map(escape_char).collect()
 }
 
 fn claimed(size: Option<u64>, names: &[String]) -> ClaimedGroup {
-    ClaimedGroup {
-        size,
-        paths: names.iter().map(|name| name.clone().into_bytes()).collect(),
-    }
+    ClaimedGroup { size, paths: names.iter().map(|name| name.clone().into_bytes()).collect() }
 }
 
 /// Writes a path as fclones does in its text.
@@ -114,12 +107,7 @@ fn write_stfu8(path: &[u8]) -> Vec<u8> {
                 _ => text.extend(c.encode_utf8(&mut [0; 4]).bytes()),
             }
         }
-        text.extend(
-            chunk
-                .invalid()
-                .iter()
-                .flat_map(|byte| format!("\\x{byte:02X}").into_bytes()),
-        );
+        text.extend(chunk.invalid().iter().flat_map(|byte| format!("\\x{byte:02X}").into_bytes()));
     }
     text
 }

@@ -16,15 +16,9 @@ fn list(lines: &str) -> Result<Vec<ClaimedGroup>, InputError> {
 fn a_list_names_every_file_as_it_is_on_disk() {
     let groups = read(LIST, None).expect("read");
     for expected in [
-        group(
-            Some(107),
-            &[b"srv/down/latin1-\xe9.bin", b"srv/media/latin1-\xe9.bin"],
-        ),
+        group(Some(107), &[b"srv/down/latin1-\xe9.bin", b"srv/media/latin1-\xe9.bin"]),
         group(Some(108), &[b"srv/down/trailing ", b"srv/media/trailing "]),
-        group(
-            Some(102),
-            &[b"srv/down/back\\slash.bin", b"srv/media/back\\slash.bin"],
-        ),
+        group(Some(102), &[b"srv/down/back\\slash.bin", b"srv/media/back\\slash.bin"]),
         group(Some(7), &[b"srv/down/l\nf", b"srv/media/l\nf"]),
     ] {
         assert!(groups.contains(&expected), "{expected:?}");

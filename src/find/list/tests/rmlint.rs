@@ -8,11 +8,8 @@ use super::super::{Format, open};
 const LIST: &[u8] = include_bytes!("../fixtures/rmlint-2.9.0.json");
 
 fn file(path: &str, checksum: &str, original: bool) -> String {
-    let checksum = if checksum.is_empty() {
-        String::new()
-    } else {
-        format!("\"checksum\":\"{checksum}\",")
-    };
+    let checksum =
+        if checksum.is_empty() { String::new() } else { format!("\"checksum\":\"{checksum}\",") };
     format!(
         "{{\"id\":1,\"type\":\"duplicate_file\",{checksum}\"path\":\"{path}\",\"size\":5,\
          \"is_original\":{original},\"mtime\":1.5}}"
@@ -24,11 +21,8 @@ fn list(checksum_type: &str, items: &[String]) -> Vec<u8> {
         "{{\"description\":\"rmlint json-dump of lint files\",\"cwd\":\"/srv/\",\"checksum_type\":\"{checksum_type}\"}}"
     );
     let footer = "{\"aborted\":false,\"progress\":100,\"total_files\":4}".to_owned();
-    let elements: Vec<_> = std::iter::once(&header)
-        .chain(items)
-        .chain([&footer])
-        .cloned()
-        .collect();
+    let elements: Vec<_> =
+        std::iter::once(&header).chain(items).chain([&footer]).cloned().collect();
     format!("[{}]\n", elements.join(",\n")).into_bytes()
 }
 
@@ -39,12 +33,8 @@ fn a_list_names_every_file_as_it_is_on_disk() {
     let mut names = Vec::new();
     for group in &mut groups {
         group.paths.sort_unstable();
-        let [down, media] = group.paths.as_slice() else {
-            panic!("{group:?}")
-        };
-        let name = media
-            .strip_prefix(b"/home/u/srv/media/")
-            .expect("below media");
+        let [down, media] = group.paths.as_slice() else { panic!("{group:?}") };
+        let name = media.strip_prefix(b"/home/u/srv/media/").expect("below media");
         assert_eq!(down.strip_prefix(b"/home/u/srv/down/"), Some(name));
         names.push(name);
     }
@@ -62,9 +52,7 @@ fn a_list_names_every_file_as_it_is_on_disk() {
         b"us\x1f.bin",
     ];
     assert_eq!(names, expected);
-    let plain = groups
-        .iter()
-        .find(|group| group.paths[0].ends_with(b"plain.bin"));
+    let plain = groups.iter().find(|group| group.paths[0].ends_with(b"plain.bin"));
     assert_eq!(plain.and_then(|group| group.size), Some(100));
 }
 
@@ -84,14 +72,8 @@ fn neighbours_of_one_checksum_are_a_group_however_many_stay() {
         file("/d", "bb", true),
         file("/e", "bb", false),
     ];
-    let expected = [
-        group(Some(5), &[b"/a", b"/b", b"/c"]),
-        group(Some(5), &[b"/d", b"/e"]),
-    ];
-    assert_eq!(
-        read(&list("blake2b", &items), None).expect("read"),
-        expected
-    );
+    let expected = [group(Some(5), &[b"/a", b"/b", b"/c"]), group(Some(5), &[b"/d", b"/e"])];
+    assert_eq!(read(&list("blake2b", &items), None).expect("read"), expected);
 }
 
 /// With `-p` the checksum is a number: an original begins a group even where the number is the same.
@@ -103,14 +85,8 @@ fn a_paranoid_list_is_split_at_originals() {
         file("/c", "0123456789abcdef", true),
         file("/d", "0123456789abcdef", false),
     ];
-    let expected = [
-        group(Some(5), &[b"/a", b"/b"]),
-        group(Some(5), &[b"/c", b"/d"]),
-    ];
-    assert_eq!(
-        read(&list("paranoid", &items), None).expect("read"),
-        expected
-    );
+    let expected = [group(Some(5), &[b"/a", b"/b"]), group(Some(5), &[b"/c", b"/d"])];
+    assert_eq!(read(&list("paranoid", &items), None).expect("read"), expected);
 }
 
 /// Taking two missing checksums for equal was a data loss elsewhere: neighbours without one are not claims.
@@ -124,10 +100,7 @@ fn files_without_a_checksum_are_in_no_group() {
         file("/d", "cc", false),
     ];
     let expected = [group(Some(5), &[b"/c"]), group(Some(5), &[b"/d"])];
-    assert_eq!(
-        read(&list("blake2b", &items), None).expect("read"),
-        expected
-    );
+    assert_eq!(read(&list("blake2b", &items), None).expect("read"), expected);
 }
 
 #[test]
@@ -142,11 +115,8 @@ fn other_kinds_of_lint_are_read_over() {
 
 #[test]
 fn broken_paths_are_counted_and_cost_nothing_else() {
-    let items = [
-        file("/a", "aa", true),
-        file("<BROKEN PATH>", "aa", false),
-        file("/b", "aa", false),
-    ];
+    let items =
+        [file("/a", "aa", true), file("<BROKEN PATH>", "aa", false), file("/b", "aa", false)];
     let source = Box::new(Cursor::new(list("blake2b", &items)));
     let mut reader = open(source, None).expect("opens");
     let groups: Vec<_> = reader.by_ref().map(|group| group.expect("sound")).collect();
@@ -171,12 +141,9 @@ fn a_list_without_footer_or_of_an_aborted_run_is_refused() {
 #[test]
 fn damage_is_an_error() {
     let whole = String::from_utf8(list("blake2b", &[file("/a", "aa", true)])).expect("UTF-8");
-    for (from, to) in [
-        ("\"path\":\"/a\",", ""),
-        ("\"size\":5,", ""),
-        ("\"/a\"", "null"),
-        ("true", "1"),
-    ] {
+    for (from, to) in
+        [("\"path\":\"/a\",", ""), ("\"size\":5,", ""), ("\"/a\"", "null"), ("true", "1")]
+    {
         let damaged = whole.replace(from, to);
         assert_ne!(damaged, whole);
         assert!(read(damaged.as_bytes(), None).is_err(), "{to}");

@@ -21,10 +21,7 @@ fn a_symlink_on_the_way_is_refused_by_every_call() {
             ("stat", errno(fs.stat(&through))),
             ("open", errno(fs.open(&through))),
             ("link", errno(fs.link(&open, &to))),
-            (
-                "rename from",
-                errno(fs.rename_noreplace(&through, &place("new"))),
-            ),
+            ("rename from", errno(fs.rename_noreplace(&through, &place("new")))),
             ("rename to", errno(fs.rename_noreplace(&file, &to))),
             ("exchange", errno(fs.exchange(&file, &through))),
             ("unlink", errno(fs.unlink(&through))),
@@ -38,10 +35,7 @@ fn a_symlink_on_the_way_is_refused_by_every_call() {
             ),
         ] {
             // The kernel returns ENOTDIR if a directory was asked for and the symlink is the last component.
-            assert!(
-                [libc::ELOOP, libc::ENOTDIR].contains(&errno),
-                "{call}: {errno}"
-            );
+            assert!([libc::ELOOP, libc::ENOTDIR].contains(&errno), "{call}: {errno}");
         }
         assert_eq!(stage.fs.list_dir(&place("real")).unwrap().len(), 1);
     });
@@ -202,10 +196,7 @@ fn a_handle_finds_its_file_or_directory_again_and_no_other() {
 fn a_symlink_is_described_and_never_opened() {
     everywhere(|stage| {
         symlink("/etc/passwd", stage.path("l")).unwrap();
-        assert_eq!(
-            stage.fs.stat(&place("l")).unwrap().unwrap().kind,
-            FileKind::Symlink
-        );
+        assert_eq!(stage.fs.stat(&place("l")).unwrap().unwrap().kind, FileKind::Symlink);
         assert_eq!(errno(stage.fs.open(&place("l"))), libc::ELOOP);
     });
 }
@@ -249,43 +240,23 @@ fn stat_agrees_with_the_standard_library() {
         let at = stage.write("f", &[1; 5000]);
         fs::hard_link(stage.path("f"), stage.path("g")).unwrap();
         fs::set_permissions(stage.path("f"), fs::Permissions::from_mode(0o4640)).unwrap();
-        let (ours, std) = (
-            stage.fs.stat(&at).unwrap().unwrap(),
-            fs::metadata(stage.path("f")).unwrap(),
-        );
+        let (ours, std) =
+            (stage.fs.stat(&at).unwrap().unwrap(), fs::metadata(stage.path("f")).unwrap());
         assert_eq!((ours.id.dev, ours.id.ino), (std.dev(), std.ino()));
-        assert_eq!(
-            (ours.kind, ours.mode, ours.nlink),
-            (FileKind::Regular, 0o4640, 2)
-        );
-        assert_eq!(
-            (ours.uid, ours.gid, ours.size),
-            (std.uid(), std.gid(), 5000)
-        );
+        assert_eq!((ours.kind, ours.mode, ours.nlink), (FileKind::Regular, 0o4640, 2));
+        assert_eq!((ours.uid, ours.gid, ours.size), (std.uid(), std.gid(), 5000));
         assert_eq!(ours.blocks, std.blocks());
-        assert_eq!(
-            (ours.mtime.secs, i64::from(ours.mtime.nanos)),
-            (std.mtime(), std.mtime_nsec())
-        );
-        assert_eq!(
-            (ours.ctime.secs, i64::from(ours.ctime.nanos)),
-            (std.ctime(), std.ctime_nsec())
-        );
+        assert_eq!((ours.mtime.secs, i64::from(ours.mtime.nanos)), (std.mtime(), std.mtime_nsec()));
+        assert_eq!((ours.ctime.secs, i64::from(ours.ctime.nanos)), (std.ctime(), std.ctime_nsec()));
         assert!(ours.btime.is_some() && !ours.immutable);
-        assert_eq!(
-            ours,
-            stage.fs.stat_open(&stage.fs.open(&at).unwrap()).unwrap()
-        );
+        assert_eq!(ours, stage.fs.stat_open(&stage.fs.open(&at).unwrap()).unwrap());
         assert_eq!(ours.mount, stage.fs.mount_id(BranchIdx(0)));
     });
 }
 
 #[test]
 fn a_mount_point_below_the_branch_is_not_entered() {
-    let root = [Branch {
-        path: "/".into(),
-        mode: BranchMode::Ro,
-    }];
+    let root = [Branch { path: "/".into(), mode: BranchMode::Ro }];
     let fs = RealFs::open(&root).unwrap();
     assert_eq!(errno(fs.stat(&place("proc/self/status"))), libc::EXDEV);
 }
@@ -339,13 +310,7 @@ fn a_branch_knows_its_filesystem() {
 
 #[test]
 fn a_branch_that_is_missing_is_named() {
-    let branch = Branch {
-        path: "/no/such/branch".into(),
-        mode: BranchMode::Rw,
-    };
+    let branch = Branch { path: "/no/such/branch".into(), mode: BranchMode::Rw };
     let error = RealFs::open(&[branch]).unwrap_err();
-    assert_eq!(
-        (error.errno(), error.path),
-        (libc::ENOENT, "/no/such/branch".into())
-    );
+    assert_eq!((error.errno(), error.path), (libc::ENOENT, "/no/such/branch".into()));
 }

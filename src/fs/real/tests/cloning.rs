@@ -33,10 +33,7 @@ fn metadata_has_owner_mode_acl_and_attributes() {
         let plain = stage.fs.metadata(&stage.fs.open(&at).unwrap()).unwrap();
         assert_eq!(
             (plain.uid, plain.gid),
-            (
-                Uid::effective().as_raw(),
-                fs::metadata(&path).unwrap().gid()
-            )
+            (Uid::effective().as_raw(), fs::metadata(&path).unwrap().gid())
         );
         assert_eq!(plain.acl, None);
         assert_eq!(plain.xattrs.get(&b"user.\xff"[..]).unwrap(), b"\0v");
@@ -53,10 +50,7 @@ fn a_made_directory_inherits_no_acl() {
         set(&stage.path(""), DEFAULT_ACL, ACL);
         stage.fs.make_dir(&place("d")).unwrap();
         let path = stage.path("d");
-        assert_eq!(
-            (get(&path, ACCESS_ACL), get(&path, DEFAULT_ACL)),
-            (None, None)
-        );
+        assert_eq!((get(&path, ACCESS_ACL), get(&path, DEFAULT_ACL)), (None, None));
         assert_eq!(stage.fs.stat(&place("d")).unwrap().unwrap().mode, 0o700);
     });
 }
@@ -78,29 +72,17 @@ fn a_cloned_directory_is_like_its_source_and_has_nothing_else() {
         }
         let made = stage.fs.make_dir(&place("to")).unwrap();
         set(&to, b"user.stale", b"1");
-        let mtime = Timestamp {
-            secs: 1_000_000_000,
-            nanos: 123,
-        };
+        let mtime = Timestamp { secs: 1_000_000_000, nanos: 123 };
         stage.fs.set_dir_mtime(&place("from"), mtime).unwrap();
-        stage
-            .fs
-            .clone_dir(&place("from"), &place("to"), &made)
-            .unwrap();
+        stage.fs.clone_dir(&place("from"), &place("to"), &made).unwrap();
 
         let source = stage.fs.stat(&place("from")).unwrap().unwrap();
         let target = stage.fs.stat(&place("to")).unwrap().unwrap();
-        assert_eq!(
-            (target.uid, target.gid, target.mode),
-            (source.uid, source.gid, 0o3771)
-        );
+        assert_eq!((target.uid, target.gid, target.mode), (source.uid, source.gid, 0o3771));
         assert_eq!((target.mtime, target.atime), (mtime, source.atime));
         let mut expected = super::super::file::all_xattrs(&File::open(&from).unwrap()).unwrap();
         expected.remove(&b"user.mergerfs.branch"[..]).unwrap();
-        assert_eq!(
-            super::super::file::all_xattrs(&File::open(&to).unwrap()).unwrap(),
-            expected
-        );
+        assert_eq!(super::super::file::all_xattrs(&File::open(&to).unwrap()).unwrap(), expected);
         assert!(expected.contains_key(DEFAULT_ACL) && expected.contains_key(ACCESS_ACL));
     });
 }
@@ -114,10 +96,7 @@ fn a_clone_of_a_plain_directory_loses_inherited_acls() {
         fs::create_dir(stage.path("to")).unwrap();
         assert!(get(&stage.path("to"), DEFAULT_ACL).is_some());
         let made = made(stage, "to");
-        stage
-            .fs
-            .clone_dir(&place("from"), &place("to"), &made)
-            .unwrap();
+        stage.fs.clone_dir(&place("from"), &place("to"), &made).unwrap();
         let to = stage.path("to");
         assert_eq!((get(&to, ACCESS_ACL), get(&to, DEFAULT_ACL)), (None, None));
         assert_eq!(fs::metadata(to).unwrap().mode() & 0o7777, 0o755);

@@ -7,10 +7,7 @@ fn a_symlink_is_read_and_not_followed() {
     let stage = Stage::new(&std::env::temp_dir());
     let target = OsStr::from_bytes(b"/no where\n\xff");
     symlink(target, stage.path("link")).unwrap();
-    assert_eq!(
-        stage.fs.read_link(&place(b"link")).unwrap(),
-        target.as_bytes()
-    );
+    assert_eq!(stage.fs.read_link(&place(b"link")).unwrap(), target.as_bytes());
     let file = stage.write("file", b"x");
     assert!(stage.fs.read_link(&file).is_err());
     // The target of a link does not belong to the branch.
@@ -38,22 +35,14 @@ fn attributes_of_files_and_directories_are_read_as_they_are() {
         assert_eq!(value.as_deref(), Some(&b"a\0\xff"[..]));
         assert_eq!(stage.fs.xattr_names(&at).unwrap(), [b"user.note"]);
     }
-    assert_eq!(
-        stage.fs.xattr(&file, OsStr::new("user.other")).unwrap(),
-        None
-    );
+    assert_eq!(stage.fs.xattr(&file, OsStr::new("user.other")).unwrap(), None);
 }
 
 #[test]
 fn holes_and_room_are_told() {
     let stage = Stage::new(&std::env::temp_dir());
     let file = stage.write("file", b"x");
-    File::options()
-        .write(true)
-        .open(stage.path("file"))
-        .unwrap()
-        .set_len(8 << 20)
-        .unwrap();
+    File::options().write(true).open(stage.path("file")).unwrap().set_len(8 << 20).unwrap();
     let open = stage.fs.open(&file).unwrap();
     assert_eq!(stage.fs.seek(&open, 0, false).unwrap(), 0);
     let hole = stage.fs.seek(&open, 0, true).unwrap();

@@ -103,22 +103,13 @@ fn names_of_255_bytes_and_names_that_are_not_utf8_work() {
             let at = stage.write(OsStr::from_bytes(&path), b"1");
             let open = stage.fs.open(&at).unwrap();
             let aside = at.path.sibling(".xdedup-1").unwrap();
-            stage
-                .fs
-                .link(&open, &Place::new(at.branch, aside.clone()))
-                .unwrap();
+            stage.fs.link(&open, &Place::new(at.branch, aside.clone())).unwrap();
             stage.fs.unlink(&at).unwrap();
-            stage
-                .fs
-                .rename_noreplace(&Place::new(at.branch, aside), &at)
-                .unwrap();
+            stage.fs.rename_noreplace(&Place::new(at.branch, aside), &at).unwrap();
             let listed = stage.fs.list_dir(&at.dir()).unwrap();
             assert!(listed.iter().any(|entry| entry.name == name), "{listed:?}");
         }
-        assert_eq!(
-            errno(stage.fs.open(&place([b'x'; 256]))),
-            libc::ENAMETOOLONG
-        );
+        assert_eq!(errno(stage.fs.open(&place([b'x'; 256]))), libc::ENAMETOOLONG);
     });
 }
 
@@ -139,19 +130,13 @@ fn a_listing_has_names_inodes_and_kinds() {
         ];
         assert_eq!(listed.len(), expected.len());
         for (entry, (name, kind)) in listed.iter().zip(expected) {
-            assert_eq!(
-                (entry.name.as_slice(), entry.kind),
-                (name.as_bytes(), Some(kind))
-            );
+            assert_eq!((entry.name.as_slice(), entry.kind), (name.as_bytes(), Some(kind)));
             // On an overlay of several filesystems a directory is listed under another number.
             if kind != FileKind::Directory {
                 assert_eq!(entry.ino, stage.ino(format!("d/{name}")));
             }
         }
-        assert_eq!(
-            stage.fs.names_with_prefix(&at.dir(), b"s").unwrap(),
-            [b"sub"]
-        );
+        assert_eq!(stage.fs.names_with_prefix(&at.dir(), b"s").unwrap(), [b"sub"]);
         assert_eq!(errno(stage.fs.list_dir(&at)), libc::ENOTDIR);
     });
 }

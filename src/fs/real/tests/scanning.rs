@@ -71,13 +71,7 @@ fn files_are_opened_through_no_symlink_and_by_plain_names() {
             assert_eq!(refused.raw_os_error(), Some(error), "{name}");
         }
         assert_eq!(errno(stage.fs.open_to_scan(&place("e/f"))), libc::ELOOP);
-        assert_eq!(
-            errno(stage.fs.scan_parent(&place("e")).map(drop)),
-            libc::ENOTDIR
-        );
-        assert_eq!(
-            errno(stage.fs.scan_dir(&place("e")).map(drop)),
-            libc::ENOTDIR
-        );
+        assert_eq!(errno(stage.fs.scan_parent(&place("e")).map(drop)), libc::ENOTDIR);
+        assert_eq!(errno(stage.fs.scan_dir(&place("e")).map(drop)), libc::ENOTDIR);
     });
 }

@@ -23,10 +23,7 @@ fn os<T>(result: std::io::Result<T>) -> i32 {
 #[test]
 fn a_client_uses_the_first_branch_that_has_the_path() {
     let two = Two::new();
-    assert_eq!(
-        two.world.client_write(&path("d/f"), b"new").unwrap(),
-        Served::AtOnce
-    );
+    assert_eq!(two.world.client_write(&path("d/f"), b"new").unwrap(), Served::AtOnce);
     let files = two.world.files();
     assert_eq!(
         (&files[&two.a("d/f")].1[..], &files[&two.b("d/f")].1[..]),
@@ -49,10 +46,7 @@ fn a_write_moves_the_times_of_the_inode_a_mapped_store_does_not() {
     let before = fs.stat(&two.a("d/f")).unwrap().unwrap().fingerprint();
     let (held, _) = two.world.client_open_write(&path("d/f")).unwrap();
     two.world.client_store_mapped(held, b"SAME").unwrap();
-    assert_eq!(
-        fs.stat(&two.a("d/f")).unwrap().unwrap().fingerprint(),
-        before
-    );
+    assert_eq!(fs.stat(&two.a("d/f")).unwrap().unwrap().fingerprint(), before);
     assert_eq!(read(&two.world, "d/f"), b"SAME");
     two.world.client_write_held(held, b"Same").unwrap();
     let after = fs.stat(&two.a("d/f")).unwrap().unwrap();
@@ -87,10 +81,7 @@ fn a_writer_waits_for_the_lease_and_is_acknowledged_only_then() {
         let fs = two.world.fs();
         let file = fs.open(&two.a("d/f")).unwrap();
         fs.lease(&file, lease).unwrap();
-        assert_eq!(
-            two.world.client_write(&path("d/f"), b"new").unwrap(),
-            Served::Waiting
-        );
+        assert_eq!(two.world.client_write(&path("d/f"), b"new").unwrap(), Served::Waiting);
         assert_eq!(fs.lease_state(&file).unwrap(), None);
         assert_eq!(read(&two.world, "d/f"), b"same");
         assert!(two.world.acknowledged().is_empty());
@@ -134,10 +125,7 @@ fn a_reader_breaks_a_write_lease_down_to_a_read_lease() {
     assert_eq!(two.world.client_read_held(held).unwrap(), b"same");
     fs.lease(&file, Lease::Read).unwrap();
     let (_, served) = two.world.client_open_read(&path("d/f")).unwrap();
-    assert_eq!(
-        (served, fs.lease_state(&file).unwrap()),
-        (Served::AtOnce, Some(Lease::Read))
-    );
+    assert_eq!((served, fs.lease_state(&file).unwrap()), (Served::AtOnce, Some(Lease::Read)));
 }
 
 #[test]
@@ -160,9 +148,7 @@ fn names_and_attributes_change_under_a_lease() {
     fs.lease(&file, Lease::Write).unwrap();
     let before = fs.stat_open(&file).unwrap();
     world.client_chmod(&path("d/f"), 0o600).unwrap();
-    world
-        .client_setxattr(&path("d/f"), b"user.a", b"b")
-        .unwrap();
+    world.client_setxattr(&path("d/f"), b"user.a", b"b").unwrap();
     world.client_rename(&path("d/f"), &path("d/g")).unwrap();
     world.client_remove(&path("d/g")).unwrap();
     assert_eq!(fs.lease_state(&file).unwrap(), Some(Lease::Write));
@@ -194,10 +180,7 @@ fn a_save_lands_on_one_branch_and_removes_the_other_copies() {
     assert_eq!(files.keys().collect::<Vec<_>>(), [&two.b("d/f")]);
     assert_ne!(files[&two.b("d/f")].0, old);
     let write = &two.world.acknowledged()[0];
-    assert_eq!(
-        (&write.path, &write.bytes[..]),
-        (&path("d/f"), &b"saved"[..])
-    );
+    assert_eq!((&write.path, &write.bytes[..]), (&path("d/f"), &b"saved"[..]));
     assert_eq!(write.id, files[&two.b("d/f")].0);
 }
 
@@ -229,11 +212,7 @@ fn only_what_clients_synced_is_owed_after_a_power_loss() {
     two.world.client_create(&two.a("y"), b"gone").unwrap();
     let after = two.world.power_loss(&PowerLoss::nothing_kept(&two.world));
     assert_eq!(read(&after, "x"), b"kept");
-    let owed: Vec<RelPath> = after
-        .acknowledged()
-        .into_iter()
-        .map(|write| write.path)
-        .collect();
+    let owed: Vec<RelPath> = after.acknowledged().into_iter().map(|write| write.path).collect();
     assert_eq!(owed, [path("x")]);
 }
 

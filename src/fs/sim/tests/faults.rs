@@ -98,10 +98,7 @@ fn the_trace_tells_calls_paths_and_results() {
     fs.open(&two.b("none")).unwrap_err();
     let trace = two.world.trace();
     assert_eq!(trace[0], "  1 rename 0:d/f -> 0:d/g");
-    assert!(
-        trace[1].starts_with("  2 open 1:none = No such file"),
-        "{trace:?}"
-    );
+    assert!(trace[1].starts_with("  2 open 1:none = No such file"), "{trace:?}");
 }
 
 #[test]

@@ -16,8 +16,7 @@ fn read(world: &SimWorld, at: &Place) -> Option<Vec<u8>> {
 
 fn link(two: &Two, from: &str, to: &str) {
     let fs = two.world.fs();
-    fs.link(&fs.open(&two.a(from)).unwrap(), &two.a(to))
-        .unwrap();
+    fs.link(&fs.open(&two.a(from)).unwrap(), &two.a(to)).unwrap();
 }
 
 fn create(two: &Two, path: &str, bytes: &[u8]) {
@@ -55,10 +54,7 @@ fn names_of_data_never_synced_show_empty_files() {
     for path in ["d/new", "d/other"] {
         assert_eq!(worst(&two.world, &two.a(path)).unwrap(), b"", "{path}");
     }
-    two.world
-        .fs()
-        .sync_data(&two.world.fs().open(&two.a("d/new")).unwrap())
-        .unwrap();
+    two.world.fs().sync_data(&two.world.fs().open(&two.a("d/new")).unwrap()).unwrap();
     assert_eq!(worst(&two.world, &two.a("d/other")).unwrap(), b"bytes");
 }
 
@@ -68,10 +64,7 @@ fn a_rewritten_file_has_its_old_bytes_until_synced() {
     two.world.client_write(&two.a("d/f").path, b"new").unwrap();
     two.world.fs().sync_dir(&two.a("d")).unwrap();
     assert_eq!(worst(&two.world, &two.a("d/f")).unwrap(), b"same");
-    two.world
-        .fs()
-        .sync_data(&two.world.fs().open(&two.a("d/f")).unwrap())
-        .unwrap();
+    two.world.fs().sync_data(&two.world.fs().open(&two.a("d/f")).unwrap()).unwrap();
     assert_eq!(worst(&two.world, &two.a("d/f")).unwrap(), b"new");
 }
 
@@ -79,10 +72,7 @@ fn a_rewritten_file_has_its_old_bytes_until_synced() {
 fn synced_data_does_not_make_a_name_durable() {
     let two = Two::new();
     create(&two, "d/new", b"bytes");
-    two.world
-        .fs()
-        .sync_data(&two.world.fs().open(&two.a("d/new")).unwrap())
-        .unwrap();
+    two.world.fs().sync_data(&two.world.fs().open(&two.a("d/new")).unwrap()).unwrap();
     assert_eq!(worst(&two.world, &two.a("d/new")), None);
 }
 
@@ -95,10 +85,7 @@ fn a_directory_made_and_renamed_in_vanishes_with_its_content() {
     fs.rename_noreplace(&two.a("aside"), &two.a("e")).unwrap();
     fs.sync_dir(&two.a("e")).unwrap();
     let after = two.world.power_loss(&PowerLoss::nothing_kept(&two.world));
-    assert_eq!(
-        (read(&after, &two.a("e/f")), nlink(&after, &two.a("d/f"))),
-        (None, 1)
-    );
+    assert_eq!((read(&after, &two.a("e/f")), nlink(&after, &two.a("d/f"))), (None, 1));
     fs.sync_dir(&two.a("")).unwrap();
     assert_eq!(worst(&two.world, &two.a("e/f")).unwrap(), b"same");
 }
@@ -147,18 +134,10 @@ fn a_rename_between_directories_may_leave_both_names_but_never_none() {
     fs.rename_noreplace(&two.a("d/f"), &two.a("f")).unwrap();
     let names = |world: &SimWorld| ["d/f", "f"].map(|path| read(world, &two.a(path)).is_some());
     let losses = two.world.power_loss_choices(64);
-    let seen: BTreeSet<_> = losses
-        .map(|loss| names(&two.world.power_loss(&loss)))
-        .collect();
-    assert_eq!(
-        seen,
-        BTreeSet::from([[true, false], [true, true], [false, true]])
-    );
+    let seen: BTreeSet<_> = losses.map(|loss| names(&two.world.power_loss(&loss))).collect();
+    assert_eq!(seen, BTreeSet::from([[true, false], [true, true], [false, true]]));
     fs.sync_dir(&two.a("d")).unwrap();
-    assert_eq!(
-        names(&two.world.power_loss(&PowerLoss::nothing_kept(&two.world))),
-        [false, true]
-    );
+    assert_eq!(names(&two.world.power_loss(&PowerLoss::nothing_kept(&two.world))), [false, true]);
 }
 
 #[test]
@@ -183,9 +162,7 @@ fn a_prefix_keeps_or_drops_data_apart_from_names() {
     let two = Two::new();
     create(&two, "new", b"bytes");
     for (data, want) in [(Data::Kept, &b"bytes"[..]), (Data::Dropped, b"")] {
-        let after = two
-            .world
-            .power_loss(&PowerLoss::prefix_per_device(&two.world, &[1, 0], data));
+        let after = two.world.power_loss(&PowerLoss::prefix_per_device(&two.world, &[1, 0], data));
         assert_eq!(read(&after, &two.a("new")).unwrap(), want);
     }
 }
@@ -220,12 +197,7 @@ fn what_was_in_a_removed_directory_went_before_it() {
     fs.remove_dir(&two.a("d")).unwrap();
     for loss in two.world.power_loss_choices(200) {
         let after = two.world.power_loss(&loss);
-        assert!(
-            ["d/f", "f"]
-                .iter()
-                .any(|path| read(&after, &two.a(path)).is_some()),
-            "{loss:?}"
-        );
+        assert!(["d/f", "f"].iter().any(|path| read(&after, &two.a(path)).is_some()), "{loss:?}");
     }
     fs.sync_dir(&two.a("")).unwrap();
     assert_eq!(worst(&two.world, &two.a("f")).unwrap(), b"same");
@@ -244,6 +216,5 @@ fn a_reboot_renumbers_devices_keeps_inodes_and_ends_leases() {
     assert_eq!(id.ino, before.ino);
     assert_ne!(id.dev, before.dev);
     assert_eq!(after.fs_id(two.a), two.world.fs_id(two.a));
-    fs.lease(&fs.open(&two.a("d/f")).unwrap(), crate::fs::Lease::Write)
-        .unwrap();
+    fs.lease(&fs.open(&two.a("d/f")).unwrap(), crate::fs::Lease::Write).unwrap();
 }

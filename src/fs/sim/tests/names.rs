@@ -12,10 +12,7 @@ use crate::fs::{FileKind, Lease, Metadata};
 fn equal_inode_numbers_on_two_disks_are_two_files() {
     let two = Two::new();
     let (f, g) = (two.a("d/f"), two.b("d/f"));
-    let (one, other) = (
-        two.world.fs().stat(&f).unwrap(),
-        two.world.fs().stat(&g).unwrap(),
-    );
+    let (one, other) = (two.world.fs().stat(&f).unwrap(), two.world.fs().stat(&g).unwrap());
     let (one, other) = (one.unwrap().id, other.unwrap().id);
     assert_eq!(one.ino, other.ino);
     assert_ne!(one.dev, other.dev);
@@ -27,13 +24,9 @@ fn a_link_is_another_name_of_the_inode_and_moves_its_ctime() {
     let fs = two.world.fs();
     let before = fs.stat(&two.a("d/f")).unwrap().unwrap();
     let dir = fs.stat(&two.a("d")).unwrap().unwrap();
-    fs.link(&fs.open(&two.a("d/f")).unwrap(), &two.a("d/g"))
-        .unwrap();
+    fs.link(&fs.open(&two.a("d/f")).unwrap(), &two.a("d/g")).unwrap();
     let after = fs.stat(&two.a("d/g")).unwrap().unwrap();
-    assert_eq!(
-        (after.id, after.nlink, after.mtime),
-        (before.id, 2, before.mtime)
-    );
+    assert_eq!((after.id, after.nlink, after.mtime), (before.id, 2, before.mtime));
     assert!(after.ctime > before.ctime);
     assert!(fs.stat(&two.a("d")).unwrap().unwrap().mtime > dir.mtime);
 }
@@ -60,11 +53,7 @@ fn links_fail_as_on_linux() {
         (two.a("d/f"), place(ro, "g"), EROFS),
     ];
     for (from, to, want) in cases {
-        assert_eq!(
-            errno(fs.link(&fs.open(&from).unwrap(), &to)),
-            want,
-            "{from:?} {to:?}"
-        );
+        assert_eq!(errno(fs.link(&fs.open(&from).unwrap(), &to)), want, "{from:?} {to:?}");
     }
 }
 
@@ -98,12 +87,8 @@ fn two_branches_of_one_disk_share_links() {
     let two = Two::new();
     let (world, fs) = (&two.world, two.world.fs());
     let c = world.add_branch(two.disks[0]);
-    fs.link(&fs.open(&two.a("d/f")).unwrap(), &place(c, "g"))
-        .unwrap();
-    assert_eq!(
-        fs.stat(&place(c, "g")).unwrap(),
-        fs.stat(&two.a("d/f")).unwrap()
-    );
+    fs.link(&fs.open(&two.a("d/f")).unwrap(), &place(c, "g")).unwrap();
+    assert_eq!(fs.stat(&place(c, "g")).unwrap(), fs.stat(&two.a("d/f")).unwrap());
 }
 
 #[test]
@@ -122,11 +107,7 @@ fn renames_never_go_over_anything() {
         (two.a(""), two.a("e"), EBUSY),
     ];
     for (from, to, want) in cases {
-        assert_eq!(
-            errno(fs.rename_noreplace(&from, &to)),
-            want,
-            "{from:?} {to:?}"
-        );
+        assert_eq!(errno(fs.rename_noreplace(&from, &to)), want, "{from:?} {to:?}");
     }
     let before = fs.stat(&two.a("d/f")).unwrap().unwrap();
     fs.rename_noreplace(&two.a("d/f"), &two.a("g")).unwrap();
@@ -140,14 +121,8 @@ fn renames_never_go_over_anything() {
 fn a_plain_rename_of_two_names_of_one_inode_leaves_both() {
     let two = Two::new();
     two.world.add_link(&two.a("d/f"), &two.a("d/link"));
-    two.world
-        .state()
-        .rename_over(&two.a("d/f"), &two.a("d/link"))
-        .unwrap();
-    assert_eq!(
-        ino(&two.world, &two.a("d/f")),
-        ino(&two.world, &two.a("d/link"))
-    );
+    two.world.state().rename_over(&two.a("d/f"), &two.a("d/link")).unwrap();
+    assert_eq!(ino(&two.world, &two.a("d/f")), ino(&two.world, &two.a("d/link")));
     assert_eq!(nlink(&two.world, &two.a("d/f")), 2);
 }
 
@@ -159,10 +134,7 @@ fn an_exchange_swaps_what_two_names_lead_to() {
     world.add_link(&two.a("d/g"), &two.a("d/link"));
     let [f, g] = ["d/f", "d/g"].map(|path| ino(world, &two.a(path)));
     fs.exchange(&two.a("d/f"), &two.a("d/g")).unwrap();
-    assert_eq!(
-        [ino(world, &two.a("d/f")), ino(world, &two.a("d/g"))],
-        [g, f]
-    );
+    assert_eq!([ino(world, &two.a("d/f")), ino(world, &two.a("d/g"))], [g, f]);
     assert_eq!(nlink(world, &two.a("d/f")), 2);
     fs.exchange(&two.a("d/f"), &two.a("d/link")).unwrap();
     assert_eq!(errno(fs.exchange(&two.a("d/f"), &two.a("none"))), ENOENT);
@@ -187,19 +159,12 @@ fn directories_are_made_private_and_removed_only_when_empty() {
 fn a_cloned_directory_looks_like_its_model_and_has_its_times() {
     let two = Two::new();
     let (world, fs) = (&two.world, two.world.fs());
-    let meta = Metadata {
-        uid: 7,
-        gid: 8,
-        mode: 0o2750,
-        ..Metadata::default()
-    };
+    let meta = Metadata { uid: 7, gid: 8, mode: 0o2750, ..Metadata::default() };
     world.set_metadata(&two.b("d"), meta);
     let made = fs.make_dir(&two.a("new")).unwrap();
     fs.clone_dir(&two.b("d"), &two.a("new"), &made).unwrap();
-    let (old, new) = (
-        fs.stat(&two.b("d")).unwrap().unwrap(),
-        fs.stat(&two.a("new")).unwrap().unwrap(),
-    );
+    let (old, new) =
+        (fs.stat(&two.b("d")).unwrap().unwrap(), fs.stat(&two.a("new")).unwrap().unwrap());
     let look = |stat: &crate::fs::Stat| (stat.uid, stat.gid, stat.mode, stat.mtime);
     assert_eq!(look(&new), look(&old));
     assert!(new.ctime > old.ctime);
@@ -213,19 +178,11 @@ fn nothing_leads_through_symlinks_mounts_or_files() {
     world.add_fifo(&two.a("fifo"));
     world.add_file(&two.a("mnt/f"), b"");
     world.mount_on(&two.a("mnt"));
-    assert_eq!(
-        fs.stat(&two.a("link")).unwrap().unwrap().kind,
-        FileKind::Symlink
-    );
+    assert_eq!(fs.stat(&two.a("link")).unwrap().unwrap().kind, FileKind::Symlink);
     assert_eq!(fs.stat(&two.a("d/f/x")).unwrap(), None);
     assert_eq!(fs.stat(&two.a("none/x")).unwrap(), None);
-    let opens = [
-        ("link/x", ELOOP),
-        ("link", ELOOP),
-        ("fifo", EINVAL),
-        ("d", EINVAL),
-        ("mnt/f", EXDEV),
-    ];
+    let opens =
+        [("link/x", ELOOP), ("link", ELOOP), ("fifo", EINVAL), ("d", EINVAL), ("mnt/f", EXDEV)];
     for (path, want) in opens {
         assert_eq!(errno(fs.open(&two.a(path))), want, "{path}");
     }
@@ -263,10 +220,7 @@ fn names_are_listed_by_prefix() {
     let two = Two::new();
     two.world.add_file(&two.a("d/.tmp-1"), b"");
     let fs = two.world.fs();
-    assert_eq!(
-        fs.names_with_prefix(&two.a("d"), b".tmp-").unwrap(),
-        [b".tmp-1".to_vec()]
-    );
+    assert_eq!(fs.names_with_prefix(&two.a("d"), b".tmp-").unwrap(), [b".tmp-1".to_vec()]);
     assert_eq!(errno(fs.names_with_prefix(&two.a("none"), b"")), ENOENT);
 }
 
@@ -276,17 +230,10 @@ fn the_pool_shows_the_first_branch_that_has_a_path() {
     two.world.add_file(&two.a("x"), b"first");
     two.world.add_file(&two.b("x"), b"second");
     two.world.add_file(&two.b("y"), b"only");
-    let view: Vec<(Vec<u8>, Vec<u8>)> = two
-        .world
-        .pool_view()
-        .into_iter()
-        .map(|(path, b)| (path.as_bytes().to_vec(), b))
-        .collect();
+    let view: Vec<(Vec<u8>, Vec<u8>)> =
+        two.world.pool_view().into_iter().map(|(path, b)| (path.as_bytes().to_vec(), b)).collect();
     let want = [("d/f", "same"), ("x", "first"), ("y", "only")];
-    assert_eq!(
-        view,
-        want.map(|(path, b)| (path.as_bytes().to_vec(), b.as_bytes().to_vec()))
-    );
+    assert_eq!(view, want.map(|(path, b)| (path.as_bytes().to_vec(), b.as_bytes().to_vec())));
 }
 
 #[test]

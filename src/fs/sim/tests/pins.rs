@@ -36,8 +36,7 @@ fn calls_follow_a_pinned_directory_and_clients_do_not() {
     assert_eq!(fs.stat(&two.a("d")).unwrap().unwrap().id, dir);
     assert_eq!(errno(fs.create(&two.a("d/f"))), EEXIST);
     drop(fs.create(&two.a("d/g")).unwrap());
-    fs.link(&fs.open(&two.a("d/f")).unwrap(), &two.a("d/h"))
-        .unwrap();
+    fs.link(&fs.open(&two.a("d/f")).unwrap(), &two.a("d/h")).unwrap();
     fs.unlink(&two.a("d/f")).unwrap();
     fs.rename_noreplace(&two.a("d/h"), &two.a("d/i")).unwrap();
     fs.sync_dir(&two.a("d")).unwrap();
@@ -100,10 +99,7 @@ fn a_pinned_directory_that_is_removed_takes_no_names() {
     assert_eq!(errno(fs.create(&two.a("e/n"))), ENOENT);
     assert_eq!(errno(fs.make_dir(&two.a("e/n"))), ENOENT);
     assert_eq!(errno(fs.link(&f, &two.a("e/n"))), ENOENT);
-    assert_eq!(
-        errno(fs.rename_noreplace(&two.a("d/f"), &two.a("e/n"))),
-        ENOENT
-    );
+    assert_eq!(errno(fs.rename_noreplace(&two.a("d/f"), &two.a("e/n"))), ENOENT);
     assert_eq!(errno(fs.unlink(&two.a("e/g"))), ENOENT);
     assert_eq!(fs.stat(&two.a("e/g")).unwrap(), None);
     assert!(fs.names_with_prefix(&two.a("e"), b"").unwrap().is_empty());
