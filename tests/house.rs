@@ -12,15 +12,6 @@ const ROOMS: [&str; 13] = [
     "fs", "pool", "sys",
 ];
 
-/// Rooms that may still be missing.
-const TO_COME: &[&str] = &["run"];
-
-/// Imports that still go upwards. They end when `plan` has an op of its own, and the journal makes its records from it.
-const UPWARDS: &[(&str, &str)] = &[];
-
-/// Files that still import each other in a circle.
-const CIRCLES: &[&[&str]] = &[];
-
 /// The files of src without the tests: module path, and text without comments.
 struct House {
     modules: BTreeMap<String, String>,
@@ -225,7 +216,7 @@ fn src_has_these_rooms_and_nothing_beside_them() {
             ROOMS.contains(&name.as_str()) || ["main.rs", "lib.rs"].contains(&name.as_str());
         assert!(known, "src/{name} is no room: ROOMS lists them");
     }
-    for room in ROOMS.iter().filter(|room| !TO_COME.contains(room)) {
+    for room in &ROOMS {
         assert!(there.contains(*room), "src/{room} is missing");
     }
 }
@@ -243,10 +234,6 @@ fn no_room_imports_from_a_higher_one() {
             }
         }
     }
-    for (module, path) in UPWARDS {
-        let there = upwards.remove(&((*module).to_owned(), (*path).to_owned()));
-        assert!(there, "not needed any more in UPWARDS: {module}, {path}");
-    }
     assert!(upwards.is_empty(), "upwards: {upwards:#?}");
 }
 
@@ -263,11 +250,6 @@ fn no_files_import_each_other_in_a_circle() {
     };
     let mut found: BTreeSet<BTreeSet<&str>> = graph.keys().map(|name| circle_of(name)).collect();
     found.remove(&BTreeSet::new());
-    for known in CIRCLES {
-        let before = found.len();
-        found.retain(|circle| !circle.iter().all(|name| known.contains(name)));
-        assert!(found.len() < before, "not needed any more in CIRCLES: {known:?}");
-    }
     assert!(found.is_empty(), "circles: {found:#?}");
 }
 
@@ -283,6 +265,60 @@ fn only_tests_unwrap() {
     let modules = House::read();
     let bad = modules.with_one_of(&[".unwrap()", "::unwrap)"]);
     assert!(bad.is_empty(), "unwrap in {bad:?}");
+}
+
+/// The reasons that `text` decides on: comparisons and patterns decide on nothing.
+fn decided_in(text: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("Reason::") {
+        let reason = text[at + "Reason::".len()..].split(not_in_a_word).next().unwrap();
+        let (before, after) = (&text[..at], &text[at + "Reason::".len() + reason.len()..]);
+        let compared = ["==", "!=", "|"].iter().any(|sign| before.trim_end().ends_with(sign));
+        let pattern = ["=>", "|"].iter().any(|sign| after.trim_start().starts_with(sign));
+        let statement = &before[before.rfind([';', '{']).unwrap_or(0)..];
+        if !compared && !pattern && !statement.contains("matches!(") {
+            found.insert(reason);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_doc_of_each_reason_says_where_it_is_decided() {
+    let text = fs::read_to_string(src().join("plan/refusal.rs")).unwrap();
+    let (_, text) = text.split_once("pub enum Reason {").unwrap();
+    let (text, _) = text.split_once("\n}\n").unwrap();
+    let mut places = BTreeMap::<&str, BTreeSet<&str>>::new();
+    let mut said = BTreeSet::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(modules) = line.strip_prefix("/// Decided in ") {
+            said = modules.split('`').skip(1).step_by(2).collect();
+        } else if let Some(reason) = line.strip_suffix(',').filter(|_| !line.starts_with('/')) {
+            places.insert(reason, std::mem::take(&mut said));
+        }
+    }
+    assert!(places.len() > 30 && places.values().all(|said| !said.is_empty()), "{places:?}");
+    let house = House::read();
+    let mut unused: BTreeSet<(&str, &str)> = places
+        .iter()
+        .flat_map(|(reason, said)| said.iter().map(|place| (*reason, *place)))
+        .collect();
+    let rooms = ["find", "plan", "execute", "rescue"];
+    let deciding = house.modules.iter().filter(|(name, _)| rooms.contains(&room_of(name)));
+    for (module, text) in deciding.filter(|(name, _)| *name != "plan::refusal") {
+        for reason in decided_in(text) {
+            let Some(said) = places.get(reason) else { continue };
+            let said: Vec<_> = said
+                .iter()
+                .filter(|place| module == *place || (**place == "execute" && within(module, place)))
+                .collect();
+            assert!(!said.is_empty(), "the doc of Reason::{reason} does not name {module}");
+            for place in said {
+                unused.remove(&(reason, place));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "decided elsewhere: {unused:?}");
 }
 
 #[test]

@@ -1,75 +1,143 @@
 //! Why an op is not planned or not done: a closed list, each reason with advice for the user.
 
-/// A reason, as data: shown in text and JSON, documented in the README.
+/// A reason, as data: shown in text and JSON, documented in the README. A test checks where each is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The path does not lead to a file of this pool.
+    ///
+    /// Decided in `find::resolve`.
     Unresolved,
     /// The path is a directory, symlink or special file.
+    ///
+    /// Decided in `find::resolve`.
     NotRegular,
     /// A scan could not look into a directory, or read a file.
+    ///
+    /// Decided in `find::scan::walk`.
     Unreadable,
     /// The file does not have the size that the list says.
+    ///
+    /// Decided in `find::resolve`.
     ClaimSize,
     /// No member of the group lies under a primary.
+    ///
+    /// Decided in `plan`.
     NoPrimary,
     /// The relpath exists on several branches.
+    ///
+    /// Decided in `plan`, `rescue::undo`.
     Shadowed,
     /// The inode has names that could not be found.
+    ///
+    /// Decided in `execute::compare`, `plan`.
     UnknownLinks,
     /// One of its names is excluded by a filter.
+    ///
+    /// Decided in `plan`.
     Excluded,
     /// The branch is RO in the pool.
+    ///
+    /// Decided in `plan`, `rescue::undo`.
     ReadOnly,
     /// The branch is not RO in the pool, and its filesystem or mount is read-only all the same.
+    ///
+    /// Decided in `find::scan`, `plan`, `rescue::undo`.
     DiskReadOnly,
     /// Owner or group differ.
+    ///
+    /// Decided in `plan::metadata`.
     OwnerDiffers,
     /// Permission bits differ.
+    ///
+    /// Decided in `plan::metadata`.
     ModeDiffers,
     /// ACLs differ.
+    ///
+    /// Decided in `plan::metadata`.
     AclDiffers,
     /// Extended attributes differ.
+    ///
+    /// Decided in `plan::metadata`.
     XattrDiffers,
     /// A directory on the way differs between both branches in who may enter it or list it.
+    ///
+    /// Decided in `execute::path_access`.
     DirectoryDiffers,
     /// `chattr +i` or `+a`.
+    ///
+    /// Decided in `execute::compare`, `execute::undo`, `plan`.
     Immutable,
     /// The filesystem cannot say for sure that no program uses a file.
+    ///
+    /// Decided in `execute::window`.
     NoLease,
     /// The filesystem has no identity that survives a reboot.
+    ///
+    /// Decided in `execute::pass`, `plan`.
     NoIdentity,
     /// The master's inode cannot take more names.
+    ///
+    /// Decided in `execute::halt`, `plan`.
     TooManyLinks,
     /// The filesystem cannot exchange two names, or rename a directory without replacing one.
+    ///
+    /// Decided in `execute::parents`, `execute::publish`.
     NoExchange,
     /// Branches lie within each other.
+    ///
+    /// Decided in `plan`.
     NestedBranch,
     /// A mount point or symlink lies on the way.
+    ///
+    /// Decided in `execute::halt`, `execute::parents`, `find::resolve`, `find::scan::walk`, `plan`.
     Obstructed,
     /// An empty file: nothing to reclaim.
+    ///
+    /// Decided in `plan`.
     Empty,
     /// `--max-ops`, `--max-bytes` or `--max-time` was reached.
+    ///
+    /// Decided in `execute`, `plan`.
     Limit,
     /// Another program has the file open.
+    ///
+    /// Decided in `execute`.
     Busy,
     /// It was changed since it was listed or compared.
+    ///
+    /// Decided in `execute`.
     Changed,
     /// The bytes are not equal.
+    ///
+    /// Decided in `execute::compare`, `plan`.
     Differs,
     /// Another program changed the standing of both copies while the op was under way; both are kept.
+    ///
+    /// Decided in `execute`.
     Conflict,
     /// A system call failed.
+    ///
+    /// Decided in `execute::copy`, `execute::halt`, `execute::window`.
     Io,
     /// The branch had an error before, or is no longer the branch it was.
+    ///
+    /// Decided in `execute::pass`, `execute::recover`, `rescue::undo`.
     BranchFailed,
     /// The run was stopped before.
+    ///
+    /// Decided in `execute`.
     Interrupted,
-    /// To be undone, and changed by a program since it was linked.
+    /// The file is to be undone, and a program changed it since it was linked.
+    ///
+    /// Decided in `execute::copy`, `execute::undo`, `rescue::undo`.
     ChangedSince,
     /// The bytes are not the recorded bytes, though the times are the recorded times.
+    ///
+    /// Decided in `execute::compare`, `execute::copy`.
     Damaged,
-    /// To be undone, and no longer in the state in which the run left it.
+    /// The file is to be undone, and is no longer in the state in which the run left it.
+    ///
+    /// Decided in `rescue::undo`.
     Gone,
 }
 
