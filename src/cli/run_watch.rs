@@ -9,7 +9,7 @@ use super::output_file::{self, OutputFile};
 use super::page::{self, Figures};
 use super::shown::{self, Shown};
 use crate::execute::OpEnded;
-use crate::find::scan::{Found, Meter};
+use crate::find::scan::{Meter, ScanResult};
 use crate::fs::Timestamp;
 use crate::journal::rfc3339;
 use crate::pool::Pool;
@@ -68,7 +68,12 @@ impl<'w> RunWatch<'w> {
         Ok(())
     }
 
-    fn write_groups(&mut self, pool: &Pool, found: &Found, now: Timestamp) -> Result<(), Failure> {
+    fn write_groups(
+        &mut self,
+        pool: &Pool,
+        found: &ScanResult,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         let Some(listed) = self.listed.take() else {
             return Ok(());
         };
@@ -136,7 +141,12 @@ impl Watcher for RunWatch<'_> {
         ScanProgress::new(meter, enabled).around(scan);
     }
 
-    fn scanned(&mut self, pool: &Pool, found: &Found, now: Timestamp) -> Result<(), WatcherError> {
+    fn scanned(
+        &mut self,
+        pool: &Pool,
+        found: &ScanResult,
+        now: Timestamp,
+    ) -> Result<(), WatcherError> {
         tell(found);
         Ok(self.write_groups(pool, found, now)?)
     }
@@ -181,7 +191,7 @@ impl Watcher for RunWatch<'_> {
     }
 }
 
-fn tell(found: &Found) {
+fn tell(found: &ScanResult) {
     let (counts, left_out) = (found.counts, found.left_out);
     tracing::info!(
         files = found.files,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::facts::{BranchFacts, Disk, Facts, Leases};
+use super::facts::{BranchDisk, BranchFacts, Facts, Leases};
 use super::filesystem::Ability;
 use super::finding::{Findings, Topic};
 use crate::plan::hidden_name::parse_hidden_name;
@@ -15,7 +15,7 @@ const SHOWN: usize = 5;
 
 pub(super) fn check(facts: &Facts, found: &mut Findings) {
     let mut seen = HashMap::new();
-    let mut disks: Vec<(&BranchFacts, &Disk)> = Vec::new();
+    let mut disks: Vec<(&BranchFacts, &BranchDisk)> = Vec::new();
     // An empty branch means something only if disks are mounted on other branches.
     let mounted = |branch: &&BranchFacts| matches!(&branch.disk, Ok(disk) if !disk.on_parent);
     let mounts = facts.branches.iter().filter(mounted).count();
@@ -38,7 +38,7 @@ pub(super) fn check(facts: &Facts, found: &mut Findings) {
     together(&disks, found);
 }
 
-fn one(branch: &BranchFacts, disk: &Disk, others_mounted: bool, found: &mut Findings) {
+fn one(branch: &BranchFacts, disk: &BranchDisk, others_mounted: bool, found: &mut Findings) {
     let at = Some(branch.path.as_path());
     if branch.awaits_mount {
         let what = "mergerfs' own marker says that a disk belongs here, and it is not mounted";
@@ -60,7 +60,7 @@ fn one(branch: &BranchFacts, disk: &Disk, others_mounted: bool, found: &mut Find
     }
 }
 
-fn filesystem(branch: &BranchFacts, disk: &Disk, found: &mut Findings) {
+fn filesystem(branch: &BranchFacts, disk: &BranchDisk, found: &mut Findings) {
     let at = Some(branch.path.as_path());
     let (kind, name) = (&disk.filesystem, disk.filesystem.name);
     if kind.hard_links == Ability::No {
@@ -90,7 +90,7 @@ fn filesystem(branch: &BranchFacts, disk: &Disk, found: &mut Findings) {
     }
 }
 
-fn contents(branch: &BranchFacts, disk: &Disk, journal: Option<u32>, found: &mut Findings) {
+fn contents(branch: &BranchFacts, disk: &BranchDisk, journal: Option<u32>, found: &mut Findings) {
     let at = Some(branch.path.as_path());
     if !disk.snapraid.is_empty() {
         found.add(Topic::SnapRaid, at, format!("it holds {:?}", disk.snapraid));
@@ -124,7 +124,7 @@ fn hidden(file: &FileNow, journal: Option<u32>) -> String {
     format!("{}, {whose}", file.words())
 }
 
-fn together(disks: &[(&BranchFacts, &Disk)], found: &mut Findings) {
+fn together(disks: &[(&BranchFacts, &BranchDisk)], found: &mut Findings) {
     let paths: Vec<_> = disks.iter().map(|(_, disk)| &disk.real_path).collect();
     for (inner, outer) in nested(&paths) {
         let what = format!("it lies within branch {:?}", disks[outer].0.path);

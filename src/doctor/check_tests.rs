@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, FUSE_SUPER_MAGIC, MSDOS_SUPER_MAGIC, TMPFS_MAGIC};
 
-use super::super::facts::{BranchFacts, Disk, Host, Leases, OtherPool, PartialView, Surroundings};
+use super::super::facts::{
+    BranchDisk, BranchFacts, Host, Leases, OtherPool, PartialView, Surroundings,
+};
 use super::super::filesystem::FilesystemKind;
 use super::super::finding::Level;
 use super::*;
@@ -13,8 +15,8 @@ use crate::pool::BranchMode;
 use crate::pool::mergerfs::Description;
 use crate::rescue::unsettled::FileNow;
 
-fn disk(number: u64) -> Disk {
-    Disk {
+fn disk(number: u64) -> BranchDisk {
+    BranchDisk {
         root: (number, 2),
         mount: number,
         filesystem: FilesystemKind::of(EXT4_SUPER_MAGIC),
@@ -66,7 +68,7 @@ fn topics(change: impl FnOnce(&mut Facts)) -> Vec<Topic> {
     check(&facts).into_iter().map(|found| found.topic).collect()
 }
 
-fn of_disk(change: impl FnOnce(&mut Disk)) -> Vec<Topic> {
+fn of_disk(change: impl FnOnce(&mut BranchDisk)) -> Vec<Topic> {
     topics(|facts| change(facts.branches[1].disk.as_mut().unwrap()))
 }
 
@@ -163,7 +165,7 @@ fn branches_that_are_not_there_are_found() {
     assert_eq!(missing, [Topic::BranchMissing]);
     let marked = topics(|f| f.branches[0].awaits_mount = true);
     assert_eq!(marked, [Topic::BranchNotMounted]);
-    let bare = |d: &mut Disk| (d.empty, d.on_parent) = (true, true);
+    let bare = |d: &mut BranchDisk| (d.empty, d.on_parent) = (true, true);
     assert_eq!(of_disk(bare), [Topic::BranchEmpty]);
     assert_eq!(of_disk(|d| d.empty = true), [], "an empty disk is a disk");
     let no_mounts = topics(|f| {

@@ -8,7 +8,7 @@ use nix::sys::statvfs::statvfs;
 use nix::sys::utsname::uname;
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::facts::{BranchFacts, Disk, Facts, Host, JournalPlace, Leases};
+use super::facts::{BranchDisk, BranchFacts, Facts, Host, JournalPlace, Leases};
 use super::filesystem::FilesystemKind;
 use super::neighbours;
 use crate::find::facts::root_of;
@@ -52,7 +52,11 @@ pub fn collect(path: &Path, journal: &Path, top_only: bool) -> Result<Facts, Poo
     })
 }
 
-fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<Disk, String> {
+fn disk(
+    branch: &Branch,
+    mounts: &[mountinfo::Mount],
+    top_only: bool,
+) -> Result<BranchDisk, String> {
     let at = BranchIdx(0);
     let told = |error: crate::fs::FsError| format!("{error}: {}", error.source);
     let fs = RealFs::open(std::slice::from_ref(branch)).map_err(told)?;
@@ -65,7 +69,7 @@ fn disk(branch: &Branch, mounts: &[mountinfo::Mount], top_only: bool) -> Result<
     let root = fs.root_id(at);
     // Walking a pool would be walking its branches once more.
     let found = leftovers::look(&fs, at, top_only || is_pool);
-    Ok(Disk {
+    Ok(BranchDisk {
         root: (root.dev, root.ino),
         mount,
         filesystem: FilesystemKind::of(kind.filesystem_type()),

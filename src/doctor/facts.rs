@@ -35,12 +35,12 @@ pub struct BranchFacts {
     /// mergerfs' own marker of a bare mount point is there.
     pub awaits_mount: bool,
     /// The disk behind the branch path, or why this program cannot look at the disk.
-    pub disk: Result<Disk, String>,
+    pub disk: Result<BranchDisk, String>,
 }
 
 /// The disk found behind a branch path.
 #[derive(Debug, Clone)]
-pub struct Disk {
+pub struct BranchDisk {
     /// `st_dev` and inode number of the root.
     pub root: (u64, u64),
     /// The mount the root lies on.

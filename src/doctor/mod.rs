@@ -15,7 +15,8 @@ mod neighbours;
 pub use check::check;
 pub use collect::collect;
 pub use facts::{
-    BranchFacts, Disk, Facts, Host, JournalPlace, Leases, OtherPool, PartialView, Surroundings,
+    BranchDisk, BranchFacts, Facts, Host, JournalPlace, Leases, OtherPool, PartialView,
+    Surroundings,
 };
 pub use filesystem::{Ability, FilesystemKind};
 pub use finding::{Finding, Level, Topic};

@@ -9,7 +9,7 @@ use super::compared::Compared;
 use super::halt::Halt;
 use super::remove::Retired;
 use super::retire::Hidden;
-use super::work::{Over, State, Work};
+use super::work::{OpState, Over, Work};
 use super::{Executor, OpEnded, Outcome, RunError};
 use crate::fs::{Change, InodeId, Place};
 use crate::journal::{Record, Store};
@@ -149,11 +149,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.remove_emptied(over);
         for ended in over.iter_mut() {
             // Not before all ops of the batch are through: they may share a directory.
-            if matches!(ended.state, State::Restored(_) | State::Conflict(..))
+            if matches!(ended.state, OpState::Restored(_) | OpState::Conflict(..))
                 && let Err(halt) = self.remove_made(&ended.op)
             {
                 self.stop_branch(&halt);
-                ended.state = State::Stuck(halt);
+                ended.state = OpState::Stuck(halt);
             }
         }
         for error in self.touched.give_times_back(self.fs) {
@@ -185,7 +185,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// Removes what `op` retired.
-    fn removed(&mut self, op: &Retired) -> State {
+    fn removed(&mut self, op: &Retired) -> OpState {
         let removed = self
             .not_stopped(op)
             .and_then(|()| self.remove(op))
@@ -196,14 +196,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 false => Ok(reclaimed),
             });
         match removed {
-            Ok(reclaimed) => State::Removed(reclaimed),
+            Ok(reclaimed) => OpState::Removed(reclaimed),
             Err(halt) if halt.reason == Reason::Conflict => {
-                State::Conflict(halt, self.places_left(op))
+                OpState::Conflict(halt, self.places_left(op))
             }
             // Retired and recorded: only forward, later.
             Err(halt) => {
                 self.stop_branch(&halt);
-                State::Stuck(halt)
+                OpState::Stuck(halt)
             }
         }
     }
@@ -214,35 +214,35 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for ended in &over {
             let op = ended.op.id();
             match &ended.state {
-                State::Removed(reclaimed) => {
+                OpState::Removed(reclaimed) => {
                     records.push(Record::Done { op, reclaimed: *reclaimed });
                 }
-                State::Restored(halt) => {
+                OpState::Restored(halt) => {
                     records.push(Record::Restored { op, why: halt.to_string() });
                 }
-                State::Conflict(halt, left) => {
+                OpState::Conflict(halt, left) => {
                     let (why, left) = (halt.to_string(), left.clone());
                     records.push(Record::Conflict { op, why, left });
                 }
-                State::Stuck(_) => {}
+                OpState::Stuck(_) => {}
             }
         }
         self.journal.record(&records, self.fs.now())?;
         let mut unreported = Unreported::default();
         for ended in over {
             let Over { op, recovered, state, .. } = ended;
-            if !matches!(state, State::Stuck(_)) {
+            if !matches!(state, OpState::Stuck(_)) {
                 self.let_go(op.id());
             }
             let outcome = match state {
-                State::Removed(reclaimed) => Outcome::Done { reclaimed },
-                State::Restored(halt) if halt.again && op.recorded.is_none() => {
+                OpState::Removed(reclaimed) => Outcome::Done { reclaimed },
+                OpState::Restored(halt) if halt.again && op.recorded.is_none() => {
                     unreported.put_back.push((op.into_op(), halt));
                     continue;
                 }
-                State::Restored(halt) => Outcome::NotDone(halt),
-                State::Conflict(halt, _) => Outcome::Conflict(halt),
-                State::Stuck(halt) => {
+                OpState::Restored(halt) => Outcome::NotDone(halt),
+                OpState::Conflict(halt, _) => Outcome::Conflict(halt),
+                OpState::Stuck(halt) => {
                     unreported.open.push((op, halt));
                     continue;
                 }

@@ -4,7 +4,7 @@ use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::window::Leased;
-use super::work::{Over, State};
+use super::work::{OpState, Over};
 use crate::fs::{Change, FileKind, Lease, Place};
 use crate::journal::Store;
 use crate::plan::Undoing;
@@ -156,7 +156,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     ///
     /// Where that fails the op stays open, and its recovery tries again.
     pub(super) fn remove_emptied(&mut self, over: &mut [Over]) {
-        let undone = over.iter_mut().filter(|ended| matches!(ended.state, State::Removed(_)));
+        let undone = over.iter_mut().filter(|ended| matches!(ended.state, OpState::Removed(_)));
         for ended in undone {
             let branch = ended.op.duplicate.branch;
             for dir in ended.op.undo().iter().flat_map(|undo| &undo.emptied) {
@@ -175,7 +175,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     Err(error) => {
                         let halt = Halt::from(error);
                         self.stop_branch(&halt);
-                        ended.state = State::Stuck(halt);
+                        ended.state = OpState::Stuck(halt);
                         break;
                     }
                 }

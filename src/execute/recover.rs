@@ -5,7 +5,7 @@ use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
-use super::work::{Over, State, Work};
+use super::work::{OpState, Over, Work};
 use super::{Executor, RunError, StaysOpen};
 use crate::fs::{Change, FsError, Handle, InodeId, Place, Stat};
 use crate::journal::{Copy, Intent, OpenOp, RunStarted, Store};
@@ -54,7 +54,7 @@ enum Resumed {
     /// It is carried out.
     Going(Begun),
     /// It goes no further.
-    Over(Begun, State),
+    Over(Begun, OpState),
 }
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
@@ -103,7 +103,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for work in works {
             let files = [work.op.master_id, work.op.duplicate_id];
             match files.iter().find_map(|id| failures.get(id)) {
-                Some(halt) => over.push(work.over(State::Stuck(halt.clone()))),
+                Some(halt) => over.push(work.over(OpState::Stuck(halt.clone()))),
                 None => going.push(work),
             }
         }
@@ -116,17 +116,17 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             Ok(Some(state)) => Resumed::Over(op, state),
             Err(halt) if halt.reason == Reason::Conflict => {
                 let left = self.places_left(&op);
-                Resumed::Over(op, State::Conflict(halt, left))
+                Resumed::Over(op, OpState::Conflict(halt, left))
             }
             Err(halt) => {
                 self.stop_branch(&halt);
-                Resumed::Over(op, State::Stuck(halt))
+                Resumed::Over(op, OpState::Stuck(halt))
             }
         }
     }
 
     /// Decides what an open op takes next, and does it; `None` if the op is to be carried out.
-    fn next_state(&mut self, op: &mut Begun, entry: &OpenOp) -> Result<Option<State>, Halt> {
+    fn next_state(&mut self, op: &mut Begun, entry: &OpenOp) -> Result<Option<OpState>, Halt> {
         for branch in op.branches() {
             self.fs.check_branch(branch)?;
         }
@@ -159,7 +159,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 self.clear_hidden(op)?;
                 // An undo frees nothing.
                 let bytes = if op.undo().is_some() { 0 } else { entry.intent.bytes };
-                Ok(Some(State::Removed(bytes)))
+                Ok(Some(OpState::Removed(bytes)))
             }
             Next::Leave | Next::Back => {
                 let why = "the path was removed or replaced by another program since the op began";
@@ -231,11 +231,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Handles an op one of whose files another program uses. While the duplicate has its names, the replacement is
     /// taken away, so that no path leads to two inodes longer than it must.
-    fn busy_on_the_way(&mut self, op: &Begun, halt: Halt, names: &[Observed]) -> State {
+    fn busy_on_the_way(&mut self, op: &Begun, halt: Halt, names: &[Observed]) -> OpState {
         if names.iter().all(|name| name.duplicate == DuplicateAt::Own) {
             self.back(op, halt)
         } else {
-            State::Stuck(halt)
+            OpState::Stuck(halt)
         }
     }
 

@@ -27,11 +27,11 @@ pub(super) struct Over {
     pub(super) op: Begun,
     pub(super) n: usize,
     pub(super) recovered: bool,
-    pub(super) state: State,
+    pub(super) state: OpState,
 }
 
 /// The state of an op that goes no further.
-pub(super) enum State {
+pub(super) enum OpState {
     /// Taken back; to be recorded once its directories are synced.
     Restored(Halt),
     /// Can neither go on nor be taken back now.
@@ -62,7 +62,7 @@ impl<P> Work<P> {
 }
 
 impl Work<Begun> {
-    pub(super) fn over(self, state: State) -> Over {
+    pub(super) fn over(self, state: OpState) -> Over {
         Over { op: self.op, n: self.n, recovered: self.recovered, state }
     }
 }
@@ -103,24 +103,24 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// Takes an op back; it is reported with `why`.
-    pub(super) fn back(&mut self, op: &Begun, why: Halt) -> State {
+    pub(super) fn back(&mut self, op: &Begun, why: Halt) -> OpState {
         if self.begun_to_remove(op) {
             // After the first unlink of a link set there is only forward: later, or by a person.
             return if why.again || why.stops.is_some() || why.reason == Reason::BranchFailed {
-                State::Stuck(why)
+                OpState::Stuck(why)
             } else {
-                State::Conflict(why, self.places_left(op))
+                OpState::Conflict(why, self.places_left(op))
             };
         }
         match self.take_back(op) {
-            Back::Restored => State::Restored(why),
+            Back::Restored => OpState::Restored(why),
             // A client did the work of the op.
-            Back::Replaced => State::Removed(0),
+            Back::Replaced => OpState::Removed(0),
             Back::Stuck(halt) => {
                 self.stop_branch(&halt);
-                State::Stuck(halt)
+                OpState::Stuck(halt)
             }
-            Back::Conflict { halt, left } => State::Conflict(halt, left),
+            Back::Conflict { halt, left } => OpState::Conflict(halt, left),
         }
     }
 
@@ -142,13 +142,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             self.stop_branch(&halt);
             let is_there = |op: &Op| op.branches().any(|b| b == branch);
             for ended in over.iter_mut().filter(|ended| is_there(&ended.op)) {
-                ended.state = State::Stuck(halt.clone());
+                ended.state = OpState::Stuck(halt.clone());
             }
             let (stuck, going) = works.into_iter().partition(|work| is_there(&work.op));
             works = going;
             let stuck: Vec<Work<P>> = stuck;
             let stuck = stuck.into_iter().map(|work| work.map(begun));
-            over.extend(stuck.map(|work| work.over(State::Stuck(halt.clone()))));
+            over.extend(stuck.map(|work| work.over(OpState::Stuck(halt.clone()))));
         }
         works
     }

@@ -4,7 +4,7 @@ use super::request::{HashCache, ScanRequest};
 use super::{RunError, Session, Stop, Watcher, real_path};
 use crate::find::filter::Filter;
 use crate::find::resolve::{self, Resolved};
-use crate::find::scan::{Around, Cache, Found, Meter, Scan, ScanError};
+use crate::find::scan::{Around, Cache, Meter, Scan, ScanError, ScanResult};
 use crate::fs::Look;
 use crate::plan::Rules;
 use crate::pool::relpath::RelPath;
@@ -83,7 +83,7 @@ fn open_cache(session: &Session, wanted: &HashCache) -> Result<Option<Cache>, Ru
     }
 }
 
-fn resolved(found: Found) -> Resolved {
+fn resolved(found: ScanResult) -> Resolved {
     Resolved {
         claimed_groups: found.groups.len() as u64,
         groups: found.groups.into_iter().map(|found| found.group).collect(),

@@ -2,7 +2,7 @@
 
 use super::{RunError, WatcherError};
 use crate::execute::OpEnded;
-use crate::find::scan::{Found, Meter};
+use crate::find::scan::{Meter, ScanResult};
 use crate::fs::Timestamp;
 use crate::fs::real::Space;
 use crate::plan::{Plan, Refusal};
@@ -58,7 +58,7 @@ pub trait Watcher {
     fn scanned(
         &mut self,
         _pool: &Pool,
-        _found: &Found,
+        _found: &ScanResult,
         _now: Timestamp,
     ) -> Result<(), WatcherError> {
         Ok(())

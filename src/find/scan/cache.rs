@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::cache_block::{Block, Entry, Slot};
+use super::cache_block::{Block, CachedFile, Slot};
 use super::cache_place::{self, CacheError};
 use super::read::Hash;
 use crate::journal::flush::flush;
@@ -42,7 +42,7 @@ const BYTES_MAX: u64 = 512 << 20;
 #[derive(Debug)]
 pub struct Cache {
     dir: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
     today: u16,
     /// The day of the last pruning.
     pruned: Option<u16>,
@@ -50,7 +50,7 @@ pub struct Cache {
 
 /// The state of the cache's database.
 #[derive(Debug)]
-enum State {
+enum CacheState {
     /// It is open.
     Open(Handles),
     /// The database is closed until it is needed: an open database keeps every touched record in memory.
@@ -91,7 +91,7 @@ impl Cache {
         let day = last.and_then(|day| <[u8; 2]>::try_from(day.as_ref()).ok());
         let cache = Self {
             dir: path,
-            state: Mutex::new(State::Open(handles)),
+            state: Mutex::new(CacheState::Open(handles)),
             today: u16::try_from(days).unwrap_or(u16::MAX),
             pruned: day.map(u16::from_le_bytes),
         };
@@ -104,9 +104,9 @@ impl Cache {
 
     /// Makes the stored hashes durable, and frees the database's memory until the database is needed again.
     pub(super) fn rest(&self) {
-        if matches!(*self.state(), State::Open(_)) {
+        if matches!(*self.state(), CacheState::Open(_)) {
             self.with(|handles| flush(&handles.db));
-            self.put_down(State::Resting);
+            self.put_down(CacheState::Resting);
             crate::sys::give_back_memory();
         }
     }
@@ -114,8 +114,8 @@ impl Cache {
     /// Rests if the database has grown in memory.
     fn rest_if_large(&self) {
         let large = match &*self.state() {
-            State::Open(handles) => handles.touched.get() >= BLOCKS_BETWEEN_RESTS,
-            State::Resting | State::Lost => false,
+            CacheState::Open(handles) => handles.touched.get() >= BLOCKS_BETWEEN_RESTS,
+            CacheState::Resting | CacheState::Lost => false,
         };
         if large {
             self.rest();
@@ -128,7 +128,7 @@ impl Cache {
     }
 
     /// Stores hashes. An error ends the use of the cache in this scan, not the scan.
-    pub(super) fn store(&self, mut entries: Vec<Entry>) {
+    pub(super) fn store(&self, mut entries: Vec<CachedFile>) {
         if entries.is_empty() {
             return;
         }
@@ -171,16 +171,16 @@ impl Cache {
     /// Works on the database. A failing database is thrown away, because the next scan would fail on it too.
     fn with<T>(&self, work: impl FnOnce(&Handles) -> sled::Result<T>) -> Option<T> {
         let mut state = self.state();
-        if matches!(*state, State::Resting) {
+        if matches!(*state, CacheState::Resting) {
             *state = Handles::open_again(&self.dir).map_or_else(
                 |error| {
                     tracing::warn!(%error, "what is read from now on is not remembered");
-                    State::Lost
+                    CacheState::Lost
                 },
-                State::Open,
+                CacheState::Open,
             );
         }
-        let State::Open(handles) = &*state else {
+        let CacheState::Open(handles) = &*state else {
             return None;
         };
         let what = match contain(|| work(handles)) {
@@ -190,7 +190,7 @@ impl Cache {
         };
         drop(state);
         tracing::warn!(path = ?self.dir, what, "the hash cache cannot be used; it will be made anew");
-        self.put_down(State::Lost);
+        self.put_down(CacheState::Lost);
         if let Err(error) = discard(&self.dir) {
             tracing::warn!(%error, "the hash cache stays as it is");
         }
@@ -198,7 +198,7 @@ impl Cache {
     }
 
     /// Closes the database, and sets the cache to `state`.
-    fn put_down(&self, state: State) {
+    fn put_down(&self, state: CacheState) {
         let mut held = self.state();
         let before = std::mem::replace(&mut *held, state);
         if let Err(panic) = contain(|| drop(before)) {
@@ -206,7 +206,7 @@ impl Cache {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CacheState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -217,12 +217,12 @@ pub(super) struct View<'c> {
     cache: &'c Cache,
     block: Option<([u8; 32], Block)>,
     /// The entries to be recorded as used.
-    used: Vec<Entry>,
+    used: Vec<CachedFile>,
 }
 
 impl View<'_> {
     /// Returns the requested hash, if the file has not changed since it was read.
-    pub(super) fn find(&mut self, asked: Entry) -> Option<Hash> {
+    pub(super) fn find(&mut self, asked: CachedFile) -> Option<Hash> {
         let key = key_of(&asked);
         if self.block.as_ref().is_none_or(|(at, _)| *at != key) {
             let block = self.cache.with(|handles| handles.block(&key))?;
@@ -232,7 +232,7 @@ impl View<'_> {
         let (_, block) = self.block.as_ref()?;
         let (slot, hash) = block.find(&asked)?;
         if self.cache.today.saturating_sub(slot.seen) >= NOTE_DAYS {
-            self.used.push(Entry { hash, ..asked });
+            self.used.push(CachedFile { hash, ..asked });
         }
         Some(hash)
     }
@@ -357,7 +357,7 @@ fn discard(path: &Path) -> Result<(), CacheError> {
 }
 
 /// The key of the block that an entry belongs to: big-endian, so that neighbours lie together.
-fn key_of(entry: &Entry) -> [u8; 32] {
+fn key_of(entry: &CachedFile) -> [u8; 32] {
     let mut key = [0; 32];
     key[..16].copy_from_slice(&entry.fs.uuid);
     key[16..24].copy_from_slice(&entry.fs.subvolume.to_be_bytes());
@@ -373,8 +373,8 @@ mod tests {
     use super::*;
     use crate::fs::FsId;
 
-    fn entry(ino: u64, part: Part, hash: u64) -> Entry {
-        Entry {
+    fn entry(ino: u64, part: Part, hash: u64) -> CachedFile {
+        CachedFile {
             fs: FsId { uuid: [7; 16], subvolume: 5 },
             ino,
             stamp: Stamp { size: 1 << 40, mtime: -1, ctime: 3 },
@@ -386,8 +386,8 @@ mod tests {
         }
     }
 
-    fn find(cache: &Cache, asked: Entry) -> Option<Hash> {
-        cache.view().find(Entry { hash: [0; 2], ..asked })
+    fn find(cache: &Cache, asked: CachedFile) -> Option<Hash> {
+        cache.view().find(CachedFile { hash: [0; 2], ..asked })
     }
 
     /// sled releases its lock some time after the database is dropped.
@@ -407,7 +407,7 @@ mod tests {
     fn what_was_stored_is_found_until_the_file_changes() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
-        let entries: Vec<Entry> = (0..1000)
+        let entries: Vec<CachedFile> = (0..1000)
             .flat_map(|ino| [entry(ino, Part::Head, ino), entry(ino, Part::Whole, ino)])
             .collect();
         cache.store(entries.clone());
@@ -477,15 +477,15 @@ mod tests {
         let far = |n: u64| entry(n * Block::INODES, Part::Whole, n);
         cache.store((0..100).map(far).collect());
         cache.rest();
-        assert!(matches!(*cache.state(), State::Resting));
+        assert!(matches!(*cache.state(), CacheState::Resting));
         // Another process may have the lock meanwhile.
         reopened(dir.path()).close();
         assert_eq!(find(&cache, far(7)), Some([7, !7]));
         cache.store(vec![far(100)]);
         cache.rest();
         let touched = |cache: &Cache| match &*cache.state() {
-            State::Open(handles) => handles.touched.get(),
-            State::Resting | State::Lost => 0,
+            CacheState::Open(handles) => handles.touched.get(),
+            CacheState::Resting | CacheState::Lost => 0,
         };
         let mut view = cache.view();
         assert_eq!(view.find(far(0)), Some([0, !0]));

@@ -10,7 +10,7 @@ const HAS_WHOLE: u8 = 4;
 
 /// A hash of a part of a file, stored or requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct CachedFile {
     pub(super) fs: FsId,
     pub(super) ino: u64,
     pub(super) stamp: Stamp,
@@ -51,7 +51,7 @@ impl Block {
     }
 
     /// Returns the slot and the requested hash, if the file has not changed since it was read.
-    pub(super) fn find(&self, asked: &Entry) -> Option<(&Slot, Hash)> {
+    pub(super) fn find(&self, asked: &CachedFile) -> Option<(&Slot, Hash)> {
         let slot = self.slots.iter().find(|s| s.low == low_of(asked))?;
         let hash = match asked.part {
             Part::Head => slot.head.map(|hash| [hash, 0]),
@@ -62,7 +62,7 @@ impl Block {
     }
 
     /// Stores a hash that was read on day `today`; drops the hashes of an older state of the file.
-    pub(super) fn put(&mut self, entry: &Entry, today: u16) {
+    pub(super) fn put(&mut self, entry: &CachedFile, today: u16) {
         let low = low_of(entry);
         let known = |slot: &Slot| slot.low == low && slot.stamp == entry.stamp;
         if !self.slots.iter().any(known) {
@@ -163,7 +163,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-fn low_of(entry: &Entry) -> u8 {
+fn low_of(entry: &CachedFile) -> u8 {
     // Less than 32.
     (entry.ino % Block::INODES) as u8
 }
@@ -172,8 +172,8 @@ fn low_of(entry: &Entry) -> u8 {
 mod tests {
     use super::*;
 
-    fn entry(ino: u64, part: Part) -> Entry {
-        Entry {
+    fn entry(ino: u64, part: Part) -> CachedFile {
+        CachedFile {
             fs: FsId { uuid: [0; 16], subvolume: 0 },
             ino,
             stamp: Stamp { size: ino, mtime: i64::MIN, ctime: i64::MAX },

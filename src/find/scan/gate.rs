@@ -18,12 +18,12 @@ pub(super) struct Gate {
     rotating: bool,
     /// No arm moves within this time.
     quick: Duration,
-    state: Mutex<State>,
+    state: Mutex<GateState>,
     free: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct GateState {
     inside: usize,
     waiting: usize,
     answers: u32,
@@ -60,7 +60,7 @@ impl Gate {
         self.readers(&self.state()) == 1
     }
 
-    fn readers(&self, state: &State) -> usize {
+    fn readers(&self, state: &GateState) -> usize {
         let quick = state.answers >= ANSWERS_MIN && state.answer_s < self.quick.as_secs_f64();
         if self.rotating && !quick { 1 } else { READERS_MAX }
     }
@@ -79,7 +79,7 @@ impl Gate {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::Scope;
 
 use super::cache::Cache;
-use super::cache_block::Entry;
+use super::cache_block::CachedFile;
 
 /// Results that the cache takes in at a time.
 const AT_ONCE: usize = 8192;
@@ -15,13 +15,13 @@ const WAITING: usize = 8;
 /// makes the results durable, and the cache rests.
 #[derive(Debug, Clone)]
 pub(super) struct Keeper {
-    queue: SyncSender<Vec<Entry>>,
+    queue: SyncSender<Vec<CachedFile>>,
 }
 
 impl Keeper {
     /// Starts the thread.
     pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, cache: &'scope Cache) -> Self {
-        let (queue, entries) = sync_channel::<Vec<Entry>>(WAITING);
+        let (queue, entries) = sync_channel::<Vec<CachedFile>>(WAITING);
         scope.spawn(move || {
             entries.into_iter().for_each(|entries| cache.store(entries));
             cache.rest();
@@ -30,7 +30,7 @@ impl Keeper {
     }
 
     /// Sends hashes to the thread, in the order in which the cache keeps them; waits if the thread is behind.
-    pub(super) fn keep(&self, read: impl Iterator<Item = Entry>) {
+    pub(super) fn keep(&self, read: impl Iterator<Item = CachedFile>) {
         let mut read = read.peekable();
         while read.peek().is_some() {
             let entries = read.by_ref().take(AT_ONCE).collect();
@@ -53,7 +53,7 @@ mod tests {
     fn all_that_was_handed_over_is_in_the_cache_when_the_thread_has_ended() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
-        let entry = |ino| Entry {
+        let entry = |ino| CachedFile {
             fs: FsId { uuid: [7; 16], subvolume: 5 },
             ino,
             stamp: Stamp { size: 1, mtime: 2, ctime: 3 },

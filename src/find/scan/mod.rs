@@ -112,7 +112,7 @@ pub struct FoundGroup {
 
 /// The results of a scan.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ScanResult {
     /// Inodes with equal contents.
     pub groups: Vec<FoundGroup>,
     /// Files and directories that could not be read.
@@ -160,7 +160,7 @@ impl<'s> Scan<'s> {
     ///
     /// # Errors
     /// If the scan was stopped. An unreadable file is a refusal, not an error.
-    pub fn run(mut self) -> Result<Found, ScanError> {
+    pub fn run(mut self) -> Result<ScanResult, ScanError> {
         let begin = Instant::now();
         let took = |what| tracing::debug!(what, seconds = begin.elapsed().as_secs_f64(), "scan");
         let disks = disks::under(self.fs, self.pool, &self.branches);
@@ -186,7 +186,7 @@ impl<'s> Scan<'s> {
         walked.refusals.append(&mut members.refusals);
         walked.refusals.append(&mut self.read_only_disks);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Found {
+        Ok(ScanResult {
             groups: members.groups,
             refusals: walked.refusals,
             files: walked.files,

@@ -58,7 +58,7 @@ pub(super) enum Outcome {
 }
 
 /// Reads from one disk.
-pub(super) struct Reader<'r> {
+pub(super) struct FileReader<'r> {
     opener: Opener<'r>,
     gate: &'r Gate,
     meter: &'r Meter,
@@ -75,7 +75,7 @@ pub(super) struct Target<'c> {
     pub(super) part: Part,
 }
 
-impl<'r> Reader<'r> {
+impl<'r> FileReader<'r> {
     pub(super) fn new(
         opener: Opener<'r>,
         gate: &'r Gate,
@@ -213,7 +213,7 @@ mod tests {
         change(&path);
         let (gate, meter) = (Gate::new(false, Duration::ZERO), Meter::default());
         let opener = Opener::new(&fs, &catalog);
-        let mut reader = Reader::new(opener, &gate, (&meter, 0), &|| false);
+        let mut reader = FileReader::new(opener, &gate, (&meter, 0), &|| false);
         reader.read(Target { file: &catalog.files[0], id: stat.id, part })
     }
 

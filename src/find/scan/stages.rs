@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::cache_block::Entry;
+use super::cache_block::CachedFile;
 use super::candidates::{Candidate, Candidates};
 use super::catalog::{Catalog, File, Stamp};
 use super::disks::Disk;
@@ -13,7 +13,7 @@ use super::gate::Gate;
 use super::keeper::Keeper;
 use super::meter::{DiskShare, Phase};
 use super::opener::Opener;
-use super::read::{Hash, Outcome, Part, Reader, Target, WHOLE};
+use super::read::{FileReader, Hash, Outcome, Part, Target, WHOLE};
 use super::walk::unreadable;
 use super::{Scan, ScanError};
 use crate::fs::InodeId;
@@ -199,9 +199,9 @@ impl<'s> Stages<'s> {
     }
 
     /// The cache entry to look up for a candidate; `None` if a later scan could not recognise the filesystem.
-    fn entry(&self, phase: Phase, candidate: &Candidate) -> Option<Entry> {
+    fn entry(&self, phase: Phase, candidate: &Candidate) -> Option<CachedFile> {
         let file = self.catalog.file_of(candidate);
-        Some(Entry {
+        Some(CachedFile {
             fs: self.scan.identity_of(file.device)?,
             ino: file.ino,
             stamp: file.stamp,
@@ -227,7 +227,7 @@ impl<'s> Stages<'s> {
         });
         keeper.keep(read.into_iter().filter_map(|(at, hash)| {
             let entry = self.entry(phase, of(at))?;
-            Some(Entry { hash, ..entry })
+            Some(CachedFile { hash, ..entry })
         }));
     }
 }
@@ -317,11 +317,11 @@ impl Round<'_> {
         }
     }
 
-    fn reader(&self) -> Reader<'_> {
+    fn reader(&self) -> FileReader<'_> {
         let scan = self.stages.scan;
         let gate = &self.stages.gates[self.disk];
         let opener = Opener::new(scan.fs, self.stages.catalog);
-        Reader::new(opener, gate, (scan.meter, self.disk), scan.interrupted)
+        FileReader::new(opener, gate, (scan.meter, self.disk), scan.interrupted)
     }
 
     fn target(&self, candidate: &Candidate) -> Option<Target<'_>> {
