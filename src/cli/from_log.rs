@@ -14,7 +14,8 @@ use crate::run::request::ListRequest;
 pub(super) fn run(
     common: &Common,
     args: &ResumeArgs,
-    (log, manifest): (&Path, &Path),
+    log: &Path,
+    manifest: &Path,
 ) -> Result<u8, Failure> {
     let log = OldLog::read(log)?;
     let mut out = stdout();

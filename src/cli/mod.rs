@@ -95,9 +95,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             match command {
                 Command::Preview(args) => preview::run(&cli.common, args),
                 Command::Resume(args) => match (&args.from_log, &args.manifest) {
-                    (Some(log), Some(manifest)) => {
-                        from_log::run(&cli.common, args, (log, manifest))
-                    }
+                    (Some(log), Some(manifest)) => from_log::run(&cli.common, args, log, manifest),
                     _ if args.salvage => salvage::run(&cli.common, args),
                     _ if args.discard.is_some() => {
                         let named = args.discard.as_deref().unwrap_or_default();

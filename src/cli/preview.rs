@@ -46,7 +46,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
         return Ok(code);
     }
     let at = preview::check_mount_point(&args.mount_point)?;
-    let told = mounted_line(common, (&planned.site.pool, &tree), &at).map_err(Failure::output)?;
+    let told = mounted_line(common, &planned.site.pool, &tree, &at).map_err(Failure::output)?;
     let end = Ending::listen()
         .map_err(|error| Failure::environment_because("cannot listen for signals", &error))?;
     let everyone = args.allow_other || nix::unistd::geteuid().is_root();
@@ -101,7 +101,7 @@ fn tree(planned: &Planned<Session>, would_stop: &HashMap<usize, Halt>) -> Result
 }
 
 /// The line that is printed when the preview is mounted.
-fn mounted_line(common: &Common, (pool, tree): (&Pool, &Tree), at: &Path) -> io::Result<Vec<u8>> {
+fn mounted_line(common: &Common, pool: &Pool, tree: &Tree, at: &Path) -> io::Result<Vec<u8>> {
     let (files, bytes) = (tree.view().replaced(), tree.view().bytes());
     let mut line = Vec::new();
     match common.format {

@@ -52,7 +52,7 @@ fn dry_run(common: &Common, pool: &Pool, undo: (u64, UndoPlan)) -> Result<u8, Fa
     let mut out = stdout();
     let written = match common.format {
         OutputFormat::Text => report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals)),
-        OutputFormat::Json => lines(&mut out, &scene, (&plan, &tally)),
+        OutputFormat::Json => lines(&mut out, &scene, &plan, &tally),
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(tally.undo_exit_code())
@@ -61,7 +61,8 @@ fn dry_run(common: &Common, pool: &Pool, undo: (u64, UndoPlan)) -> Result<u8, Fa
 fn lines(
     out: &mut dyn Write,
     scene: &Scene<'_>,
-    (plan, tally): (&Plan, &Tally),
+    plan: &Plan,
+    tally: &Tally,
 ) -> std::io::Result<()> {
     for refusal in &plan.refusals {
         json::refusal(out, scene, refusal)?;

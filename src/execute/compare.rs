@@ -125,8 +125,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         // The hidden name of a copy first: no client takes that away.
         let copy = op.copy_place().cloned().into_iter();
         let places = copy.chain([plan.master.clone()]).chain(targets);
-        let inode = (op.master_inode(), op.master_birth());
-        match self.open_inode(places, inode, "master") {
+        match self.open_inode(places, op.master_inode(), op.master_birth(), "master") {
             // Clients renamed all the names that the plan knew.
             Err(gone) if gone.reason == Reason::Changed => match op.number() {
                 Some(id) => self.open_held_master(id)?.ok_or(gone),
@@ -144,14 +143,15 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             let names = 0..plan.names.len();
             names.map(move |k| plan.retired_place(journal, id, k))
         });
-        let inode = (plan.duplicate_id, op.duplicate_birth());
-        self.open_inode(own.chain(hidden), inode, "duplicate")
+        let places = own.chain(hidden);
+        self.open_inode(places, plan.duplicate_id, op.duplicate_birth(), "duplicate")
     }
 
     fn open_inode(
         &self,
         places: impl Iterator<Item = Place>,
-        (id, born): (InodeId, Option<Timestamp>),
+        id: InodeId,
+        born: Option<Timestamp>,
         what: &str,
     ) -> Result<F::File, Halt> {
         for place in places {

@@ -10,11 +10,7 @@ use crate::pool::BranchIdx;
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Returns an inode of `branch` in the form that is valid after a reboot.
-    pub(super) fn stored(
-        &self,
-        branch: BranchIdx,
-        (ino, btime): (u64, Option<Timestamp>),
-    ) -> StoredId {
+    pub(super) fn stored(&self, branch: BranchIdx, ino: u64, btime: Option<Timestamp>) -> StoredId {
         let fs = self.root(branch).fs;
         StoredId { fs: fs.expect("invariant: begin refuses branches without identity"), ino, btime }
     }
@@ -27,7 +23,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let copy = |place: &Place, stat: &Stat| Copy {
             branch: place.branch,
             path: place.path.clone(),
-            id: self.stored(place.branch, (stat.id.ino, stat.btime)),
+            id: self.stored(place.branch, stat.id.ino, stat.btime),
             size: stat.size,
             mtime: stat.mtime,
             ctime: stat.ctime,

@@ -289,9 +289,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let copying = entry.undo.as_ref().is_some_and(|undo| !undo.copied);
         let master_id = if copying { NO_INODE } else { inode(&master, &intent.master) };
         let duplicate_id = inode(&duplicate, &intent.duplicate);
-        let files =
-            (OpFile { at: master, id: master_id }, OpFile { at: duplicate, id: duplicate_id });
-        let op = begun_from(entry, files, names, dirs);
+        let master = OpFile { at: master, id: master_id };
+        let duplicate = OpFile { at: duplicate, id: duplicate_id };
+        let op = begun_from(entry, master, duplicate, names, dirs);
         let here = missing.map_or(Ok(()), |path| {
             let detail = format!("branch {path:?} is not there, or is another filesystem now");
             Err(Halt::new(Reason::BranchFailed, detail))
@@ -322,7 +322,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 /// Returns the op of `entry`, with its files, names and directories on the branches of this run.
 fn begun_from(
     entry: &OpenOp,
-    (master, duplicate): (OpFile, OpFile),
+    master: OpFile,
+    duplicate: OpFile,
     names: Vec<OpName>,
     dirs: Vec<DirIntent>,
 ) -> Begun {

@@ -137,7 +137,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let master = Copy {
             branch,
             path: op.master.path.clone(),
-            id: self.stored(branch, (0, None)),
+            id: self.stored(branch, 0, None),
             size: op.size,
             mtime: undo.mtime,
             ctime: undo.mtime,
@@ -145,7 +145,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let duplicate = Copy {
             branch: op.duplicate.branch,
             path: op.duplicate.path.clone(),
-            id: self.stored(op.duplicate.branch, (source.id.ino, source.btime)),
+            id: self.stored(op.duplicate.branch, source.id.ino, source.btime),
             size: source.size,
             mtime: source.mtime,
             ctime: source.ctime,

@@ -257,7 +257,7 @@ impl Planner<'_> {
         // Its paths are on several branches: the op ends exactly that.
         let mut alone = hidden.clone();
         alone.names.iter_mut().for_each(|n| n.shadows.clear());
-        self.admitted((shown, name), &alone, OpKind::Cross, names)
+        self.admitted(shown, name, &alone, OpKind::Cross, names)
     }
 
     /// Plans every member but the master for replacement; returns the master's name.
@@ -343,13 +343,14 @@ impl Planner<'_> {
             found,
         });
         let names = names.collect();
-        self.admitted((master, name), duplicate, kind, names);
+        self.admitted(master, name, duplicate, kind, names);
     }
 
     /// Plans an op if the rules admit it, else a refusal; returns whether it planned the op.
     fn admitted(
         &mut self,
-        (master, name): (&Member, &Name),
+        master: &Member,
+        name: &Name,
         duplicate: &Member,
         kind: OpKind,
         names: Vec<OpName>,

@@ -247,7 +247,7 @@ impl Filesystem for Server {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        match self.read_dir((ino, fh), offset, &mut reply) {
+        match self.read_dir(ino, fh, offset, &mut reply) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
         }

@@ -120,7 +120,7 @@ impl View {
         let ends = Ends::of(plan, would_stop);
         for (at, group) in in_groups(plan) {
             match would_stop.get(&at) {
-                None => view.op(plan, (at, group), &ends, look),
+                None => view.op(plan, at, group, &ends, look),
                 Some(halt) => view.stopped(&plan.ops[at], halt.reason, &halt.detail),
             }
         }
@@ -191,13 +191,7 @@ impl View {
         self.replacements.iter().map(|r| r.bytes).sum()
     }
 
-    fn op(
-        &mut self,
-        plan: &Plan,
-        (at, group): (usize, &[Place]),
-        ends: &Ends,
-        look: &mut Look<'_>,
-    ) {
+    fn op(&mut self, plan: &Plan, at: usize, group: &[Place], ends: &Ends, look: &mut Look<'_>) {
         let op = &plan.ops[at];
         let last = &plan.ops[ends.end(plan, at)];
         // If hidden copies are merged, an op can concern names that the master has only after the op before.

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use super::list::List;
 use super::request::{Request, Source};
+use super::terms::Terms;
 use super::{RunError, Session, Stop, Watcher, find_pool, scan};
 use crate::find::filter::Filter;
 use crate::find::list::ClaimedGroup;
 use crate::find::resolve::{self, Resolved, Resolver};
 use crate::fs::{FsError, InodeId};
-use crate::plan::Rules;
 use crate::plan::group::Group;
 use crate::pool::Pool;
 
@@ -25,7 +25,7 @@ pub trait Duplicates<S> {
     fn find(
         &mut self,
         site: &S,
-        what: (&Filter, &Rules),
+        terms: &Terms,
         stop: &Stop,
         watcher: &mut dyn Watcher,
     ) -> Result<Option<Resolved>, RunError>;
@@ -99,16 +99,16 @@ impl Duplicates<Session> for Requested<'_> {
     fn find(
         &mut self,
         session: &Session,
-        (filter, rules): (&Filter, &Rules),
+        terms: &Terms,
         stop: &Stop,
         watcher: &mut dyn Watcher,
     ) -> Result<Option<Resolved>, RunError> {
         match (&self.request.source, self.list.take()) {
-            (Source::Scan(wanted), _) => {
-                scan::find(session, wanted, (filter, rules), stop, watcher)
+            (Source::Scan(wanted), _) => scan::find(session, wanted, terms, stop, watcher),
+            (Source::List(_), Some(list)) => list.resolve(session, &terms.filter).map(Some),
+            (Source::List(wanted), None) => {
+                List::open(wanted)?.resolve(session, &terms.filter).map(Some)
             }
-            (Source::List(_), Some(list)) => list.resolve(session, filter).map(Some),
-            (Source::List(wanted), None) => List::open(wanted)?.resolve(session, filter).map(Some),
         }
     }
 

@@ -70,7 +70,8 @@ impl Hooks {
     /// When the command before fails, and the errors of `work`.
     pub(super) fn around<T>(
         &self,
-        (pool, planned): (&Path, usize),
+        pool: &Path,
+        planned: usize,
         watcher: &mut dyn Watcher,
         work: impl FnOnce(&mut dyn Watcher) -> Result<T, RunError>,
     ) -> Result<WithHooks<T>, RunError> {

@@ -1,19 +1,18 @@
 //! The own scan on its way in: directories to relpaths, the cache opened, the branches scanned.
 
 use super::request::{HashCache, ScanRequest};
+use super::terms::Terms;
 use super::{RunError, Session, Stop, Watcher, real_path};
-use crate::find::filter::Filter;
 use crate::find::resolve::{self, Resolved};
 use crate::find::scan::{Around, Cache, Meter, Scan, ScanError, ScanResult};
 use crate::fs::Look;
-use crate::plan::Rules;
 use crate::pool::relpath::RelPath;
 
 /// Finds the duplicates; `None` if `stop` ended the scan.
 pub(super) fn find(
     session: &Session,
     request: &ScanRequest,
-    (filter, rules): (&Filter, &Rules),
+    terms: &Terms,
     stop: &Stop,
     watcher: &mut dyn Watcher,
 ) -> Result<Option<Resolved>, RunError> {
@@ -22,8 +21,9 @@ pub(super) fn find(
     let meter = Meter::default();
     let interrupted = || stop.asked() || stop.time_is_up();
     let around = Around { cache: cache.as_ref(), meter: &meter, interrupted: &interrupted };
-    let branches = (&session.fs, &session.pool, session.facts.as_slice());
-    let mut scan = Some(Scan::new(branches, &dirs, (filter, rules), around));
+    let (filter, rules) = (&terms.filter, &terms.rules);
+    let scan = Scan::new(&session.fs, &session.pool, &session.facts, &dirs, filter, rules, around);
+    let mut scan = Some(scan);
     let mut found = None;
     watcher.scanning(&meter, &mut || {
         if let Some(scan) = scan.take() {

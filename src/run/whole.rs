@@ -27,6 +27,13 @@ pub struct Run<'r, S, D, J> {
     pub stop: &'r Stop,
 }
 
+/// The duplicates that a search found.
+struct Searched {
+    /// When the search began.
+    began: Timestamp,
+    resolved: Resolved,
+}
+
 impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     /// Goes from the request to its outcome.
     ///
@@ -49,21 +56,18 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         found.map(|found| self.planned(found)).transpose()
     }
 
-    fn find(
-        &mut self,
-        watcher: &mut dyn Watcher,
-    ) -> Result<Option<(Timestamp, Resolved)>, RunError> {
+    fn find(&mut self, watcher: &mut dyn Watcher) -> Result<Option<Searched>, RunError> {
         let began = self.site.fs().now();
         watcher.opened(self.site.pool()).map_err(RunError::Watcher)?;
-        let what = (&self.terms.filter, &self.terms.rules);
-        let found = self.duplicates.find(&self.site, what, self.stop, watcher)?;
+        let found = self.duplicates.find(&self.site, self.terms, self.stop, watcher)?;
         if found.as_ref().is_some_and(|found| found.asked_branches) {
             tracing::warn!("mergerfs does not tell where every file is; each branch was looked at");
         }
-        Ok(found.map(|found| (began, found)))
+        Ok(found.map(|resolved| Searched { began, resolved }))
     }
 
-    fn planned(mut self, (began, resolved): (Timestamp, Resolved)) -> Result<Planned<S>, RunError> {
+    fn planned(mut self, searched: Searched) -> Result<Planned<S>, RunError> {
+        let Searched { began, resolved } = searched;
         let (plan, looks) = self.look_ahead(resolved)?;
         let space = site::spaces(&self.site);
         Ok(Planned { site: self.site, terms: self.terms.clone(), plan, looks, began, space })
@@ -79,9 +83,10 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     /// Finishes the open ops of earlier runs, then plans and carries the plan out.
     fn execute(
         mut self,
-        (began, mut resolved): (Timestamp, Resolved),
+        searched: Searched,
         watcher: &mut dyn Watcher,
     ) -> Result<Outcome<S>, RunError> {
+        let Searched { began, mut resolved } = searched;
         let execution = &self.terms.execution;
         execution.hooks.guard_snapraid()?;
         self.journals.check(self.site.pool())?;
@@ -114,8 +119,8 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
             hooks: Some(&execution.hooks),
         };
         let (site, stop, journals) = (&self.site, self.stop, &mut self.journals);
-        let planned = (site.pool().mount.as_path(), plan.ops.len());
-        let around = execution.hooks.around(planned, watcher, |watcher| {
+        let pool = site.pool().mount.as_path();
+        let around = execution.hooks.around(pool, plan.ops.len(), watcher, |watcher| {
             let journal = || match existing {
                 Some(journal) => Ok(Some(journal)),
                 None if something => journals.make().map(Some),

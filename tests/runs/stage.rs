@@ -223,6 +223,39 @@ impl Site for SimSite {
     }
 }
 
+/// Returns every regular file of the pool, grouped by its bytes.
+fn equal_files(site: &SimSite) -> Result<Resolved, RunError> {
+    let mut groups: BTreeMap<Vec<u8>, Group> = BTreeMap::new();
+    for at in files_below(site)? {
+        let file = site.fs.open(&at)?;
+        let stat = site.fs.stat_open(&file)?;
+        let mut bytes = vec![0; usize::try_from(stat.size).unwrap()];
+        assert_eq!(site.fs.read_at(&file, &mut bytes, 0)?, bytes.len());
+        let group = groups.entry(bytes).or_default();
+        let name = Name {
+            branch: at.branch,
+            path: at.path,
+            excluded: false,
+            listed: true,
+            shadows: Vec::new(),
+        };
+        match group.members.iter_mut().find(|m| m.id == stat.id) {
+            Some(known) => known.add_name(name),
+            None => {
+                let mut member = Member::new(&stat, site.fs.metadata(&file)?);
+                member.add_name(name);
+                group.members.push(member);
+            }
+        }
+    }
+    groups.retain(|_, group| group.members.len() > 1);
+    Ok(Resolved {
+        claimed_groups: groups.len() as u64,
+        groups: groups.into_values().collect(),
+        ..Resolved::default()
+    })
+}
+
 /// Finds the files of a simulated pool that have equal bytes.
 struct EqualFiles;
 
@@ -234,54 +267,20 @@ impl Duplicates<SimSite> for EqualFiles {
     fn find(
         &mut self,
         site: &SimSite,
-        _what: (&Filter, &Rules),
+        _terms: &Terms,
         stop: &Stop,
         _watcher: &mut dyn Watcher,
     ) -> Result<Option<Resolved>, RunError> {
-        if stop.asked() {
-            return Ok(None);
-        }
-        let mut groups: BTreeMap<Vec<u8>, Group> = BTreeMap::new();
-        for at in files_below(site)? {
-            let file = site.fs.open(&at)?;
-            let stat = site.fs.stat_open(&file)?;
-            let mut bytes = vec![0; usize::try_from(stat.size).unwrap()];
-            assert_eq!(site.fs.read_at(&file, &mut bytes, 0)?, bytes.len());
-            let group = groups.entry(bytes).or_default();
-            let name = Name {
-                branch: at.branch,
-                path: at.path,
-                excluded: false,
-                listed: true,
-                shadows: Vec::new(),
-            };
-            match group.members.iter_mut().find(|m| m.id == stat.id) {
-                Some(known) => known.add_name(name),
-                None => {
-                    let mut member = Member::new(&stat, site.fs.metadata(&file)?);
-                    member.add_name(name);
-                    group.members.push(member);
-                }
-            }
-        }
-        groups.retain(|_, group| group.members.len() > 1);
-        Ok(Some(Resolved {
-            claimed_groups: groups.len() as u64,
-            groups: groups.into_values().collect(),
-            ..Resolved::default()
-        }))
+        if stop.asked() { Ok(None) } else { equal_files(site).map(Some) }
     }
 
     fn again(
         &mut self,
         site: &SimSite,
-        filter: &Filter,
+        _filter: &Filter,
         _resolved: Resolved,
     ) -> Result<Resolved, RunError> {
-        let rules = Rules::default();
-        let stop = Stop::default();
-        let found = self.find(site, (filter, &rules), &stop, &mut run::Nobody)?;
-        Ok(found.unwrap_or_default())
+        equal_files(site)
     }
 
     fn complete(

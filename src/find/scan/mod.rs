@@ -130,9 +130,12 @@ impl<'s> Scan<'s> {
     /// something could be replaced.
     #[must_use]
     pub fn new(
-        (fs, pool, facts): (&'s RealFs, &'s Pool, &[BranchFacts]),
+        fs: &'s RealFs,
+        pool: &'s Pool,
+        facts: &[BranchFacts],
         dirs: &[RelPath],
-        (filter, rules): (&'s Filter, &'s Rules),
+        filter: &'s Filter,
+        rules: &'s Rules,
         around: Around<'s>,
     ) -> Self {
         let useful = |b: &BranchIdx| is_useful(&facts[b.index()], pool, *b);

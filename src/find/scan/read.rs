@@ -79,7 +79,8 @@ impl<'r> FileReader<'r> {
     pub(super) fn new(
         opener: Opener<'r>,
         gate: &'r Gate,
-        (meter, disk): (&'r Meter, usize),
+        meter: &'r Meter,
+        disk: usize,
         interrupted: &'r (dyn Fn() -> bool + Sync),
     ) -> Self {
         Self { opener, gate, meter, disk: meter.disk(disk), interrupted, buffer: Vec::new() }
@@ -213,7 +214,7 @@ mod tests {
         change(&path);
         let (gate, meter) = (Gate::new(false, Duration::ZERO), Meter::default());
         let opener = Opener::new(&fs, &catalog);
-        let mut reader = FileReader::new(opener, &gate, (&meter, 0), &|| false);
+        let mut reader = FileReader::new(opener, &gate, &meter, 0, &|| false);
         reader.read(Target { file: &catalog.files[0], id: stat.id, part })
     }
 

@@ -321,7 +321,7 @@ impl Round<'_> {
         let scan = self.stages.scan;
         let gate = &self.stages.gates[self.disk];
         let opener = Opener::new(scan.fs, self.stages.catalog);
-        FileReader::new(opener, gate, (scan.meter, self.disk), scan.interrupted)
+        FileReader::new(opener, gate, scan.meter, self.disk, scan.interrupted)
     }
 
     fn target(&self, candidate: &Candidate) -> Option<Target<'_>> {

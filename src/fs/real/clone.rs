@@ -42,7 +42,7 @@ fn step<T>(call: &'static str, done: io::Result<T>) -> Step<T> {
 pub(super) fn directory(from: &File, to: &File) -> Step<()> {
     let source = step("look at the directory cloned to", stat_of(from.as_fd()))?;
     // The owner first: a change of owner can take setuid and setgid away.
-    step("give its owner to directory", own((source.uid, source.gid), to))?;
+    step("give its owner to directory", own(source.uid, source.gid, to))?;
     step("give its extended attributes to directory", clone_xattrs(from, to))?;
     clone_flags(from, to);
     // After the ACL, which changes the group bits, with setgid and sticky, which mkdir and mergerfs drop.
@@ -54,7 +54,7 @@ pub(super) fn directory(from: &File, to: &File) -> Step<()> {
 /// Sets a file's owner, ACL, extended attributes and mode to those of `wanted`; removes all the file has on top.
 pub(super) fn file(to: &File, wanted: &Metadata) -> Step<()> {
     // The owner first: a change of owner takes setuid, setgid and file capabilities away.
-    step("give its owner to", own((wanted.uid, wanted.gid), to))?;
+    step("give its owner to", own(wanted.uid, wanted.gid, to))?;
     step("give its extended attributes to", set_xattrs(&wanted_xattrs(wanted), to))?;
     // After the ACL, which changes the group bits.
     step("give its mode to", set_mode(wanted.mode, to))
@@ -80,7 +80,7 @@ fn set_xattrs(wanted: &BTreeMap<Vec<u8>, Vec<u8>>, to: &File) -> io::Result<()> 
     Ok(())
 }
 
-fn own((uid, gid): (u32, u32), to: &File) -> io::Result<()> {
+fn own(uid: u32, gid: u32, to: &File) -> io::Result<()> {
     let target = stat_of(to.as_fd())?;
     if (target.uid, target.gid) == (uid, gid) {
         return Ok(());

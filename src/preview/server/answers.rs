@@ -79,7 +79,8 @@ impl Server {
 
     pub(super) fn read_dir(
         &self,
-        (node, handle): (INodeNo, FileHandle),
+        node: INodeNo,
+        handle: FileHandle,
         offset: u64,
         reply: &mut ReplyDirectory,
     ) -> Result<(), Errno> {
