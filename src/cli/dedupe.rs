@@ -22,10 +22,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let request = request(common, args);
     match run::run(&request, signals.stop(), &mut watch)? {
         Outcome::Stopped => {
-            let why = match signals.asked() {
-                true => "stopped",
-                false => "the time was up",
-            };
+            let why = if signals.asked() { "stopped" } else { "the time was up" };
             let remembered = if args.no_cache { "" } else { "; what was read is remembered" };
             tracing::warn!("{why} before the scan was through: nothing was changed{remembered}");
             Ok(signals.exit_code().unwrap_or(0))

@@ -40,9 +40,10 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
             .hint("run `mergerfs.xdedup resume` first: it may still need the hidden files"));
     }
     let branches = branches(&journal)?;
-    let _lock = match execute {
-        true => Some(PoolLock::acquire(branches.indices().map(|at| branches.root(at)))?),
-        false => None,
+    let _lock = if execute {
+        Some(PoolLock::acquire(branches.indices().map(|at| branches.root(at)))?)
+    } else {
+        None
     };
     let places = match named {
         [] => left(&journal, &branches),
@@ -53,10 +54,7 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
         return nothing(&mut out, common, "no hidden file of a conflict was found");
     }
     let discarding = Discarding { common, branches: &branches, files: &files };
-    match execute {
-        true => discarding.execute(&mut out),
-        false => discarding.dry_run(&mut out),
-    }
+    if execute { discarding.execute(&mut out) } else { discarding.dry_run(&mut out) }
 }
 
 fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failure> {

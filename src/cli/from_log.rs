@@ -37,9 +37,10 @@ pub(super) fn run(
         if common.quiet && !why.starts_with("lost") && !why.starts_with("not") {
             return Ok(());
         }
-        match std::io::stdout().is_terminal() {
-            true => out.write_all(sanitised(raw).as_bytes())?,
-            false => out.write_all(raw)?,
+        if std::io::stdout().is_terminal() {
+            out.write_all(sanitised(raw).as_bytes())?
+        } else {
+            out.write_all(raw)?
         }
         writeln!(out, ": {why}")
     })?;

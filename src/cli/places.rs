@@ -25,9 +25,10 @@ pub(super) fn usual_journal_dir() -> Option<PathBuf> {
 pub(super) fn own_dir(of_root: &str, of_others: &str, in_home: &str) -> Option<PathBuf> {
     let absolute =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let parent = match nix::unistd::geteuid().is_root() {
-        true => Some(PathBuf::from(of_root)),
-        false => absolute(of_others).or_else(|| Some(absolute("HOME")?.join(in_home))),
+    let parent = if nix::unistd::geteuid().is_root() {
+        Some(PathBuf::from(of_root))
+    } else {
+        absolute(of_others).or_else(|| Some(absolute("HOME")?.join(in_home)))
     };
     Some(parent?.join("mergerfs-xdedup"))
 }

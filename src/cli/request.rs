@@ -77,8 +77,5 @@ pub(super) fn may_differ(listed: &[MetadataKind]) -> IgnoreMetadata {
 
 /// Returns what `--no-lease` asks for.
 pub(super) fn leases(no_lease: bool) -> Leases {
-    match no_lease {
-        true => Leases::Off,
-        false => Leases::Required,
-    }
+    if no_lease { Leases::Off } else { Leases::Required }
 }

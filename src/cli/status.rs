@@ -22,10 +22,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
         None => writeln!(out, "no journal at {dir:?}: nothing was ever begun"),
         Some(journal) => {
             let status = look(common, &journal)?;
-            match json {
-                true => status::json(&mut out, &status),
-                false => status::text(&mut out, &status),
-            }
+            if json { status::json(&mut out, &status) } else { status::text(&mut out, &status) }
         }
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;

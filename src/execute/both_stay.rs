@@ -83,13 +83,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
         let left = places.iter().map(|at| self.named_now(at));
         let left = left.collect::<Result<Vec<_>, _>>()?;
-        let why = match parted {
-            true => {
-                "one of its names was linked to another while it was replaced: they are two equal files now"
-            }
-            false => {
-                "its path was linked again while it was replaced: both disks hold that path now"
-            }
+        let why = if parted {
+            "one of its names was linked to another while it was replaced: they are two equal files now"
+        } else {
+            "its path was linked again while it was replaced: both disks hold that path now"
         };
         let halt = Halt::new(Reason::Conflict, why);
         Ok(Some(BothStay { halt, left }))

@@ -103,10 +103,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let plan = op.plan();
         let (own, target) = (plan.own(k), plan.target(k));
         let at_own = self.fs.stat(&own)?;
-        let at_target = match own == target {
-            true => at_own.clone(),
-            false => self.fs.stat(&target)?,
-        };
+        let at_target = if own == target { at_own.clone() } else { self.fs.stat(&target)? };
         let is_duplicate = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_duplicate(s));
         let is_master = |stat: &Option<Stat>| stat.as_ref().is_some_and(|s| op.is_master(s));
         let retired = match op.number() {
@@ -169,10 +166,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     fn path_now(&self, own: &Place, target: &Place) -> Result<(RelPath, bool), FsError> {
         let (own_dir, target_dir) = (own.dir(), target.dir());
         let here = self.fs.path_of_dir(&own_dir)?;
-        let there = match own_dir == target_dir {
-            true => here.clone(),
-            false => self.fs.path_of_dir(&target_dir)?,
-        };
+        let there =
+            if own_dir == target_dir { here.clone() } else { self.fs.path_of_dir(&target_dir)? };
         let apart = matches!((&here, &there), (Some(here), Some(there)) if here != there);
         let path = match here {
             Some(dir) if dir != own_dir.path => entry(&dir, own.path.file_name()),

@@ -144,9 +144,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let used = masters.contains(&op.duplicate_id)
             || duplicates.contains(&op.duplicate_id)
             || duplicates.contains(&op.master_id);
-        match used {
-            true => Err(Halt::new(Reason::Busy, "an op that is still open uses one of the files")),
-            false => Ok(()),
+        if used {
+            Err(Halt::new(Reason::Busy, "an op that is still open uses one of the files"))
+        } else {
+            Ok(())
         }
     }
 

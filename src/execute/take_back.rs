@@ -59,11 +59,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Returns how `op` stands once everything that can be taken back was taken back.
     fn back_with(&mut self, op: &Begun, left: Vec<(BranchIdx, RelPath)>) -> Result<Back, Halt> {
         if !left.is_empty() {
-            let why = match self.is_visible(op)? {
-                true => "its path is taken by another file, or was removed",
-                false => {
-                    "every path with its contents was removed: the last copy is kept under a hidden name"
-                }
+            let why = if self.is_visible(op)? {
+                "its path is taken by another file, or was removed"
+            } else {
+                "every path with its contents was removed: the last copy is kept under a hidden name"
             };
             let halt = Halt::new(Reason::Conflict, why);
             let mut left = left;
@@ -81,10 +80,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let replaced = |name: &Observed| {
             name.duplicate == DuplicateAt::Nowhere && name.target == TargetIs::Master
         };
-        Ok(match names.iter().all(replaced) {
-            true => Back::Replaced,
-            false => Back::Restored,
-        })
+        Ok(if names.iter().all(replaced) { Back::Replaced } else { Back::Restored })
     }
 
     fn try_take_back(&mut self, op: &Begun) -> Result<Vec<(BranchIdx, RelPath)>, Halt> {
@@ -658,11 +654,12 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 /// The reason for a path of a replacement that has another file. A link of the kept copy is a client's own, and only
 /// this process can know that: a later process would take the link for ours.
 fn not_ours(is_master: bool) -> Halt {
-    match is_master {
-        true => Halt::new(
+    if is_master {
+        Halt::new(
             Reason::Conflict,
             "another program linked the kept copy at its path: both copies stay",
-        ),
-        false => Halt::again(Reason::Changed, "the path was replaced meanwhile"),
+        )
+    } else {
+        Halt::again(Reason::Changed, "the path was replaced meanwhile")
     }
 }

@@ -241,10 +241,7 @@ impl Planner<'_> {
     fn collapse(&mut self, shown: &Member, name: &Name, hidden: &Member) -> bool {
         let found = |n: &Name| {
             let there = |s: &Name| s.branch == name.branch && s.path == n.path;
-            match shown.names.iter().any(there) {
-                true => Found::Master,
-                false => Found::Absent,
-            }
+            if shown.names.iter().any(there) { Found::Master } else { Found::Absent }
         };
         // Across branches, also of one device: the name on the hidden branch is to go.
         let names = hidden.names.iter().map(|n| OpName {
@@ -332,10 +329,8 @@ impl Planner<'_> {
             return;
         };
         let local = (master.id.dev, master.mount) == (duplicate.id.dev, duplicate.mount);
-        let (kind, found) = match local {
-            true => (OpKind::Local, Found::Duplicate),
-            false => (OpKind::Cross, Found::Absent),
-        };
+        let (kind, found) =
+            if local { (OpKind::Local, Found::Duplicate) } else { (OpKind::Cross, Found::Absent) };
         let names = duplicate.names.iter().map(|n| OpName {
             path: n.path.clone(),
             from: n.branch,

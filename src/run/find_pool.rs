@@ -33,10 +33,7 @@ pub(super) fn mount_points() -> Result<Vec<PathBuf>, RunError> {
     let mounts = mountinfo::read().map_err(PoolError::MountTable)?;
     let pools = mounts.into_iter().filter(Mount::is_mergerfs);
     let points: Vec<PathBuf> = pools.map(|mount| mount.point).collect();
-    match points.is_empty() {
-        true => Err(RunError::NoPool),
-        false => Ok(points),
-    }
+    if points.is_empty() { Err(RunError::NoPool) } else { Ok(points) }
 }
 
 /// Returns the directory of the first of `paths` that lies below one of the mount points `pools`.
@@ -120,8 +117,5 @@ fn as_recorded(run: &RunStarted) -> Pool {
 /// [`RunError::NoPool`], or when the mount table cannot be read.
 pub fn all() -> Result<Vec<PathBuf>, RunError> {
     let pools = mergerfs::pools()?;
-    match pools.is_empty() {
-        true => Err(RunError::NoPool),
-        false => Ok(pools),
-    }
+    if pools.is_empty() { Err(RunError::NoPool) } else { Ok(pools) }
 }

@@ -103,10 +103,7 @@ pub(crate) fn same_as_before<'j>(
         let before = last.started.branches.iter().find(|b| b.path == now.path);
         let Some(before) = before else { continue };
         if (before.fs, before.root_ino) != (now.fs, now.root_ino) {
-            let what = match before.fs == now.fs {
-                true => "directory",
-                false => "filesystem",
-            };
+            let what = if before.fs == now.fs { "directory" } else { "filesystem" };
             return Err(RunError::OtherBranch { what, branch: now.path, run: last.started.run });
         }
     }

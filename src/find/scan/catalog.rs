@@ -222,9 +222,10 @@ impl Catalog {
                 let to = u32::try_from(names.len() - begin).unwrap_or(u32::MAX);
                 names.extend_from_slice(self.name(dir, *name));
                 names.push(0);
-                match is_file {
-                    true => self.files[*at].name = to,
-                    false => self.dirs[*at].above = Above::Dir(dir, to),
+                if *is_file {
+                    self.files[*at].name = to
+                } else {
+                    self.dirs[*at].above = Above::Dir(dir, to)
                 }
             }
             begins.push((dir, begin as u64));

@@ -281,9 +281,10 @@ impl Root {
                     sys::statx_at(held.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW)
                 })??;
                 let found = stat_from(&found);
-                match found.mount == self.mount {
-                    true => Ok(found),
-                    false => Err(io::Error::from_raw_os_error(libc::EXDEV)),
+                if found.mount == self.mount {
+                    Ok(found)
+                } else {
+                    Err(io::Error::from_raw_os_error(libc::EXDEV))
                 }
             }
             _ => {
@@ -296,9 +297,10 @@ impl Root {
     /// `lstat` of `path`, whatever is pinned.
     pub(super) fn stat_unpinned(&self, path: &RelPath) -> io::Result<Stat> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
-        let entry = match path.is_root() {
-            true => entry_beneath(&self.dir, Path::new("."), flags)?,
-            false => entry_beneath(&self.dir, path.as_path(), flags)?,
+        let entry = if path.is_root() {
+            entry_beneath(&self.dir, Path::new("."), flags)?
+        } else {
+            entry_beneath(&self.dir, path.as_path(), flags)?
         };
         stat_of(entry.as_fd())
     }

@@ -103,10 +103,13 @@ impl ScanParent {
             .with_nix_path(|name| sys::statx_at(self.dir.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW));
         match found? {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-            found => match stat_from(&found?).mount == self.mount {
-                true => Ok(true),
-                false => Err(io::Error::from_raw_os_error(libc::EXDEV)),
-            },
+            found => {
+                if stat_from(&found?).mount == self.mount {
+                    Ok(true)
+                } else {
+                    Err(io::Error::from_raw_os_error(libc::EXDEV))
+                }
+            }
         }
     }
 }

@@ -87,10 +87,7 @@ impl Watch {
         for place in places {
             let key = (place.clone(), name.as_bytes().to_vec());
             let known = self.comings.entry(key).or_default();
-            match event.mask.intersects(came) {
-                true => known.came = at,
-                false => known.went = at,
-            }
+            if event.mask.intersects(came) { known.came = at } else { known.went = at }
         }
     }
 }
