@@ -26,11 +26,12 @@
 //! 2. [`find::resolve`] asks the pool where each path is ([`pool::mergerfs`]) and looks at the inodes there ([`fs`]).
 //! 3. [`plan`] chooses the master ([`plan::master`]) and makes an [`plan::Op`] for every other inode, or a refusal.
 //! 4. [`execute`] carries it out: `batch` is the order of everything; then one file a phase: `compare`,
-//!    `parents`, `publish`, `retire`, `remove`, and `take_back` for the way back.
+//!    `parents`, `publish`, `retire`, `remove`, and `take_back` with `both_stay` for the way back.
 //! 5. [`journal`] makes intent, retired and done durable in between.
 //! 6. [`rescue::undo`] plans, from the journal, ops that take others back; they go the same way after a copy.
 //! 7. After a crash `execute::recover` looks at what each name is, decides, and takes the same transitions.
-//! 8. What ended ops left for a person, [`rescue::unsettled`] looks at again for `status`, and removes for `resume --discard`.
+//! 8. What ended ops left for a person, [`rescue::unsettled`] looks at again for `status`, and removes for
+//!    `resume --discard`.
 //!
 //! # Invariants
 //!
@@ -52,8 +53,9 @@
 //! # What is deliberately absent
 //!
 //! The library prints nothing, reads no environment and does not exit: [`report`] makes text from values, [`cli`]
-//! makes requests from typed words, and decides where text goes. Options have no other reader than [`cli`]. Only [`fs::real`] changes branches, only `journal::sled_store` names the database, only
-//! [`pool::mergerfs`] talks to mergerfs, only `preview::server` names FUSE, and only `sys` contains `unsafe`.
+//! makes requests from typed words, and decides where text goes. Options have no other reader than [`cli`]. Only
+//! [`fs::real`] changes branches, only `journal::sled_store` names the database, only [`pool::mergerfs`] talks to
+//! mergerfs, only `preview::server` names FUSE, and only `sys` contains `unsafe`.
 //! [`plan`] does no I/O and knows no clock.
 
 pub mod cli;

@@ -267,6 +267,25 @@ fn only_tests_unwrap() {
     assert!(bad.is_empty(), "unwrap in {bad:?}");
 }
 
+#[test]
+fn the_table_of_where_it_happens_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_to_string(root.join(".github/CONTRIBUTING.md")).unwrap();
+    let (_, table) = guide.split_once("Where it happens:").unwrap();
+    let rows = table.lines().skip(4).take_while(|line| line.starts_with('|'));
+    let mut checked = 0;
+    for row in rows {
+        let [_, function, _, file, _] = row.split('`').collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let there = [format!("fn {function}("), format!("fn {function}<")];
+        assert!(there.iter().any(|name| text.contains(name)), "{row}");
+        checked += 1;
+    }
+    assert!(checked >= 5);
+}
+
 /// The reasons that `text` decides on: comparisons and patterns decide on nothing.
 fn decided_in(text: &str) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
