@@ -25,6 +25,12 @@ pub(super) struct Unreported {
     pub(super) put_back: Vec<(Op, Halt)>,
 }
 
+/// Fails if `op` relies on a file of `failures`, which [`Executor::settle_sources`] could not make durable.
+pub(super) fn settled(failures: &BTreeMap<InodeId, Halt>, op: &Op) -> Result<(), Halt> {
+    let files = [op.master_id, op.duplicate_id];
+    files.iter().find_map(|id| failures.get(id)).cloned().map_or(Ok(()), Err)
+}
+
 impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Journals the intents of compared ops and carries them out.
     ///
@@ -40,10 +46,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let (mut compared, mut intents) = (Vec::new(), Vec::new());
         let mut numbered = Vec::with_capacity(ops.len());
         for op in ops {
-            let files = [op.op().master_id, op.op().duplicate_id];
-            match files.iter().find_map(|id| failures.get(id)) {
-                Some(halt) => self.not_done(op.op(), None, halt.clone()),
-                None => numbered.push((self.journal.next_op(self.run), op)),
+            match settled(&failures, op.op()) {
+                Err(halt) => self.not_done(op.op(), None, halt),
+                Ok(()) => numbered.push((self.journal.next_op(self.run), op)),
             }
         }
         for (id, op) in numbered {

@@ -1,6 +1,7 @@
 //! Recovery is the executor (invariant 5): for each op that has an intent and no end, recovery looks at every name,
 //! decides, and takes the same transitions as an uninterrupted run. Recovery may be killed anywhere and run again.
 
+use super::batch::settled;
 use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
@@ -101,10 +102,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let failures = self.settle_sources(works.iter().map(|work| &work.op));
         let mut going = Vec::with_capacity(works.len());
         for work in works {
-            let files = [work.op.master_id, work.op.duplicate_id];
-            match files.iter().find_map(|id| failures.get(id)) {
-                Some(halt) => over.push(work.over(OpState::Stuck(halt.clone()))),
-                None => going.push(work),
+            match settled(&failures, &work.op) {
+                Err(halt) => over.push(work.over(OpState::Stuck(halt))),
+                Ok(()) => going.push(work),
             }
         }
         going

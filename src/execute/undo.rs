@@ -5,11 +5,12 @@
 //! published under the names and made durable. Then the replaced names are retired, looked at once more, recorded and
 //! unlinked.
 
+use super::batch::settled;
 use super::begun::{Begun, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::Observed;
-use super::work::{Over, Work};
+use super::work::Work;
 use super::{Executor, RunError};
 use crate::fs::{Change, FileKind, FsError, Handle, Lease, Metadata, Place, Stat};
 use crate::journal::{Copy, Intent, Record, Store, UndoIntent};
@@ -111,7 +112,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 Ok(this.take_grip(op)?)
             })
         });
-        let mut works = self.settle_copies(works, over);
+        // As for any op, what it will rely on is durable first.
+        let failures = self.settle_sources(works.iter().map(|work| &work.op));
+        let mut works =
+            self.each(works, over, |_, op| Self::check(op, |op| settled(&failures, op)));
         self.record_copies(&mut works)?;
         Ok(self.carry_out(works, std::mem::take(over))?.put_back)
     }
@@ -173,16 +177,6 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             copy,
             sparse: undo.sparse,
             emptied: undo.emptied.clone(),
-        })
-    }
-
-    /// Makes durable the files and directories that the ops will rely on, as for any op.
-    fn settle_copies(&mut self, works: Vec<Work<Begun>>, over: &mut Vec<Over>) -> Vec<Work<Begun>> {
-        let failures = self.settle_sources(works.iter().map(|work| &work.op));
-        self.each(works, over, |_, op| {
-            let failed = [op.master_id, op.duplicate_id];
-            let failed = failed.iter().find_map(|id| failures.get(id)).cloned();
-            Self::check(op, |_| failed.map_or(Ok(()), Err))
         })
     }
 

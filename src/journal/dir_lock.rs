@@ -5,18 +5,16 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-
 use super::JournalError;
 use super::durable::failed;
 use crate::journal::private_place::written_by_others;
+use crate::sys::Locked;
 
 /// The lock of a journal directory, or of one being made: it goes along when that is renamed.
 #[derive(Debug)]
 pub(super) struct DirLock {
     pub(super) path: PathBuf,
-    handle: Flock<File>,
+    held: Locked,
 }
 
 impl DirLock {
@@ -32,21 +30,18 @@ impl DirLock {
             opened => opened.map_err(failed("open", path))?,
         };
         nobody_elses(&handle, path)?;
-        let handle = match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
-            Ok(handle) => handle,
-            Err((_, Errno::EWOULDBLOCK)) => {
-                return Err(JournalError::Locked { path: path.to_path_buf() });
-            }
-            Err((_, errno)) => return Err(failed("lock", path)(errno.into())),
-        };
-        let lock = Self { path: path.to_path_buf(), handle };
+        let held = Locked::take(handle).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => JournalError::Locked { path: path.to_path_buf() },
+            _ => failed("lock", path)(error),
+        })?;
+        let lock = Self { path: path.to_path_buf(), held };
         Ok(lock.still_leads_there()?.then_some(lock))
     }
 
     /// A lock may be had on what was half made when it was opened and is the finished journal, or gone, by now:
     /// acting on the name would then hit something else.
     pub(super) fn still_leads_there(&self) -> Result<bool, JournalError> {
-        let held = self.handle.metadata().map_err(failed("look at", &self.path))?;
+        let held = self.held.0.metadata().map_err(failed("look at", &self.path))?;
         match std::fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed("look at", &self.path)(error)),

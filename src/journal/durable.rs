@@ -54,6 +54,13 @@ pub(super) fn parent_of(path: &Path) -> &Path {
     }
 }
 
+/// Makes a file with these bytes, durable; the directory is to be synced by the caller.
+pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 /// Makes a file durable, and lets it be read from the disk next time.
 ///
 /// A process that was killed, or met an I/O error, can leave contents in memory that never reached the disk.
@@ -85,13 +92,7 @@ pub(super) struct MarkFile {
 impl MarkFile {
     /// Makes the file of a new journal; the directory is to be synced by the caller.
     pub(super) fn create(path: &Path, id: u32) -> Result<(), JournalError> {
-        let create = || {
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(&mark::new_file(id))?;
-            file.sync_all()
-        };
-        create().map_err(failed("create", path))
+        write_new(path, 0o600, &mark::new_file(id)).map_err(failed("create", path))
     }
 
     /// Opens and verifies the mark file.

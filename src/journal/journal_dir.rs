@@ -93,10 +93,7 @@ pub(super) fn open_locked(lock: DirLock, csv: Option<&Path>) -> Result<SledStore
 /// Builds a journal aside and puts it in place. `None` where another process was faster.
 fn create(dir: &Path) -> Result<Option<DirLock>, JournalError> {
     let new = new_dir_of(dir);
-    match DirBuilder::new().mode(0o700).create(&new) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made.map_err(failed("create", &new))?,
-    }
+    make_dir(&new, 0o700)?;
     let Some(mut lock) = DirLock::take(&new)? else {
         return Ok(None);
     };
@@ -262,12 +259,17 @@ fn make_parents(dir: &Path) -> Result<(), JournalError> {
     }
     let parent = parent_of(dir);
     make_parents(parent)?;
-    match DirBuilder::new().mode(0o755).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made.map_err(failed("create", dir))?,
-    }
+    make_dir(dir, 0o755)?;
     // A journal below a directory whose name a power cut takes is lost with it.
     sync_dir(parent)
+}
+
+/// Makes a directory, unless it is there.
+pub(super) fn make_dir(dir: &Path, mode: u32) -> Result<(), JournalError> {
+    match DirBuilder::new().mode(mode).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(failed("create", dir)),
+    }
 }
 
 pub(super) fn random_id() -> Result<u32, JournalError> {

@@ -1,16 +1,13 @@
 //! Builds a journal that takes the place of another: a smaller journal, or a journal made from the other's remains.
 
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
 
 use super::dir_lock::DirLock;
-use super::durable::{check_space, failed, parent_of, sync_dir};
+use super::durable::{check_space, failed, parent_of, sync_dir, write_new};
 use super::journal_dir::{
-    DATABASE, LOG, MARK, SPACE_MIN, discard_half_made, entries, new_dir_of, open_locked,
+    DATABASE, LOG, MARK, SPACE_MIN, discard_half_made, entries, make_dir, new_dir_of, open_locked,
     read_if_there, remove_dir, rename,
 };
 use super::rfc3339::rfc3339;
@@ -32,10 +29,7 @@ impl Rebuilding {
     pub(super) fn begin(dir: &Path) -> Result<Self, JournalError> {
         check_space(dir, SPACE_MIN)?;
         let new = new_dir_of(dir);
-        match DirBuilder::new().mode(0o700).create(&new) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(failed("create", &new))?,
-        }
+        make_dir(&new, 0o700)?;
         let Some(lock) = DirLock::take(&new)? else {
             return Err(JournalError::Locked { path: new });
         };
@@ -79,12 +73,7 @@ impl Rebuilding {
     /// Writes the CSV log.
     pub(super) fn write_log(&self, log: &[u8]) -> Result<(), JournalError> {
         let to = self.new.join(LOG);
-        let write = || {
-            let mut file = File::options().write(true).create_new(true).open(&to)?;
-            io::Write::write_all(&mut file, log)?;
-            file.sync_all()
-        };
-        write().map_err(failed("write", &to))
+        write_new(&to, 0o666, log).map_err(failed("write", &to))
     }
 
     /// Opens what was built, as any journal is; it must be `right`.

@@ -123,7 +123,7 @@ impl Database {
         Self::open(dir)?.close()?;
         Self::open(dir)?.close()?;
         // sled syncs neither its files nor their names: after a power cut they would be empty or gone.
-        settle(dir)?;
+        each_file(dir, settle_file)?;
         sync_dir(&dir.join("blobs"))?;
         sync_dir(dir)
     }
@@ -139,7 +139,7 @@ impl Database {
         discard_unfinished_snapshot(dir)?;
         // A killed process can leave writes in memory only. Recovery inside sled builds on them and syncs its
         // own snapshot: after a power cut that would refer to a log that never reached the disk.
-        settle(dir)?;
+        each_file(dir, settle_file)?;
         read_through(dir)?;
         let database = Self::open(dir)?;
         // What recovery wrote, and the name of its snapshot.
@@ -288,23 +288,21 @@ fn discard_unfinished_snapshot(dir: &Path) -> Result<(), JournalError> {
 /// sled takes an unreadable part of its log for the torn end, and writes zeros over this part and over all that
 /// follows. After this call sled's reads come from memory.
 fn read_through(dir: &Path) -> Result<(), JournalError> {
-    for entry in dir.read_dir().map_err(failed("list", dir))? {
-        let entry = entry.map_err(failed("list", dir))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            let path = entry.path();
-            let mut file = File::open(&path).map_err(failed("open", &path))?;
-            io::copy(&mut file, &mut io::sink()).map_err(failed("read", &path))?;
-        }
-    }
-    Ok(())
+    each_file(dir, |path| {
+        let mut file = File::open(path).map_err(failed("open", path))?;
+        io::copy(&mut file, &mut io::sink()).map(drop).map_err(failed("read", path))
+    })
 }
 
-/// Makes every file of a database durable as it is.
-fn settle(dir: &Path) -> Result<(), JournalError> {
+/// Calls `act` with every file of a database.
+fn each_file(
+    dir: &Path,
+    act: impl Fn(&Path) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
     for entry in dir.read_dir().map_err(failed("list", dir))? {
         let entry = entry.map_err(failed("list", dir))?;
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            settle_file(&entry.path())?;
+            act(&entry.path())?;
         }
     }
     Ok(())

@@ -1,16 +1,12 @@
-//! One process a pool, one a journal: `flock` on directories, gone with the process that held it.
+//! One process a pool: `flock` on the roots of its branches, gone with the process that held it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-
-use crate::sys;
+use crate::sys::Locked;
 
 /// Why a directory could not be locked.
 #[derive(Debug, thiserror::Error)]
@@ -30,41 +26,13 @@ pub enum LockError {
     },
 }
 
-/// The lock on one directory, such as the journal's; dropping the value releases the lock.
-///
-/// A descriptor that no child process inherits holds the lock.
-#[derive(Debug)]
-#[must_use = "the lock is given back as soon as this is dropped"]
-pub struct DirLock {
-    _held: File,
-}
-
-impl DirLock {
-    /// Locks `dir`, or fails at once.
-    ///
-    /// # Errors
-    /// Fails if another process, or this process, holds the lock, or if `dir` cannot be locked.
-    pub fn acquire(dir: &Path) -> Result<Self, LockError> {
-        let opened = open_dir(dir).map_err(|source| unlockable(dir, source))?;
-        Self::of(opened, dir)
-    }
-
-    fn of(opened: File, path: &Path) -> Result<Self, LockError> {
-        match sys::try_lock(opened.as_fd()) {
-            Ok(()) => Ok(Self { _held: opened }),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(LockError::Held(path.into())),
-            Err(source) => Err(unlockable(path, source)),
-        }
-    }
-}
-
 /// The locks on every branch of a pool; dropping the value releases the locks.
 ///
 /// Two pools that share a branch exclude each other, under whatever path each pool knows the branch.
 #[derive(Debug)]
 #[must_use = "the locks are given back as soon as this is dropped"]
 pub struct PoolLock {
-    _held: Vec<DirLock>,
+    _held: Vec<Locked>,
 }
 
 impl PoolLock {
@@ -78,19 +46,20 @@ impl PoolLock {
         let mut distinct = BTreeMap::new();
         for root in roots {
             let root = root.as_ref();
-            let opened = open_dir(root).and_then(|dir| Ok((dir.metadata()?, dir)));
+            // For reading, since `flock` refuses an `O_PATH` descriptor.
+            let opened = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(root);
+            let opened = opened.and_then(|dir| Ok((dir.metadata()?, dir)));
             let (found, dir) = opened.map_err(|source| unlockable(root, source))?;
             distinct.entry((found.dev(), found.ino())).or_insert((dir, root.to_path_buf()));
         }
-        let locks = distinct.into_values().map(|(dir, path)| DirLock::of(dir, &path));
+        let locks = distinct.into_values().map(|(dir, path)| {
+            Locked::take(dir).map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => LockError::Held(path),
+                _ => unlockable(&path, error),
+            })
+        });
         Ok(Self { _held: locks.collect::<Result<_, _>>()? })
     }
-}
-
-/// For reading, since `flock` refuses an `O_PATH` descriptor.
-fn open_dir(path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?.into())
 }
 
 fn unlockable(path: &Path, source: io::Error) -> LockError {
@@ -106,11 +75,11 @@ mod tests {
     #[test]
     fn a_directory_is_locked_until_the_lock_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
-        let held = DirLock::acquire(dir.path()).unwrap();
-        let refused = DirLock::acquire(dir.path()).unwrap_err();
+        let held = PoolLock::acquire([dir.path()]).unwrap();
+        let refused = PoolLock::acquire([dir.path()]).unwrap_err();
         assert!(matches!(refused, LockError::Held(path) if path == dir.path()));
         drop(held);
-        drop(DirLock::acquire(dir.path()).unwrap());
+        drop(PoolLock::acquire([dir.path()]).unwrap());
     }
 
     #[test]
@@ -125,7 +94,7 @@ mod tests {
     fn one_branch_held_refuses_the_pool_and_leaves_the_others_free() {
         let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let roots = dirs.each_ref().map(|dir| dir.path());
-        let held = DirLock::acquire(roots[1]).unwrap();
+        let held = PoolLock::acquire([roots[1]]).unwrap();
         let refused = PoolLock::acquire(roots).unwrap_err();
         assert!(matches!(refused, LockError::Held(path) if path == roots[1]));
         drop(PoolLock::acquire([roots[0], roots[2]]).unwrap());

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::json::{Object, line, put_path, typed};
+use super::json::{Object, line, put_op, put_path, typed};
 use crate::fs::FsId;
 use crate::fs::{Metadata, Timestamp};
 use crate::journal::{BranchRecord, Copy, Entry, Intent, NameIntent, Record, RunStarted};
@@ -82,11 +82,6 @@ pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
         }
     }
     line(out, object)
-}
-
-fn put_op(object: &mut Object, id: OpId) {
-    object.insert("run".into(), id.run.into());
-    object.insert("op".into(), id.seq.into());
 }
 
 fn op(id: OpId) -> Value {

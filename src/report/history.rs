@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::json::{line, put_path, typed};
+use super::json::{line, put_fields, put_path, typed};
 use super::shown::{number, sanitised, size};
 use crate::journal::{RunSummary, rfc3339};
 
@@ -78,23 +78,26 @@ fn remarks(run: &RunSummary) -> String {
 /// When `out` fails.
 pub fn json(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     let mut object = typed("run");
-    let figures = json!({
+    put_fields(&mut object, &figures(run))?;
+    object.insert("version".into(), run.started.version.as_str().into());
+    object.insert("undoes".into(), run.undoes.into());
+    object.insert("undone".into(), run.undone.into());
+    let ended = run.ended.as_ref().map(|ended| rfc3339(ended.time));
+    object.insert("ended".into(), ended.into());
+    put_path(&mut object, "pool", &run.started.pool);
+    line(out, object)
+}
+
+/// What `status` says about a run too.
+pub(super) fn figures(run: &RunSummary) -> Value {
+    json!({
         "run": run.started.run,
         "time": rfc3339(run.started.time),
-        "version": run.started.version,
-        "undoes": run.undoes,
         "begun": run.intents,
         "done": run.done,
-        "undone": run.undone,
         "restored": run.restored,
         "conflicts": run.conflicts,
         "open": run.open,
         "bytes_reclaimed": run.reclaimed,
-        "ended": run.ended.as_ref().map(|ended| rfc3339(ended.time)),
-    });
-    if let serde_json::Value::Object(mut figures) = figures {
-        object.append(&mut figures);
-    }
-    put_path(&mut object, "pool", &run.started.pool);
-    line(out, object)
+    })
 }

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Scene;
@@ -134,37 +135,16 @@ pub fn refusal(out: &mut dyn Write, scene: &Scene<'_>, refusal: &Refusal) -> io:
 /// # Errors
 /// When `out` fails.
 pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
-    let per_branch: Vec<Value> = tally.per_branch(scene.pool).iter().map(branch).collect();
+    let per_branch = tally.per_branch(scene.pool);
+    let per_branch = per_branch.iter().map(branch).collect::<io::Result<Vec<_>>>()?;
     let mut object = typed("summary");
-    let figures = json!({
-        "run": scene.run,
-        "dry_run": scene.dry_run,
-        "groups": tally.groups,
-        "planned": tally.planned,
-        "done": tally.done,
-        "busy": tally.busy,
-        "failed": tally.failed,
-        "left": tally.left(),
-        "open": tally.open,
-        "conflicts": tally.conflicts,
-        "already_linked": tally.already_linked,
-        "refused": tally.refused,
-        "no_primary": tally.no_primary,
-        "refusals": by_reason(&tally.refusals),
-        "not_done": by_reason(&tally.not_done),
-        "recovered_done": tally.recovered_done,
-        "recovered_restored": tally.recovered_restored,
-        "still_open": tally.still_open,
-        "bytes_reclaimable": tally.bytes_reclaimable,
-        "bytes_reclaimed": tally.bytes_reclaimed,
-        "bytes_recovered": tally.bytes_recovered,
-        "bytes_copied": tally.bytes_copied,
-        "per_branch": per_branch,
-        "elapsed_s": tally.elapsed_s,
-    });
-    if let Value::Object(mut figures) = figures {
-        object.append(&mut figures);
-    }
+    put_fields(&mut object, tally)?;
+    object.insert("run".into(), scene.run.into());
+    object.insert("dry_run".into(), scene.dry_run.into());
+    object.insert("left".into(), tally.left().into());
+    object.insert("refusals".into(), by_reason(&tally.refusals));
+    object.insert("not_done".into(), by_reason(&tally.not_done));
+    object.insert("per_branch".into(), per_branch.into());
     line(out, object)
 }
 
@@ -192,6 +172,19 @@ pub(super) fn typed(kind: &str) -> Object {
     let mut object = Object::new();
     object.insert("type".into(), kind.into());
     object
+}
+
+/// Adds what `fields` is serialized to.
+pub(super) fn put_fields(object: &mut Object, fields: &impl Serialize) -> io::Result<()> {
+    if let Value::Object(mut fields) = serde_json::to_value(fields)? {
+        object.append(&mut fields);
+    }
+    Ok(())
+}
+
+pub(super) fn put_op(object: &mut Object, id: OpId) {
+    object.insert("run".into(), id.run.into());
+    object.insert("op".into(), id.seq.into());
 }
 
 pub(super) fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
@@ -247,17 +240,11 @@ fn reasoned(reason: Reason, detail: &str) -> Object {
     object
 }
 
-fn branch(branch: &BranchUse) -> Value {
+fn branch(branch: &BranchUse) -> io::Result<Value> {
     let mut object = Object::new();
     put_path(&mut object, "branch", &branch.path);
-    object.insert("used".into(), branch.used.into());
-    object.insert("before_free".into(), branch.before_free.into());
-    object.insert("after_free".into(), branch.after_free.into());
-    object.insert("reclaimed".into(), branch.reclaimed.into());
-    object.insert("reclaimable".into(), branch.reclaimable.into());
-    object.insert("planned".into(), branch.planned.into());
-    object.insert("done".into(), branch.done.into());
-    Value::Object(object)
+    put_fields(&mut object, branch)?;
+    Ok(Value::Object(object))
 }
 
 fn by_reason(counts: &std::collections::BTreeMap<Reason, u64>) -> Value {
@@ -452,12 +439,13 @@ mod tests {
         let mut tally = Tally::planned(&sample_plan());
         tally.before(&pool.branches[0].path, 4);
         let told = lines(|out| summary(out, &scene, &tally)).remove(0);
-        for key in "run dry_run groups planned done already_linked refused failed busy left conflicts open \
-            bytes_reclaimable bytes_reclaimed per_branch elapsed_s recovered_done still_open"
-            .split_whitespace()
-        {
+        let keys = "type run dry_run groups planned done already_linked refused failed busy left conflicts open \
+            bytes_reclaimable bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
+            recovered_restored still_open no_primary refusals not_done";
+        for key in keys.split_whitespace() {
             assert!(!told[key].is_null(), "{key}");
         }
+        assert_eq!(told.as_object().unwrap().len(), keys.split_whitespace().count());
         assert_eq!((&told["planned"], &told["left"]), (&json!(1), &json!(1)));
         assert_eq!((&told["refused"], &told["no_primary"]), (&json!(3), &json!(1)));
         assert_eq!(told["refusals"]["owner-differs"], 1);

@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::json::{Object, line, put_path, put_paths, typed};
+use super::history;
+use super::json::{Object, line, put_op, put_path, put_paths, typed};
 use super::shown::{ago, sanitised, shell_word, size};
 use crate::fs::{FileKind, Timestamp};
 use crate::journal::{OpenOp, RunSummary, rfc3339};
@@ -305,17 +306,9 @@ pub fn json(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
         names.map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned()).collect()
     };
     let run = status.last.map(|run| {
-        json!({
-            "run": run.started.run,
-            "time": rfc3339(run.started.time),
-            "ended": run.ended.is_some(),
-            "begun": run.intents,
-            "done": run.done,
-            "restored": run.restored,
-            "conflicts": run.conflicts,
-            "open": run.open,
-            "bytes_reclaimed": run.reclaimed,
-        })
+        let mut figures = history::figures(run);
+        figures["ended"] = run.ended.is_some().into();
+        figures
     });
     let open = status.open.iter();
     let open =
@@ -407,11 +400,6 @@ fn put_settling(
     let keep = keep_as.as_ref().map(|to| keep(&file.path, to));
     object.insert("keep".into(), keep.into());
     object.insert("discard".into(), discard(status, &file.path).into());
-}
-
-fn put_op(object: &mut Object, op: OpId) {
-    object.insert("run".into(), op.run.into());
-    object.insert("op".into(), op.seq.into());
 }
 
 fn file_json(file: &FileNow) -> Object {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::state::{State, halt};
 use crate::execute::Outcome;
 use crate::plan::Op;
@@ -12,10 +14,11 @@ use crate::plan::{Plan, Refusal};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 
-/// The effect of a run on one branch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The effect of a run on one branch, with the keys of the JSON summary as field names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BranchUse {
     /// Its root.
+    #[serde(skip)]
     pub path: PathBuf,
     /// Bytes in use when the branch was examined last; `None` if the number is unknown.
     pub used: Option<u64>,
@@ -49,8 +52,8 @@ pub struct GroupUse {
 /// How many of the largest groups are kept.
 const LARGEST: usize = 20;
 
-/// The figures.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// The figures, with the keys of the JSON summary as field names.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Tally {
     /// Groups of at least two names.
     pub groups: u64,
@@ -73,8 +76,10 @@ pub struct Tally {
     /// Refused groups without a member under a primary.
     pub no_primary: u64,
     /// Refusals by reason.
+    #[serde(skip)]
     pub refusals: BTreeMap<Reason, u64>,
     /// Planned ops that were not done, by reason.
+    #[serde(skip)]
     pub not_done: BTreeMap<Reason, u64>,
     /// Bytes the plan frees.
     pub bytes_reclaimable: u64,
@@ -89,18 +94,23 @@ pub struct Tally {
     /// Ops of earlier runs that are still neither finished nor taken back.
     pub still_open: u64,
     /// The groups that free the most bytes, largest first.
+    #[serde(skip)]
     pub largest: Vec<GroupUse>,
     /// Bytes of the inodes to be removed, and of the inodes removed, by branch.
+    #[serde(skip)]
     shares: BTreeMap<BranchIdx, Share>,
     /// Free bytes before and after, by branch root.
+    #[serde(skip)]
     free: BTreeMap<PathBuf, (Option<u64>, Option<u64>)>,
     /// Bytes in use, by branch root.
+    #[serde(skip)]
     used: BTreeMap<PathBuf, u64>,
     /// How many seconds the run took.
     pub elapsed_s: f64,
     /// Bytes of the files that an undo has copied back.
     pub bytes_copied: u64,
     /// Set by the caller that runs the recovery: ops that an earlier run left open could not be settled (exit 4).
+    #[serde(skip)]
     pub recovery_incomplete: bool,
 }
 

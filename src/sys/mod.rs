@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "statx, leases and filesystem ioctls have no safe wrapper")]
 
 use std::ffi::{CStr, OsStr, c_int, c_long};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -172,12 +173,27 @@ pub(crate) fn open_by_handle(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes an exclusive `flock` without waiting; closing the last copy of the descriptor releases the lock.
+/// An exclusive `flock`, until the value is dropped.
 ///
 /// nix' own guard panics where unlocking fails, and std has one only since 1.89.
-pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: `fd` is open, and flock takes an int by value.
-    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+#[derive(Debug)]
+pub(crate) struct Locked(pub(crate) File);
+
+impl Locked {
+    /// Locks without waiting.
+    pub(crate) fn take(file: File) -> io::Result<Self> {
+        // SAFETY: `file` is open, and flock takes an int by value.
+        check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Locked {
+    /// Closing alone would keep the lock while a child that was just forked has the descriptor too.
+    fn drop(&mut self) {
+        // SAFETY: the file is open, and flock takes an int by value.
+        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
 }
 
 /// Makes the signal of a lease break harmless: its default action is to end the process.

@@ -1,123 +1,58 @@
 //! fclones: JSON and the default text. Paths are STFU-8 in both, in JSON on top of JSON's own escapes.
 
 use super::json::Json;
+use super::keyed::{Keyed, sized_group};
 use super::source::{Collector, Source};
 use super::{ClaimedGroup, Form, InputError, stfu8};
 
 /// `fclones group -f json`.
-pub(super) struct JsonList {
-    json: Json,
-    state: State,
+#[derive(Default)]
+pub(super) struct Fclones {
     base_dir: Option<Vec<u8>>,
     command_seen: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Header,
-    Groups,
-    Done,
-}
+impl Keyed for Fclones {
+    const KEY: &'static str = "groups";
 
-impl JsonList {
-    pub(super) fn new(source: Source) -> Self {
-        let (base_dir, command_seen) = (None, false);
-        Self { json: Json::new(source), state: State::Header, base_dir, command_seen }
-    }
-
-    fn document(&mut self) -> Result<(), InputError> {
-        self.json.begin_object()?;
-        while let Some(key) = self.json.next_key()? {
-            match key.as_slice() {
-                b"header" => self.header()?,
-                b"groups" => {
-                    refuse_unknown_command(self.command_seen, &self.json.source)?;
-                    self.state = State::Groups;
-                    return self.json.begin_array();
-                }
-                _ => self.json.skip_value()?,
-            }
+    fn header(&mut self, key: &[u8], json: &mut Json) -> Result<(), InputError> {
+        if key != b"header" {
+            return json.skip_value();
         }
-        Err(self.json.source.malformed("has no \"groups\""))
-    }
-
-    fn header(&mut self) -> Result<(), InputError> {
-        self.json.begin_object()?;
-        while let Some(key) = self.json.next_key()? {
+        json.begin_object()?;
+        while let Some(key) = json.next_key()? {
             match key.as_slice() {
-                b"base_dir" => {
-                    let text = self.json.string()?;
-                    self.base_dir = Some(path(&text, &self.json.source)?);
-                }
+                b"base_dir" => self.base_dir = Some(json_path(json)?),
                 b"command" => {
-                    self.json.begin_array()?;
-                    while self.json.next_element()? {
-                        let word = self.json.string()?;
-                        refuse_option(&word, &self.json.source)?;
+                    json.begin_array()?;
+                    while json.next_element()? {
+                        let word = json.string()?;
+                        refuse_option(&word, &json.source)?;
                     }
                     self.command_seen = true;
                 }
-                _ => self.json.skip_value()?,
+                _ => json.skip_value()?,
             }
         }
         Ok(())
     }
 
-    fn group(&mut self) -> Result<ClaimedGroup, InputError> {
-        let mut group = Collector::default();
-        let mut listed = false;
-        self.json.begin_object()?;
-        while let Some(key) = self.json.next_key()? {
-            match key.as_slice() {
-                b"file_len" => group.set_size(self.json.whole_number()?),
-                b"files" => {
-                    self.json.begin_array()?;
-                    while self.json.next_element()? {
-                        let text = self.json.string()?;
-                        group.push(path(&text, &self.json.source)?, &self.json.source)?;
-                    }
-                    listed = true;
-                }
-                _ => self.json.skip_value()?,
-            }
-        }
-        if !listed {
-            return Err(self.json.source.malformed("a group without \"files\""));
-        }
-        Ok(group.finish())
+    fn check(&self, source: &Source) -> Result<(), InputError> {
+        refuse_unknown_command(self.command_seen, source)
     }
 
-    fn trailer(&mut self) -> Result<(), InputError> {
-        while let Some(key) = self.json.next_key()? {
-            if key == b"groups" {
-                return Err(self.json.source.malformed("has \"groups\" twice"));
-            }
-            self.json.skip_value()?;
-        }
-        self.json.finish()?;
-        self.state = State::Done;
-        Ok(())
-    }
-}
-
-impl Form for JsonList {
-    fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError> {
-        if self.state == State::Header {
-            self.document()?;
-        }
-        if self.state == State::Done {
-            return Ok(None);
-        }
-        if self.json.next_element()? {
-            return self.group().map(Some);
-        }
-        self.trailer()?;
-        Ok(None)
+    fn group(json: &mut Json) -> Result<ClaimedGroup, InputError> {
+        sized_group(json, [b"file_len", b"files"], "a group without \"files\"", json_path)
     }
 
     fn base_dir(&self) -> Option<&[u8]> {
         self.base_dir.as_deref()
     }
+}
+
+fn json_path(json: &mut Json) -> Result<Vec<u8>, InputError> {
+    let text = json.string()?;
+    path(&text, &json.source)
 }
 
 /// `fclones group`, the default text.

@@ -5,109 +5,42 @@
 
 use super::json::Json;
 use super::json_string::Dialect;
+use super::keyed::{Keyed, sized_group};
 use super::source::{Collector, Source};
 use super::{ClaimedGroup, Form, InputError, size_line};
 
 /// `jdupes --json`.
-pub(super) struct JsonList {
-    json: Json,
-    state: State,
-}
+#[derive(Default)]
+pub(super) struct Jdupes;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Header,
-    Sets,
-    Done,
-}
+impl Keyed for Jdupes {
+    const KEY: &'static str = "matchSets";
 
-impl JsonList {
-    pub(super) fn new(source: Source) -> Self {
-        Self { json: Json::new(source), state: State::Header }
+    fn header(&mut self, key: &[u8], json: &mut Json) -> Result<(), InputError> {
+        if key == b"jdupesVersion" {
+            json.dialect = dialect_of(&json.string()?);
+            return Ok(());
+        }
+        json.skip_value()
     }
 
-    fn header(&mut self) -> Result<(), InputError> {
-        self.json.begin_object()?;
-        while let Some(key) = self.json.next_key()? {
-            match key.as_slice() {
-                b"jdupesVersion" => self.json.dialect = dialect_of(&self.json.string()?),
-                b"matchSets" => {
-                    self.state = State::Sets;
-                    return self.json.begin_array();
-                }
-                _ => self.json.skip_value()?,
-            }
-        }
-        Err(self.json.source.malformed("has no \"matchSets\""))
-    }
-
-    fn set(&mut self) -> Result<ClaimedGroup, InputError> {
-        let mut group = Collector::default();
-        let mut listed = false;
-        self.json.begin_object()?;
-        while let Some(key) = self.json.next_key()? {
-            match key.as_slice() {
-                b"fileSize" => group.set_size(self.json.whole_number()?),
-                b"fileList" => {
-                    self.file_list(&mut group)?;
-                    listed = true;
-                }
-                _ => self.json.skip_value()?,
-            }
-        }
-        if !listed {
-            return Err(self.json.source.malformed("a match set without \"fileList\""));
-        }
-        Ok(group.finish())
-    }
-
-    fn file_list(&mut self, group: &mut Collector) -> Result<(), InputError> {
-        self.json.begin_array()?;
-        while self.json.next_element()? {
-            let mut path = None;
-            self.json.begin_object()?;
-            while let Some(key) = self.json.next_key()? {
-                if key == b"filePath" {
-                    path = Some(self.json.string()?);
-                } else {
-                    self.json.skip_value()?;
-                }
-            }
-            let Some(path) = path else {
-                return Err(self.json.source.malformed("a file without \"filePath\""));
-            };
-            group.push(path, &self.json.source)?;
-        }
-        Ok(())
-    }
-
-    fn trailer(&mut self) -> Result<(), InputError> {
-        while let Some(key) = self.json.next_key()? {
-            if key == b"matchSets" {
-                return Err(self.json.source.malformed("has \"matchSets\" twice"));
-            }
-            self.json.skip_value()?;
-        }
-        self.json.finish()?;
-        self.state = State::Done;
-        Ok(())
+    fn group(json: &mut Json) -> Result<ClaimedGroup, InputError> {
+        let missing = "a match set without \"fileList\"";
+        sized_group(json, [b"fileSize", b"fileList"], missing, file)
     }
 }
 
-impl Form for JsonList {
-    fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError> {
-        if self.state == State::Header {
-            self.header()?;
+fn file(json: &mut Json) -> Result<Vec<u8>, InputError> {
+    let mut path = None;
+    json.begin_object()?;
+    while let Some(key) = json.next_key()? {
+        if key == b"filePath" {
+            path = Some(json.string()?);
+        } else {
+            json.skip_value()?;
         }
-        if self.state == State::Done {
-            return Ok(None);
-        }
-        if self.json.next_element()? {
-            return self.set().map(Some);
-        }
-        self.trailer()?;
-        Ok(None)
     }
+    path.ok_or_else(|| json.source.malformed("a file without \"filePath\""))
 }
 
 /// The faults of the version that wrote the list: 1.13 and 1.13.1 could not write escapes above U+007F; 1.13.3 to

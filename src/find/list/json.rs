@@ -4,6 +4,8 @@
 //! characters. One such name must not make the document unreadable, so the reader returns strings as the bytes that the
 //! strings stand for. The reader is strict about everything else: damage must be detected.
 
+use serde::de::IgnoredAny;
+
 use super::InputError;
 use super::json_string::{self, Dialect};
 use super::source::Source;
@@ -123,9 +125,7 @@ impl Json {
     /// Reads a whole number that is not negative.
     pub(super) fn whole_number(&mut self) -> Result<u64, InputError> {
         let text = self.number()?;
-        let digits = text.iter().all(u8::is_ascii_digit);
-        let value = std::str::from_utf8(&text).ok().filter(|_| digits).and_then(|t| t.parse().ok());
-        value.ok_or_else(|| self.source.malformed("expected a whole number"))
+        serde_json::from_slice(&text).map_err(|_| self.source.malformed("expected a whole number"))
     }
 
     /// Reads `true` or `false`.
@@ -186,7 +186,10 @@ impl Json {
         if self.source.peek()?.is_none() {
             return Err(self.source.truncated());
         }
-        if is_number(&text) { Ok(text) } else { Err(self.source.malformed("expected a number")) }
+        match serde_json::from_slice::<IgnoredAny>(&text) {
+            Ok(_) => Ok(text),
+            Err(_) => Err(self.source.malformed("expected a number")),
+        }
     }
 
     fn literal(&mut self) -> Result<Option<bool>, InputError> {
@@ -233,31 +236,6 @@ impl Json {
             }
         }
     }
-}
-
-/// Whether `text` follows JSON's grammar of numbers.
-fn is_number(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"-").unwrap_or(text);
-    let (whole, rest) = split_digits(text);
-    if whole.is_empty() || (whole.len() > 1 && whole[0] == b'0') {
-        return false;
-    }
-    let rest = match rest.strip_prefix(b".").map(split_digits) {
-        Some(([], _)) => return false,
-        Some((_, rest)) => rest,
-        None => rest,
-    };
-    match rest {
-        [] => true,
-        [b'e' | b'E', b'+' | b'-', power @ ..] | [b'e' | b'E', power @ ..] => {
-            !power.is_empty() && power.iter().all(u8::is_ascii_digit)
-        }
-        _ => false,
-    }
-}
-
-fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
-    text.split_at(text.iter().take_while(|byte| byte.is_ascii_digit()).count())
 }
 
 #[cfg(test)]

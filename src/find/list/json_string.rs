@@ -168,10 +168,8 @@ impl Decoder<'_> {
 /// Appends `code` in the generalised UTF-8 that has surrogates too.
 pub(super) fn encode(code: u32, out: &mut Vec<u8>) {
     let tail = |shift: u32| 0x80 | (code >> shift & 0x3f) as u8;
-    match code {
-        0..0x80 => out.push(code as u8),
-        0x80..0x800 => out.extend([0xc0 | (code >> 6) as u8, tail(0)]),
-        0x800..0x10000 => out.extend([0xe0 | (code >> 12) as u8, tail(6), tail(0)]),
-        _ => out.extend([0xf0 | (code >> 18) as u8, tail(12), tail(6), tail(0)]),
+    match char::from_u32(code) {
+        Some(c) => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        None => out.extend([0xed, tail(6), tail(0)]),
     }
 }

@@ -19,6 +19,7 @@ mod hardlink;
 mod jdupes;
 mod json;
 mod json_string;
+mod keyed;
 mod rdfind;
 mod rmlint;
 mod source;
@@ -85,7 +86,7 @@ pub enum InputError {
 
 /// A form of list, which [`Reader`] drives.
 trait Form {
-    /// Returns the next group, or `None` at the end of a sound list.
+    /// Returns the next group, or `None` at the end of a sound list, after which it is not called again.
     fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError>;
 
     /// The directory at which the relative paths of the list begin, according to the list.
@@ -128,14 +129,14 @@ pub fn open(mut source: Box<dyn BufRead>, forced: Option<Format>) -> Result<Read
         source.consume(BYTE_ORDER_MARK.len());
     }
     let form: Box<dyn Form> = match format {
-        Format::JdupesJson => Box::new(jdupes::JsonList::new(source)),
+        Format::JdupesJson => Box::new(keyed::List::<jdupes::Jdupes>::new(source)),
         Format::JdupesNull => Box::new(jdupes::NullList::new(source)),
         Format::Fdupes => Box::new(fdupes::List::new(source)),
-        Format::FclonesJson => Box::new(fclones::JsonList::new(source)),
+        Format::FclonesJson => Box::new(keyed::List::<fclones::Fclones>::new(source)),
         Format::Fclones => Box::new(fclones::TextList::new(source)),
         Format::Rmlint => Box::new(rmlint::List::new(source)),
         Format::Czkawka => Box::new(czkawka::List::new(source)),
-        Format::DupeKrill => Box::new(dupe_krill::List::new(source)),
+        Format::DupeKrill => Box::new(keyed::List::<dupe_krill::DupeKrill>::new(source)),
         Format::Rdfind => Box::new(entries::List::new(source, rdfind::GRAMMAR)),
         Format::Hardlink if nul_lines => {
             Box::new(entries::List::new(source, hardlink::NUL_GRAMMAR))
