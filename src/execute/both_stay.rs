@@ -148,7 +148,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let more = op.links_before.zip(master.as_ref());
         let more = more.is_some_and(|(before, now)| now.nlink > before);
         // A client may have removed one name of the kept copy and made another one.
-        let at_its_name = self.fs.stat(&op.master)?;
+        let at_its_name = self.fs.stat_if_there(&op.master)?;
         let more = more || at_its_name.is_none_or(|stat| !op.is_master(&stat));
         let searched = if more { op.names.len() } else { 0 };
         let mut dir_gone = false;

@@ -155,7 +155,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         what: &str,
     ) -> Result<F::File, Halt> {
         for place in places {
-            if self.fs.stat(&place)?.is_none_or(|stat| stat.id != id) {
+            if self.fs.stat_if_there(&place)?.is_none_or(|stat| stat.id != id) {
                 continue;
             }
             let file = self.fs.open(&place)?;

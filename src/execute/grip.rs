@@ -98,12 +98,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         is: impl Fn(&Stat) -> bool,
     ) -> Result<Option<F::File>, FsError> {
         for place in places {
-            if !self.fs.stat(&place)?.is_some_and(|stat| is(&stat)) {
+            if !self.fs.stat_if_there(&place)?.is_some_and(|stat| is(&stat)) {
                 continue;
             }
             match self.fs.hold(&place) {
                 // It may have gone in between.
-                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+                Err(error)
+                    if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => {}
                 held => {
                     let held = held?;
                     if is(&self.fs.stat_open(&held)?) {
@@ -306,7 +307,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
         places.push((op.master.clone(), false));
         for (place, hidden) in places {
-            let Some(stat) = self.fs.stat(&place)? else {
+            let Some(stat) = self.fs.stat_if_there(&place)? else {
                 continue;
             };
             if op.is_master(&stat) {

@@ -1,11 +1,12 @@
 //! Adds one more name to a file, outside of any run: nothing is removed and nothing recorded.
 
 use super::halt::Halt;
-use super::parents::{beneath, make_aside, missing_chain, shown_directory};
-use crate::fs::{Change, FsError, Place};
+use super::parents::{beneath, make_aside, missing_chain, shown_directory, unless_obstructed};
+use crate::fs::{Change, FsError, Pin, Place};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::entry;
+use crate::plan::refusal::Reason;
 use crate::pool::Pool;
 use crate::pool::relpath::RelPath;
 
@@ -23,34 +24,76 @@ impl<'n, F: Change> NewNames<'n, F> {
         Self { fs, pool, made: 0 }
     }
 
-    /// Links `master` under `path` on its own branch, durable on return. Missing parents are made like those that the
-    /// pool shows. Returns `false` if another file has that name by now: that file stays.
+    /// Pins the directory of `path` on every branch until [`NewNames::release`], before anything in it is looked at: a
+    /// client may put another directory or a symlink at its path meanwhile.
     ///
     /// # Errors
-    /// When a call fails; parents that were made stay.
-    pub fn add(&mut self, master: &Place, path: &RelPath) -> Result<bool, Halt> {
-        let target = Place::new(master.branch, path.clone());
-        self.make_parents(&target)?;
-        let file = self.fs.open(master)?;
+    /// When a call fails.
+    pub fn pin(&self, path: &RelPath) -> Result<(), FsError> {
+        for branch in self.pool.indices() {
+            let mut dir = Place::new(branch, path.clone()).dir();
+            // A directory that is yet to be made is pinned by the directory that will hold it.
+            while unless_obstructed(self.fs.pin(&dir))?.is_none_or(|pin| pin == Pin::Missing)
+                && !dir.path.is_root()
+            {
+                dir = dir.dir();
+            }
+        }
+        Ok(())
+    }
+
+    /// Releases all pinned directories.
+    pub fn release(&self) {
+        self.fs.unpin();
+    }
+
+    /// Links `file` under `target`, whose path is pinned, on the branch of the file; durable on return. Missing parents
+    /// are made like those that the pool shows. Returns `false` if another file has that name by now: that file stays.
+    ///
+    /// # Errors
+    /// When a call fails, or a client renamed or removed the directory meanwhile. Parents that were made stay, and so
+    /// does a link that a client renamed with its directory.
+    pub fn add(&mut self, file: &F::File, target: &Place) -> Result<bool, Halt> {
+        self.make_parents(target)?;
+        self.in_place(&target.dir())?;
         // Durable data first: the new name may become the only name of the file.
-        self.fs.sync_data(&file)?;
+        self.fs.sync_data(file)?;
         // Never replaces an existing name: a path that came back meanwhile stays.
-        match self.fs.link(&file, &target) {
+        match self.fs.link(file, target) {
             Err(error) if error.errno() == libc::EEXIST => return Ok(false),
             linked => linked?,
         }
         // The caller reports the path as linked and does not look again: a power cut must not take the name back.
         self.fs.sync_dir(&target.dir())?;
+        self.in_place(&target.dir())?;
         Ok(true)
+    }
+
+    /// Checks that a pinned directory has its path.
+    fn in_place(&self, dir: &Place) -> Result<(), Halt> {
+        match self.fs.path_of_dir(dir)? {
+            Some(path) if path == dir.path => Ok(()),
+            _ => Err(moved(dir)),
+        }
+    }
+
+    /// Checks that `dir` was pinned before anything in it was looked at.
+    fn is_pinned(&self, dir: &Place) -> Result<(), Halt> {
+        match self.fs.pin(dir)? {
+            Pin::Before => Ok(()),
+            // Another program made the directory since, or put it there.
+            Pin::New | Pin::Missing => Err(moved(dir)),
+        }
     }
 
     fn make_parents(&mut self, target: &Place) -> Result<(), Halt> {
         let stat = &mut |place: &Place| self.fs.stat(place);
         let chain = missing_chain(stat, target.branch, &target.path)?;
         let Some(top) = chain.first() else {
-            return Ok(());
+            return self.is_pinned(&target.dir());
         };
         let outer = Place::new(target.branch, top.clone()).dir();
+        self.is_pinned(&outer)?;
         self.made += 1;
         let op = OpId { run: 0, seq: self.made };
         let name = hidden_name(std::process::id(), op, 0, Role::Aside);
@@ -64,9 +107,16 @@ impl<'n, F: Change> NewNames<'n, F> {
             }
             models.push(like.clone());
         }
-        if let Err(error) = make_aside(self.fs, &aside, &chain, &models) {
-            self.clear(&aside, &chain)?;
-            return Err(error.into());
+        self.in_place(&outer)?;
+        let made = match make_aside(self.fs, &aside, &chain, &models) {
+            Ok(made) => made,
+            Err(error) => {
+                self.clear(&aside, &chain)?;
+                return Err(error.into());
+            }
+        };
+        for (dir, made) in chain.iter().zip(&made) {
+            self.fs.pin_made(&Place::new(target.branch, dir.clone()), made);
         }
         // The names beneath are durable already; without this sync a power cut could take them all back.
         Ok(self.fs.sync_dir(&outer)?)
@@ -84,11 +134,16 @@ impl<'n, F: Change> NewNames<'n, F> {
     }
 }
 
+fn moved(dir: &Place) -> Halt {
+    let why = format!("directory {:?} was made, renamed or removed meanwhile", dir.path);
+    Halt::new(Reason::Changed, why)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Metadata;
-    use crate::fs::sim::{Fault, PowerLoss, SimWorld, place};
+    use crate::fs::sim::{Fault, PowerLoss, SimFs, SimWorld, place};
+    use crate::fs::{Look, Metadata};
     use crate::plan::hidden_name::is_hidden_name;
     use crate::pool::BranchIdx;
 
@@ -108,12 +163,22 @@ mod tests {
         (world, master, RelPath::new("e/f/lost").unwrap())
     }
 
+    fn add(fs: &SimFs, pool: &Pool, master: &Place, path: &RelPath) -> Result<bool, Halt> {
+        let mut new_names = NewNames::new(fs, pool);
+        new_names.pin(path)?;
+        let target = Place::new(master.branch, path.clone());
+        let added =
+            fs.open(master).map_err(Halt::from).and_then(|file| new_names.add(&file, &target));
+        new_names.release();
+        added
+    }
+
     #[test]
     fn a_new_name_survives_a_power_cut_with_its_parents_as_the_pool_showed_them() {
         let (world, master, path) = world();
         let (fs, pool) = (world.fs(), world.pool());
-        assert_eq!(NewNames::new(&fs, &pool).add(&master, &path), Ok(true));
-        assert_eq!(NewNames::new(&fs, &pool).add(&master, &path), Ok(false));
+        assert_eq!(add(&fs, &pool, &master, &path), Ok(true));
+        assert_eq!(add(&fs, &pool, &master, &path), Ok(false));
         let after = world.power_loss(&PowerLoss::nothing_kept(&world));
         assert_eq!(after.files()[&Place::new(MASTER, path)].1, b"bytes");
         for dir in ["e", "e/f"] {
@@ -127,7 +192,7 @@ mod tests {
             let (world, master, path) = world();
             let (fs, pool) = (world.fs(), world.pool());
             world.plan_fault(Fault::ErrorAt(call, libc::ENOSPC));
-            let added = NewNames::new(&fs, &pool).add(&master, &path);
+            let added = add(&fs, &pool, &master, &path);
             for (at, stat) in world.names() {
                 let name = at.path.as_bytes().rsplit(|b| *b == b'/').next();
                 assert!(!name.is_some_and(is_hidden_name), "call {call}: {at:?}");

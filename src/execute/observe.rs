@@ -122,7 +122,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 let hidden = masters_own && branch > target.branch;
                 let third = branch != own.branch && branch != target.branch;
                 if third && !hidden && elsewhere.is_none() {
-                    let there = self.fs.stat(&Place::new(branch, path.clone()))?;
+                    let there = self.fs.stat_if_there(&Place::new(branch, path.clone()))?;
                     elsewhere = there.map(|_| branch);
                 }
             }

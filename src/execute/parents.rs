@@ -276,7 +276,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 }
 
 /// Returns `None` if a symlink or a mount point is on the way: on its branch no directory has that path.
-fn unless_obstructed<T>(found: Result<T, FsError>) -> Result<Option<T>, FsError> {
+pub(super) fn unless_obstructed<T>(found: Result<T, FsError>) -> Result<Option<T>, FsError> {
     match found {
         Err(error) if matches!(error.errno(), libc::ELOOP | libc::EXDEV) => Ok(None),
         found => found.map(Some),

@@ -370,6 +370,17 @@ pub trait Look {
     /// Anything but `ENOENT` and `ENOTDIR`.
     fn stat(&self, at: &Place) -> Result<Option<Stat>>;
 
+    /// As [`Look::stat`]; `None` also if a symlink is on the way: nothing that this program made is behind a symlink.
+    ///
+    /// # Errors
+    /// Any other error of the kernel.
+    fn stat_if_there(&self, at: &Place) -> Result<Option<Stat>> {
+        match self.stat(at) {
+            Err(error) if error.source.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+            found => found,
+        }
+    }
+
     /// As [`Look::stat`], by the path that clients use, whatever directories are pinned; `None` also if a component is
     /// a symlink.
     ///

@@ -34,6 +34,9 @@ fn steps(line: &str, on: BranchIdx) -> Vec<Step> {
         match words[..] {
             ["rm", "-r", dir] => all.push(Step::RemoveTree(path(dir))),
             ["rm", ref files @ ..] => all.extend(files.iter().map(|f| Step::Remove(path(f)))),
+            ["ln", "-s", to, link] => {
+                all.push(Step::Symlink(path(to), place(on, link)));
+            }
             ["ln", "-f", from, to] => all.push(Step::LinkOver(path(from), path(to))),
             ["ln", from, to] => all.push(Step::Link(path(from), path(to))),
             ["mv", from, to] => all.push(Step::Mv(path(from), path(to))),
@@ -97,6 +100,28 @@ const ALL: &[&str] = &[
     "chmod d/b; chmod m/a",
 ];
 
+/// Those that put another directory at the path of one, and some that put the first one back.
+const SWAPS: &[&str] = &[
+    "mv d dd; mv s d",
+    "mv d dd; mv s d; mv d s; mv dd d",
+    "mv d dd; mv s d; rm dd/b",
+    "rm -r d; mv s d",
+    "mv m mm; mv s m",
+    "mv m mm; mv s m; mv m s; mv mm m",
+    "mv m mm; mv mm m",
+    "mv d dd; mv m d",
+    "mv d dd; mv m d; mv dd m",
+];
+
+/// Those that put a symlink there; the branch that it lands on is up to the create policy.
+const SYMLINKS: &[&str] = &[
+    "mv d dd; ln -s s d",
+    "mv d dd; ln -s s d; rm d; mv dd d",
+    "rm -r d; ln -s s d",
+    "mv m mm; ln -s s m",
+    "mv m mm; ln -s s m; rm m; mv mm m",
+];
+
 /// Those on the second name of a duplicate.
 const SECOND_NAME: &[&str] = &[
     "rm e/b2",
@@ -114,6 +139,8 @@ const SECOND_NAME: &[&str] = &[
     "ln -f d/o e/b2",
     "ln e/b2 e/l",
     "chmod e/b2",
+    "mv e ee; mv s e",
+    "mv e ee; mv d e; mv ee d",
 ];
 
 /// Those that save or create a file: where it lands is up to the create policy.
@@ -141,10 +168,10 @@ pub(super) fn all(branches: &[BranchIdx], second_name: bool) -> Vec<Action> {
         let lines = lines.map(|line| line.replace('F', file).replace("DIR", dir));
         all.extend(lines.map(|line| action(&line, first)));
     }
-    all.extend(ALL.iter().map(|line| action(line, first)));
+    all.extend(ALL.iter().chain(SWAPS).map(|line| action(line, first)));
     let second: &[&str] = if second_name { SECOND_NAME } else { &[] };
     all.extend(second.iter().map(|line| action(line, first)));
-    let saved = SAVED.iter().chain(second_name.then_some(&"save e/b2"));
+    let saved = SAVED.iter().chain(SYMLINKS).chain(second_name.then_some(&"save e/b2"));
     for branch in branches {
         all.extend(saved.clone().map(|line| {
             let mut action = action(line, *branch);

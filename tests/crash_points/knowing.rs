@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mergerfs_xdedup::fs::sim::{Acknowledged, ClientId, SimWorld};
-use mergerfs_xdedup::fs::{InodeId, Look, Place};
+use mergerfs_xdedup::fs::{FileKind, InodeId, Look, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::Journal;
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
@@ -28,6 +28,8 @@ pub(crate) enum Wrong {
     Split,
     /// One path is on two branches, and no conflict names both.
     Twice,
+    /// A directory was changed that only the client has to do with.
+    Touched,
 }
 
 /// What became of a path, for the writes that went through it before.
@@ -60,6 +62,9 @@ pub(super) struct Knows {
     copies: BTreeMap<RelPath, BTreeSet<BranchIdx>>,
     modes: BTreeMap<RelPath, u32>,
     xattrs: BTreeSet<RelPath>,
+    symlinks: BTreeSet<RelPath>,
+    /// The directories that the tool has nothing to do with, wherever they are; none once the client changed them.
+    strange: Option<Strange>,
     /// What it has open, and its path unless that was removed or replaced.
     pub(super) held: Option<(ClientId, Option<RelPath>)>,
     /// What became of paths, each with how many writes were acknowledged before.
@@ -67,6 +72,32 @@ pub(super) struct Knows {
     /// Failures that no client may see.
     shocks: Vec<String>,
     writes: u32,
+}
+
+/// Directories with their entries: each entry's inode, links and times.
+type Strange = BTreeMap<InodeId, (Seen, BTreeMap<RelPath, Seen>)>;
+
+/// What shows that a directory or a file was changed. A rename moves the ctime of what is renamed.
+type Seen = (InodeId, u64, u32, Timestamp);
+
+/// The directories `s` of all branches.
+fn strangers(world: &SimWorld) -> BTreeSet<InodeId> {
+    let names = world.names().into_iter();
+    names.filter(|(at, _)| at.path.as_bytes() == b"s").map(|(_, stat)| stat.id).collect()
+}
+
+/// What is in the directories that are `ids`, wherever they are.
+fn strange(world: &SimWorld, ids: impl Iterator<Item = InodeId>) -> Strange {
+    let names = world.names();
+    let seen = |stat: &Stat| (stat.id, stat.nlink, stat.mode, stat.mtime);
+    let of = |id: InodeId| {
+        let (dir, stat) = names.iter().find(|(_, stat)| stat.id == id)?;
+        let below = names.iter().filter(|(at, _)| at.path.parent().is_some() && at.dir() == *dir);
+        let name = |at: &Place| RelPath::new(at.path.file_name().as_encoded_bytes()).unwrap();
+        let entries = below.map(|(at, stat)| (name(at), seen(stat)));
+        Some((id, (seen(stat), entries.collect())))
+    };
+    ids.filter_map(of).collect()
 }
 
 /// The paths of a pool that are names of one file, as its clients see it.
@@ -109,6 +140,20 @@ fn move_keys<T>(map: &mut BTreeMap<RelPath, T>, from: &RelPath, to: &RelPath) {
     *map = all.map(|(path, value)| (moved(&path, from, to).unwrap_or(path), value)).collect();
 }
 
+/// Whether a directory is to be renamed to one that is there, perhaps with nothing in it but hidden names: `mv` would
+/// put it in there.
+fn goes_into_a_directory(world: &SimWorld, step: &Step) -> bool {
+    let (Step::Rename(from, to) | Step::Mv(from, to)) = step else {
+        return false;
+    };
+    let names = world.names();
+    let is_dir = |path: &RelPath| {
+        let mut all = names.iter().filter(|(at, _)| at.path == *path);
+        all.any(|(_, stat)| stat.kind == FileKind::Directory)
+    };
+    is_dir(from) && is_dir(to)
+}
+
 fn exists(world: &SimWorld, path: &RelPath) -> bool {
     world.names().keys().any(|at| at.path == *path)
 }
@@ -125,6 +170,7 @@ impl Knows {
             inodes: session.world.files().into_values().map(|f| f.0).collect(),
             kin: linked(&session.world),
             copies: branches_of(&session.world),
+            strange: Some(strange(&session.world, strangers(&session.world).into_iter())),
             ..Self::default()
         }
     }
@@ -137,11 +183,16 @@ impl Knows {
 
     /// A step on a path that the client itself removed or renamed before is not done.
     pub(super) fn act(&mut self, world: &SimWorld, step: &Step) {
-        if self.concerns_nothing(step) {
+        if self.concerns_nothing(step) || goes_into_a_directory(world, step) {
             return;
         }
         let before = world.acknowledged().len();
-        if let Err(err) = self.done(world, step, before) {
+        let strangers = self.strange_now(world);
+        let done = self.done(world, step, before);
+        if self.strange_now(world) != strangers {
+            self.strange = None;
+        }
+        if let Err(err) = done {
             // What a client did between the last look and a rename is on its way until the window ends, and so is the
             // replacement of a path that it removed.
             let passing = [Some(libc::ENOENT), Some(libc::EEXIST)];
@@ -152,7 +203,37 @@ impl Knows {
         }
     }
 
+    fn strange_now(&self, world: &SimWorld) -> Option<Strange> {
+        let known = self.strange.as_ref()?;
+        Some(strange(world, known.keys().copied()))
+    }
+
+    /// A symlink leads to another path, and is a file to who removes or renames it.
+    fn leads_elsewhere(&self, step: &Step) -> bool {
+        let links = |path: &RelPath| {
+            let mut links = self.symlinks.iter();
+            links.any(|link| path != link && path.is_below(link))
+        };
+        match step {
+            Step::Link(from, to)
+            | Step::LinkOver(from, to)
+            | Step::Rename(from, to)
+            | Step::Mv(from, to) => links(from) || links(to),
+            Step::Save(at) | Step::Create(at) => links(&at.path),
+            Step::Symlink(to, at) => {
+                links(to) || links(&at.path) || self.view.contains_key(&at.path)
+            }
+            Step::RemoveTree(path) | Step::Rmdir(path) => {
+                links(path) || self.symlinks.contains(path)
+            }
+            _ => false,
+        }
+    }
+
     fn concerns_nothing(&self, step: &Step) -> bool {
+        if self.leads_elsewhere(step) {
+            return true;
+        }
         let unknown = |path: &RelPath| {
             let mut known = self.view.keys().chain(&self.may);
             !known.any(|known| known.is_below(path))
@@ -162,16 +243,19 @@ impl Knows {
             | Step::Truncate(path)
             | Step::OpenRead(path)
             | Step::OpenWrite(path)
-            | Step::Remove(path)
             | Step::RemoveTree(path)
             | Step::Chmod(path)
             | Step::Setxattr(path)
             | Step::LinkOver(path, _) => unknown(path),
-            // A directory goes over no other one that is not empty.
+            Step::Remove(path) => !self.view.contains_key(path) && !self.may.contains(path),
+            // A directory goes over no file, and over no other directory that is not empty.
             Step::Rename(path, to) | Step::Mv(path, to) => {
-                unknown(path) || (!unknown(to) && !self.view.contains_key(to))
+                let file = |path| self.view.contains_key(path) || self.may.contains(path);
+                let free = unknown(to) || (self.view.contains_key(to) && file(path));
+                unknown(path) || !free
             }
             Step::Link(path, to) => unknown(path) || !unknown(to),
+            Step::Symlink(_, at) => !unknown(&at.path),
             Step::Save(_)
             | Step::Create(_)
             | Step::Mkdir(_)
@@ -279,6 +363,31 @@ impl Knows {
                     self.linked(from, to, before);
                 }
             }
+            _ => self.made_or_emptied(world, step, bytes, before)?,
+        }
+        Ok(())
+    }
+
+    fn made_or_emptied(
+        &mut self,
+        world: &SimWorld,
+        step: &Step,
+        bytes: Vec<u8>,
+        before: usize,
+    ) -> std::io::Result<()> {
+        match step {
+            Step::Symlink(to, at) => {
+                match world.client_symlink(to, at) {
+                    // An empty directory is there that is in no view.
+                    Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {}
+                    made => {
+                        made?;
+                        self.ended(&at.path, before);
+                        self.view.insert(at.path.clone(), Vec::new());
+                        self.symlinks.insert(at.path.clone());
+                    }
+                }
+            }
             Step::Create(at) => {
                 match world.client_create(at, &bytes) {
                     // What it removed a moment ago is there again until the next look: facts 7.5 (b).
@@ -341,6 +450,7 @@ impl Knows {
         self.may.remove(path);
         self.modes.remove(path);
         self.xattrs.remove(path);
+        self.symlinks.remove(path);
         self.copies.remove(path);
         for links in self.links.iter_mut().chain(&mut self.kin) {
             links.remove(path);
@@ -360,6 +470,7 @@ impl Knows {
         move_keys(&mut self.copies, from, to);
         move_set(&mut self.may, from, to);
         move_set(&mut self.xattrs, from, to);
+        move_set(&mut self.symlinks, from, to);
         for links in self.links.iter_mut().chain(&mut self.kin) {
             move_set(links, from, to);
         }
@@ -443,6 +554,10 @@ impl Knows {
         let told = told(session);
         self.split(session, &told, &mut wrong);
         self.twice(session, &told, &mut wrong);
+        let now = self.strange_now(&session.world);
+        if now != self.strange {
+            wrong.push((Wrong::Touched, format!("{:?} became {now:?}", self.strange)));
+        }
         wrong
     }
 

@@ -68,6 +68,7 @@ impl Tally {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "--nocapture shows the totals")]
 impl Drop for Tally {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -76,8 +77,8 @@ impl Drop for Tally {
         let count = |kind| self.totals.get(&kind).copied().unwrap_or(0);
         let client = |kind| count(Failure::Client(kind));
         let totals = format!(
-            "{}: {} scenarios; lost {}, bytes {}, back {}, attributes {}, split {}, twice {}, left {}, open {}, \
-             fails {}, shock {}",
+            "{}: {} scenarios; lost {}, bytes {}, back {}, attributes {}, split {}, twice {}, touched {}, left {}, \
+             open {}, fails {}, shock {}",
             self.kind,
             self.scenarios,
             client(Wrong::Lost),
@@ -86,12 +87,14 @@ impl Drop for Tally {
             client(Wrong::Attributes),
             client(Wrong::Split),
             client(Wrong::Twice),
+            client(Wrong::Touched),
             count(Failure::Left),
             count(Failure::Open),
             count(Failure::Fails),
             client(Wrong::Shock),
         );
         if self.found.is_empty() {
+            println!("{totals}");
             return;
         }
         let mut all = totals.clone();
@@ -562,6 +565,13 @@ fn resumed_after(
     }
 }
 
+/// Adds directories that are put at the path of another one, with files of the names that are changed there.
+fn add_strangers(world: &SimWorld, kept: BranchIdx, other: BranchIdx) {
+    world.add_file(&place(kept, "s/a"), b"not the kept copy");
+    world.add_file(&place(other, "s/b"), b"not the duplicate");
+    world.add_file(&place(other, "s/b2"), b"nor this");
+}
+
 /// The scene on two disks: the kept copy on branch `kept`, with `d` there too or not.
 fn scene(kept_first: bool, d_there: bool) -> (SimWorld, [BranchIdx; 2]) {
     let world = SimWorld::new();
@@ -572,6 +582,7 @@ fn scene(kept_first: bool, d_there: bool) -> (SimWorld, [BranchIdx; 2]) {
     add(&world, &place(other, "d/b"));
     world.add_file(&place(other, "d/o"), b"another file");
     world.add_dir(&place(other, "x"));
+    add_strangers(&world, kept, other);
     if d_there {
         world.add_dir(&place(kept, "d"));
         world.add_dir(&place(kept, "e"));
@@ -601,6 +612,7 @@ fn one_disk(second_name: bool) -> Scenario {
     let mut names = vec![add(&world, &place(a, "d/b"))];
     world.add_file(&place(a, "d/o"), b"another file");
     world.add_dir(&place(b, "x"));
+    add_strangers(&world, a, a);
     if second_name {
         names.push(place(a, "e/b2"));
         world.add_link(&names[0], &names[1]);

@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Link(RelPath, RelPath),
     /// `ln -f`.
     LinkOver(RelPath, RelPath),
+    /// `ln -s` of a path that is there.
+    Symlink(RelPath, Place),
     Create(Place),
     Mkdir(Place),
     Rmdir(RelPath),

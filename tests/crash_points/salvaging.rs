@@ -2,7 +2,7 @@
 
 use mergerfs_xdedup::execute::{remove_if_empty, sync_dirs};
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
-use mergerfs_xdedup::fs::{Change, Look, Metadata, Place};
+use mergerfs_xdedup::fs::{Change, FsError, Look, Metadata, Place};
 use mergerfs_xdedup::journal::mem_store::{Kept, MemStore};
 use mergerfs_xdedup::journal::{Journal, Logged, Record, read_log};
 use mergerfs_xdedup::plan::hidden_name::is_hidden_name;
@@ -27,7 +27,7 @@ pub(super) enum Left {
     Nothing,
 }
 
-const LEFT: [Left; 4] = [Left::LogAndId, Left::Log, Left::Id, Left::Nothing];
+pub(super) const LEFT: [Left; 4] = [Left::LogAndId, Left::Log, Left::Id, Left::Nothing];
 
 /// The hidden names, none of those below a hidden directory.
 pub(super) fn hidden(session: &Session) -> Vec<Place> {
@@ -48,8 +48,17 @@ pub(super) fn logged(session: &Session, left: Left) -> Logged {
 }
 
 pub(super) fn planned(session: &Session, logged: &Logged, id: Option<u32>) -> (Lost, Salvage) {
+    plan_again(&session.next(), logged, id, &hidden(session)).unwrap()
+}
+
+/// The plan that a process makes, which may be disturbed.
+pub(super) fn plan_again(
+    session: &Session,
+    logged: &Logged,
+    id: Option<u32>,
+    hidden: &[Place],
+) -> Result<(Lost, Salvage), FsError> {
     let options = session.options();
-    let hidden = hidden(session);
     let path = |at: &Place| options.branches[at.branch.index()].path.join(at.path.as_path());
     let paths: Vec<_> = hidden.iter().map(path).collect();
     let lost = Lost {
@@ -59,9 +68,13 @@ pub(super) fn planned(session: &Session, logged: &Logged, id: Option<u32>) -> (L
         journal: id.or_else(|| salvage::journal_of(&logged.open, &paths)),
         ignore: IgnoreMetadata::default(),
     };
-    let fork = session.world.fork();
-    let plan = salvage::plan(&fork.fs(), &lost, &logged.open, &hidden).unwrap();
-    (lost, plan)
+    let plan = salvage::plan(&session.world.fs(), &lost, &logged.open, hidden)?;
+    Ok((lost, plan))
+}
+
+/// The store of a process that has no journal.
+pub(super) fn no_journal() -> MemStore {
+    MemStore::new(99)
 }
 
 /// The next process, after the salvage put a new journal in place.
@@ -75,7 +88,11 @@ fn salvaged(session: &Session, left: Left) -> (Session, Salvage) {
 }
 
 /// The same of a plan; and whether every hidden directory went.
-fn salvage_as_planned(session: &Session, lost: &Lost, plan: &Salvage) -> (Session, bool) {
+pub(super) fn salvage_as_planned(
+    session: &Session,
+    lost: &Lost,
+    plan: &Salvage,
+) -> (Session, bool) {
     let next = session.next();
     let mut gone = true;
     for dir in &plan.dirs {

@@ -455,6 +455,21 @@ impl SimWorld {
         self.client(&format!("ln -f {from:?} {to:?}"), |state| state.client_link_over(from, to))
     }
 
+    /// `ln -s`: makes a symlink to the pool path `to`, on branch `at.branch`, where the create policy put it. No path
+    /// leads through it here: a client says where it goes.
+    ///
+    /// # Errors
+    /// `EEXIST` where some branch has it; as Linux and mergerfs.
+    pub fn client_symlink(&self, to: &RelPath, at: &Place) -> io::Result<()> {
+        self.client(&format!("symlink {to:?} <- {}", shown(at)), |state| {
+            if !state.places(&at.path).is_empty() {
+                return Err(libc::EEXIST);
+            }
+            state.make_dirs(&at.dir())?;
+            state.make(at, Content::Symlink, 0o777).map(drop)
+        })
+    }
+
     /// Makes a directory on branch `at.branch`, where the create policy put it.
     ///
     /// # Errors

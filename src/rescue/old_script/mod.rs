@@ -8,12 +8,16 @@ mod replay;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::execute::{Halt, NewNames};
-use crate::fs::{Change, FileKind, FsError, Place};
+use crate::fs::{Change, FileKind, FsError, InodeId, Place, Stat};
+use crate::plan::refusal::Reason;
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchMode, Pool};
 
 pub use old_log::{Unfinished, unfinished};
 pub use replay::{OldLog, ReplayError};
+
+/// A file of a group, and its inode.
+type Left = (Place, InodeId);
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
@@ -65,13 +69,13 @@ impl<'r, F: Change> Relinker<'r, F> {
 
     /// Links `path`, if no branch has it, to a file of its group; durable on return.
     pub fn relink(&mut self, path: &RelPath) -> Relinked {
-        match self.try_relink(path) {
-            Ok(relinked) => relinked,
-            Err(halt) => Relinked::Failed(halt.detail),
-        }
+        let relinked = self.try_relink(path);
+        self.new_names.release();
+        relinked.unwrap_or_else(|halt| Relinked::Failed(halt.detail))
     }
 
     fn try_relink(&mut self, path: &RelPath) -> Result<Relinked, Halt> {
+        self.new_names.pin(path)?;
         if self.somewhere(path)? {
             return Ok(Relinked::There);
         }
@@ -79,12 +83,13 @@ impl<'r, F: Change> Relinker<'r, F> {
         if left.is_empty() {
             return Ok(Relinked::NoMaster);
         }
-        if !self.all_equal(&left)? {
+        let master = self.nearest(path, &left)?;
+        let Some(file) = self.compared(&master, &left)? else {
             return Ok(Relinked::Differ);
-        }
-        let master = self.nearest(path, left)?;
-        Ok(match self.new_names.add(&master, path)? {
-            true => Relinked::Linked(master),
+        };
+        let target = Place::new(master.0.branch, path.clone());
+        Ok(match self.new_names.add(&file, &target)? {
+            true => Relinked::Linked(master.0),
             false => Relinked::There,
         })
     }
@@ -99,7 +104,7 @@ impl<'r, F: Change> Relinker<'r, F> {
     }
 
     /// Returns the files of the group of `path` that exist, on branches that may be changed.
-    fn left(&self, path: &RelPath) -> Result<Vec<Place>, FsError> {
+    fn left(&self, path: &RelPath) -> Result<Vec<Left>, FsError> {
         let mut left = Vec::new();
         let Some((size, members)) = self.groups.get(path).map(|at| &self.members[*at]) else {
             return Ok(left);
@@ -107,44 +112,60 @@ impl<'r, F: Change> Relinker<'r, F> {
         for member in members.iter().filter(|member| *member != path) {
             for branch in self.pool.indices() {
                 let place = Place::new(branch, member.clone());
-                let found = self.fs.stat(&place)?.is_some_and(|stat| {
+                let fits = |stat: &Stat| {
                     stat.kind == FileKind::Regular && size.is_none_or(|size| size == stat.size)
-                });
-                if found && self.pool.branches[branch.index()].mode != BranchMode::Ro {
-                    left.push(place);
+                };
+                let found = self.fs.stat(&place)?.filter(fits);
+                if let Some(stat) = found
+                    && self.pool.branches[branch.index()].mode != BranchMode::Ro
+                {
+                    left.push((place, stat.id));
                 }
             }
         }
         Ok(left)
     }
 
-    fn all_equal(&self, files: &[Place]) -> Result<bool, FsError> {
-        let (mut seen, mut contents) = (BTreeSet::new(), BTreeSet::new());
-        for place in files {
-            let file = self.fs.open(place)?;
-            if !seen.insert(self.fs.stat_open(&file)?.id) {
-                continue;
+    /// Returns `master` open if all of `files` have its bytes. The open file is linked, whatever has its name by then.
+    fn compared(&self, master: &Left, files: &[Left]) -> Result<Option<F::File>, Halt> {
+        let open = self.opened(master)?;
+        let mut seen = BTreeSet::from([master.1]);
+        let hash = self.hash(&open)?;
+        for file in files {
+            if seen.insert(file.1) && self.hash(&self.opened(file)?)? != hash {
+                return Ok(None);
             }
-            let (mut hasher, mut buffer, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
-            loop {
-                let got = self.fs.read_at(&file, &mut buffer, offset)?;
-                if got == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..got]);
-                offset += got as u64;
-            }
-            contents.insert(*hasher.finalize().as_bytes());
         }
-        Ok(contents.len() == 1)
+        Ok(Some(open))
+    }
+
+    fn opened(&self, (place, id): &Left) -> Result<F::File, Halt> {
+        let file = self.fs.open(place)?;
+        if self.fs.stat_open(&file)?.id == *id {
+            return Ok(file);
+        }
+        let why = format!("{:?} was replaced meanwhile", self.fs.shown(place));
+        Err(Halt::new(Reason::Changed, why))
+    }
+
+    fn hash(&self, file: &F::File) -> Result<[u8; 32], FsError> {
+        let (mut hasher, mut buffer, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
+        loop {
+            let got = self.fs.read_at(file, &mut buffer, offset)?;
+            if got == 0 {
+                return Ok(*hasher.finalize().as_bytes());
+            }
+            hasher.update(&buffer[..got]);
+            offset += got as u64;
+        }
     }
 
     /// Returns a file on a branch that has the directory of `path`, else the first.
-    fn nearest(&self, path: &RelPath, left: Vec<Place>) -> Result<Place, FsError> {
+    fn nearest(&self, path: &RelPath, left: &[Left]) -> Result<Left, FsError> {
         let dir = path.parent().unwrap_or_else(RelPath::root);
-        for place in &left {
-            if self.fs.stat(&Place::new(place.branch, dir.clone()))?.is_some() {
-                return Ok(place.clone());
+        for file in left {
+            if self.fs.stat(&Place::new(file.0.branch, dir.clone()))?.is_some() {
+                return Ok(file.clone());
             }
         }
         Ok(left[0].clone())

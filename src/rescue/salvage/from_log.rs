@@ -61,8 +61,11 @@ impl<F: Look> Planner<'_, F> {
         };
         for k in 0..op.names.len() {
             let dirs = [op.own(k).dir(), op.target(k).dir()];
+            self.pin(dirs.clone())?;
             self.salvage.settle.extend(dirs);
         }
+        self.pin([op.master.dir()])?;
+        self.still_there(group)?;
         let targets = self.all(&op, |k| op.target(k))?;
         let copy = group.iter().find(|hidden| hidden.name.role == Role::Copy);
         if let Some(copy) = copy {

@@ -1,9 +1,9 @@
 //! Looking at files: the file at a name, and whether two files have the same bytes.
 
-use super::Planner;
+use super::{Group, Planner, Rebuilt};
 use crate::fs::StoredId;
-use crate::fs::{FileKind, FsError, Look, Metadata, Place, Stat, Timestamp};
-use crate::journal::Copy;
+use crate::fs::{FileKind, FsError, Handle, Look, Metadata, Place, Stat, Swapped, Timestamp};
+use crate::journal::{Copy, Record};
 use crate::pool::BranchIdx;
 
 /// Bytes read at a time.
@@ -27,6 +27,67 @@ fn leads_astray(error: &FsError) -> bool {
 }
 
 impl<F: Look> Planner<'_, F> {
+    /// Pins directories until the op is planned: what is found in them and their handles are of the same directories,
+    /// whatever a client puts at their paths meanwhile.
+    pub(super) fn pin(&self, dirs: impl IntoIterator<Item = Place>) -> Result<(), FsError> {
+        for dir in dirs {
+            match self.fs.pin(&dir) {
+                Err(error) if leads_astray(&error) => {}
+                pinned => drop(pinned?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the hidden files are in the directories that are pinned now.
+    ///
+    /// # Errors
+    /// When a client removed one of the files, or renamed its directory, since the branches were searched.
+    pub(super) fn still_there(&self, group: &Group) -> Result<(), FsError> {
+        for hidden in group {
+            let now = self.regular(&hidden.at)?;
+            if now.is_none_or(|now| now.id != hidden.stat.id) {
+                return Err(FsError {
+                    call: "find again",
+                    branch: hidden.at.branch,
+                    path: self.branch_path(&hidden.at),
+                    source: std::io::Error::other(Swapped),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the handles of the directories into the intent of an op that was planned, so that recovery acts in these
+    /// directories and in no others.
+    pub(super) fn with_handles(&self, mut rebuilt: Rebuilt) -> Result<Rebuilt, FsError> {
+        let intents = rebuilt.records.iter_mut().filter_map(|record| match record {
+            Record::Intent(intent) => Some(&mut **intent),
+            Record::UndoIntent(undo) => Some(&mut undo.intent),
+            _ => None,
+        });
+        for name in intents.flat_map(|intent| &mut intent.names) {
+            let dir = |branch| Place::new(branch, name.path.clone()).dir();
+            (name.from_dir, name.to_dir) =
+                (self.handle_of(&dir(name.from))?, self.handle_of(&dir(name.to))?);
+        }
+        Ok(rebuilt)
+    }
+
+    fn handle_of(&self, dir: &Place) -> Result<Handle, FsError> {
+        let is_dir = match self.fs.stat(dir) {
+            Err(error) if leads_astray(&error) => false,
+            stat => stat?.is_some_and(|stat| stat.kind == FileKind::Directory),
+        };
+        match self.fs.handle(dir) {
+            _ if !is_dir => Ok(Handle::default()),
+            Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {
+                Ok(Handle::default())
+            }
+            handle => handle,
+        }
+    }
+
     /// Returns the regular file at `at`.
     pub(super) fn regular(&self, at: &Place) -> Result<Option<Stat>, FsError> {
         let stat = match self.fs.stat(at) {

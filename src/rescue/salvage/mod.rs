@@ -182,7 +182,7 @@ pub fn journal_of(logged: &[LoggedOp], hidden: &[PathBuf]) -> Option<u32> {
 /// StatCache at the present state of `logged` and of the `hidden` names of this pool.
 ///
 /// # Errors
-/// When a branch cannot be looked at.
+/// When a branch cannot be looked at, or a client renames a directory of a hidden name meanwhile: try again then.
 pub fn plan<F: Look>(
     fs: &F,
     lost: &Lost,
@@ -318,7 +318,16 @@ impl<'p, F: Look> Planner<'p, F> {
         for (k, name) in logged.names.iter().enumerate() {
             self.paths.insert((logged.op, k), name.pool_path.clone());
         }
-        match self.of_log(logged, &group)? {
+        self.pin(group.iter().map(|hidden| hidden.at.dir()))?;
+        let verdict = self.of_log(logged, &group);
+        let verdict = verdict.and_then(|verdict| match verdict {
+            from_log::Verdict::Rebuilt(op) => {
+                Ok(from_log::Verdict::Rebuilt(Box::new(self.with_handles(*op)?)))
+            }
+            other => Ok(other),
+        });
+        self.fs.unpin();
+        match verdict? {
             from_log::Verdict::Rebuilt(op) => self.salvage.ops.push(*op),
             from_log::Verdict::Nothing => {}
             from_log::Verdict::Left(why, at) => {
@@ -334,7 +343,14 @@ impl<'p, F: Look> Planner<'p, F> {
 
     fn the_rest(&mut self) -> Result<(), FsError> {
         for (op, group) in std::mem::take(&mut self.groups) {
-            match self.beside(op, &group)? {
+            self.pin(group.iter().map(|hidden| hidden.at.dir()))?;
+            let found = self.still_there(&group).and_then(|()| self.beside(op, &group));
+            let found = found.and_then(|found| match found {
+                Ok(op) => self.with_handles(op).map(Ok),
+                Err(why) => Ok(Err(why)),
+            });
+            self.fs.unpin();
+            match found? {
                 Ok(op) => self.salvage.ops.push(op),
                 Err(why) => {
                     for hidden in &group {
