@@ -13,7 +13,7 @@ use crate::fs::{Change, Look, Place};
 use crate::journal;
 use crate::plan::hidden_name::is_hidden_name;
 use crate::pool::lock::PoolLock;
-use crate::report::discard::{self as report, Discarded, State};
+use crate::report::discard::{self as report, DiscardState, Discarded};
 use crate::report::{number, sanitised, size};
 use crate::rescue::unsettled::{Branches, Discard, NotRemoved, Refused, places_of};
 use crate::run::DiskJournal;
@@ -153,7 +153,7 @@ struct Discarding<'d> {
 impl Discarding<'_> {
     fn dry_run(&self, out: &mut dyn Write) -> Result<u8, Failure> {
         for file in self.files {
-            self.tell(out, file, State::Planned)?;
+            self.tell(out, file, DiscardState::Planned)?;
         }
         let sum = format!("would remove {}; nothing was changed, -e does it", self.sum(self.files));
         self.conclude(out, &sum)?;
@@ -166,14 +166,14 @@ impl Discarding<'_> {
         for file in self.files {
             warn_of_last_copy(file);
             let state = match file.remove(self.branches) {
-                Ok(()) => State::Removed,
-                Err(NotRemoved::Busy) => State::Busy,
-                Err(NotRemoved::Changed) => State::Changed,
+                Ok(()) => DiscardState::Removed,
+                Err(NotRemoved::Busy) => DiscardState::Busy,
+                Err(NotRemoved::Changed) => DiscardState::Changed,
                 Err(NotRemoved::Failed(error)) => {
-                    State::Failed(format!("{error}: {}", error.source))
+                    DiscardState::Failed(format!("{error}: {}", error.source))
                 }
             };
-            if state == State::Removed {
+            if state == DiscardState::Removed {
                 dirs.insert(file.at.dir());
                 removed.push(file.clone());
             } else {
@@ -198,8 +198,13 @@ impl Discarding<'_> {
         format!("{count}, {} freed", size(frees))
     }
 
-    fn tell(&self, out: &mut dyn Write, file: &Discard, state: State) -> Result<(), Failure> {
-        let well = matches!(state, State::Planned | State::Removed);
+    fn tell(
+        &self,
+        out: &mut dyn Write,
+        file: &Discard,
+        state: DiscardState,
+    ) -> Result<(), Failure> {
+        let well = matches!(state, DiscardState::Planned | DiscardState::Removed);
         let told = Discarded {
             file: &file.file,
             op: file.op,

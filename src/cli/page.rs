@@ -2,7 +2,7 @@
 
 use crate::fs::real::Space;
 use crate::plan::Refusal;
-use crate::report::html::{self, Chronicle, Disk, Page};
+use crate::report::html::{self, Chronicle, DiskFigures, Page};
 use crate::report::{BranchUse, Scene, Tally};
 
 /// The contents of the page.
@@ -29,12 +29,12 @@ pub(super) fn render(figures: &Figures<'_>) -> String {
     })
 }
 
-fn disks(figures: &Figures<'_>) -> Vec<Disk> {
+fn disks(figures: &Figures<'_>) -> Vec<DiskFigures> {
     let branches = figures.tally.per_branch(figures.scene.pool);
     let disk = |(branch, space): (BranchUse, &Option<Space>)| {
         let before_free = branch.before_free.unwrap_or(0);
         let reclaimed = if figures.scene.dry_run { branch.reclaimable } else { branch.reclaimed };
-        Disk {
+        DiskFigures {
             path: branch.path,
             size: space.map_or(before_free, |space| space.bytes()),
             before_free,

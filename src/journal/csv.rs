@@ -76,7 +76,7 @@ pub(super) fn push_op(
     };
     let master = branch_path(intent.master.branch, &intent.master.path)?;
     for (index, name) in intent.names.iter().enumerate() {
-        Line {
+        CsvLine {
             time,
             run: intent.op.run,
             op: Some(intent.op),
@@ -94,7 +94,7 @@ pub(super) fn push_op(
 
 /// Appends the line of a refusal.
 pub(super) fn push_refused(lines: &mut Vec<u8>, time: Timestamp, refused: &RefusedLine) {
-    Line {
+    CsvLine {
         time,
         run: refused.run,
         op: refused.op,
@@ -108,7 +108,7 @@ pub(super) fn push_refused(lines: &mut Vec<u8>, time: Timestamp, refused: &Refus
     .push(lines);
 }
 
-struct Line<'a> {
+struct CsvLine<'a> {
     time: Timestamp,
     run: u64,
     op: Option<OpId>,
@@ -120,7 +120,7 @@ struct Line<'a> {
     bytes: u64,
 }
 
-impl Line<'_> {
+impl CsvLine<'_> {
     fn push(&self, lines: &mut Vec<u8>) {
         let op = self.op.map(|op| op.seq.to_string()).unwrap_or_default();
         let fields = [

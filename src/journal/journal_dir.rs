@@ -37,9 +37,9 @@ pub fn create_or_open(dir: &Path, csv: Option<&Path>) -> Result<Journal<SledStor
     // has just finished; more than one change under our hands does not happen by accident.
     for _ in 0..3 {
         let lock = match found_at(&dir)? {
-            Found::Journal => DirLock::take(&dir)?,
-            Found::Nothing | Found::EmptyDir => create(&dir)?,
-            Found::Other => return Err(JournalError::NotAJournal { path: dir }),
+            JournalAt::Journal => DirLock::take(&dir)?,
+            JournalAt::Nothing | JournalAt::EmptyDir => create(&dir)?,
+            JournalAt::Other => return Err(JournalError::NotAJournal { path: dir }),
         };
         if let Some(lock) = lock {
             let mut store = open_locked(lock, csv)?;
@@ -61,9 +61,9 @@ pub fn open_existing(
 ) -> Result<Option<Journal<SledStore>>, JournalError> {
     let dir = resolved(dir)?;
     match found_at(&dir)? {
-        Found::Nothing | Found::EmptyDir => Ok(None),
-        Found::Other => Err(JournalError::NotAJournal { path: dir }),
-        Found::Journal => match DirLock::take(&dir)? {
+        JournalAt::Nothing | JournalAt::EmptyDir => Ok(None),
+        JournalAt::Other => Err(JournalError::NotAJournal { path: dir }),
+        JournalAt::Journal => match DirLock::take(&dir)? {
             Some(lock) => {
                 check_space(&dir, SPACE_MIN)?;
                 Journal::open(open_locked(lock, csv)?).map(Some)
@@ -98,7 +98,7 @@ fn create(dir: &Path) -> Result<Option<DirLock>, JournalError> {
         return Ok(None);
     };
     discard_half_made(&new)?;
-    if matches!(found_at(dir)?, Found::Journal | Found::Other) {
+    if matches!(found_at(dir)?, JournalAt::Journal | JournalAt::Other) {
         remove_dir(&new)?;
         return Ok(None);
     }
@@ -162,27 +162,27 @@ pub(super) fn discard_half_made(new: &Path) -> Result<(), JournalError> {
 }
 
 /// The entry found where a journal is wanted.
-enum Found {
+enum JournalAt {
     Nothing,
     EmptyDir,
     Journal,
     Other,
 }
 
-fn found_at(dir: &Path) -> Result<Found, JournalError> {
+fn found_at(dir: &Path) -> Result<JournalAt, JournalError> {
     match std::fs::symlink_metadata(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(JournalAt::Nothing),
         Err(error) => return Err(failed("look at", dir)(error)),
-        Ok(meta) if !meta.is_dir() => return Ok(Found::Other),
+        Ok(meta) if !meta.is_dir() => return Ok(JournalAt::Other),
         Ok(_) => {}
     }
     let names = entries(dir)?;
     // A log alone: the journal of the log is lost, and a new journal must not begin as if nothing had been.
     let is_part = |name: &OsStr| name == DATABASE || name == MARK || name == LOG;
     Ok(match names.len() {
-        0 => Found::EmptyDir,
-        _ if names.iter().any(|(name, _)| is_part(name)) => Found::Journal,
-        _ => Found::Other,
+        0 => JournalAt::EmptyDir,
+        _ if names.iter().any(|(name, _)| is_part(name)) => JournalAt::Journal,
+        _ => JournalAt::Other,
     })
 }
 

@@ -55,7 +55,7 @@ pub struct LoggedName {
 }
 
 /// A line about an op, taken apart.
-struct Line {
+struct LogLine {
     op: OpId,
     state: Vec<u8>,
     name: LoggedName,
@@ -94,7 +94,7 @@ pub fn read_log(log: &[u8]) -> Option<Logged> {
     Some(logged)
 }
 
-fn take_in(ops: &mut Vec<Option<LoggedOp>>, current: &mut BTreeMap<OpId, usize>, line: Line) {
+fn take_in(ops: &mut Vec<Option<LoggedOp>>, current: &mut BTreeMap<OpId, usize>, line: LogLine) {
     let known = current.get(&line.op).copied();
     match line.state.as_slice() {
         b"PENDING" => {
@@ -137,11 +137,11 @@ fn run_of(fields: &[Vec<u8>]) -> Option<u64> {
 }
 
 /// `None` for a line that is about no op.
-fn line_of(run: u64, fields: Vec<Vec<u8>>) -> Option<Line> {
+fn line_of(run: u64, fields: Vec<Vec<u8>>) -> Option<LogLine> {
     let fields: [Vec<u8>; 9] = fields.try_into().ok()?;
     let [_, _, op, state, pool_path, master, from, to, bytes] = fields;
     let path = |bytes: Vec<u8>| PathBuf::from(OsString::from_vec(bytes));
-    Some(Line {
+    Some(LogLine {
         op: OpId { run, seq: number(&op)? },
         state,
         name: LoggedName { pool_path: path(pool_path), from: path(from), to: path(to) },

@@ -55,12 +55,12 @@ pub enum Kept {
 /// A handle of the store; clones share it, so a test keeps one beside the journal's.
 #[derive(Clone)]
 pub struct MemStore {
-    disk: Rc<RefCell<Disk>>,
+    disk: Rc<RefCell<MemDisk>>,
 }
 
 type Gate = Box<dyn FnMut(Step) -> Option<Fault>>;
 
-struct Disk {
+struct MemDisk {
     files: Files,
     gate: Option<Gate>,
     dead: bool,
@@ -101,7 +101,7 @@ impl MemStore {
         let mut torn = csv::TornLine::default();
         torn.read(&files.csv);
         files.csv.extend_from_slice(torn.completion());
-        let disk = Disk { files, gate: None, dead: false, steps: 0, fault: None };
+        let disk = MemDisk { files, gate: None, dead: false, steps: 0, fault: None };
         Self { disk: Rc::new(RefCell::new(disk)) }
     }
 

@@ -62,7 +62,7 @@ pub use sled_store::SledStore;
 use crate::fs::{Metadata, Timestamp};
 use crate::pool::relpath::RelPath;
 use index::Index;
-use reader::{ReadError, Reader};
+use reader::{ReadError, StoreReader};
 pub use store::Store;
 
 /// An op that has an intent and no end.
@@ -443,7 +443,7 @@ fn read_all<S: Store>(
             JournalError::NewerVersion { path: place.to_path_buf(), version: version.into() }
         }
     };
-    let mut reader = Reader::new(store.id());
+    let mut reader = StoreReader::new(store.id());
     store.load(&mut |key, value| match reader.push(key, value).map_err(explain)? {
         Some(entry) => visit(entry, &reader.tip).map_err(explain),
         None => Ok(()),

@@ -23,7 +23,7 @@ impl From<CodecError> for ReadError {
 
 /// Puts records together from pairs that come in the order of keys.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct StoreReader {
     /// The last record so far.
     pub(super) tip: Mark,
     partial: Option<Partial>,
@@ -37,7 +37,7 @@ struct Partial {
     bytes: Vec<u8>,
 }
 
-impl Reader {
+impl StoreReader {
     /// Before the first record of the journal `id`.
     pub(super) fn new(id: u32) -> Self {
         Self { tip: Mark::genesis(id), partial: None }

@@ -14,7 +14,7 @@ use crate::rescue::unsettled::FileNow;
 
 /// The outcome for a hidden file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum DiscardState {
     /// A dry run: the file would be removed.
     Planned,
     /// The file was removed.
@@ -41,10 +41,10 @@ pub struct Discarded<'a> {
     /// Whether no visible file has the same bytes.
     pub last_copy: bool,
     /// The outcome.
-    pub state: State,
+    pub state: DiscardState,
 }
 
-impl State {
+impl DiscardState {
     fn words(&self) -> (&'static str, String) {
         match self {
             Self::Planned => ("planned", "would remove".to_owned()),
@@ -67,7 +67,7 @@ pub fn text(out: &mut dyn Write, it: &Discarded<'_>) -> io::Result<()> {
     let shown = |path: &Path| sanitised(path.as_os_str().as_bytes());
     let (path, size) = (shown(&it.file.path), size(it.file.size));
     writeln!(out, "{} {path} ({size})", it.state.words().1)?;
-    if it.state == State::Planned {
+    if it.state == DiscardState::Planned {
         let run = it.op.run;
         match it.pool_path {
             Some(of) => writeln!(out, "  run {run} left it; its path was {}", shown(of))?,
@@ -96,7 +96,7 @@ pub fn json(out: &mut dyn Write, it: &Discarded<'_>) -> io::Result<()> {
     object.insert("frees".into(), it.frees.into());
     object.insert("last_copy".into(), it.last_copy.into());
     object.insert("state".into(), it.state.words().0.into());
-    if let State::Failed(why) = &it.state {
+    if let DiscardState::Failed(why) = &it.state {
         object.insert("detail".into(), why.as_str().into());
     }
     line(out, object)
@@ -122,14 +122,14 @@ mod tests {
             pool_path: Some(Path::new("/pool/a")),
             frees: 8192,
             last_copy: true,
-            state: State::Planned,
+            state: DiscardState::Planned,
         };
         let mut out = Vec::new();
         text(&mut out, &it).unwrap();
         let planned = "would remove /mnt/d1/.xdedup-\\n (4.0 KiB)\n  run 2 left it; its path was /pool/a\n  \
              this is the last copy: no file you can see has these bytes\n";
         assert_eq!(String::from_utf8(out).unwrap(), planned);
-        it.state = State::Failed("no".into());
+        it.state = DiscardState::Failed("no".into());
         let mut out = Vec::new();
         json(&mut out, &it).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&out).unwrap();

@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Scene;
-use super::state::{State, halt};
+use super::state::{FileState, halt};
 use super::tally::{BranchUse, Tally};
 use crate::execute::{Halt, Outcome};
 use crate::plan::Op;
@@ -85,7 +85,7 @@ pub fn op(
     outcome: Option<&Outcome>,
 ) -> io::Result<()> {
     let recovered = id.is_some_and(|id| Some(id.run) != scene.run);
-    let state = outcome.map_or(State::Planned, |outcome| State::of(outcome, recovered));
+    let state = outcome.map_or(FileState::Planned, |outcome| FileState::of(outcome, recovered));
     let mut object = op_object(scene, (op, id), state);
     match outcome {
         Some(Outcome::Done { reclaimed }) => {
@@ -109,7 +109,7 @@ pub fn op(
     line(out, object)?;
     match halt {
         // Taken back, as it should be: nothing of this run was refused.
-        Some(_) if state == State::Restored => Ok(()),
+        Some(_) if state == FileState::Restored => Ok(()),
         Some(halt) => {
             let mut refusal = stopped(scene, op, halt, state);
             put_disks(&mut refusal, &disks);
@@ -191,7 +191,7 @@ pub(super) fn line(out: &mut dyn Write, object: Object) -> io::Result<()> {
     writeln!(out, "{}", Value::Object(object))
 }
 
-fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: State) -> Object {
+fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: FileState) -> Object {
     let mut object = typed("op");
     let kind = match op.kind {
         OpKind::Cross => "cross",
@@ -224,7 +224,7 @@ fn put_disks(object: &mut Object, disks: &[&Path]) {
 }
 
 /// The refusal of an op that was planned.
-fn stopped(scene: &Scene<'_>, op: &Op, halt: &Halt, state: State) -> Object {
+fn stopped(scene: &Scene<'_>, op: &Op, halt: &Halt, state: FileState) -> Object {
     let mut object = reasoned(halt.reason, &halt.detail);
     object.insert("state".into(), state.as_str().into());
     put_pool_path(&mut object, "path", scene, Some(&op.duplicate.path));

@@ -36,7 +36,7 @@ pub use progress::Progress;
 pub use scanning::ScanProgress;
 pub use screen::{Screen, Tone};
 pub use shown::{ago, number, sanitised, shell_word, size};
-pub use state::State;
+pub use state::FileState;
 pub use tally::{BranchUse, GroupUse, Tally};
 
 use crate::plan::Op;

@@ -5,7 +5,7 @@ use crate::plan::refusal::Reason;
 
 /// The state of an op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+pub enum FileState {
     /// Planned in a dry run.
     Planned,
     /// Replaced.
@@ -26,7 +26,7 @@ pub enum State {
     Open,
 }
 
-impl State {
+impl FileState {
     /// The state under which an outcome is counted. Ops of earlier runs (`recovered`) are counted apart from ops
     /// planned now.
     #[must_use]
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_outcome_is_counted_as_one_thing() {
-        use State::{Busy, Conflict, Done, Failed, Left, Open, Recovered, Restored};
+        use FileState::{Busy, Conflict, Done, Failed, Left, Open, Recovered, Restored};
         let done = Outcome::Done { reclaimed: 1 };
         let not = |reason| Outcome::NotDone(Halt::new(reason, ""));
         let open = |reason| Outcome::Open(Halt::new(reason, ""));
@@ -102,8 +102,8 @@ mod tests {
             (open(Reason::Io), Failed, Open),
             (conflict, Failed, Conflict),
         ] {
-            assert_eq!(State::of(&outcome, false), now, "{outcome:?}");
-            assert_eq!(State::of(&outcome, true), earlier, "{outcome:?}");
+            assert_eq!(FileState::of(&outcome, false), now, "{outcome:?}");
+            assert_eq!(FileState::of(&outcome, true), earlier, "{outcome:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::state::{State, halt};
+use super::state::{FileState, halt};
 use crate::execute::Outcome;
 use crate::plan::Op;
 use crate::plan::refusal::{Reason, Weight};
@@ -171,15 +171,15 @@ impl Tally {
 
     /// Counts how an op ended. A `recovered` op was begun by an earlier run, and is counted apart.
     pub fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) {
-        match State::of(outcome, recovered) {
-            State::Done => self.done += 1,
-            State::Busy => self.busy += 1,
-            State::Failed => self.failed += 1,
-            State::Recovered => self.recovered_done += 1,
-            State::Restored => self.recovered_restored += 1,
-            State::Open => self.still_open += 1,
+        match FileState::of(outcome, recovered) {
+            FileState::Done => self.done += 1,
+            FileState::Busy => self.busy += 1,
+            FileState::Failed => self.failed += 1,
+            FileState::Recovered => self.recovered_done += 1,
+            FileState::Restored => self.recovered_restored += 1,
+            FileState::Open => self.still_open += 1,
             // An op that no other figure counts is counted as left; a conflict is counted below.
-            State::Planned | State::Left | State::Conflict => {}
+            FileState::Planned | FileState::Left | FileState::Conflict => {}
         }
         if op.undo().is_some() && matches!(outcome, Outcome::Done { .. }) {
             self.bytes_copied += op.bytes;

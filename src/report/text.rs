@@ -8,7 +8,7 @@ use std::path::Path;
 use super::Scene;
 use super::screen::{Screen, Tone};
 use super::shown::{number, sanitised, size};
-use super::state::{State, halt};
+use super::state::{FileState, halt};
 use super::table::Table;
 use super::tally::Tally;
 use crate::execute::Outcome;
@@ -57,9 +57,9 @@ pub fn op(
     outcome: &Outcome,
     recovered: bool,
 ) -> io::Result<()> {
-    let state = State::of(outcome, recovered);
+    let state = FileState::of(outcome, recovered);
     // Counted in the summary; one line each would be the whole plan after a Ctrl-C.
-    let plain = state.is_well() || state == State::Left;
+    let plain = state.is_well() || state == FileState::Left;
     if plain && (scene.verbose == 0 || scene.quiet) {
         return Ok(());
     }
@@ -107,11 +107,13 @@ fn where_kept(out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"; nothing was removed: mergerfs.xdedup status lists where the copies are")
 }
 
-fn tone_of(state: State) -> Tone {
+fn tone_of(state: FileState) -> Tone {
     match state {
-        State::Planned | State::Done | State::Recovered | State::Restored => Tone::Good,
-        State::Busy | State::Left => Tone::Warn,
-        State::Failed | State::Conflict | State::Open => Tone::Bad,
+        FileState::Planned | FileState::Done | FileState::Recovered | FileState::Restored => {
+            Tone::Good
+        }
+        FileState::Busy | FileState::Left => Tone::Warn,
+        FileState::Failed | FileState::Conflict | FileState::Open => Tone::Bad,
     }
 }
 

@@ -13,7 +13,7 @@ const FILES: usize = 4;
 
 /// The results of a walk.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct HiddenNames {
     /// Names of ours; the walk does not go below them.
     pub(crate) names: Vec<Place>,
     /// Some regular files.
@@ -25,8 +25,8 @@ pub(crate) struct Found {
 }
 
 /// StatCache around `branch`, breadth first; with `top_only`, looks into so few directories that no user has to wait.
-pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> Found {
-    let mut found = Found::default();
+pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> HiddenNames {
+    let mut found = HiddenNames::default();
     let mut queue = std::collections::VecDeque::from([root_of(branch)]);
     let mut looked_into = 0;
     while let Some(dir) = queue.pop_front() {
@@ -49,7 +49,7 @@ pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> Found {
     found
 }
 
-impl Found {
+impl HiddenNames {
     fn entry(
         &mut self,
         fs: &RealFs,

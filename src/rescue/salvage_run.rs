@@ -77,7 +77,7 @@ impl From<FsError> for SalvageError {
 }
 
 /// A pool, and the plan for it.
-pub struct Found {
+pub struct PoolRemains {
     /// The pool.
     pub session: Session,
     /// The plan for it.
@@ -85,7 +85,7 @@ pub struct Found {
     lost: Lost,
 }
 
-impl Found {
+impl PoolRemains {
     /// Returns the branch paths of the directories that are to be removed.
     #[must_use]
     pub fn dirs(&self) -> Vec<PathBuf> {
@@ -100,7 +100,7 @@ pub struct Salvaging {
     /// The contents of its CSV log.
     pub logged: Logged,
     /// Each pool.
-    pub found: Vec<Found>,
+    pub found: Vec<PoolRemains>,
     locks: Vec<PoolLock>,
 }
 
@@ -148,8 +148,8 @@ impl Salvaging {
 ///
 /// # Errors
 /// [`SalvageError::ManyJournals`].
-fn one_journal(found: &[Found]) -> Result<(), SalvageError> {
-    let other = |found: &Found| {
+fn one_journal(found: &[PoolRemains]) -> Result<(), SalvageError> {
+    let other = |found: &PoolRemains| {
         let mut left = found.plan.left.iter();
         left.any(|left| matches!(left.why, Why::OtherJournal(_)))
     };
@@ -168,7 +168,7 @@ fn one_journal(found: &[Found]) -> Result<(), SalvageError> {
 fn surely_lost(
     request: &SalvageRequest,
     remains: &Remains,
-    found: &[Found],
+    found: &[PoolRemains],
 ) -> Result<(), SalvageError> {
     if remains.why.is_some() || found.iter().all(|found| found.plan.ops.is_empty()) {
         return Ok(());
@@ -195,7 +195,7 @@ fn surely_lost(
 ///
 /// # Errors
 /// [`SalvageError::BranchGone`].
-fn all_there(remains: &Remains, found: &[Found]) -> Result<(), SalvageError> {
+fn all_there(remains: &Remains, found: &[PoolRemains]) -> Result<(), SalvageError> {
     let mut left = found.iter().flat_map(|found| &found.plan.left);
     let gone = left.find(|left| left.why == Why::BranchGone);
     match gone.filter(|_| remains.log.is_some()) {
@@ -252,7 +252,7 @@ fn look_at(
     sessions: Vec<Session>,
     (remains, logged): (&Remains, &Logged),
     request: &SalvageRequest,
-) -> Result<Vec<Found>, SalvageError> {
+) -> Result<Vec<PoolRemains>, SalvageError> {
     let hidden: Vec<_> = sessions.iter().map(hidden).collect();
     let paths: Vec<PathBuf> = sessions
         .iter()
@@ -275,7 +275,7 @@ fn look_at(
         });
         let here: Vec<_> = here.cloned().collect();
         let plan = salvage::plan(&session.fs, &lost, &here, &hidden)?;
-        found.push(Found { session, lost, plan });
+        found.push(PoolRemains { session, lost, plan });
     }
     let mut plans: Vec<_> = found.iter_mut().map(|found| &mut found.plan).collect();
     salvage::keep_apart(&mut plans);
@@ -309,9 +309,9 @@ fn paths_of(session: &Session, places: &[Place]) -> Vec<PathBuf> {
 fn replace(
     remains: Remains,
     logged: &Logged,
-    found: &[Found],
+    found: &[PoolRemains],
 ) -> Result<DiskJournal, SalvageError> {
-    for Found { session, plan, .. } in found {
+    for PoolRemains { session, plan, .. } in found {
         for dir in &plan.dirs {
             if !remove_if_empty(&session.fs, dir)? {
                 let path = session.pool.branch_path(dir.branch, &dir.path);

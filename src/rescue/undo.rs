@@ -75,7 +75,7 @@ pub fn plan<F: Look>(
     finished: &Finished,
     paths: &[RelPath],
 ) -> UndoPlan {
-    let planner = Planner { fs, branches, finished, made: made(branches, finished) };
+    let planner = UndoPlanner { fs, branches, finished, made: made(branches, finished) };
     let mut plan = UndoPlan::default();
     let wanted = |done: &&DoneOp| {
         let mut names = done.intent.names.iter();
@@ -99,14 +99,14 @@ fn refusal(done: &DoneOp, reason: Reason, detail: String) -> Refusal {
     Refusal { reason, path: done.intent.duplicate.path.as_bytes().to_vec(), master: None, detail }
 }
 
-struct Planner<'p, F: Look> {
+struct UndoPlanner<'p, F: Look> {
     fs: &'p F,
     branches: &'p [BranchRecord],
     finished: &'p Finished,
     made: HashSet<(BranchIdx, RelPath)>,
 }
 
-impl<F: Look> Planner<'_, F> {
+impl<F: Look> UndoPlanner<'_, F> {
     /// Returns the op that makes the removed file again.
     fn undo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let intent = &done.intent;

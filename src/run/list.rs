@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use super::request::ListRequest;
 use super::{RunError, Session, find_pool};
 use crate::find::filter::Filter;
-use crate::find::list::{self, ClaimedGroup, Reader};
+use crate::find::list::{self, ClaimedGroup, ListReader};
 use crate::find::resolve::{Resolved, Resolver};
 use crate::pool::Pool;
 
 /// A list, with the groups already read to find its pool.
 pub(super) struct List<'r> {
     request: &'r ListRequest,
-    reader: Reader,
+    reader: ListReader,
     read: Vec<ClaimedGroup>,
 }
 

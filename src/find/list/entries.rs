@@ -6,7 +6,7 @@ use super::source::{Collector, Source, TEXT_MAX_BYTES};
 use super::{ClaimedGroup, Form, InputError};
 
 /// The contents of a line.
-pub(super) struct Entry {
+pub(super) struct ListEntry {
     /// The group of the file.
     pub(super) group: u64,
     pub(super) role: Role,
@@ -30,7 +30,7 @@ pub(super) struct Grammar {
     /// The byte that ends a line.
     pub(super) line_end: u8,
     /// Parses an entry; returns `None` for any other line.
-    pub(super) parse: fn(&[u8]) -> Option<Entry>,
+    pub(super) parse: fn(&[u8]) -> Option<ListEntry>,
     /// The line that ends a whole list, if the form has such a line.
     pub(super) marker: Option<&'static [u8]>,
 }
@@ -39,9 +39,9 @@ pub(super) struct List {
     source: Source,
     grammar: Grammar,
     /// The entry read last, to which lines may still belong.
-    ahead: Option<Entry>,
+    ahead: Option<ListEntry>,
     /// The first entry of the next group.
-    first: Option<Entry>,
+    first: Option<ListEntry>,
     ended: bool,
 }
 
@@ -51,7 +51,7 @@ impl List {
     }
 
     /// Returns the next entry with its whole name.
-    fn entry(&mut self) -> Result<Option<Entry>, InputError> {
+    fn entry(&mut self) -> Result<Option<ListEntry>, InputError> {
         while !self.ended {
             let Some(line) = self.source.record(self.grammar.line_end)? else {
                 if self.grammar.marker.is_some() {

@@ -84,7 +84,7 @@ pub enum InputError {
     Empty,
 }
 
-/// A form of list, which [`Reader`] drives.
+/// A form of list, which [`ListReader`] drives.
 trait Form {
     /// Returns the next group, or `None` at the end of a sound list, after which it is not called again.
     fn next_group(&mut self) -> Result<Option<ClaimedGroup>, InputError>;
@@ -101,7 +101,7 @@ trait Form {
 }
 
 /// A list being read: an iterator over its groups, finished after the first error.
-pub struct Reader {
+pub struct ListReader {
     format: Format,
     form: Box<dyn Form>,
     finished: bool,
@@ -113,7 +113,10 @@ pub struct Reader {
 ///
 /// # Errors
 /// If the list cannot be read, or has no known form, or is empty and no form was named.
-pub fn open(mut source: Box<dyn BufRead>, forced: Option<Format>) -> Result<Reader, InputError> {
+pub fn open(
+    mut source: Box<dyn BufRead>,
+    forced: Option<Format>,
+) -> Result<ListReader, InputError> {
     let mut start = Vec::new();
     source.by_ref().take(DETECT_BYTES).read_to_end(&mut start)?;
     let format = match forced.or_else(|| detect(&start)) {
@@ -143,10 +146,10 @@ pub fn open(mut source: Box<dyn BufRead>, forced: Option<Format>) -> Result<Read
         }
         Format::Hardlink => Box::new(entries::List::new(source, hardlink::GRAMMAR)),
     };
-    Ok(Reader { format, form, finished: false, paths_left: PATHS_MAX })
+    Ok(ListReader { format, form, finished: false, paths_left: PATHS_MAX })
 }
 
-impl Reader {
+impl ListReader {
     /// The form it is read as.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -174,7 +177,7 @@ impl Reader {
     }
 }
 
-impl Iterator for Reader {
+impl Iterator for ListReader {
     type Item = Result<ClaimedGroup, InputError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -188,12 +191,12 @@ impl Iterator for Reader {
     }
 }
 
-impl std::iter::FusedIterator for Reader {}
+impl std::iter::FusedIterator for ListReader {}
 
-impl fmt::Debug for Reader {
+impl fmt::Debug for ListReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { format, finished, .. } = self;
-        f.debug_struct("Reader").field("format", format).field("finished", finished).finish()
+        f.debug_struct("ListReader").field("format", format).field("finished", finished).finish()
     }
 }
 

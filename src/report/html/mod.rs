@@ -19,7 +19,7 @@ use crate::report::{Scene, Tally};
 
 /// A branch's disk before and after, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
+pub struct DiskFigures {
     /// The branch.
     pub path: PathBuf,
     /// All it holds.
@@ -46,7 +46,7 @@ pub struct Page<'p> {
     /// What happened.
     pub chronicle: &'p Chronicle,
     /// The branches' disks.
-    pub disks: &'p [Disk],
+    pub disks: &'p [DiskFigures],
 }
 
 /// The page as HTML.

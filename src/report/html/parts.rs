@@ -7,7 +7,7 @@ use std::path::Path;
 use maud::{Markup, html};
 
 use super::chronicle::{EXAMPLES_MAX, Examples, Share};
-use super::{Disk, Page};
+use super::{DiskFigures, Page};
 use crate::plan::refusal::{Reason, Weight};
 use crate::plan::{PlannedGroup, Refusal};
 use crate::report::{sanitised, size};
@@ -40,7 +40,7 @@ pub(super) fn disks(page: &Page<'_>) -> Markup {
     }
 }
 
-fn disk_bars(disk: &Disk, after: &str) -> Markup {
+fn disk_bars(disk: &DiskFigures, after: &str) -> Markup {
     let used = |free: u64| disk.size.saturating_sub(free);
     let (before, now) = (used(disk.before_free), used(disk.after_free));
     let gone = before.saturating_sub(now);

@@ -36,8 +36,8 @@ fn plan() -> Plan {
     }
 }
 
-fn disks() -> Vec<Disk> {
-    vec![Disk {
+fn disks() -> Vec<DiskFigures> {
+    vec![DiskFigures {
         path: "/mnt/d2".into(),
         size: 100 << 20,
         before_free: 10 << 20,

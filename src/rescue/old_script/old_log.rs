@@ -22,7 +22,7 @@ pub fn unfinished(log: &[u8]) -> Result<Unfinished, String> {
     // Editors and spreadsheets put the byte order mark there.
     let log = log.strip_prefix(b"\xef\xbb\xbf").unwrap_or(log);
     let mut lines = lines(log).into_iter();
-    let is_header = |line: &Line| matches!(line, Line::Row(path, status) if path == b"filepath" && status == b"status");
+    let is_header = |line: &OldLogLine| matches!(line, OldLogLine::Row(path, status) if path == b"filepath" && status == b"status");
     if !lines.next().is_some_and(|line| is_header(&line)) {
         return Err("its first line is not filepath,status".to_owned());
     }
@@ -30,9 +30,9 @@ pub fn unfinished(log: &[u8]) -> Result<Unfinished, String> {
     let mut last = HashMap::new();
     for line in lines {
         let (path, status) = match line {
-            Line::Row(path, status) => (path, status),
-            Line::Cut => continue,
-            Line::Unreadable(line) => {
+            OldLogLine::Row(path, status) => (path, status),
+            OldLogLine::Cut => continue,
+            OldLogLine::Unreadable(line) => {
                 found.unreadable.push(line);
                 continue;
             }
@@ -50,7 +50,7 @@ pub fn unfinished(log: &[u8]) -> Result<Unfinished, String> {
     Ok(found)
 }
 
-enum Line {
+enum OldLogLine {
     Row(Vec<u8>, Vec<u8>),
     Cut,
     Unreadable(Vec<u8>),
@@ -58,18 +58,18 @@ enum Line {
 
 /// Splits the log into lines. A row can have line breaks within quotes. If the quotes of a row do not match, the row is
 /// a line that was cut short, and the text after it is read by itself.
-fn lines(log: &[u8]) -> Vec<Line> {
+fn lines(log: &[u8]) -> Vec<OldLogLine> {
     let (mut lines, mut rest) = (Vec::new(), log);
     while let Some(end) = rest.iter().position(|b| *b == b'\n') {
         let line = rest[..end].trim_ascii_end();
         let (read, used) = match row(rest) {
             Some((fields, used)) => match <[Vec<u8>; 2]>::try_from(fields) {
-                Ok([path, status]) => (Line::Row(path, status), used),
-                Err(fields) if fields.len() < 2 => (Line::Cut, used),
-                Err(_) => (Line::Unreadable(line.to_vec()), used),
+                Ok([path, status]) => (OldLogLine::Row(path, status), used),
+                Err(fields) if fields.len() < 2 => (OldLogLine::Cut, used),
+                Err(_) => (OldLogLine::Unreadable(line.to_vec()), used),
             },
-            None if has_status(line) => (Line::Unreadable(line.to_vec()), end + 1),
-            None => (Line::Cut, end + 1),
+            None if has_status(line) => (OldLogLine::Unreadable(line.to_vec()), end + 1),
+            None => (OldLogLine::Cut, end + 1),
         };
         lines.push(read);
         rest = &rest[used..];

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::from_log::{intent, intent_record, undo_records};
 use super::look::Same;
-use super::{Group, Hidden, Planner, Rebuilt, What, Why};
+use super::{Group, Hidden, Rebuilt, SalvagePlanner, What, Why};
 use crate::fs::{FsError, Look, Place, Stat};
 use crate::journal::Intent;
 use crate::plan::hidden_name::{Role, hidden_name};
@@ -29,7 +29,7 @@ struct Parts<'g> {
     sole: Vec<&'g Hidden>,
 }
 
-impl<F: Look> Planner<'_, F> {
+impl<F: Look> SalvagePlanner<'_, F> {
     /// Returns what can be done about the hidden names of `op`, or why nothing can be done.
     pub(super) fn beside(&self, op: OpId, group: &Group) -> Result<Result<Rebuilt, Why>, FsError> {
         if group.iter().any(|h| h.name.index >= NAMES_AT_MOST) {

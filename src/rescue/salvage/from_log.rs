@@ -1,7 +1,7 @@
 //! An op whose end the log does not have: its paths are known, and a look at the disks shows its state.
 
 use super::look::Same;
-use super::{Group, Planner, Rebuilt, What, Why};
+use super::{Group, Rebuilt, SalvagePlanner, What, Why};
 use crate::execute::missing_parents;
 use crate::fs::{FsError, Handle, Look, Place, Stat};
 use crate::journal::{Intent, LoggedOp, NameIntent, Record, UndoIntent};
@@ -53,7 +53,7 @@ impl Scene {
     }
 }
 
-impl<F: Look> Planner<'_, F> {
+impl<F: Look> SalvagePlanner<'_, F> {
     pub(super) fn of_log(&mut self, logged: &LoggedOp, group: &Group) -> Result<Verdict, FsError> {
         let Some(op) = self.shape(logged) else {
             let at = group.iter().map(|hidden| hidden.at.clone()).collect();

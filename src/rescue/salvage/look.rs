@@ -1,6 +1,6 @@
 //! Looking at files: the file at a name, and whether two files have the same bytes.
 
-use super::{Group, Planner, Rebuilt};
+use super::{Group, Rebuilt, SalvagePlanner};
 use crate::fs::StoredId;
 use crate::fs::{FileKind, FsError, Handle, Look, Metadata, Place, Stat, Swapped, Timestamp};
 use crate::journal::{Copy, Record};
@@ -26,7 +26,7 @@ fn leads_astray(error: &FsError) -> bool {
     matches!(error.errno(), libc::ELOOP | libc::ENAMETOOLONG)
 }
 
-impl<F: Look> Planner<'_, F> {
+impl<F: Look> SalvagePlanner<'_, F> {
     /// Pins directories until the op is planned: what is found in them and their handles are of the same directories,
     /// whatever a client puts at their paths meanwhile.
     pub(super) fn pin(&self, dirs: impl IntoIterator<Item = Place>) -> Result<(), FsError> {

@@ -189,7 +189,7 @@ pub fn plan<F: Look>(
     logged: &[LoggedOp],
     hidden: &[Place],
 ) -> Result<Salvage, FsError> {
-    let mut planner = Planner::new(fs, lost, hidden)?;
+    let mut planner = SalvagePlanner::new(fs, lost, hidden)?;
     for op in logged {
         planner.logged(op)?;
     }
@@ -244,7 +244,7 @@ pub fn records(pools: &[(&Lost, &Salvage)], newest: u64, now: Timestamp) -> Vec<
     records
 }
 
-struct Planner<'p, F: Look> {
+struct SalvagePlanner<'p, F: Look> {
     fs: &'p F,
     lost: &'p Lost,
     /// The journal's id. If it is not known, any id: no name has it then.
@@ -257,7 +257,7 @@ struct Planner<'p, F: Look> {
     salvage: Salvage,
 }
 
-impl<'p, F: Look> Planner<'p, F> {
+impl<'p, F: Look> SalvagePlanner<'p, F> {
     fn new(fs: &'p F, lost: &'p Lost, hidden: &[Place]) -> Result<Self, FsError> {
         let mut planner = Self {
             fs,

@@ -21,7 +21,7 @@ const COMPARED: u64 = 64 << 20;
 
 /// The results of the look.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct LookResult {
     pub(crate) unsettled: Vec<Unsettled>,
     pub(crate) unexplained: Vec<Unexplained>,
     /// Whether there are directories that were not looked into.
@@ -35,8 +35,8 @@ pub(crate) struct Found {
 pub(crate) fn look<S: Store>(
     journal: &Journal<S>,
     branches: &Branches,
-) -> Result<Found, JournalError> {
-    let mut found = Found::default();
+) -> Result<LookResult, JournalError> {
+    let mut found = LookResult::default();
     let mut stray = Vec::new();
     for branch in branches.indices() {
         let looked = leftovers::look(&branches.fs, branch, true);
