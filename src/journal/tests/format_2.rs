@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::codec::{PREV, any_record, hex, samples, time, undo_samples};
 use super::*;
-use crate::journal::codec::{CodecError, NO_HANDLES, decode, format_2, seal, split};
+use crate::journal::codec::{CodecError, NO_HANDLES, decode, format_2, seal};
 
 impl From<Record> for format_2::Record {
     fn from(new: Record) -> Self {
@@ -82,27 +82,24 @@ fn without_handles(mut record: Record) -> Record {
     record
 }
 
-fn unhex(hex: &str) -> Vec<u8> {
+pub(super) fn unhex(hex: &str) -> Vec<u8> {
     (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+/// The bytes of `records`, the first ones of journal 7, as a program of format 2 wrote them.
+pub(super) fn encode_all_2(records: &[Record]) -> Vec<Vec<u8>> {
+    let (mut chain, mut all) = (Mark::genesis(7).chain, Vec::new());
+    for (record, seq) in records.iter().zip(1..) {
+        let (bytes, next) = encode_2(seq, NOW, record.clone(), chain);
+        chain = next;
+        all.push(bytes);
+    }
+    all
 }
 
 /// A store that holds `records` as a program of format 2 wrote them, one batch.
 fn store_2(records: &[Record]) -> MemStore {
-    let mut store = MemStore::new(7);
-    let mut tip = Mark::genesis(7);
-    let mut pairs = Vec::new();
-    for record in records {
-        if let Record::RunStarted(_) | Record::UndoStarted(_) = record {
-            tip.run = record.run();
-        }
-        tip.seq += 1;
-        let (bytes, chain) = encode_2(tip.seq, NOW, record.clone(), tip.chain);
-        tip.chain = chain;
-        pairs.extend(split(tip.run, tip.seq, &bytes));
-    }
-    store.commit(&pairs).unwrap();
-    store.write_mark(&tip).unwrap();
-    store
+    super::older_build::store_of(&encode_all_2(records))
 }
 
 #[test]

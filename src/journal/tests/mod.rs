@@ -17,6 +17,7 @@ mod disk;
 mod format_2;
 mod full_disk;
 mod journal;
+mod older_build;
 mod prune;
 mod rebuild;
 
