@@ -9,7 +9,7 @@ use mergerfs_xdedup::fs::StoredId;
 use mergerfs_xdedup::fs::real::RealFs;
 use mergerfs_xdedup::fs::{Handle, Look as _, Metadata, Place, Timestamp};
 use mergerfs_xdedup::journal::{
-    BranchRecord, Copy, Intent, NameIntent, Record, RunStarted, create_or_open,
+    BranchRecord, Intent, NameIntent, Record, RecordedFile, RunStarted, create_or_open,
 };
 use mergerfs_xdedup::plan::hidden_name::{Role, hidden_name};
 use mergerfs_xdedup::plan::{Found, OpId, OpKind};
@@ -73,7 +73,7 @@ impl Scene {
     }
 
     fn intent(&self) -> Intent {
-        let copy = |branch: u16, path: &str| Copy {
+        let copy = |branch: u16, path: &str| RecordedFile {
             branch: BranchIdx(branch),
             path: rel(path),
             id: StoredId {

@@ -5,8 +5,8 @@ use std::path::Path;
 use mergerfs_xdedup::fs::{FsId, StoredId};
 use mergerfs_xdedup::fs::{Handle, Metadata, Timestamp};
 use mergerfs_xdedup::journal::{
-    BranchRecord, Copy, Intent, Journal, JournalError, NameIntent, Record, RunEnded, RunStarted,
-    SledStore, create_or_open, open_existing,
+    BranchRecord, Intent, Journal, JournalError, NameIntent, Record, RecordedFile, RunEnded,
+    RunStarted, SledStore, create_or_open, open_existing,
 };
 use mergerfs_xdedup::plan::{Found, OpId, OpKind};
 use mergerfs_xdedup::pool::relpath::RelPath;
@@ -41,9 +41,9 @@ fn fs_id(n: u8) -> FsId {
     FsId { uuid: [n; 16], subvolume: 0 }
 }
 
-fn copy(branch: u16, path: RelPath) -> Copy {
+fn copy(branch: u16, path: RelPath) -> RecordedFile {
     let id = StoredId { fs: fs_id(0), ino: 99, btime: Some(NOW) };
-    Copy { branch: BranchIdx(branch), path, id, size: 1, mtime: NOW, ctime: NOW }
+    RecordedFile { branch: BranchIdx(branch), path, id, size: 1, mtime: NOW, ctime: NOW }
 }
 
 /// Every third one is longer than what sled keeps within its own file.

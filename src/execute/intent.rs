@@ -4,7 +4,7 @@ use super::Executor;
 use super::compared::Compared;
 use crate::fs::StoredId;
 use crate::fs::{Change, FsError, Place, Stat, Timestamp};
-use crate::journal::{Copy, Intent, NameIntent, Store};
+use crate::journal::{Intent, NameIntent, RecordedFile, Store};
 use crate::plan::{Op, OpId};
 use crate::pool::BranchIdx;
 
@@ -20,7 +20,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let names = self.name_intents(op)?;
         let duplicate_handle = self.fs.handle(&op.duplicate)?;
         let master_handle = self.fs.handle(&op.master)?;
-        let copy = |place: &Place, stat: &Stat| Copy {
+        let copy = |place: &Place, stat: &Stat| RecordedFile {
             branch: place.branch,
             path: place.path.clone(),
             id: self.stored(place.branch, stat.id.ino, stat.btime),

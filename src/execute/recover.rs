@@ -9,7 +9,7 @@ use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::work::{OpState, Over, Work};
 use super::{Executor, RunError, StaysOpen};
 use crate::fs::{Change, FsError, Handle, InodeId, Place, Stat};
-use crate::journal::{Copy, Intent, OpenOp, RunStarted, Store};
+use crate::journal::{Intent, OpenOp, RecordedFile, RunStarted, Store};
 use crate::plan::op::NO_INODE;
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op, OpFile, OpName, Undoing};
@@ -280,7 +280,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let duplicate = Place::new(here(intent.duplicate.branch), intent.duplicate.path.clone());
         // An identity that cannot be looked up now must not be guessed: the op stays open.
         let mut unknown = None;
-        let mut inode = |at: &Place, copy: &Copy| {
+        let mut inode = |at: &Place, copy: &RecordedFile| {
             self.current_inode(at, copy).unwrap_or_else(|error| {
                 unknown = Some(Halt::from(error));
                 InodeId { dev: 0, ino: 0 }
@@ -312,7 +312,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// Returns a recorded inode under the device number its filesystem has now.
-    fn current_inode(&self, at: &Place, copy: &Copy) -> Result<InodeId, FsError> {
+    fn current_inode(&self, at: &Place, copy: &RecordedFile) -> Result<InodeId, FsError> {
         let root = Place::new(at.branch, RelPath::root());
         let dev = self.fs.stat(&root)?.map_or(0, |stat| stat.id.dev);
         Ok(InodeId { dev, ino: copy.id.ino })

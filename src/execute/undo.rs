@@ -13,7 +13,7 @@ use super::observe::Observed;
 use super::work::Work;
 use super::{Executor, RunError};
 use crate::fs::{Change, FileKind, FsError, Handle, Lease, Metadata, Place, Stat};
-use crate::journal::{Copy, Intent, Record, Store, UndoIntent};
+use crate::journal::{Intent, Record, RecordedFile, Store, UndoIntent};
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
@@ -138,7 +138,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let copy = entry(&dir, hidden_name(self.journal.id(), id, 0, Role::Copy));
         let names = self.name_intents(op)?;
         let duplicate_handle = self.fs.handle(&op.duplicate)?;
-        let master = Copy {
+        let master = RecordedFile {
             branch,
             path: op.master.path.clone(),
             id: self.stored(branch, 0, None),
@@ -146,7 +146,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             mtime: undo.mtime,
             ctime: undo.mtime,
         };
-        let duplicate = Copy {
+        let duplicate = RecordedFile {
             branch: op.duplicate.branch,
             path: op.duplicate.path.clone(),
             id: self.stored(op.duplicate.branch, source.id.ino, source.btime),

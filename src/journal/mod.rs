@@ -54,7 +54,8 @@ pub use proof::{IntentRecorded, RetiredRecorded};
 pub use prune::{Pruned, prune};
 pub use rebuild::{Remains, id_at, remains};
 pub use record::{
-    BranchRecord, Copy, Intent, NameIntent, Record, RunEnded, RunStarted, UndoIntent, UndoStarted,
+    BranchRecord, Intent, NameIntent, Record, RecordedFile, RunEnded, RunStarted, UndoIntent,
+    UndoStarted,
 };
 pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;

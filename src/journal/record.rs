@@ -145,12 +145,12 @@ pub struct Intent {
     /// Cross or local.
     pub kind: OpKind,
     /// The copy that stays.
-    pub master: Copy,
+    pub master: RecordedFile,
     /// Finds the master again if a client renames it while no process runs; empty if unknown, or if an undo has yet to
     /// make it (since format 3).
     pub master_handle: Handle,
     /// The copy that goes.
-    pub duplicate: Copy,
+    pub duplicate: RecordedFile,
     /// Finds the duplicate again if a client renames it while no process runs; empty if unknown (since format 3, as
     /// are the handles of names).
     pub duplicate_handle: Handle,
@@ -178,7 +178,7 @@ pub struct Intent {
 
 /// One of the two inodes of an op.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Copy {
+pub struct RecordedFile {
     /// The branch that holds a name of the inode.
     pub branch: BranchIdx,
     /// The name.

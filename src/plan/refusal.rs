@@ -105,7 +105,7 @@ pub enum Reason {
     Busy,
     /// It was changed since it was listed or compared.
     ///
-    /// Decided in `execute`.
+    /// Decided in `rescue::old_script`, `execute`.
     Changed,
     /// The bytes are not equal.
     ///

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::json::{Object, line, put_op, put_path, typed};
 use crate::fs::FsId;
 use crate::fs::{Metadata, Timestamp};
-use crate::journal::{BranchRecord, Copy, Entry, Intent, NameIntent, Record, RunStarted};
+use crate::journal::{BranchRecord, Entry, Intent, NameIntent, Record, RecordedFile, RunStarted};
 use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
@@ -132,7 +132,7 @@ fn intent(object: &mut Object, intent: &Intent) {
     object.insert("dirs".into(), intent.dirs.iter().map(dir).collect());
 }
 
-fn copy(copy: &Copy) -> Value {
+fn copy(copy: &RecordedFile) -> Value {
     let mut value = place(copy.branch, &copy.path);
     value["filesystem"] = filesystem(copy.id.fs);
     value["ino"] = copy.id.ino.into();

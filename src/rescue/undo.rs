@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::execute::Halt;
 use crate::fs::{FsError, Look, Place, Stat};
-use crate::journal::{BranchRecord, Copy, DoneOp, Finished, NameIntent};
+use crate::journal::{BranchRecord, DoneOp, Finished, NameIntent, RecordedFile};
 use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
 use crate::plan::{Found, OpKind};
@@ -175,7 +175,7 @@ impl<F: Look> UndoPlanner<'_, F> {
     fn names(
         &self,
         done: &DoneOp,
-        leaves: &Copy,
+        leaves: &RecordedFile,
         way: impl Fn(&NameIntent) -> (BranchIdx, BranchIdx),
     ) -> Result<Vec<OpName>, Left> {
         let local = done.intent.kind == OpKind::Local;
@@ -214,7 +214,7 @@ impl<F: Look> UndoPlanner<'_, F> {
     fn still_there(
         &self,
         done: &DoneOp,
-        copy: &Copy,
+        copy: &RecordedFile,
         names: Vec<OpName>,
         refusals: &mut Vec<Refusal>,
     ) -> Result<(Vec<OpName>, Stat), Left> {
@@ -250,7 +250,7 @@ impl<F: Look> UndoPlanner<'_, F> {
     }
 
     /// Returns the file at `place`, if that file is `copy`.
-    fn expect(&self, place: &Place, copy: &Copy) -> Result<Stat, Left> {
+    fn expect(&self, place: &Place, copy: &RecordedFile) -> Result<Stat, Left> {
         let root = &self.branches[place.branch.index()].path;
         let Some(stat) = self.fs.stat(place)? else {
             return Err(Left(Reason::Gone, format!("no longer on {root:?}")));

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::fs::{Handle, Metadata, Timestamp};
-use crate::journal::record::{self, Copy, RunEnded, RunStarted};
+use crate::journal::record::{self, RecordedFile, RunEnded, RunStarted};
 use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
@@ -50,8 +50,8 @@ pub(in crate::journal) struct UndoIntent {
 pub(in crate::journal) struct Intent {
     pub(in crate::journal) op: OpId,
     pub(in crate::journal) kind: OpKind,
-    pub(in crate::journal) master: Copy,
-    pub(in crate::journal) duplicate: Copy,
+    pub(in crate::journal) master: RecordedFile,
+    pub(in crate::journal) duplicate: RecordedFile,
     pub(in crate::journal) metadata: Metadata,
     pub(in crate::journal) atime: Timestamp,
     pub(in crate::journal) blake3: [u8; 32],

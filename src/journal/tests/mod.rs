@@ -48,8 +48,8 @@ fn fs_id(n: u8) -> FsId {
     FsId { uuid: [n; 16], subvolume: u64::from(n) }
 }
 
-fn copy(branch: u16, path: RelPath) -> Copy {
-    Copy {
+fn copy(branch: u16, path: RelPath) -> RecordedFile {
+    RecordedFile {
         branch: BranchIdx(branch),
         path,
         id: StoredId { fs: fs_id(1), ino: 99, btime: Some(NOW) },

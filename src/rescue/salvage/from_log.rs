@@ -391,7 +391,7 @@ pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
 pub(super) fn intent(
     id: OpId,
     op: &Op,
-    (master, duplicate): (crate::journal::Copy, crate::journal::Copy),
+    (master, duplicate): (crate::journal::RecordedFile, crate::journal::RecordedFile),
     blake3: [u8; 32],
 ) -> Intent {
     let name = |n: &OpName| NameIntent {

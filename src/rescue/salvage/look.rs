@@ -3,7 +3,7 @@
 use super::{Group, Rebuilt, SalvagePlanner};
 use crate::fs::StoredId;
 use crate::fs::{FileKind, FsError, Handle, Look, Metadata, Place, Stat, Swapped, Timestamp};
-use crate::journal::{Copy, Record};
+use crate::journal::{Record, RecordedFile};
 use crate::pool::BranchIdx;
 
 /// Bytes read at a time.
@@ -179,12 +179,12 @@ impl<F: Look> SalvagePlanner<'_, F> {
     }
 
     /// Returns a file in the form of a record; `None` on a branch without identity.
-    pub(super) fn copy(&self, at: &Place, stat: Option<&Stat>, size: u64) -> Option<Copy> {
+    pub(super) fn copy(&self, at: &Place, stat: Option<&Stat>, size: u64) -> Option<RecordedFile> {
         let fs = self.lost.branches[at.branch.index()].fs?;
         // No file has the number 0.
         let (ino, btime) = stat.map_or((0, None), |stat| (stat.id.ino, stat.btime));
         let time = |of: fn(&Stat) -> Timestamp| stat.map_or(Timestamp::default(), of);
-        Some(Copy {
+        Some(RecordedFile {
             branch: at.branch,
             path: at.path.clone(),
             id: StoredId { fs, ino, btime },
