@@ -56,7 +56,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 // In a directory that was made anew.
                 _ => self.is_relinked(op, k) && self.is_link_for_clients(op, k)?,
             };
-            if !linked && self.is_twice_for_clients(op, k)? {
+            if self.is_twice_for_clients(op, k)? {
                 twice.push(k);
                 continue;
             }
