@@ -17,6 +17,7 @@ use crate::pool::{Branch, BranchIdx, BranchMode};
 mod beneath;
 mod cloning;
 mod leases;
+mod limits;
 mod looking;
 mod names;
 mod scanning;
