@@ -42,11 +42,12 @@ fn what_hangs_is_told_with_what_it_waits_for() {
     let mut told = String::new();
     let asleep = wait::until("a child to sleep", wait::LONG, || {
         told = hung::describe(timeout.id());
-        told.contains(" sleep: in ") && told.contains("nanosleep")
+        // Either may still be the copy of this process that a fork made.
+        [" timeout: in ", " sleep: in ", "nanosleep"].iter().all(|text| told.contains(text))
     });
     kill(Pid::from_raw(timeout.id().cast_signed()), Signal::SIGTERM).unwrap();
     timeout.wait().unwrap();
-    assert!(asleep.is_ok() && told.contains(" timeout: in "), "{told}");
+    assert!(asleep.is_ok(), "{told}");
 }
 
 #[test]

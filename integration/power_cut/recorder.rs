@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 
 use super::image::Image;
 use super::log::{Log, Record};
+use super::rig::{run, until_free};
 
 /// The file a child process writes its marks to.
 const MARK_NAME: &str = "mark";
@@ -90,7 +92,9 @@ impl Recorder {
     /// Unmounts and hands out the log. No loop device may be left over the disks.
     pub(crate) fn stop(mut self) -> io::Result<Log> {
         if let Some(session) = self.session.take() {
-            session.umount_and_join()?;
+            // A child that another test has just forked holds all files of this process until it runs its program.
+            until_free(|| run(Command::new("umount").arg(self.mountpoint.path())))?;
+            session.join()?;
         }
         let mut disks = self.shared.disks();
         Ok(Log {
