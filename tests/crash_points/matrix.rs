@@ -687,3 +687,22 @@ fn undo_one_disk() {
 fn undo_two_disks_two_names() {
     matrix(&Kind::undo(link_set()), "undo, two disks, two names");
 }
+
+/// Between the two retired names: the client's second action gives the duplicate its first path again, and the first one
+/// takes a name away, so that the number of names does not show it.
+#[test]
+fn a_path_linked_again_while_its_set_is_retired() {
+    let kind = Kind::undo(link_set());
+    let branches: Vec<BranchIdx> = kind.scenario.world.pool().indices().collect();
+    let all = actions::all(&branches, true);
+    let named = |name: &str| all.iter().find(|action| action.name == name).unwrap();
+    let first = named(&format!("rm m/a d/b; save d/b on {}", branches[1].0));
+    let second = named("rm d/b; ln e/b2 d/b");
+    let mut tally = Tally::default();
+    tally.kind = "linked again";
+    let mut n = 1;
+    while kind.killed(n).is_some() {
+        goes_on(&kind, &mut tally, "two actions", false, &[(n, first), (n + 1, second)]);
+        n += 1;
+    }
+}
