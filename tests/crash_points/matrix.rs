@@ -706,3 +706,22 @@ fn a_path_linked_again_while_its_set_is_retired() {
         n += 1;
     }
 }
+
+/// A directory that a client renamed while it was made on the other branch has no empty copy at its old path.
+#[test]
+fn a_renamed_directory_is_not_made_again() {
+    let kind = Kind::run(cross(true, false));
+    let path = RelPath::new("d").unwrap();
+    let mut n = 1;
+    while kind.killed(n).is_some() {
+        let mut session = kind.begun.next();
+        let client = kind.client();
+        client.plan(&session, n, &Step::Mv(path.clone(), RelPath::new("dd").unwrap()));
+        kind.drive(&mut session).unwrap();
+        let mut next = session.next();
+        assert!(resumed(&mut next).is_empty());
+        let names = next.world.names();
+        assert!(names.keys().all(|at| at.path != path), "at {n}\n{}", session.told());
+        n += 1;
+    }
+}
