@@ -132,7 +132,7 @@ impl<'a> Judge<'a> {
         self.contents(Some(report));
         let model = self.model;
         for (path, name) in model.names.iter().filter(|(path, _)| !model.is_unsure(path)) {
-            // An undo gives a file the permissions it had; it reports a change by a client meanwhile.
+            // An undo restores the permissions of a file; it reports a change by a client meanwhile.
             let said = self.scene.kind.is_undo() && report.tells(&[&self.scene.root().join(path)]);
             if self.metadata_counts && !said {
                 self.metadata(path, &model.inodes[name.inode]);

@@ -23,24 +23,34 @@ struct BothStay {
     left: Vec<(BranchIdx, RelPath)>,
 }
 
+impl BothStay {
+    /// Adds the places that are not named yet.
+    fn add(&mut self, places: Vec<(BranchIdx, RelPath)>) {
+        for at in places {
+            if !self.left.contains(&at) {
+                self.left.push(at);
+            }
+        }
+    }
+}
+
 impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Returns the conflict of an op that was taken back as far as it goes, if both copies stay in use.
     pub(super) fn both_stay(&self, op: &Begun) -> Result<Option<Back>, Halt> {
-        let mut conflict: Option<(Halt, Vec<(BranchIdx, RelPath)>)> = None;
+        let mut conflict: Option<BothStay> = None;
         for look in [
             Self::split_paths,
             Self::parted_names,
             Self::renamed_replacements,
             Self::links_of_replacements,
         ] {
-            if let Some(found) = look(self, op)? {
-                let (_, left) = conflict.get_or_insert_with(|| (found.halt, Vec::new()));
-                let new = found.left.into_iter();
-                let new: Vec<_> = new.filter(|at| !left.contains(at)).collect();
-                left.extend(new);
+            match (look(self, op)?, &mut conflict) {
+                (Some(found), Some(first)) => first.add(found.left),
+                (Some(found), None) => conflict = Some(found),
+                (None, _) => {}
             }
         }
-        Ok(conflict.map(|(halt, left)| Back::Conflict { halt, left }))
+        Ok(conflict.map(|BothStay { halt, left }| Back::Conflict { halt, left }))
     }
 
     /// Finds paths of the op that have the duplicate on one branch and the kept copy on the other, and names of a link
@@ -178,9 +188,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             && let Some(master) = master
         {
             // The link may be in a directory that was made anew at the same path.
-            let links = self.fs.names_of(op.master.branch, master.id)?;
-            let others = links.into_iter().filter(|path| *path != op.master.path);
-            left.extend(others.map(|path| (op.master.branch, path)));
+            let links = self.other_links(op, &master)?;
+            left.extend(links.into_iter().map(|at| (at.branch, at.path)));
         }
         if left.is_empty() {
             return Ok(None);
@@ -188,6 +197,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let why = "linked while it was replaced: the link leads to the kept copy, and the path has its own copy again";
         let halt = Halt::new(Reason::Conflict, why);
         Ok(Some(BothStay { halt, left }))
+    }
+
+    /// Returns the names of the kept copy besides the one that the plan knows. Walks the whole branch.
+    fn other_links(&self, op: &Begun, master: &Stat) -> Result<Vec<Place>, FsError> {
+        let links = self.fs.names_of(op.master.branch, master.id)?;
+        let others = links.into_iter().filter(|path| *path != op.master.path);
+        Ok(others.map(|path| Place::new(op.master.branch, path)).collect())
     }
 
     /// Whether another op of this process made the name `place`.
@@ -238,9 +254,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if places.is_empty() || !names.iter().any(gone) {
             return Ok(None);
         }
-        let links = self.fs.names_of(op.master.branch, master.id)?;
-        let others = links.into_iter().filter(|path| *path != op.master.path);
-        places.extend(others.map(|path| Place::new(op.master.branch, path)));
+        places.extend(self.other_links(op, &master)?);
         let left = places.iter().map(|at| self.named_now(at));
         let left = left.collect::<Result<Vec<_>, _>>()?;
         let why =

@@ -688,7 +688,7 @@ fn undo_two_disks_two_names() {
     matrix(&Kind::undo(link_set()), "undo, two disks, two names");
 }
 
-/// Between the two retired names: the client's second action gives the duplicate its first path again, and the first one
+/// Between the two retired names: the client's second action links the duplicate at its first path again, and the first one
 /// takes a name away, so that the number of names does not show it.
 #[test]
 fn a_path_linked_again_while_its_set_is_retired() {
