@@ -26,8 +26,11 @@ pub(super) struct Unreported {
 }
 
 /// Fails if `op` relies on a file of `failures`, which [`Executor::settle_sources`] could not make durable.
-pub(super) fn settled(failures: &BTreeMap<InodeId, Halt>, op: &Op) -> Result<(), Halt> {
-    let files = [op.master_id, op.duplicate_id];
+pub(super) fn settled(
+    failures: &BTreeMap<InodeId, Halt>,
+    op: &impl Subject,
+) -> Result<(), Halt> {
+    let files = [op.master_inode(), op.plan().duplicate_id];
     files.iter().find_map(|id| failures.get(id)).cloned().map_or(Ok(()), Err)
 }
 

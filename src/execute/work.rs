@@ -18,7 +18,7 @@ pub(super) struct Work<P> {
     pub(super) op: P,
     /// Its place in the batch: the order of records and reports.
     pub(super) n: usize,
-    /// Whether an earlier run began the op, or this run earlier.
+    /// Whether an earlier run began the op.
     pub(super) recovered: bool,
 }
 
@@ -124,10 +124,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    /// Whether some, but not all, retired names of the op may be unlinked already.
+    /// Whether retired names of the op may be unlinked already.
     fn begun_to_remove(&self, op: &Begun) -> bool {
-        let gone = |k| self.observe(op, k).is_ok_and(|o| o.duplicate != DuplicateAt::Nowhere);
-        op.is_retired() && !(0..op.names.len()).all(gone)
+        let there = |k| self.observe(op, k).is_ok_and(|o| o.duplicate != DuplicateAt::Nowhere);
+        op.is_retired() && !(0..op.names.len()).all(there)
     }
 
     /// Syncs the changed directories. If that fails, nothing is known about the branch: its ops stay open.

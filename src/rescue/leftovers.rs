@@ -24,7 +24,7 @@ pub(crate) struct HiddenNames {
     pub(crate) more: bool,
 }
 
-/// StatCache around `branch`, breadth first; with `top_only`, looks into so few directories that no user has to wait.
+/// Looks around `branch`, breadth first; with `top_only`, looks into so few directories that no user has to wait.
 pub(crate) fn look(fs: &RealFs, branch: BranchIdx, top_only: bool) -> HiddenNames {
     let mut found = HiddenNames::default();
     let mut queue = std::collections::VecDeque::from([root_of(branch)]);

@@ -104,7 +104,7 @@ pub struct Salvaging {
     locks: Vec<PoolLock>,
 }
 
-/// StatCache at the remains of the journal and at its pools; `None` if the journal can be used.
+/// Looks at the remains of the journal and at its pools; `None` if the journal can be used.
 ///
 /// # Errors
 /// When the log is of another program, or a pool is missing or cannot be looked at.

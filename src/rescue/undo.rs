@@ -1,5 +1,5 @@
 //! Plans the undo of a run: an op for each done op that left something as the run made it, a refusal for each other op.
-//! StatCache at branches, changes nothing.
+//! Looks at branches, changes nothing.
 //!
 //! Undoing an op makes the removed file again. Undoing *an undo* does what a run does: the file that came back is the
 //! duplicate once more.

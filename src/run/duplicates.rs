@@ -30,7 +30,7 @@ pub trait Duplicates<S> {
         watcher: &mut dyn Watcher,
     ) -> Result<Option<Resolved>, RunError>;
 
-    /// StatCache up again where the paths of `resolved` lead, after recovery changed that.
+    /// Looks up again where the paths of `resolved` lead, after recovery changed that.
     ///
     /// # Errors
     /// When the pool does not answer.

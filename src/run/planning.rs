@@ -61,7 +61,7 @@ fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
     })
 }
 
-/// StatCache up which directories each op will make. Leaves out the ops that the rules stop there, then the ops beyond the
+/// Looks up which directories each op will make. Leaves out the ops that the rules stop there, then the ops beyond the
 /// limits.
 pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks: &mut StatCache) {
     let stopped = fill_directories(site, terms, plan, looks).into_iter();
@@ -80,7 +80,7 @@ pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks
     plan.limit(terms.max_ops, terms.max_bytes);
 }
 
-/// StatCache up which directories each op will make; returns the ops that would stop there, by their index.
+/// Looks up which directories each op will make; returns the ops that would stop there, by their index.
 pub(super) fn fill_directories(
     site: &impl Site,
     terms: &Terms,

@@ -12,7 +12,7 @@ const KNOWN_MAX: usize = 16_384;
 pub struct StatCache(HashMap<Place, Option<Stat>>);
 
 impl StatCache {
-    /// StatCache at `place`, or returns the result of the first look.
+    /// Looks at `place`, or returns the result of the first look.
     ///
     /// # Errors
     /// As [`Look::stat`].

@@ -216,6 +216,38 @@ fn after_an_error_at_any_call_of_an_undo_nothing_is_lost_and_it_can_be_finished(
     assert!(failures.points() > 1000);
 }
 
+/// The record says that the copy is complete. Recovery relies on it, and a power loss may take what was not synced.
+#[test]
+fn a_copy_that_could_not_be_synced_is_not_recorded_as_complete() {
+    let scenario = scenario::undoable().into_iter().find(|s| s.ops.len() == 1).unwrap();
+    let (done, _) = done(&scenario);
+    let mut failed = 0;
+    for n in 1.. {
+        let mut session = done.next();
+        session.world.plan_fault(Fault::ErrorAt(n, EIO));
+        session.undo().ok();
+        if session.world.calls() < n {
+            break;
+        }
+        let error = |call: &String| call.contains("sync the data of") && call.contains("error");
+        if !session.world.trace().iter().any(error) {
+            continue;
+        }
+        failed += 1;
+        for dies in n + 1..=session.world.calls() {
+            let mut session = done.next();
+            session.world.plan_fault(Fault::ErrorAt(n, EIO));
+            session.world.plan_fault(Fault::DieAt(dies));
+            session.undo().ok();
+            let journal = Journal::open(session.store.after_kill()).unwrap();
+            let mut open = journal.open_ops().into_iter();
+            let copied = open.any(|open| open.undo.is_some_and(|undo| undo.copied));
+            assert!(!copied, "error at {n}, killed at {dies}\n{}", session.told());
+        }
+    }
+    assert!(failed > 0);
+}
+
 #[test]
 fn a_power_loss_at_any_call_of_an_undo_loses_nothing_and_it_can_be_finished() {
     let mut failures = Failures::default();

@@ -108,7 +108,7 @@ impl SimWorld {
         Self::of(state)
     }
 
-    /// PathAccess to lose power now, each a different one: all prefixes and all sets where that is at most `limit`,
+    /// Ways to lose power now, each a different one: all prefixes and all sets where that is at most `limit`,
     /// else the extremes and a sample that is the same each time.
     pub fn power_loss_choices(&self, limit: usize) -> impl Iterator<Item = PowerLoss> + use<> {
         let half = limit.div_ceil(2).max(4);

@@ -179,7 +179,7 @@ pub fn journal_of(logged: &[LoggedOp], hidden: &[PathBuf]) -> Option<u32> {
     }
 }
 
-/// StatCache at the present state of `logged` and of the `hidden` names of this pool.
+/// Looks at the present state of `logged` and of the `hidden` names of this pool.
 ///
 /// # Errors
 /// When a branch cannot be looked at, or a client renames a directory of a hidden name meanwhile: try again then.

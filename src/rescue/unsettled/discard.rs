@@ -76,7 +76,7 @@ impl From<FsError> for NotRemoved {
     }
 }
 
-/// StatCache at files to discard.
+/// Looks at files to discard.
 struct Looker<'a, S: Store> {
     journal: &'a Journal<S>,
     branches: &'a Branches,
@@ -213,7 +213,7 @@ fn visible_places(branches: &Branches, run: &RunStarted, intent: &Intent) -> Vec
 }
 
 impl Discard {
-    /// StatCache at each of `places`.
+    /// Looks at each of `places`.
     ///
     /// # Errors
     /// When the journal cannot be read.

@@ -1,4 +1,4 @@
-//! StatCache at every place that a conflict names, and at hidden names that no open op and no conflict explains.
+//! Looks at every place that a conflict names, and at hidden names that no open op and no conflict explains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) struct LookResult {
     pub(crate) partly: bool,
 }
 
-/// StatCache at everything that ended ops of `journal` left. StatCache for hidden names in the uppermost directories.
+/// Looks at everything that ended ops of `journal` left. Looks for hidden names in the uppermost directories.
 ///
 /// # Errors
 /// When the journal cannot be read.
