@@ -310,8 +310,8 @@ fn the_doc_of_each_reason_says_where_it_is_decided() {
     let mut places = BTreeMap::<&str, BTreeSet<&str>>::new();
     let mut said = BTreeSet::new();
     for line in text.lines().map(str::trim) {
-        if let Some(modules) = line.strip_prefix("/// Decided in ") {
-            said = modules.split('`').skip(1).step_by(2).collect();
+        if line.starts_with("/// Decided in ") || (!said.is_empty() && line.starts_with("/// ")) {
+            said.extend(line.split('`').skip(1).step_by(2));
         } else if let Some(reason) = line.strip_suffix(',').filter(|_| !line.starts_with('/')) {
             places.insert(reason, std::mem::take(&mut said));
         }

@@ -26,10 +26,7 @@ pub(super) struct Unreported {
 }
 
 /// Fails if `op` relies on a file of `failures`, which [`Executor::settle_sources`] could not make durable.
-pub(super) fn settled(
-    failures: &BTreeMap<InodeId, Halt>,
-    op: &impl Subject,
-) -> Result<(), Halt> {
+pub(super) fn settled(failures: &BTreeMap<InodeId, Halt>, op: &impl Subject) -> Result<(), Halt> {
     let files = [op.master_inode(), op.plan().duplicate_id];
     files.iter().find_map(|id| failures.get(id)).cloned().map_or(Ok(()), Err)
 }

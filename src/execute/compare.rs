@@ -22,6 +22,8 @@ const TICK_NS: i128 = 50_000_000;
 /// How long to wait for an op that is under way and whose files were touched a moment ago.
 pub(super) const SETTLE_TICK: Duration = Duration::from_millis(60);
 
+const METADATA_DIFFERS: &str = "owner, mode or attributes differ since the plan was made";
+
 /// A file whose lease was released, and its state while the lease was held.
 pub(super) struct Held<'f, F: Change> {
     file: Leased<'f, F>,
@@ -43,8 +45,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         let ignore = self.options.ignore;
         if let Some(reason) = ignore.differs(&master.metadata, &duplicate.metadata) {
-            let why = "differs from the master's, which the list's did not";
-            return Err(Halt::new(reason, why));
+            return Err(Halt::new(reason, METADATA_DIFFERS));
         }
         let blake3 = self.equal_bytes(op, op.master_id, &master, &duplicate)?;
         let seen = self.seen(master, duplicate, blake3)?;
@@ -248,8 +249,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             None => {
                 let ignore = self.options.ignore;
                 let differs = ignore.differs(&master.metadata, &duplicate.metadata);
-                let why = "differs from the master's, which the list's did not";
-                differs.map_or(Ok(()), |reason| Err(Halt::new(reason, why)))
+                differs.map_or(Ok(()), |reason| Err(Halt::new(reason, METADATA_DIFFERS)))
             }
         }
     }

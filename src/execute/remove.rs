@@ -13,8 +13,8 @@ use crate::fs::{Change, Lease};
 use crate::journal::{RetiredRecorded, Store};
 use crate::plan::refusal::Reason;
 
-/// An op whose duplicate is retired, and whose record of the retiring is durable. Only this op's duplicate is ever
-/// unlinked.
+/// An op whose duplicate is retired, and whose record of the retiring is durable. Only such an op's duplicate loses its
+/// last name. (`retire` and `take_back` unlink a hidden or doubled name of a duplicate that has another name.)
 ///
 /// Both parts come from earlier phases: `Hidden` from [`Executor::retire`], the proof from the journal.
 pub(super) struct Retired(Begun);

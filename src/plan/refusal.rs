@@ -101,11 +101,12 @@ pub enum Reason {
     Limit,
     /// Another program has the file open.
     ///
-    /// Decided in `execute`.
+    /// Decided in `execute::window` where a lease is refused, and in `execute` where one is broken.
     Busy,
     /// It was changed since it was listed or compared.
     ///
-    /// Decided in `rescue::old_script`, `execute`.
+    /// Decided in `execute::compare` before an op begins, in `execute` while it is under way, and in
+    /// `rescue::old_script`.
     Changed,
     /// The bytes are not equal.
     ///
@@ -113,7 +114,7 @@ pub enum Reason {
     Differs,
     /// Another program changed the standing of both copies while the op was under way; both are kept.
     ///
-    /// Decided in `execute`.
+    /// Decided in `execute::both_stay` and `execute::take_back`, and elsewhere in `execute`.
     Conflict,
     /// A system call failed.
     ///
