@@ -84,8 +84,7 @@ impl Pace {
         }
         let what = match now.phase {
             Phase::Walk => "looking for files",
-            Phase::Heads => "reading beginnings",
-            Phase::Tails => "reading ends",
+            Phase::Ends => "reading beginnings and ends",
             Phase::Contents => "reading contents",
             Phase::Members => "looking at duplicates",
         };

@@ -381,7 +381,7 @@ mod tests {
             part,
             hash: match part {
                 Part::Whole => [hash, !hash],
-                Part::Head | Part::Tail => [hash, 0],
+                Part::Ends => [hash, 0],
             },
         }
     }
@@ -408,7 +408,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
         let entries: Vec<CachedFile> = (0..1000)
-            .flat_map(|ino| [entry(ino, Part::Head, ino), entry(ino, Part::Whole, ino)])
+            .flat_map(|ino| [entry(ino, Part::Ends, ino), entry(ino, Part::Whole, ino)])
             .collect();
         cache.store(entries.clone());
         cache.close();
@@ -416,8 +416,8 @@ mod tests {
         for entry in &entries {
             assert_eq!(find(&cache, *entry), Some(entry.hash));
         }
-        assert_eq!(find(&cache, entry(3, Part::Tail, 0)), None);
-        assert_eq!(find(&cache, entry(2000, Part::Head, 0)), None);
+        assert_eq!(find(&cache, entry(2001, Part::Ends, 0)), None);
+        assert_eq!(find(&cache, entry(2000, Part::Ends, 0)), None);
         let mut changed = entry(3, Part::Whole, 3);
         changed.stamp.ctime += 1;
         assert_eq!(find(&cache, changed), None);
@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(find(&cache, elsewhere), None);
         cache.store(vec![changed]);
         assert_eq!(find(&cache, changed), Some(changed.hash));
-        assert_eq!(find(&cache, entry(3, Part::Head, 3)), None);
+        assert_eq!(find(&cache, entry(3, Part::Ends, 3)), None);
     }
 
     #[test]
@@ -507,7 +507,7 @@ mod tests {
         cache.today = now - KEEP_DAYS - 1;
         cache.store((0..100).map(|ino| entry(ino, Part::Whole, ino)).collect());
         cache.today = now - KEEP_DAYS / 2;
-        cache.store(vec![entry(7, Part::Whole, 7), entry(1000, Part::Head, 1)]);
+        cache.store(vec![entry(7, Part::Whole, 7), entry(1000, Part::Ends, 1)]);
         cache.with(|handles| handles.prune(now)).unwrap();
         cache.today = now;
         assert_eq!(find(&cache, entry(6, Part::Whole, 6)), None);

@@ -26,8 +26,8 @@ pub(super) struct Slot {
     /// The day on which the slot was last used, since the epoch.
     pub(super) seen: u16,
     stamp: Stamp,
-    head: Option<u64>,
-    tail: Option<u64>,
+    /// Of the beginning and of the end.
+    ends: Option<Hash>,
     whole: Option<Hash>,
 }
 
@@ -54,8 +54,7 @@ impl Block {
     pub(super) fn find(&self, asked: &CachedFile) -> Option<(&Slot, Hash)> {
         let slot = self.slots.iter().find(|s| s.low == low_of(asked))?;
         let hash = match asked.part {
-            Part::Head => slot.head.map(|hash| [hash, 0]),
-            Part::Tail => slot.tail.map(|hash| [hash, 0]),
+            Part::Ends => slot.ends,
             Part::Whole => slot.whole,
         }?;
         (slot.stamp == asked.stamp).then_some((slot, hash))
@@ -67,20 +66,12 @@ impl Block {
         let known = |slot: &Slot| slot.low == low && slot.stamp == entry.stamp;
         if !self.slots.iter().any(known) {
             self.slots.retain(|slot| slot.low != low);
-            self.slots.push(Slot {
-                low,
-                seen: today,
-                stamp: entry.stamp,
-                head: None,
-                tail: None,
-                whole: None,
-            });
+            self.slots.push(Slot { low, seen: today, stamp: entry.stamp, ends: None, whole: None });
         }
         for slot in self.slots.iter_mut().filter(|slot| slot.low == low) {
             slot.seen = today;
             match entry.part {
-                Part::Head => slot.head = Some(entry.hash[0]),
-                Part::Tail => slot.tail = Some(entry.hash[0]),
+                Part::Ends => slot.ends = Some(entry.hash),
                 Part::Whole => slot.whole = Some(entry.hash),
             }
         }
@@ -99,16 +90,14 @@ impl Block {
             let has = |there: bool, flag| if there { flag } else { 0 };
             out.push(slot.low);
             out.push(
-                has(slot.head.is_some(), HAS_HEAD)
-                    | has(slot.tail.is_some(), HAS_TAIL)
+                has(slot.ends.is_some(), HAS_HEAD | HAS_TAIL)
                     | has(slot.whole.is_some(), HAS_WHOLE),
             );
             out.extend(slot.seen.to_le_bytes());
             out.extend(slot.stamp.size.to_le_bytes());
             out.extend(slot.stamp.mtime.to_le_bytes());
             out.extend(slot.stamp.ctime.to_le_bytes());
-            let hashes = [slot.head, slot.tail].into_iter().flatten();
-            for hash in hashes.chain(slot.whole.into_iter().flatten()) {
+            for hash in [slot.ends, slot.whole].into_iter().flatten().flatten() {
                 out.extend(hash.to_le_bytes());
             }
         }
@@ -145,13 +134,14 @@ fn decoded(bytes: &[u8]) -> Option<Block> {
         };
         let (head, tail) = (hash(HAS_HEAD)?, hash(HAS_TAIL)?);
         let (a, b) = (hash(HAS_WHOLE)?, hash(HAS_WHOLE)?);
+        let both = |(a, b)| [a, b];
         block.slots.push(Slot {
             low,
             seen,
             stamp,
-            head,
-            tail,
-            whole: a.zip(b).map(|(a, b)| [a, b]),
+            // Earlier versions stored the beginning by itself where the ends were not read.
+            ends: head.zip(tail).map(both),
+            whole: a.zip(b).map(both),
         });
     }
     Some(block)
@@ -186,7 +176,7 @@ mod tests {
     fn a_block_comes_back_as_it_was_or_not_at_all() {
         let mut block = Block::default();
         for ino in 0..Block::INODES {
-            for part in [Part::Head, Part::Tail, Part::Whole] {
+            for part in [Part::Ends, Part::Whole] {
                 if ino % 3 != 0 || part == Part::Whole {
                     block.put(&entry(ino, part), 9);
                 }

@@ -3,7 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::catalog::{Catalog, File};
+use super::read::WHOLE;
 use crate::plan::Rules;
+
+/// Files up to this size are read at once on a disk whose arm has to move, where few files share the size. Most of them
+/// are copies of each other, and a look at beginning and end costs the arm as long as some megabytes take.
+const AT_ONCE: u64 = 16 << 20;
+/// How many files of one size are few.
+const FEW: usize = 4;
 
 /// An inode that may have a copy: its names are neighbours in the catalog.
 #[derive(Debug)]
@@ -46,23 +53,37 @@ pub struct LeftOut {
 
 impl Candidates {
     /// Returns the inodes that share size, owner and mode with another inode. Drops all other files from the catalog.
-    pub(super) fn of(catalog: &mut Catalog, rules: &Rules) -> (Self, LeftOut) {
+    /// `rotates` tells which devices have an arm.
+    pub(super) fn of(
+        catalog: &mut Catalog,
+        rules: &Rules,
+        rotates: impl Fn(u16) -> bool,
+    ) -> (Self, LeftOut) {
         let order = |file: &File| (file.stamp.size, file.class, file.device, file.ino);
         let mut files = std::mem::take(&mut catalog.files);
         files.sort_unstable_by_key(order);
-        let mut kept: Vec<bool> = Vec::new();
+        let mut kept: Vec<Option<bool>> = Vec::new();
         let mut left_out = LeftOut::default();
         for of_size in files.chunk_by(|a, b| a.stamp.size == b.stamp.size) {
             let alone = inodes(of_size).nth(1).is_none();
             for run in of_size.chunk_by(|a, b| a.class == b.class) {
-                let count = inodes(run).count() as u64;
+                let count = inodes(run).count();
                 let keep = count > 1;
-                left_out.by_metadata += if keep || alone { 0 } else { count };
-                kept.extend(run.iter().map(|_| keep));
+                left_out.by_metadata += if keep || alone { 0 } else { count as u64 };
+                let size = run[0].stamp.size;
+                let at_once = size <= WHOLE
+                    || (size <= AT_ONCE && count <= FEW && run.iter().any(|f| rotates(f.device)));
+                kept.extend(run.iter().map(|_| keep.then_some(at_once)));
             }
         }
         let mut kept = kept.into_iter();
-        files.retain(|_| kept.next().unwrap_or(false));
+        files.retain_mut(|file| match kept.next().flatten() {
+            Some(at_once) => {
+                file.at_once = at_once;
+                true
+            }
+            None => false,
+        });
         catalog.files = files;
         catalog.shrink();
         let mut candidates = Self::default();
@@ -241,10 +262,24 @@ mod tests {
             ("out", 14, 0, 0, 7, true),
             ("out2", 14, 0, 0, 7, true),
         ]);
-        let (candidates, left_out) = Candidates::of(&mut catalog, &Rules::default());
+        let (candidates, left_out) = Candidates::of(&mut catalog, &Rules::default(), |_| false);
         assert_eq!(names(&catalog, &candidates), [["a", "b", "b2"]]);
         assert_eq!(catalog.files.len(), 3);
         assert_eq!((left_out.by_metadata, left_out.by_primary), (2, 0));
+    }
+
+    #[test]
+    fn few_files_of_one_size_are_read_at_once_where_an_arm_moves() {
+        let row = |size, ino| ("f", size, 0, 0, ino, false);
+        let mut rows: Vec<Row> = vec![row(WHOLE, 1), row(WHOLE, 2)];
+        rows.extend([row(AT_ONCE, 3), row(AT_ONCE, 4), row(AT_ONCE + 1, 5), row(AT_ONCE + 1, 6)]);
+        rows.extend((10..=10 + FEW as u64).map(|ino| row(WHOLE + 1, ino)));
+        for (arm, expected) in [(false, vec![1, 2]), (true, vec![1, 2, 3, 4])] {
+            let mut found = catalog(&rows);
+            drop(Candidates::of(&mut found, &Rules::default(), |_| arm));
+            let at_once = found.files.iter().filter(|file| file.at_once);
+            assert_eq!(at_once.map(|file| file.ino).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]
@@ -257,12 +292,12 @@ mod tests {
         ];
         let rules = Rules { primaries: vec![RelPath::new("m").unwrap()], ..Rules::default() };
         let mut found = catalog(&rows);
-        let (candidates, left_out) = Candidates::of(&mut found, &rules);
+        let (candidates, left_out) = Candidates::of(&mut found, &rules, |_| false);
         assert_eq!(names(&found, &candidates), [["b", "m"]]);
         assert_eq!(left_out.by_primary, 2);
         let mut found = catalog(&rows);
         let rules = Rules { any_master: true, ..rules };
-        assert_eq!(Candidates::of(&mut found, &rules).0.all.len(), 4);
+        assert_eq!(Candidates::of(&mut found, &rules, |_| false).0.all.len(), 4);
     }
 
     #[test]
@@ -275,7 +310,7 @@ mod tests {
             ("e", 11, 0, 0, 5, false),
         ]);
         let rules = Rules::default();
-        let (mut candidates, _) = Candidates::of(&mut found, &rules);
+        let (mut candidates, _) = Candidates::of(&mut found, &rules, |_| false);
         for (candidate, key) in candidates.all.iter().zip([7, 8, 7, 7, 8]) {
             candidate.learn([key, 0]);
         }

@@ -29,6 +29,8 @@ pub(super) struct File {
     pub(super) device: u16,
     /// Whether a filter leaves this name out.
     pub(super) excluded: bool,
+    /// Whether the scan reads the contents at once, without a look at beginning and end.
+    pub(super) at_once: bool,
 }
 
 /// The attributes that must not change while a file is read, and for which a stored hash is valid.
@@ -71,6 +73,7 @@ impl Batch {
             class: file.class,
             device: file.device,
             excluded: file.excluded,
+            at_once: false,
         });
     }
 

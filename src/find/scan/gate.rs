@@ -60,6 +60,12 @@ impl Gate {
         self.readers(&self.state()) == 1
     }
 
+    /// Whether the disk has given enough answers, as slow as those of a rotating disk.
+    pub(super) fn is_known_slow(&self) -> bool {
+        let state = self.state();
+        state.answers >= ANSWERS_MIN && self.readers(&state) == 1
+    }
+
     fn readers(&self, state: &GateState) -> usize {
         let quick = state.answers >= ANSWERS_MIN && state.answer_s < self.quick.as_secs_f64();
         if self.rotating && !quick { 1 } else { READERS_MAX }

@@ -8,18 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub enum Phase {
     /// Looking for files.
     Walk,
-    /// Reading the beginnings of files of equal size, and small files whole.
-    Heads,
-    /// Reading the ends of files that are equal so far.
-    Tails,
+    /// Reading beginnings and ends of files of equal size, and whole files where that is cheaper.
+    Ends,
     /// Reading the whole of files that are still equal.
     Contents,
     /// Looking up the files that were found to be equal.
     Members,
 }
 
-const PHASES: [Phase; 5] =
-    [Phase::Walk, Phase::Heads, Phase::Tails, Phase::Contents, Phase::Members];
+const PHASES: [Phase; 4] = [Phase::Walk, Phase::Ends, Phase::Contents, Phase::Members];
 
 /// The figures of the current phase.
 #[derive(Debug, Default)]
@@ -135,11 +132,11 @@ mod tests {
         let meter = Meter::default();
         meter.add_files(7);
         assert_eq!((meter.read().phase, meter.read().files_total), (Phase::Walk, 0));
-        meter.begin(Phase::Heads, 3, vec![share("a", 0), share("b", 0)]);
+        meter.begin(Phase::Ends, 3, vec![share("a", 0), share("b", 0)]);
         meter.add_bytes(&meter.disk(1), 40);
         meter.add_files(1);
         let now = meter.read();
-        assert_eq!((now.phase, now.files, now.files_total), (Phase::Heads, 1, 3));
+        assert_eq!((now.phase, now.files, now.files_total), (Phase::Ends, 1, 3));
         assert_eq!((now.bytes, now.bytes_total), (40, 200));
         assert_eq!(now.disks, [share("a", 0), share("b", 40)]);
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! walk ──► candidates ──► stages ──► members
-//! names    inodes of      heads,     groups as
-//! and      equal size,    tails,     the plan
+//! names    inodes of      ends,      groups as
+//! and      equal size,    whole      the plan
 //! sizes    owner, mode    contents   takes them
 //! ```
 //!
@@ -170,7 +170,8 @@ impl<'s> Scan<'s> {
         self.number_devices(&disks);
         let mut walked = walk::walk(&self, &disks)?;
         took("walked");
-        let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules);
+        let rotates = |device| disks[self.disk_of(device)].rotating;
+        let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules, rotates);
         let (counts, mut members) = std::thread::scope(|scope| {
             // Filling the cache and making it durable uses a processor and a disk that are idle during the scan.
             let keeper = self.cache.map(|cache| Keeper::start(scope, cache));

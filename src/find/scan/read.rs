@@ -9,39 +9,36 @@ use super::opener::{Opener, is_gone};
 use crate::fs::real::ScanFile;
 use crate::fs::{FileKind, FsError, InodeId};
 
-/// Bytes that one reader holds in memory.
-const BUFFER: usize = 256 << 10;
+/// Bytes that one reader holds in memory and asks for at a time, from a multiple of this on.
+///
+/// The kernel reads folios of up to this size. It drops a folio once a part of it was read (`RWF_DONTCACHE`): a request
+/// that ends within a folio makes the disk read that folio twice, and the arm go back.
+const BUFFER: u64 = 1 << 20;
 /// How much of a beginning or an end is read.
 pub(super) const PART: u64 = 16 << 10;
-/// Files up to this size are read whole at once: another turn at the disk costs more than the bytes.
+/// Files up to this size are read at once on every disk: another turn at the disk costs more than the bytes.
 pub(super) const WHOLE: u64 = 128 << 10;
 
 /// A part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Part {
-    /// The first [`PART`] bytes.
-    Head,
-    /// The last [`PART`] bytes.
-    Tail,
+    /// The first and the last [`PART`] bytes.
+    Ends,
     /// The whole file.
     Whole,
 }
 
 impl Part {
-    /// Offset and length of the part in a file of `size` bytes.
-    pub(super) fn range(self, size: u64) -> (u64, u64) {
-        let len = match self {
-            Self::Head | Self::Tail => PART.min(size),
-            Self::Whole => size,
-        };
+    /// Bytes of the part in a file of `size` bytes.
+    pub(super) fn len(self, size: u64) -> u64 {
         match self {
-            Self::Head | Self::Whole => (0, len),
-            Self::Tail => (size - len, len),
+            Self::Ends => 2 * PART.min(size),
+            Self::Whole => size,
         }
     }
 }
 
-/// Half of a BLAKE3 hash: no file is ever removed because of the hash.
+/// Half of a BLAKE3 hash, or a quarter each of those of beginning and end: no file is ever removed because of it.
 pub(super) type Hash = [u64; 2];
 
 /// The outcome of reading one file.
@@ -109,37 +106,54 @@ impl<'r> FileReader<'r> {
     ) -> std::io::Result<Option<Hash>> {
         // A long read is also checked before it begins. For the result, the check after the read suffices: the times
         // are then still the times of the walk.
-        if target.file.stamp.size > WHOLE && !same(file, target)? {
+        let size = target.file.stamp.size;
+        if size > WHOLE && !same(file, target)? {
             return Ok(None);
         }
-        let Some(hash) = self.hash(file, target)? else {
-            return Ok(None);
+        // The turn is kept until the file is done: another reader in between would move the arm.
+        let mut turn = None;
+        let hash = match target.part {
+            Part::Whole => {
+                if size > WHOLE {
+                    file.expect_whole();
+                }
+                self.hash(file, 0, size, &mut turn)?.map(|hash| shortened(&hash))
+            }
+            Part::Ends => {
+                let len = PART.min(size);
+                let head = self.hash(file, 0, len, &mut turn)?;
+                let tail = self.hash(file, size - len, size, &mut turn)?;
+                head.zip(tail).map(|ends| [shortened(&ends.0)[0], shortened(&ends.1)[0]])
+            }
         };
-        Ok(same(file, target)?.then_some(hash))
+        drop(turn);
+        match hash {
+            Some(hash) if same(file, target)? => Ok(Some(hash)),
+            _ => Ok(None),
+        }
     }
 
-    /// Returns `None` if the file ended early, or the scan has to stop.
-    fn hash(&mut self, file: &ScanFile, target: Target<'_>) -> std::io::Result<Option<Hash>> {
-        let (mut offset, len) = target.part.range(target.file.stamp.size);
-        let end = offset + len;
-        if len > WHOLE {
-            file.expect_whole();
-        }
-        let room = usize::try_from(len).map_or(BUFFER, |len| len.min(BUFFER));
+    /// Hashes the bytes from `offset` to `end`. Returns `None` if the file ended early, or the scan has to stop.
+    fn hash(
+        &mut self,
+        file: &ScanFile,
+        mut offset: u64,
+        end: u64,
+        turn: &mut Option<Turn<'r>>,
+    ) -> std::io::Result<Option<blake3::Hash>> {
+        let room = room_for(end - offset);
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
         let gate = self.gate;
-        // The turn is kept until the file is done: another reader in between would move the arm.
-        let mut turn: Option<Turn<'_>> = None;
         let mut hasher = blake3::Hasher::new();
         while offset < end {
             if (self.interrupted)() {
                 return Ok(None);
             }
-            let want = usize::try_from(end - offset).map_or(room, |left| left.min(room));
+            let want = room_for((end - offset).min(BUFFER - offset % BUFFER));
             let buf = &mut self.buffer[..want];
-            let read = match &turn {
+            let read = match &*turn {
                 Some(_) => file.read_passing(buf, offset)?,
                 None => match file.read_resident(buf, offset)? {
                     Some(read) => read,
@@ -160,8 +174,13 @@ impl<'r> FileReader<'r> {
             offset += read as u64;
             self.meter.add_bytes(&self.disk, read as u64);
         }
-        Ok(Some(shortened(&hasher.finalize())))
+        Ok(Some(hasher.finalize()))
     }
+}
+
+/// The part of `len` bytes that a buffer has room for.
+fn room_for(len: u64) -> usize {
+    usize::try_from(len.min(BUFFER)).unwrap_or(usize::MAX)
 }
 
 fn same(file: &ScanFile, target: Target<'_>) -> std::io::Result<bool> {
@@ -221,13 +240,11 @@ mod tests {
     #[test]
     fn each_part_has_the_hash_of_its_bytes() {
         let contents: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
-        for (part, bytes) in [
-            (Part::Head, &contents[..PART as usize]),
-            (Part::Tail, &contents[contents.len() - PART as usize..]),
-            (Part::Whole, &contents[..]),
-        ] {
+        let hash = |bytes| shortened(&blake3::hash(bytes));
+        let part = PART as usize;
+        let ends = [&contents[..part], &contents[contents.len() - part..]].map(|end| hash(end)[0]);
+        for (part, expected) in [(Part::Ends, ends), (Part::Whole, hash(&contents[..]))] {
             let read = read_after(&contents, part, |_| ());
-            let expected = shortened(&blake3::hash(bytes));
             assert!(matches!(read, Outcome::Read(hash) if hash == expected), "{read:?}");
         }
     }
@@ -249,7 +266,7 @@ mod tests {
             }),
         ];
         for (what, change) in changes {
-            for part in [Part::Head, Part::Tail, Part::Whole] {
+            for part in [Part::Ends, Part::Whole] {
                 let read = read_after(&[7; 300_000], part, |path| {
                     // Timestamps do not change for some milliseconds.
                     std::thread::sleep(Duration::from_millis(12));
@@ -257,20 +274,6 @@ mod tests {
                 });
                 assert!(matches!(read, Outcome::Changed), "{what}: {read:?}");
             }
-        }
-    }
-
-    #[test]
-    fn parts_lie_within_the_file() {
-        for (size, head, tail) in [
-            (1, (0, 1), (0, 1)),
-            (PART, (0, PART), (0, PART)),
-            (PART + 1, (0, PART), (1, PART)),
-            (10 * PART, (0, PART), (9 * PART, PART)),
-        ] {
-            assert_eq!(Part::Head.range(size), head);
-            assert_eq!(Part::Tail.range(size), tail);
-            assert_eq!(Part::Whole.range(size), (0, size));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The steps that narrow candidates down by their bytes: beginnings, ends, whole contents. Each step first asks the
+//! The steps that narrow candidates down by their bytes: beginnings and ends, whole contents. Each step first asks the
 //! cache, then reads disk by disk. On a rotating disk it reads the files in the order in which they lie on the disk.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,20 +7,22 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::cache_block::CachedFile;
 use super::candidates::{Candidate, Candidates};
-use super::catalog::{Catalog, File, Stamp};
+use super::catalog::{Catalog, File};
 use super::disks::Disk;
 use super::gate::Gate;
 use super::keeper::Keeper;
 use super::meter::{DiskShare, Phase};
 use super::opener::Opener;
-use super::read::{FileReader, Hash, Outcome, Part, Target, WHOLE};
+use super::read::{FileReader, Hash, Outcome, Part, Target};
 use super::walk::unreadable;
 use super::{Scan, ScanError};
 use crate::fs::InodeId;
 use crate::plan::Refusal;
 
-/// Readers per disk. On a rotating disk only one reader reads at a time, unless the data is in memory.
+/// Readers per disk.
 const READERS: usize = 8;
+/// Readers of a disk whose arm has to move: one reads, and one opens the next file or hashes the last.
+const READERS_IN_ORDER: usize = 2;
 /// A disk that does not rotate answers within this time.
 const QUICK: Duration = Duration::from_millis(1);
 /// How many files are tried before the order of many files is looked up.
@@ -112,7 +114,7 @@ impl<'s> Stages<'s> {
         refusals: &mut Vec<Refusal>,
     ) -> Result<ReadCounts, ScanError> {
         let mut counts = ReadCounts::default();
-        for phase in [Phase::Heads, Phase::Tails, Phase::Contents] {
+        for phase in [Phase::Ends, Phase::Contents] {
             self.step(phase, candidates, refusals, &mut counts)?;
             candidates.narrow(self.catalog, self.scan.rules);
         }
@@ -172,7 +174,7 @@ impl<'s> Stages<'s> {
         let mut work: Vec<Vec<Work>> = self.disks.iter().map(|_| Vec::new()).collect();
         for (at, candidate) in (0u32..).zip(&candidates.all) {
             let file = self.catalog.file_of(candidate);
-            if part(phase, file.stamp).is_some() {
+            if part(phase, file).is_some() {
                 work[self.scan.disk_of(file.device)].push(Work { candidate: at, order: file.ino });
             }
         }
@@ -189,7 +191,7 @@ impl<'s> Stages<'s> {
                 let candidate = &candidates.all[w.candidate as usize];
                 let known = self.entry(phase, candidate).and_then(|asked| view.find(asked));
                 if let Some(hash) = known {
-                    candidate.learn(key(phase, self.catalog, candidate, hash));
+                    candidate.learn(hash);
                     counts.cached += 1;
                 }
                 known.is_none()
@@ -205,14 +207,14 @@ impl<'s> Stages<'s> {
             fs: self.scan.identity_of(file.device)?,
             ino: file.ino,
             stamp: file.stamp,
-            part: part(phase, file.stamp)?,
+            part: part(phase, file)?,
             hash: [0; 2],
         })
     }
 
     fn length(&self, phase: Phase, candidates: &Candidates, work: Work) -> u64 {
-        let stamp = self.catalog.file_of(&candidates.all[work.candidate as usize]).stamp;
-        part(phase, stamp).map_or(0, |part| part.range(stamp.size).1)
+        let file = self.catalog.file_of(&candidates.all[work.candidate as usize]);
+        part(phase, file).map_or(0, |part| part.len(file.stamp.size))
     }
 
     /// Sends the hashes to the cache, in the order in which the cache keeps them.
@@ -244,10 +246,11 @@ struct Round<'r> {
 impl Round<'_> {
     fn run(&self, mut work: Vec<Work>) {
         // Files that are neighbours on a disk are read one after the other, each by the next free thread.
-        let portion = if self.put_in_order(&mut work) { 1 } else { PORTION };
+        let (portion, readers) =
+            if self.put_in_order(&mut work) { (1, READERS_IN_ORDER) } else { (PORTION, READERS) };
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            for _ in 0..READERS.min(work.len()) {
+            for _ in 0..readers.min(work.len()) {
                 scope.spawn(|| self.read(&work, &next, portion));
             }
         });
@@ -271,7 +274,7 @@ impl Round<'_> {
             };
             match reader.read(target) {
                 Outcome::Read(hash) => {
-                    candidate.learn(key(self.phase, self.stages.catalog, candidate, hash));
+                    candidate.learn(hash);
                     let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
                     let stamp = target.file.stamp;
                     if self.stages.keeper.is_some() && settled(stamp.mtime) && settled(stamp.ctime)
@@ -332,7 +335,7 @@ impl Round<'_> {
         Some(Target {
             file,
             id: InodeId { dev: self.stages.scan.dev_of(file.device), ino: file.ino },
-            part: part(self.phase, file.stamp)?,
+            part: part(self.phase, file)?,
         })
     }
 
@@ -342,8 +345,9 @@ impl Round<'_> {
     fn put_in_order(&self, work: &mut [Work]) -> bool {
         let gate = &self.stages.gates[self.disk];
         let step = work.len() / SAMPLE;
+        let sample = work.iter().step_by(step.max(1)).take(SAMPLE);
         let order_pays =
-            gate.order_pays() && (step < 2 || self.waits(work.iter().step_by(step).take(SAMPLE)));
+            gate.order_pays() && (gate.is_known_slow() || step < 2 || self.waits(sample));
         if !order_pays {
             let of = |w: &Work| self.file(w);
             work.sort_unstable_by_key(|w| (of(w).device, of(w).dir, of(w).ino));
@@ -385,12 +389,11 @@ impl Round<'_> {
                 continue;
             };
             tried += 1;
-            let at = target.part.range(target.file.stamp.size).0;
-            match file.read_resident(&mut buf, at) {
+            match file.read_resident(&mut buf, 0) {
                 Ok(None) => {
                     let turn = gate.enter();
                     // Errors are ignored here: they are reported when the file is read.
-                    drop(turn.ask(|| file.read_passing(&mut buf, at)));
+                    drop(turn.ask(|| file.read_passing(&mut buf, 0)));
                 }
                 Ok(Some(_)) | Err(_) => resident += 1,
             }
@@ -400,21 +403,10 @@ impl Round<'_> {
 }
 
 /// The part of a file that a step reads; `None` if an earlier step has read the whole file.
-fn part(phase: Phase, stamp: Stamp) -> Option<Part> {
-    match (phase, stamp.size <= WHOLE) {
-        (Phase::Heads, true) | (Phase::Contents, false) => Some(Part::Whole),
-        (Phase::Heads, false) => Some(Part::Head),
-        (Phase::Tails, false) => Some(Part::Tail),
-        (Phase::Tails | Phase::Contents, true) | (Phase::Walk | Phase::Members, _) => None,
-    }
-}
-
-/// The key of a candidate after a step.
-fn key(phase: Phase, catalog: &Catalog, candidate: &Candidate, hash: Hash) -> [u64; 2] {
-    match part(phase, catalog.file_of(candidate).stamp) {
-        Some(Part::Head) => [hash[0], 0],
-        // Files with equal ends that differ at the beginning stay apart.
-        Some(Part::Tail) => [candidate.key()[0], hash[0]],
-        Some(Part::Whole) | None => hash,
+fn part(phase: Phase, file: &File) -> Option<Part> {
+    match (phase, file.at_once) {
+        (Phase::Ends, true) | (Phase::Contents, false) => Some(Part::Whole),
+        (Phase::Ends, false) => Some(Part::Ends),
+        (Phase::Contents, true) | (Phase::Walk | Phase::Members, _) => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Walks the branches: one queue of directories per disk, and several walkers if the disk can answer several.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use crate::pool::relpath::RelPath;
 
 /// Walkers per disk; on a rotating disk all but one walker wait.
 const WALKERS: usize = 4;
+/// Directories whose entries are looked at in one go on a rotating disk, over all disks: each stays open until then.
+const OPEN_DIRS: usize = 256;
 /// A rotating disk never reads an inode in this time, on average over a directory.
 const QUICK: Duration = Duration::from_micros(100);
 
@@ -36,7 +38,8 @@ pub(super) fn walk(scan: &Scan<'_>, disks: &[Disk]) -> Result<Walked, ScanError>
     scan.meter.begin(Phase::Walk, 0, Vec::new());
     let found = Mutex::new(Walked::default());
     let roots = scan.pool.indices().map(|b| scan.fs.root_id(b)).collect();
-    let walker = Walker { scan, roots: &roots, found: &found };
+    let at_once = (OPEN_DIRS / disks.len().max(1)).max(1);
+    let walker = Walker { scan, roots: &roots, found: &found, at_once };
     let queues = disks.iter().map(|disk| walker.queue(disk)).collect::<Result<Vec<_>, _>>()?;
     let walker = &walker;
     std::thread::scope(|scope| {
@@ -60,10 +63,23 @@ struct Queue {
     changed: Condvar,
 }
 
+/// A directory that is still to be read. On a rotating disk directories are read in this order, over and over: inodes
+/// and the entries of directories lie in the order of inode numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ToRead {
+    device: u16,
+    /// The inode number; 0 where the walk begins.
+    ino: u64,
+    dir: DirId,
+    /// Whether the walk began in it.
+    start: bool,
+}
+
 #[derive(Debug, Default)]
 struct Pending {
-    /// Directories, each with whether the walk began in it.
-    dirs: Vec<(DirId, bool)>,
+    dirs: BTreeSet<ToRead>,
+    /// The directory that was taken last.
+    last: Option<ToRead>,
     /// Walkers that may still add directories.
     busy: usize,
     /// Walkers with nothing to do.
@@ -72,21 +88,20 @@ struct Pending {
 }
 
 impl Queue {
-    /// Returns the next directory, or `None` when the walk is over.
-    fn next(&self) -> Option<(DirId, bool)> {
+    /// Returns the next directories, at most `count`, or none when the walk is over.
+    fn next(&self, count: usize) -> Vec<ToRead> {
         let mut state = self.state();
         loop {
             if state.stopped {
-                return None;
+                return Vec::new();
             }
-            // The walker takes the directory found last: its neighbours are still in memory, and few directories are
-            // pending at a time.
-            if let Some(dir) = state.dirs.pop() {
+            let taken: Vec<ToRead> = std::iter::from_fn(|| state.take()).take(count).collect();
+            if !taken.is_empty() {
                 state.busy += 1;
-                return Some(dir);
+                return taken;
             }
             if state.busy == 0 {
-                return None;
+                return Vec::new();
             }
             state.waiting += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -94,14 +109,14 @@ impl Queue {
         }
     }
 
-    /// Records that one directory is done, and which directories were found in it.
-    fn done(&self, found: Vec<DirId>, stop: bool) {
+    /// Records that directories are done, and which directories were found in them.
+    fn done(&self, found: Vec<ToRead>, stop: bool) {
         let mut state = self.state();
         state.busy -= 1;
         state.stopped |= stop;
         // The walker that found the directories takes one directory itself.
         let for_others = found.len() > 1 && state.waiting > 0;
-        state.dirs.extend(found.into_iter().map(|dir| (dir, false)));
+        state.dirs.extend(found);
         let over = state.stopped || (state.busy == 0 && state.dirs.is_empty());
         drop(state);
         if for_others || over {
@@ -114,21 +129,46 @@ impl Queue {
     }
 }
 
+impl Pending {
+    /// The next directory in the order of the disk, from the directory that was taken last.
+    fn take(&mut self) -> Option<ToRead> {
+        let behind = self.last.and_then(|last| self.dirs.range(last..).next());
+        let next = *behind.or_else(|| self.dirs.first())?;
+        self.dirs.remove(&next);
+        self.last = Some(next);
+        Some(next)
+    }
+}
+
 struct Walker<'w> {
     scan: &'w Scan<'w>,
     /// The roots of all branches: a branch that lies within another branch is walked by itself, and not as a part of
     /// the other branch.
     roots: &'w HashSet<InodeId>,
     found: &'w Mutex<Walked>,
+    /// Directories that a walker reads at a time on a rotating disk.
+    at_once: usize,
+}
+
+/// A directory whose entries are looked at.
+struct Opened {
+    id: DirId,
+    place: Place,
+    dir: ScanDir,
+    batch: Batch,
+    /// The inode numbers of the directories in `batch`.
+    below: Vec<u64>,
+    files: u64,
 }
 
 impl Walker<'_> {
     fn queue(&self, disk: &Disk) -> Result<Queue, ScanError> {
         let mut state = Pending::default();
-        for branch in disk.branches.iter().rev() {
-            for dir in self.scan.dirs.iter().rev() {
-                let start = self.found().catalog.start(*branch, dir.clone())?;
-                state.dirs.push((start, true));
+        for branch in &disk.branches {
+            for dir in &self.scan.dirs {
+                let dir = self.found().catalog.start(*branch, dir.clone())?;
+                let device = self.scan.device_of(*branch);
+                state.dirs.insert(ToRead { device, ino: 0, dir, start: true });
             }
         }
         Ok(Queue {
@@ -144,11 +184,17 @@ impl Walker<'_> {
 
     fn work(&self, queue: &Queue) -> Result<(), ScanError> {
         let mut classes = HashMap::new();
-        while let Some((dir, start)) = queue.next() {
+        loop {
+            // Where no arm moves, all walkers get work as soon as there is any.
+            let count = if queue.gate.order_pays() { self.at_once } else { 1 };
+            let dirs = queue.next(count);
+            if dirs.is_empty() {
+                return Ok(());
+            }
             let looked = if (self.scan.interrupted)() {
                 Err(ScanError::Interrupted)
             } else {
-                self.look_into(dir, start, &queue.gate, &mut classes)
+                self.look_into(&dirs, &queue.gate, &mut classes)
             };
             let (found, end) = match looked {
                 Ok(found) => (found, Ok(())),
@@ -157,92 +203,106 @@ impl Walker<'_> {
             queue.done(found, end.is_err());
             end?;
         }
-        Ok(())
     }
 
+    /// Reads directories and looks at their entries in the order of the inode numbers; returns the directories found.
     fn look_into(
         &self,
-        dir: DirId,
-        start: bool,
+        dirs: &[ToRead],
         gate: &Gate,
         classes: &mut HashMap<(u32, u32, u32), u32>,
-    ) -> Result<Vec<DirId>, ScanError> {
-        let place = self.found().catalog.dir_place(dir);
+    ) -> Result<Vec<ToRead>, ScanError> {
         let turn = gate.enter();
         let begin = Instant::now();
+        let mut opened: Vec<Opened> = dirs.iter().filter_map(|dir| self.open(dir)).collect();
+        let mut order = Vec::new();
+        for (at, opened) in opened.iter().enumerate() {
+            order.extend(opened.dir.entries().iter().map(|entry| (*entry, at)));
+        }
+        order.sort_by_key(|(entry, _)| entry.ino);
+        for (entry, at) in &order {
+            self.look_at(&mut opened[*at], entry, classes);
+        }
+        let looks = u32::try_from(order.len() + dirs.len()).unwrap_or(u32::MAX);
+        turn.note(begin.elapsed() / looks);
+        drop(turn);
+        let mut pending = Vec::new();
+        for Opened { id, place, batch, below, files, .. } in opened {
+            self.scan.meter.add_files(files);
+            let device = self.scan.device_of(place.branch);
+            let mut found = self.found();
+            found.files += files;
+            let dirs = found.catalog.add(id, batch)?.into_iter().zip(below);
+            pending.extend(dirs.map(|(dir, ino)| ToRead { device, ino, dir, start: false }));
+        }
+        Ok(pending)
+    }
+
+    fn open(&self, dir: &ToRead) -> Option<Opened> {
+        let place = self.found().catalog.dir_place(dir.dir);
         let opened = match self.scan.fs.scan_dir(&place) {
             Ok(opened) => opened,
             Err(error) => {
-                drop(turn);
                 self.unopened(&place, &error);
-                return Ok(Vec::new());
+                return None;
             }
         };
         let foreign = opened.id().dev != self.scan.fs.root_id(place.branch).dev;
-        if foreign || (!start && self.roots.contains(&opened.id())) {
-            return Ok(Vec::new());
+        if foreign || (!dir.start && self.roots.contains(&opened.id())) {
+            return None;
         }
-        let mut batch = Batch::default();
-        let mut files = 0;
-        for entry in opened.entries() {
-            if let Some(stat) = self.entry(&opened, entry, &place, &mut batch) {
-                files += 1;
-                self.file(&opened, entry, (dir, &place), &stat, classes, &mut batch);
-            }
-        }
-        let entries = u32::try_from(opened.entries().len()).unwrap_or(u32::MAX);
-        turn.note(begin.elapsed() / entries.saturating_add(1));
-        drop(turn);
-        self.scan.meter.add_files(files);
-        let mut found = self.found();
-        found.files += files;
-        found.catalog.add(dir, batch)
+        let (batch, below) = (Batch::default(), Vec::new());
+        Some(Opened { id: dir.dir, place, dir: opened, batch, below, files: 0 })
     }
 
-    /// Examines an entry as far as needed: adds a directory to `batch`, and returns the attributes of a regular file.
-    fn entry(
+    /// Looks at an entry as far as needed, and adds a directory or regular file to the batch.
+    fn look_at(
         &self,
-        dir: &ScanDir,
+        opened: &mut Opened,
         entry: &ScanEntry,
-        place: &Place,
-        batch: &mut Batch,
-    ) -> Option<Stat> {
-        let name = dir.name(entry).to_bytes();
-        match entry.kind {
-            Some(FileKind::Symlink | FileKind::Other) => return None,
-            _ if skipped(name) => return None,
-            Some(FileKind::Directory) => {
-                batch.dir(name);
-                return None;
-            }
-            Some(FileKind::Regular) | None => {}
+        classes: &mut HashMap<(u32, u32, u32), u32>,
+    ) {
+        let name = opened.dir.name(entry).to_bytes();
+        if matches!(entry.kind, Some(FileKind::Symlink | FileKind::Other)) || skipped(name) {
+            return;
         }
-        match dir.stat(entry) {
-            Ok(Some(stat)) if stat.kind == FileKind::Regular => return Some(stat),
-            Ok(Some(stat)) if stat.kind == FileKind::Directory => batch.dir(name),
-            Ok(_) => {}
-            Err(error) => {
-                let at = Place::new(place.branch, joined(&place.path, name));
-                let error = self.scan.fs.scan_error("look up", &at, error);
-                self.refuse(&at.path, &error);
+        let stat = match entry.kind {
+            Some(FileKind::Directory) => None,
+            _ => match opened.dir.stat(entry) {
+                Ok(Some(stat)) => Some(stat),
+                Ok(None) => return,
+                Err(error) => {
+                    let at = Place::new(opened.place.branch, joined(&opened.place.path, name));
+                    let error = self.scan.fs.scan_error("look up", &at, error);
+                    return self.refuse(&at.path, &error);
+                }
+            },
+        };
+        match stat {
+            Some(stat) if stat.kind == FileKind::Regular => {
+                opened.files += 1;
+                self.file(opened, entry, &stat, classes);
+            }
+            Some(stat) if stat.kind != FileKind::Directory => {}
+            _ => {
+                opened.batch.dir(name);
+                opened.below.push(entry.ino);
             }
         }
-        None
     }
 
     fn file(
         &self,
-        dir: &ScanDir,
+        opened: &mut Opened,
         entry: &ScanEntry,
-        (id, place): (DirId, &Place),
         stat: &Stat,
         classes: &mut HashMap<(u32, u32, u32), u32>,
-        batch: &mut Batch,
     ) {
         let filter = self.scan.filter;
         if stat.size == 0 || !filter.admits_size(stat.size) {
             return;
         }
+        let Opened { id, place, dir, batch, .. } = opened;
         let name = dir.name(entry).to_bytes();
         let excluded = filter.has_globs() && !filter.admits_path(&joined(&place.path, name));
         // An excluded name still belongs to its inode's link set.
@@ -261,7 +321,7 @@ impl Walker<'_> {
             device: self.scan.device_of(place.branch),
             excluded,
         };
-        batch.file(id, name, facts);
+        batch.file(*id, name, facts);
     }
 
     /// Reports a directory that could not be opened, unless the directory is gone or another mount begins there.
