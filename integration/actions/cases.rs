@@ -5,7 +5,7 @@ use std::path::Path;
 use super::call::Call;
 use super::kind::Kind;
 use super::kind::Kind::{
-    CrossFirst, CrossLast, Local, LocalSet, Set, Shadows, UndoFirst, UndoLast, UndoLocal,
+    CrossFirst, CrossLast, Local, LocalSet, Set, Shadows, TwoOps, UndoFirst, UndoLast, UndoLocal,
 };
 use super::pools::{outcomes, undisturbed};
 use super::scenario::{Ending, Scenario, When};
@@ -268,5 +268,27 @@ fn case_7_permissions_and_attributes_changed_during_an_undo_are_kept_or_told() {
     assert_no_harm([
         play(&[UndoFirst, UndoLast], At::Publish, Then::GoesOn, &changed),
         play(&[UndoFirst, UndoLast], At::Retire, Then::GoesOn, &changed),
+    ]);
+}
+
+#[test]
+fn case_8_a_write_that_keeps_the_times_is_there() {
+    let written = ["write+times d/b"];
+    let kinds = [CrossFirst, CrossLast, UndoFirst, UndoLast];
+    assert_no_harm([
+        play(&kinds, At::Retire, Then::Resumed, &written),
+        play(&kinds, At::Retire, Then::GoesOn, &written),
+        play(&[Local, UndoLocal], At::Check, Then::Resumed, &written),
+    ]);
+}
+
+#[test]
+fn case_9_directories_of_two_ops_change_places() {
+    use super::catalog::TWO_OPS_SCRIPTS;
+    assert_no_harm([
+        play(&[TwoOps], At::Check, Then::GoesOn, &TWO_OPS_SCRIPTS),
+        play(&[TwoOps], At::Retired, Then::GoesOn, &TWO_OPS_SCRIPTS),
+        play(&[TwoOps], At::Remove, Then::GoesOn, &TWO_OPS_SCRIPTS),
+        play(&[TwoOps], At::Retired, Then::Resumed, &TWO_OPS_SCRIPTS),
     ]);
 }

@@ -1,10 +1,12 @@
 //! What clients do.
 
 /// Each by itself, of the duplicate and of the kept copy, and rows of them.
-pub(super) const SCRIPTS: [&str; 58] = [
+pub(super) const SCRIPTS: [&str; 60] = [
     "write d/b",
     "write m/a",
     "write+fsync d/b",
+    "write+times d/b",
+    "write+times m/a",
     "truncate d/b",
     "truncate m/a",
     "save d/b",
@@ -73,4 +75,13 @@ pub(super) const SET_SCRIPTS: [&str; 9] = [
     "mv e/b2 d/b",
     "ln -f m/a e/b2",
     "rm e/b2; ln d/b e/b2",
+];
+
+/// What clients do to the directories of two ops.
+pub(super) const TWO_OPS_SCRIPTS: [&str; 5] = [
+    "mv d t; mv f d; mv t f",
+    "mv f t; mv d f; mv t d",
+    "mv d t; mv f d",
+    "mv f t; mv d f",
+    "mv f t",
 ];

@@ -46,6 +46,7 @@ impl Client {
         match words {
             ["write", path] => self.write(path, false),
             ["write+fsync", path] => self.write(path, true),
+            ["write+times", path] => self.write_keeping_times(path),
             ["truncate", path] => self.truncate(path),
             ["save", path] => self.save(path),
             ["create", path] => self.create(path),
@@ -86,6 +87,13 @@ impl Client {
             bytes
         });
         Ok(())
+    }
+
+    /// As tag editors and `rsync --inplace -t`: the mtime is set back afterwards.
+    fn write_keeping_times(&mut self, path: &str) -> io::Result<()> {
+        let before = std::fs::metadata(self.root.join(path))?.modified()?;
+        self.write(path, false)?;
+        self.call(&[path], |on| File::options().write(true).open(on(path))?.set_modified(before))
     }
 
     fn truncate(&mut self, path: &str) -> io::Result<()> {

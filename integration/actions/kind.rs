@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Set,
     /// One disk; the duplicate has two names in two directories.
     LocalSet,
+    /// Two duplicates of one name: `d/b` on the disk of its kept copy, `f/b` on another one than its kept copy.
+    TwoOps,
     /// `d/b` is on both branches and becomes one (`--shadows merge`).
     Shadows,
     /// A finished run over two disks, the kept copy on the first branch, is taken back.
@@ -27,12 +29,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::CrossFirst,
         Self::CrossLast,
         Self::Local,
         Self::Set,
         Self::LocalSet,
+        Self::TwoOps,
         Self::Shadows,
         Self::UndoFirst,
         Self::UndoLast,
@@ -46,6 +49,7 @@ impl Kind {
             Self::Local => "local",
             Self::Set => "set",
             Self::LocalSet => "local-set",
+            Self::TwoOps => "two-ops",
             Self::Shadows => "shadows",
             Self::UndoFirst => "undo-first",
             Self::UndoLast => "undo-last",
@@ -61,7 +65,8 @@ impl Kind {
     /// The branch of the duplicate.
     pub(super) fn duplicate_branch(self) -> usize {
         match self {
-            Self::Local | Self::LocalSet | Self::UndoLocal | Self::CrossLast | Self::UndoLast => 0,
+            Self::Local | Self::LocalSet | Self::TwoOps => 0,
+            Self::UndoLocal | Self::CrossLast | Self::UndoLast => 0,
             Self::CrossFirst | Self::Set | Self::Shadows | Self::UndoFirst => 1,
         }
     }

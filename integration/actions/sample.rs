@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::call::Call;
-use super::catalog::{SCRIPTS, SET_SCRIPTS};
+use super::catalog::{SCRIPTS, SET_SCRIPTS, TWO_OPS_SCRIPTS};
 use super::kind::Kind;
 use super::scenario::{Ending, Scenario, When};
 
@@ -74,6 +74,8 @@ pub(super) fn scenarios(
         let kind = dice.one_of(&Kind::ALL);
         let script = if kind.is_set() && dice.up_to(4) == 1 {
             dice.one_of(&SET_SCRIPTS)
+        } else if kind == Kind::TwoOps && dice.up_to(2) == 1 {
+            dice.one_of(&TWO_OPS_SCRIPTS)
         } else {
             scripts.swap_remove(dice.up_to(scripts.len()) - 1)
         };

@@ -33,11 +33,17 @@ impl<'p> Scene<'p> {
             std::fs::create_dir_all(scene.on(branch, "x")).unwrap();
         }
         let mut group = vec![scene.path("m/a"), scene.path("d/b")];
+        let mut others = Vec::new();
         match kind {
             Kind::Set | Kind::LocalSet => {
                 std::fs::create_dir_all(scene.on(duplicate, "e")).unwrap();
                 scene.link(duplicate, "d/b", "e/b2");
                 group.push(scene.path("e/b2"));
+            }
+            Kind::TwoOps => {
+                tree::write(&scene.on(1, "n/b"), &second_bytes());
+                tree::write(&scene.on(0, "f/b"), &second_bytes());
+                others.push(vec![scene.path("n/b"), scene.path("f/b")]);
             }
             Kind::Shadows => {
                 std::fs::create_dir_all(scene.on(kept, "d")).unwrap();
@@ -48,7 +54,8 @@ impl<'p> Scene<'p> {
             Kind::CrossFirst | Kind::Local | Kind::UndoFirst | Kind::UndoLast | Kind::UndoLocal => {
             }
         }
-        manifest::write_json(&[group], &scene.tool.list());
+        let groups: Vec<_> = std::iter::once(group).chain(others).collect();
+        manifest::write_json(&groups, &scene.tool.list());
         scene
     }
 
@@ -79,6 +86,9 @@ impl<'p> Scene<'p> {
         let (primary, list) = (self.path("m"), self.tool.list());
         let mut line = self.command(&["-e", "-p"]);
         line.extend([primary.into(), "-m".into(), list.into()]);
+        if self.kind == Kind::TwoOps {
+            line.extend(["-p".into(), self.path("n").into()]);
+        }
         if self.kind == Kind::Shadows {
             line.extend(["--shadows", "merge"].map(OsString::from));
         }
@@ -102,6 +112,12 @@ impl<'p> Scene<'p> {
         if self.kind.is_set() {
             model.made_dir(Path::new("e"));
             model.linked(Path::new("d/b"), Path::new("e/b2"));
+        }
+        if self.kind == Kind::TwoOps {
+            for (dir, path) in [("n", "n/b"), ("f", "f/b")] {
+                model.made_dir(Path::new(dir));
+                model.created(Path::new(path), second_bytes(), 0o644);
+            }
         }
         if self.kind == Kind::Shadows {
             model.removed(Path::new("d/b"));
@@ -138,6 +154,10 @@ impl<'p> Scene<'p> {
 
 fn equal_bytes() -> Vec<u8> {
     tree::bytes(1, groups::SMALL)
+}
+
+fn second_bytes() -> Vec<u8> {
+    tree::bytes(3, groups::SMALL)
 }
 
 fn other_bytes() -> Vec<u8> {

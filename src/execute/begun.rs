@@ -195,6 +195,15 @@ impl Deref for Begun {
 }
 
 impl Begun {
+    /// The BLAKE3 of both files when they were compared: by this process, else as recorded. `None` for an undo whose copy
+    /// is not complete.
+    pub(super) fn compared_hash(&self) -> Option<[u8; 32]> {
+        let seen = self.seen.as_ref().map(|seen| seen.blake3);
+        let complete = self.copy.as_ref().is_none_or(|copy| copy.complete);
+        let recorded = self.recorded.as_ref().filter(|_| complete).map(|r| r.blake3);
+        seen.or(recorded)
+    }
+
     /// An op that was compared and whose intent is durable.
     pub(super) fn new(compared: Compared, record: IntentRecorded) -> Self {
         let (op, dirs, seen) = compared.into_parts();

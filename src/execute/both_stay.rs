@@ -43,6 +43,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             Self::parted_names,
             Self::renamed_replacements,
             Self::links_of_replacements,
+            Self::files_of_others,
         ] {
             match (look(self, op)?, &mut conflict) {
                 (Some(found), Some(first)) => first.add(found.left),
@@ -155,11 +156,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             left.extend(moved.map(|at| (at.branch, at.path)));
         }
         let master = self.held_master(op)?;
-        let more = op.links_before.zip(master.as_ref());
-        let more = more.is_some_and(|(before, now)| now.nlink > before);
+        let grown = op.links_before.zip(master.as_ref());
+        let grown = grown.is_some_and(|(before, now)| now.nlink > before);
+        // Nothing watched the directories of an op that was found open.
+        let unwatched = op.recorded.is_some() && grown;
         // A client may have removed one name of the kept copy and made another one.
         let at_its_name = self.fs.stat_if_there(&op.master)?;
-        let more = more || at_its_name.is_none_or(|stat| !op.is_master(&stat));
+        let more = grown || at_its_name.is_none_or(|stat| !op.is_master(&stat));
         let searched = if more { op.names.len() } else { 0 };
         let mut dir_gone = false;
         for k in 0..searched {
@@ -174,8 +177,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     Place::new(dir.branch, entry(&dir.path, crate::pool::mergerfs::path_of(&name)));
                 let is = self.fs.stat(&place)?.is_some_and(|stat| op.is_master(&stat));
                 if is
-                    && place.path != op.names[k].path
-                    && self.fs.comings(&place)?.came.is_some()
+                    && op.names.iter().all(|name| place.path != name.path)
+                    && place != op.master
+                    && (unwatched || self.fs.comings(&place)?.came.is_some())
                     && !self.is_of_another_op(op, &place)?
                 {
                     left.push(self.named_now(&place)?);
@@ -184,10 +188,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             left.extend((!left.is_empty()).then(|| self.named_now(&op.target(k))).transpose()?);
         }
         if left.is_empty()
-            && dir_gone
+            && (dir_gone || (unwatched && op.names.len() > 1))
             && let Some(master) = master
         {
-            // The link may be in a directory that was made anew at the same path.
+            // The link may be in a directory that was made anew at the same path, or in another one.
             let links = self.other_links(op, &master)?;
             left.extend(links.into_iter().map(|at| (at.branch, at.path)));
         }
@@ -195,6 +199,31 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             return Ok(None);
         }
         let why = "linked while it was replaced: the link leads to the kept copy, and the path has its own copy again";
+        let halt = Halt::new(Reason::Conflict, why);
+        Ok(Some(BothStay { halt, left }))
+    }
+
+    /// Finds paths that have a file on the duplicate's disk and another program's file on another disk: mergerfs broke
+    /// the link before a write (`link-cow`), or a program moved the replacement to a third disk.
+    fn files_of_others(&self, op: &Begun) -> Result<Option<BothStay>, Halt> {
+        let mut left = Vec::new();
+        for (k, name) in self.look(op)?.iter().enumerate() {
+            let at_own =
+                matches!(name.duplicate, DuplicateAt::Own | DuplicateAt::Both) || name.own_taken;
+            if op.kind == OpKind::Local || !at_own || op.names[k].found == Found::Master {
+                continue;
+            }
+            let own = self.named_now(&op.own(k))?;
+            let at_target = (name.target == TargetIs::Other).then_some(op.target(k).branch);
+            let others = at_target.into_iter().chain(name.elsewhere);
+            left.extend(others.map(|branch| (branch, own.1.clone())));
+            left.extend((!left.is_empty()).then_some(own));
+        }
+        if left.is_empty() {
+            return Ok(None);
+        }
+        let why =
+            "another file was put at its path while it was replaced: two disks hold that path now";
         let halt = Halt::new(Reason::Conflict, why);
         Ok(Some(BothStay { halt, left }))
     }
@@ -294,7 +323,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 let is = self.fs.stat(&place)?.is_some_and(|stat| stat.id == file.id);
                 let now = entry(&path, &name);
                 let hidden = is_hidden_name(name.as_os_str().as_encoded_bytes());
-                if is && !hidden && place.path != op.names[k].path && !found.contains(&now) {
+                // Several names of the op may be in one directory.
+                let known = op.names.iter().any(|name| name.path == place.path);
+                if is && !hidden && !known && !found.contains(&now) {
                     found.push(now);
                     unknown = unknown.saturating_sub(1);
                 }

@@ -2,12 +2,13 @@
 
 use super::halt::Halt;
 use super::parents::{beneath, make_aside, missing_chain, shown_directory, unless_obstructed};
-use crate::fs::{Change, FsError, Pin, Place};
+use crate::fs::{Change, FileKind, FsError, Pin, Place};
 use crate::plan::OpId;
-use crate::plan::hidden_name::{Role, hidden_name};
+use crate::plan::hidden_name::{PREFIX, Role, hidden_name, parse_hidden_name};
 use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
 use crate::pool::Pool;
+use crate::pool::mergerfs::path_of;
 use crate::pool::relpath::RelPath;
 
 /// Links files of a pool under more names.
@@ -48,7 +49,8 @@ impl<'n, F: Change> NewNames<'n, F> {
     }
 
     /// Links `file` under `target`, whose path is pinned, on the branch of the file; durable on return. Missing parents
-    /// are made like those that the pool shows. Returns `false` if another file has that name by now: that file stays.
+    /// are made like those that the pool shows. Returns `false` if a file has that path by now, on any branch: that file
+    /// stays, and stays visible.
     ///
     /// # Errors
     /// When a call fails, or a client renamed or removed the directory meanwhile. Parents that were made stay, and so
@@ -58,15 +60,36 @@ impl<'n, F: Change> NewNames<'n, F> {
         self.in_place(&target.dir())?;
         // Durable data first: the new name may become the only name of the file.
         self.fs.sync_data(file)?;
+        if self.has_another(target)? {
+            return Ok(false);
+        }
         // Never replaces an existing name: a path that came back meanwhile stays.
         match self.fs.link(file, target) {
             Err(error) if error.errno() == libc::EEXIST => return Ok(false),
             linked => linked?,
         }
+        if self.has_another(target)? {
+            // A client made the path on another branch just before the link was there: the link would hide that file.
+            let ours = self.fs.stat_open(file)?.id;
+            if self.fs.stat(target)?.is_some_and(|stat| stat.id == ours) {
+                self.fs.unlink(target)?;
+            }
+            return Ok(false);
+        }
         // The caller reports the path as linked and does not look again: a power cut must not take the name back.
         self.fs.sync_dir(&target.dir())?;
         self.in_place(&target.dir())?;
         Ok(true)
+    }
+
+    /// Whether another branch has the path of `target`.
+    fn has_another(&self, target: &Place) -> Result<bool, FsError> {
+        for branch in self.pool.indices().filter(|branch| *branch != target.branch) {
+            if self.fs.stat_unpinned(&Place::new(branch, target.path.clone()))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Checks that a pinned directory has its path.
@@ -108,6 +131,7 @@ impl<'n, F: Change> NewNames<'n, F> {
             models.push(like.clone());
         }
         self.in_place(&outer)?;
+        self.clear_left(&outer)?;
         let made = match make_aside(self.fs, &aside, &chain, &models) {
             Ok(made) => made,
             Err(error) => {
@@ -120,6 +144,31 @@ impl<'n, F: Change> NewNames<'n, F> {
         }
         // The names beneath are durable already; without this sync a power cut could take them all back.
         Ok(self.fs.sync_dir(&outer)?)
+    }
+
+    /// Removes what a process that was killed left aside in `dir`: empty directories, outside of any run.
+    fn clear_left(&self, dir: &Place) -> Result<(), FsError> {
+        for name in self.fs.names_with_prefix(dir, PREFIX.as_bytes())? {
+            let left = parse_hidden_name(&name);
+            if left.is_some_and(|left| left.role == Role::Aside && left.op.run == 0) {
+                self.remove_empty(&Place::new(dir.branch, entry(&dir.path, path_of(&name))))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a directory and the directories in it, as far as they hold nothing else.
+    fn remove_empty(&self, dir: &Place) -> Result<(), FsError> {
+        if self.fs.stat(dir)?.is_none_or(|stat| stat.kind != FileKind::Directory) {
+            return Ok(());
+        }
+        for name in self.fs.names_with_prefix(dir, b"")? {
+            self.remove_empty(&Place::new(dir.branch, entry(&dir.path, path_of(&name))))?;
+        }
+        match self.fs.remove_dir(dir) {
+            Err(error) if !matches!(error.errno(), libc::ENOENT | libc::ENOTEMPTY) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the directories that a failure left aside.

@@ -122,7 +122,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 let hidden = masters_own && branch > target.branch;
                 let third = branch != own.branch && branch != target.branch;
                 if third && !hidden && elsewhere.is_none() {
-                    let there = self.fs.stat_if_there(&Place::new(branch, path.clone()))?;
+                    // By the path that clients use: another op of the batch may have pinned a directory that had this
+                    // path before a client renamed it.
+                    let there = self.fs.stat_unpinned(&Place::new(branch, path.clone()))?;
                     elsewhere = there.map(|_| branch);
                 }
             }

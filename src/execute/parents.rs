@@ -42,9 +42,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     }
                     other => other?,
                 }
-                // A client may have renamed or removed the directory meanwhile: cloning brought its path back. The batch
-                // removes what was made for an op that is not done.
+                // A client may have renamed or removed the directory meanwhile: cloning brought its path back. It goes
+                // at once, and not with the batch: until then the client meets a directory that it has removed.
                 if self.fs.path_of_dir(&op.own(k).dir())? != Some(op.own(k).dir().path) {
+                    self.remove_made(op)?;
                     return Err(Halt::new(
                         Reason::Changed,
                         "its directory was renamed or removed meanwhile",

@@ -12,7 +12,7 @@ use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::window::{Leased, Window};
-use crate::fs::{Change, FsError, Lease, Place};
+use crate::fs::{Change, Fingerprint, FsError, Lease, Place, Stat};
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
@@ -73,8 +73,11 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             }
             return Ok(Back::Conflict { halt, left });
         }
-        if let Some(conflict) = self.both_stay(op)? {
-            return Ok(conflict);
+        if let Some(Back::Conflict { halt, mut left }) = self.both_stay(op)? {
+            let more = self.places_left(op);
+            let more: Vec<_> = more.into_iter().filter(|place| !left.contains(place)).collect();
+            left.extend(more);
+            return Ok(Back::Conflict { halt, left });
         }
         let names = self.look(op)?;
         let replaced = |name: &Observed| {
@@ -171,11 +174,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if !all.any(|(k, name)| self.hides_newer(op, k, *name)) {
             return Ok(());
         }
-        let file = self.open_master(op)?;
-        self.read_again(op, &file)?;
-        let mut master = Leased::new(self.fs, self.options.leases, file);
-        master.take(Lease::Read, "master")?;
-        self.master_as_compared(op, &master)?;
+        let mut master = self.leased_as_compared(op, Lease::Read)?;
         self.withdraw(op, &mut master, None)
     }
 
@@ -192,29 +191,45 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Returns the master with a write lease, unchanged since it was compared.
     fn lease_master(&mut self, op: &Begun) -> Result<Leased<'a, F>, Halt> {
+        self.leased_as_compared(op, Lease::Write)
+    }
+
+    /// Returns the master with a lease, with the bytes that were compared.
+    fn leased_as_compared(&mut self, op: &Begun, lease: Lease) -> Result<Leased<'a, F>, Halt> {
         let file = self.open_master(op)?;
-        self.read_again(op, &file)?;
+        let read = self.read_again(op, &file)?;
         let mut master = Leased::new(self.fs, self.options.leases, file);
-        master.take(Lease::Write, "master")?;
-        self.master_as_compared(op, &master)?;
+        master.take(lease, "master")?;
+        self.master_as_compared(op, &master, read.as_ref())?;
         Ok(master)
     }
 
-    /// Reads the master again if another program touched it: a link or rename leaves the bytes that were compared.
-    fn read_again(&mut self, op: &Begun, file: &F::File) -> Result<(), Halt> {
-        let Some(seen) = &op.seen else { return Ok(()) };
+    /// Reads the master again, unless nothing touched it since this process compared it. A link or rename moves the
+    /// ctime and leaves the bytes; a program that writes and then sets the times back moves the ctime as well.
+    ///
+    /// Returns the file's state while it had the bytes that were compared.
+    fn read_again(&mut self, op: &Begun, file: &F::File) -> Result<Option<Fingerprint>, Halt> {
         let now = self.fs.stat_open(file)?;
-        match self.unchanged(&now, &seen.master, "master") {
-            Err(touched) if touched.again => {}
-            _ => return Ok(()),
+        not_written(op, &now)?;
+        if let Some(seen) = &op.seen {
+            match self.unchanged(&now, &seen.master, "master") {
+                Err(touched) if touched.again => {}
+                _ => return Ok(None),
+            }
+        } else if self.ours.get(&now.id) == Some(&now.ctime) {
+            return Ok(Some(now.fingerprint()));
         }
+        let Some(compared) = op.compared_hash() else { return Ok(None) };
         // A write within the clock's tick of that touch would not move the times again.
         self.fs.pause(SETTLE_TICK);
-        let same = self.hash(file, op.size)? == seen.blake3;
-        if same && self.fs.stat_open(file)?.fingerprint() == now.fingerprint() {
-            self.ours.insert(now.id, now.ctime);
+        if self.hash(file, op.size)? != compared {
+            return Err(written_since());
         }
-        Ok(())
+        if self.fs.stat_open(file)?.fingerprint() != now.fingerprint() {
+            return Err(Halt::again(Reason::Changed, "the master was touched since it was linked"));
+        }
+        self.ours.insert(now.id, now.ctime);
+        Ok(Some(now.fingerprint()))
     }
 
     /// After the first unlink of a link set there is only forward: its replacements stay.
@@ -323,7 +338,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
         }
         self.only_before_removal(op)?;
-        self.master_as_compared(op, &window.master)?;
+        self.master_as_compared(op, &window.master, None)?;
         for observed in &names {
             // The op was found half done: returning the duplicate's names to it takes a sync, which has no place here.
             let moved = matches!(observed.duplicate, DuplicateAt::Retired | DuplicateAt::Both);
@@ -341,13 +356,17 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Checks that the master is as it was compared. A master written since the publish may hold another program's
     /// acknowledged write under the new name; a master that was touched may hold another program's mode or attribute.
-    fn master_as_compared(&self, op: &Begun, master: &Leased<'_, F>) -> Result<(), Halt> {
+    /// `read` is its state when it was read again.
+    fn master_as_compared(
+        &self,
+        op: &Begun,
+        master: &Leased<'_, F>,
+        read: Option<&Fingerprint>,
+    ) -> Result<(), Halt> {
         let now = self.fs.stat_open(&master.file)?;
-        if now.size != op.size || now.mtime != op.master_mtime {
-            return Err(Halt::new(
-                Reason::Conflict,
-                "the master was written to since it was linked",
-            ));
+        not_written(op, &now)?;
+        if read.is_some_and(|read| now.fingerprint() != *read) {
+            return Err(Halt::again(Reason::Changed, "the master was touched since it was linked"));
         }
         let changed = |undo: &Undoing| {
             let now = self.fs.metadata(&master.file)?;
@@ -662,4 +681,16 @@ fn not_ours(is_master: bool) -> Halt {
     } else {
         Halt::again(Reason::Changed, "the path was replaced meanwhile")
     }
+}
+
+/// Checks that size and mtime of the master are those that were compared.
+fn not_written(op: &Begun, now: &Stat) -> Result<(), Halt> {
+    if (now.size, now.mtime) == (op.size, op.master_mtime) {
+        return Ok(());
+    }
+    Err(written_since())
+}
+
+fn written_since() -> Halt {
+    Halt::new(Reason::Conflict, "the master was written to since it was linked")
 }

@@ -287,7 +287,7 @@ impl Reason {
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
             Self::Conflict => {
-                "another program changed the file while it was replaced: nothing was removed; `status` lists where the copies are"
+                "another program changed the file while it was replaced: nothing was removed; `status` names what is left to settle, if anything"
             }
             Self::Io => "look at the kernel log and the disk's health",
             Self::BranchFailed => {

@@ -104,7 +104,7 @@ pub fn op(
 
 /// Names the command that lists the copies of an op that ended in a conflict.
 fn where_kept(out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(b"; nothing was removed: mergerfs.xdedup status lists where the copies are")
+    out.write_all(b"; nothing was removed: mergerfs.xdedup status names what is left to settle")
 }
 
 fn tone_of(state: FileState) -> Tone {

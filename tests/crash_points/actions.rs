@@ -42,6 +42,8 @@ fn steps(line: &str, on: BranchIdx) -> Vec<Step> {
             ["mv", from, to] => all.push(Step::Mv(path(from), path(to))),
             ["rename", from, to] => all.push(Step::Rename(path(from), path(to))),
             ["write", file] => all.push(Step::Write(path(file))),
+            ["write-keeping-times", file] => all.push(Step::WriteKeepingTimes(path(file))),
+            ["write-apart", file] => all.push(Step::WriteApart(path(file))),
             ["truncate", file] => all.push(Step::Truncate(path(file))),
             ["save", file] => all.push(Step::Save(place(on, file))),
             ["create", file] => all.push(Step::Create(place(on, file))),
@@ -61,8 +63,17 @@ fn action(line: &str, on: BranchIdx) -> Action {
     Action { name: line.to_owned(), steps: steps(line, on) }
 }
 
-const EACH: &[&str] =
-    &["write F", "truncate F", "rm F", "mv F DIR/moved", "mv F x/moved", "chmod F", "setfattr F"];
+const EACH: &[&str] = &[
+    "write F",
+    "write-keeping-times F",
+    "write-apart F",
+    "truncate F",
+    "rm F",
+    "mv F DIR/moved",
+    "mv F x/moved",
+    "chmod F",
+    "setfattr F",
+];
 
 const ALL: &[&str] = &[
     "create d/new",
@@ -122,6 +133,27 @@ const SYMLINKS: &[&str] = &[
     "mv m mm; ln -s s m; rm m; mv mm m",
 ];
 
+/// Those that rename the directories of two ops.
+const TWO_DIRECTORIES: &[&str] = &[
+    "mv d t; mv f d; mv t f",
+    "mv f t; mv d f; mv t d",
+    "mv d t; mv f d",
+    "mv f t; mv d f",
+    "mv f t",
+    "mv f d/f",
+    "rm -r f; mv d f",
+];
+
+/// What a client does to the files and directories of two ops, in `d` and `f`.
+pub(super) fn of_two_ops(first: BranchIdx) -> Vec<Action> {
+    let mut all: Vec<Action> = TWO_DIRECTORIES.iter().map(|line| action(line, first)).collect();
+    for (file, dir) in [("d/b", "d"), ("m/a", "m"), ("f/b", "f")] {
+        let lines = EACH.iter().map(|line| line.replace('F', file).replace("DIR", dir));
+        all.extend(lines.map(|line| action(&line, first)));
+    }
+    all
+}
+
 /// Those on the second name of a duplicate.
 const SECOND_NAME: &[&str] = &[
     "rm e/b2",
@@ -132,6 +164,8 @@ const SECOND_NAME: &[&str] = &[
     "rm -r e",
     "mv e/b2 d/b",
     "rename e/b2 d/b",
+    "ln e/b2 x/l",
+    "mv e/b2 x/l",
     "mv e/b2 e/c",
     "ln -f m/a e/b2",
     "rm e/b2; ln d/b e/b2",
@@ -159,8 +193,8 @@ const SAVED: &[&str] = &[
     "rm -r d; mkdir d; save d/b",
 ];
 
-/// All of them, on a pool with these branches, for a duplicate with a second name or without.
-pub(super) fn all(branches: &[BranchIdx], second_name: bool) -> Vec<Action> {
+/// All of them, on a pool with these branches, for a duplicate with this second name or without.
+pub(super) fn all(branches: &[BranchIdx], second_name: Option<&str>) -> Vec<Action> {
     let first = branches[0];
     let mut all = Vec::new();
     for (file, dir) in [("d/b", "d"), ("m/a", "m")] {
@@ -169,11 +203,18 @@ pub(super) fn all(branches: &[BranchIdx], second_name: bool) -> Vec<Action> {
         all.extend(lines.map(|line| action(&line, first)));
     }
     all.extend(ALL.iter().chain(SWAPS).map(|line| action(line, first)));
-    let second: &[&str] = if second_name { SECOND_NAME } else { &[] };
-    all.extend(second.iter().map(|line| action(line, first)));
-    let saved = SAVED.iter().chain(SYMLINKS).chain(second_name.then_some(&"save e/b2"));
+    let saved = SAVED.iter().chain(SYMLINKS).map(|line| (*line).to_owned());
+    let mut saved: Vec<String> = saved.collect();
+    if let Some(name) = second_name {
+        // Where both names are in one directory, nothing is to be done to another one.
+        let has_dir =
+            |line: &&&str| name == "e/b2" || !line.contains("e ee") && **line != "rm -r e";
+        let lines = SECOND_NAME.iter().filter(has_dir).map(|line| line.replace("e/b2", name));
+        all.extend(lines.map(|line| action(&line, first)));
+        saved.push(format!("save {name}"));
+    }
     for branch in branches {
-        all.extend(saved.clone().map(|line| {
+        all.extend(saved.iter().map(|line| {
             let mut action = action(line, *branch);
             action.name += &format!(" on {}", branch.0);
             action

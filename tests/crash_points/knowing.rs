@@ -240,6 +240,8 @@ impl Knows {
         };
         match step {
             Step::Write(path)
+            | Step::WriteKeepingTimes(path)
+            | Step::WriteApart(path)
             | Step::Truncate(path)
             | Step::OpenRead(path)
             | Step::OpenWrite(path)
@@ -272,6 +274,13 @@ impl Knows {
         match step {
             Step::Write(path) => {
                 world.client_write(path, &bytes)?;
+                self.written(path, bytes);
+            }
+            Step::WriteKeepingTimes(path) => {
+                let size = self.view.get(path).map_or(0, Vec::len);
+                let mut bytes = bytes;
+                bytes.resize(size, b'.');
+                world.client_write_keeping_times(path, &bytes)?;
                 self.written(path, bytes);
             }
             Step::Truncate(path) => {
@@ -324,6 +333,11 @@ impl Knows {
                 for path in all.iter().filter(|below| below.is_below(path)) {
                     self.ended(path, before);
                 }
+            }
+            Step::WriteApart(path) => {
+                world.client_write_apart(path, &bytes)?;
+                self.ended(path, before);
+                self.view.insert(path.clone(), bytes);
             }
             Step::Save(at) => {
                 world.client_save(at, &bytes)?;

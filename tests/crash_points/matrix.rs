@@ -147,8 +147,12 @@ impl Kind {
         kind
     }
 
+    fn second_name(&self) -> Option<&str> {
+        self.scenario.ops[0].names.get(1)?.path.as_path().to_str()
+    }
+
     fn has_two_names(&self) -> bool {
-        self.scenario.ops.iter().any(|op| op.names.len() > 1)
+        self.second_name().is_some()
     }
 
     /// A client that knows the pool as it was before the tool began.
@@ -219,7 +223,14 @@ fn settled(session: &mut Session, client: &Client) -> Vec<(Failure, String)> {
 
 fn matrix(kind: &Kind, name: &'static str) {
     let branches: Vec<BranchIdx> = kind.scenario.world.pool().indices().collect();
-    let mut all = actions::all(&branches, kind.has_two_names());
+    let mut all = match kind.scenario.ops.len() {
+        1 => actions::all(&branches, kind.second_name()),
+        _ => actions::of_two_ops(branches[0]),
+    };
+    // A path that two disks had from the beginning stays on both where a client's write gets a file of its own.
+    if kind.scenario.name == "shadow" {
+        all.retain(|action| action.name != "write-apart d/b");
+    }
     if let Some(wanted) = wanted("MATRIX_ONLY") {
         all.retain(|action| action.name.contains(&wanted));
     }
@@ -290,6 +301,13 @@ const GAPS: &[Gap] = &[
         wrong: &[Wrong::Bytes],
         two_names: false,
     },
+    // The same, and the client does not wait for the open either: it writes by the path, which leads to the replacement.
+    Gap {
+        first: (writes, &["lease", "link"]),
+        second: (writes, &["exchange", "publish", "link", "retire"], &[]),
+        wrong: &[Wrong::Bytes],
+        two_names: false,
+    },
     // `chmod` and `setxattr` break no lease. Made by the path while the replacement has it, a change is one of the kept
     // copy, and stays with that where the first action makes us take the replacement away. The same change made by the
     // kept copy's own path looks no different.
@@ -312,7 +330,7 @@ const GAPS: &[Gap] = &[
     // client took for the renamed one; the file is under its old name.
     Gap {
         first: (any, &[]),
-        second: (renames_a_link, &["exchange", "link", "publish", "retire"], &[]),
+        second: (renames_a_link, &["exchange", "link", "publish", "release", "retire"], &[]),
         wrong: &[Wrong::Split, Wrong::Twice, Wrong::Lost],
         two_names: false,
     },
@@ -320,6 +338,14 @@ const GAPS: &[Gap] = &[
         first: (renames_a_link, &["exchange", "link", "publish", "retire"]),
         second: (any, &[], &[]),
         wrong: &[Wrong::Split, Wrong::Twice],
+        two_names: false,
+    },
+    // A directory that we make on the other disk just when a client renames it is there until our next call. A client that
+    // puts a symlink at its path meets that directory.
+    Gap {
+        first: (moves_the_directory, &[]),
+        second: (moves_the_directory, &[], &[]),
+        wrong: &[Wrong::Shock],
         two_names: false,
     },
     // A link set is taken back as a whole, also where the actions are about its other name.
@@ -362,6 +388,7 @@ fn any(_: &Action) -> bool {
 fn puts_a_file(action: &Action) -> bool {
     let puts = |step: &Step| match step {
         Step::Save(_) | Step::Create(_) | Step::Link(..) | Step::LinkOver(..) => true,
+        Step::WriteApart(path) => is_duplicates(path),
         Step::Rename(_, to) | Step::Mv(_, to) => is_duplicates(to),
         _ => false,
     };
@@ -370,8 +397,13 @@ fn puts_a_file(action: &Action) -> bool {
 
 /// Whether it is one of the duplicate's two paths.
 fn is_duplicates(path: &RelPath) -> bool {
-    let paths: [&[u8]; 2] = [b"d/b", b"e/b2"];
+    let paths: [&[u8]; 3] = [b"d/b", b"e/b2", b"d/b2"];
     paths.contains(&path.as_bytes())
+}
+
+fn moves_the_directory(action: &Action) -> bool {
+    let moves = |step: &Step| matches!(step, Step::Mv(from, _) if from.as_bytes() == b"d");
+    action.steps.iter().any(moves)
 }
 
 /// Adds a name to the file at a path of the duplicate.
@@ -384,8 +416,10 @@ fn gives_a_name(action: &Action) -> bool {
 }
 
 fn writes(action: &Action) -> bool {
-    let writes =
-        |step: &Step| matches!(step, Step::Write(_) | Step::Truncate(_) | Step::OpenWrite(_));
+    let writes = |step: &Step| {
+        let held = matches!(step, Step::OpenWrite(_));
+        held || matches!(step, Step::Write(_) | Step::WriteKeepingTimes(_) | Step::Truncate(_))
+    };
     action.steps.iter().all(writes)
 }
 
@@ -620,6 +654,40 @@ fn one_disk(second_name: bool) -> Scenario {
     scenario::scenario("local", world, &[(place(a, "m/a"), names)])
 }
 
+/// The duplicate has two names in one directory.
+fn two_names_of_one_directory() -> Scenario {
+    let (world, [kept, other]) = scene(true, true);
+    let names = vec![place(other, "d/b"), place(other, "d/b2")];
+    world.add_link(&names[0], &names[1]);
+    scenario::scenario("one directory", world, &[(place(kept, "m/a"), names)])
+}
+
+/// Two ops of one batch whose duplicates have the same name: `d/b`, on one disk with its kept copy or not, and `f/b`,
+/// whose directory is missing on the disk of its kept copy.
+fn two_ops(local: bool) -> Scenario {
+    let world = SimWorld::new();
+    let [first, second, third] = scenario::branches(&world);
+    let kept = if local { second } else { first };
+    add(&world, &place(kept, "m/a"));
+    world.add_link(&place(kept, "m/a"), &place(kept, "m/a3"));
+    add(&world, &place(second, "d/b"));
+    world.add_file(&place(second, "d/o"), b"another file");
+    for dir in ["x", "e"] {
+        world.add_dir(&place(second, dir));
+    }
+    if !local {
+        world.add_dir(&place(first, "d"));
+    }
+    add_strangers(&world, kept, second);
+    world.add_file(&place(third, "n/b"), b"bytes of the second");
+    world.add_file(&place(second, "f/b"), b"bytes of the second");
+    let plan = [
+        (place(kept, "m/a"), vec![place(second, "d/b")]),
+        (place(third, "n/b"), vec![place(second, "f/b")]),
+    ];
+    scenario::scenario("two ops", world, &plan)
+}
+
 /// `d/b` is a link of the kept copy on one disk, and hides the duplicate on the other.
 fn shadow() -> Scenario {
     let (world, [kept, other]) = scene(true, true);
@@ -669,6 +737,21 @@ fn one_disk_two_names() {
 }
 
 #[test]
+fn two_names_in_one_directory() {
+    matrix(&Kind::run(two_names_of_one_directory()), "two names, one directory");
+}
+
+#[test]
+fn two_ops_in_a_batch() {
+    matrix(&Kind::run(two_ops(false)), "two ops");
+}
+
+#[test]
+fn two_ops_in_a_batch_one_of_them_on_one_disk() {
+    matrix(&Kind::run(two_ops(true)), "two ops, one on one disk");
+}
+
+#[test]
 fn shadows_merged() {
     matrix(&Kind::run(shadow()), "shadows merged");
 }
@@ -694,7 +777,7 @@ fn undo_two_disks_two_names() {
 fn a_path_linked_again_while_its_set_is_retired() {
     let kind = Kind::undo(link_set());
     let branches: Vec<BranchIdx> = kind.scenario.world.pool().indices().collect();
-    let all = actions::all(&branches, true);
+    let all = actions::all(&branches, kind.second_name());
     let named = |name: &str| all.iter().find(|action| action.name == name).unwrap();
     let first = named(&format!("rm m/a d/b; save d/b on {}", branches[1].0));
     let second = named("rm d/b; ln e/b2 d/b");
@@ -706,6 +789,47 @@ fn a_path_linked_again_while_its_set_is_retired() {
         n += 1;
     }
 }
+
+/// A directory that a client renamed while it was made on the other branch is there again for a few calls only, although
+/// the batch goes on.
+#[test]
+fn a_renamed_directory_made_again_goes_at_once() {
+    let (world, [kept, other]) = scene(true, false);
+    for n in 0..3 {
+        add(&world, &place(other, &format!("x/{n}")));
+    }
+    let mut plan = vec![(place(kept, "m/a"), vec![place(other, "d/b")])];
+    plan.extend((0..3).map(|n| (place(kept, "m/a"), vec![place(other, &format!("x/{n}"))])));
+    let kind = Kind::run(scenario::scenario("batch", world, &plan));
+    let path = RelPath::new("d").unwrap();
+    let made_again = |session: &Session| session.world.names().contains_key(&place(kept, "d"));
+    let mut longest = 0;
+    for n in 1.. {
+        let moved = || {
+            let session = kind.begun.next();
+            let client = kind.client();
+            client.plan(&session, n, &Step::Mv(path.clone(), RelPath::new("dd").unwrap()));
+            session
+        };
+        let mut session = moved();
+        kind.drive(&mut session).unwrap();
+        if session.world.calls() < n {
+            break;
+        }
+        let mut calls = 0;
+        for m in n + 1..n + 60 {
+            let mut session = moved();
+            session.world.plan_fault(Fault::DieAt(m));
+            drop(kind.drive(&mut session));
+            calls += usize::from(made_again(&session));
+        }
+        longest = longest.max(calls);
+    }
+    assert!((1..=MADE_AGAIN_CALLS).contains(&longest), "for {longest} calls");
+}
+
+/// Calls between making a directory and removing it again.
+const MADE_AGAIN_CALLS: usize = 12;
 
 /// A directory that a client renamed while it was made on the other branch has no empty copy at its old path.
 #[test]

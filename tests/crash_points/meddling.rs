@@ -16,6 +16,10 @@ use super::session::{Check, Session, ensure, is_hidden};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Write(RelPath),
+    /// In place, and the mtime set back.
+    WriteKeepingTimes(RelPath),
+    /// Under `link-cow`.
+    WriteApart(RelPath),
     Truncate(RelPath),
     OpenRead(RelPath),
     OpenWrite(RelPath),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
 use mergerfs_xdedup::fs::{InodeId, Place, Stat};
+use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::rescue::old_script::{Relinked, Relinker};
 
@@ -154,6 +155,63 @@ fn a_directory_swapped_while_a_log_is_replayed_gets_no_name() {
     }
     assert!(failures.points() > 200, "{}", failures.points());
     assert!(linked > 20, "{linked}");
+}
+
+/// A client makes the lost path anew, on another disk, before each call: it finds its new file there.
+#[test]
+fn a_path_made_anew_while_a_log_is_replayed_shows_the_new_file() {
+    for (dir_there, branch) in [(true, 0), (true, 1), (false, 1)] {
+        let scene = replayed(dir_there);
+        let lost = path("d/lost");
+        for n in 1.. {
+            let world = scene.fork();
+            let at = Place::new(BranchIdx(branch), lost.clone());
+            // Where our link is there already, this fails as it does for the client.
+            world.plan_fault(Fault::foreign_at(n, move |w| drop(w.client_create(&at, b"new"))));
+            let (fs, pool) = (world.fs(), world.pool());
+            let mut relinker = Relinker::new(&fs, &pool);
+            let size = scenario::BYTES.len() as u64;
+            relinker.group(Some(size), vec![path("m/x"), lost.clone()]);
+            let became = relinker.relink(&lost);
+            let made = !world.acknowledged().is_empty();
+            let shown = world.pool_view().get(&lost).cloned();
+            let expected: &[u8] = if made { b"new" } else { scenario::BYTES };
+            assert_eq!(shown.as_deref(), Some(expected), "at {n}: {became:?}");
+            assert_eq!(matches!(became, Relinked::There), made, "at {n}: {became:?}");
+            if world.calls() < n {
+                assert!(n > 10, "{n} calls");
+                break;
+            }
+        }
+    }
+}
+
+/// The hidden directory that a process leaves that is killed while it makes parents goes with the next try.
+#[test]
+fn a_replay_that_was_killed_leaves_no_hidden_directory_for_good() {
+    let scene = replayed(false);
+    let lost = path("d/f/lost");
+    let mut left = 0;
+    for n in 1.. {
+        let world = scene.fork();
+        let replay = || {
+            let (fs, pool) = (world.fs(), world.pool());
+            let mut relinker = Relinker::new(&fs, &pool);
+            relinker.group(None, vec![path("m/x"), lost.clone()]);
+            relinker.relink(&lost)
+        };
+        world.plan_fault(Fault::DieAt(n));
+        drop(replay());
+        if !world.died() {
+            break;
+        }
+        let hidden = || world.names().into_keys().any(|at| is_hidden(&at.path));
+        left += usize::from(hidden());
+        world.restart();
+        assert!(matches!(replay(), Relinked::Linked(_) | Relinked::There), "killed at {n}");
+        assert!(!hidden(), "killed at {n}");
+    }
+    assert!(left > 3, "{left}");
 }
 
 #[test]

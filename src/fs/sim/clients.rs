@@ -127,6 +127,14 @@ impl State {
         Ok(())
     }
 
+    fn client_write_apart(&mut self, path: &RelPath, bytes: &[u8]) -> Sys<()> {
+        let (_, _, at) = self.reached(path)?;
+        let aside = at.path.sibling(".cow.tmp").map_err(|_| libc::EINVAL)?;
+        let aside = Place::new(at.branch, aside);
+        self.client_create(&aside, bytes, path)?;
+        self.rename_over(&aside, &at)
+    }
+
     fn client_save(&mut self, at: &Place, bytes: &[u8]) -> Sys<()> {
         let aside = at.path.sibling(".save.tmp").map_err(|_| libc::EINVAL)?;
         let aside = Place::new(at.branch, aside);
@@ -299,6 +307,28 @@ impl SimWorld {
         let errand = Errand::Write(bytes.to_vec());
         let open = self.client(&format!("write {path:?}"), |s| s.client_open(path, true, errand));
         open.map(|(_, served)| served)
+    }
+
+    /// The same, and sets the file's mtime back to what it was: tag editors, `rsync --inplace -t`.
+    ///
+    /// # Errors
+    /// As Linux and mergerfs.
+    pub fn client_write_keeping_times(&self, path: &RelPath, bytes: &[u8]) -> io::Result<Served> {
+        let errand = Errand::WriteKeepingTimes(bytes.to_vec());
+        let what = format!("write {path:?} and set its times back");
+        let open = self.client(&what, |s| s.client_open(path, true, errand));
+        open.map(|(_, served)| served)
+    }
+
+    /// Writes to a file with several names, under the option `link-cow`: mergerfs gives the path a file of its own, on the
+    /// branch that it was found on, and touches no other branch.
+    ///
+    /// # Errors
+    /// As Linux and mergerfs.
+    pub fn client_write_apart(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
+        self.client(&format!("write {path:?}, its link broken"), |state| {
+            state.client_write_apart(path, bytes)
+        })
     }
 
     /// `truncate`: cuts or extends the file in place. Acknowledged when done.

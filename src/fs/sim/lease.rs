@@ -158,16 +158,21 @@ impl State {
         };
         client.waits = false;
         let path = client.path.clone();
+        let keeps_times = matches!(client.errand, Errand::WriteKeepingTimes(_));
         let bytes = match &client.errand {
             Errand::Hold => return,
-            Errand::Write(bytes) => bytes.clone(),
+            Errand::Write(bytes) | Errand::WriteKeepingTimes(bytes) => bytes.clone(),
             Errand::Truncate(size) => {
                 let mut bytes = self.disks[disk].live.node(ino).data().to_vec();
                 bytes.resize(*size, 0);
                 bytes
             }
         };
+        let mtime = self.disks[disk].live.node(ino).attrs.mtime;
         self.write(disk, ino, bytes.clone());
+        if keeps_times {
+            self.alter_inode(disk, ino, |attrs| attrs.mtime = mtime);
+        }
         self.acknowledged.push(Acknowledged { path, id: self.id(disk, ino), bytes, synced: false });
         self.close(id);
     }

@@ -26,6 +26,8 @@ pub(super) enum Errand {
     Hold,
     /// Replace the contents, and close.
     Write(Vec<u8>),
+    /// Replace the contents, set the mtime back, and close.
+    WriteKeepingTimes(Vec<u8>),
     /// Cut or extend to this many bytes, and close.
     Truncate(usize),
 }

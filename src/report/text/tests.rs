@@ -47,7 +47,7 @@ fn a_conflict_names_the_command_that_lists_the_copies() {
     assert_eq!(
         across,
         "failed       2.0 KiB  /pool/d/a: conflict: written to; nothing was removed: \
-         mergerfs.xdedup status lists where the copies are\n"
+         mergerfs.xdedup status names what is left to settle\n"
     );
 }
 

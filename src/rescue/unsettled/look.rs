@@ -12,6 +12,7 @@ use crate::journal::{Conflict, Intent, Journal, JournalError, Record, RunStarted
 use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, is_hidden_name, parse_hidden_name};
 use crate::plan::op::entry;
+use crate::pool::BranchIdx;
 use crate::pool::mergerfs;
 use crate::pool::relpath::RelPath;
 use crate::rescue::leftovers;
@@ -197,16 +198,22 @@ impl Looking<'_> {
         at: &Place,
     ) -> Option<(Result<Option<Stat>, FsError>, Place)> {
         let intent = self.intents.of(conflict.op)?;
-        let names = intent.names.iter();
+        // Where the op has names in several directories, the file is in the one that it was left in.
+        let beside = |path: &RelPath| path.parent() == at.path.parent();
+        let any_beside = intent.names.iter().any(|name| beside(&name.path));
+        let names = intent.names.iter().filter(|name| !any_beside || beside(&name.path));
         let dirs = names.flat_map(|n| [(n.from, &n.from_dir), (n.to, &n.to_dir)]);
         let dirs: BTreeSet<_> = dirs.filter(|(_, handle)| !handle.0.is_empty()).collect();
-        let inodes = [intent.master.id.ino, intent.duplicate.id.ino];
+        let here = |branch: BranchIdx| {
+            let record = conflict.run.branches.get(branch.index());
+            record.and_then(|record| self.branches.find(record))
+        };
+        let files = [&intent.master, &intent.duplicate];
+        let inodes = files.map(|file| here(file.branch).map(|branch| (branch, file.id.ino)));
         let hidden = is_hidden_name(at.path.file_name().as_encoded_bytes());
         for (branch, handle) in dirs {
             // mergerfs renames a directory on every branch: the directory on another branch tells as well.
-            let record = conflict.run.branches.get(branch.index());
-            let branch = record.and_then(|record| self.branches.find(record));
-            let dir = branch.and_then(|branch| self.branches.path_of_handle(branch, handle));
+            let dir = here(branch).and_then(|branch| self.branches.path_of_handle(branch, handle));
             let Some(dir) = dir else { continue };
             let dir = Place::new(at.branch, dir);
             let same = Place::new(at.branch, entry(&dir.path, at.path.file_name()));
@@ -216,8 +223,9 @@ impl Looking<'_> {
                 let path = entry(&dir.path, crate::pool::mergerfs::path_of(&name));
                 Place::new(at.branch, path)
             });
-            let is_one =
-                |place: &Place, stat: &Stat| *place == same || inodes.contains(&stat.id.ino);
+            let is_one = |place: &Place, stat: &Stat| {
+                *place == same || inodes.contains(&Some((place.branch, stat.id.ino)))
+            };
             let mut places = std::iter::once(same.clone()).chain(others);
             let found = places.find_map(|place| {
                 let stat = self.branches.file(&place).ok().flatten()?;
