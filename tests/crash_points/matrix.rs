@@ -796,10 +796,10 @@ fn a_path_linked_again_while_its_set_is_retired() {
 fn a_renamed_directory_made_again_goes_at_once() {
     let (world, [kept, other]) = scene(true, false);
     for n in 0..3 {
-        add(&world, &place(other, &format!("x/{n}")));
+        add(&world, &place(other, format!("x/{n}")));
     }
     let mut plan = vec![(place(kept, "m/a"), vec![place(other, "d/b")])];
-    plan.extend((0..3).map(|n| (place(kept, "m/a"), vec![place(other, &format!("x/{n}"))])));
+    plan.extend((0..3).map(|n| (place(kept, "m/a"), vec![place(other, format!("x/{n}"))])));
     let kind = Kind::run(scenario::scenario("batch", world, &plan));
     let path = RelPath::new("d").unwrap();
     let made_again = |session: &Session| session.world.names().contains_key(&place(kept, "d"));
