@@ -156,7 +156,7 @@ always\t'Into pipes and files too'
 never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l salvage -d 'The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s e -l execute -d 'Do what --salvage or --discard shows'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s e -l execute -d 'Do what --salvage or --discard shows; `resume` by itself acts at once, with and without it'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'

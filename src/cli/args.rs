@@ -338,7 +338,6 @@ pub struct DoctorArgs {
 
 /// The options of `resume`.
 #[derive(Debug, Clone, Args)]
-#[command(group = clap::ArgGroup::new("shown first").args(["salvage", "discard"]))]
 pub struct ResumeArgs {
     /// The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show
     ///
@@ -357,8 +356,8 @@ pub struct ResumeArgs {
         conflicts_with_all = ["salvage", "from_log"]
     )]
     pub discard: Option<Vec<PathBuf>>,
-    /// Do what --salvage or --discard shows
-    #[arg(short, long, requires = "shown first")]
+    /// Do what --salvage or --discard shows; `resume` by itself acts at once, with and without it
+    #[arg(short, long)]
     pub execute: bool,
     /// A pool to look at, where the CSV log names none
     #[arg(value_name = "POOL", requires = "salvage")]

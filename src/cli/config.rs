@@ -1,10 +1,11 @@
 //! Reads options from a file: the options of the command line by their long names, one per line.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use clap::CommandFactory;
+use clap::error::ErrorKind;
 
 use super::args::Cli;
 use super::failure::Failure;
@@ -51,45 +52,118 @@ pub(super) fn expand(typed: &[OsString], parsed: &Cli) -> Result<Vec<OsString>, 
 type Setting = (String, Option<OsString>);
 
 fn parse(file: &Path, text: &[u8]) -> Result<Vec<Setting>, Failure> {
-    let known = option_names();
+    let options = options();
     let mut settings = Vec::new();
+    // Editors on Windows put it first.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
             continue;
         }
-        let (name, value) = setting(line);
-        if !known.contains(&name) {
-            let place = format!("{}:{}", file.display(), number + 1);
-            return Err(Failure::usage(format!("{place}: no option is called {name:?}")).hint(
+        let place = || format!("{}:{}", file.display(), number + 1);
+        let (name, value) =
+            setting(line).map_err(|why| Failure::usage(format!("{}: {why}", place())))?;
+        let Some(option) = options.iter().find(|option| option.name == name) else {
+            return Err(Failure::usage(format!("{}: no option is called {name:?}", place())).hint(
                 "one a line, as on the command line without the dashes: primary = /pool/media",
             ));
+        };
+        match option.set(value) {
+            Ok(None) => {}
+            Ok(Some(value)) => settings.push((name, value)),
+            Err(why) => return Err(Failure::usage(format!("{}: {name}: {why}", place()))),
         }
-        settings.push((name, value));
     }
     Ok(settings)
 }
 
-/// Parses `name = value`, or a name alone. Quotes have no meaning: a value is everything after the `=`,
-/// without white space around it.
-fn setting(line: &[u8]) -> Setting {
+/// Parses `name = value`, or a name alone. A value may be in quotes, single or double, and a comment may follow: `#`
+/// after white space.
+fn setting(line: &[u8]) -> Result<Setting, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.trim_ascii()).into_owned();
     match line.iter().position(|byte| *byte == b'=') {
-        None => (text(line), None),
+        None => Ok((text(without_comment(line)), None)),
         Some(at) => {
-            let value = OsStr::from_bytes(line[at + 1..].trim_ascii());
-            (text(&line[..at]), Some(OsString::from_vec(value.as_bytes().to_vec())))
+            let value = unquoted(line[at + 1..].trim_ascii())?;
+            Ok((text(&line[..at]), Some(OsString::from_vec(value.to_vec()))))
         }
     }
 }
 
-fn option_names() -> Vec<String> {
+fn unquoted(value: &[u8]) -> Result<&[u8], String> {
+    let Some(quote) = value.first().filter(|first| matches!(first, b'"' | b'\'')) else {
+        return Ok(without_comment(value));
+    };
+    let inner = &value[1..];
+    let Some(end) = inner.iter().position(|byte| byte == quote) else {
+        return Err("the quotation mark at the beginning of the value has no second one".to_owned());
+    };
+    let rest = inner[end + 1..].trim_ascii();
+    if rest.is_empty() || rest.starts_with(b"#") {
+        return Ok(&inner[..end]);
+    }
+    Err(format!("after the quoted value: {:?}", String::from_utf8_lossy(rest)))
+}
+
+fn without_comment(value: &[u8]) -> &[u8] {
+    let comment =
+        value.windows(2).position(|pair| pair[0].is_ascii_whitespace() && pair[1] == b'#');
+    value[..comment.unwrap_or(value.len())].trim_ascii()
+}
+
+/// An option that a line of the file may have.
+struct FileOption {
+    name: String,
+    takes_value: bool,
+}
+
+impl FileOption {
+    /// Checks the value of a line. Returns it as it goes to the command line; nothing for an option that is switched off.
+    fn set(&self, value: Option<OsString>) -> Result<Option<Option<OsString>>, String> {
+        let Some(value) = value else {
+            return match self.takes_value {
+                true => Err("it takes a value: name = value".to_owned()),
+                false => Ok(Some(None)),
+            };
+        };
+        if !self.takes_value {
+            return match value.to_str() {
+                Some("yes" | "true" | "on") => Ok(Some(None)),
+                Some("no" | "false" | "off") => Ok(None),
+                _ => Err(format!("it takes no value, or yes or no, not {value:?}")),
+            };
+        }
+        let mut argument = OsString::from(format!("--{}=", self.name));
+        argument.push(&value);
+        if self.name == DIRECTORY {
+            return Ok(Some(Some(value)));
+        }
+        match Cli::command().ignore_errors(false).try_get_matches_from(["x".into(), argument]) {
+            Err(error) if is_of_value(error.kind()) => {
+                let told = error.to_string();
+                let first = told.lines().next().unwrap_or_default();
+                Err(first.strip_prefix("error: ").unwrap_or(first).to_owned())
+            }
+            _ => Ok(Some(Some(value))),
+        }
+    }
+}
+
+fn is_of_value(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8)
+}
+
+fn options() -> Vec<FileOption> {
     let command = Cli::command();
-    let longs = command.get_arguments().filter_map(|arg| arg.get_long());
-    longs
-        .filter(|name| !["config", "help", "version"].contains(name))
-        .map(str::to_owned)
-        .chain([DIRECTORY.to_owned()])
+    let of = |arg: &clap::Arg| {
+        let name = arg.get_long()?.to_owned();
+        Some(FileOption { name, takes_value: arg.get_action().takes_values() })
+    };
+    let options = command.get_arguments().filter_map(of);
+    options
+        .filter(|option| !["config", "help", "version"].contains(&option.name.as_str()))
+        .chain([FileOption { name: DIRECTORY.to_owned(), takes_value: true }])
         .collect()
 }
 
@@ -145,6 +219,40 @@ mod tests {
     fn other_commands_take_only_what_concerns_them() {
         let text = "primary = /pool/media\njournal = /j\ndir = /pool";
         assert_eq!(expanded(text, "x status").unwrap(), ["x", "--journal=/j", "status"]);
+    }
+
+    #[test]
+    fn values_may_be_quoted_and_followed_by_a_comment() {
+        let text = "\u{feff}dir = \"/my pool\"  # all of it\nexclude = '*.srt # no'\nexclude = *.jpg # posters\n\
+                    quiet = yes\nany-master = no\nverbose # more\npost = echo \"a b\"\n";
+        let args = expanded(text, "x").unwrap();
+        assert_eq!(
+            args,
+            [
+                "x",
+                "--exclude=*.srt # no",
+                "--exclude=*.jpg",
+                "--quiet",
+                "--verbose",
+                "--post=echo \"a b\"",
+                "--",
+                "/my pool"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_line() {
+        for (bad, why) in [
+            ("\nquiet = 3", "quiet: it takes no value"),
+            ("\nmin-size = big", "invalid value 'big'"),
+            ("\nexclude = \"*.srt", "no second one"),
+            ("\nexclude = \"*.srt\" *.nfo", "after the quoted value"),
+            ("\nprimary", "primary: it takes a value"),
+        ] {
+            let said = expanded(bad, "x").unwrap_err();
+            assert!(said.contains(":2: ") && said.contains(why), "{said}");
+        }
     }
 
     #[test]

@@ -92,14 +92,20 @@ fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     writeln!(out, "run {} of {time} on {pool} {end}", run.started.run)?;
     writeln!(
         out,
-        "  {} begun: {} done, {} put back, {} conflicts, {} open; {} bytes reclaimed",
-        run.intents, run.done, run.restored, run.conflicts, run.open, run.reclaimed
+        "  {} begun: {} done, {} put back, {} in conflict, {} open; {} reclaimed",
+        run.intents,
+        run.done,
+        run.restored,
+        run.conflicts,
+        run.open,
+        size(run.reclaimed)
     )
 }
 
 fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> io::Result<()> {
     let OpId { run, seq } = unsettled.op;
-    let why = sanitised(unsettled.why.as_bytes());
+    let why = unsettled.why.strip_prefix("conflict: ").unwrap_or(&unsettled.why);
+    let why = sanitised(why.as_bytes());
     writeln!(out, "conflict: {why} (run {run}, op {seq})")?;
     for hidden in &unsettled.hidden {
         let HiddenFile { file, pool_path, keep_as } = hidden;
