@@ -3,6 +3,9 @@
 //! Both get identical pools and work in turns, so that both meet the same machine. The times are printed, not
 //! judged: a figure that depends on somebody's disk is no test.
 
+#[path = "spindle/arm.rs"]
+mod arm;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

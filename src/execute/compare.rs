@@ -14,6 +14,9 @@ use crate::plan::{Op, OpKind};
 
 /// Bytes read at a time from each file.
 const CHUNK: usize = 1 << 20;
+/// Bytes announced at a time while a file is read from beginning to end. Two of them are on their way: where both files
+/// are on one rotating disk, its arm goes to and fro once for so much, and where they are on two, both disks read.
+const AHEAD: u64 = 4 << 20;
 /// A write within the clock's tick of a fingerprint would not move the times: files changed less than this ago wait.
 const SETTLED_NS: i128 = 2_000_000_000;
 
@@ -314,6 +317,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         grow(&mut self.buffers, size);
         let mut offset = 0;
         while offset < size {
+            self.announce([file], offset);
             let got = read_full(self.fs, file, &mut self.buffers.0, offset)?;
             if got == 0 {
                 return Err(Halt::new(Reason::Changed, "became shorter while it was read"));
@@ -335,6 +339,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         grow(&mut self.buffers, op.size);
         let mut offset = 0;
         while offset < op.size {
+            self.announce([master, duplicate], offset);
             let one = read_full(self.fs, master, &mut self.buffers.0, offset)?;
             let other = read_full(self.fs, duplicate, &mut self.buffers.1, offset)?;
             if one == 0 || self.buffers.0[..one] != self.buffers.1[..other] {
@@ -345,6 +350,18 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             self.progress(2 * one as u64)?;
         }
         Ok(hasher.finalize().into())
+    }
+
+    /// Announces what is read after `offset`.
+    fn announce<const N: usize>(&self, files: [&F::File; N], offset: u64) {
+        let (from, len) = match offset {
+            0 => (0, 2 * AHEAD),
+            _ if offset.is_multiple_of(AHEAD) => (offset + AHEAD, AHEAD),
+            _ => return,
+        };
+        for file in files {
+            self.fs.expect(file, from, len);
+        }
     }
 
     pub(super) fn progress(&mut self, bytes: u64) -> Result<(), Halt> {

@@ -425,6 +425,10 @@ pub trait Look {
     /// Returns the kernel's error.
     fn read_at(&self, file: &Self::File, buf: &mut [u8], offset: u64) -> Result<usize>;
 
+    /// Announces that `len` bytes from `offset` on are read soon: a disk can bring them while another one is read. Advice
+    /// only; the simulation, where no disk is slow, takes none.
+    fn expect(&self, _file: &Self::File, _offset: u64, _len: u64) {}
+
     /// Takes a lease, or changes the one held; never waits.
     ///
     /// # Errors

@@ -319,6 +319,16 @@ impl Look for RealFs {
         }
     }
 
+    fn expect(&self, file: &RealFile, offset: u64, len: u64) {
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
+            return;
+        };
+        let advice = PosixFadviseAdvice::POSIX_FADV_WILLNEED;
+        if let Err(errno) = posix_fadvise(&file.file, offset, len, advice) {
+            tracing::trace!(%errno, "advice not taken");
+        }
+    }
+
     fn lease(&self, file: &RealFile, lease: Lease) -> Result<()> {
         self.told("take a lease on", &file.at, file.lease(lease))
     }
