@@ -156,13 +156,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             left.extend(moved.map(|at| (at.branch, at.path)));
         }
         let master = self.held_master(op)?;
-        let grown = op.links_before.zip(master.as_ref());
-        let grown = grown.is_some_and(|(before, now)| now.nlink > before);
-        // Nothing watched the directories of an op that was found open.
-        let unwatched = op.recorded.is_some() && grown;
+        let more = op.links_before.zip(master.as_ref());
+        let more = more.is_some_and(|(before, now)| now.nlink > before);
         // A client may have removed one name of the kept copy and made another one.
         let at_its_name = self.fs.stat_if_there(&op.master)?;
-        let more = grown || at_its_name.is_none_or(|stat| !op.is_master(&stat));
+        let more = more || at_its_name.is_none_or(|stat| !op.is_master(&stat));
         let searched = if more { op.names.len() } else { 0 };
         let mut dir_gone = false;
         for k in 0..searched {
@@ -179,7 +177,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 if is
                     && op.names.iter().all(|name| place.path != name.path)
                     && place != op.master
-                    && (unwatched || self.fs.comings(&place)?.came.is_some())
+                    && self.fs.comings(&place)?.came.is_some()
                     && !self.is_of_another_op(op, &place)?
                 {
                     left.push(self.named_now(&place)?);
@@ -188,10 +186,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             left.extend((!left.is_empty()).then(|| self.named_now(&op.target(k))).transpose()?);
         }
         if left.is_empty()
-            && (dir_gone || (unwatched && op.names.len() > 1))
+            && dir_gone
             && let Some(master) = master
         {
-            // The link may be in a directory that was made anew at the same path, or in another one.
+            // The link may be in a directory that was made anew at the same path.
             let links = self.other_links(op, &master)?;
             left.extend(links.into_iter().map(|at| (at.branch, at.path)));
         }
