@@ -124,7 +124,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
         up
         fclones group -f json -o "$scratch/list" "$scratch/pool" 2>/dev/null
         rm -rf "$scratch/journal"
-        measured 'replace a list (-e -m)' ours -q -e -m "$scratch/list"
+        measured 'replace a list (-e -m)' "$BINARY" --journal "$scratch/journal" -q -e -m "$scratch/list"
     fi
     if wanted peer-links; then
         up
