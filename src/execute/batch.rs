@@ -237,7 +237,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for ended in over {
             let Over { op, recovered, state, .. } = ended;
             if !matches!(state, OpState::Stuck(_)) {
-                self.let_go(op.id());
+                self.let_go(op.id(), matches!(state, OpState::Removed(_)));
             }
             let outcome = match state {
                 OpState::Removed(reclaimed) => Outcome::Done { reclaimed },

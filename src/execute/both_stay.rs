@@ -151,7 +151,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             return Ok(None);
         }
         let mut left = Vec::new();
-        if op.kind == OpKind::Local && op.names.len() > 1 {
+        if op.names.len() > 1 {
             let moved = self.moved_replacements(op)?.into_iter();
             left.extend(moved.map(|at| (at.branch, at.path)));
         }
@@ -186,10 +186,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             left.extend((!left.is_empty()).then(|| self.named_now(&op.target(k))).transpose()?);
         }
         if left.is_empty()
-            && dir_gone
             && let Some(master) = master
+            && (dir_gone || self.has_new_names(op, &master)?)
         {
-            // The link may be in a directory that was made anew at the same path.
+            // The link may be in another directory, or in one that was made anew at the same path. Or it was made
+            // between two passes of a run, when nothing watched the directories.
             let links = self.other_links(op, &master)?;
             left.extend(links.into_iter().map(|at| (at.branch, at.path)));
         }

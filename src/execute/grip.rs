@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::observe::DuplicateAt;
-use crate::fs::{Change, FsError, Place, Stat};
+use crate::fs::{Change, FsError, InodeId, Place, Stat};
 use crate::journal::Store;
 use crate::plan::hidden_name::{Role, is_hidden_name};
 use crate::plan::{Found, OpKind};
@@ -27,6 +27,9 @@ pub(crate) struct Grip<H> {
     pub(super) duplicate: Option<H>,
     /// The replacements that this process put in place, by the index of their name.
     pub(super) made: BTreeMap<usize, H>,
+    /// The inode of the kept copy, and how many names it had before the op that this process had not given it. `None` for
+    /// an op that an earlier process began.
+    names_before: Option<(InodeId, u64)>,
     /// The replacements in `made` that were seen to have brought back a path; known for as long as the directories are
     /// pinned.
     brought_back: BTreeSet<usize>,
@@ -48,6 +51,7 @@ impl<H> Default for Grip<H> {
             master: None,
             duplicate: None,
             made: BTreeMap::new(),
+            names_before: None,
             brought_back: BTreeSet::new(),
             anew: BTreeSet::new(),
             relinked: BTreeSet::new(),
@@ -88,6 +92,12 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             master = self.hold_first(places, |stat| op.is_master(stat))?;
         }
         (grip.master, grip.duplicate) = (master, duplicate);
+        if op.recorded.is_none()
+            && let Some(before) = op.links_before
+        {
+            let before = before.saturating_sub(self.names_given(op.master_id)?);
+            grip.names_before = grip.names_before.or(Some((op.master_id, before)));
+        }
         self.grips.insert(id, grip);
         Ok(())
     }
@@ -154,6 +164,25 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Whether another program linked anew the name `k` that the kept copy had before the op.
     pub(super) fn is_relinked(&self, op: &Begun, k: usize) -> bool {
         self.grip(op).is_some_and(|grip| grip.relinked.contains(&k))
+    }
+
+    /// How many names of the kept copy `master` this process made that are still there.
+    fn names_given(&self, master: InodeId) -> Result<u64, FsError> {
+        let mut names = self.given.get(&master).copied().unwrap_or_default();
+        let is_masters = |grip: &&Grip<F::File>| grip.names_before.is_some_and(|n| n.0 == master);
+        for made in self.grips.values().filter(is_masters).flat_map(|grip| grip.made.values()) {
+            names += u64::from(self.fs.path_of(made)?.is_some());
+        }
+        Ok(names)
+    }
+
+    /// Whether other programs have given the kept copy a name since this process began the op; `false` if an earlier
+    /// process began it.
+    pub(super) fn has_new_names(&self, op: &Begun, master: &Stat) -> Result<bool, FsError> {
+        let Some((id, before)) = self.grip(op).and_then(|grip| grip.names_before) else {
+            return Ok(false);
+        };
+        Ok(master.nlink.saturating_sub(self.names_given(id)?) > before)
     }
 
     /// Remembers which replacements have brought back a path, and which names of the kept copy are new: later tries to
@@ -346,8 +375,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(!strange && self.fs.path_of_dir(dir)?.as_ref() == Some(&dir.path))
     }
 
-    /// Releases everything that was held of `op`, which is over.
-    pub(super) fn let_go(&mut self, op: OpId) {
-        self.grips.remove(&op);
+    /// Releases everything that was held of `op`, which is over. `done` is whether its replacements stay.
+    pub(super) fn let_go(&mut self, op: OpId, done: bool) {
+        let grip = self.grips.remove(&op);
+        if done
+            && let Some(grip) = grip
+            && let Some((master, _)) = grip.names_before
+        {
+            *self.given.entry(master).or_default() += grip.made.len() as u64;
+        }
     }
 }

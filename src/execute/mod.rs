@@ -161,6 +161,8 @@ pub struct Executor<'a, F: Change, S: Store> {
     handles: HashMap<Place, Handle>,
     /// The ctime our own last call left on an inode, for all ops that share it.
     ours: HashMap<InodeId, Timestamp>,
+    /// How many names each kept copy has from ops of this process that are over.
+    given: HashMap<InodeId, u64>,
     /// Owner, mode, ACL and attributes of the files that stay when their undo was first tried, by the op undone.
     sources: HashMap<OpId, Metadata>,
     /// Hashes of masters taken in this run.
@@ -191,6 +193,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             grips: HashMap::new(),
             handles: HashMap::new(),
             ours: HashMap::new(),
+            given: HashMap::new(),
             sources: HashMap::new(),
             hashes: HashMap::new(),
             buffers: (Vec::new(), Vec::new()),

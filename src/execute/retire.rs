@@ -97,16 +97,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if !window.master.unbroken()? {
             return Err(Halt::again(Reason::Busy, "the master was opened for writing meanwhile"));
         }
-        let mut links = u64::MAX;
-        if op.undo().is_some() && !op.salvaged {
-            // A client's link or rename of the copy would stay on both branches for good; all names of the copy are
-            // known.
-            let known = self.known_names(op, |stat| op.is_master(stat))?;
-            if self.fs.stat_open(&window.master.file)?.nlink != known {
-                return Err(Halt::new(Reason::Changed, "its path was linked or renamed meanwhile"));
-            }
-            links = known;
-        }
+        self.check_names(op, window)?;
         for (k, observed) in names.iter().enumerate() {
             if observed.duplicate == DuplicateAt::Both {
                 // A filesystem that cannot rename without replacing: its link is made, its unlink is not. Or a client
@@ -135,7 +126,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             }
         }
         self.note_both(op, window, retiring.unlinked)?;
-        self.check_retired(op, window, links)
+        self.check_retired(op, window)
     }
 
     /// Checks that the path had the replacement when the duplicate left it. If a client had made the path anew from the
@@ -153,19 +144,30 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Err(Halt::new(Reason::Changed, "its path was removed or replaced meanwhile"))
     }
 
-    /// The last look: the retired inode is the inode that was compared, and no other program asked for it. The kept
-    /// copy has at most `links` names.
-    fn check_retired(&self, op: &Begun, window: &Window<'_, F>, links: u64) -> Result<(), Halt> {
+    /// The last look: the retired inode is the inode that was compared, and no other program asked for it.
+    fn check_retired(&self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
         self.check_duplicate(op, window)?;
         // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
-        let now = self.fs.stat_open(&window.master.file)?.nlink;
-        if now == 0 {
+        if self.fs.stat_open(&window.master.file)?.nlink == 0 {
             return Err(Halt::new(Reason::Changed, "the master was deleted meanwhile"));
         }
-        if now > links {
-            // The path was linked just before the rename. If another name went at the same time, the duplicate's link
-            // count is unchanged.
-            return Err(Halt::new(Reason::Changed, "its path was linked meanwhile"));
+        // The path was linked just before the rename.
+        self.check_names(op, window)
+    }
+
+    /// Checks that no client has given another name to the file of which the op knows all names: the duplicate, or the
+    /// copy that an undo makes. Such a name would stay on both branches for good. Looks at each name: a client that
+    /// gives the file one name and takes another one away leaves their number as it was.
+    fn check_names(&self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
+        let (file, known) = match op.undo() {
+            // A duplicate of one name cannot get another one while that name is renamed.
+            None if op.names.len() == 1 => return Ok(()),
+            None => (&window.duplicate.file, self.known_names(op, |stat| op.is_duplicate(stat))?),
+            Some(_) if op.salvaged => return Ok(()),
+            Some(_) => (&window.master.file, self.known_names(op, |stat| op.is_master(stat))?),
+        };
+        if self.fs.stat_open(file)?.nlink > known {
+            return Err(Halt::new(Reason::Changed, "its path was linked or renamed meanwhile"));
         }
         Ok(())
     }

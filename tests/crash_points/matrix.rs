@@ -348,14 +348,6 @@ const GAPS: &[Gap] = &[
         wrong: &[Wrong::Shock],
         two_names: false,
     },
-    // Only the number of its names shows that a set got another name while its names are retired one by one. A client that
-    // removes one of them in the same moment makes up for it.
-    Gap {
-        first: (gives_a_name, &["lease", "retire"]),
-        second: (removes_a_name, &["retire"], &[]),
-        wrong: &[Wrong::Split, Wrong::Twice],
-        two_names: true,
-    },
     // A link set is taken back as a whole, also where the actions are about its other name.
     Gap {
         first: (any, &[]),
@@ -367,7 +359,7 @@ const GAPS: &[Gap] = &[
         // The op goes on once more at the end of the run, and nothing watched its directories in between.
         first: (changes_attributes, &[]),
         second: (any, &[], &[]),
-        wrong: &[Wrong::Attributes, Wrong::Split],
+        wrong: &[Wrong::Attributes],
         two_names: true,
     },
     Gap {
@@ -408,15 +400,6 @@ fn puts_a_file(action: &Action) -> bool {
 fn is_duplicates(path: &RelPath) -> bool {
     let paths: [&[u8]; 3] = [b"d/b", b"e/b2", b"d/b2"];
     paths.contains(&path.as_bytes())
-}
-
-fn removes_a_name(action: &Action) -> bool {
-    let removes = |step: &Step| match step {
-        Step::Remove(path) => is_duplicates(path),
-        Step::RemoveTree(path) => [&b"d"[..], b"e"].contains(&path.as_bytes()),
-        _ => false,
-    };
-    action.steps.iter().any(removes)
 }
 
 fn moves_the_directory(action: &Action) -> bool {
