@@ -25,6 +25,9 @@ pub(super) struct Unreported {
     pub(super) put_back: Vec<(Op, Halt)>,
 }
 
+/// How many masters are open at a time while their data is synced.
+const FILES_AT_ONCE: usize = 64;
+
 /// Fails if `op` relies on a file of `failures`, which [`Executor::settle_sources`] could not make durable.
 pub(super) fn settled(failures: &BTreeMap<InodeId, Halt>, op: &impl Subject) -> Result<(), Halt> {
     let files = [op.master_inode(), op.plan().duplicate_id];
@@ -84,7 +87,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         ops: impl Iterator<Item = &'o T>,
     ) -> BTreeMap<InodeId, Halt> {
         let mut failed = BTreeMap::new();
-        let mut masters = BTreeSet::new();
+        let (mut masters, mut unsynced) = (BTreeSet::new(), Vec::new());
         let mut dirs: BTreeMap<Place, InodeId> = BTreeMap::new();
         for op in ops {
             let plan = op.plan();
@@ -94,12 +97,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 }
             }
             if masters.insert(op.master_inode()) {
-                // A master still in memory only: linking it, syncing the directory and removing the duplicate
-                // would leave, after a power cut, two names of 0 bytes.
-                let synced = self.open_master(op).and_then(|file| Ok(self.fs.sync_data(&file)?));
-                if let Err(halt) = synced {
-                    failed.insert(op.master_inode(), halt);
+                match self.open_master(op) {
+                    Ok(file) => unsynced.push((op.master_inode(), file)),
+                    Err(halt) => drop(failed.insert(op.master_inode(), halt)),
                 }
+            }
+            if unsynced.len() == FILES_AT_ONCE {
+                self.sync_masters(std::mem::take(&mut unsynced), &mut failed);
             }
             for k in 0..plan.names.len() {
                 dirs.insert(plan.own(k).dir(), plan.duplicate_id);
@@ -110,9 +114,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 }
             }
         }
-        for (dir, duplicate) in dirs {
-            // A duplicate that is nowhere after a crash was then removed by another program, not lost by the crash.
-            match self.fs.sync_dir(&dir) {
+        self.sync_masters(unsynced, &mut failed);
+        let (dirs, duplicates): (Vec<_>, Vec<_>) = dirs.into_iter().unzip();
+        // A duplicate that is nowhere after a crash was then removed by another program, not lost by the crash.
+        for (synced, duplicate) in self.fs.sync_dirs(&dirs).into_iter().zip(duplicates) {
+            match synced {
                 // A client, or an undo that left it empty, removed the directory with all its names: nothing to sync.
                 Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
                 Err(error) => drop(failed.insert(duplicate, Halt::from(error))),
@@ -123,6 +129,19 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             self.stop_branch(halt);
         }
         failed
+    }
+
+    /// Makes the data of masters durable; adds those for which that failed to `failed`.
+    ///
+    /// A master still in memory only: linking it, syncing the directory and removing the duplicate would leave, after a
+    /// power cut, two names of 0 bytes.
+    fn sync_masters(&self, masters: Vec<(InodeId, F::File)>, failed: &mut BTreeMap<InodeId, Halt>) {
+        let (masters, files): (Vec<_>, Vec<_>) = masters.into_iter().unzip();
+        for (synced, master) in self.fs.sync_data_of_all(&files).into_iter().zip(masters) {
+            if let Err(error) = synced {
+                failed.insert(master, Halt::from(error));
+            }
+        }
     }
 
     /// Carries out ops whose intents are durable, from whatever state they are in; returns the ops that are not

@@ -70,14 +70,11 @@ impl Touched {
     ///
     /// A directory that is gone by now has nothing to sync: the program that removed the directory removed its names.
     pub(crate) fn sync<F: Change>(&mut self, fs: &F) -> Vec<(BranchIdx, FsError)> {
-        let mut failed = Vec::new();
-        for dir in std::mem::take(&mut self.unsynced) {
-            match fs.sync_dir(&dir) {
-                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
-                Err(error) => failed.push((dir.branch, error)),
-                Ok(()) => {}
-            }
-        }
-        failed
+        let dirs: Vec<Place> = std::mem::take(&mut self.unsynced).into_iter().collect();
+        let errors = fs.sync_dirs(&dirs).into_iter().filter_map(Result::err);
+        errors
+            .filter(|error| !matches!(error.errno(), libc::ENOENT | libc::ENOTDIR))
+            .map(|error| (error.branch, error))
+            .collect()
     }
 }

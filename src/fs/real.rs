@@ -35,6 +35,7 @@ mod look;
 mod names;
 mod root;
 mod scan;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -383,6 +384,14 @@ impl Change for RealFs {
     fn sync_dir(&self, dir: &Place) -> Result<()> {
         let synced = dir::sync(self.root(dir.branch), &dir.path);
         self.told("sync directory", dir, synced)
+    }
+
+    fn sync_data_of_all(&self, files: &[RealFile]) -> Vec<Result<()>> {
+        sync::all(files, |file| file.at.branch, |file| self.sync_data(file))
+    }
+
+    fn sync_dirs(&self, dirs: &[Place]) -> Vec<Result<()>> {
+        sync::all(dirs, |dir| dir.branch, |dir| self.sync_dir(dir))
     }
 
     fn link(&self, file: &RealFile, to: &Place) -> Result<()> {

@@ -272,11 +272,13 @@ impl Root {
         }
     }
 
-    /// `lstat` of `path`, by one call where its directory is held.
+    /// `lstat` of `path`, by one call where `path` or its directory is held.
     pub(super) fn stat(&self, path: &RelPath) -> io::Result<Stat> {
-        let parent = path.parent().map(|dir| self.pinned(&dir)).transpose()?;
-        match (parent.flatten(), self.pinned(path)?) {
-            (Some(held), None) => {
+        if let Some(held) = self.pinned(path)? {
+            return stat_of(held.as_fd());
+        }
+        match path.parent().map(|dir| self.pinned(&dir)).transpose()?.flatten() {
+            Some(held) => {
                 let found = path.file_name().with_nix_path(|name| {
                     sys::statx_at(held.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW)
                 })??;
@@ -287,7 +289,7 @@ impl Root {
                     Err(io::Error::from_raw_os_error(libc::EXDEV))
                 }
             }
-            _ => {
+            None => {
                 let entry = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
                 stat_of(entry.as_fd())
             }

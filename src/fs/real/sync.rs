@@ -1,0 +1,98 @@
+//! Syncing many directories or files at once. A disk commits its journal, and flushes, once for everything that waits for it
+//! at that moment: one after the other, each sync costs a rotating disk 4 to 20 ms.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::Result;
+use crate::pool::BranchIdx;
+
+/// How many syncs wait for one branch at a time.
+const AT_ONCE: usize = 8;
+
+/// Calls `sync` for each of `items`, on all branches at the same time; returns the results in the order of `items`.
+pub(super) fn all<T: Sync>(
+    items: &[T],
+    branch_of: impl Fn(&T) -> BranchIdx,
+    sync: impl Fn(&T) -> Result<()> + Sync,
+) -> Vec<Result<()>> {
+    if let [item] = items {
+        return vec![sync(item)];
+    }
+    let mut queues: BTreeMap<BranchIdx, Vec<usize>> = BTreeMap::new();
+    for (n, item) in items.iter().enumerate() {
+        queues.entry(branch_of(item)).or_default().push(n);
+    }
+    let results = Mutex::new(Vec::with_capacity(items.len()));
+    let work = |queue: &Mutex<std::vec::IntoIter<usize>>| {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(n) = next else { return };
+            let synced = sync(&items[n]);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((n, synced));
+        }
+    };
+    let queues: Vec<_> =
+        queues.into_values().map(|queue| (queue.len(), Mutex::new(queue.into_iter()))).collect();
+    thread::scope(|scope| {
+        for (waiting, queue) in &queues {
+            for _ in 0..AT_ONCE.min(*waiting) {
+                let spawned = thread::Builder::new().spawn_scoped(scope, || work(queue));
+                if let Err(error) = spawned {
+                    tracing::debug!(%error, "no more threads");
+                }
+            }
+        }
+        // Whatever no thread could be had for.
+        for (_, queue) in &queues {
+            work(queue);
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(n, _)| *n);
+    results.into_iter().map(|(_, synced)| synced).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::fs::FsError;
+
+    #[test]
+    fn every_item_is_synced_once_and_its_error_stays_with_it() {
+        let items: Vec<u16> = (0..200).collect();
+        let calls = AtomicUsize::new(0);
+        let synced = all(
+            &items,
+            |n| BranchIdx(n % 3),
+            |n| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                let source = io::Error::from_raw_os_error(libc::EIO);
+                let path = n.to_string().into();
+                let error = FsError { call: "sync", branch: BranchIdx(n % 3), path, source };
+                if n % 7 == 0 { Err(error) } else { Ok(()) }
+            },
+        );
+        assert_eq!(calls.into_inner(), items.len());
+        assert_eq!(synced.len(), items.len());
+        for (n, synced) in synced.iter().enumerate() {
+            let failed = synced.as_ref().err().map(|error| error.path.display().to_string());
+            assert_eq!(failed, (n % 7 == 0).then(|| n.to_string()));
+        }
+    }
+
+    #[test]
+    fn the_syncs_of_one_disk_wait_together() {
+        let together = std::sync::Barrier::new(AT_ONCE);
+        let items = [BranchIdx(0); AT_ONCE];
+        let sync = |_: &BranchIdx| {
+            together.wait();
+            Ok(())
+        };
+        assert_eq!(all(&items, |branch| *branch, sync).len(), AT_ONCE);
+    }
+}
