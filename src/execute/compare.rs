@@ -1,9 +1,10 @@
 //! Compare: nothing is removed whose bytes were not found equal to the master's in this run (invariant 2).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::begun::{Begun, Subject};
-use super::compared::{Compared, Seen};
+use super::compared::Seen;
 use super::window::Leased;
 use super::{Executor, halt::Halt};
 use crate::fs::{Change, FileKind, InodeId, Lease, Metadata, Place, Stat, Timestamp};
@@ -34,9 +35,26 @@ pub(super) struct Held<'f, F: Change> {
     pub(super) metadata: Metadata,
 }
 
+/// Files that could not be read, and why.
+pub(super) type Unreadable = BTreeMap<InodeId, Halt>;
+
+/// A planned op whose files were found as they were planned, and are open.
+pub(super) struct Opened<'f, F: Change> {
+    pub(super) op: Op,
+    pub(super) master: Held<'f, F>,
+    pub(super) duplicate: Held<'f, F>,
+}
+
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
-    /// Compares both files of a planned op; no lease is held while bytes are read.
-    pub(super) fn compare(&mut self, op: &Op) -> Result<Compared, Halt> {
+    /// Opens both files of a planned op, and takes their fingerprints under momentary leases: before any byte is read.
+    pub(super) fn open_both(&self, op: Op) -> Result<Opened<'a, F>, (Op, Halt)> {
+        match self.found_as_planned(&op) {
+            Ok((master, duplicate)) => Ok(Opened { op, master, duplicate }),
+            Err(halt) => Err((op, halt)),
+        }
+    }
+
+    fn found_as_planned(&self, op: &Op) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
         let master = self.open_master(op)?;
         let duplicate = self.open_duplicate(op)?;
         let (master, duplicate) = self.hold_both(master, duplicate)?;
@@ -50,9 +68,63 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if let Some(reason) = ignore.differs(&master.metadata, &duplicate.metadata) {
             return Err(Halt::new(reason, METADATA_DIFFERS));
         }
-        let blake3 = self.equal_bytes(op, op.master_id, &master, &duplicate)?;
+        Ok((master, duplicate))
+    }
+
+    /// Compares both files of a planned op; no lease is held while bytes are read.
+    pub(super) fn compare(
+        &mut self,
+        op: &Op,
+        master: Held<'a, F>,
+        duplicate: Held<'a, F>,
+    ) -> Result<Seen, Halt> {
+        let blake3 = self.equal_bytes(op, &master, &duplicate)?;
         let seen = self.seen(master, duplicate, blake3)?;
-        Ok(Compared::new(op.clone(), seen))
+        // No other op has this duplicate.
+        self.hashes.remove(&op.duplicate_id);
+        Ok(seen)
+    }
+
+    /// Hashes the files of several ops that are not hashed yet, all disks at the same time. No branch that fails takes part
+    /// any more; a file that is shorter by now has no hash, and comparing says why.
+    pub(super) fn hash_ahead(&mut self, opened: &[Opened<'a, F>]) -> Unreadable {
+        let mut failed = Unreadable::default();
+        if opened.len() < 2 {
+            return failed;
+        }
+        let mut wanted = BTreeMap::new();
+        for Opened { op, master, duplicate } in opened {
+            for (held, at) in [(master, &op.master), (duplicate, &op.duplicate)] {
+                if self.known_hash(held).is_none() {
+                    wanted.insert(held.stat.id, (held, at.branch));
+                }
+            }
+        }
+        let files =
+            wanted.values().map(|(held, branch)| (&held.file.file, *branch, held.stat.size));
+        let observer = &mut *self.observer;
+        let hashes = self.fs.hash_all(&files.collect::<Vec<_>>(), &mut |bytes| {
+            observer.bytes_read(bytes);
+            !observer.interrupted() && !observer.time_is_up()
+        });
+        for ((id, (held, _)), hash) in wanted.into_iter().zip(hashes) {
+            match hash {
+                Ok(Some(hash)) => drop(self.hashes.insert(id, (held.stat.fingerprint(), hash))),
+                Ok(None) => {}
+                Err(error) => {
+                    let halt = Halt::from(error);
+                    self.stop_branch(&halt);
+                    failed.insert(id, halt);
+                }
+            }
+        }
+        failed
+    }
+
+    /// The hash that was taken in this run while the file was as it is now.
+    fn known_hash(&self, held: &Held<'_, F>) -> Option<[u8; 32]> {
+        let (seen, hash) = self.hashes.get(&held.stat.id)?;
+        self.unchanged(&held.stat, seen, "file").is_ok().then_some(*hash)
     }
 
     /// Compares both files of an op that is under way, and remembers their present state.
@@ -61,7 +133,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let duplicate = self.open_duplicate(op)?;
         let (master, duplicate) = self.hold_both(master, duplicate)?;
         self.still_eligible(op, &master, &duplicate)?;
-        let blake3 = self.equal_bytes(op, op.master_id, &master, &duplicate)?;
+        let blake3 = self.equal_bytes(op, &master, &duplicate)?;
         let recorded = op.recorded.as_ref();
         if recorded.is_some_and(|recorded| recorded.blake3 != blake3) {
             let why = "both copies changed since the op began";
@@ -285,31 +357,30 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         recent(stat.mtime, SETTLED_NS) || (recent(stat.ctime, settled) && !by_us)
     }
 
-    /// Returns the BLAKE3 of the contents. Fails unless the contents are equal byte for byte, or equal to the hash
-    /// taken of the master earlier in this run under the same fingerprint.
+    /// Returns the BLAKE3 of the contents. Fails unless the contents are equal byte for byte, or have the same hash, taken
+    /// in this run while the files were as they are now.
     fn equal_bytes(
         &mut self,
         op: &Op,
-        master_id: InodeId,
         master: &Held<'a, F>,
         duplicate: &Held<'a, F>,
     ) -> Result<[u8; 32], Halt> {
         let stats = [&master.stat, &duplicate.stat];
-        let earlier = self.hashes.get(&master_id).copied();
-        let earlier =
-            earlier.filter(|(seen, _)| self.unchanged(&master.stat, seen, "master").is_ok());
-        if let Some((_, hash)) = earlier {
-            let other = self.hash(&duplicate.file.file, op.size)?;
-            if other != hash {
-                return Err(self.as_damage(differs(op), stats));
+        let (one, other) = match (self.known_hash(master), self.known_hash(duplicate)) {
+            (Some(one), Some(other)) => (one, other),
+            (Some(one), None) => (one, self.hash(&duplicate.file.file, op.size)?),
+            (None, Some(other)) => (self.hash(&master.file.file, op.size)?, other),
+            (None, None) => {
+                let hash = self.compare_bytes(op, &master.file.file, &duplicate.file.file);
+                let hash = hash.map_err(|halt| self.as_damage(halt, stats))?;
+                (hash, hash)
             }
-            return Ok(hash);
+        };
+        if other != one {
+            return Err(self.as_damage(differs(op), stats));
         }
-        let hash = self
-            .compare_bytes(op, &master.file.file, &duplicate.file.file)
-            .map_err(|halt| self.as_damage(halt, stats))?;
-        self.hashes.insert(master_id, (master.stat.fingerprint(), hash));
-        Ok(hash)
+        self.hashes.insert(master.stat.id, (master.stat.fingerprint(), one));
+        Ok(one)
     }
 
     pub(super) fn hash(&mut self, file: &F::File, size: u64) -> Result<[u8; 32], Halt> {

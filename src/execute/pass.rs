@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::compared::Compared;
+use super::compare::{Held, Opened};
+use super::compared::{Compared, Seen};
 use super::halt::Halt;
 use super::parents::missing_parents;
 use super::undo::Examined;
@@ -16,13 +17,46 @@ use crate::plan::{DirIntent, Op, OpId, Task};
 /// How long the end of a run waits for files that were changed a moment ago.
 const SETTLE: Duration = Duration::from_millis(2_100);
 
+/// Ops whose files are open at a time while they are hashed: enough to keep every disk busy and to read each in physical order,
+/// few enough for a small limit on open files.
+const OPEN_OPS: usize = 64;
+
 /// An op that may be begun.
-enum Ready {
-    Replace(Box<Compared>),
+enum Ready<'f, F: Change> {
+    Replace(Box<Opened<'f, F>>),
     Undo(Box<Examined>),
 }
 
-impl<F: Change, S: Store> Executor<'_, F, S> {
+/// The ops that will share a barrier.
+#[derive(Default)]
+struct Batch {
+    compared: Vec<Compared>,
+    examined: Vec<Examined>,
+    masters: BTreeSet<InodeId>,
+    /// Ops taken into it, compared or not.
+    ops: usize,
+    bytes: u64,
+    /// Whether the next op has to wait for the next batch.
+    full: bool,
+}
+
+impl Batch {
+    fn add<'f, F: Change>(&mut self, ready: Ready<'f, F>, opened: &mut Vec<Opened<'f, F>>) {
+        let op = match &ready {
+            Ready::Replace(ready) => &ready.op,
+            Ready::Undo(ready) => &ready.op,
+        };
+        self.ops += 1;
+        self.bytes += op.size;
+        self.masters.insert(op.master_id);
+        match ready {
+            Ready::Replace(ready) => opened.push(*ready),
+            Ready::Undo(ready) => self.examined.push(*ready),
+        }
+    }
+}
+
+impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Does `ops` in order. Ops that were busy, or whose files changed a moment ago, are tried again at the end.
     ///
     /// Every op is reported to the observer exactly once, unless the run stops with an error.
@@ -60,36 +94,46 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     fn pass(&mut self, mut queue: VecDeque<Op>, last: bool) -> Result<VecDeque<Op>, RunError> {
         let mut again = VecDeque::new();
         while !queue.is_empty() {
-            let (mut compared, mut examined) = (Vec::new(), Vec::new());
-            let mut masters = BTreeSet::new();
-            let mut bytes = 0;
-            while compared.len() + examined.len() < self.options.batch_ops
-                && bytes < self.options.batch_bytes
-            {
-                // The duplicate of one op must not be the master of another in the same batch: recovery takes each op
-                // by itself.
-                let entangled = |next: &Op| masters.contains(&next.duplicate_id);
-                if queue.front().is_some_and(entangled) {
-                    break;
-                }
-                let Some(op) = queue.pop_front() else {
-                    break;
-                };
-                match self.begin(&op) {
-                    Ok(ready) => {
-                        bytes += op.size;
-                        masters.insert(op.master_id);
-                        match ready {
-                            Ready::Replace(op) => compared.push(*op),
-                            Ready::Undo(op) => examined.push(*op),
-                        }
+            let mut batch = Batch::default();
+            while self.has_room(&batch) {
+                let mut opened = Vec::new();
+                while opened.len() < OPEN_OPS && self.has_room(&batch) {
+                    // The duplicate of one op must not be the master of another in the same batch: recovery takes each
+                    // op by itself.
+                    let entangled = |next: &Op| batch.masters.contains(&next.duplicate_id);
+                    if queue.front().is_some_and(entangled) {
+                        batch.full = true;
+                        break;
                     }
-                    Err(halt) if halt.again && !last => again.push_back(op),
-                    Err(halt) => self.not_done(&op, None, halt),
+                    let Some(op) = queue.pop_front() else {
+                        batch.full = true;
+                        break;
+                    };
+                    match self.begin(op) {
+                        Ok(ready) => batch.add(ready, &mut opened),
+                        Err((op, halt)) if halt.again && !last => again.push_back(op),
+                        Err((op, halt)) => self.not_done(&op, None, halt),
+                    }
+                }
+                let unreadable = self.hash_ahead(&opened);
+                for Opened { op, master, duplicate } in opened {
+                    let failed = [op.master_id, op.duplicate_id];
+                    let failed = failed.iter().find_map(|id| unreadable.get(id)).cloned();
+                    let compared = failed.map_or(Ok(()), Err).and_then(|()| {
+                        self.not_stopped(&op)?;
+                        self.compared(&op, master, duplicate)
+                    });
+                    match compared {
+                        Ok((seen, dirs)) => {
+                            batch.compared.push(Compared::new(op, seen).with_dirs(dirs));
+                        }
+                        Err(halt) if halt.again && !last => again.push_back(op),
+                        Err(halt) => self.not_done(&op, None, halt),
+                    }
                 }
             }
-            let mut put_back = self.batch(compared)?;
-            put_back.extend(self.undo_batch(examined)?);
+            let mut put_back = self.batch(batch.compared)?;
+            put_back.extend(self.undo_batch(batch.examined)?);
             self.release_dirs();
             match last {
                 // Another program came in between; at the end of the run perhaps no longer.
@@ -100,7 +144,25 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(again)
     }
 
-    fn begin(&mut self, op: &Op) -> Result<Ready, Halt> {
+    fn has_room(&self, batch: &Batch) -> bool {
+        !batch.full && batch.ops < self.options.batch_ops && batch.bytes < self.options.batch_bytes
+    }
+
+    fn begin(&mut self, op: Op) -> Result<Ready<'a, F>, (Op, Halt)> {
+        if let Err(halt) = self.may_begin(&op) {
+            return Err((op, halt));
+        }
+        if let Task::Undo(undo) = &op.task {
+            return match self.examine(&op, undo) {
+                Ok(examined) => Ok(Ready::Undo(Box::new(examined))),
+                Err(halt) => Err((op, halt)),
+            };
+        }
+        self.open_both(op).map(|opened| Ready::Replace(Box::new(opened)))
+    }
+
+    /// Holds the directories of `op`, and checks everything that needs no byte of its files.
+    fn may_begin(&mut self, op: &Op) -> Result<(), Halt> {
         if let Some(reason) = self.asked_to_stop() {
             return Err(Halt::new(reason, "not begun"));
         }
@@ -111,16 +173,23 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
         }
         self.pin_dirs(op)?;
-        if let Task::Undo(undo) = &op.task {
-            let examined = self.examine(op, undo)?;
-            return Ok(Ready::Undo(Box::new(examined)));
+        if matches!(op.task, Task::Undo(_)) {
+            return Ok(());
         }
         // Checked first: otherwise gigabytes may be read for nothing.
         let dirs = self.missing_parents_of(op)?;
-        PathAccess::new(self.fs).same(op, &dirs, self.options.ignore)?;
-        let compared = self.compare(op)?;
-        let dirs = self.missing_parents_of(op)?;
-        Ok(Ready::Replace(Box::new(compared.with_dirs(dirs))))
+        PathAccess::new(self.fs).same(op, &dirs, self.options.ignore)
+    }
+
+    /// Compares an op that was opened; returns both files as they were, and the directories that are to be made.
+    fn compared(
+        &mut self,
+        op: &Op,
+        master: Held<'a, F>,
+        duplicate: Held<'a, F>,
+    ) -> Result<(Seen, Vec<DirIntent>), Halt> {
+        let seen = self.compare(op, master, duplicate)?;
+        Ok((seen, self.missing_parents_of(op)?))
     }
 
     /// Returns the directories that `op` needs on the master's branch and that are missing now.

@@ -31,6 +31,7 @@ use crate::sys;
 mod clone;
 mod dir;
 mod file;
+mod hash;
 mod look;
 mod names;
 mod root;
@@ -328,6 +329,14 @@ impl Look for RealFs {
         if let Err(errno) = posix_fadvise(&file.file, offset, len, advice) {
             tracing::trace!(%errno, "advice not taken");
         }
+    }
+
+    fn hash_all(
+        &self,
+        files: &[(&RealFile, BranchIdx, u64)],
+        read: &mut dyn FnMut(u64) -> bool,
+    ) -> Vec<Result<Option<[u8; 32]>>> {
+        hash::all(self, files, read)
     }
 
     fn lease(&self, file: &RealFile, lease: Lease) -> Result<()> {
