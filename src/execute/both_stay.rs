@@ -193,6 +193,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             // between two passes of a run, when nothing watched the directories.
             let links = self.other_links(op, &master)?;
             left.extend(links.into_iter().map(|at| (at.branch, at.path)));
+            if !left.is_empty() {
+                let own = (0..op.names.len()).map(|k| self.named_now(&op.own(k)));
+                left.extend(own.collect::<Result<Vec<_>, _>>()?);
+            }
         }
         if left.is_empty() {
             return Ok(None);

@@ -9,7 +9,7 @@ use super::copy::stays;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
 use super::{Executor, PathAccess};
-use crate::fs::{Change, FileKind, FsError, Handle, MadeDir, Pin, Place, Stat};
+use crate::fs::{Change, FileKind, FsError, Handle, MadeDir, Pin, Place, Stat, Timestamp};
 use crate::journal::{Intent, Store};
 use crate::plan::Op;
 use crate::plan::hidden_name::{Role, hidden_name};
@@ -378,6 +378,8 @@ pub(super) fn make_aside<F: Change>(
 ) -> Result<Vec<MadeDir>, FsError> {
     let top = &chain[0];
     let places: Vec<Place> = chain.iter().map(|dir| beneath(aside, top, dir)).collect();
+    let looks: Result<Vec<_>, _> = models.iter().map(|model| touched_at(fs, model)).collect();
+    let looks = looks?;
     let made: Result<Vec<_>, _> = places.iter().map(|place| fs.make_dir(place)).collect();
     let made = made?;
     // Innermost first: making an entry moves the time of the directory it is made in.
@@ -387,7 +389,44 @@ pub(super) fn make_aside<F: Change>(
     // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
     places.iter().rev().try_for_each(|place| fs.sync_dir(place))?;
     fs.rename_noreplace(aside, &Place::new(aside.branch, top.clone()))?;
+    for (n, model) in models.iter().enumerate() {
+        let place = Place::new(aside.branch, chain[n].clone());
+        clone_again(fs, (model, looks[n]), &place, &made[n])?;
+    }
     Ok(made)
+}
+
+/// Returns when directory `at` was last touched; `None` if it is gone.
+fn touched_at<F: Change>(fs: &F, at: &Place) -> Result<Option<Timestamp>, FsError> {
+    Ok(fs.stat(at)?.map(|stat| stat.ctime))
+}
+
+/// How often a directory is cloned again that a client keeps changing.
+const CLONE_TRIES: usize = 8;
+
+/// Gives the directory at `place`, which clients can see by now, what clients have changed of its model since that was last
+/// touched at `seen`: the owner, mode or an attribute. Such a change reached the model only, because the new directory was
+/// still hidden; from now on mergerfs changes both.
+fn clone_again<F: Change>(
+    fs: &F,
+    (model, mut seen): (&Place, Option<Timestamp>),
+    place: &Place,
+    made: &MadeDir,
+) -> Result<(), FsError> {
+    for _ in 0..CLONE_TRIES {
+        let now = touched_at(fs, model)?;
+        if now.is_none() || now == seen {
+            return Ok(());
+        }
+        seen = now;
+        let cloned = fs.clone_dir(model, place, made).and_then(|()| fs.sync_dir(place));
+        match cloned {
+            // A client removed or renamed one of the two.
+            Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => return Ok(()),
+            cloned => cloned?,
+        }
+    }
+    Ok(())
 }
 
 /// Returns the missing ancestors of `path` on `branch`, outermost first.

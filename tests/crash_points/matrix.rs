@@ -832,6 +832,26 @@ fn a_renamed_directory_made_again_goes_at_once() {
 /// Calls between making a directory and removing it again.
 const MADE_AGAIN_CALLS: usize = 12;
 
+/// What a client changes of a directory while it is made on the other branch is changed on both.
+#[test]
+fn a_changed_directory_is_changed_on_both_disks() {
+    for kind in [Kind::run(cross(true, false)), Kind::run(cross(false, false))] {
+        let path = RelPath::new("d").unwrap();
+        let mut n = 1;
+        while kind.killed(n).is_some() {
+            let mut session = kind.begun.next();
+            let client = kind.client();
+            client.plan(&session, n, &Step::Chmod(path.clone()));
+            kind.drive(&mut session).unwrap();
+            let names = session.world.names();
+            let modes = names.iter().filter(|(at, _)| at.path == path).map(|(_, stat)| stat.mode);
+            let modes: BTreeSet<_> = modes.map(|mode| mode & 0o777).collect();
+            assert_eq!(modes, BTreeSet::from([0o600]), "at {n}\n{}", session.told());
+            n += 1;
+        }
+    }
+}
+
 /// A directory that a client renamed while it was made on the other branch has no empty copy at its old path.
 #[test]
 fn a_renamed_directory_is_not_made_again() {
