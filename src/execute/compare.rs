@@ -7,7 +7,7 @@ use super::begun::{Begun, Subject};
 use super::compared::Seen;
 use super::window::Leased;
 use super::{Executor, halt::Halt};
-use crate::fs::{Change, FileKind, InodeId, Lease, Metadata, Place, Stat, Timestamp};
+use crate::fs::{Change, FileKind, Hashed, InodeId, Lease, Metadata, Place, Stat, Timestamp};
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
@@ -119,6 +119,11 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             }
         }
         failed
+    }
+
+    /// Compares by these hashes from now on, as far as the files still are as they were.
+    pub fn rely_on(&mut self, hashed: &[Hashed]) {
+        self.hashes.extend(hashed.iter().map(|file| (file.seen.id, (file.seen, file.blake3))));
     }
 
     /// The hash that was taken in this run while the file was as it is now.

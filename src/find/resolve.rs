@@ -9,7 +9,7 @@ use crate::find::filter::Filter;
 use crate::find::links;
 use crate::find::list::ClaimedGroup;
 use crate::fs::real::RealFs;
-use crate::fs::{FileKind, FsError, Look, Place, Stat};
+use crate::fs::{FileKind, FsError, Hashed, Look, Place, Stat};
 use crate::plan::Refusal;
 use crate::plan::group::{Group, Member, Name, unite};
 use crate::plan::hidden_name::is_hidden_name;
@@ -42,6 +42,8 @@ pub struct Resolved {
     pub claimed_groups: u64,
     /// Whether mergerfs did not report where files are, so that each branch was searched.
     pub asked_branches: bool,
+    /// Hashes of files in `groups` that a comparison can rely on.
+    pub hashed: Vec<Hashed>,
 }
 
 impl<'r> Resolver<'r> {
@@ -95,6 +97,7 @@ impl<'r> Resolver<'r> {
             refusals: self.refusals,
             claimed_groups: self.claimed_groups,
             asked_branches: self.asked_branches,
+            hashed: Vec::new(),
         }
     }
 

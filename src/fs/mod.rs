@@ -65,6 +65,14 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// The time `nanos` nanoseconds after the epoch.
+    #[must_use]
+    pub(crate) fn from_nanos(nanos: i64) -> Self {
+        const SECOND: i64 = 1_000_000_000;
+        let rest = u32::try_from(nanos.rem_euclid(SECOND)).unwrap_or_default();
+        Self { secs: nanos.div_euclid(SECOND), nanos: rest }
+    }
+
     /// Nanoseconds since the epoch.
     #[must_use]
     pub fn as_nanos(self) -> i128 {
@@ -190,6 +198,16 @@ pub struct Fingerprint {
     pub mtime: Timestamp,
     /// Last change of the inode.
     pub ctime: Timestamp,
+}
+
+/// The BLAKE3 of a whole file, read while the file was as its fingerprint says and after no other program could store into
+/// it through an older mapping: a lease was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashed {
+    /// The file.
+    pub seen: Fingerprint,
+    /// The hash of its contents.
+    pub blake3: [u8; 32],
 }
 
 /// The metadata two copies must share before one copy replaces the other. Undo restores the same metadata.

@@ -281,6 +281,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
             ignore: IgnoreMetadata { owner: true, mode: true, acl: true, xattr: true },
             leases,
             scanned: None,
+            hashed: &[],
             began,
             hooks: None,
         };

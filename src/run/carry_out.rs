@@ -8,7 +8,7 @@ use super::hooks::Hooks;
 use super::recorder::Recorder;
 use super::{Begun, Ended, RunError, Site, Stop, Watcher, site};
 use crate::execute::{Executor, Leases, Options};
-use crate::fs::{Look, Timestamp};
+use crate::fs::{Hashed, Look, Timestamp};
 use crate::journal::{Journal, RefusedLine, Store};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;
@@ -37,6 +37,8 @@ pub struct Manner<'m> {
     pub leases: Leases,
     /// When the own scan that found the duplicates began.
     pub scanned: Option<Timestamp>,
+    /// Hashes of files, taken by the scan of this run.
+    pub hashed: &'m [Hashed],
     /// When the run began.
     pub began: Timestamp,
     /// Reminds of SnapRAID after the run.
@@ -92,7 +94,9 @@ pub fn carry_out<S: Site, T: Store>(
             scanned: manner.scanned,
             ..site::options(site, manner.ignore, manner.leases)
         };
-        result = Executor::new(site.fs(), journal, &mut recorder, options, run).run(ops);
+        let mut executor = Executor::new(site.fs(), journal, &mut recorder, options, run);
+        executor.rely_on(manner.hashed);
+        result = executor.run(ops);
         if result.is_ok() {
             recorder.end(journal)?;
         }

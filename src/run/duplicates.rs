@@ -130,6 +130,7 @@ impl Duplicates<Session> for Requested<'_> {
         Ok(Resolved {
             refusals: refusals.collect(),
             claimed_groups: resolved.claimed_groups,
+            hashed: resolved.hashed,
             ..again
         })
     }

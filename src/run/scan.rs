@@ -20,7 +20,12 @@ pub(super) fn find(
     let cache = open_cache(session, &request.cache)?;
     let meter = Meter::default();
     let interrupted = || stop.asked() || stop.time_is_up();
-    let around = Around { cache: cache.as_ref(), meter: &meter, interrupted: &interrupted };
+    let around = Around {
+        cache: cache.as_ref(),
+        meter: &meter,
+        interrupted: &interrupted,
+        to_compare: terms.execute,
+    };
     let (filter, rules) = (&terms.filter, &terms.rules);
     let scan = Scan::new(&session.fs, &session.pool, &session.facts, &dirs, filter, rules, around);
     let mut scan = Some(scan);
@@ -89,5 +94,6 @@ fn resolved(found: ScanResult) -> Resolved {
         groups: found.groups.into_iter().map(|found| found.group).collect(),
         refusals: found.refusals,
         asked_branches: false,
+        hashed: found.hashed,
     }
 }

@@ -105,6 +105,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
                 resolved = self.duplicates.again(&self.site, filter, resolved)?;
             }
         }
+        let hashed = std::mem::take(&mut resolved.hashed);
         let (plan, _) = self.look_ahead(resolved)?;
         let something = !plan.ops.is_empty();
         // A journal with nothing to record is free for other commands.
@@ -115,6 +116,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
             ignore: self.terms.rules.ignore,
             leases: execution.leases,
             scanned: self.duplicates.scanned().then_some(began),
+            hashed: &hashed,
             began,
             hooks: Some(&execution.hooks),
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::SimWorld;
-use mergerfs_xdedup::fs::{Change, Look, Metadata, Place};
+use mergerfs_xdedup::fs::{Change, Hashed, Look, Metadata, Place};
 use mergerfs_xdedup::plan::refusal::Reason;
 
 use super::scenario::{self, BYTES, Scenario};
@@ -150,4 +150,38 @@ fn what_a_scan_read_as_equal_and_nobody_wrote_since_is_told_as_damaged() {
             assert!(halt.is_some_and(|halt| halt.reason == reason), "{at:?}: {told}");
         }
     }
+}
+
+/// Runs the one op of a scenario over hashes of `contents` that the scan of the run took of both files; `change` is made to
+/// the duplicate afterwards. Returns whether contents were read, and how the op ended.
+fn run_with_hashes(
+    contents: [&[u8]; 2],
+    change: impl FnOnce(&SimWorld, &Place),
+) -> (bool, Outcome) {
+    let scenario = scenario::cross();
+    let op = &scenario.ops[0];
+    let mut session = Session::new(&scenario);
+    let fs = session.world.fs();
+    for (at, contents) in [&op.master, &op.duplicate].into_iter().zip(contents) {
+        let seen = fs.stat(at).unwrap().unwrap().fingerprint();
+        session.hashed.push(Hashed { seen, blake3: blake3::hash(contents).into() });
+    }
+    change(&session.world, &op.duplicate);
+    let calls = session.world.trace().len();
+    session.run(&scenario.ops).unwrap();
+    let reads = |line: &String| line.contains(" read 0:") || line.contains(" read 1:");
+    let read = session.world.trace()[calls..].iter().any(reads);
+    (read, session.outcomes[0].1.clone())
+}
+
+#[test]
+fn what_the_scan_of_the_run_has_read_is_not_read_again() {
+    let (read, outcome) = run_with_hashes([BYTES, BYTES], |_, _| ());
+    assert!(!read && matches!(outcome, Outcome::Done { .. }), "{read}, {outcome:?}");
+    let differs = |outcome: &Outcome| matches!(outcome, Outcome::NotDone(halt) if halt.reason == Reason::Differs);
+    let (_, outcome) = run_with_hashes([BYTES, OTHER], |_, _| ());
+    assert!(differs(&outcome), "{outcome:?}");
+    // Written since, with the old size: the hash is of other contents.
+    let (read, outcome) = run_with_hashes([BYTES, BYTES], |world, at| rewrite(world, at, OTHER));
+    assert!(read && differs(&outcome), "{read}, {outcome:?}");
 }

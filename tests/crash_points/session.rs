@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mergerfs_xdedup::execute::{Executor, Leases, Observer, OpEnded, Options, Outcome, RunError};
 use mergerfs_xdedup::fs::sim::{PowerLoss, SimWorld, place};
-use mergerfs_xdedup::fs::{FileKind, InodeId, Look, Place, Stat, Timestamp};
+use mergerfs_xdedup::fs::{FileKind, Hashed, InodeId, Look, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::{Fault as StoreFault, Kept, MemStore};
 use mergerfs_xdedup::journal::{BranchRecord, Journal, RunStarted};
 use mergerfs_xdedup::plan::Found;
@@ -26,6 +26,8 @@ pub(crate) struct Session {
     batch_ops: usize,
     /// When the scan began that found the duplicates.
     pub(crate) scanned: Option<Timestamp>,
+    /// Hashes that the scan of the run took.
+    pub(crate) hashed: Vec<Hashed>,
     pub(crate) outcomes: Vec<(Op, Outcome)>,
 }
 
@@ -50,7 +52,7 @@ impl Session {
             Err(_) if gate.died() => Some(StoreFault::Die),
             Err(_) => Some(StoreFault::Fail),
         });
-        Self { world, store, batch_ops, scanned: None, outcomes: Vec::new() }
+        Self { world, store, batch_ops, scanned: None, hashed: Vec::new(), outcomes: Vec::new() }
     }
 
     /// The next process in the same world, after this one ended or was killed.
@@ -106,7 +108,9 @@ impl Session {
             newest_dirs: false,
         })?;
         let mut observer = Outcomes(&mut self.outcomes);
-        Executor::new(&fs, &mut journal, &mut observer, options, run.run).run(ops.to_vec())
+        let mut executor = Executor::new(&fs, &mut journal, &mut observer, options, run.run);
+        executor.rely_on(&self.hashed);
+        executor.run(ops.to_vec())
     }
 
     /// Undoes the first run as `undo 1 -e` does; gives how many ops were planned.

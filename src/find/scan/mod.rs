@@ -7,8 +7,9 @@
 //! sizes    owner, mode    contents   takes them
 //! ```
 //!
-//! The scan reads only groups that can save space. The scan changes nothing on a branch, and a result of the scan is no
-//! reason to remove a file: the executor compares bytes itself. `cache` keeps hashes between scans.
+//! The scan reads only groups that can save space, and changes nothing on a branch. A group is no reason to remove a file:
+//! the executor compares, and relies on no more than the hashes of whole files that the scan of the same run took after a
+//! lease could be had. `cache` keeps hashes between scans; no comparison relies on those.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -16,8 +17,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::find::filter::Filter;
-use crate::fs::FsId;
 use crate::fs::real::RealFs;
+use crate::fs::{FsId, Hashed};
 use crate::plan::group::Group;
 use crate::plan::refusal::Reason;
 use crate::plan::{BranchFacts, Refusal, Rules};
@@ -62,6 +63,7 @@ pub struct Scan<'s> {
     cache: Option<&'s Cache>,
     meter: &'s Meter,
     interrupted: &'s (dyn Fn() -> bool + Sync),
+    to_compare: bool,
     /// The branches that are walked.
     branches: Vec<BranchIdx>,
     /// Refusals for branches that are not walked although mergerfs may write to them.
@@ -87,6 +89,8 @@ pub struct Around<'s> {
     pub meter: &'s Meter,
     /// Returns true if the scan has to stop at once.
     pub interrupted: &'s (dyn Fn() -> bool + Sync),
+    /// Whether to return the hashes that a comparison can rely on, so that no file is read twice.
+    pub to_compare: bool,
 }
 
 /// Why a scan ended early.
@@ -123,6 +127,8 @@ pub struct ScanResult {
     pub left_out: LeftOut,
     /// How much was read, and how much the cache knew.
     pub counts: ReadCounts,
+    /// The hashes of files in `groups` that a comparison can rely on, where they were asked for. Never from the cache.
+    pub hashed: Vec<Hashed>,
 }
 
 impl<'s> Scan<'s> {
@@ -148,6 +154,7 @@ impl<'s> Scan<'s> {
             cache: around.cache,
             meter: around.meter,
             interrupted: around.interrupted,
+            to_compare: around.to_compare,
             branches: pool.indices().filter(useful).collect(),
             read_only_disks: pool
                 .indices()
@@ -172,16 +179,16 @@ impl<'s> Scan<'s> {
         took("walked");
         let rotates = |device| disks[self.disk_of(device)].rotating;
         let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules, rotates);
-        let (counts, mut members) = std::thread::scope(|scope| {
+        let (counts, hashed, mut members) = std::thread::scope(|scope| {
             // Filling the cache and making it durable uses a processor and a disk that are idle during the scan.
             let keeper = self.cache.map(|cache| Keeper::start(scope, cache));
             let stages = Stages::new(&self, &disks, &walked.catalog, keeper);
-            let counts = stages.run(&mut candidates, &mut walked.refusals)?;
+            let (counts, hashed) = stages.run(&mut candidates, &mut walked.refusals)?;
             candidates.drop_others(&mut walked.catalog);
             took("read");
             let members = members::of(&self, &walked.catalog, &candidates)?;
             took("looked at members");
-            Ok((counts, members))
+            Ok((counts, hashed, members))
         })?;
         // Planning takes as much memory again.
         drop((walked.catalog, candidates));
@@ -196,6 +203,7 @@ impl<'s> Scan<'s> {
             files: walked.files,
             left_out,
             counts,
+            hashed,
         })
     }
 

@@ -44,8 +44,14 @@ pub(super) type Hash = [u64; 2];
 /// The outcome of reading one file.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The file was read, and has not changed since the walk.
-    Read(Hash),
+    /// The file was read, and has not changed since the walk. `whole` is the hash of all of it, where that was asked for
+    /// and the file could be leased just before.
+    Read {
+        /// The hash of the part.
+        hash: Hash,
+        /// The BLAKE3 of the contents.
+        whole: Option<[u8; 32]>,
+    },
     /// The file differs from the file that the walk saw, or changed while it was read.
     Changed,
     /// The file could not be read.
@@ -70,6 +76,8 @@ pub(super) struct Target<'c> {
     pub(super) file: &'c File,
     pub(super) id: InodeId,
     pub(super) part: Part,
+    /// Whether the hash of the whole file is wanted for a comparison.
+    pub(super) to_compare: bool,
 }
 
 impl<'r> FileReader<'r> {
@@ -92,7 +100,7 @@ impl<'r> FileReader<'r> {
             Err(error) => return Outcome::Failed(error),
         };
         match self.hash_unchanged(&file, target) {
-            Ok(Some(hash)) => Outcome::Read(hash),
+            Ok(Some((hash, whole))) => Outcome::Read { hash, whole },
             Ok(None) if (self.interrupted)() => Outcome::Stopped,
             Ok(None) => Outcome::Changed,
             Err(error) => Outcome::Failed(self.opener.failed("read", target.file, error)),
@@ -103,7 +111,10 @@ impl<'r> FileReader<'r> {
         &mut self,
         file: &ScanFile,
         target: Target<'_>,
-    ) -> std::io::Result<Option<Hash>> {
+    ) -> std::io::Result<Option<(Hash, Option<[u8; 32]>)>> {
+        // Before the first byte is read: a store through an older shared mapping moves no times, and while the lease can be
+        // had there is no such mapping.
+        let leased = target.to_compare && target.part == Part::Whole && file.could_be_leased();
         // A long read is also checked before it begins. For the result, the check after the read suffices: the times
         // are then still the times of the walk.
         let size = target.file.stamp.size;
@@ -117,13 +128,15 @@ impl<'r> FileReader<'r> {
                 if size > WHOLE {
                     file.expect_whole();
                 }
-                self.hash(file, 0, size, &mut turn)?.map(|hash| shortened(&hash))
+                let hash = self.hash(file, 0, size, &mut turn)?;
+                hash.map(|hash| (shortened(&hash), leased.then(|| hash.into())))
             }
             Part::Ends => {
                 let len = PART.min(size);
                 let head = self.hash(file, 0, len, &mut turn)?;
                 let tail = self.hash(file, size - len, size, &mut turn)?;
-                head.zip(tail).map(|ends| [shortened(&ends.0)[0], shortened(&ends.1)[0]])
+                let ends = head.zip(tail);
+                ends.map(|ends| ([shortened(&ends.0)[0], shortened(&ends.1)[0]], None))
             }
         };
         drop(turn);
@@ -234,7 +247,7 @@ mod tests {
         let (gate, meter) = (Gate::new(false, Duration::ZERO), Meter::default());
         let opener = Opener::new(&fs, &catalog);
         let mut reader = FileReader::new(opener, &gate, &meter, 0, &|| false);
-        reader.read(Target { file: &catalog.files[0], id: stat.id, part })
+        reader.read(Target { file: &catalog.files[0], id: stat.id, part, to_compare: true })
     }
 
     #[test]
@@ -245,8 +258,20 @@ mod tests {
         let ends = [&contents[..part], &contents[contents.len() - part..]].map(|end| hash(end)[0]);
         for (part, expected) in [(Part::Ends, ends), (Part::Whole, hash(&contents[..]))] {
             let read = read_after(&contents, part, |_| ());
-            assert!(matches!(read, Outcome::Read(hash) if hash == expected), "{read:?}");
+            let Outcome::Read { hash, whole } = read else { panic!("{read:?}") };
+            assert_eq!(hash, expected);
+            let all: [u8; 32] = blake3::hash(&contents).into();
+            assert_eq!(whole, (part == Part::Whole).then_some(all));
         }
+    }
+
+    #[test]
+    fn a_file_that_a_program_has_open_for_writing_has_no_hash_to_compare() {
+        let mut writer = None;
+        let read = read_after(&[7; 300_000], Part::Whole, |path| {
+            writer = Some(std::fs::OpenOptions::new().write(true).open(path).unwrap());
+        });
+        assert!(matches!(read, Outcome::Read { whole: None, .. }), "{read:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::opener::Opener;
 use super::read::{FileReader, Hash, Outcome, Part, Target};
 use super::walk::unreadable;
 use super::{Scan, ScanError};
-use crate::fs::InodeId;
+use crate::fs::{Fingerprint, Hashed, InodeId, Timestamp};
 use crate::plan::Refusal;
 
 /// Readers per disk.
@@ -76,6 +76,8 @@ struct Results {
     refusals: Vec<Refusal>,
     /// For the cache: a candidate and the hash of its part.
     pending: Vec<(u32, Hash)>,
+    /// The hashes of whole files that a comparison can rely on, by the first name of the candidate.
+    whole: Vec<(u32, [u8; 32])>,
     /// When results were last sent to the cache.
     since: Instant,
     changed: u64,
@@ -88,6 +90,7 @@ impl Results {
             lost: Vec::new(),
             refusals: Vec::new(),
             pending: Vec::new(),
+            whole: Vec::new(),
             since: Instant::now(),
             changed: 0,
             parts: 0,
@@ -107,18 +110,37 @@ impl<'s> Stages<'s> {
         Self { scan, disks, gates, catalog, keeper }
     }
 
-    /// Narrows `candidates` to the candidates with equal contents. After that nothing more goes to the keeper.
+    /// Narrows `candidates` to the candidates with equal contents. After that nothing more goes to the keeper. Returns the
+    /// hashes of whole files that a comparison can rely on.
     pub(super) fn run(
         self,
         candidates: &mut Candidates,
         refusals: &mut Vec<Refusal>,
-    ) -> Result<ReadCounts, ScanError> {
+    ) -> Result<(ReadCounts, Vec<Hashed>), ScanError> {
         let mut counts = ReadCounts::default();
+        let mut whole = Vec::new();
         for phase in [Phase::Ends, Phase::Contents] {
-            self.step(phase, candidates, refusals, &mut counts)?;
+            whole.append(&mut self.step(phase, candidates, refusals, &mut counts)?);
             candidates.narrow(self.catalog, self.scan.rules);
         }
-        Ok(counts)
+        Ok((counts, self.hashed(candidates, whole)))
+    }
+
+    /// Returns the hashes in `whole` of those files that are still candidates.
+    fn hashed(&self, candidates: &Candidates, mut whole: Vec<(u32, [u8; 32])>) -> Vec<Hashed> {
+        whole.sort_unstable_by_key(|(first, _)| *first);
+        let hashed = candidates.all.iter().filter_map(|candidate| {
+            let at = whole.binary_search_by_key(&candidate.first, |(first, _)| *first).ok()?;
+            let file = self.catalog.file_of(candidate);
+            let seen = Fingerprint {
+                id: InodeId { dev: self.scan.dev_of(file.device), ino: file.ino },
+                size: file.stamp.size,
+                mtime: Timestamp::from_nanos(file.stamp.mtime),
+                ctime: Timestamp::from_nanos(file.stamp.ctime),
+            };
+            Some(Hashed { seen, blake3: whole[at].1 })
+        });
+        hashed.collect()
     }
 
     fn step(
@@ -127,7 +149,7 @@ impl<'s> Stages<'s> {
         candidates: &mut Candidates,
         refusals: &mut Vec<Refusal>,
         counts: &mut ReadCounts,
-    ) -> Result<(), ScanError> {
+    ) -> Result<Vec<(u32, [u8; 32])>, ScanError> {
         let work = self.ask_cache(phase, candidates, counts);
         let share = |(disk, work): (&Disk, &Vec<Work>)| DiskShare {
             name: disk.name.clone(),
@@ -161,7 +183,7 @@ impl<'s> Stages<'s> {
             at += 1;
             lost.binary_search(&(at - 1)).is_err()
         });
-        Ok(())
+        Ok(results.whole)
     }
 
     /// Sets the keys that the cache knows; returns the work that is left to read, by disk, in inode order.
@@ -273,13 +295,15 @@ impl Round<'_> {
                 continue;
             };
             match reader.read(target) {
-                Outcome::Read(hash) => {
+                Outcome::Read { hash, whole } => {
                     candidate.learn(hash);
                     let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
                     let stamp = target.file.stamp;
-                    if self.stages.keeper.is_some() && settled(stamp.mtime) && settled(stamp.ctime)
-                    {
-                        own.pending.push((work.candidate, hash));
+                    if settled(stamp.mtime) && settled(stamp.ctime) {
+                        if self.stages.keeper.is_some() {
+                            own.pending.push((work.candidate, hash));
+                        }
+                        own.whole.extend(whole.map(|whole| (candidate.first, whole)));
                     }
                     own.parts += 1;
                 }
@@ -308,6 +332,7 @@ impl Round<'_> {
         all.lost.append(&mut own.lost);
         all.refusals.append(&mut own.refusals);
         all.pending.append(&mut own.pending);
+        all.whole.append(&mut own.whole);
         all.changed += std::mem::take(&mut own.changed);
         all.parts += std::mem::take(&mut own.parts);
         let due = all.since.elapsed() > PENDING_FOR || all.pending.len() >= PENDING_MAX;
@@ -336,6 +361,7 @@ impl Round<'_> {
             file,
             id: InodeId { dev: self.stages.scan.dev_of(file.device), ino: file.ino },
             part: part(self.phase, file)?,
+            to_compare: self.stages.scan.to_compare,
         })
     }
 

@@ -149,6 +149,13 @@ impl ScanFile {
         metadata_of(&self.file, stat)
     }
 
+    /// Whether a read lease could be had for a moment: then no program has the file open, or mapped, for writing.
+    #[must_use]
+    pub fn could_be_leased(&self) -> bool {
+        let leased = sys::set_lease(self.file.as_fd(), libc::F_RDLCK);
+        leased.and_then(|()| sys::set_lease(self.file.as_fd(), libc::F_UNLCK)).is_ok()
+    }
+
     /// Reads only pages already in memory; returns `None` if the read would have to wait for the disk.
     ///
     /// # Errors
