@@ -47,14 +47,7 @@ pub(super) struct Opened<'f, F: Change> {
 
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Opens both files of a planned op, and takes their fingerprints under momentary leases: before any byte is read.
-    pub(super) fn open_both(&self, op: Op) -> Result<Opened<'a, F>, (Op, Halt)> {
-        match self.found_as_planned(&op) {
-            Ok((master, duplicate)) => Ok(Opened { op, master, duplicate }),
-            Err(halt) => Err((op, halt)),
-        }
-    }
-
-    fn found_as_planned(&self, op: &Op) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
+    pub(super) fn open_both(&self, op: &Op) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
         let master = self.open_master(op)?;
         let duplicate = self.open_duplicate(op)?;
         let (master, duplicate) = self.hold_both(master, duplicate)?;

@@ -23,7 +23,8 @@ const OPEN_OPS: usize = 64;
 
 /// An op that may be begun.
 enum Ready<'f, F: Change> {
-    Replace(Box<Opened<'f, F>>),
+    /// The kept copy and the duplicate.
+    Replace(Box<(Held<'f, F>, Held<'f, F>)>),
     Undo(Box<Examined>),
 }
 
@@ -41,18 +42,10 @@ struct Batch {
 }
 
 impl Batch {
-    fn add<'f, F: Change>(&mut self, ready: Ready<'f, F>, opened: &mut Vec<Opened<'f, F>>) {
-        let op = match &ready {
-            Ready::Replace(ready) => &ready.op,
-            Ready::Undo(ready) => &ready.op,
-        };
+    fn count(&mut self, op: &Op) {
         self.ops += 1;
         self.bytes += op.size;
         self.masters.insert(op.master_id);
-        match ready {
-            Ready::Replace(ready) => opened.push(*ready),
-            Ready::Undo(ready) => self.examined.push(*ready),
-        }
     }
 }
 
@@ -109,10 +102,19 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                         batch.full = true;
                         break;
                     };
-                    match self.begin(op) {
-                        Ok(ready) => batch.add(ready, &mut opened),
-                        Err((op, halt)) if halt.again && !last => again.push_back(op),
-                        Err((op, halt)) => self.not_done(&op, None, halt),
+                    match self.begin(&op) {
+                        Ok(ready) => {
+                            batch.count(&op);
+                            match ready {
+                                Ready::Replace(held) => {
+                                    let (master, duplicate) = *held;
+                                    opened.push(Opened { op, master, duplicate });
+                                }
+                                Ready::Undo(examined) => batch.examined.push(*examined),
+                            }
+                        }
+                        Err(halt) if halt.again && !last => again.push_back(op),
+                        Err(halt) => self.not_done(&op, None, halt),
                     }
                 }
                 let unreadable = self.hash_ahead(&opened);
@@ -148,17 +150,13 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         !batch.full && batch.ops < self.options.batch_ops && batch.bytes < self.options.batch_bytes
     }
 
-    fn begin(&mut self, op: Op) -> Result<Ready<'a, F>, (Op, Halt)> {
-        if let Err(halt) = self.may_begin(&op) {
-            return Err((op, halt));
-        }
+    fn begin(&mut self, op: &Op) -> Result<Ready<'a, F>, Halt> {
+        self.may_begin(op)?;
         if let Task::Undo(undo) = &op.task {
-            return match self.examine(&op, undo) {
-                Ok(examined) => Ok(Ready::Undo(Box::new(examined))),
-                Err(halt) => Err((op, halt)),
-            };
+            let examined = self.examine(op, undo)?;
+            return Ok(Ready::Undo(Box::new(examined)));
         }
-        self.open_both(op).map(|opened| Ready::Replace(Box::new(opened)))
+        Ok(Ready::Replace(Box::new(self.open_both(op)?)))
     }
 
     /// Holds the directories of `op`, and checks everything that needs no byte of its files.

@@ -22,7 +22,7 @@ use crate::pool::relpath::RelPath;
 
 /// An op that undoes another, after a look at the file that stays. Only [`Executor::examine`] makes it.
 pub(super) struct Examined {
-    pub(super) op: Op,
+    op: Op,
     undo: Undoing,
     dirs: Vec<DirIntent>,
     /// The file that stays.

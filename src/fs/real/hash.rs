@@ -94,11 +94,52 @@ impl Reader<'_> {
             }
             self.fs.read_at(file, buf, offset)
         };
-        let mut count = |bytes| {
-            // The receiver lives until all readers are done.
-            let _ = self.meter.send(bytes);
-            !self.stopped.load(Ordering::Relaxed)
-        };
+        let mut count =
+            |bytes| self.meter.send(bytes).is_ok() && !self.stopped.load(Ordering::Relaxed);
         hash_of(size, buffer, part, &mut count)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set the stage with std::fs")]
+mod tests {
+    use crate::fs::real::RealFs;
+    use crate::fs::{Look, Place};
+    use crate::pool::relpath::RelPath;
+    use crate::pool::{Branch, BranchIdx, BranchMode};
+
+    #[test]
+    fn every_file_has_its_own_hash_and_a_shorter_one_has_none() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let branches = dirs
+            .each_ref()
+            .map(|dir| Branch { path: dir.path().canonicalize().unwrap(), mode: BranchMode::Rw });
+        let fs = RealFs::open(&branches).unwrap();
+        let contents: Vec<Vec<u8>> =
+            (0..20_usize).map(|n| vec![n as u8; n * n * 20_000 + n]).collect();
+        let (mut open, mut read) = (Vec::new(), 0);
+        for (n, contents) in contents.iter().enumerate() {
+            std::fs::write(dirs[n % 2].path().join(n.to_string()), contents).unwrap();
+            let branch = BranchIdx((n % 2) as u16);
+            let place = Place::new(branch, RelPath::new(n.to_string()).unwrap());
+            open.push((fs.open(&place).unwrap(), branch, contents.len() as u64));
+        }
+        // Shorter than it was when it was opened.
+        open[7].2 += 1;
+        let files: Vec<_> =
+            open.iter().map(|(file, branch, size)| (file, *branch, *size)).collect();
+        let hashes = fs.hash_all(&files, &mut |bytes| {
+            read += bytes;
+            true
+        });
+        for (n, hash) in hashes.into_iter().enumerate() {
+            let expected: Option<[u8; 32]> = (n != 7).then(|| blake3::hash(&contents[n]).into());
+            assert_eq!(hash.unwrap(), expected, "{n}");
+        }
+        let all: u64 = contents.iter().map(|contents| contents.len() as u64).sum();
+        assert_eq!(read, all);
+        let hashes = fs.hash_all(&files, &mut |_| false);
+        let known = hashes.iter().filter(|hash| matches!(hash, Ok(Some(_)))).count();
+        assert!(known < files.len(), "stopping ends nothing");
     }
 }
