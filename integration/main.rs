@@ -35,6 +35,7 @@ mod limits;
 mod lists;
 mod live;
 mod missing_disk;
+mod not_alike;
 mod other_tools;
 mod policies;
 mod power_cut;

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 
 /// The programs the suite calls, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 23] = [
+const PROGRAMS: [(&str, &str); 27] = [
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -24,6 +24,10 @@ const PROGRAMS: [(&str, &str); 23] = [
     ("strace", "strace"),
     ("setfacl", "acl"),
     ("chattr", "e2fsprogs"),
+    ("tune2fs", "e2fsprogs"),
+    ("xfs_io", "xfsprogs"),
+    ("fallocate", "util-linux"),
+    ("mkswap", "util-linux"),
     ("python3", "python3"),
     ("chromium", "chromium"),
     ("snapraid", "snapraid"),

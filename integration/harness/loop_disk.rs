@@ -85,6 +85,11 @@ impl LoopDisk {
         &self.mount_point
     }
 
+    /// Its loop device.
+    pub(crate) fn device(&self) -> &Path {
+        self.device.as_deref().unwrap()
+    }
+
     /// The file that is the disk.
     pub(crate) fn image(&self) -> &Path {
         &self.image

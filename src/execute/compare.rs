@@ -57,6 +57,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             let detail = format!("{found} names, {known} known");
             return Err(Halt::new(Reason::UnknownLinks, detail));
         }
+        if master.stat.encrypted != duplicate.stat.encrypted {
+            let why = "only one of both files is encrypted since the plan was made";
+            return Err(Halt::new(Reason::EncryptionDiffers, why));
+        }
         let ignore = self.options.ignore;
         if let Some(reason) = ignore.differs(&master.metadata, &duplicate.metadata) {
             return Err(Halt::new(reason, METADATA_DIFFERS));

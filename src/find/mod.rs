@@ -2,7 +2,9 @@
 
 pub mod facts;
 pub mod filter;
+pub mod ground;
 pub mod links;
 pub mod list;
 pub mod resolve;
 pub mod scan;
+pub mod symlinks;

@@ -198,7 +198,7 @@ impl<'r> Resolver<'r> {
         }
         let file = self.fs.open(&Place::new(*branch, path.clone()))?;
         let metadata = self.fs.metadata(&file)?;
-        let mut member = Member::new(stat, metadata);
+        let mut member = Member::new(stat, self.fs.nature(&file)?, metadata);
         member.add_name(name);
         group.members.push(member);
         Ok(())

@@ -12,11 +12,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use identity::{FsId, StoredId};
+pub use nature::{Borders, Nature};
 
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
 pub mod identity;
+mod nature;
 pub mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -124,6 +126,8 @@ pub struct Stat {
     pub btime: Option<Timestamp>,
     /// `chattr +i` or `+a`: no process may link, rename or unlink the file.
     pub immutable: bool,
+    /// Its contents, or the names in it, are encrypted by the filesystem (`fscrypt`).
+    pub encrypted: bool,
 }
 
 impl Stat {
@@ -464,6 +468,22 @@ pub trait Look {
     /// # Errors
     /// Returns the kernel's error.
     fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>>;
+
+    /// The borders that a directory lies within. A filesystem of the simulation has no borders.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    fn borders(&self, _dir: &Place) -> Result<Borders> {
+        Ok(Borders::default())
+    }
+
+    /// The file beside its bytes and metadata. A file of the simulation has data, and nothing else.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    fn nature(&self, _file: &Self::File) -> Result<Nature> {
+        Ok(Nature::default())
+    }
 
     /// Reads into `buf` at `offset`; 0 at the end.
     ///

@@ -20,8 +20,8 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
 
 use super::{
-    Change, Comings, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir, Metadata, Pin,
-    Place, Result, Stat, Timestamp, errno_of,
+    Borders, Change, Comings, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir, Metadata,
+    Nature, Pin, Place, Result, Stat, Timestamp, errno_of,
 };
 use crate::fs::{FsId, StoredId};
 use crate::pool::relpath::RelPath;
@@ -34,6 +34,7 @@ mod file;
 mod hash;
 mod look;
 mod names;
+mod nature;
 mod root;
 mod scan;
 mod sync;
@@ -310,6 +311,18 @@ impl Look for RealFs {
 
     fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>> {
         self.xattr(dir, OsStr::from_bytes(file::ACCESS_ACL))
+    }
+
+    fn borders(&self, dir: &Place) -> Result<Borders> {
+        let looked = self.root(dir.branch).readable_dir(&dir.path);
+        let looked = looked.and_then(|fd| nature::borders(fd.as_fd(), &stat_of(fd.as_fd())?));
+        self.told("look at directory", dir, looked)
+    }
+
+    fn nature(&self, file: &RealFile) -> Result<Nature> {
+        let looked = stat_of(file.as_fd())
+            .and_then(|stat| nature::of_file(&file.file, &stat, |buf| file.file.read_at(buf, 0)));
+        self.told("look at open file", &file.at, looked)
     }
 
     fn read_at(&self, file: &RealFile, buf: &mut [u8], offset: u64) -> Result<usize> {

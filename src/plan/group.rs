@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::fs::{InodeId, Metadata, Stat, Timestamp};
+use crate::fs::{InodeId, Metadata, Nature, Stat, Timestamp};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -39,6 +39,8 @@ pub struct Member {
     pub mtime: Timestamp,
     /// `chattr +i` or `+a`.
     pub immutable: bool,
+    /// What keeps it from being linked although its bytes are equal.
+    pub nature: Nature,
     /// Owner, mode, ACL, extended attributes; members with the same metadata share one value.
     pub metadata: Arc<Metadata>,
     /// The known names, each once, in order.
@@ -48,7 +50,7 @@ pub struct Member {
 impl Member {
     /// Makes a member from the `statx` result, without names.
     #[must_use]
-    pub fn new(stat: &Stat, metadata: impl Into<Arc<Metadata>>) -> Self {
+    pub fn new(stat: &Stat, nature: Nature, metadata: impl Into<Arc<Metadata>>) -> Self {
         Self {
             id: stat.id,
             mount: stat.mount,
@@ -57,6 +59,7 @@ impl Member {
             nlink: stat.nlink,
             mtime: stat.mtime,
             immutable: stat.immutable,
+            nature,
             metadata: metadata.into(),
             names: Vec::new(),
         }
@@ -140,6 +143,7 @@ mod tests {
             nlink: 1,
             mtime: Timestamp::default(),
             immutable: false,
+            nature: Nature::default(),
             metadata: Arc::default(),
             names: vec![name],
         }

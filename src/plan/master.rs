@@ -66,6 +66,7 @@ pub fn name_of<'m>(member: &'m Member, rules: &Rules) -> Option<&'m crate::plan:
 /// Whether the member can take names at all; if not, another member is preferred.
 pub(crate) fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
     !member.immutable
+        && !member.nature.hollow
         && member.names.iter().any(|n| {
             let branch = &branches[n.branch.index()];
             branch.mode != BranchMode::Ro && !branch.read_only && branch.identity && !branch.nested

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use crate::fs::{InodeId, Place};
+use crate::fs::{Borders, InodeId, Place};
 use crate::plan::group::{Group, Member, Name};
 use crate::plan::master::Policy;
 use crate::plan::metadata::IgnoreMetadata;
@@ -384,6 +384,12 @@ impl Planner<'_> {
         if master.size != duplicate.size {
             return fail(Reason::Differs, format!("{} and {} bytes", master.size, duplicate.size));
         }
+        if master.nature.hollow || duplicate.nature.hollow {
+            return fail(Reason::Empty, format!("{} bytes, all hole", duplicate.size));
+        }
+        if master.nature.swap || duplicate.nature.swap {
+            return fail(Reason::SwapFile, String::new());
+        }
         if !duplicate.complete() {
             let detail = format!("{} of {} names found", duplicate.names.len(), duplicate.nlink);
             return fail(Reason::UnknownLinks, detail);
@@ -398,6 +404,7 @@ impl Planner<'_> {
         if master.immutable || duplicate.immutable {
             return fail(Reason::Immutable, String::new());
         }
+        same_borders(&master.nature.borders, &duplicate.nature.borders)?;
         if let Some(reason) = self.rules.ignore.differs(&master.metadata, &duplicate.metadata) {
             return fail(reason, String::new());
         }
@@ -449,6 +456,23 @@ impl Planner<'_> {
             detail,
         });
     }
+}
+
+/// Checks that two files lie within the same borders of their filesystems.
+fn same_borders(master: &Borders, duplicate: &Borders) -> Result<(), (Reason, String)> {
+    if master.encryption != duplicate.encryption {
+        let which = match (&master.encryption, &duplicate.encryption) {
+            (Some(_), None) => "only the kept copy is encrypted",
+            (None, _) => "the kept copy is not encrypted",
+            (Some(_), Some(_)) => "each with its own key",
+        };
+        return Err((Reason::EncryptionDiffers, which.to_owned()));
+    }
+    if master.project != duplicate.project {
+        let detail = format!("project {}; kept copy: {}", duplicate.project, master.project);
+        return Err((Reason::ProjectDiffers, detail));
+    }
+    Ok(())
 }
 
 fn place(name: &Name) -> Place {

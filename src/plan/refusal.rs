@@ -63,10 +63,26 @@ pub enum Reason {
     ///
     /// Decided in `execute::path_access`.
     DirectoryDiffers,
-    /// `chattr +i` or `+a`.
+    /// `chattr +i` or `+a` of a file, or of a directory in which names change.
     ///
-    /// Decided in `execute::compare`, `execute::undo`, `plan`.
+    /// Decided in `execute::compare`, `execute::undo`, `find::ground`, `plan`.
     Immutable,
+    /// Encryption differs: of both files, or of the directories that the path has on both branches.
+    ///
+    /// Decided in `execute::compare`, `find::ground`, `plan`.
+    EncryptionDiffers,
+    /// Project ids differ: of both files, or of the kept copy and a directory that takes no other id.
+    ///
+    /// Decided in `find::ground`, `plan`.
+    ProjectDiffers,
+    /// A symlink on a branch leads to the file, or to a directory above it, by its branch path.
+    ///
+    /// Decided in `find::symlinks`.
+    SymlinkTarget,
+    /// A file that was formatted as swap space.
+    ///
+    /// Decided in `plan`.
+    SwapFile,
     /// The filesystem cannot say for sure that no program uses a file.
     ///
     /// Decided in `execute::window`.
@@ -91,7 +107,7 @@ pub enum Reason {
     ///
     /// Decided in `execute::halt`, `execute::parents`, `find::resolve`, `find::scan::walk`, `plan`.
     Obstructed,
-    /// An empty file: nothing to reclaim.
+    /// A file without data, of 0 bytes or all hole: nothing to reclaim.
     ///
     /// Decided in `plan`.
     Empty,
@@ -153,7 +169,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::Unresolved,
         Self::NotRegular,
         Self::Unreadable,
@@ -170,6 +186,10 @@ impl Reason {
         Self::XattrDiffers,
         Self::DirectoryDiffers,
         Self::Immutable,
+        Self::EncryptionDiffers,
+        Self::ProjectDiffers,
+        Self::SymlinkTarget,
+        Self::SwapFile,
         Self::NoLease,
         Self::NoIdentity,
         Self::TooManyLinks,
@@ -210,6 +230,10 @@ impl Reason {
             Self::XattrDiffers => "xattr-differs",
             Self::DirectoryDiffers => "directory-differs",
             Self::Immutable => "immutable",
+            Self::EncryptionDiffers => "encryption-differs",
+            Self::ProjectDiffers => "project-differs",
+            Self::SymlinkTarget => "symlink-target",
+            Self::SwapFile => "swap-file",
             Self::NoLease => "no-lease",
             Self::NoIdentity => "no-identity",
             Self::TooManyLinks => "too-many-links",
@@ -266,7 +290,17 @@ impl Reason {
             Self::DirectoryDiffers => {
                 "who may enter a directory above it differs between the two branches: make owner, mode and ACL equal (chown, chmod, setfacl; -v names all of them), or --ignore-metadata owner,mode,acl"
             }
-            Self::Immutable => "chattr -i -a the file",
+            Self::Immutable => "chattr -i -a the file or directory, if it may be changed",
+            Self::EncryptionDiffers => {
+                "only one of both is encrypted, or with another key: after linking, not the same people could read it; keep both copies"
+            }
+            Self::ProjectDiffers => {
+                "the project ids differ, and the filesystem links no file across projects: make them equal (xfs_io -c 'chproj N', chattr -p N), or keep both copies"
+            }
+            Self::SymlinkTarget => {
+                "a symlink leads to the file, or to a directory above it, by its path on the disk, and would lead nowhere afterwards: let the symlink name the path in the pool"
+            }
+            Self::SwapFile => "two swap files cannot be one file; nothing to do",
             Self::NoLease => {
                 "the filesystem has no leases (or the file is not yours): run as root, or --no-lease while nothing else uses the pool"
             }
@@ -281,7 +315,9 @@ impl Reason {
             Self::Obstructed => {
                 "a symlink or mount point lies on the way on that branch: name the real path"
             }
-            Self::Empty => "empty files hold no data to reclaim; nothing to do",
+            Self::Empty => {
+                "files without data (0 bytes, or all hole, as of a download that has not begun) free nothing; nothing to do"
+            }
             Self::Limit => "run again for the rest, or raise --max-ops, --max-bytes or --max-time",
             Self::Busy => "somebody has the file open: run again when it is closed",
             Self::Changed => "the file changed: make the list again",
@@ -322,6 +358,10 @@ impl Reason {
             | Self::XattrDiffers
             | Self::DirectoryDiffers
             | Self::Immutable
+            | Self::EncryptionDiffers
+            | Self::ProjectDiffers
+            | Self::SymlinkTarget
+            | Self::SwapFile
             | Self::NoLease
             | Self::NoIdentity
             | Self::TooManyLinks

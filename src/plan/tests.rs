@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::fs::Timestamp;
+use crate::fs::{Borders, Nature, Timestamp};
 
 const EXT4: u64 = 65_000;
 
@@ -39,6 +39,7 @@ fn member(dev: u64, ino: u64, names: &[&str]) -> Member {
         nlink: names.len() as u64,
         mtime: Timestamp::default(),
         immutable: false,
+        nature: Nature::default(),
         metadata: Arc::default(),
         names: names.iter().map(name).collect(),
     }
@@ -136,6 +137,37 @@ fn under_a_primary_only_the_disk_of_the_full_master_gives_a_second_one() {
     let beside = plan(&[group(near)], &branches(2), &rules);
     let masters: Vec<_> = beside.ops.iter().map(|op| op.master_id.ino).collect();
     assert_eq!(masters, [4, 4]);
+}
+
+#[test]
+fn equal_bytes_are_not_enough() {
+    let borders = |encryption: Option<&[u8]>, project| Borders {
+        encryption: encryption.map(Into::into),
+        project,
+        inherits_project: false,
+    };
+    let of = |borders| Nature { borders, ..Nature::default() };
+    let plain = Nature::default();
+    let hollow = Nature { hollow: true, ..Nature::default() };
+    let swap = Nature { swap: true, ..Nature::default() };
+    let cases = [
+        (&plain, &hollow, Reason::Empty),
+        (&plain, &swap, Reason::SwapFile),
+        (&plain, &of(borders(Some(b"key"), 0)), Reason::EncryptionDiffers),
+        (&of(borders(Some(b"one"), 0)), &of(borders(Some(b"two"), 0)), Reason::EncryptionDiffers),
+        (&plain, &of(borders(None, 7)), Reason::ProjectDiffers),
+    ];
+    let planned = |one: &Nature, other: &Nature| {
+        let mut members = vec![member(0, 1, &["a"]), member(1, 2, &["b"])];
+        (members[0].nature, members[1].nature) = (one.clone(), other.clone());
+        plan([group(members)], &branches(2), &Rules::default())
+    };
+    for (one, other, reason) in cases {
+        assert_eq!(reasons(&planned(one, other)), [reason]);
+        assert_eq!(reasons(&planned(other, one)), [reason]);
+    }
+    let same = of(borders(Some(b"key"), 7));
+    assert_eq!(ops(&planned(&same, &same)).len(), 1);
 }
 
 #[test]

@@ -172,7 +172,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::find::list::{self, ClaimedGroup};
-    use crate::fs::InodeId;
+    use crate::fs::{InodeId, Nature};
     use crate::plan::group::{Group, Member, Name};
     use crate::pool::BranchIdx;
 
@@ -192,6 +192,7 @@ mod tests {
             nlink: 1,
             mtime: Timestamp::default(),
             immutable: false,
+            nature: Nature::default(),
             metadata: Arc::default(),
             names: names.iter().map(name).collect(),
         }

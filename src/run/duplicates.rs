@@ -9,6 +9,7 @@ use super::{RunError, Session, Stop, Watcher, find_pool, scan};
 use crate::find::filter::Filter;
 use crate::find::list::ClaimedGroup;
 use crate::find::resolve::{self, Resolved, Resolver};
+use crate::find::symlinks::{self, PointedAt};
 use crate::fs::{FsError, InodeId};
 use crate::plan::group::Group;
 use crate::pool::Pool;
@@ -52,6 +53,11 @@ pub trait Duplicates<S> {
         groups: &mut [Group],
         wanted: &HashSet<InodeId>,
     ) -> Result<Vec<FsError>, RunError>;
+
+    /// Finds the files and directories that symlinks on the branches lead to by their branch paths.
+    fn pointed_at(&mut self, _site: &S) -> PointedAt {
+        PointedAt::default()
+    }
 }
 
 /// The duplicates that a request names, on a real pool.
@@ -144,5 +150,9 @@ impl Duplicates<Session> for Requested<'_> {
     ) -> Result<Vec<FsError>, RunError> {
         let found = resolve::complete(groups, wanted, &session.fs, &session.pool, filter)?;
         Ok(found)
+    }
+
+    fn pointed_at(&mut self, session: &Session) -> PointedAt {
+        symlinks::find(&session.fs, &session.pool)
     }
 }

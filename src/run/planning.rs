@@ -1,10 +1,13 @@
 //! From groups to a plan: link sets completed, directories looked up, limits applied.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Duplicates, RunError, Site, StatCache, Terms};
 use crate::execute::{Halt, PathAccess, missing_parents};
+use crate::find::ground::Ground;
 use crate::find::resolve::Resolved;
+use crate::find::symlinks::PointedAt;
 use crate::fs::Place;
 use crate::plan::group::{Group, Member};
 use crate::plan::refusal::{Reason, Weight};
@@ -63,20 +66,45 @@ fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
 
 /// Looks up which directories each op will make. Leaves out the ops that the rules stop there, then the ops beyond the
 /// limits.
-pub(super) fn look_ahead(site: &impl Site, terms: &Terms, plan: &mut Plan, looks: &mut StatCache) {
+pub(super) fn look_ahead<S: Site>(
+    site: &S,
+    terms: &Terms,
+    duplicates: &mut impl Duplicates<S>,
+    plan: &mut Plan,
+    looks: &mut StatCache,
+) {
     let stopped = fill_directories(site, terms, plan, looks).into_iter();
     let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
-    let refusals = by_rule.map(|(at, halt)| {
+    let mut against: BTreeMap<usize, (Reason, String)> =
+        by_rule.map(|(at, halt)| (at, (halt.reason, halt.detail))).collect();
+    let pointed_at = match plan.ops.is_empty() {
+        true => PointedAt::default(),
+        false => duplicates.pointed_at(site),
+    };
+    if let Some(error) = pointed_at.unreadable.first() {
+        let directories = pointed_at.unreadable.len();
+        tracing::warn!(%error, cause = %error.source, directories, "symlinks there stay unknown");
+    }
+    let mut ground = Ground::new(site.fs());
+    for (at, op) in plan.ops.iter().enumerate() {
+        let Entry::Vacant(place) = against.entry(at) else { continue };
+        let why = pointed_at.against(op).or_else(|| match ground.against(op) {
+            Ok(why) => why,
+            Err(error) => {
+                // The run meets the same error, and reports it.
+                tracing::debug!(%error, cause = %error.source, "its directories are not known");
+                None
+            }
+        });
+        why.map(|why| place.insert(why));
+    }
+    let refusals = against.into_iter().map(|(at, (reason, detail))| {
         let op = &plan.ops[at];
-        let refusal = Refusal {
-            reason: halt.reason,
-            path: op.duplicate.path.as_bytes().to_vec(),
-            master: Some(op.master.path.clone()),
-            detail: halt.detail,
-        };
-        (at, refusal)
+        let (path, master) = (op.duplicate.path.as_bytes().to_vec(), Some(op.master.path.clone()));
+        (at, Refusal { reason, path, master, detail })
     });
-    plan.leave_out(refusals.collect());
+    let refusals = refusals.collect();
+    plan.leave_out(refusals);
     plan.limit(terms.max_ops, terms.max_bytes);
 }
 

@@ -76,7 +76,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, StatCache), RunError> {
         let mut plan = planning::plan_of(&self.site, self.terms, &mut self.duplicates, resolved)?;
         let mut looks = StatCache::default();
-        planning::look_ahead(&self.site, self.terms, &mut plan, &mut looks);
+        planning::look_ahead(&self.site, self.terms, &mut self.duplicates, &mut plan, &mut looks);
         Ok((plan, looks))
     }
 

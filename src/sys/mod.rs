@@ -55,34 +55,72 @@ pub(crate) fn read_at_with(
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
 
-/// Where on the disk a file's data begins, from `FS_IOC_FIEMAP`; `None` where it has none or is not on a disk yet.
-pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
-    /// `struct fiemap` with room for one `struct fiemap_extent`.
+/// `struct fiemap_extent`: a piece of a file that lies in one piece on its disk.
+#[repr(C, align(8))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Where it begins in the file.
+    pub(crate) logical: u64,
+    /// Where it begins on the disk.
+    pub(crate) physical: u64,
+    /// Its length in bytes.
+    pub(crate) length: u64,
+    reserved64: [u64; 2],
+    flags: u32,
+    reserved32: [u32; 3],
+}
+
+impl Extent {
+    /// Whether it is the last of its file.
+    pub(crate) fn is_last(&self) -> bool {
+        self.flags & 0x1 != 0
+    }
+
+    /// Whether its place on the disk is not known, or not chosen yet.
+    pub(crate) fn is_unplaced(&self) -> bool {
+        self.flags & 0x2 != 0
+    }
+
+    /// Whether it is reserved, and reads as zeros.
+    pub(crate) fn is_unwritten(&self) -> bool {
+        self.flags & 0x800 != 0
+    }
+}
+
+/// The extents of a file from byte `from` on, at most `N` of them, from `FS_IOC_FIEMAP`; none at its end.
+pub(crate) fn extents<const N: usize>(fd: BorrowedFd<'_>, from: u64) -> io::Result<Vec<Extent>> {
+    /// `struct fiemap` with room for its extents.
     #[repr(C, align(8))]
-    #[derive(Default)]
-    struct Fiemap {
+    struct Fiemap<const N: usize> {
         start: u64,
         length: u64,
         flags: u32,
         mapped: u32,
         count: u32,
         reserved: u32,
-        logical: u64,
-        physical: u64,
-        extent_length: u64,
-        reserved64: [u64; 2],
-        extent_flags: u32,
-        reserved32: [u32; 3],
+        extents: [Extent; N],
     }
-    /// `FIEMAP_EXTENT_UNKNOWN`: the physical place says nothing.
-    const UNKNOWN: u32 = 2;
-    let mut arg = Fiemap { length: u64::MAX, count: 1, ..Fiemap::default() };
+    let mut arg = Fiemap {
+        start: from,
+        length: u64::MAX - from,
+        flags: 0,
+        mapped: 0,
+        count: u32::try_from(N).unwrap_or(0),
+        reserved: 0,
+        extents: [Extent::default(); N],
+    };
     // The request encodes the header only: the array of extents counts as 0 bytes.
     let request = nix::request_code_readwrite!(b'f', 11, 32);
-    // SAFETY: the kernel reads the 32-byte header, and writes it and at most `count` = 1 extent behind it.
+    // SAFETY: the kernel reads the 32-byte header, and writes it and at most `count` = `N` extents behind it.
     unsafe { ioctl(fd, request, &mut arg) }?;
-    let known = arg.mapped > 0 && arg.extent_flags & UNKNOWN == 0;
-    Ok(known.then_some(arg.physical))
+    let mapped = usize::try_from(arg.mapped).unwrap_or(0).min(N);
+    Ok(arg.extents[..mapped].to_vec())
+}
+
+/// Where on the disk a file's data begins; `None` where it has none or is not on a disk yet.
+pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    let first = extents::<1>(fd, 0)?.into_iter().next();
+    Ok(first.filter(|extent| !extent.is_unplaced()).map(|extent| extent.physical))
 }
 
 /// `renameat2(2)` with `RENAME_NOREPLACE` or `RENAME_EXCHANGE`. The bare call: musl has no function for it.
@@ -286,6 +324,47 @@ pub(crate) fn btrfs_subvolume(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(arg.treeid)
 }
 
+/// The project id and whether entries inherit it, from `FS_IOC_FSGETXATTR`.
+pub(crate) fn project(fd: BorrowedFd<'_>) -> io::Result<(u32, bool)> {
+    /// `FS_XFLAG_PROJINHERIT`.
+    const INHERITS: u32 = 0x200;
+    /// `struct fsxattr`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct FsXattr {
+        flags: u32,
+        extent_size: u32,
+        extents: u32,
+        project: u32,
+        cow_extent_size: u32,
+        padding: [u8; 8],
+    }
+    let mut arg = FsXattr::default();
+    let request = nix::request_code_read!(b'X', 31, size_of::<FsXattr>());
+    // SAFETY: the kernel writes one `struct fsxattr` of 28 bytes, which `arg` mirrors.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    Ok((arg.project, arg.flags & INHERITS != 0))
+}
+
+/// The encryption policy from `FS_IOC_GET_ENCRYPTION_POLICY_EX`; no key is needed to ask for it.
+pub(crate) fn encryption_policy(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    /// The longest policy so far has 24 bytes.
+    const POLICY_MAX: usize = 64;
+    /// `struct fscrypt_get_policy_ex_arg`.
+    #[repr(C)]
+    struct PolicyEx {
+        size: u64,
+        policy: [u8; POLICY_MAX],
+    }
+    let mut arg = PolicyEx { size: POLICY_MAX as u64, policy: [0; POLICY_MAX] };
+    // The request encodes the size and the version only.
+    let request = nix::request_code_readwrite!(b'f', 22, 9);
+    // SAFETY: the kernel reads the size, and writes it and at most so many bytes of the policy behind it.
+    unsafe { ioctl(fd, request, &mut arg) }?;
+    let size = usize::try_from(arg.size).unwrap_or(POLICY_MAX).min(POLICY_MAX);
+    Ok(arg.policy[..size].to_vec())
+}
+
 /// The argument of the inode flag ioctls: encoded as a long, but read and written as an int.
 #[repr(C)]
 struct InodeFlags {
@@ -366,6 +445,8 @@ mod tests {
             (nix::request_code_read!(0x94, 31, 1024), 0x8400_941f),
             (nix::request_code_readwrite!(0x94, 18, 4096), 0xd000_9412),
             (nix::request_code_readwrite!(b'f', 11, 32), 0xc020_660b),
+            (nix::request_code_read!(b'X', 31, 28), 0x801c_581f),
+            (nix::request_code_readwrite!(b'f', 22, 9), 0xc009_6616),
         ] {
             assert_eq!(ours, kernel, "{kernel:#x}");
         }

@@ -9,7 +9,7 @@ use mergerfs_xdedup::find::filter::Filter;
 use mergerfs_xdedup::find::resolve::Resolved;
 use mergerfs_xdedup::fs::real::Space;
 use mergerfs_xdedup::fs::sim::{SimFs, SimWorld, place};
-use mergerfs_xdedup::fs::{self, FsError, InodeId, Look, Place};
+use mergerfs_xdedup::fs::{self, FsError, InodeId, Look, Nature, Place};
 use mergerfs_xdedup::journal::mem_store::{Fault, MemStore};
 use mergerfs_xdedup::journal::{BranchRecord, Journal};
 use mergerfs_xdedup::plan::group::{Group, Member, Name};
@@ -242,7 +242,7 @@ fn equal_files(site: &SimSite) -> Result<Resolved, RunError> {
         match group.members.iter_mut().find(|m| m.id == stat.id) {
             Some(known) => known.add_name(name),
             None => {
-                let mut member = Member::new(&stat, site.fs.metadata(&file)?);
+                let mut member = Member::new(&stat, Nature::default(), site.fs.metadata(&file)?);
                 member.add_name(name);
                 group.members.push(member);
             }

@@ -359,6 +359,7 @@ pub(super) fn stat_of(fd: BorrowedFd<'_>) -> io::Result<Stat> {
 
 pub(super) fn stat_from(found: &libc::statx) -> Stat {
     let fixed = (libc::STATX_ATTR_IMMUTABLE | libc::STATX_ATTR_APPEND).cast_unsigned();
+    let encrypted = libc::STATX_ATTR_ENCRYPTED.cast_unsigned();
     let mode = u32::from(found.stx_mode);
     Stat {
         id: InodeId {
@@ -378,6 +379,7 @@ pub(super) fn stat_from(found: &libc::statx) -> Stat {
         atime: time_of(&found.stx_atime),
         btime: (found.stx_mask & libc::STATX_BTIME != 0).then(|| time_of(&found.stx_btime)),
         immutable: found.stx_attributes & u64::from(fixed) != 0,
+        encrypted: found.stx_attributes & u64::from(encrypted) != 0,
     }
 }
 

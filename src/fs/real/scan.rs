@@ -14,10 +14,10 @@ use nix::NixPath;
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
-use super::super::{FileKind, FsError, InodeId, Metadata, Place, Result, Stat};
+use super::super::{FileKind, FsError, InodeId, Metadata, Nature, Place, Result, Stat};
 use super::file::metadata_of;
 use super::root::{Root, entry_beneath, stat_from, stat_of};
-use super::{RealFs, dir};
+use super::{RealFs, dir, nature};
 use crate::sys;
 
 /// A directory with its entries, held open to look at them.
@@ -154,6 +154,14 @@ impl ScanFile {
     pub fn could_be_leased(&self) -> bool {
         let leased = sys::set_lease(self.file.as_fd(), libc::F_RDLCK);
         leased.and_then(|()| sys::set_lease(self.file.as_fd(), libc::F_UNLCK)).is_ok()
+    }
+
+    /// What keeps the file from being linked although its bytes are equal, where `stat` was just taken.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    pub fn nature(&self, stat: &Stat) -> io::Result<Nature> {
+        nature::of_file(&self.file, stat, |buf| self.read_passing(buf, 0))
     }
 
     /// Reads only pages already in memory; returns `None` if the read would have to wait for the disk.

@@ -34,6 +34,7 @@ impl State {
             atime: node.attrs.atime,
             btime: Some(node.attrs.btime),
             immutable: node.attrs.immutable,
+            encrypted: false,
         }
     }
 

@@ -29,6 +29,7 @@ fn stat(dev: u64, ino: u64) -> Stat {
         atime: time,
         btime: None,
         immutable: false,
+        encrypted: false,
     }
 }
 

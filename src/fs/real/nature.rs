@@ -1,0 +1,105 @@
+//! Looks at what keeps equal bytes from being equal files.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::super::{Borders, Nature, Stat};
+use crate::sys;
+
+/// The last bytes of the first page of a file that `mkswap` formatted, for each size that a page can have.
+const SWAP_MARKS: [&[u8; 10]; 2] = [b"SWAPSPACE2", b"SWAP-SPACE"];
+const PAGES: [usize; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
+/// `mkswap` takes no file of fewer pages.
+const SWAP_PAGES_MIN: u64 = 10;
+
+/// Looks at an open regular file of which `stat` was just taken; `read` reads from its beginning.
+pub(super) fn of_file(
+    file: &File,
+    stat: &Stat,
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<Nature> {
+    Ok(Nature {
+        borders: borders(file.as_fd(), stat)?,
+        hollow: stat.blocks == 0 || is_reserved(file.as_fd()),
+        swap: is_swap(stat.size, read)?,
+    })
+}
+
+/// Looks at an open file or directory of which `stat` was just taken.
+pub(super) fn borders(fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Borders> {
+    let encryption = match stat.encrypted {
+        true => Some(sys::encryption_policy(fd)?.into()),
+        false => None,
+    };
+    let (project, inherits_project) = match sys::project(fd) {
+        // The filesystem has no projects.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOTTY | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
+            ) =>
+        {
+            (0, false)
+        }
+        project => project?,
+    };
+    Ok(Borders { encryption, project, inherits_project })
+}
+
+/// Whether all its blocks are only reserved. `SEEK_DATA` does not tell: it takes zeros that were read for data. A
+/// filesystem that cannot tell has data everywhere.
+fn is_reserved(fd: BorrowedFd<'_>) -> bool {
+    let mut from = 0;
+    loop {
+        let Ok(extents) = sys::extents::<8>(fd, from) else { return false };
+        if extents.iter().any(|extent| !extent.is_unwritten()) {
+            return false;
+        }
+        match extents.last() {
+            Some(last) if !last.is_last() => from = last.logical.saturating_add(last.length),
+            _ => return true,
+        }
+    }
+}
+
+/// A swap file has whole pages; only such a file is read.
+fn is_swap(size: u64, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<bool> {
+    let page = PAGES[0] as u64;
+    if !size.is_multiple_of(page) || size < SWAP_PAGES_MIN * page {
+        return Ok(false);
+    }
+    let mut head = vec![0; PAGES[PAGES.len() - 1]];
+    let length = read(&mut head)?;
+    let ends =
+        PAGES.iter().filter_map(|page| head[..length].get(page - SWAP_MARKS[0].len()..*page));
+    Ok(ends.into_iter().any(|end| SWAP_MARKS.iter().any(|mark| end == &mark[..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_swap_file(file: &[u8]) -> bool {
+        let read = |buf: &mut [u8]| {
+            let length = buf.len().min(file.len());
+            buf[..length].copy_from_slice(&file[..length]);
+            Ok(length)
+        };
+        is_swap(file.len() as u64, read).unwrap()
+    }
+
+    #[test]
+    fn a_swap_file_is_known_by_the_end_of_its_first_page() {
+        for page in PAGES {
+            let mut file = vec![7; 128 << 10];
+            file[page - 10..page].copy_from_slice(b"SWAPSPACE2");
+            assert!(is_swap_file(&file), "{page}");
+            file[page - 1] = b'3';
+            assert!(!is_swap_file(&file), "{page}");
+        }
+        let unread = |_: &mut [u8]| -> io::Result<usize> { panic!("read") };
+        assert!(!is_swap((40 << 10) + 1, unread).unwrap());
+        assert!(!is_swap(36 << 10, unread).unwrap());
+    }
+}
