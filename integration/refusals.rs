@@ -7,7 +7,7 @@ use crate::groups;
 use crate::harness::command::run;
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
-use crate::harness::tool::Tool;
+use crate::harness::tool::{BINARY, Tool};
 use crate::harness::{snapshot, tree};
 
 /// A group for each reason: a master on the second disk, a duplicate on the first.
@@ -195,4 +195,75 @@ fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
     let run = tool.execute(&list, &[&primary[..], &ignore[..]].concat());
     run.expect(0);
     groups::assert_linked(&pool, &groups);
+}
+
+/// What the user may not do says nothing about the disk.
+#[test]
+fn a_user_who_may_not_do_it_is_told_to_be_root() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let nobody = (65534, 65534);
+    let made = groups::pairs(&pool, 0, 1, 1);
+    for (disk, name) in made[0].iter().enumerate() {
+        tree::set_owner(&pool.on(disk, name), nobody);
+    }
+    tree::settle();
+    let tool = Tool::new();
+    let copy = tool.dir().join("mergerfs.xdedup");
+    std::fs::copy(BINARY, &copy).unwrap();
+    tree::set_mode(tool.dir(), 0o755);
+    let theirs = tool.dir().join("theirs");
+    tree::make_dir(&theirs, 0o700, nobody);
+    let journal = theirs.join("journal");
+    let line = |extra: &[&str]| {
+        let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(OsStr::new);
+        let program = [copy.as_os_str(), "--journal".as_ref(), journal.as_os_str()];
+        let options = ["--no-cache", "--format", "json"].map(OsStr::new);
+        let words = user.iter().chain(&program).chain(&options).copied();
+        let words = words.chain(extra.iter().map(OsStr::new)).chain([pool.root().as_os_str()]);
+        words.map(OsStr::to_os_string).collect::<Vec<_>>()
+    };
+    let dry = tool.run_line(&line(&[])).expect(0);
+    assert!(dry.stderr.starts_with(" WARN not run as root"), "{dry}");
+    assert_eq!(dry.summary().get("planned"), 1, "{dry}");
+    let run = tool.run_line(&line(&["-e"])).expect(1);
+    let ops = run.lines_of("op");
+    assert_eq!(ops[0]["reason"], "permission", "{run}");
+    assert!(run.lines_of("refusal")[0]["hint"].as_str().unwrap().contains("as root"), "{run}");
+    assert!(!run.stdout.contains("disk's health"), "{run}");
+    snapshot::assert_no_own_names(&pool);
+}
+
+/// A directory that is locked after the plan was made: the op fails, and the directories that were made for it go.
+#[test]
+fn an_op_that_may_not_go_on_leaves_no_directory() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let [kept, fresh, target] = ["media/a", "fresh/deep/a", "target/a"].map(PathBuf::from);
+    for path in [pool.on(0, &kept), pool.on(1, &fresh)] {
+        tree::write(&path, &tree::bytes(1, groups::SMALL));
+    }
+    for disk in 0..2 {
+        std::fs::create_dir_all(pool.on(disk, "target")).unwrap();
+    }
+    std::fs::hard_link(pool.on(1, &fresh), pool.on(1, &target)).unwrap();
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &[vec![kept, fresh.clone(), target]]);
+    let paths = || -> Vec<Vec<PathBuf>> {
+        let branches = snapshot::all_entries(&pool).into_iter();
+        branches.map(|entries| entries.into_keys().collect()).collect()
+    };
+    let before = paths();
+    let lock = format!("chattr +i {}", pool.on(0, "target").display());
+    let media = pool.path("media");
+    let extra = ["-p".as_ref(), media.as_os_str(), "--pre".as_ref(), OsStr::new(&lock)];
+    let run = tool.execute(&list, &extra);
+    run_in(&pool, "-i");
+    let run = run.expect(1);
+    assert_eq!(run.lines_of("op")[0]["reason"], "permission", "{run}");
+    assert_eq!(paths(), before, "{run}");
+    let again = tool.execute(&list, &extra[..2]).expect(0);
+    assert_eq!(again.summary().get("done"), 1, "{again}");
+}
+
+fn run_in(pool: &Pool, flag: &str) {
+    run("chattr", &[flag.as_ref(), pool.on(0, "target").as_os_str()]);
 }

@@ -363,7 +363,7 @@ fn what_cannot_be_read_is_named_and_the_scan_goes_on() {
     .to_vec();
     let run = tool.run_line(&line).expect(1);
     for path in [&made[3][0], &made[3][1], Path::new("closed")] {
-        assert_eq!(run.reasons_for(&pool.path(path)), ["unreadable"], "{run}");
+        assert_eq!(run.reasons_for(&pool.path(path)), ["permission"], "{run}");
     }
     assert_eq!(run.summary().get("planned"), made.len() as u64 - 1, "{run}");
     assert_eq!(run.summary().get("refused"), 3, "{run}");

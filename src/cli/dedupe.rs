@@ -20,6 +20,11 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(args.max_time)?;
     let mut watch = RunWatch::new(common, args);
     let request = request(common, args);
+    if !nix::unistd::geteuid().is_root() {
+        tracing::warn!(
+            "not run as root: only files of your own can be linked, and others may not be seen"
+        );
+    }
     match run::run(&request, signals.stop(), &mut watch)? {
         Outcome::Stopped => {
             let why = if signals.asked() { "stopped" } else { "the time was up" };

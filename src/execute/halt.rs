@@ -57,10 +57,9 @@ impl From<FsError> for Halt {
             libc::ENOENT | libc::ENOTDIR | libc::EEXIST => Self::new(Reason::Changed, detail),
             libc::ELOOP | libc::EXDEV => Self::new(Reason::Obstructed, detail),
             libc::EMLINK => Self::new(Reason::TooManyLinks, detail),
-            // Neither group is the disk's doing: too many descriptors are this process's or the system's limit.
-            libc::EPERM | libc::EACCES | libc::ENAMETOOLONG | libc::EMFILE | libc::ENFILE => {
-                Self::new(Reason::Io, detail)
-            }
+            libc::EPERM | libc::EACCES => Self::new(Reason::Permission, detail),
+            // Not the disk's doing: too many descriptors are this process's or the system's limit.
+            libc::ENAMETOOLONG | libc::EMFILE | libc::ENFILE => Self::new(Reason::Io, detail),
             // The disk, the filesystem, or the room on it: nothing more on this branch.
             _ => Self { stops: Some(error.branch), ..Self::new(Reason::Io, detail) },
         }

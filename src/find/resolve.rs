@@ -108,7 +108,11 @@ impl<'r> Resolver<'r> {
             Err(PoolError::Path { source, .. } | PoolError::AllPaths { source, .. })
                 if source.raw_os_error() != Some(libc::ENOTCONN) =>
             {
-                self.refuse(Reason::Unresolved, raw, source.to_string());
+                let reason = match source.raw_os_error() {
+                    Some(libc::EACCES | libc::EPERM) => Reason::Permission,
+                    _ => Reason::Unresolved,
+                };
+                self.refuse(reason, raw, source.to_string());
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -133,6 +137,7 @@ impl<'r> Resolver<'r> {
         {
             let reason = match error.errno() {
                 libc::ELOOP | libc::EXDEV => Reason::Obstructed,
+                libc::EACCES | libc::EPERM => Reason::Permission,
                 _ => Reason::Unresolved,
             };
             self.refuse(reason, raw, format!("{error}: {}", error.source));

@@ -86,7 +86,8 @@ fn walk(fs: &RealFs, roots: &Roots<'_>, branch: BranchIdx, found: &mut PointedAt
     while let Some(dir) = stack.pop() {
         match fs.list_dir(&dir) {
             Ok(entries) => {
-                for entry in entries {
+                // The filesystem's own directory, for root's eyes only.
+                for entry in entries.into_iter().filter(|entry| entry.name != b"lost+found") {
                     let Ok(path) = dir.path.join(OsStr::from_bytes(&entry.name)) else { continue };
                     let place = Place::new(branch, path);
                     let kind =

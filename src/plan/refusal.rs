@@ -132,6 +132,10 @@ pub enum Reason {
     ///
     /// Decided in `execute::both_stay` and `execute::take_back`, and elsewhere in `execute`.
     Conflict,
+    /// The user who runs this program may not do it.
+    ///
+    /// Decided in `execute::halt`, `find::resolve`, `find::scan::walk`.
+    Permission,
     /// A system call failed.
     ///
     /// Decided in `execute::copy`, `execute::halt`, `execute::window`.
@@ -169,7 +173,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Unresolved,
         Self::NotRegular,
         Self::Unreadable,
@@ -202,6 +206,7 @@ impl Reason {
         Self::Changed,
         Self::Differs,
         Self::Conflict,
+        Self::Permission,
         Self::Io,
         Self::BranchFailed,
         Self::Interrupted,
@@ -246,6 +251,7 @@ impl Reason {
             Self::Changed => "changed",
             Self::Differs => "differs",
             Self::Conflict => "conflict",
+            Self::Permission => "permission",
             Self::Io => "io-error",
             Self::BranchFailed => "branch-failed",
             Self::Interrupted => "interrupted",
@@ -264,7 +270,7 @@ impl Reason {
             }
             Self::NotRegular => "only regular files are linked; nothing to do",
             Self::Unreadable => {
-                "it was left out of the scan: look at its permissions, and at the disk's health"
+                "it was left out of the scan: look at the kernel log and the disk's health"
             }
             Self::ClaimSize => "the file changed since the list was made: make the list again",
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
@@ -325,6 +331,9 @@ impl Reason {
             Self::Conflict => {
                 "another program changed the file while it was replaced: nothing was removed; `status` names what is left to settle, if anything"
             }
+            Self::Permission => {
+                "run it as root; for root, too, a file or directory may be locked (chattr -i -a), or the container or service may lack a capability"
+            }
             Self::Io => "look at the kernel log and the disk's health",
             Self::BranchFailed => {
                 "the branch had an error in this run: check the disk and its mount, then run again"
@@ -379,6 +388,7 @@ impl Reason {
             | Self::Changed
             | Self::Differs
             | Self::Conflict
+            | Self::Permission
             | Self::Io
             | Self::BranchFailed
             | Self::Interrupted

@@ -343,6 +343,7 @@ pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
         reason: match error.errno() {
             // The error is on another branch, where a copy would be linked or looked for.
             libc::ELOOP | libc::EXDEV => Reason::Obstructed,
+            libc::EACCES | libc::EPERM => Reason::Permission,
             _ => Reason::Unreadable,
         },
         path: path.as_bytes().to_vec(),
