@@ -333,3 +333,42 @@ fn what_a_rule_keeps_from_coming_back_is_told_by_the_exit_status() {
     tool.run(&["undo", "1", "-e"]).expect(0);
     assert_eq!(snapshot::places(&pool, "downloads/1.bin")[0].0, 1);
 }
+
+/// "Now the rest", "was that all?": no undo links again what it took apart, unless its own number is named.
+#[test]
+fn an_undo_without_a_number_goes_on_and_never_links_again() {
+    let (pool, tool) = three_linked();
+    let freed = |line: &[&str]| -> (u64, Run) {
+        let run = tool.run(&[&["--format", "json", "history"], line].concat()).expect(0);
+        let free =
+            run.lines_of("run").into_iter().map(|run| run["bytes_free_now"].as_u64().unwrap());
+        (free.sum(), run)
+    };
+    let inodes = |n: u64| {
+        let paths = [format!("media/{n}.bin"), format!("downloads/{n}.bin")];
+        let places = paths.iter().flat_map(|path| snapshot::places(&pool, path));
+        places.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let (all, _) = freed(&[]);
+    assert_eq!(all, 3 * 12_288);
+    let part = pool.path("downloads/1.bin");
+    tool.run(&["undo", "-e", "--path", part.to_str().unwrap()]).expect(0);
+    assert_eq!([0, 1, 2].map(inodes), [1, 2, 1]);
+    assert_eq!(freed(&[]).0, all / 3 * 2);
+    tool.run(&["undo", "-e"]).expect(0);
+    assert_eq!([0, 1, 2].map(inodes), [2, 2, 2]);
+    for execute in [&["undo", "-e"][..], &["undo"]] {
+        let again = tool.run(execute).expect(0);
+        assert!(again.stdout.contains("nothing is left to take back"), "{again}");
+    }
+    assert_eq!([0, 1, 2].map(inodes), [2, 2, 2]);
+    let (free, history) = freed(&[]);
+    assert_eq!((free, history.lines_of("run").len()), (0, 3), "{history}");
+    // By its number it is a run like any other.
+    tool.run(&["undo", "3", "-e"]).expect(0);
+    assert_eq!([0, 1, 2].map(inodes), [1, 2, 1]);
+    assert_eq!(freed(&[]).0, all / 3 * 2);
+    tool.run(&["undo", "-e"]).expect(0);
+    assert_eq!([0, 1, 2].map(inodes), [2, 2, 2]);
+    assert_eq!(freed(&[]).0, 0);
+}

@@ -386,7 +386,7 @@ pub struct ResumeArgs {
 /// The options of `undo`.
 #[derive(Debug, Clone, Args)]
 pub struct UndoArgs {
-    /// The run, as `history` numbers them [default: the newest that changed something]
+    /// The run, as `history` numbers them [default: the newest that is no undo and has something left to take back]
     #[arg(value_name = "RUN")]
     pub run: Option<u64>,
     /// Do it; without this, only show what would be done

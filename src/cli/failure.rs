@@ -174,14 +174,10 @@ impl From<UndoError> for Failure {
             UndoError::NoRun(_) | UndoError::Forgotten(_) => {
                 (Kind::Usage, Some("mergerfs.xdedup history lists them".into()))
             }
-            UndoError::Interrupted { newest, of } => {
-                let which =
-                    format!("say which: undo {of} goes on with it, undo {newest} takes it back");
-                (Kind::Usage, Some(which))
-            }
-            UndoError::NoJournal(_) | UndoError::NothingDone | UndoError::NotOnPool { .. } => {
-                (Kind::Usage, None)
-            }
+            UndoError::NoJournal(_)
+            | UndoError::NothingDone
+            | UndoError::NothingLeft
+            | UndoError::NotOnPool { .. } => (Kind::Usage, None),
         };
         Self { hint, ..Self::of(kind, &error) }
     }

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::report::{Scene, Tally, json, undo as report};
 use crate::rescue::undo::UndoPlan;
-use crate::rescue::undo_run::{UndoRequest, Undone, undo};
+use crate::rescue::undo_run::{UndoError, UndoRequest, Undone, undo};
 use crate::run::{Begun, Ended, Watcher, WatcherError};
 
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
@@ -29,7 +29,11 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
         accept_branches: args.accept_branches,
         leases: leases(args.no_lease),
     };
-    match undo(&request, signals.stop(), &mut watch)? {
+    let undone = match undo(&request, signals.stop(), &mut watch) {
+        Err(UndoError::NothingLeft) => return nothing_left(common),
+        undone => undone?,
+    };
+    match undone {
         Undone::Planned { site, undoes, plan, room } => {
             let code = dry_run(common, &site.pool, (undoes, plan))?;
             room?;
@@ -41,6 +45,16 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
             Ok(signal.unwrap_or(code))
         }
     }
+}
+
+/// Says that everything was undone before: there is nothing to do.
+fn nothing_left(common: &Common) -> Result<u8, Failure> {
+    if common.format == OutputFormat::Text && !common.quiet {
+        let mut out = stdout();
+        let said = writeln!(out, "{}", UndoError::NothingLeft);
+        said.and_then(|()| out.flush()).map_err(Failure::output)?;
+    }
+    Ok(0)
 }
 
 /// Prints the plan.

@@ -31,6 +31,8 @@ pub struct RunSummary {
     pub conflicts: u64,
     /// Bytes that became free.
     pub reclaimed: u64,
+    /// Bytes that undos of its ops took again.
+    pub given_back: u64,
     /// How the run ended, if it ended in good order.
     pub ended: Option<RunEnded>,
 }
@@ -46,6 +48,14 @@ pub struct Conflict {
     pub why: String,
     /// Where the duplicate is.
     pub left: Vec<(BranchIdx, RelPath)>,
+}
+
+impl RunSummary {
+    /// Bytes that are free now because of the run: undos took the others again.
+    #[must_use]
+    pub fn still_free(&self) -> u64 {
+        self.reclaimed.saturating_sub(self.given_back)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +110,7 @@ impl Index {
                 // A run that was pruned is gone, and so is its count.
                 if let Some(run) = undone.and_then(|run| self.runs.get_mut(&run)) {
                     run.undone += 1;
+                    run.given_back = run.given_back.saturating_add(op.intent.bytes);
                 }
                 Ok(Some(op))
             }
@@ -164,6 +175,7 @@ impl Index {
             restored: 0,
             conflicts: 0,
             reclaimed: 0,
+            given_back: 0,
             ended: None,
         };
         self.runs.insert(run, summary);

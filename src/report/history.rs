@@ -23,7 +23,7 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
     writeln!(
         out,
         "{:>5}  {:<20}  {:>7}  {:>7}  {:>5}  {:>10}  what",
-        "run", "time", "done", "undone", "other", "reclaimed"
+        "run", "time", "done", "undone", "other", "free now"
     )?;
     for run in &runs[first..] {
         let pool = sanitised(run.started.pool.as_os_str().as_encoded_bytes());
@@ -35,7 +35,7 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
             run.done,
             run.undone,
             run.restored + run.conflicts + run.open,
-            size(run.reclaimed),
+            size(run.still_free()),
             remarks(run),
         )?;
     }
@@ -44,13 +44,13 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
             None => (done + run.done, undone + run.undone),
             Some(_) => (done, undone),
         });
-    let reclaimed: u64 = runs.iter().map(|run| run.reclaimed).sum();
+    let free: u64 = runs.iter().map(|run| run.still_free()).sum();
     writeln!(
         out,
-        "{}: {} done, {undone} undone since, {} reclaimed",
+        "{}: {} done, {undone} undone since; {} more is free now",
         number(runs.len(), "run"),
         number(done, "op"),
-        size(reclaimed)
+        size(free)
     )
 }
 
@@ -99,5 +99,6 @@ pub(super) fn figures(run: &RunSummary) -> Value {
         "conflicts": run.conflicts,
         "open": run.open,
         "bytes_reclaimed": run.reclaimed,
+        "bytes_free_now": run.still_free(),
     })
 }

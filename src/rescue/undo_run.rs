@@ -20,7 +20,7 @@ use crate::run::{
 /// Which run is taken back, and how.
 #[derive(Debug, Clone)]
 pub struct UndoRequest {
-    /// The run; without it, the newest run that changed a branch.
+    /// The run; without it, the newest run that is no undo and has something left to take back.
     pub run: Option<u64>,
     /// If there are any paths: only ops with a name at or below one of them.
     pub paths: Vec<PathBuf>,
@@ -55,14 +55,9 @@ pub enum UndoError {
     /// No run of the journal has changed anything.
     #[error("no run has changed anything")]
     NothingDone,
-    /// It is not clear which run is meant: the newest is an undo that did not end.
-    #[error("the newest run, {newest}, is an undo of run {of} that was interrupted")]
-    Interrupted {
-        /// The newest run.
-        newest: u64,
-        /// The run that it takes back.
-        of: u64,
-    },
+    /// Undos have taken back all that runs did. To say so is no failure.
+    #[error("nothing is left to take back: every run was undone")]
+    NothingLeft,
     /// The pool of the run is not mounted.
     #[error("the pool of run {run} is not mounted at {mount:?}")]
     NotMounted {
@@ -148,10 +143,11 @@ pub fn undo(
     undo.go(watcher)
 }
 
-/// Returns the run to undo: `named`, else the newest run that changed a branch.
+/// Returns the run to undo: `named`, else the newest run that is no undo and has something left to take back. So an undo
+/// that is asked for twice, or that was interrupted, goes on, and never links again what it took apart.
 ///
 /// # Errors
-/// When there is no such run, or the newest is an undo that did not end.
+/// When there is no such run.
 pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<u64, UndoError> {
     if let Some(run) = named {
         return match journal.run(run) {
@@ -159,15 +155,11 @@ pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<u64,
             None => Err(UndoError::no_run(journal, run)),
         };
     }
-    let newest = journal.runs().rfind(|run| run.done > 0);
-    match newest {
-        None => Err(UndoError::NothingDone),
-        // The user more likely wants to continue the undo than to take back its work so far.
-        Some(RunSummary { started, undoes: Some(of), ended: None, .. }) => {
-            Err(UndoError::Interrupted { newest: started.run, of: *of })
-        }
-        Some(run) => Ok(run.started.run),
-    }
+    let mut runs = journal.runs().filter(|run| run.undoes.is_none() && run.done > 0).rev();
+    let newest = runs.next().ok_or(UndoError::NothingDone)?;
+    let left = |run: &&RunSummary| run.undone < run.done;
+    let left = std::iter::once(newest).chain(runs).find(left);
+    left.map(|run| run.started.run).ok_or(UndoError::NothingLeft)
 }
 
 fn pool_of<T: Store>(journal: &Journal<T>, run: u64) -> Result<Pool, UndoError> {

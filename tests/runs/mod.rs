@@ -10,7 +10,7 @@ use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::rescue::resume::resume_on;
-use mergerfs_xdedup::rescue::undo_run::{UndoError, Undone};
+use mergerfs_xdedup::rescue::undo_run::{UndoError, Undone, chosen};
 use mergerfs_xdedup::run::{CarriedOut, Outcome, RunError};
 use stage::Stage;
 
@@ -141,11 +141,19 @@ fn an_undo_takes_a_run_back_as_a_run_of_its_own() {
     let record = journal.run(2).unwrap();
     assert_eq!(record.undoes, Some(1));
     assert_eq!(record.ended.as_ref().unwrap().done, 1);
+    // Asked for once more, it does not link again.
+    assert!(matches!(chosen(&journal, None), Err(UndoError::NothingLeft)));
+    let first = journal.run(1).unwrap();
+    assert_eq!((first.still_free(), record.still_free()), (0, 0));
+    assert!(first.reclaimed > 0);
     // An undo of that links again: the record is that of an ordinary run.
     let mut redo = undo.next();
     redo.undo(2, true).unwrap();
     assert_linked(&redo);
-    assert_eq!(redo.journal().run(3).unwrap().undoes, None);
+    let journal = redo.journal();
+    assert_eq!(journal.run(3).unwrap().undoes, None);
+    assert_eq!(chosen(&journal, None).unwrap(), 3);
+    assert_eq!(journal.run(3).unwrap().still_free(), journal.run(1).unwrap().reclaimed);
 }
 
 #[test]
