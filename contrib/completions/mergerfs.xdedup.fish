@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
+    string join \n e/execute m/manifest= manifest-format= base= map= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -27,6 +27,7 @@ end
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s m -l manifest -d 'Read duplicates from a list made by another program ("-": standard input)' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l manifest-format -d 'The form of the list, where it cannot be told from its contents' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l base -d 'Where relative paths of the list begin [default: what the list says, else the current directory]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l map -d 'The list\'s paths below FROM are those below TO, as for a list made in a container; repeat for more' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s p -l primary -d 'Masters live under DIR; repeat for more, the first that has a copy wins' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s d -l dedup -d 'Which copy stays where no primary decides' -r -f -a "newest\t'the copy changed last'
 oldest\t'the copy changed first'
@@ -89,6 +90,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "help" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s m -l manifest -d 'Read duplicates from a list made by another program ("-": standard input)' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l manifest-format -d 'The form of the list, where it cannot be told from its contents' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l base -d 'Where relative paths of the list begin [default: what the list says, else the current directory]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l map -d 'The list\'s paths below FROM are those below TO, as for a list made in a container; repeat for more' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s p -l primary -d 'Masters live under DIR; repeat for more, the first that has a copy wins' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s d -l dedup -d 'Which copy stays where no primary decides' -r -f -a "newest\t'the copy changed last'
 oldest\t'the copy changed first'

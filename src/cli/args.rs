@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::examples;
-use crate::find::list::Format;
+use crate::find::list::Forms;
 use crate::plan::Shadows;
 use crate::plan::master::Policy;
 use crate::report::groups::GroupsForm;
@@ -15,7 +15,7 @@ mod values;
 
 pub use values::OutputFormat;
 pub(super) use values::{Color, MetadataKind};
-use values::{parse_duration, parse_size};
+use values::{map_parser, parse_duration, parse_size};
 
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
 ///
@@ -148,11 +148,23 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE", alias = "json-file")]
     pub manifest: Option<PathBuf>,
     /// The form of the list, where it cannot be told from its contents
+    ///
+    /// A program (jdupes, fclones, rmlint, czkawka, dupe-krill, fdupes, rdfind, hardlink) for any form that it writes, or
+    /// one form: jdupes-json, jdupes-null, fclones-json, fclones-text.
     #[arg(long, value_name = "FORM", requires = "manifest", hide_short_help = true)]
-    pub manifest_format: Option<Format>,
+    pub manifest_format: Option<Forms>,
     /// Where relative paths of the list begin [default: what the list says, else the current directory]
     #[arg(long, value_name = "DIR", requires = "manifest", hide_short_help = true)]
     pub base: Option<PathBuf>,
+    /// The list's paths below FROM are those below TO, as for a list made in a container; repeat for more
+    #[arg(
+        long,
+        value_name = "FROM=TO",
+        value_parser = map_parser(),
+        requires = "manifest",
+        hide_short_help = true
+    )]
+    pub map: Vec<(PathBuf, PathBuf)>,
     /// Masters live under DIR; repeat for more, the first that has a copy wins
     ///
     /// The copy under DIR stays where it is, and the others become names of it. Groups without a copy under any
@@ -377,7 +389,7 @@ pub struct ResumeArgs {
     pub manifest: Option<PathBuf>,
     /// The form of the list, where it cannot be told from its contents
     #[arg(long, value_name = "FORM", requires = "manifest")]
-    pub manifest_format: Option<Format>,
+    pub manifest_format: Option<Forms>,
     /// Where relative paths begin [default: what the list says, else the current directory]
     #[arg(long, value_name = "DIR", requires = "manifest")]
     pub base: Option<PathBuf>,

@@ -11,10 +11,12 @@ use super::shown;
 use super::signals::Signals;
 use super::stdout::stdout;
 use crate::journal::rfc3339;
-use crate::plan::Plan;
+use crate::plan::refusal::Reason;
+use crate::plan::{Plan, Refusal};
+use crate::pool::Pool;
 use crate::report::html::Chronicle;
-use crate::report::{Scene, Tally, json, script};
-use crate::run::{self, Outcome, Planned, Session};
+use crate::report::{Scene, Tally, json, sanitised, script};
+use crate::run::{self, Outcome, Planned, RunError, Session};
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(args.max_time)?;
@@ -25,7 +27,11 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
             "not run as root: only files of your own can be linked, and others may not be seen"
         );
     }
-    match run::run(&request, signals.stop(), &mut watch)? {
+    let outcome = match run::run(&request, signals.stop(), &mut watch) {
+        Err(RunError::NothingListed { unread }) => return nothing_listed(common, unread),
+        outcome => outcome?,
+    };
+    match outcome {
         Outcome::Stopped => {
             let why = if signals.asked() { "stopped" } else { "the time was up" };
             let remembered = if args.no_cache { "" } else { "; what was read is remembered" };
@@ -39,6 +45,42 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
             Ok(signals.exit_code().filter(|_| code != 0).unwrap_or(code))
         }
     }
+}
+
+/// Says that there is nothing to do, and names the files about which the list says nothing.
+fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> {
+    let mut plan = Plan::default();
+    plan.refusals.extend(unread.into_iter().map(|path| Refusal {
+        reason: Reason::NotRead,
+        path,
+        master: None,
+        detail: String::new(),
+    }));
+    let tally = Tally::planned(&plan);
+    let mut out = stdout();
+    let written = match common.format {
+        OutputFormat::Json => {
+            // The list names no pool.
+            let pool = Pool {
+                mount: "/".into(),
+                version: String::new(),
+                branches: Vec::new(),
+                branches_raw: Vec::new(),
+                getattr_newest: false,
+            };
+            plan_lines(&mut out, &shown::scene(&pool, common), &plan, &tally)
+        }
+        OutputFormat::Text => {
+            for refusal in &plan.refusals {
+                let path = sanitised(&refusal.path);
+                tracing::warn!("{path}: {}", Reason::NotRead.hint());
+            }
+            let nothing = RunError::NothingListed { unread: Vec::new() };
+            if common.quiet { Ok(()) } else { writeln!(out, "{nothing}") }
+        }
+    };
+    written.and_then(|()| out.flush()).map_err(Failure::output)?;
+    Ok(tally.exit_code())
 }
 
 /// Prints the plan.

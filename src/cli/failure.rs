@@ -221,7 +221,7 @@ fn hint(error: &RunError) -> Option<String> {
         }
         RunError::NoJournalPlace => "name a directory with --journal",
         RunError::NoPathOnPool => {
-            "name the pool after the list, or a primary (-p); for relative paths, --base"
+            "name the pool after the list, or a primary (-p); made in a container: --map FROM=TO; for relative paths, --base"
         }
         RunError::NoDirectory => "name one on the pool; or give a list of duplicates with -m LIST",
         RunError::OtherPool { .. } => "scan one pool at a time",

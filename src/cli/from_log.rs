@@ -27,8 +27,9 @@ pub(super) fn run(
     }
     let list = ListRequest {
         path: manifest.to_path_buf(),
-        format: args.manifest_format,
+        format: args.manifest_format.clone(),
         base: args.base.clone(),
+        map: Vec::new(),
         pools: Vec::new(),
     };
     let mut counts = Counts::default();

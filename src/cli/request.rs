@@ -47,8 +47,9 @@ fn source(args: &RunArgs) -> Source {
     match &args.manifest {
         Some(list) => Source::List(ListRequest {
             path: list.clone(),
-            format: args.manifest_format,
+            format: args.manifest_format.clone(),
             base: args.base.clone(),
+            map: args.map.clone(),
             pools: args.dirs.clone(),
         }),
         None => Source::Scan(ScanRequest { dirs: args.dirs.clone(), cache: cache(args) }),

@@ -1,13 +1,13 @@
 //! Turns claims into groups: resolves each path through the pool to inodes on branches, or refuses it with a reason.
 
 use std::collections::HashSet;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::find::facts::root_of;
 use crate::find::filter::Filter;
 use crate::find::links;
-use crate::find::list::ClaimedGroup;
+use crate::find::list::{ClaimedGroup, Unread, WhyUnread};
 use crate::fs::real::RealFs;
 use crate::fs::{FileKind, FsError, Hashed, Look, Place, Stat};
 use crate::plan::Refusal;
@@ -18,17 +18,41 @@ use crate::pool::mergerfs::{Located, Locator, PoolError};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 
+/// Where the paths of a list are here.
+#[derive(Debug, Clone, Default)]
+pub struct Paths {
+    /// Where relative paths begin.
+    pub base: PathBuf,
+    /// Directories as the list names them, and where they are here; the first that holds a path counts.
+    pub map: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Paths {
+    /// Returns where `listed` is here.
+    #[must_use]
+    pub fn here(&self, listed: &[u8]) -> PathBuf {
+        let absolute = self.base.join(Path::new(std::ffi::OsStr::from_bytes(listed)));
+        let moved = self.map.iter().find_map(|(from, to)| {
+            let rest = absolute.strip_prefix(from).ok()?;
+            Some(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) })
+        });
+        moved.unwrap_or(absolute)
+    }
+}
+
 /// Resolves the claims of one list.
 pub struct Resolver<'r> {
     fs: &'r RealFs,
     pool: &'r Pool,
     locator: Locator<'r>,
     filter: &'r Filter,
-    base: PathBuf,
+    paths: Paths,
     groups: Vec<Group>,
     refusals: Vec<Refusal>,
     claimed_groups: u64,
     asked_branches: bool,
+    /// Whether any path led to an entry of the pool.
+    any_found: bool,
 }
 
 /// The result of resolving a list.
@@ -47,7 +71,7 @@ pub struct Resolved {
 }
 
 impl<'r> Resolver<'r> {
-    /// A resolver for lists whose relative paths begin at `base`.
+    /// A resolver for lists whose paths are where `paths` says.
     ///
     /// # Errors
     /// If the mount table cannot be read.
@@ -55,18 +79,19 @@ impl<'r> Resolver<'r> {
         fs: &'r RealFs,
         pool: &'r Pool,
         filter: &'r Filter,
-        base: PathBuf,
+        paths: Paths,
     ) -> Result<Self, PoolError> {
         Ok(Self {
             fs,
             pool,
             locator: Locator::new(pool)?,
             filter,
-            base,
+            paths,
             groups: Vec::new(),
             refusals: Vec::new(),
             claimed_groups: 0,
             asked_branches: false,
+            any_found: false,
         })
     }
 
@@ -89,9 +114,51 @@ impl<'r> Resolver<'r> {
         Ok(())
     }
 
+    /// Names the files about which the list claims nothing, unless they turn out to be one file.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub fn unread(&mut self, unread: &Unread) -> Result<(), PoolError> {
+        let detail = match unread.why {
+            WhyUnread::Directory => "a directory",
+            WhyUnread::BrokenPath => "the path is broken",
+            WhyUnread::NoChecksum => {
+                let mut group = Group::default();
+                for path in &unread.paths {
+                    self.path(path, None, &mut group)?;
+                }
+                if group.members.len() < 2 {
+                    self.groups.extend(Some(group).filter(|group| !group.members.is_empty()));
+                    return Ok(());
+                }
+                "no checksum: the files were not read"
+            }
+        };
+        for path in &unread.paths {
+            self.refuse(Reason::NotRead, path, detail.to_owned());
+        }
+        Ok(())
+    }
+
+    /// If no path of the list is on the pool, says so once.
+    fn say_once_that_none_resolved(&mut self) {
+        let unresolved = |refusal: &Refusal| refusal.reason == Reason::Unresolved;
+        if self.any_found || self.refusals.len() < 2 || !self.refusals.iter().all(unresolved) {
+            return;
+        }
+        let paths = self.refusals.len();
+        self.refusals.truncate(1);
+        let first = &mut self.refusals[0];
+        first.detail = format!(
+            "{}; so are all {paths} paths of the list: for one made in a container --map FROM=TO, for relative paths --base DIR",
+            first.detail
+        );
+    }
+
     /// Returns the groups and the paths that could not be used.
     #[must_use]
-    pub fn finish(self) -> Resolved {
+    pub fn finish(mut self) -> Resolved {
+        self.say_once_that_none_resolved();
         Resolved {
             groups: unite(self.groups),
             refusals: self.refusals,
@@ -102,7 +169,7 @@ impl<'r> Resolver<'r> {
     }
 
     fn path(&mut self, raw: &[u8], size: Option<u64>, group: &mut Group) -> Result<(), PoolError> {
-        let absolute = self.base.join(Path::new(std::ffi::OsStr::from_bytes(raw)));
+        let absolute = self.paths.here(raw);
         let located = match self.locator.locate(absolute.as_os_str().as_bytes()) {
             Ok(located) => located,
             Err(PoolError::Path { source, .. } | PoolError::AllPaths { source, .. })
@@ -118,7 +185,10 @@ impl<'r> Resolver<'r> {
             Err(error) => return Err(error),
         };
         let (holders, path) = match located {
-            Located::On(holders, path) => (Some(holders), path),
+            Located::On(holders, path) => {
+                self.any_found = true;
+                (Some(holders), path)
+            }
             Located::Unavailable(path) => (None, path),
             Located::Missing => {
                 self.refuse(Reason::Unresolved, raw, "no such file".to_owned());
@@ -161,6 +231,7 @@ impl<'r> Resolver<'r> {
                 copies.push((branch, stat));
             }
         }
+        self.any_found |= !copies.is_empty();
         if copies.is_empty() {
             self.refuse(Reason::Unresolved, raw, "on no branch that can be seen here".to_owned());
         } else if copies.iter().any(|(_, stat)| stat.kind != FileKind::Regular) {
@@ -248,20 +319,16 @@ pub fn complete(
     Ok(found.unreadable)
 }
 
-/// Returns a directory of the pool as a relpath, for primaries; `None` if `dir` is not a directory of this pool.
+/// Returns a directory of the pool as a relpath, for primaries and scans, by whatever mount or branch it is named;
+/// `None` if `dir` is not a directory of this pool.
 ///
 /// # Errors
 /// If `dir` cannot be looked up.
 pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<RelPath>, PoolError> {
+    // Fails where `dir` is missing, with the path as it was named.
     let path = |source| PoolError::Path { path: dir.to_path_buf(), source };
     let real = dir.canonicalize().map_err(path)?;
-    let bytes = |path: &Path| path.as_os_str().to_os_string().into_vec();
-    for root in std::iter::once(&pool.mount).chain(pool.branches.iter().map(|b| &b.path)) {
-        if let Ok(rest) = real.strip_prefix(root) {
-            return Ok(RelPath::new(bytes(rest)).ok());
-        }
-    }
-    Ok(None)
+    Locator::new(pool)?.directory_in_pool(&real)
 }
 
 /// Whether every branch root is still where the pool says.

@@ -7,6 +7,10 @@ pub enum Reason {
     ///
     /// Decided in `find::resolve`.
     Unresolved,
+    /// The list names the file, and does not say which file it equals.
+    ///
+    /// Decided in `find::resolve`.
+    NotRead,
     /// The path is a directory, symlink or special file.
     ///
     /// Decided in `find::resolve`.
@@ -173,8 +177,9 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Unresolved,
+        Self::NotRead,
         Self::NotRegular,
         Self::Unreadable,
         Self::ClaimSize,
@@ -220,6 +225,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unresolved => "unresolved",
+            Self::NotRead => "not-read",
             Self::NotRegular => "not-regular",
             Self::Unreadable => "unreadable",
             Self::ClaimSize => "claim-size",
@@ -266,7 +272,10 @@ impl Reason {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Unresolved => {
-                "make the list again, on this pool; for names that are not UTF-8 use jdupes -0"
+                "make the list again, on this pool; made in a container: --map FROM=TO; for names that are not UTF-8 use jdupes -0"
+            }
+            Self::NotRead => {
+                "the list does not say which files these equal: make it again without whole directories (rmlint without -D), or scan: mergerfs.xdedup DIR"
             }
             Self::NotRegular => "only regular files are linked; nothing to do",
             Self::Unreadable => {
@@ -381,6 +390,7 @@ impl Reason {
             | Self::Limit
             | Self::Gone => Weight::Rule,
             Self::Unresolved
+            | Self::NotRead
             | Self::Unreadable
             | Self::ClaimSize
             | Self::DiskReadOnly

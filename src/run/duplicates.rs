@@ -8,7 +8,7 @@ use super::terms::Terms;
 use super::{RunError, Session, Stop, Watcher, find_pool, scan};
 use crate::find::filter::Filter;
 use crate::find::list::ClaimedGroup;
-use crate::find::resolve::{self, Resolved, Resolver};
+use crate::find::resolve::{self, Paths, Resolved, Resolver};
 use crate::find::symlinks::{self, PointedAt};
 use crate::fs::{FsError, InodeId};
 use crate::plan::group::Group;
@@ -125,7 +125,8 @@ impl Duplicates<Session> for Requested<'_> {
         resolved: Resolved,
     ) -> Result<Resolved, RunError> {
         let mount = session.pool.mount.clone();
-        let mut resolver = Resolver::new(&session.fs, &session.pool, filter, mount)?;
+        let paths = Paths { base: mount, map: Vec::new() };
+        let mut resolver = Resolver::new(&session.fs, &session.pool, filter, paths)?;
         for group in &resolved.groups {
             let names = group.members.iter().flat_map(|m| &m.names);
             let paths = names.map(|name| name.path.as_bytes().to_vec()).collect();

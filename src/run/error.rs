@@ -118,6 +118,13 @@ pub enum RunError {
     /// The list has no path on a pool.
     #[error("no path of the list lies on a mergerfs pool")]
     NoPathOnPool,
+    /// The list has no duplicates, so it names no pool either. That is no failure, unless it names files of which it does
+    /// not say whether they are equal.
+    #[error("nothing to do: the list has no duplicates")]
+    NothingListed {
+        /// Those files.
+        unread: Vec<Vec<u8>>,
+    },
     /// Relative paths of the list cannot be resolved.
     #[error("no current directory: {0}")]
     NoCurrentDirectory(io::Error),

@@ -10,7 +10,7 @@ use super::request::ListRequest;
 use super::{RunError, Session, find_pool};
 use crate::find::filter::Filter;
 use crate::find::list::{self, ClaimedGroup, ListReader};
-use crate::find::resolve::{Resolved, Resolver};
+use crate::find::resolve::{Paths, Resolved, Resolver};
 use crate::pool::Pool;
 
 /// A list, with the groups already read to find its pool.
@@ -33,7 +33,11 @@ impl<'r> List<'r> {
             }
             Box::new(BufReader::with_capacity(1 << 16, file))
         };
-        Ok(Self { request, reader: list::open(source, request.format)?, read: Vec::new() })
+        Ok(Self {
+            request,
+            reader: list::open_as(source, request.format.as_ref())?,
+            read: Vec::new(),
+        })
     }
 
     /// Finds the pool of the first path in the list that lies on a mergerfs mount.
@@ -41,19 +45,25 @@ impl<'r> List<'r> {
         let pools = find_pool::mount_points()?;
         while let Some(group) = self.reader.next() {
             let group = group?;
-            let base = self.base()?;
-            let paths = group.paths.iter().map(|p| base.join(OsStr::from_bytes(p)));
+            let here = self.paths()?;
+            let paths = group.paths.iter().map(|path| here.here(path));
             let found = find_pool::first_below(paths, &pools);
             self.read.push(group);
             if let Some(dir) = found {
                 return find_pool::of_directory(&dir, branches);
             }
         }
+        if self.read.is_empty() {
+            let unread = self.reader.take_unread();
+            let unread = unread.into_iter().flat_map(|unread| unread.paths).collect();
+            return Err(RunError::NothingListed { unread });
+        }
         Err(RunError::NoPathOnPool)
     }
 
-    fn base(&self) -> Result<PathBuf, RunError> {
-        base(self.request.base.as_deref(), self.reader.base_dir())
+    fn paths(&self) -> Result<Paths, RunError> {
+        let base = base(self.request.base.as_deref(), self.reader.base_dir())?;
+        Ok(Paths { base, map: self.request.map.clone() })
     }
 
     /// Reads the list to its end and resolves every claim; changes nothing.
@@ -67,18 +77,15 @@ impl<'r> List<'r> {
             true => self.reader.next().transpose()?.into_iter().collect(),
             false => std::mem::take(&mut self.read),
         };
-        let mut resolver = Resolver::new(&session.fs, &session.pool, filter, self.base()?)?;
+        let mut resolver = Resolver::new(&session.fs, &session.pool, filter, self.paths()?)?;
         for group in first {
             resolver.claim(&group)?;
         }
         for group in &mut self.reader {
             resolver.claim(&group?)?;
         }
-        if self.reader.skipped() > 0 {
-            tracing::warn!(
-                entries = self.reader.skipped(),
-                "the list itself marks entries as broken"
-            );
+        for unread in self.reader.take_unread() {
+            resolver.unread(&unread)?;
         }
         Ok(resolver.finish())
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::hooks::Hooks;
 use crate::execute::Leases;
-use crate::find::list::Format;
+use crate::find::list::Forms;
 use crate::plan::Shadows;
 use crate::plan::master::Policy;
 use crate::plan::metadata::IgnoreMetadata;
@@ -77,10 +77,12 @@ pub enum HashCache {
 pub struct ListRequest {
     /// The list; "-" is standard input.
     pub path: PathBuf,
-    /// Its form, if its contents do not show it.
-    pub format: Option<Format>,
+    /// The forms that it may have, if its contents do not show its form.
+    pub format: Option<Forms>,
     /// Where its relative paths begin. Without it: the base that the list names, else the current directory.
     pub base: Option<PathBuf>,
+    /// Directories as the list names them, and where they are here; the first that holds a path counts.
+    pub map: Vec<(PathBuf, PathBuf)>,
     /// A directory of the pool, at most one. Without it: the first primary, else the first path of the list on a pool.
     pub pools: Vec<PathBuf>,
 }

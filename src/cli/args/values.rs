@@ -1,9 +1,12 @@
 //! The values that options take: the words of each choice, sizes and times.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::PossibleValue;
+use clap::builder::{OsStringValueParser, PossibleValue, TypedValueParser};
 
 use crate::plan::Shadows;
 use crate::plan::master::Policy;
@@ -112,6 +115,22 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let number: u64 =
         digits.parse().map_err(|_| "not a size, such as 4096, 100K or 2G".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+}
+
+/// Two directories: `FROM=TO`. The first "=" parts them.
+pub(super) fn map_parser() -> impl TypedValueParser<Value = (PathBuf, PathBuf)> {
+    OsStringValueParser::new().try_map(|text| {
+        let bytes = text.as_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
+        let at = at.ok_or("not two directories FROM=TO, such as /data=/pool/media")?;
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let (from, to) = (path(&bytes[..at]), path(&bytes[at + 1..]));
+        let to = std::path::absolute(to).map_err(|_| "no directory after the =")?;
+        if !from.is_absolute() {
+            return Err("the directory before the = must begin with /");
+        }
+        Ok::<_, &str>((from, to))
+    })
 }
 
 /// A length of time: numbers with the units s, m, h and d; without one, seconds.

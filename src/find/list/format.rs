@@ -18,7 +18,7 @@ pub enum Format {
     /// `fclones group -f json`.
     FclonesJson,
     /// `fclones group`.
-    Fclones,
+    FclonesText,
     /// `rmlint -o json`.
     Rmlint,
     /// `czkawka_cli dup -p` or `-C`.
@@ -31,10 +31,59 @@ pub enum Format {
     Hardlink,
 }
 
-/// A name that no [`Format`] has.
+/// A name that no [`Format`] and no program has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a known form of list")]
+#[error("not a known form of list; known are {}", known())]
 pub struct UnknownFormat;
+
+fn known() -> String {
+    let programs = PROGRAMS.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = programs.chain(Format::ALL.iter().map(|form| form.name())).collect();
+    names.join(", ")
+}
+
+/// The programs that write several forms.
+const PROGRAMS: [(&str, &[Format]); 2] = [
+    ("jdupes", &[Format::JdupesJson, Format::JdupesNull, Format::Fdupes]),
+    ("fclones", &[Format::FclonesJson, Format::FclonesText]),
+];
+
+/// The forms that a list may have, by the name that a user gave: that of a form, or of a program for all its forms.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Forms(Vec<Format>);
+
+impl Forms {
+    /// The form of a list that begins with `start`.
+    pub(super) fn choose(&self, start: &[u8]) -> Format {
+        let fits = |form: &&Format| match form {
+            Format::JdupesJson | Format::FclonesJson => {
+                without_bom(start).trim_ascii_start().starts_with(b"{")
+            }
+            Format::JdupesNull => start.contains(&0),
+            _ => true,
+        };
+        let fitting = || self.0.iter().find(fits).or(self.0.first()).copied();
+        let detected = detect(start).filter(|form| self.0.contains(form));
+        detected.or_else(fitting).unwrap_or(Format::Fdupes)
+    }
+}
+
+impl From<Format> for Forms {
+    fn from(form: Format) -> Self {
+        Self(vec![form])
+    }
+}
+
+impl FromStr for Forms {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        match PROGRAMS.iter().find(|(program, _)| *program == name) {
+            Some((_, forms)) => Ok(Self(forms.to_vec())),
+            None => name.parse::<Format>().map(Self::from),
+        }
+    }
+}
 
 impl Format {
     /// Every form, in the order help lists them.
@@ -43,7 +92,7 @@ impl Format {
         Self::JdupesNull,
         Self::Fdupes,
         Self::FclonesJson,
-        Self::Fclones,
+        Self::FclonesText,
         Self::Rmlint,
         Self::Czkawka,
         Self::DupeKrill,
@@ -59,7 +108,7 @@ impl Format {
             Self::JdupesNull => "jdupes-null",
             Self::Fdupes => "fdupes",
             Self::FclonesJson => "fclones-json",
-            Self::Fclones => "fclones",
+            Self::FclonesText => "fclones-text",
             Self::Rmlint => "rmlint",
             Self::Czkawka => "czkawka",
             Self::DupeKrill => "dupe-krill",
@@ -126,7 +175,7 @@ fn detect_array(text: &[u8]) -> Option<Format> {
 
 fn detect_lines(start: &[u8], text: &[u8]) -> Option<Format> {
     if text.starts_with(b"# Report by fclones") {
-        Some(Format::Fclones)
+        Some(Format::FclonesText)
     } else if text.starts_with(b"# Automatically generated\n# duptype ") {
         Some(Format::Rdfind)
     } else if hardlink::looks_like(start) {
@@ -138,6 +187,32 @@ fn detect_lines(start: &[u8], text: &[u8]) -> Option<Format> {
     } else {
         fdupes::looks_like(text).then_some(Format::Fdupes)
     }
+}
+
+/// Lists that no form can be read from before they are unpacked or converted, with what does that.
+pub(super) fn packed(start: &[u8]) -> Option<InputError> {
+    const PACKED: [(&str, &[u8], &str); 4] = [
+        ("gzip", b"\x1f\x8b", "zcat"),
+        ("zstd", b"\x28\xb5\x2f\xfd", "zstdcat"),
+        ("xz", b"\xfd7zXZ\0", "xzcat"),
+        ("bzip2", b"BZh", "bzcat"),
+    ];
+    if let Some((format, _, cat)) = PACKED.iter().find(|(_, begin, _)| start.starts_with(begin)) {
+        let problem =
+            format!("the list is compressed; read it with {cat} LIST | mergerfs.xdedup -m -");
+        return Some(InputError::Unusable { format, problem });
+    }
+    let marked = start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff");
+    // Without a mark: every second byte of the first characters is 0, and no other byte.
+    let half = |from: usize| start.iter().skip(from).step_by(2).take(8);
+    let alternate =
+        |zeros, others| half(zeros).all(|byte| *byte == 0) && half(others).all(|byte| *byte != 0);
+    let unmarked = start.len() >= 16 && (alternate(0, 1) || alternate(1, 0));
+    (marked || unmarked).then(|| InputError::Unusable {
+        format: "UTF-16",
+        problem: "the list is not UTF-8; convert it with iconv -f UTF-16 -t UTF-8, or let the program write it to a file itself"
+            .to_owned(),
+    })
 }
 
 /// Forms that are known but cannot be used, with what the user can do instead.

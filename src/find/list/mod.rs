@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};
 
-pub use format::{Format, UnknownFormat, detect};
+pub use format::{Format, Forms, UnknownFormat, detect};
 
 mod czkawka;
 mod dupe_krill;
@@ -45,6 +45,26 @@ pub struct ClaimedGroup {
     pub paths: Vec<Vec<u8>>,
 }
 
+/// Files that a list names without a claim that they are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Why the list claims nothing.
+    pub why: WhyUnread,
+    /// The paths, as in [`ClaimedGroup`].
+    pub paths: Vec<Vec<u8>>,
+}
+
+/// Why a list claims nothing about files that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyUnread {
+    /// It names a whole directory, and not the files in it.
+    Directory,
+    /// The program did not read the files. Mostly they are names of one file.
+    NoChecksum,
+    /// The program could not write the path.
+    BrokenPath,
+}
+
 /// Why a list cannot be used. The run then changes nothing (exit 2).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,9 +99,6 @@ pub enum InputError {
     /// The list has no known form.
     #[error("not a list of duplicates in a known form; name the form with --manifest-format")]
     Unknown,
-    /// The list is empty, and the user named no form in which an empty list is a list without groups.
-    #[error("the list is empty: did the program that should write it fail?")]
-    Empty,
 }
 
 /// A form of list, which [`ListReader`] drives.
@@ -94,9 +111,9 @@ trait Form {
         None
     }
 
-    /// How many entries the list itself marks as broken.
-    fn skipped(&self) -> u64 {
-        0
+    /// Takes what the list has named so far without a claim.
+    fn take_unread(&mut self) -> Vec<Unread> {
+        Vec::new()
     }
 }
 
@@ -112,16 +129,29 @@ pub struct ListReader {
 /// Begins to read a list, in the form that its first bytes show or in the named form.
 ///
 /// # Errors
-/// If the list cannot be read, or has no known form, or is empty and no form was named.
-pub fn open(
+/// If the list cannot be read, or has no known form.
+pub fn open(source: Box<dyn BufRead>, forced: Option<Format>) -> Result<ListReader, InputError> {
+    open_as(source, forced.map(Forms::from).as_ref())
+}
+
+/// As [`open`], in the one of the named forms that its first bytes show.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_as(
     mut source: Box<dyn BufRead>,
-    forced: Option<Format>,
+    forced: Option<&Forms>,
 ) -> Result<ListReader, InputError> {
     let mut start = Vec::new();
     source.by_ref().take(DETECT_BYTES).read_to_end(&mut start)?;
+    if let Some(error) = format::packed(&start) {
+        return Err(error);
+    }
+    let forced = forced.map(|forms| forms.choose(&start));
     let format = match forced.or_else(|| detect(&start)) {
         Some(format) => format,
-        None if start.is_empty() => return Err(InputError::Empty),
+        // Programs that find nothing write nothing. The form is one in which that is a list.
+        None if start.is_empty() => Format::JdupesNull,
         None => return Err(format::known_unusable(&start).unwrap_or(InputError::Unknown)),
     };
     let nul_lines = start.contains(&0);
@@ -136,7 +166,7 @@ pub fn open(
         Format::JdupesNull => Box::new(jdupes::NullList::new(source)),
         Format::Fdupes => Box::new(fdupes::List::new(source)),
         Format::FclonesJson => Box::new(keyed::List::<fclones::Fclones>::new(source)),
-        Format::Fclones => Box::new(fclones::TextList::new(source)),
+        Format::FclonesText => Box::new(fclones::TextList::new(source)),
         Format::Rmlint => Box::new(rmlint::List::new(source)),
         Format::Czkawka => Box::new(czkawka::List::new(source)),
         Format::DupeKrill => Box::new(keyed::List::<dupe_krill::DupeKrill>::new(source)),
@@ -170,10 +200,10 @@ impl ListReader {
         Ok(group)
     }
 
-    /// How many entries so far the list itself marks as broken: part of the input could not be used.
+    /// Takes what the list has named so far without a claim: part of the input could not be used.
     #[must_use]
-    pub fn skipped(&self) -> u64 {
-        self.form.skipped()
+    pub fn take_unread(&mut self) -> Vec<Unread> {
+        self.form.take_unread()
     }
 }
 

@@ -1,12 +1,12 @@
 //! `rmlint -o json`: an array of a header, the files one after another, and a footer.
 //!
 //! Names are raw bytes in the list, so the list is JSON only if all names are UTF-8. Groups are implicit: neighbours
-//! with the same checksum and size. rmlint did not read a file *without* a checksum (all names of one inode): the list
-//! does not claim that two such files are equal.
+//! with the same checksum and size. rmlint did not read a file *without* a checksum (mostly names of one inode): the list
+//! does not claim that two such files are equal. Nor does it for the files of a directory that it names as a whole.
 
 use super::json::Json;
 use super::source::{Collector, Source};
-use super::{ClaimedGroup, Form, InputError};
+use super::{ClaimedGroup, Form, InputError, PATHS_MAX, Unread, WhyUnread};
 
 /// The text that rmlint writes for a path that is too long for its buffer.
 const BROKEN_PATH: &[u8] = b"<BROKEN PATH>";
@@ -18,7 +18,11 @@ pub(super) struct List {
     /// Checksums are numbers of groups, and only distinguish neighbours.
     paranoid: bool,
     current: Option<(Key, Collector)>,
-    skipped: u64,
+    unread: Vec<Unread>,
+    /// Paths in all `unread` so far.
+    unread_paths: u64,
+    /// The size of the files without checksum that were read last.
+    unhashed: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,8 +55,18 @@ struct Item {
 impl List {
     pub(super) fn new(source: Source) -> Self {
         let (cwd, current) = (None, None);
-        let (state, paranoid, skipped) = (State::Start, false, 0);
-        Self { json: Json::new(source), state, cwd, paranoid, current, skipped }
+        let (state, paranoid) = (State::Start, false);
+        let (unread, unread_paths, unhashed) = (Vec::new(), 0, None);
+        Self {
+            json: Json::new(source),
+            state,
+            cwd,
+            paranoid,
+            current,
+            unread,
+            unread_paths,
+            unhashed,
+        }
     }
 
     fn item(&mut self) -> Result<Item, InputError> {
@@ -94,10 +108,39 @@ impl List {
             self.paranoid |= item.checksum_type.as_deref() == Some(b"paranoid");
             return Ok(None);
         }
-        if item.kind.as_deref() != Some(b"duplicate_file") {
-            return Ok(self.end_group());
+        match item.kind.as_deref() {
+            Some(b"duplicate_file") => self.file(item),
+            Some(b"duplicate_dir" | b"part_of_directory") => {
+                let path = item.path.unwrap_or_default();
+                self.note(WhyUnread::Directory, path)?;
+                Ok(self.end_group())
+            }
+            _ => Ok(self.end_group()),
         }
-        self.file(item)
+    }
+
+    /// Notes a path about which the list claims nothing.
+    fn note(&mut self, why: WhyUnread, path: Vec<u8>) -> Result<(), InputError> {
+        self.unread_paths += 1;
+        if self.unread_paths > PATHS_MAX {
+            return Err(InputError::Endless { limit: PATHS_MAX });
+        }
+        self.unread.push(Unread { why, paths: vec![path] });
+        Ok(())
+    }
+
+    /// Notes a file without checksum; neighbours of one size belong together.
+    fn note_unhashed(&mut self, item: (Vec<u8>, u64, bool)) -> Result<(), InputError> {
+        let (path, size, is_original) = item;
+        let same = self.unhashed.replace(size) == Some(size) && !is_original;
+        match self.unread.last_mut() {
+            Some(last) if same && last.why == WhyUnread::NoChecksum => {
+                self.unread_paths += 1;
+                last.paths.push(path);
+                Ok(())
+            }
+            _ => self.note(WhyUnread::NoChecksum, path),
+        }
     }
 
     fn file(&mut self, item: Item) -> Result<Option<ClaimedGroup>, InputError> {
@@ -105,8 +148,10 @@ impl List {
             return Err(self.json.source.malformed("a duplicate without \"path\" or \"size\""));
         };
         let Some(checksum) = item.checksum.filter(|checksum| !checksum.is_empty()) else {
+            self.note_unhashed((path, size, item.is_original))?;
             return Ok(self.end_group());
         };
+        self.unhashed = None;
         let key = Key { checksum, size };
         let same = self.current.as_ref().is_some_and(|(current, _)| *current == key);
         let finished =
@@ -114,7 +159,7 @@ impl List {
         let (_, group) = self.current.get_or_insert_with(|| (key, Collector::default()));
         group.set_size(size);
         if path == BROKEN_PATH {
-            self.skipped += 1;
+            self.note(WhyUnread::BrokenPath, path)?;
         } else {
             group.push(path, &self.json.source)?;
         }
@@ -157,8 +202,9 @@ impl Form for List {
         self.cwd.as_deref()
     }
 
-    fn skipped(&self) -> u64 {
-        self.skipped
+    fn take_unread(&mut self) -> Vec<Unread> {
+        self.unhashed = None;
+        std::mem::take(&mut self.unread)
     }
 }
 

@@ -90,6 +90,18 @@ impl<'a> Locator<'a> {
         })
     }
 
+    /// Returns directory `real`, a path without symlinks, as a path in the pool; `None` if it is not in this pool.
+    ///
+    /// # Errors
+    /// Fails if `real` cannot be looked up.
+    pub fn directory_in_pool(&self, real: &Path) -> Result<Option<RelPath>, PoolError> {
+        let found = self.resolve(real);
+        match found.map_err(|source| PoolError::Path { path: real.into(), source })? {
+            Directory::InPool(dir) | Directory::OnBranch(_, dir) => Ok(Some(dir)),
+            Directory::Outside(_) | Directory::Missing => Ok(None),
+        }
+    }
+
     /// The root of the pool, of a branch, or of a bind mount of the pool: their own directories are outside.
     fn root_at(&self, path: &Path) -> Option<(Option<BranchIdx>, RelPath)> {
         if let Some(mount) = self.mounts.iter().rfind(|mount| mount.point == path) {

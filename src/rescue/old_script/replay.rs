@@ -142,7 +142,7 @@ type Claimed = (Option<u64>, Vec<PathBuf>);
 fn read_list(request: &ListRequest) -> Result<(PathBuf, Vec<Claimed>), RunError> {
     let file = File::open(&request.path)
         .map_err(|error| RunError::OpenList { path: request.path.clone(), error })?;
-    let mut reader = list::open(Box::new(BufReader::new(file)), request.format)?;
+    let mut reader = list::open_as(Box::new(BufReader::new(file)), request.format.as_ref())?;
     let mut groups = Vec::new();
     for group in &mut reader {
         groups.push(group?);

@@ -49,7 +49,10 @@ fn lists_that_claim_nothing_about_contents_are_refused() {
         assert!(error(json(&quoted).as_bytes(), Format::FclonesJson).contains("made with --"));
         for written in [option.to_owned(), format!("'{option}'"), format!("$'{option}'")] {
             let list = text(&format!("fclones group {written}"));
-            assert!(error(list.as_bytes(), Format::Fclones).contains("made with --"), "{written}");
+            assert!(
+                error(list.as_bytes(), Format::FclonesText).contains("made with --"),
+                "{written}"
+            );
         }
     }
 }
@@ -59,8 +62,8 @@ fn a_list_that_does_not_say_how_it_was_made_is_refused() {
     for list in ["{\"groups\":[]}", "{\"header\":{\"base_dir\":\"/\"},\"groups\":[]}"] {
         assert!(error(list.as_bytes(), Format::FclonesJson).contains("command"));
     }
-    assert!(error(b"aa, 1 B (1 B) * 1:\n    /a\n", Format::Fclones).contains("command"));
-    assert!(error(b"# Report by fclones 0.35.0\n", Format::Fclones).contains("command"));
+    assert!(error(b"aa, 1 B (1 B) * 1:\n    /a\n", Format::FclonesText).contains("command"));
+    assert!(error(b"# Report by fclones 0.35.0\n", Format::FclonesText).contains("command"));
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn a_list_cut_off_anywhere_is_an_error() {
     assert_cut_anywhere_is_an_error(JSON, Format::FclonesJson);
     // At the end of a group only the announced number of groups shows it; the last line feed is part of the list.
     for cut in 0..TEXT.len() {
-        let outcome = read(&TEXT[..cut], Some(Format::Fclones));
+        let outcome = read(&TEXT[..cut], Some(Format::FclonesText));
         // Before the header's "Total" line there is nothing yet to be missing.
         let before_total = cut <= TEXT.windows(9).position(|w| w == b"# Total: ").expect("there");
         assert!(outcome.is_err() || before_total, "cut at {cut}");

@@ -123,7 +123,7 @@ proptest! {
             list.extend([b"    ", write_stfu8(path).as_slice(), b"\n"].concat());
         }
         let expected = [ClaimedGroup { size: Some(5), paths }];
-        prop_assert_eq!(read(&list, Some(Format::Fclones)).expect("sound"), expected);
+        prop_assert_eq!(read(&list, Some(Format::FclonesText)).expect("sound"), expected);
     }
 
     #[test]

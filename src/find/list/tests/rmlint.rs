@@ -2,8 +2,8 @@
 
 use std::io::Cursor;
 
-use super::super::tests::{assert_cut_anywhere_is_an_error, error, group, read};
-use super::super::{Format, open};
+use super::super::tests::{assert_cut_anywhere_is_an_error, error, group, read, unread};
+use super::super::{Format, Unread, WhyUnread, open};
 
 const LIST: &[u8] = include_bytes!("../fixtures/rmlint-2.9.0.json");
 
@@ -117,11 +117,37 @@ fn other_kinds_of_lint_are_read_over() {
 fn broken_paths_are_counted_and_cost_nothing_else() {
     let items =
         [file("/a", "aa", true), file("<BROKEN PATH>", "aa", false), file("/b", "aa", false)];
-    let source = Box::new(Cursor::new(list("blake2b", &items)));
-    let mut reader = open(source, None).expect("opens");
-    let groups: Vec<_> = reader.by_ref().map(|group| group.expect("sound")).collect();
-    assert_eq!(groups, [group(Some(5), &[b"/a", b"/b"])]);
-    assert_eq!(reader.skipped(), 1);
+    let list = list("blake2b", &items);
+    assert_eq!(read(&list, None).expect("sound"), [group(Some(5), &[b"/a", b"/b"])]);
+    let broken = Unread { why: WhyUnread::BrokenPath, paths: vec![b"<BROKEN PATH>".to_vec()] };
+    assert_eq!(unread(&list), [broken]);
+}
+
+#[test]
+fn what_the_list_makes_no_claim_about_is_named() {
+    let other = |kind: &str, path: &str| {
+        format!("{{\"type\":\"{kind}\",\"path\":\"{path}\",\"size\":5,\"checksum\":\"aa\"}}")
+    };
+    let items = [
+        other("duplicate_dir", "/d1"),
+        other("part_of_directory", "/d1/x"),
+        file("/a", "", true),
+        file("/b", "", false),
+        file("/c", "", true),
+        file("/d", "dd", true),
+        file("/e", "", false),
+        other("emptyfile", "/f"),
+    ];
+    let of =
+        |why, paths: &[&[u8]]| Unread { why, paths: paths.iter().map(|p| p.to_vec()).collect() };
+    let expected = [
+        of(WhyUnread::Directory, &[b"/d1"]),
+        of(WhyUnread::Directory, &[b"/d1/x"]),
+        of(WhyUnread::NoChecksum, &[b"/a", b"/b"]),
+        of(WhyUnread::NoChecksum, &[b"/c"]),
+        of(WhyUnread::NoChecksum, &[b"/e"]),
+    ];
+    assert_eq!(unread(&list("blake2b", &items)), expected);
 }
 
 #[test]
