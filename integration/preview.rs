@@ -264,7 +264,7 @@ fn hidden_copies_that_are_merged_are_shown_as_they_end() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &made);
     let view = snapshot::view(pool.root());
-    let arguments = ["--shadows", "merge", "--any-master", "-m"];
+    let arguments = ["--shadows", "merge", "--shadow-age", "1s", "--any-master", "-m"];
     let arguments: Vec<_> = arguments.iter().map(Path::new).chain([list.as_path()]).collect();
     let preview = Preview::start(&tool, &arguments);
     snapshot::assert_same(&view, &snapshot::view(preview.root()));
@@ -274,7 +274,7 @@ fn hidden_copies_that_are_merged_are_shown_as_they_end() {
         .map(|path| (path.clone(), preview.tag(path, "branch.then").unwrap()))
         .collect();
     preview.stop();
-    let run = tool.execute(&list, &["--shadows".as_ref(), "merge".as_ref()]);
+    let run = tool.execute(&list, &["--shadows", "merge", "--shadow-age", "1s"].map(OsStr::new));
     run.expect(0);
     groups::assert_linked(&pool, &made);
     assert_kept(&pool, &promised, &branches);

@@ -19,7 +19,9 @@ fn copies(pool: &Pool, path: &str, seed: u64, branches: &[usize]) -> PathBuf {
 
 fn merge(tool: &Tool, pool: &Pool, made: &[groups::Group], extra: &[&str]) -> Run {
     let list = groups::list(tool, pool, made);
-    let mut options = vec!["--shadows".as_ref(), "merge".as_ref()];
+    // The time of the last change of an inode cannot be put into the past.
+    let mut options =
+        ["--shadows", "merge", "--shadow-age", "1s"].map(std::ffi::OsStr::new).to_vec();
     options.extend(extra.iter().map(std::ffi::OsStr::new));
     tool.execute(&list, &options)
 }
@@ -99,7 +101,17 @@ fn a_scan_finds_hidden_copies_and_merges_them() {
     let tool = Tool::new();
     let view = snapshot::view(pool.root());
     let (root, media) = (pool.root(), pool.path("media"));
-    let line = ["-e", "--format", "json", "--any-master", "--shadows", "merge", "-p"];
+    let line = [
+        "-e",
+        "--format",
+        "json",
+        "--any-master",
+        "--shadows",
+        "merge",
+        "--shadow-age",
+        "1s",
+        "-p",
+    ];
     let paths = [media.to_str().unwrap(), root.to_str().unwrap()];
     let run = tool.run(&[&line[..], &paths].concat()).expect(0);
     assert_eq!(run.summary().get("done"), 3, "{run}");
@@ -115,7 +127,9 @@ fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
     let view = snapshot::view(pool.root());
-    let script = tool.run(&["--shadows", "merge", "-m", list.to_str().unwrap()]).expect(0);
+    let script = tool
+        .run(&["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()])
+        .expect(0);
     let file = tool.dir().join("script.sh");
     std::fs::write(&file, &script.stdout).unwrap();
     crate::harness::command::run("sh", &[&file]);
@@ -134,4 +148,83 @@ fn a_pool_that_shows_the_newest_copy_is_not_merged() {
         assert!(run.stderr.contains("newest"), "{run}");
         assert_eq!(snapshot::all_entries(&pool), before);
     }
+}
+
+/// A mover copies first, and deletes the other copy then: not both may go.
+#[test]
+fn a_hidden_copy_that_was_just_made_is_left_alone() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let path = copies(&pool, "d/moving", 1, &[0, 1]);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
+    let before = snapshot::all_entries(&pool);
+    let merge = ["--shadows", "merge"].map(std::ffi::OsStr::new);
+    let run = tool.execute(&list, &merge).expect(0);
+    assert_eq!(run.reasons_for(&pool.path("d/moving")), ["shadow-fresh"], "{run}");
+    assert_eq!(snapshot::all_entries(&pool), before, "{run}");
+    let old = [&merge[..], &["--shadow-age", "1s"].map(std::ffi::OsStr::new)].concat();
+    // Before anything is done, and in a dry run.
+    let warning = "removes 1 hidden copy for good: undo does not bring them back";
+    let line = ["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()];
+    assert!(tool.run(&line).expect(0).stderr.contains(warning));
+    let run = tool.execute(&list, &old).expect(0);
+    assert_eq!(run.summary().get("done"), 1, "{run}");
+    assert!(run.stderr.contains(warning), "{run}");
+    let undo = tool.run(&["undo", "-e"]);
+    assert!(undo.stdout.contains("hidden copy") && !undo.stdout.contains("BranchIdx"), "{undo}");
+    assert_eq!(on(&pool, "d/moving"), [0]);
+}
+
+/// One of them is an edit: whoever removes the others must look first.
+#[test]
+fn different_versions_of_a_path_are_named_with_their_disks() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).mount();
+    // Of one size and one time, of two sizes, with and without a duplicate elsewhere.
+    copies(&pool, "d/edited", 1, &[0, 1]);
+    tree::write(&pool.on(2, "d/edited"), &tree::bytes(11, groups::SMALL));
+    copies(&pool, "d/longer", 2, &[0]);
+    tree::write(&pool.on(1, "d/longer"), &tree::bytes(2, groups::SMALL + 1));
+    copies(&pool, "d/alone", 3, &[1]);
+    tree::write(&pool.on(2, "d/alone"), &tree::bytes(33, groups::SMALL));
+    copies(&pool, "d/copied", 4, &[0]);
+    tree::write(&pool.on(1, "d/copied"), &tree::bytes(44, groups::SMALL));
+    copies(&pool, "e/copy", 4, &[2]);
+    // No version, but a copy.
+    copies(&pool, "d/equal", 5, &[0, 1]);
+    tree::settle();
+    let tool = Tool::new();
+    let root = pool.root().to_str().unwrap();
+    let scan = |extra: &[&str]| tool.run(&[&["--format", "json", root], extra].concat()).expect(0);
+    for extra in [&[][..], &["--shadows", "merge", "--shadow-age", "1s", "-e"]] {
+        let run = scan(extra);
+        for (path, disks) in [
+            ("d/edited", &[0, 1, 2][..]),
+            ("d/longer", &[0, 1]),
+            ("d/alone", &[1, 2]),
+            ("d/copied", &[0, 1]),
+        ] {
+            let told = run.lines_of("refusal");
+            let mut told =
+                told.iter().filter(|line| line["path"] == pool.path(path).to_str().unwrap());
+            let line = told.next().unwrap_or_else(|| panic!("{path}: {run}"));
+            assert_eq!(line["reason"], "shadows-differ", "{path}: {run}");
+            assert!(!line["hint"].as_str().unwrap().contains("--shadows"), "{run}");
+            for disk in disks {
+                let disk = pool.branches()[*disk].to_str().unwrap();
+                assert!(line["detail"].as_str().unwrap().contains(disk), "{path}: {run}");
+            }
+            // Merging an equal copy leaves the versions.
+            assert!(told.next().is_none(), "{path}: {run}");
+        }
+        let equal: &[&str] = if extra.is_empty() { &["shadowed"] } else { &[] };
+        assert_eq!(run.reasons_for(&pool.path("d/equal")), equal, "{run}");
+    }
+    // Where one of three is an edit, all stay.
+    assert_eq!(on(&pool, "d/edited"), [0, 1, 2]);
+    assert_eq!((on(&pool, "d/longer"), on(&pool, "d/alone")), (vec![0, 1], vec![1, 2]));
+    assert_eq!((on(&pool, "d/copied"), on(&pool, "d/equal")), (vec![0, 1], vec![0]));
+    // A list of one of them.
+    let list = groups::list(&tool, &pool, &[vec!["d/longer".into(), "d/alone".into()]]);
+    let run = tool.execute(&list, &[]);
+    assert!(!run.stdout.contains("\"shadowed\""), "{run}");
 }

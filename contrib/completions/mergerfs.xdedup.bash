@@ -83,7 +83,7 @@ _mergerfs.xdedup() {
 
     case "${cmd}" in
         mergerfs.xdedup)
-            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
+            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --shadow-age --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -155,6 +155,10 @@ _mergerfs.xdedup() {
                     ;;
                 --shadows)
                     COMPREPLY=($(compgen -W "keep merge" -- "${cur}"))
+                    return 0
+                    ;;
+                --shadow-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --max-ops)
@@ -515,7 +519,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__preview)
-            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
+            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --shadow-age --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -587,6 +591,10 @@ _mergerfs.xdedup() {
                     ;;
                 --shadows)
                     COMPREPLY=($(compgen -W "keep merge" -- "${cur}"))
+                    return 0
+                    ;;
+                --shadow-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --max-ops)

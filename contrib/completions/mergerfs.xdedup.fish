@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute m/manifest= manifest-format= base= map= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
+    string join \n e/execute m/manifest= manifest-format= base= map= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= shadow-age= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -45,6 +45,7 @@ acl\t'POSIX ACLs'
 xattr\t'Extended attributes'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadows -d 'What to do about paths that are on several branches' -r -f -a "keep\t'leave them alone'
 merge\t'remove hidden copies that equal the one shown'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadow-age -d 'With --shadows merge: leave hidden copies younger than TIME alone [default: 1h]' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m)' -r
@@ -108,6 +109,7 @@ acl\t'POSIX ACLs'
 xattr\t'Extended attributes'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l shadows -d 'What to do about paths that are on several branches' -r -f -a "keep\t'leave them alone'
 merge\t'remove hidden copies that equal the one shown'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l shadow-age -d 'With --shadows merge: leave hidden copies younger than TIME alone [default: 1h]' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Plan at most N replacements' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-bytes -d 'Plan to reclaim at most N bytes (suffixes K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m)' -r

@@ -90,7 +90,7 @@ impl<'p> Scene<'p> {
             line.extend(["-p".into(), self.path("n").into()]);
         }
         if self.kind == Kind::Shadows {
-            line.extend(["--shadows", "merge"].map(OsString::from));
+            line.extend(["--shadows", "merge", "--shadow-age", "1s"].map(OsString::from));
         }
         line
     }

@@ -198,6 +198,11 @@ pub struct RunArgs {
     /// What to do about paths that are on several branches
     #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
     pub shadows: Shadows,
+    /// With --shadows merge: leave hidden copies younger than TIME alone [default: 1h]
+    ///
+    /// A mover copies a file to another disk first, and deletes the other copy then: both may not go.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
+    pub shadow_age: Option<Duration>,
     /// Plan at most N replacements
     ///
     /// The rest is refused with the reason "limit", and is for the next run: SnapRAID users keep what changes between

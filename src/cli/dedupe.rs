@@ -6,7 +6,7 @@ use super::args::{Common, OutputFormat, RunArgs};
 use super::failure::Failure;
 use super::page::{self, Figures};
 use super::request::request;
-use super::run_watch::RunWatch;
+use super::run_watch::{RunWatch, warn_of_merges};
 use super::shown;
 use super::signals::Signals;
 use super::stdout::stdout;
@@ -87,6 +87,7 @@ fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> 
 fn dry_run(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Failure> {
     let Planned { site, plan, mut looks, began, space, .. } = planned;
     let common = watch.shown.common;
+    warn_of_merges(&plan);
     let scene = Scene { dry_run: true, ..shown::scene(&site.pool, common) };
     let mut tally = shown::planned(&site.pool, &plan, &space);
     tally.elapsed_s = watch.shown.started.elapsed().as_secs_f64();

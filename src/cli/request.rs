@@ -5,7 +5,7 @@ use super::places;
 use crate::execute::Leases;
 use crate::plan::metadata::IgnoreMetadata;
 use crate::run::request::{
-    Execution, HashCache, ListRequest, Request, ScanRequest, Source, Wishes,
+    Execution, HashCache, ListRequest, Request, SHADOW_AGE, ScanRequest, Source, Wishes,
 };
 use crate::run::{Hooks, Snapraid};
 
@@ -25,6 +25,7 @@ pub(super) fn request(common: &Common, args: &RunArgs) -> Request {
             policy: args.dedup,
             ignore: may_differ(&args.ignore_metadata),
             shadows: args.shadows,
+            shadow_age: args.shadow_age.unwrap_or(SHADOW_AGE),
             max_ops: args.max_ops,
             max_bytes: args.max_bytes,
         },

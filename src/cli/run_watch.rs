@@ -12,6 +12,7 @@ use crate::execute::OpEnded;
 use crate::find::scan::{Meter, ScanResult};
 use crate::fs::Timestamp;
 use crate::journal::rfc3339;
+use crate::plan::{Found, Op, Plan};
 use crate::pool::Pool;
 use crate::report::{ScanProgress, Tally, groups, json, size, text};
 use crate::run::real_path::outside;
@@ -163,6 +164,7 @@ impl Watcher for RunWatch<'_> {
         let planned = shown::planned(begun.pool, begun.plan, begun.space);
         // Bytes of both copies: each group's master is read once, every duplicate once.
         let bytes = begun.plan.ops.iter().map(|op| 2 * op.size).sum();
+        warn_of_merges(begun.plan);
         self.shown.begun(begun, planned, bytes);
         if self.shown.common.format == OutputFormat::Json {
             let (out, scene) = self.shown.out_and_scene();
@@ -188,6 +190,17 @@ impl Watcher for RunWatch<'_> {
             Ok(()) => self.exit_code(),
             Err(error) => failure::exit_code(error),
         }
+    }
+}
+
+/// Warns of the copies that an undo does not bring back.
+pub(super) fn warn_of_merges(plan: &Plan) {
+    let hidden =
+        |op: &&Op| op.names.iter().any(|name| name.from != name.to && name.found == Found::Master);
+    let merged = plan.ops.iter().filter(hidden).count();
+    if merged > 0 {
+        let copies = if merged == 1 { "1 hidden copy" } else { &format!("{merged} hidden copies") };
+        tracing::warn!("--shadows merge removes {copies} for good: undo does not bring them back");
     }
 }
 

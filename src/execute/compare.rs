@@ -11,7 +11,7 @@ use crate::fs::{Change, FileKind, Hashed, InodeId, Lease, Metadata, Place, Stat,
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
-use crate::plan::{Op, OpKind};
+use crate::plan::{Found, Op, OpKind};
 
 /// Bytes read at a time from each file.
 const CHUNK: usize = 1 << 20;
@@ -75,7 +75,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         master: Held<'a, F>,
         duplicate: Held<'a, F>,
     ) -> Result<Seen, Halt> {
-        let blake3 = self.equal_bytes(op, &master, &duplicate)?;
+        let blake3 = self
+            .equal_bytes(op, &master, &duplicate)
+            .map_err(|halt| as_versions(halt, op))?;
         let seen = self.seen(master, duplicate, blake3)?;
         // No other op has this duplicate.
         self.hashes.remove(&op.duplicate_id);
@@ -452,6 +454,15 @@ fn grow((one, other): &mut (Vec<u8>, Vec<u8>), size: u64) {
     if one.len() < wanted {
         one.resize(wanted, 0);
         other.resize(wanted, 0);
+    }
+}
+
+/// A hidden copy and the copy that is shown at its path: different versions, which nobody claimed to be equal.
+fn as_versions(halt: Halt, op: &Op) -> Halt {
+    let hidden = op.names.iter().any(|name| name.from != name.to && name.found == Found::Master);
+    match halt.reason {
+        Reason::Differs if hidden => Halt::new(Reason::ShadowsDiffer, halt.detail),
+        _ => halt,
     }
 }
 

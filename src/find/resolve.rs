@@ -267,6 +267,7 @@ impl<'r> Resolver<'r> {
             excluded: false,
             listed: true,
             shadows: others.collect(),
+            differs: copies.iter().any(|(_, other)| other.size != stat.size),
         };
         if let Some(known) = group.members.iter_mut().find(|m| m.id == stat.id) {
             known.add_name(name);
@@ -301,10 +302,11 @@ pub fn complete(
     let found = links::find(fs, pool, wanted);
     for member in groups.iter_mut().flat_map(|g| &mut g.members) {
         for (branch, path) in found.names.get(&member.id).into_iter().flatten() {
-            let mut shadows = Vec::new();
+            let (mut shadows, mut differs) = (Vec::new(), false);
             for other in pool.indices().filter(|other| other != branch) {
-                if fs.stat(&Place::new(other, path.clone()))?.is_some() {
+                if let Some(stat) = fs.stat(&Place::new(other, path.clone()))? {
                     shadows.push(other);
+                    differs |= stat.size != member.size;
                 }
             }
             member.add_name(Name {
@@ -313,6 +315,7 @@ pub fn complete(
                 excluded: !filter.admits_path(path),
                 listed: false,
                 shadows,
+                differs,
             });
         }
     }

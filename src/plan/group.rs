@@ -20,6 +20,8 @@ pub struct Name {
     pub listed: bool,
     /// The other branches that have the relpath too.
     pub shadows: Vec<BranchIdx>,
+    /// The files that these branches have at the relpath are known to differ.
+    pub differs: bool,
 }
 
 /// One inode of a group, with its known names.
@@ -39,6 +41,8 @@ pub struct Member {
     pub mtime: Timestamp,
     /// `chattr +i` or `+a`.
     pub immutable: bool,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
     /// What keeps it from being linked although its bytes are equal.
     pub nature: Nature,
     /// Owner, mode, ACL, extended attributes; members with the same metadata share one value.
@@ -59,6 +63,7 @@ impl Member {
             nlink: stat.nlink,
             mtime: stat.mtime,
             immutable: stat.immutable,
+            ctime: stat.ctime,
             nature,
             metadata: metadata.into(),
             names: Vec::new(),
@@ -70,6 +75,7 @@ impl Member {
         let same = |n: &&mut Name| (n.branch, &n.path) == (name.branch, &name.path);
         if let Some(known) = self.names.iter_mut().find(same) {
             known.listed |= name.listed;
+            known.differs |= name.differs;
             return;
         }
         let at = self.names.partition_point(|n| (n.branch, &n.path) < (name.branch, &name.path));
@@ -134,6 +140,7 @@ mod tests {
             excluded: false,
             listed: true,
             shadows: vec![],
+            differs: false,
         };
         Member {
             id: InodeId { dev: 1, ino },
@@ -143,6 +150,7 @@ mod tests {
             nlink: 1,
             mtime: Timestamp::default(),
             immutable: false,
+            ctime: Timestamp::default(),
             nature: Nature::default(),
             metadata: Arc::default(),
             names: vec![name],

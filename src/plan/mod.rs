@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use crate::fs::{Borders, InodeId, Place};
+use crate::fs::{Borders, InodeId, Place, Timestamp};
 use crate::plan::group::{Group, Member, Name};
 use crate::plan::master::Policy;
 use crate::plan::metadata::IgnoreMetadata;
@@ -60,6 +60,8 @@ pub struct Rules {
     pub ignore: IgnoreMetadata,
     /// How paths on several branches are handled.
     pub shadows: Shadows,
+    /// Hidden copies that changed after this time are not merged: a mover may be about to delete the other copy.
+    pub settled: Option<Timestamp>,
 }
 
 /// An op not planned, and why.
@@ -223,6 +225,13 @@ impl Planner<'_> {
         while let Some(pair) = shadows::next_pair(&members, &kept) {
             let (shown, hidden) = (&members[pair.shown], &members[pair.hidden]);
             kept.insert(hidden.id);
+            if self.rules.settled.is_some_and(|settled| hidden.ctime > settled) {
+                if let Some(own) = hidden.names.iter().find(|n| !n.shadows.is_empty()) {
+                    let kept = shown.names.first().map(|n| &n.path);
+                    self.refuse(Reason::FreshShadow, &own.path, kept, String::new());
+                }
+                continue;
+            }
             let at = |n: &&Name| n.branch == pair.branch;
             let shares = |n: &&Name| hidden.names.iter().any(|h| h.path == n.path);
             let Some(name) = shown.names.iter().filter(at).find(shares) else {
@@ -398,7 +407,8 @@ impl Planner<'_> {
             return fail(Reason::Excluded, format!("{:?}", n.path));
         }
         if let Some(n) = duplicate.names.iter().find(|n| !n.shadows.is_empty()) {
-            return fail(Reason::Shadowed, format!("{:?}", n.path));
+            let reason = if n.differs { Reason::ShadowsDiffer } else { Reason::Shadowed };
+            return fail(reason, format!("{:?}", n.path));
         }
         self.admit_branches(master, name, duplicate)?;
         if master.immutable || duplicate.immutable {

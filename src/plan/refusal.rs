@@ -31,6 +31,14 @@ pub enum Reason {
     ///
     /// Decided in `plan`, `rescue::undo`.
     Shadowed,
+    /// The branches that have the relpath have different files there.
+    ///
+    /// Decided in `execute::compare`, `find::scan::versions`, `plan`.
+    ShadowsDiffer,
+    /// A hidden copy is to be merged that is younger than an hour.
+    ///
+    /// Decided in `plan`.
+    FreshShadow,
     /// The inode has names that could not be found.
     ///
     /// Decided in `execute::compare`, `plan`.
@@ -177,7 +185,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
@@ -185,6 +193,8 @@ impl Reason {
         Self::ClaimSize,
         Self::NoPrimary,
         Self::Shadowed,
+        Self::ShadowsDiffer,
+        Self::FreshShadow,
         Self::UnknownLinks,
         Self::Excluded,
         Self::ReadOnly,
@@ -231,6 +241,8 @@ impl Reason {
             Self::ClaimSize => "claim-size",
             Self::NoPrimary => "no-primary",
             Self::Shadowed => "shadowed",
+            Self::ShadowsDiffer => "shadows-differ",
+            Self::FreshShadow => "shadow-fresh",
             Self::UnknownLinks => "unknown-links",
             Self::Excluded => "excluded",
             Self::ReadOnly => "read-only",
@@ -285,6 +297,12 @@ impl Reason {
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
             Self::Shadowed => {
                 "the path exists on several branches: remove the copies you do not want (mergerfs.dedup), or --shadows merge"
+            }
+            Self::ShadowsDiffer => {
+                "the disks have different versions of the path, and the pool shows one of them: look at each on its disk, and remove or rename the versions that you do not want"
+            }
+            Self::FreshShadow => {
+                "a second copy appeared less than an hour ago (--shadow-age): a mover may be about to delete the other one; run again later"
             }
             Self::UnknownLinks => {
                 "the file has hard links outside the branches of this pool: remove or include them"
@@ -367,6 +385,8 @@ impl Reason {
             Self::NotRegular
             | Self::NoPrimary
             | Self::Shadowed
+            | Self::ShadowsDiffer
+            | Self::FreshShadow
             | Self::UnknownLinks
             | Self::Excluded
             | Self::ReadOnly

@@ -30,6 +30,7 @@ fn member(dev: u64, ino: u64, names: &[&str]) -> Member {
         excluded: false,
         listed: true,
         shadows: Vec::new(),
+        differs: false,
     };
     Member {
         id: InodeId { dev, ino },
@@ -39,6 +40,7 @@ fn member(dev: u64, ino: u64, names: &[&str]) -> Member {
         nlink: names.len() as u64,
         mtime: Timestamp::default(),
         immutable: false,
+        ctime: Timestamp::default(),
         nature: Nature::default(),
         metadata: Arc::default(),
         names: names.iter().map(name).collect(),
@@ -175,6 +177,23 @@ fn a_path_on_several_branches_is_left_alone_unless_asked() {
     let members = vec![member(0, 1, &["p"]), member(1, 2, &["p"])];
     let plan = plan(&[group(members)], &branches(2), &Rules::default());
     assert_eq!((ops(&plan), reasons(&plan)), (vec![], vec![Reason::Shadowed]));
+}
+
+#[test]
+fn versions_and_fresh_hidden_copies_have_reasons_of_their_own() {
+    let mut members = vec![member(0, 1, &["a"]), member(1, 2, &["a"])];
+    members[1].ctime = Timestamp { secs: 100, nanos: 0 };
+    let rules = |secs| Rules { settled: Some(Timestamp { secs, nanos: 0 }), ..merging() };
+    let planned =
+        |members: &[Member], rules: &Rules| plan([group(members.to_vec())], &branches(2), rules);
+    assert_eq!(ops(&planned(&members, &rules(100))).len(), 1);
+    let fresh = planned(&members, &rules(99));
+    assert_eq!((ops(&fresh).len(), reasons(&fresh)), (0, vec![Reason::FreshShadow]));
+    let mut versions = vec![member(0, 1, &["a"]), member(1, 2, &["b"])];
+    versions[1].names[0].shadows = vec![BranchIdx(0)];
+    versions[1].names[0].differs = true;
+    let versions = plan([Group { members: versions }], &branches(2), &Rules::default());
+    assert_eq!(reasons(&versions), [Reason::ShadowsDiffer]);
 }
 
 #[test]

@@ -183,6 +183,7 @@ mod tests {
             excluded: *excluded,
             listed: !excluded,
             shadows: shadowed.then_some(BranchIdx(1 - branch)).into_iter().collect(),
+            differs: false,
         };
         Member {
             id: InodeId { dev: 1, ino },
@@ -192,6 +193,7 @@ mod tests {
             nlink: 1,
             mtime: Timestamp::default(),
             immutable: false,
+            ctime: Timestamp::default(),
             nature: Nature::default(),
             metadata: Arc::default(),
             names: names.iter().map(name).collect(),

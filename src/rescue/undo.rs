@@ -110,7 +110,7 @@ impl<F: Look> UndoPlanner<'_, F> {
     /// Returns the op that makes the removed file again.
     fn undo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let intent = &done.intent;
-        let names = self.names(done, &intent.master, |name| (name.to, name.from))?;
+        let names = self.names(done, |name| (name.to, name.from))?;
         let (names, stat) = self.still_there(done, &intent.master, names, refusals)?;
         if stat.size != intent.master.size || stat.mtime != intent.master.mtime {
             let why = "written to since it was linked".to_owned();
@@ -158,7 +158,7 @@ impl<F: Look> UndoPlanner<'_, F> {
             first.intent.master.path.clone(),
         );
         let master = self.expect(&at, &first.intent.master)?;
-        let names = self.names(done, &done.intent.master, |name| (name.to, name.from))?;
+        let names = self.names(done, |name| (name.to, name.from))?;
         let (names, stat) = self.still_there(done, &done.intent.master, names, refusals)?;
         let duplicate = Place::new(names[0].from, names[0].path.clone());
         Ok(Op::planned(
@@ -175,7 +175,6 @@ impl<F: Look> UndoPlanner<'_, F> {
     fn names(
         &self,
         done: &DoneOp,
-        leaves: &RecordedFile,
         way: impl Fn(&NameIntent) -> (BranchIdx, BranchIdx),
     ) -> Result<Vec<OpName>, Left> {
         let local = done.intent.kind == OpKind::Local;
@@ -191,8 +190,8 @@ impl<F: Look> UndoPlanner<'_, F> {
             }
             let found = if local { Found::Duplicate } else { Found::Absent };
             if name.found == Found::Master {
-                let why = format!("{leaves:?} had the name before");
-                return Err(Left(Reason::Shadowed, why));
+                let why = "it was a hidden copy (--shadows merge): another disk has its path";
+                return Err(Left(Reason::Shadowed, why.to_owned()));
             }
             names.push(OpName { path: name.path.clone(), from, to, found });
         }

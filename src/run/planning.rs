@@ -25,6 +25,12 @@ pub(super) fn plan_of<S: Site>(
 ) -> Result<Plan, RunError> {
     let Resolved { groups, refusals, .. } = resolved;
     let mut plan = plan_groups(site, terms, duplicates, groups)?;
+    // A scan has said it of these paths, with the disks.
+    let versions = refusals.iter().filter(|refusal| refusal.reason == Reason::ShadowsDiffer);
+    let versions: HashSet<&[u8]> = versions.map(|refusal| refusal.path.as_slice()).collect();
+    plan.refusals.retain(|refusal| {
+        refusal.reason != Reason::ShadowsDiffer || !versions.contains(refusal.path.as_slice())
+    });
     plan.refusals.splice(0..0, refusals);
     Ok(plan)
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::hooks::Hooks;
 use crate::execute::Leases;
@@ -87,8 +88,11 @@ pub struct ListRequest {
     pub pools: Vec<PathBuf>,
 }
 
+/// A mover takes no longer between its copy and its delete.
+pub const SHADOW_AGE: Duration = Duration::from_secs(3_600);
+
 /// Which files a run is about, and which copy of each stays.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Wishes {
     /// Globs of the only files to take.
     pub include: Vec<String>,
@@ -108,10 +112,31 @@ pub struct Wishes {
     pub ignore: IgnoreMetadata,
     /// How paths on several branches are handled.
     pub shadows: Shadows,
+    /// Hidden copies younger than this are not merged.
+    pub shadow_age: Duration,
     /// The most ops to plan.
     pub max_ops: Option<u64>,
     /// The most bytes to free.
     pub max_bytes: Option<u64>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            include: Vec::new(),
+            exclude: Vec::new(),
+            min_size: None,
+            max_size: None,
+            primaries: Vec::new(),
+            any_master: false,
+            policy: Policy::default(),
+            ignore: IgnoreMetadata::default(),
+            shadows: Shadows::default(),
+            shadow_age: SHADOW_AGE,
+            max_ops: None,
+            max_bytes: None,
+        }
+    }
 }
 
 /// How a plan is carried out, and where the run is recorded.

@@ -6,6 +6,7 @@ use super::request::{Execution, Request, Wishes};
 use super::{RunError, Session};
 use crate::find::filter::Filter;
 use crate::find::resolve;
+use crate::fs::{Look, Timestamp};
 use crate::plan::{Rules, Shadows};
 use crate::pool::mergerfs;
 
@@ -68,12 +69,15 @@ fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
             pool: session.pool.mount.clone(),
         })?);
     }
+    let age = i64::try_from(wishes.shadow_age.as_secs()).unwrap_or(i64::MAX);
+    let now = session.fs.now();
     Ok(Rules {
         primaries,
         any_master: wishes.any_master,
         policy: wishes.policy,
         ignore: wishes.ignore,
         shadows: wishes.shadows,
+        settled: Some(Timestamp { secs: now.secs.saturating_sub(age), ..now }),
     })
 }
 

@@ -238,6 +238,7 @@ fn equal_files(site: &SimSite) -> Result<Resolved, RunError> {
             excluded: false,
             listed: true,
             shadows: Vec::new(),
+            differs: false,
         };
         match group.members.iter_mut().find(|m| m.id == stat.id) {
             Some(known) => known.add_name(name),

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
+use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::{Place, Stat, Timestamp};
@@ -204,6 +205,40 @@ impl Catalog {
         CStr::from_bytes_until_nul(from).unwrap_or(c"").to_bytes()
     }
 
+    /// Calls `found` with files that may have one path on several branches: every path that several branches have is
+    /// among the paths of one call. Names that a filter leaves out do not count.
+    pub(super) fn same_paths(&self, mut found: impl FnMut(&[&File])) {
+        let first = self.dirs.first().map(|dir| dir.branch);
+        if self.dirs.iter().all(|dir| Some(dir.branch) == first) {
+            return;
+        }
+        let start = |path: &RelPath| {
+            let parts = path.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+            parts.fold(0, hash_of)
+        };
+        let starts: Vec<u64> = self.starts.iter().map(start).collect();
+        // A directory is added after the directory above it.
+        let mut dirs: Vec<u64> = Vec::with_capacity(self.dirs.len());
+        for dir in &self.dirs {
+            dirs.push(match dir.above {
+                Above::Start(start) => starts[start as usize],
+                Above::Dir(above, name) => hash_of(dirs[above.0 as usize], self.name(above, name)),
+            });
+        }
+        let files = self.files.iter().enumerate().filter(|(_, file)| !file.excluded);
+        let mut by_path: Vec<(u64, usize)> = files
+            .map(|(at, file)| {
+                let dir = dirs[file.dir.0 as usize];
+                (hash_of(dir, self.name(file.dir, file.name)), at)
+            })
+            .collect();
+        by_path.sort_unstable();
+        for same in by_path.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            let files: Vec<&File> = same.iter().map(|(_, at)| &self.files[*at]).collect();
+            found(&files);
+        }
+    }
+
     /// Frees the names of files that the catalog no longer contains.
     pub(super) fn drop_other_names(&mut self) {
         // Where a name is kept: with a file, or with a directory.
@@ -244,6 +279,14 @@ impl Catalog {
     pub(super) fn shrink(&mut self) {
         self.files.shrink_to_fit();
     }
+}
+
+/// The hash of entry `name` of the directory with the hash `dir`.
+fn hash_of(dir: u64, name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(dir);
+    hasher.write(name);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -202,6 +202,7 @@ impl<'l> Looker<'l> {
                 excluded: name.excluded,
                 listed: !name.excluded,
                 shadows,
+                differs: false,
             });
         }
         Ok(Some(member))

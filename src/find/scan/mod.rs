@@ -39,6 +39,7 @@ mod opener;
 mod read;
 mod skip;
 mod stages;
+mod versions;
 mod walk;
 
 pub use cache::Cache;
@@ -177,6 +178,7 @@ impl<'s> Scan<'s> {
         self.number_devices(&disks);
         let mut walked = walk::walk(&self, &disks)?;
         took("walked");
+        let several = versions::of(&self, &walked.catalog);
         let rotates = |device| disks[self.disk_of(device)].rotating;
         let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules, rotates);
         let (counts, hashed, mut members) = std::thread::scope(|scope| {
@@ -193,6 +195,7 @@ impl<'s> Scan<'s> {
         // Planning takes as much memory again.
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
+        walked.refusals.extend(versions::differing(&self, several, &mut members.groups));
         let counts = ReadCounts { changed: counts.changed + members.changed, ..counts };
         walked.refusals.append(&mut members.refusals);
         walked.refusals.append(&mut self.read_only_disks);
