@@ -224,7 +224,7 @@ fn different_versions_of_a_path_are_named_with_their_disks() {
     assert_eq!((on(&pool, "d/longer"), on(&pool, "d/alone")), (vec![0, 1], vec![1, 2]));
     assert_eq!((on(&pool, "d/copied"), on(&pool, "d/equal")), (vec![0, 1], vec![0]));
     // A list of one of them.
-    let list = groups::list(&tool, &pool, &[vec!["d/longer".into(), "d/alone".into()]]);
-    let run = tool.execute(&list, &[]);
-    assert!(!run.stdout.contains("\"shadowed\""), "{run}");
+    let list = groups::list(&tool, &pool, &[vec!["d/longer".into(), "e/copy".into()]]);
+    let run = tool.execute(&list, &["-p".as_ref(), pool.path("e").as_os_str()]);
+    assert_eq!(run.reasons_for(&pool.path("d/longer")), ["shadows-differ"], "{run}");
 }

@@ -296,7 +296,7 @@ impl Reason {
             Self::ClaimSize => "the file changed since the list was made: make the list again",
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
             Self::Shadowed => {
-                "the path exists on several branches: remove the copies you do not want (mergerfs.dedup), or --shadows merge"
+                "the path exists on several branches: look at each copy and remove those that you do not want, or --shadows merge, which removes hidden copies that it finds equal"
             }
             Self::ShadowsDiffer => {
                 "the disks have different versions of the path, and the pool shows one of them: look at each on its disk, and remove or rename the versions that you do not want"
