@@ -199,3 +199,53 @@ fn a_quota_that_is_used_up_is_an_error_and_loses_nothing() {
     let lift = || btrfs(&["quota".as_ref(), "disable".as_ref()]);
     check_lack(&pool, "quota", use_up, lift);
 }
+
+/// "Reclaimed" is what became free: another file holds the blocks of a reflink, and a snapshot those of its files.
+#[test]
+fn shared_blocks_are_told_as_shared_and_not_as_freed() {
+    for filesystem in [Xfs, Btrfs] {
+        let pool =
+            PoolPlan::of(&[Ext4, filesystem]).branches(&[(0, ""), (1, "branch")]).subvolumes();
+        let pool =
+            if filesystem == Btrfs { pool } else { PoolPlan::of(&[Ext4, filesystem]) }.mount();
+        let bytes = tree::bytes(1, 6 << 20);
+        tree::write(&pool.on(0, "media/r"), &bytes);
+        tree::write(&pool.on(1, "dl/r"), &bytes);
+        nix::unistd::sync();
+        let original = pool.on(1, "dl/r");
+        match filesystem {
+            Btrfs => {
+                let snapshot = pool.disk(1).path().join("snapshot");
+                let line = ["subvolume", "snapshot", "-r"].map(OsStr::new);
+                let paths = [pool.branches()[1].as_os_str(), snapshot.as_os_str()];
+                run("btrfs", &[&line[..], &paths].concat());
+            }
+            _ => {
+                let keep = pool.disk(1).path().join("keep");
+                run("cp", &["--reflink=always".as_ref(), original.as_os_str(), keep.as_os_str()]);
+                tree::set_owner(&keep, (1000, 1000));
+            }
+        }
+        tree::write(&pool.on(0, "media/s"), &tree::bytes(2, 1 << 20));
+        tree::write(&pool.on(1, "dl/s"), &tree::bytes(2, 1 << 20));
+        nix::unistd::sync();
+        tree::settle();
+        let tool = Tool::new();
+        let used = pool.used_bytes();
+        let media = pool.path("media");
+        let dirs = [media.to_str().unwrap(), pool.root().to_str().unwrap()];
+        let line = ["--format", "json", "-p", dirs[0], dirs[1]];
+        let dry = tool.run(&line).expect(0).summary();
+        let text = tool.run(&line[2..]).expect(0).stdout;
+        assert!(text.contains("6.0 MiB more stays in use"), "{text}");
+        let run = tool.run(&[&["-e"], &line[..]].concat()).expect(0);
+        let done = run.summary();
+        assert_eq!(done.get("done"), 2, "{run}");
+        for (figures, freed) in [(&dry, "bytes_reclaimable"), (&done, "bytes_reclaimed")] {
+            assert_eq!(figures.get(freed), 1 << 20, "{filesystem:?}: {run}");
+            assert_eq!(figures.get("bytes_shared"), 6 << 20, "{filesystem:?}: {run}");
+        }
+        let free = used[1] - pool.used_bytes()[1];
+        assert!((1 << 20) - 65_536 <= free && free <= (1 << 20) + 65_536, "{free} bytes: {run}");
+    }
+}

@@ -40,7 +40,8 @@ impl Deref for Retired {
 }
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// Unlinks every retired name of `op`; returns the bytes that became free.
+    /// Unlinks every retired name of `op`; returns the bytes that became free. Blocks that a snapshot or a reflink holds
+    /// do not.
     ///
     /// There is no [`Retired`] without the durable record of the retired names (invariant 3). After a crash in between,
     /// recovery can tell this removal from a client's delete.
@@ -63,6 +64,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if !self.is_visible(op)? {
             return Err(Halt::only_hidden());
         }
+        let shared = self.fs.shared(&file)?;
         let mut duplicate = Leased::new(self.fs, self.options.leases, file);
         // An indexer may have found the hidden name: if a program has the file open, the file stays until the next try.
         duplicate.take(Lease::Write, "retired duplicate")?;
@@ -73,6 +75,6 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             self.unlink(&op.retired_place(self.journal.id(), k), op.duplicate_id)?;
         }
         let after = self.note_ctime(&duplicate.file, &before)?;
-        Ok(if after.nlink == 0 { before.blocks * 512 } else { 0 })
+        Ok(if after.nlink == 0 { (before.blocks * 512).saturating_sub(shared) } else { 0 })
     }
 }

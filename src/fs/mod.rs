@@ -485,6 +485,14 @@ pub trait Look {
         Ok(Nature::default())
     }
 
+    /// How many bytes of the disk the file shares with a snapshot or another file. A file of the simulation shares none.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    fn shared(&self, _file: &Self::File) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Reads into `buf` at `offset`; 0 at the end.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub struct Nature {
     pub borders: Borders,
     /// It is all hole, or only reserved: the filesystem holds no data of it.
     pub hollow: bool,
+    /// Bytes of the disk that it shares with a snapshot or another file, and that stay in use without it.
+    pub shared: u64,
     /// It was formatted as swap space.
     pub swap: bool,
 }

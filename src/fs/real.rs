@@ -325,6 +325,11 @@ impl Look for RealFs {
         self.told("look at open file", &file.at, looked)
     }
 
+    fn shared(&self, file: &RealFile) -> Result<u64> {
+        let shared = stat_of(file.as_fd()).map(|stat| nature::shared(file.as_fd(), &stat));
+        self.told("look at open file", &file.at, shared)
+    }
+
     fn read_at(&self, file: &RealFile, buf: &mut [u8], offset: u64) -> Result<usize> {
         loop {
             match file.file.read_at(buf, offset) {

@@ -362,20 +362,22 @@ impl Planner<'_> {
         let Some(own) = duplicate.names.first() else {
             return false;
         };
-        let bytes = duplicate.blocks * 512;
+        let shared = duplicate.nature.shared;
+        let bytes = (duplicate.blocks * 512).saturating_sub(shared);
         if let Err((reason, detail)) = self.admit(master, name, duplicate) {
             self.refuse(reason, &own.path, Some(&name.path), detail);
             return false;
         }
         *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
-        self.plan.ops.push(Op::planned(
+        let op = Op::planned(
             kind,
             OpFile { at: place(name), id: master.id },
             OpFile { at: place(own), id: duplicate.id },
             duplicate.size,
             bytes,
             names,
-        ));
+        );
+        self.plan.ops.push(Op { shared, ..op });
         true
     }
 

@@ -81,6 +81,8 @@ pub struct Op {
     pub size: u64,
     /// Bytes that become free.
     pub bytes: u64,
+    /// Bytes that the duplicate shares with a snapshot or another file: they stay in use without it.
+    pub shared: u64,
     /// Every name of the duplicate.
     pub names: Vec<OpName>,
     /// Directories that a look at the branches found missing, outermost first. The executor looks again.
@@ -139,6 +141,7 @@ impl Op {
             duplicate_id: duplicate.id,
             size,
             bytes,
+            shared: 0,
             names,
             dirs: Vec::new(),
             task: Task::Replace,

@@ -207,6 +207,9 @@ fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: FileState)
     object.insert("state".into(), state.as_str().into());
     object.insert("size".into(), op.size.into());
     object.insert("bytes".into(), op.bytes.into());
+    if op.shared > 0 {
+        object.insert("bytes_shared".into(), op.shared.into());
+    }
     put_pool_path(&mut object, "master", scene, Some(&op.master.path));
     put_pool_paths(&mut object, "names", scene, op.names.iter().map(|n| &n.path));
     put_path(&mut object, "from", scene.root(op.duplicate.branch));

@@ -229,7 +229,8 @@ impl Script<'_> {
             number(tally.groups, "group"),
             exactly(tally.bytes_reclaimable),
             tally.elapsed_s,
-        )
+        )?;
+        text::shared(self.out, tally, "# ")
     }
 
     fn branch_path(&self, branch: BranchIdx, dir: &DirIntent) -> PathBuf {

@@ -83,6 +83,8 @@ pub struct Tally {
     pub not_done: BTreeMap<Reason, u64>,
     /// Bytes the plan frees.
     pub bytes_reclaimable: u64,
+    /// Bytes of the duplicates that snapshots or reflinks hold: they stay in use.
+    pub bytes_shared: u64,
     /// Bytes that became free, including bytes freed by finished ops of earlier runs.
     pub bytes_reclaimed: u64,
     /// Bytes that became free by finished ops of earlier runs.
@@ -132,6 +134,7 @@ impl Tally {
             planned: plan.ops.len() as u64,
             already_linked: plan.already_linked,
             bytes_reclaimable: plan.ops.iter().map(frees).sum(),
+            bytes_shared: plan.ops.iter().map(|op| op.shared).sum(),
             largest: largest(plan),
             ..Self::default()
         };

@@ -275,7 +275,17 @@ fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Resu
         exactly(tally.bytes_reclaimed),
         exactly(tally.bytes_reclaimable + tally.bytes_recovered),
         tally.elapsed_s,
-    )
+    )?;
+    shared(out, tally, &run)
+}
+
+/// Says what stays in use although the copies go.
+pub(super) fn shared(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::Result<()> {
+    if tally.bytes_shared == 0 {
+        return Ok(());
+    }
+    let bytes = size(tally.bytes_shared);
+    writeln!(out, "{prefix}{bytes} more stays in use: a snapshot or a reflink shares these blocks")
 }
 
 /// A size in a unit, and to the byte where that says more.

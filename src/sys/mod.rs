@@ -81,6 +81,11 @@ impl Extent {
         self.flags & 0x2 != 0
     }
 
+    /// Whether another file shares it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.flags & 0x2000 != 0
+    }
+
     /// Whether it is reserved, and reads as zeros.
     pub(crate) fn is_unwritten(&self) -> bool {
         self.flags & 0x800 != 0

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
+
 use super::super::{Borders, Nature, Stat};
 use crate::sys;
 
@@ -22,6 +24,7 @@ pub(super) fn of_file(
     Ok(Nature {
         borders: borders(file.as_fd(), stat)?,
         hollow: stat.blocks == 0 || is_reserved(file.as_fd()),
+        shared: shared(file.as_fd(), stat),
         swap: is_swap(stat.size, read)?,
     })
 }
@@ -59,6 +62,26 @@ fn is_reserved(fd: BorrowedFd<'_>) -> bool {
         match extents.last() {
             Some(last) if !last.is_last() => from = last.logical.saturating_add(last.length),
             _ => return true,
+        }
+    }
+}
+
+/// How many bytes of the disk the file shares with snapshots or other files: they stay in use without it. 0 where the
+/// filesystem cannot share, or cannot tell.
+pub(super) fn shared(fd: BorrowedFd<'_>, stat: &Stat) -> u64 {
+    let cannot = fstatfs(fd).map(|found| found.filesystem_type() == EXT4_SUPER_MAGIC);
+    if stat.blocks == 0 || cannot.unwrap_or(true) {
+        return 0;
+    }
+    let (mut from, mut bytes) = (0, 0_u64);
+    loop {
+        let Ok(extents) = sys::extents::<64>(fd, from) else { return 0 };
+        let shared = extents.iter().filter(|extent| extent.is_shared());
+        bytes += shared.map(|extent| extent.length).sum::<u64>();
+        match extents.last() {
+            Some(last) if !last.is_last() => from = last.logical.saturating_add(last.length),
+            // Compressed extents are longer than the room they take.
+            _ => return bytes.min(stat.blocks * 512),
         }
     }
 }
