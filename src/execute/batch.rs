@@ -265,7 +265,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     continue;
                 }
                 OpState::Restored(halt) => Outcome::NotDone(halt),
-                OpState::Conflict(halt, _) => Outcome::Conflict(halt),
+                OpState::Conflict(halt, left) => {
+                    let left = left.into_iter().map(|(branch, path)| Place::new(branch, path));
+                    Outcome::Conflict(halt, left.collect())
+                }
                 OpState::Stuck(halt) => {
                     unreported.open.push((op, halt));
                     continue;

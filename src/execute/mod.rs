@@ -84,8 +84,9 @@ pub enum Outcome {
     NotDone(Halt),
     /// Begun, and neither finished nor taken back: both copies stay, the journal keeps it open.
     Open(Halt),
-    /// Another program's change came in between: both copies stay, for a person to look at.
-    Conflict(Halt),
+    /// Another program's change came in between: both copies stay, for a person to look at. With the places of files
+    /// that are not at a path of their own.
+    Conflict(Halt, Vec<Place>),
 }
 
 /// Who watches a run: progress, signals, and the pool's own changes.

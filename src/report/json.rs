@@ -94,7 +94,11 @@ pub fn op(
         Some(Outcome::Open(_)) => {
             object.insert("open".into(), true.into());
         }
-        Some(Outcome::NotDone(_) | Outcome::Conflict(_)) | None => {}
+        Some(Outcome::Conflict(_, left)) => {
+            let left = left.iter().map(|place| scene.root(place.branch).join(place.path.as_path()));
+            put_paths(&mut object, "left", left.collect());
+        }
+        Some(Outcome::NotDone(_)) | None => {}
     }
     let halt = outcome.and_then(halt);
     if let Some(halt) = halt {
@@ -102,7 +106,7 @@ pub fn op(
         object.insert("detail".into(), halt.detail.as_str().into());
     }
     let disks = match outcome {
-        Some(Outcome::Conflict(_)) => scene.disks_of(op),
+        Some(Outcome::Conflict(..)) => scene.disks_of(op),
         _ => Vec::new(),
     };
     put_disks(&mut object, &disks);
@@ -321,8 +325,13 @@ mod tests {
         let scene = sample::scene(&pool);
         let cross = sample::cross("m/a", "d/a", 512);
         let halt = || Halt::new(Reason::Conflict, "written to");
-        let ended = lines(|out| op(out, &scene, (&cross, None), Some(&Outcome::Conflict(halt()))));
+        let left = vec![Place::new(BranchIdx(1), sample::path(b"d/.xdedup-\xff"))];
+        let ended = lines(|out| {
+            op(out, &scene, (&cross, None), Some(&Outcome::Conflict(halt(), left.clone())))
+        });
         assert_eq!(ended.len(), 2);
+        assert_eq!(ended[0]["left"], json!(["/mnt/d2/d/.xdedup-\u{fffd}"]));
+        assert!(ended[0]["left_b64"][0].is_string());
         assert!(ended.iter().all(|line| line["disks"] == json!(["/mnt/d1", "/mnt/d2"])));
         let open = lines(|out| op(out, &scene, (&cross, None), Some(&Outcome::Open(halt()))));
         assert!(open.iter().all(|line| line.get("disks").is_none()));
@@ -443,7 +452,7 @@ mod tests {
         tally.before(&pool.branches[0].path, 4);
         let told = lines(|out| summary(out, &scene, &tally)).remove(0);
         let keys = "type run dry_run groups planned done already_linked refused failed busy left conflicts open \
-            bytes_reclaimable bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
+            bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
             recovered_restored still_open no_primary refusals not_done";
         for key in keys.split_whitespace() {
             assert!(!told[key].is_null(), "{key}");

@@ -34,10 +34,10 @@ impl FileState {
         match outcome {
             Outcome::Done { .. } if recovered => Self::Recovered,
             Outcome::NotDone(_) if recovered => Self::Restored,
-            Outcome::Conflict(_) if recovered => Self::Conflict,
+            Outcome::Conflict(..) if recovered => Self::Conflict,
             Outcome::Open(_) if recovered => Self::Open,
             Outcome::Done { .. } => Self::Done,
-            Outcome::Conflict(_) => Self::Failed,
+            Outcome::Conflict(..) => Self::Failed,
             Outcome::NotDone(halt) | Outcome::Open(halt) => match halt.reason {
                 Reason::Busy => Self::Busy,
                 Reason::Interrupted | Reason::Limit if matches!(outcome, Outcome::NotDone(_)) => {
@@ -75,7 +75,7 @@ impl FileState {
 pub(super) fn halt(outcome: &Outcome) -> Option<&Halt> {
     match outcome {
         Outcome::Done { .. } => None,
-        Outcome::NotDone(halt) | Outcome::Open(halt) | Outcome::Conflict(halt) => Some(halt),
+        Outcome::NotDone(halt) | Outcome::Open(halt) | Outcome::Conflict(halt, _) => Some(halt),
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
         let done = Outcome::Done { reclaimed: 1 };
         let not = |reason| Outcome::NotDone(Halt::new(reason, ""));
         let open = |reason| Outcome::Open(Halt::new(reason, ""));
-        let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, ""));
+        let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, ""), Vec::new());
         for (outcome, now, earlier) in [
             (done, Done, Recovered),
             (not(Reason::Busy), Busy, Restored),

@@ -190,7 +190,7 @@ impl Tally {
         match outcome {
             Outcome::Done { reclaimed } => self.reclaimed(op, *reclaimed, recovered),
             Outcome::Open(_) => self.open += u64::from(!recovered),
-            Outcome::Conflict(_) => self.conflicts += 1,
+            Outcome::Conflict(..) => self.conflicts += 1,
             Outcome::NotDone(_) => {}
         }
         if let Some(halt) = halt(outcome).filter(|_| !recovered) {
@@ -327,7 +327,7 @@ mod tests {
     fn the_counts_add_up() {
         let done = Outcome::Done { reclaimed: 4096 };
         let open = Outcome::Open(Halt::new(Reason::Busy, ""));
-        let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, ""));
+        let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, ""), Vec::new());
         let tally = tally(
             8,
             &[

@@ -12,6 +12,7 @@ use super::state::{FileState, halt};
 use super::table::Table;
 use super::tally::Tally;
 use crate::execute::Outcome;
+use crate::fs::Place;
 use crate::plan::Op;
 use crate::plan::Refusal;
 use crate::plan::refusal::{Reason, Weight};
@@ -79,8 +80,8 @@ pub fn op(
                 out.write_all(b": ")?;
                 out.write_all(&style.bytes(halt.detail.as_bytes()))?;
             }
-            if let Outcome::Conflict(_) = outcome {
-                where_kept(out)?;
+            if let Outcome::Conflict(_, left) = outcome {
+                where_kept(out, scene, left, style)?;
             }
         }
         None if op.undo().is_some() => {
@@ -102,8 +103,18 @@ pub fn op(
     Ok(())
 }
 
-/// Names the command that lists the copies of an op that ended in a conflict.
-fn where_kept(out: &mut dyn Write) -> io::Result<()> {
+/// Names the files of an op that ended in a conflict that are not at a path of their own, and the command that lists
+/// all of them.
+fn where_kept(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    left: &[Place],
+    style: Style,
+) -> io::Result<()> {
+    for place in left {
+        out.write_all(b"; a copy is ")?;
+        out.write_all(&style.name(&scene.root(place.branch).join(place.path.as_path())))?;
+    }
     out.write_all(b"; nothing was removed: mergerfs.xdedup status names what is left to settle")
 }
 

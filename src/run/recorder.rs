@@ -66,7 +66,7 @@ impl<S: Site> Observer for Recorder<'_, S> {
                 master: self.site.pool().path_of(&op.master.path),
                 bytes: op.bytes,
             }),
-            Outcome::Conflict(_) => {}
+            Outcome::Conflict(..) => {}
         }
         self.watcher.op_ended(ended);
     }

@@ -150,5 +150,5 @@ pub(crate) fn settle(session: &mut Session) -> Check {
 
 /// Whether some op ended in a conflict.
 pub(crate) fn in_conflict(session: &Session) -> bool {
-    session.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Conflict(_)))
+    session.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Conflict(..)))
 }

@@ -4,6 +4,7 @@ use super::super::sample;
 use super::*;
 use crate::execute::Halt;
 use crate::plan::OpKind;
+use crate::pool::BranchIdx;
 
 fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -40,13 +41,14 @@ fn what_was_not_done_is_always_said_and_what_was_done_with_v() {
 #[test]
 fn a_conflict_names_the_command_that_lists_the_copies() {
     let pool = sample::pool();
-    let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, "written to"));
+    let kept = Place::new(BranchIdx(1), sample::path(b"d/.xdedup-1-r"));
+    let conflict = Outcome::Conflict(Halt::new(Reason::Conflict, "written to"), vec![kept]);
     let scene = sample::scene(&pool);
     let told = |op: &Op| text(|out| super::op(out, &scene, op, &conflict, false));
     let across = told(&sample::op(OpKind::Cross, b"m/a", &[b"d/a"], 2048));
     assert_eq!(
         across,
-        "failed       2.0 KiB  /pool/d/a: conflict: written to; nothing was removed: \
+        "failed       2.0 KiB  /pool/d/a: conflict: written to; a copy is /mnt/d2/d/.xdedup-1-r; nothing was removed: \
          mergerfs.xdedup status names what is left to settle\n"
     );
 }
