@@ -210,15 +210,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Removes what `op` retired.
     fn removed(&mut self, op: &Retired) -> OpState {
-        let removed = self
-            .not_stopped(op)
-            .and_then(|()| self.remove(op))
-            .and_then(|reclaimed| self.clear_copy(op).map(|()| reclaimed))
-            .and_then(|reclaimed| match op.recorded.is_some() {
-                // An interrupted process made this directory aside, and no op needed it since.
-                true => self.clear_aside(op).map(|()| reclaimed),
-                false => Ok(reclaimed),
-            });
+        let removed = self.not_stopped(op).and_then(|()| self.remove(op)).and_then(|reclaimed| {
+            match op.recorded.is_some() {
+                // An interrupted process made a directory aside, or hid links of the kept copy that it could not
+                // remove; no op needed them since.
+                true => self.clear_hidden(op).map(|()| reclaimed),
+                false => self.clear_copy(op).map(|()| reclaimed),
+            }
+        });
         match removed {
             Ok(reclaimed) => OpState::Removed(reclaimed),
             Err(halt) if halt.reason == Reason::Conflict => {

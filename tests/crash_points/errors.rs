@@ -79,3 +79,33 @@ fn after_an_error_in_recovery_another_recovery_ends_every_op() {
     }
     assert!(failures.points() > 1000);
 }
+
+/// A disk on which nothing can be removed for a while, just as something has to be taken back: the links of kept copies
+/// that were hidden go in the next run.
+#[test]
+fn after_a_run_in_which_nothing_could_be_removed_no_hidden_name_stays() {
+    let mut failures = Failures::default();
+    let mut withdrawn = 0;
+    for scenario in scenario::all() {
+        let view = Session::new(&scenario).view();
+        let mut n = 1;
+        loop {
+            let mut session = Session::new(&scenario);
+            session.world.plan_fault(Fault::ErrorAt(n, ENOSPC));
+            session.world.plan_fault(Fault::ErrorsFrom(n, "unlink", EIO));
+            drop(session.run(&scenario.ops));
+            if session.world.calls() < n {
+                break;
+            }
+            let names = session.world.names();
+            withdrawn += names.keys().filter(|at| at.path.as_bytes().ends_with(b"-w")).count();
+            let point = || format!("at {n}");
+            let mut next = session.next();
+            let check = recover(&mut next, &scenario, &view);
+            failures.note(check, scenario.name, point, &next);
+            n += 1;
+        }
+    }
+    assert!(withdrawn > 0, "nothing was hidden");
+    assert!(failures.points() > 500);
+}

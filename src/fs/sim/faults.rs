@@ -13,6 +13,8 @@ type Foreign = Box<dyn FnMut(&SimWorld) + Send>;
 pub enum Fault {
     /// The call fails with this errno and has no effect.
     ErrorAt(usize, i32),
+    /// From this call on, every call of this name fails with this errno and has no effect.
+    ErrorsFrom(usize, &'static str, i32),
     /// The process dies: this call and all later ones fail with `EIO` and have no effect; what it had open is
     /// closed, its leases end.
     DieAt(usize),
@@ -43,16 +45,17 @@ impl Plan {
         self.faults.iter().any(|fault| match fault {
             Fault::DieAt(n) => self.calls >= *n,
             Fault::DieAfter(n) => self.calls > *n,
-            Fault::ErrorAt(..) | Fault::ForeignAt(..) => false,
+            Fault::ErrorAt(..) | Fault::ErrorsFrom(..) | Fault::ForeignAt(..) => false,
         })
     }
 
-    fn error(&self) -> Option<i32> {
+    fn error(&self, call: &str) -> Option<i32> {
         self.faults.iter().find_map(|fault| match fault {
             Fault::ErrorAt(n, errno) if *n == self.calls => Some(*errno),
-            Fault::ErrorAt(..) | Fault::DieAt(_) | Fault::DieAfter(_) | Fault::ForeignAt(..) => {
-                None
+            Fault::ErrorsFrom(n, name, errno) if *n <= self.calls && call.starts_with(name) => {
+                Some(*errno)
             }
+            _ => None,
         })
     }
 
@@ -123,6 +126,7 @@ impl SimWorld {
             act(self);
         }
         let mut plan = self.plan();
+        let error = plan.error(&line);
         let line = format!("{:3} {line}", plan.calls);
         plan.trace.push(line);
         if plan.dies() {
@@ -132,7 +136,7 @@ impl SimWorld {
             self.state().end_process();
             return Err(libc::EIO);
         }
-        plan.error().map_or(Ok(()), Err)
+        error.map_or(Ok(()), Err)
     }
 
     /// Adds a line about another program's action.
