@@ -60,12 +60,18 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The filesystem of the journal is full, or nearly.
-    #[error("not enough free space for the journal: {path:?} ({free} bytes free)")]
+    #[error(
+        "not enough free space for the journal: {path:?} ({} MiB free, {} MiB needed)",
+        free >> 20,
+        needed.div_ceil(1 << 20)
+    )]
     NoSpace {
         /// The journal directory, or the file in it.
         path: PathBuf,
         /// Bytes that are free there.
         free: u64,
+        /// Bytes that must be free before this program begins anything.
+        needed: u64,
     },
     /// A system call failed.
     #[error("cannot {what}: {path:?}")]

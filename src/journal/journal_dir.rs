@@ -12,13 +12,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::dir_lock::DirLock;
-use super::durable::{MarkFile, check_space, failed, parent_of, remove_file, sync_dir};
+use super::durable::{MarkFile, SPACE_MIN, check_space, failed, parent_of, remove_file, sync_dir};
 use super::sled_store::{Database, SledStore};
 use super::{Journal, JournalError};
-
-/// Space a journal needs before it is opened. A full disk must not stop a run half way; and the database is
-/// ruined when it is opened, and recovers, without room to do so (3 of 13 times, measured).
-pub(super) const SPACE_MIN: u64 = 64 << 20;
 
 pub(super) const DATABASE: &str = "db";
 pub(super) const MARK: &str = "mark";

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::AT_FDCWD;
 
 use super::dir_lock::DirLock;
-use super::durable::{check_space, failed, parent_of, sync_dir, write_new};
+use super::durable::{SPACE_MIN, check_space, failed, parent_of, sync_dir, write_new};
 use super::journal_dir::{
-    DATABASE, LOG, MARK, SPACE_MIN, discard_half_made, entries, make_dir, new_dir_of, open_locked,
+    DATABASE, LOG, MARK, discard_half_made, entries, make_dir, new_dir_of, open_locked,
     read_if_there, remove_dir, rename,
 };
 use super::rfc3339::rfc3339;

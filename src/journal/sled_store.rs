@@ -14,7 +14,8 @@ use super::JournalError;
 use super::codec::CHUNK_MAX;
 use super::dir_lock::DirLock;
 use super::durable::{
-    CsvLog, MarkFile, check_space, failed, free_bytes, remove_file, settle_file, sync_dir,
+    CsvLog, MarkFile, SPACE_MIN, check_space, failed, free_bytes, remove_file, settle_file,
+    sync_dir,
 };
 use super::flush::flush;
 use super::mark::Mark;
@@ -322,6 +323,7 @@ fn explain(dir: &Path, what: &'static str, error: sled::Error) -> JournalError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalError::NoSpace {
                 path: dir.to_path_buf(),
                 free: free_bytes(dir).unwrap_or(0),
+                needed: SPACE_MIN,
             },
             // A value in the database's files leads beyond their end, or makes no sense.
             io::ErrorKind::UnexpectedEof

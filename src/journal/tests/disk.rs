@@ -316,9 +316,11 @@ fn too_little_space_is_said_before_anything_is_written() {
     let later = temp.path().join("journal");
     check_space(&later, 1).unwrap();
     let short = check_space(&later, u64::MAX);
+    let short = short.unwrap_err();
     assert!(
-        matches!(short, Err(JournalError::NoSpace { path, free }) if path == later && free > 0)
+        matches!(&short, JournalError::NoSpace { path, free, needed: u64::MAX } if *path == later && *free > 0)
     );
+    assert!(short.to_string().ends_with("17592186044416 MiB needed)"), "{short}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a directory of this test's own")]
