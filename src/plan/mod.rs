@@ -75,6 +75,8 @@ pub struct Refusal {
     pub master: Option<RelPath>,
     /// The details.
     pub detail: String,
+    /// The bytes that stay in use because of it; 0 if the number is unknown.
+    pub bytes: u64,
 }
 
 /// One group as planned.
@@ -145,6 +147,7 @@ impl Plan {
                 path: op.duplicate.path.as_bytes().to_vec(),
                 master: Some(op.master.path.clone()),
                 detail: String::new(),
+                bytes: op.bytes,
             };
             (at, refusal)
         });
@@ -215,7 +218,10 @@ impl Planner<'_> {
     fn no_primary(&mut self, members: &[Member]) {
         if let (true, Some(name)) = (members.len() > 1, members[0].names.first()) {
             self.plan.no_primary += 1;
-            self.refuse(Reason::NoPrimary, &name.path, None, String::new());
+            // Any one of the copies could stay.
+            let blocks = || members.iter().map(|member| member.blocks);
+            let bytes = 512 * (blocks().sum::<u64>() - blocks().max().unwrap_or(0));
+            self.refuse((Reason::NoPrimary, String::new()), &name.path, None, bytes);
         }
     }
 
@@ -365,7 +371,7 @@ impl Planner<'_> {
         let shared = duplicate.nature.shared;
         let bytes = (duplicate.blocks * 512).saturating_sub(shared);
         if let Err((reason, detail)) = self.admit(master, name, duplicate) {
-            self.refuse(reason, &own.path, Some(&name.path), detail);
+            self.refuse((reason, detail), &own.path, Some(&name.path), bytes);
             return false;
         }
         *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
@@ -454,7 +460,13 @@ impl Planner<'_> {
         format!("branch {} of {}", branch.0 + 1, self.branches.len())
     }
 
-    fn refuse(&mut self, reason: Reason, path: &RelPath, master: Option<&RelPath>, detail: String) {
+    fn refuse(
+        &mut self,
+        (reason, detail): (Reason, String),
+        path: &RelPath,
+        master: Option<&RelPath>,
+        bytes: u64,
+    ) {
         // A path on several branches has several members, and is one path to the user.
         let said = |r: &Refusal| r.reason == reason || reason == Reason::Shadowed;
         let same = |r: &Refusal| r.path == path.as_bytes() && said(r);
@@ -466,6 +478,7 @@ impl Planner<'_> {
             path: path.as_bytes().to_vec(),
             master: master.cloned(),
             detail,
+            bytes,
         });
     }
 }

@@ -289,6 +289,7 @@ fn what_is_left_out_after_all_is_refused_and_the_groups_keep_their_ops() {
         path: path.into(),
         master: None,
         detail: String::new(),
+        bytes: 0,
     };
     plan.leave_out([(1, refusal("b")), (2, refusal("c"))].into());
     assert_eq!(plan.ops, [0, 3, 4, 5].map(|at| all[at].clone()));

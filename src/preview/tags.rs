@@ -5,7 +5,7 @@
 //! | `state` | `kept`, `linked` (replaced on its own disk), `moved` (its name goes to the master's disk) or `refused` |
 //! | `branch.now`, `branch.then` | the root of the branch it is on now, and after; of a directory all, separated by `:` |
 //! | `master` | the pool path of the copy that stays, also on that copy itself |
-//! | `bytes` | what becomes free with its last name, where it is replaced |
+//! | `bytes` | what becomes free with its last name, where it is replaced; what stays in use, where it is refused |
 //! | `reason`, `detail`, `hint` | why it is refused, what was found, and what to do |
 
 use std::os::unix::ffi::OsStringExt;
@@ -54,6 +54,7 @@ pub(super) fn of_file(
                 reason: Reason::Changed,
                 master: Some(replacement.known_as.clone()),
                 detail: "since the plan was made".to_owned(),
+                bytes: replacement.bytes,
             };
             refused(&mut tags, pool, &changed);
         }
@@ -76,6 +77,9 @@ fn refused(tags: &mut Tags, pool: &Pool, why: &Refused) {
     tags.push(("hint", why.reason.hint().into()));
     if !why.detail.is_empty() {
         tags.push(("detail", why.detail.clone().into()));
+    }
+    if why.bytes > 0 {
+        tags.push(("bytes", why.bytes.to_string().into()));
     }
     if let Some(master) = &why.master {
         tags.push(("master", pool_path(pool, master)));

@@ -77,6 +77,8 @@ pub struct Refused {
     pub master: Option<RelPath>,
     /// What was found.
     pub detail: String,
+    /// The bytes that stay in use.
+    pub bytes: u64,
 }
 
 /// The fate of one name.
@@ -239,6 +241,7 @@ impl View {
             reason,
             master: Some(op.master.path.clone()),
             detail: detail.to_owned(),
+            bytes: op.bytes,
         });
     }
 
@@ -335,6 +338,7 @@ fn refused(refusal: &Refusal) -> Refused {
         reason: refusal.reason,
         master: refusal.master.clone(),
         detail: refusal.detail.clone(),
+        bytes: refusal.bytes,
     }
 }
 

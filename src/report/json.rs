@@ -131,6 +131,7 @@ pub fn refusal(out: &mut dyn Write, scene: &Scene<'_>, refusal: &Refusal) -> io:
     let mut object = reasoned(refusal.reason, &refusal.detail);
     put_path(&mut object, "path", &scene.refused_path(refusal));
     put_pool_path(&mut object, "master", scene, refusal.master.as_ref());
+    object.insert("bytes".into(), refusal.bytes.into());
     line(out, object)
 }
 
@@ -147,6 +148,7 @@ pub fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Res
     object.insert("dry_run".into(), scene.dry_run.into());
     object.insert("left".into(), tally.left().into());
     object.insert("refusals".into(), by_reason(&tally.refusals));
+    object.insert("refused_bytes".into(), by_reason(&tally.refused_bytes));
     object.insert("not_done".into(), by_reason(&tally.not_done));
     object.insert("per_branch".into(), per_branch.into());
     line(out, object)
@@ -236,6 +238,7 @@ fn stopped(scene: &Scene<'_>, op: &Op, halt: &Halt, state: FileState) -> Object 
     object.insert("state".into(), state.as_str().into());
     put_pool_path(&mut object, "path", scene, Some(&op.duplicate.path));
     put_pool_path(&mut object, "master", scene, Some(&op.master.path));
+    object.insert("bytes".into(), op.bytes.into());
     object
 }
 
@@ -344,6 +347,7 @@ mod tests {
             path: path.to_vec(),
             master: master.map(sample::path),
             detail: "why".into(),
+            bytes: 4096,
         };
         Plan {
             groups: vec![
@@ -394,11 +398,14 @@ mod tests {
                     "names_b64": ["L3Bvb2wvZC//", null], "from": "/mnt/d2", "to": "/mnt/d1",
                     "size": 512, "bytes": 512}),
                 json!({"type": "refusal", "reason": "no-primary", "path": "/pool/x",
-                    "master": null, "detail": "why", "hint": Reason::NoPrimary.hint()}),
+                    "master": null, "detail": "why", "bytes": 4096,
+                    "hint": Reason::NoPrimary.hint()}),
                 json!({"type": "refusal", "reason": "unresolved", "path": "/else where/\n",
-                    "master": null, "detail": "why", "hint": Reason::Unresolved.hint()}),
+                    "master": null, "detail": "why", "bytes": 4096,
+                    "hint": Reason::Unresolved.hint()}),
                 json!({"type": "refusal", "reason": "owner-differs", "path": "/pool/o",
-                    "master": "/pool/m/o", "detail": "why", "hint": Reason::OwnerDiffers.hint()}),
+                    "master": "/pool/m/o", "detail": "why", "bytes": 4096,
+                    "hint": Reason::OwnerDiffers.hint()}),
             ]
         );
     }
@@ -423,7 +430,8 @@ mod tests {
         assert_eq!(
             busy[1],
             json!({"type": "refusal", "reason": "busy", "state": "busy", "path": "/pool/d/a",
-                "master": "/pool/m/a", "detail": "open", "hint": Reason::Busy.hint()})
+                "master": "/pool/m/a", "detail": "open", "bytes": 512,
+                "hint": Reason::Busy.hint()})
         );
         let restored = told(Outcome::NotDone(halt.clone()), earlier);
         let figures = [&restored[0]["state"], &restored[0]["run"], &restored[0]["op"]];
@@ -453,7 +461,8 @@ mod tests {
         let told = lines(|out| summary(out, &scene, &tally)).remove(0);
         let keys = "type run dry_run groups planned done already_linked refused failed busy left conflicts open \
             bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
-            recovered_restored still_open no_primary refusals not_done";
+            recovered_restored still_open no_primary refusals not_done \
+            bytes_refused refused_bytes";
         for key in keys.split_whitespace() {
             assert!(!told[key].is_null(), "{key}");
         }
@@ -461,6 +470,8 @@ mod tests {
         assert_eq!((&told["planned"], &told["left"]), (&json!(1), &json!(1)));
         assert_eq!((&told["refused"], &told["no_primary"]), (&json!(3), &json!(1)));
         assert_eq!(told["refusals"]["owner-differs"], 1);
+        assert_eq!(told["refused_bytes"]["owner-differs"], 4096);
+        assert_eq!(told["bytes_refused"], 3 * 4096);
         assert_eq!(
             told["per_branch"],
             json!([

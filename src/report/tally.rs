@@ -75,9 +75,14 @@ pub struct Tally {
     pub refused: u64,
     /// Refused groups without a member under a primary.
     pub no_primary: u64,
+    /// Bytes that stay in use because of refusals, as far as the number is known.
+    pub bytes_refused: u64,
     /// Refusals by reason.
     #[serde(skip)]
     pub refusals: BTreeMap<Reason, u64>,
+    /// Bytes that stay in use, by reason.
+    #[serde(skip)]
+    pub refused_bytes: BTreeMap<Reason, u64>,
     /// Planned ops that were not done, by reason.
     #[serde(skip)]
     pub not_done: BTreeMap<Reason, u64>,
@@ -170,6 +175,8 @@ impl Tally {
         self.refused += 1;
         self.no_primary += u64::from(refusal.reason == Reason::NoPrimary);
         *self.refusals.entry(refusal.reason).or_default() += 1;
+        self.bytes_refused += refusal.bytes;
+        *self.refused_bytes.entry(refusal.reason).or_default() += refusal.bytes;
     }
 
     /// Counts how an op ended. A `recovered` op was begun by an earlier run, and is counted apart.
@@ -306,7 +313,7 @@ mod tests {
     use crate::execute::Halt;
 
     fn refusal(reason: Reason) -> Refusal {
-        Refusal { reason, path: b"a".to_vec(), master: None, detail: String::new() }
+        Refusal { reason, path: b"a".to_vec(), master: None, detail: String::new(), bytes: 4096 }
     }
 
     fn not_done(reason: Reason) -> Outcome {
@@ -375,6 +382,7 @@ mod tests {
             tally.refused(&refusal(reason));
             assert_eq!(tally.exit_code(), code, "{reason:?}");
             assert_eq!((tally.refused, tally.refusals[&reason]), (1, 1));
+            assert_eq!((tally.bytes_refused, tally.refused_bytes[&reason]), (4096, 4096));
         }
     }
 

@@ -155,7 +155,8 @@ pub(super) fn refusals_that(
         by_reason.retain(|reason, _| matters(*reason));
     }
     for (reason, all) in by_reason {
-        reason_line(out, style, "refused", reason, all.len() as u64)?;
+        let bytes = all.iter().map(|refusal| refusal.bytes).sum();
+        reason_line(out, style, "refused", reason, (all.len() as u64, bytes))?;
         let shown = match scene.verbose {
             0 if reason == Reason::NoPrimary => continue,
             0 => EXAMPLES.min(all.len()),
@@ -177,7 +178,7 @@ pub(super) fn reason_line(
     style: Style,
     what: &str,
     reason: Reason,
-    count: u64,
+    (count, bytes): (u64, u64),
 ) -> io::Result<()> {
     let (prefix, hint) = (style.prefix, reason.hint());
     let tone = match reason.weight() {
@@ -185,7 +186,8 @@ pub(super) fn reason_line(
         Weight::Failure => Tone::Bad,
     };
     let word = style.screen.paint(tone, reason.as_str());
-    writeln!(out, "{prefix}{what}: {count} {word} ({hint})")
+    let bytes = if bytes == 0 { String::new() } else { format!(", {}", size(bytes)) };
+    writeln!(out, "{prefix}{what}: {count} {word}{bytes} ({hint})")
 }
 
 fn example(
@@ -228,7 +230,7 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, Style::of(scene), "not done", *reason, *count)?;
+        reason_line(out, Style::of(scene), "not done", *reason, (*count, 0))?;
     }
     if !scene.quiet && tally.planned + tally.recovered_done > 0 {
         figures(out, scene, tally, Style::of(scene))?;

@@ -60,7 +60,7 @@ pub fn conclusion(
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, Style::of(scene), "not done", *reason, *count)?;
+        reason_line(out, Style::of(scene), "not done", *reason, (*count, 0))?;
     }
     recovery(out, tally)?;
     let run = scene.run.map_or(String::new(), |run| format!("run {run}, "));

@@ -52,6 +52,7 @@ impl UndoPlan {
                 path: op.duplicate.path.as_bytes().to_vec(),
                 master: None,
                 detail: format!("{:?}", branches[at.index()].path),
+                bytes: 0,
             });
         }
     }
@@ -96,7 +97,8 @@ pub fn plan<F: Look>(
 }
 
 fn refusal(done: &DoneOp, reason: Reason, detail: String) -> Refusal {
-    Refusal { reason, path: done.intent.duplicate.path.as_bytes().to_vec(), master: None, detail }
+    let path = done.intent.duplicate.path.as_bytes().to_vec();
+    Refusal { reason, path, master: None, detail, bytes: 0 }
 }
 
 struct UndoPlanner<'p, F: Look> {

@@ -107,7 +107,7 @@ pub(super) fn look_ahead<S: Site>(
     let refusals = against.into_iter().map(|(at, (reason, detail))| {
         let op = &plan.ops[at];
         let (path, master) = (op.duplicate.path.as_bytes().to_vec(), Some(op.master.path.clone()));
-        (at, Refusal { reason, path, master, detail })
+        (at, Refusal { reason, path, master, detail, bytes: op.bytes })
     });
     let refusals = refusals.collect();
     plan.leave_out(refusals);

@@ -279,6 +279,7 @@ fn read_only_disk(path: &Path) -> Refusal {
         path: path.as_os_str().as_bytes().to_vec(),
         master: None,
         detail: "the branch was not scanned".to_owned(),
+        bytes: 0,
     }
 }
 

@@ -349,6 +349,7 @@ pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
         path: path.as_bytes().to_vec(),
         master: None,
         detail: format!("{error}: {}", error.source),
+        bytes: 0,
     }
 }
 

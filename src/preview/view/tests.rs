@@ -157,6 +157,7 @@ fn a_refusal_is_about_every_name_and_a_group_without_master_as_a_whole() {
         path: path.to_vec(),
         master: Some(RelPath::new("m").unwrap()),
         detail: String::new(),
+        bytes: 4096,
     };
     let group = |places: &[Place], master: Option<Place>| PlannedGroup {
         size: 9,

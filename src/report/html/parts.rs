@@ -170,7 +170,7 @@ pub(super) fn refused(page: &Page<'_>) -> Markup {
             section {
                 h2 { "Left alone" }
                 @for (reason, all) in &by_reason {
-                    (reason_details(*reason, all.len() as u64, all.iter().take(EXAMPLES_MAX).map(|r| example(r))))
+                    (reason_details(*reason, (all.len() as u64, all.iter().map(|r| r.bytes).sum()), all.iter().take(EXAMPLES_MAX).map(|r| example(r))))
                 }
             }
         }
@@ -186,7 +186,7 @@ pub(super) fn not_done(page: &Page<'_>) -> Markup {
             section {
                 h2 { "Planned and not done" }
                 @for (reason, count) in &page.tally.not_done {
-                    (reason_details(*reason, *count, examples(reason).iter().map(|(path, detail)| {
+                    (reason_details(*reason, (*count, 0), examples(reason).iter().map(|(path, detail)| {
                         (name(&page.scene.pool.path_of(path)), sanitised(detail.as_bytes()))
                     })))
                 }
@@ -197,13 +197,17 @@ pub(super) fn not_done(page: &Page<'_>) -> Markup {
 
 fn reason_details(
     reason: Reason,
-    count: u64,
+    (count, bytes): (u64, u64),
     examples: impl ExactSizeIterator<Item = (String, String)>,
 ) -> Markup {
     let more = count.saturating_sub(examples.len() as u64);
     html! {
         details open[reason.weight() == Weight::Failure] {
-            summary { b { (count) } " " (reason.as_str()) ": " (reason.hint()) }
+            summary {
+                b { (count) } " " (reason.as_str())
+                @if bytes > 0 { ", " (size(bytes)) }
+                ": " (reason.hint())
+            }
             ul {
                 @for (path, detail) in examples {
                     li { span.path { (path) } @if !detail.is_empty() { span.soft { ": " (detail) } } }

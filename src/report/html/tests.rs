@@ -22,6 +22,7 @@ fn plan() -> Plan {
         path: b"d/other's".to_vec(),
         master: None,
         detail: "1000:1000 and 0:0".into(),
+        bytes: 5 << 20,
     };
     Plan {
         groups: vec![PlannedGroup {
@@ -97,6 +98,7 @@ fn a_run_tells_what_became_of_what_was_planned() {
         "open by &lt;somebody&gt;",
         Reason::OwnerDiffers.hint(),
         Reason::Busy.hint(),
+        "</b> owner-differs, 5.0 MiB: ",
         "1000:1000 and 0:0",
         "/mnt/d2",
         "Largest groups",

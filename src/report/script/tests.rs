@@ -264,6 +264,7 @@ fn comments_cannot_be_left_by_a_name() {
         path: b"a\ntouch escaped".to_vec(),
         master: Some(sample::path("b\r\ntouch escaped")),
         detail: "c\ntouch escaped".into(),
+        bytes: 0,
     };
     let mut pool = branches.pool.clone();
     pool.version = "2\ntouch escaped".into();

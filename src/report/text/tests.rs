@@ -76,6 +76,7 @@ fn refusals_are_counted_by_reason_with_a_few_examples_and_the_hint() {
         path: path.into(),
         master: master.map(sample::path),
         detail: String::new(),
+        bytes: if reason == Reason::OwnerDiffers { 4096 } else { 0 },
     };
     let mut all: Vec<_> =
         (0..5).map(|n| refused(Reason::OwnerDiffers, format!("o{n}"), Some("m"))).collect();
@@ -88,7 +89,7 @@ fn refusals_are_counted_by_reason_with_a_few_examples_and_the_hint() {
     assert_eq!(
         told(scene),
         format!(
-            "{unresolved}refused: 1 no-primary ({alone})\nrefused: 5 owner-differs ({owner})\n    \
+            "{unresolved}refused: 1 no-primary ({alone})\nrefused: 5 owner-differs, 20.0 KiB ({owner})\n    \
              /pool/o0 (copy of /pool/m)\n    /pool/o1 (copy of /pool/m)\n    /pool/o2 (copy of /pool/m)\n    \
              and 2 more (-v lists all)\n"
         )
