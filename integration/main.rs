@@ -17,6 +17,7 @@ mod changed;
 mod clients;
 mod cross_branch;
 mod damage;
+mod differing;
 mod doctor;
 mod dry_run;
 mod exit_codes;

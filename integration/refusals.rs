@@ -176,6 +176,11 @@ fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
         let dir = format!("{:?} 0", pool.on(branch, refused[0]));
         assert!(script.contains(&dir), "{dir}: {script}");
     }
+    // A line for each directory, with both values.
+    let (own, kept) = (pool.on(0, refused[2]), pool.on(1, refused[2]));
+    let line =
+        format!("{own:?} 0750 0:0; kept copy's disk: {kept:?} 0750 1234:5678: 1 file, 12.0 KiB");
+    assert!(script.contains(&line), "{line}: {script}");
     assert_eq!(script.matches("\nreplace ").count(), moved.len(), "{script}");
 
     // What is refused takes nobody's place among so many.

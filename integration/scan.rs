@@ -438,14 +438,6 @@ fn filters_primaries_and_directories_apply_before_anything_is_read() {
         let listed = groups_found(&tool).into_iter().flatten().count() as u64;
         assert_eq!((figure(&run, "read"), listed), (read, found), "{run}");
     }
-    for disk in [0, 1] {
-        let name = ["media", "downloads"][disk];
-        tree::set_mode(&pool.on(disk, format!("{name}/sub/0.bin")), 0o600 + disk as u32);
-    }
-    let run = scan(&tool, &pool, &[""], &["--no-cache"]).expect(0);
-    assert_eq!(figure(&run, "read"), 6, "three modes of one size: {run}");
-    let run = scan(&tool, &pool, &[""], &["--no-cache", "--ignore-metadata", "mode"]).expect(0);
-    assert_eq!(figure(&run, "read"), 9, "{run}");
     let elsewhere = tool.dir().to_str().unwrap().to_owned();
     tool.run(&[media, &elsewhere, "--no-cache"]).expect(2);
     tool.run(&[&elsewhere, "--no-cache"]).expect(3);

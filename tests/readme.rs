@@ -79,7 +79,8 @@ fn every_option_the_readme_names_exists() {
             long.map(|name| format!("--{name}")).collect::<Vec<_>>()
         })
         .collect();
-    let foreign = ["--features", "--test", "--release", "--target", "--help"];
+    let foreign =
+        ["--features", "--test", "--release", "--target", "--help", "--reference", "--set-file"];
     for word in README.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
         if word.starts_with("--") && word.len() > 3 && word.trim_matches('-').len() > 2 {
             let ours = known.iter().any(|k| k == word) || foreign.contains(&word);

@@ -217,12 +217,6 @@ fn tell(found: &ScanResult) {
     if counts.changed > 0 {
         tracing::info!(files = counts.changed, "changed during the scan, left out");
     }
-    if left_out.by_metadata > 0 {
-        tracing::info!(
-            files = left_out.by_metadata,
-            "not read: every other file of their size has another owner or mode (--ignore-metadata)"
-        );
-    }
     if left_out.by_primary > 0 {
         tracing::info!(
             files = left_out.by_primary,

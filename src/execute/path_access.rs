@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::halt::Halt;
 use crate::fs::{FileKind, Look, Metadata, Place};
-use crate::plan::metadata::IgnoreMetadata;
+use crate::plan::metadata::{IgnoreMetadata, shown_acl, shown_owner_and_mode};
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op};
 
@@ -91,21 +91,18 @@ impl<'w, F: Look> PathAccess<'w, F> {
         Ok(ignore.differs(&one, &other))
     }
 
-    /// Returns both directories, by the paths that chown and chmod take, with the difference.
+    /// Returns both directories, by the paths that chown and chmod take, with both values.
     fn told(&mut self, one: &Place, other: &Place, how: Reason) -> Result<String, Halt> {
         let mut of = |dir: &Place| -> Result<String, Halt> {
             let way = self.of(dir)?;
             let value = match how {
-                Reason::OwnerDiffers => format!("{}:{}", way.uid, way.gid),
-                Reason::ModeDiffers => format!("{:04o}", way.mode),
-                // Too long for a line.
-                _ if way.acl.is_some() => "with an ACL".to_owned(),
-                _ => "without an ACL".to_owned(),
+                Reason::OwnerDiffers | Reason::ModeDiffers => shown_owner_and_mode(&way),
+                _ => shown_acl(&way),
             };
             Ok(format!("{:?} {value}", self.fs.shown(dir)))
         };
         let (one, other) = (of(one)?, of(other)?);
-        Ok(format!("{}: {one}, {other}", how.as_str()))
+        Ok(format!("{one}; kept copy's disk: {other}"))
     }
 
     fn of(&mut self, dir: &Place) -> Result<Metadata, Halt> {

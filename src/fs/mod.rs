@@ -215,7 +215,7 @@ pub struct Hashed {
 }
 
 /// The metadata two copies must share before one copy replaces the other. Undo restores the same metadata.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Metadata {
     /// Owner.
     pub uid: u32,

@@ -274,9 +274,41 @@ impl Planner<'_> {
 
     /// Plans every member but the master for replacement; returns the master's name.
     ///
-    /// If the master can take no more names, another member on its disk becomes master beside it.
+    /// Members whose metadata keeps them apart from the master are replaced by one of their own, and that one is
+    /// refused.
     fn replace_all(&mut self, members: &[Member]) -> Option<Place> {
         let first = master::choose(members, self.branches, self.rules)?;
+        let classes = self.rules.ignore.classes(members.iter().map(|m| &*m.metadata));
+        let count = classes.iter().max().map_or(0, |last| last + 1);
+        if count < 2 {
+            self.replace_alike(members);
+        } else {
+            let of = |class| {
+                let members = members.iter().zip(&classes).filter(move |(_, of)| **of == class);
+                members.map(|(member, _)| member.clone()).collect::<Vec<_>>()
+            };
+            self.replace_alike(&of(classes[first]));
+            for class in (0..count).filter(|class| *class != classes[first]) {
+                let alike = of(class);
+                let own = master::choose(&alike, self.branches, self.rules);
+                self.replace_alike(&alike);
+                for (at, member) in alike.iter().enumerate() {
+                    if own.is_none_or(|own| own == at) {
+                        self.member(&members[first], member);
+                    }
+                }
+            }
+        }
+        master::name_of(&members[first], self.rules).map(place)
+    }
+
+    /// Plans every member but the master for replacement, if one of them can be the master.
+    ///
+    /// If the master can take no more names, another member on its disk becomes master beside it.
+    fn replace_alike(&mut self, members: &[Member]) {
+        let Some(first) = master::choose(members, self.branches, self.rules) else {
+            return;
+        };
         let mut masters = vec![first];
         let mut waiting: VecDeque<usize> = (0..members.len()).filter(|at| *at != first).collect();
         while let Some(at) = waiting.pop_front() {
@@ -299,7 +331,6 @@ impl Planner<'_> {
                 }
             }
         }
-        master::name_of(&members[first], self.rules).map(place)
     }
 
     /// Returns which of the `waiting` members becomes master for the others once `first` can take no more names.
@@ -423,8 +454,9 @@ impl Planner<'_> {
             return fail(Reason::Immutable, String::new());
         }
         same_borders(&master.nature.borders, &duplicate.nature.borders)?;
-        if let Some(reason) = self.rules.ignore.differs(&master.metadata, &duplicate.metadata) {
-            return fail(reason, String::new());
+        let (kept, own) = (&master.metadata, &duplicate.metadata);
+        if let Some(difference) = self.rules.ignore.difference(kept, own) {
+            return Err(difference);
         }
         let wanted = self.wanted_links(master, duplicate.names.len());
         if wanted > self.branches[name.branch.index()].max_links {

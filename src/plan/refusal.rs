@@ -281,6 +281,7 @@ impl Reason {
 
     /// Returns what the user can do about the reason.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table, one hint a reason")]
     pub fn hint(self) -> &'static str {
         match self {
             Self::Unresolved => {
@@ -314,14 +315,20 @@ impl Reason {
             Self::DiskReadOnly => {
                 "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it; on purpose: make the branch RO in mergerfs"
             }
-            Self::OwnerDiffers => "make owner and group equal (chown), or --ignore-metadata owner",
-            Self::ModeDiffers => "make the permissions equal (chmod), or --ignore-metadata mode",
-            Self::AclDiffers => "make the ACLs equal (setfacl), or --ignore-metadata acl",
+            Self::OwnerDiffers => {
+                "chown --reference=KEPT FILE gives it the kept copy's owner: only if the program that owns it can still use it then, or runs as that user from now on; or --ignore-metadata owner"
+            }
+            Self::ModeDiffers => {
+                "chmod --reference=KEPT FILE gives it the kept copy's permissions: only if the program that owns it can still use it then; give both programs one umask for the next files; or --ignore-metadata mode"
+            }
+            Self::AclDiffers => {
+                "make the ACLs equal (getfacl KEPT, setfacl --set-file): only if the program that owns the file can still use it then; or --ignore-metadata acl"
+            }
             Self::XattrDiffers => {
-                "make the extended attributes equal (setfattr), or --ignore-metadata xattr"
+                "copy the attribute to both files (setfattr -n NAME -v VALUE) or remove it (setfattr -x NAME), unless a program needs it so; or --ignore-metadata xattr"
             }
             Self::DirectoryDiffers => {
-                "who may enter a directory above it differs between the two branches: make owner, mode and ACL equal (chown, chmod, setfacl; -v names all of them), or --ignore-metadata owner,mode,acl"
+                "who may enter a directory above it differs between the two disks: chmod --reference and chown --reference (setfacl for an ACL) make one like the other, if the programs that use it still can then; or --ignore-metadata owner,mode,acl"
             }
             Self::Immutable => "chattr -i -a the file or directory, if it may be changed",
             Self::EncryptionDiffers => {

@@ -330,3 +330,50 @@ fn limits_count_what_is_left_when_everything_else_is_refused() {
     let kept: Vec<_> = mixed.ops.iter().map(|op| op.duplicate_id).collect();
     assert_eq!(kept, [0, 2, 3].map(|at: usize| whole.ops[at].duplicate_id));
 }
+
+/// As `member`, with these permission bits.
+fn with_mode(dev: u64, ino: u64, name: &str, mode: u32) -> Member {
+    let metadata = crate::fs::Metadata { mode, ..crate::fs::Metadata::default() };
+    Member { metadata: Arc::new(metadata), ..member(dev, ino, &[name]) }
+}
+
+#[test]
+fn copies_that_metadata_keeps_apart_are_refused_with_both_values_and_bytes() {
+    let pair = group(vec![with_mode(0, 1, "media/a", 0o664), with_mode(1, 2, "dl/a", 0o644)]);
+    let plan = plan(&[pair], &branches(2), &Rules::default());
+    let expected = Refusal {
+        reason: Reason::ModeDiffers,
+        path: b"dl/a".to_vec(),
+        master: Some(RelPath::new("media/a").unwrap()),
+        detail: "0644 0:0; kept copy: 0664 0:0".to_owned(),
+        bytes: 24 * 512,
+    };
+    assert_eq!((plan.ops.len(), plan.refusals), (0, vec![expected]));
+}
+
+#[test]
+fn copies_that_only_the_kept_copy_differs_from_are_still_links_of_each_other() {
+    let members = || {
+        vec![
+            with_mode(0, 1, "media/a", 0o664),
+            with_mode(1, 2, "dl/a", 0o644),
+            with_mode(1, 3, "dl/b", 0o644),
+            with_mode(1, 4, "dl/c", 0o600),
+        ]
+    };
+    let refused = |plan: &Plan| -> Vec<_> {
+        plan.refusals.iter().map(|r| (r.reason, r.path.clone())).collect()
+    };
+    let differs = |path: &str| (Reason::ModeDiffers, path.as_bytes().to_vec());
+    let any = plan(&[group(members())], &branches(2), &Rules::default());
+    let local = ((1, 3), 2, vec![("dl/b".to_owned(), 1, 1, Found::Duplicate)]);
+    assert_eq!(ops(&any), [local]);
+    assert_eq!(refused(&any), [differs("dl/a"), differs("dl/c")]);
+    assert_eq!(any.groups[0].ops, 0..1);
+    // What lies under no primary is no master.
+    let primaries = vec![RelPath::new("media").unwrap()];
+    let rules = Rules { primaries, ..Rules::default() };
+    let plan = plan(&[group(members())], &branches(2), &rules);
+    assert_eq!(plan.ops, []);
+    assert_eq!(refused(&plan), ["dl/a", "dl/b", "dl/c"].map(differs));
+}

@@ -19,6 +19,8 @@ use crate::plan::refusal::{Reason, Weight};
 
 /// How many paths stand for all of a reason, without `-v`.
 const EXAMPLES: usize = 3;
+/// How many pairs of directories are named, without `-v`.
+const DIRECTORIES: usize = 20;
 /// How many groups are named, without `-v`.
 const LARGEST: usize = 5;
 
@@ -157,6 +159,10 @@ pub(super) fn refusals_that(
     for (reason, all) in by_reason {
         let bytes = all.iter().map(|refusal| refusal.bytes).sum();
         reason_line(out, style, "refused", reason, (all.len() as u64, bytes))?;
+        if reason == Reason::DirectoryDiffers && scene.verbose == 0 {
+            directories(out, &all, style)?;
+            continue;
+        }
         let shown = match scene.verbose {
             0 if reason == Reason::NoPrimary => continue,
             0 => EXAMPLES.min(all.len()),
@@ -169,6 +175,26 @@ pub(super) fn refusals_that(
             let more = all.len() - shown;
             writeln!(out, "{}    and {more} more (-v lists all)", style.prefix)?;
         }
+    }
+    Ok(())
+}
+
+/// Writes one line for each pair of directories that differ, with the files below them; the most bytes first.
+fn directories(out: &mut dyn Write, all: &[&Refusal], style: Style) -> io::Result<()> {
+    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for refusal in all {
+        let sum = sums.entry(&refusal.detail).or_default();
+        *sum = (sum.0 + 1, sum.1 + refusal.bytes);
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, (_, bytes))| std::cmp::Reverse(*bytes));
+    for (pair, (files, bytes)) in sums.iter().take(DIRECTORIES) {
+        write!(out, "{}    ", style.prefix)?;
+        out.write_all(&style.bytes(pair.as_bytes()))?;
+        writeln!(out, ": {}, {}", number(*files, "file"), size(*bytes))?;
+    }
+    if let Some(more @ 1..) = sums.len().checked_sub(DIRECTORIES) {
+        writeln!(out, "{}    and {more} more directories (-v lists all files)", style.prefix)?;
     }
     Ok(())
 }

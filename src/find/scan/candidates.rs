@@ -45,36 +45,30 @@ pub(super) struct Candidates {
 /// Inodes that were left out before they were read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Every other inode of their size has another owner or mode.
-    pub by_metadata: u64,
     /// No copy could lie under a primary.
     pub by_primary: u64,
 }
 
 impl Candidates {
-    /// Returns the inodes that share size, owner and mode with another inode. Drops all other files from the catalog.
+    /// Returns the inodes that share their size with another inode. Drops all other files from the catalog. Whatever
+    /// else keeps two equal files apart is for the plan, which says so.
     /// `rotates` tells which devices have an arm.
     pub(super) fn of(
         catalog: &mut Catalog,
         rules: &Rules,
         rotates: impl Fn(u16) -> bool,
     ) -> (Self, LeftOut) {
-        let order = |file: &File| (file.stamp.size, file.class, file.device, file.ino);
+        let order = |file: &File| (file.stamp.size, file.device, file.ino);
         let mut files = std::mem::take(&mut catalog.files);
         files.sort_unstable_by_key(order);
         let mut kept: Vec<Option<bool>> = Vec::new();
         let mut left_out = LeftOut::default();
         for of_size in files.chunk_by(|a, b| a.stamp.size == b.stamp.size) {
-            let alone = inodes(of_size).nth(1).is_none();
-            for run in of_size.chunk_by(|a, b| a.class == b.class) {
-                let count = inodes(run).count();
-                let keep = count > 1;
-                left_out.by_metadata += if keep || alone { 0 } else { count as u64 };
-                let size = run[0].stamp.size;
-                let at_once = size <= WHOLE
-                    || (size <= AT_ONCE && count <= FEW && run.iter().any(|f| rotates(f.device)));
-                kept.extend(run.iter().map(|_| keep.then_some(at_once)));
-            }
+            let count = inodes(of_size).count();
+            let size = of_size[0].stamp.size;
+            let at_once = size <= WHOLE
+                || (size <= AT_ONCE && count <= FEW && of_size.iter().any(|f| rotates(f.device)));
+            kept.extend(of_size.iter().map(|_| (count > 1).then_some(at_once)));
         }
         let mut kept = kept.into_iter();
         files.retain_mut(|file| match kept.next().flatten() {
@@ -185,11 +179,7 @@ impl Catalog {
     }
 
     fn alike(&self, a: &Candidate, b: &Candidate) -> bool {
-        let of = |c| {
-            let file = self.file_of(c);
-            (file.stamp.size, file.class)
-        };
-        of(a) == of(b)
+        self.file_of(a).stamp.size == self.file_of(b).stamp.size
     }
 
     fn equal_so_far(&self, a: &Candidate, b: &Candidate) -> bool {
@@ -212,18 +202,17 @@ mod tests {
     use crate::pool::BranchIdx;
     use crate::pool::relpath::RelPath;
 
-    /// Name, size, class, device, inode, excluded.
-    type Row = (&'static str, u64, u32, u16, u64, bool);
+    /// Name, size, device, inode, excluded.
+    type Row = (&'static str, u64, u16, u64, bool);
 
     fn catalog(rows: &[Row]) -> Catalog {
         let mut catalog = Catalog::default();
         let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
         let mut batch = Batch::default();
-        for (name, size, class, device, ino, excluded) in rows {
+        for (name, size, device, ino, excluded) in rows {
             let facts = FileFacts {
                 stamp: Stamp { size: *size, mtime: 0, ctime: 0 },
                 ino: *ino,
-                class: *class,
                 device: *device,
                 excluded: *excluded,
             };
@@ -248,29 +237,27 @@ mod tests {
     }
 
     #[test]
-    fn only_sizes_with_two_inodes_of_one_owner_and_mode_are_candidates() {
+    fn only_sizes_with_two_inodes_are_candidates() {
         let mut catalog = catalog(&[
-            ("a", 10, 0, 0, 1, false),
-            ("b", 10, 0, 1, 1, false),
-            ("b2", 10, 0, 1, 1, false),
-            ("alone", 11, 0, 0, 2, false),
-            ("linked", 12, 0, 0, 3, false),
-            ("linked2", 12, 0, 0, 3, false),
-            ("mine", 13, 0, 0, 4, false),
-            ("yours", 13, 1, 0, 5, false),
-            ("in", 14, 0, 0, 6, false),
-            ("out", 14, 0, 0, 7, true),
-            ("out2", 14, 0, 0, 7, true),
+            ("a", 10, 0, 1, false),
+            ("b", 10, 1, 1, false),
+            ("b2", 10, 1, 1, false),
+            ("alone", 11, 0, 2, false),
+            ("linked", 12, 0, 3, false),
+            ("linked2", 12, 0, 3, false),
+            ("in", 14, 0, 6, false),
+            ("out", 14, 0, 7, true),
+            ("out2", 14, 0, 7, true),
         ]);
         let (candidates, left_out) = Candidates::of(&mut catalog, &Rules::default(), |_| false);
         assert_eq!(names(&catalog, &candidates), [["a", "b", "b2"]]);
         assert_eq!(catalog.files.len(), 3);
-        assert_eq!((left_out.by_metadata, left_out.by_primary), (2, 0));
+        assert_eq!(left_out.by_primary, 0);
     }
 
     #[test]
     fn few_files_of_one_size_are_read_at_once_where_an_arm_moves() {
-        let row = |size, ino| ("f", size, 0, 0, ino, false);
+        let row = |size, ino| ("f", size, 0, ino, false);
         let mut rows: Vec<Row> = vec![row(WHOLE, 1), row(WHOLE, 2)];
         rows.extend([row(AT_ONCE, 3), row(AT_ONCE, 4), row(AT_ONCE + 1, 5), row(AT_ONCE + 1, 6)]);
         rows.extend((10..=10 + FEW as u64).map(|ino| row(WHOLE + 1, ino)));
@@ -285,10 +272,10 @@ mod tests {
     #[test]
     fn a_group_without_a_copy_under_a_primary_is_not_read() {
         let rows = [
-            ("m", 10, 0, 0, 1, false),
-            ("b", 10, 0, 0, 2, false),
-            ("c", 11, 0, 0, 3, false),
-            ("d", 11, 0, 0, 4, false),
+            ("m", 10, 0, 1, false),
+            ("b", 10, 0, 2, false),
+            ("c", 11, 0, 3, false),
+            ("d", 11, 0, 4, false),
         ];
         let rules = Rules { primaries: vec![RelPath::new("m").unwrap()], ..Rules::default() };
         let mut found = catalog(&rows);
@@ -303,11 +290,11 @@ mod tests {
     #[test]
     fn what_is_alone_with_its_key_goes() {
         let mut found = catalog(&[
-            ("a", 10, 0, 0, 1, false),
-            ("b", 10, 0, 0, 2, false),
-            ("c", 10, 0, 0, 3, false),
-            ("d", 11, 0, 0, 4, false),
-            ("e", 11, 0, 0, 5, false),
+            ("a", 10, 0, 1, false),
+            ("b", 10, 0, 2, false),
+            ("c", 10, 0, 3, false),
+            ("d", 11, 0, 4, false),
+            ("e", 11, 0, 5, false),
         ]);
         let rules = Rules::default();
         let (mut candidates, _) = Candidates::of(&mut found, &rules, |_| false);

@@ -2,7 +2,6 @@
 //!
 //! A path is kept as a directory and a name, so a million files need the memory of their names and not of their paths.
 
-use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::ffi::OsStrExt;
@@ -25,8 +24,6 @@ pub(super) struct File {
     pub(super) dir: DirId,
     /// Where its name begins, from where its directory's names begin.
     name: u32,
-    /// Owner and mode, as a number: files of different classes are never copies of each other.
-    pub(super) class: u32,
     pub(super) device: u16,
     /// Whether a filter leaves this name out.
     pub(super) excluded: bool,
@@ -71,7 +68,6 @@ impl Batch {
             ino: file.ino,
             dir,
             name,
-            class: file.class,
             device: file.device,
             excluded: file.excluded,
             at_once: false,
@@ -99,7 +95,6 @@ impl Batch {
 pub(super) struct FileFacts {
     pub(super) stamp: Stamp,
     pub(super) ino: u64,
-    pub(super) class: u32,
     pub(super) device: u16,
     pub(super) excluded: bool,
 }
@@ -111,7 +106,6 @@ pub(super) struct Catalog {
     dirs: Vec<Dir>,
     names: Vec<u8>,
     pub(super) files: Vec<File>,
-    classes: HashMap<(u32, u32, u32), u32>,
 }
 
 #[derive(Debug)]
@@ -152,12 +146,6 @@ impl Catalog {
         let id = u32::try_from(self.dirs.len()).map_err(|_| ScanError::TooManyDirectories)?;
         self.dirs.push(Dir { above, names: 0, branch });
         Ok(DirId(id))
-    }
-
-    /// The number of the owner and mode that must be equal in two files.
-    pub(super) fn class(&mut self, uid: u32, gid: u32, mode: u32) -> u32 {
-        let next = u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
-        *self.classes.entry((uid, gid, mode)).or_insert(next)
     }
 
     /// Where a directory is.
@@ -304,7 +292,6 @@ mod tests {
         let facts = FileFacts {
             stamp: Stamp { size: 1, mtime: 2, ctime: 3 },
             ino: 4,
-            class: 0,
             device: 0,
             excluded: false,
         };
@@ -334,7 +321,7 @@ mod tests {
     #[test]
     fn the_names_of_files_that_are_gone_go_and_the_others_stay() {
         let stamp = Stamp { size: 1, mtime: 2, ctime: 3 };
-        let facts = FileFacts { stamp, ino: 4, class: 0, device: 0, excluded: false };
+        let facts = FileFacts { stamp, ino: 4, device: 0, excluded: false };
         let mut catalog = Catalog::default();
         let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
         let mut batch = Batch::default();
@@ -357,13 +344,5 @@ mod tests {
         assert_eq!(paths(&catalog), before);
         assert_eq!(before.len(), 3);
         assert_eq!(catalog.names.len(), "sub stays x y ".len());
-    }
-
-    #[test]
-    fn equal_owners_and_modes_are_one_class() {
-        let mut catalog = Catalog::default();
-        let one = catalog.class(1, 2, 0o644);
-        assert_ne!(one, catalog.class(1, 2, 0o600));
-        assert_eq!(one, catalog.class(1, 2, 0o644));
     }
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! walk ──► candidates ──► stages ──► members
 //! names    inodes of      ends,      groups as
-//! and      equal size,    whole      the plan
-//! sizes    owner, mode    contents   takes them
+//! and      equal size     whole      the plan
+//! sizes                   contents   takes them
 //! ```
 //!
 //! The scan reads only groups that can save space, and changes nothing on a branch. A group is no reason to remove a file:

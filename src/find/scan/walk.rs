@@ -1,6 +1,6 @@
 //! Walks the branches: one queue of directories per disk, and several walkers if the disk can answer several.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -183,7 +183,6 @@ impl Walker<'_> {
     }
 
     fn work(&self, queue: &Queue) -> Result<(), ScanError> {
-        let mut classes = HashMap::new();
         loop {
             // Where no arm moves, all walkers get work as soon as there is any.
             let count = if queue.gate.order_pays() { self.at_once } else { 1 };
@@ -194,7 +193,7 @@ impl Walker<'_> {
             let looked = if (self.scan.interrupted)() {
                 Err(ScanError::Interrupted)
             } else {
-                self.look_into(&dirs, &queue.gate, &mut classes)
+                self.look_into(&dirs, &queue.gate)
             };
             let (found, end) = match looked {
                 Ok(found) => (found, Ok(())),
@@ -206,12 +205,7 @@ impl Walker<'_> {
     }
 
     /// Reads directories and looks at their entries in the order of the inode numbers; returns the directories found.
-    fn look_into(
-        &self,
-        dirs: &[ToRead],
-        gate: &Gate,
-        classes: &mut HashMap<(u32, u32, u32), u32>,
-    ) -> Result<Vec<ToRead>, ScanError> {
+    fn look_into(&self, dirs: &[ToRead], gate: &Gate) -> Result<Vec<ToRead>, ScanError> {
         let turn = gate.enter();
         let begin = Instant::now();
         let mut opened: Vec<Opened> = dirs.iter().filter_map(|dir| self.open(dir)).collect();
@@ -221,7 +215,7 @@ impl Walker<'_> {
         }
         order.sort_by_key(|(entry, _)| entry.ino);
         for (entry, at) in &order {
-            self.look_at(&mut opened[*at], entry, classes);
+            self.look_at(&mut opened[*at], entry);
         }
         let looks = u32::try_from(order.len() + dirs.len()).unwrap_or(u32::MAX);
         turn.note(begin.elapsed() / looks);
@@ -256,12 +250,7 @@ impl Walker<'_> {
     }
 
     /// Looks at an entry as far as needed, and adds a directory or regular file to the batch.
-    fn look_at(
-        &self,
-        opened: &mut Opened,
-        entry: &ScanEntry,
-        classes: &mut HashMap<(u32, u32, u32), u32>,
-    ) {
+    fn look_at(&self, opened: &mut Opened, entry: &ScanEntry) {
         let name = opened.dir.name(entry).to_bytes();
         if matches!(entry.kind, Some(FileKind::Symlink | FileKind::Other)) || skipped(name) {
             return;
@@ -281,7 +270,7 @@ impl Walker<'_> {
         match stat {
             Some(stat) if stat.kind == FileKind::Regular => {
                 opened.files += 1;
-                self.file(opened, entry, &stat, classes);
+                self.file(opened, entry, &stat);
             }
             Some(stat) if stat.kind != FileKind::Directory => {}
             _ => {
@@ -291,13 +280,7 @@ impl Walker<'_> {
         }
     }
 
-    fn file(
-        &self,
-        opened: &mut Opened,
-        entry: &ScanEntry,
-        stat: &Stat,
-        classes: &mut HashMap<(u32, u32, u32), u32>,
-    ) {
+    fn file(&self, opened: &mut Opened, entry: &ScanEntry, stat: &Stat) {
         let filter = self.scan.filter;
         if stat.size == 0 || !filter.admits_size(stat.size) {
             return;
@@ -309,15 +292,9 @@ impl Walker<'_> {
         if excluded && stat.nlink < 2 {
             return;
         }
-        let ignore = self.scan.rules.ignore;
-        let (uid, gid) = if ignore.owner { (0, 0) } else { (stat.uid, stat.gid) };
-        let key = (uid, gid, if ignore.mode { 0 } else { stat.mode });
-        let class =
-            *classes.entry(key).or_insert_with(|| self.found().catalog.class(key.0, key.1, key.2));
         let facts = FileFacts {
             stamp: Stamp::of(stat),
             ino: stat.id.ino,
-            class,
             device: self.scan.device_of(place.branch),
             excluded,
         };

@@ -211,3 +211,28 @@ fn a_screen_with_colours_gets_them_and_nothing_else_does() {
     let stripped = painted.replace("\x1b[33m", "").replace("\x1b[0m", "");
     assert_eq!(stripped, plain, "the words are the same");
 }
+
+#[test]
+fn files_below_directories_that_differ_are_one_line_a_directory() {
+    let pool = sample::pool();
+    let mut scene = sample::scene(&pool);
+    let refused = |path: &str, dir: &str, bytes| Refusal {
+        reason: Reason::DirectoryDiffers,
+        path: path.into(),
+        master: Some(sample::path("m")),
+        detail: format!("{dir} 0700 0:0"),
+        bytes,
+    };
+    let all = [refused("a", "dl", 1024), refused("b", "tv", 4096), refused("c", "dl", 1024)];
+    let told = |scene| text(|out| refusals(out, &scene, &all, Style::of(&scene)));
+    let hint = Reason::DirectoryDiffers.hint();
+    assert_eq!(
+        told(scene),
+        format!(
+            "refused: 3 directory-differs, 6.0 KiB ({hint})\n    tv 0700 0:0: 1 file, 4.0 KiB\n    \
+             dl 0700 0:0: 2 files, 2.0 KiB\n"
+        )
+    );
+    scene.verbose = 1;
+    assert!(told(scene).contains("/pool/c (copy of /pool/m): dl 0700"));
+}

@@ -1,0 +1,108 @@
+//! Equal files that owner, mode or attributes keep apart: a scan finds them, and says what differs and what it costs.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::groups::SMALL;
+use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
+use crate::harness::pool::{Pool, PoolPlan};
+use crate::harness::preview::Preview;
+use crate::harness::tool::{Run, Tool};
+use crate::harness::{snapshot, tree};
+
+/// What a file on disk uses: `SMALL` in whole blocks.
+const BYTES: u64 = 12_288;
+
+/// Equal files `media/<name>` on the first disk and `dl/<name>` on the second; returns their branch paths.
+fn pair(pool: &Pool, seed: u64, name: &str) -> [PathBuf; 2] {
+    let paths = [pool.on(0, Path::new("media").join(name)), pool.on(1, Path::new("dl").join(name))];
+    for path in &paths {
+        tree::write(path, &tree::bytes(seed, SMALL));
+        tree::set_mode(path, 0o664);
+        tree::set_owner(path, (1002, 1000));
+    }
+    paths
+}
+
+/// What a scan of the whole pool says, with media as primary.
+fn scan(tool: &Tool, pool: &Pool, extra: &[&str]) -> Run {
+    let (media, root) = (pool.path("media"), pool.root());
+    let fixed = ["--no-cache".as_ref(), "-p".as_ref(), media.as_os_str(), root.as_os_str()];
+    let line: Vec<&OsStr> = fixed.into_iter().chain(extra.iter().map(OsStr::new)).collect();
+    tool.run(&line)
+}
+
+/// Reason, kept copy, detail and bytes of each refusal, by path.
+fn refusals(pool: &Pool, run: &Run) -> BTreeMap<String, (String, String, String, u64)> {
+    let relative = |line: &Value, key: &str| {
+        let path = Path::new(line[key].as_str().unwrap());
+        path.strip_prefix(pool.root()).unwrap().to_str().unwrap().to_owned()
+    };
+    let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+    let lines = run.lines_of("refusal").into_iter();
+    let told = lines.map(|line| {
+        let bytes = line["bytes"].as_u64().unwrap();
+        let of = (word(&line, "reason"), relative(&line, "master"), word(&line, "detail"), bytes);
+        (relative(&line, "path"), of)
+    });
+    told.collect()
+}
+
+/// qBittorrent's 0644 beside Radarr's 0664, another owner, a tag, an ACL.
+#[test]
+fn each_is_refused_with_both_values_and_its_bytes() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let [_, mode] = pair(&pool, 1, "mode");
+    tree::set_mode(&mode, 0o644);
+    let [_, owner] = pair(&pool, 2, "owner");
+    tree::set_owner(&owner, (1001, 1000));
+    let [kept, tag] = pair(&pool, 3, "tag");
+    tree::set_xattr(&tag, "user.rating", b"5");
+    tree::set_xattr(&kept, "user.genre", b"x");
+    let [_, acl] = pair(&pool, 4, "acl");
+    tree::set_acl(&acl, "u:1234:r");
+    pair(&pool, 5, "equal");
+    tree::settle();
+    let tool = Tool::new();
+    let before = snapshot::all_entries(&pool);
+    let run = scan(&tool, &pool, &["--format", "json"]).expect(0);
+    let expected = [
+        ("mode", "mode-differs", "0644 1002:1000; kept copy: 0664 1002:1000"),
+        ("owner", "owner-differs", "0664 1001:1000; kept copy: 0664 1002:1000"),
+        ("tag", "xattr-differs", "only here: user.rating; only on the kept copy: user.genre"),
+        ("acl", "acl-differs", "ACL u::rw-,u:1234:r--,g::rw-,m::rw-,o::r--; kept copy: no ACL"),
+    ]
+    .map(|(name, reason, detail)| {
+        let of = (reason.to_owned(), format!("media/{name}"), detail.to_owned(), BYTES);
+        (format!("dl/{name}"), of)
+    });
+    assert_eq!(refusals(&pool, &run), BTreeMap::from(expected), "{run}");
+    let summary = run.summary();
+    let figures = ["planned", "refused", "bytes_refused"].map(|name| summary.get(name));
+    assert_eq!(figures, [1, 4, 4 * BYTES], "{run}");
+
+    let report = tool.dir().join("report.html");
+    let text = scan(&tool, &pool, &["--report", report.to_str().unwrap()]).expect(0).stdout;
+    let page = std::fs::read_to_string(report).unwrap();
+    for part in ["0644 1002:1000; kept copy: 0664 1002:1000", "user.rating", "chmod --reference="] {
+        assert!(text.contains(part) && page.contains(part), "{part}: {text}");
+    }
+    assert!(text.contains("1 mode-differs, 12.0 KiB"), "{text}");
+    let media = pool.path("media");
+    let line = ["--no-cache".as_ref(), "-p".as_ref(), media.as_os_str(), pool.root().as_os_str()];
+    let preview = Preview::start(&tool, &line);
+    let tag = |name| preview.tag("dl/mode", name);
+    assert_eq!(tag("reason").as_deref(), Some("mode-differs"));
+    assert_eq!(tag("bytes"), Some(BYTES.to_string()));
+    assert_eq!(tag("detail").as_deref(), Some("0644 1002:1000; kept copy: 0664 1002:1000"));
+    preview.stop();
+    assert_eq!(snapshot::all_entries(&pool), before);
+
+    let run = scan(&tool, &pool, &["--format", "json", "-e"]).expect(0);
+    assert_eq!((run.summary().get("done"), run.summary().get("refused")), (1, 4), "{run}");
+    let ignore = ["--format", "json", "-e", "--ignore-metadata", "owner,mode,acl,xattr"];
+    assert_eq!(scan(&tool, &pool, &ignore).expect(0).summary().get("done"), 4);
+}
