@@ -106,3 +106,36 @@ fn each_is_refused_with_both_values_and_its_bytes() {
     let ignore = ["--format", "json", "-e", "--ignore-metadata", "owner,mode,acl,xattr"];
     assert_eq!(scan(&tool, &pool, &ignore).expect(0).summary().get("done"), 4);
 }
+
+/// What rmlint --xattr, shatag and Samba leave on files of a pool.
+#[test]
+fn stamps_keep_no_copies_apart_nor_what_a_glob_names() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let stamps = ["user.rmlint.blake2b.cksum", "user.shatag.sha256", "user.DOSATTRIB"];
+    for (seed, stamp) in (0..).zip(stamps) {
+        let [kept, stamped] = pair(&pool, seed, stamp);
+        tree::set_xattr(&stamped, stamp, b"1");
+        if seed == 0 {
+            tree::set_xattr(&kept, stamp, b"2");
+        }
+    }
+    let [_, tagged] = pair(&pool, 9, "tagged");
+    tree::set_xattr(&tagged, "user.tag.colour", b"red");
+    tree::settle();
+    let tool = Tool::new();
+    let other = ["--format", "json", "--ignore-metadata", "xattr=user.tagged.*"];
+    let run = scan(&tool, &pool, &other).expect(0);
+    assert_eq!(refusals(&pool, &run)["dl/tagged"].2, "only here: user.tag.colour", "{run}");
+    assert_eq!(run.summary().get("planned"), 3, "{run}");
+    let glob = ["--format", "json", "-e", "--ignore-metadata", "xattr=user.tag.*"];
+    let run = scan(&tool, &pool, &glob).expect(0);
+    assert_eq!((run.summary().get("done"), run.summary().get("refused")), (4, 0), "{run}");
+    for name in stamps.into_iter().chain(["tagged"]) {
+        snapshot::assert_one_inode(&pool, &["media", "dl"].map(|dir| Path::new(dir).join(name)));
+    }
+    // What the kept copy had stays; undo gives the other copy its own again.
+    assert_eq!(xattr::get(pool.path("dl").join(stamps[0]), stamps[0]).unwrap().unwrap(), b"2");
+    tool.run(&["undo", "-e"]).expect(0);
+    assert_eq!(xattr::get(pool.on(1, "dl/tagged"), "user.tag.colour").unwrap().unwrap(), b"red");
+    assert_eq!(xattr::get(pool.on(1, "dl").join(stamps[0]), stamps[0]).unwrap().unwrap(), b"1");
+}

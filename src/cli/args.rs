@@ -14,8 +14,8 @@ use crate::report::groups::GroupsForm;
 mod values;
 
 pub use values::OutputFormat;
-pub(super) use values::{Color, MetadataKind};
-use values::{map_parser, parse_duration, parse_size};
+pub(super) use values::{Color, MayDiffer, MetadataKind};
+use values::{MayDifferParser, map_parser, parse_duration, parse_size};
 
 /// Hard-link duplicates that lie on different disks of a mergerfs pool
 ///
@@ -192,9 +192,10 @@ pub struct RunArgs {
     /// Metadata that may differ between copies; the master's stays
     ///
     /// Names of one file share its owner, permissions, ACL and extended attributes. Copies that differ in any of them
-    /// are left alone, unless it is listed here.
-    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
-    pub ignore_metadata: Vec<MetadataKind>,
+    /// are left alone, unless it is listed here. xattr=GLOB: only extended attributes whose name matches GLOB, such as
+    /// xattr=user.tag.*; those that rmlint, shatag and Samba set for themselves may always differ.
+    #[arg(long, value_name = "LIST", value_parser = MayDifferParser, value_delimiter = ',')]
+    pub ignore_metadata: Vec<MayDiffer>,
     /// What to do about paths that are on several branches
     #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
     pub shadows: Shadows,
@@ -383,8 +384,8 @@ pub struct ResumeArgs {
     #[arg(long, value_name = "FILE", requires = "salvage")]
     pub log_file: Option<PathBuf>,
     /// Metadata that may differ between copies, as it might in the run
-    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', requires = "salvage")]
-    pub ignore_metadata: Vec<MetadataKind>,
+    #[arg(long, value_name = "LIST", value_parser = MayDifferParser, value_delimiter = ',', requires = "salvage")]
+    pub ignore_metadata: Vec<MayDiffer>,
     /// Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log
     /// (filepath,status), -m the list it was given
     #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with = "salvage")]

@@ -242,6 +242,15 @@ mod tests {
     }
 
     #[test]
+    fn a_value_may_have_an_equals_sign_of_its_own() {
+        let args = expanded("ignore-metadata = xattr=user.tag.*, mode\ndir = /pool", "x");
+        assert!(args.unwrap_err().contains("invalid value ' mode'"));
+        let args = expanded("ignore-metadata = xattr=user.tag.*,mode\ndir = /pool", "x").unwrap();
+        assert_eq!(args[1], "--ignore-metadata=xattr=user.tag.*,mode");
+        assert_eq!(Cli::try_parse_from(args).unwrap().run.ignore_metadata.len(), 2);
+    }
+
+    #[test]
     fn a_bad_value_is_told_with_its_line() {
         for (bad, why) in [
             ("\nquiet = 3", "quiet: it takes no value"),

@@ -1,6 +1,6 @@
 //! From typed words to the request of a run.
 
-use super::args::{Common, MetadataKind, RunArgs};
+use super::args::{Common, MayDiffer, MetadataKind, RunArgs};
 use super::places;
 use crate::execute::Leases;
 use crate::plan::metadata::IgnoreMetadata;
@@ -66,18 +66,49 @@ fn cache(args: &RunArgs) -> HashCache {
     dir.map_or(HashCache::NoPlace, HashCache::At)
 }
 
-/// Returns which metadata the kinds in `listed` let differ.
-pub(super) fn may_differ(listed: &[MetadataKind]) -> IgnoreMetadata {
-    let may_differ = |kind| listed.contains(&kind);
+/// Returns which metadata `listed` lets differ.
+pub(super) fn may_differ(listed: &[MayDiffer]) -> IgnoreMetadata {
+    let may_differ = |kind| listed.contains(&MayDiffer::Kind(kind));
+    let xattrs = listed.iter().filter_map(|item| match item {
+        MayDiffer::Xattrs(glob) => Some(glob.clone()),
+        MayDiffer::Kind(_) => None,
+    });
     IgnoreMetadata {
         owner: may_differ(MetadataKind::Owner),
         mode: may_differ(MetadataKind::Mode),
         acl: may_differ(MetadataKind::Acl),
         xattr: may_differ(MetadataKind::Xattr),
+        xattrs: xattrs.collect(),
     }
 }
 
 /// Returns what `--no-lease` asks for.
 pub(super) fn leases(no_lease: bool) -> Leases {
     if no_lease { Leases::Off } else { Leases::Required }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::Cli;
+    use super::*;
+    use crate::plan::metadata::XattrGlob;
+
+    #[test]
+    fn kinds_of_metadata_and_names_of_attributes_may_differ() {
+        let parsed = |list: &str| Cli::try_parse_from(["x", "--ignore-metadata", list, "/pool"]);
+        let ignored = |list| may_differ(&parsed(list).unwrap().run.ignore_metadata);
+        let glob = |glob| XattrGlob::new(glob).unwrap();
+        let both = ignored("mode,xattr=user.tag.*");
+        assert_eq!((both.mode, both.xattr, both.xattrs), (true, false, vec![glob("user.tag.*")]));
+        let two = ignored("xattr=user.a,xattr=user.b");
+        assert_eq!(two.xattrs, ["user.a", "user.b"].map(glob));
+        assert!(ignored("xattr").xattr && ignored("xattr").xattrs.is_empty());
+        for wrong in ["xattr=", "xattr=user.[", "user.tag", "flags"] {
+            let told = parsed(wrong).unwrap_err().to_string();
+            assert!(told.contains("--ignore-metadata"), "{wrong}: {told}");
+        }
+        assert!(parsed("flags").unwrap_err().to_string().contains("owner, mode, acl, xattr"));
+    }
 }

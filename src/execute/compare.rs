@@ -61,7 +61,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             let why = "only one of both files is encrypted since the plan was made";
             return Err(Halt::new(Reason::EncryptionDiffers, why));
         }
-        let ignore = self.options.ignore;
+        let ignore = &self.options.ignore;
         if let Some(reason) = ignore.differs(&master.metadata, &duplicate.metadata) {
             return Err(Halt::new(reason, METADATA_DIFFERS));
         }
@@ -326,7 +326,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             }
             Some(_) => Ok(()),
             None => {
-                let ignore = self.options.ignore;
+                let ignore = &self.options.ignore;
                 let differs = ignore.differs(&master.metadata, &duplicate.metadata);
                 differs.map_or(Ok(()), |reason| Err(Halt::new(reason, METADATA_DIFFERS)))
             }

@@ -172,7 +172,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if self.fs.pin(&target)? != Pin::New || own == target {
             return Ok(());
         }
-        PathAccess::new(self.fs).alike(&own, &target, self.options.ignore)
+        PathAccess::new(self.fs).alike(&own, &target, &self.options.ignore)
     }
 
     fn make_chain(&mut self, op: &Begun, k: usize, chain: &[RelPath]) -> Result<(), Halt> {

@@ -176,7 +176,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         // Checked first: otherwise gigabytes may be read for nothing.
         let dirs = self.missing_parents_of(op)?;
-        PathAccess::new(self.fs).same(op, &dirs, self.options.ignore)
+        PathAccess::new(self.fs).same(op, &dirs, &self.options.ignore)
     }
 
     /// Compares an op that was opened; returns both files as they were, and the directories that are to be made.

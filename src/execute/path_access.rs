@@ -37,7 +37,7 @@ impl<'w, F: Look> PathAccess<'w, F> {
         &mut self,
         op: &Op,
         dirs: &[DirIntent],
-        ignore: IgnoreMetadata,
+        ignore: &IgnoreMetadata,
     ) -> Result<(), Halt> {
         for name in op.names.iter().filter(|name| name.from != name.to) {
             let mut next = name.path.parent();
@@ -65,7 +65,7 @@ impl<'w, F: Look> PathAccess<'w, F> {
         &mut self,
         was: &Place,
         will_be: &Place,
-        ignore: IgnoreMetadata,
+        ignore: &IgnoreMetadata,
     ) -> Result<(), Halt> {
         match self.differs(was, will_be, ignore)? {
             Some(how) => Err(Halt::new(Reason::DirectoryDiffers, self.told(was, will_be, how)?)),
@@ -81,7 +81,7 @@ impl<'w, F: Look> PathAccess<'w, F> {
         &mut self,
         one: &Place,
         other: &Place,
-        ignore: IgnoreMetadata,
+        ignore: &IgnoreMetadata,
     ) -> Result<Option<Reason>, Halt> {
         let (one, other) = (self.of(one)?, self.of(other)?);
         let open = |way: &Metadata| way.acl.is_none() && way.mode & 0o555 == 0o555;

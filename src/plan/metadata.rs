@@ -1,15 +1,19 @@
 //! Which metadata two copies must share before one copy replaces the other.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use globset::{Glob, GlobMatcher};
 
 use crate::fs::Metadata;
 use crate::plan::refusal::Reason;
 
-/// Attributes that checksum tools and Samba leave on a file for themselves: they say nothing about its use.
+/// Attributes that checksum tools and Samba leave on a file for themselves: nothing else depends on them.
 const STAMPS: [&[u8]; 3] = [b"user.rmlint.", b"user.shatag.", b"user.DOSATTRIB"];
 
 /// The metadata that may differ (`--ignore-metadata`); by default none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IgnoreMetadata {
     /// Owner and group.
     pub owner: bool,
@@ -19,15 +23,53 @@ pub struct IgnoreMetadata {
     pub acl: bool,
     /// Extended attributes.
     pub xattr: bool,
+    /// Extended attributes of these names.
+    pub xattrs: Vec<XattrGlob>,
 }
 
+/// A glob on the names of extended attributes.
+#[derive(Debug, Clone)]
+pub struct XattrGlob(GlobMatcher);
+
+impl XattrGlob {
+    /// Parses a glob: `user.tag.*`.
+    ///
+    /// # Errors
+    /// If it is empty or invalid, with the reason.
+    pub fn new(glob: &str) -> Result<Self, String> {
+        if glob.is_empty() {
+            return Err("the name of an attribute is missing".to_owned());
+        }
+        let glob = Glob::new(glob).map_err(|error| error.kind().to_string())?;
+        Ok(Self(glob.compile_matcher()))
+    }
+
+    fn matches(&self, name: &[u8]) -> bool {
+        self.0.is_match(OsStr::from_bytes(name))
+    }
+}
+
+impl PartialEq for XattrGlob {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.glob() == other.0.glob()
+    }
+}
+
+impl Eq for XattrGlob {}
+
 impl IgnoreMetadata {
+    /// Everything may differ.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { owner: true, mode: true, acl: true, xattr: true, xattrs: Vec::new() }
+    }
+
     /// Returns the first difference that matters.
     ///
     /// An ACL changes the meaning of the group bits: if ACLs are ignored but modes are not, a differing mask still
     /// shows as a differing mode.
     #[must_use]
-    pub fn differs(self, master: &Metadata, duplicate: &Metadata) -> Option<Reason> {
+    pub fn differs(&self, master: &Metadata, duplicate: &Metadata) -> Option<Reason> {
         let owner = (master.uid, master.gid) != (duplicate.uid, duplicate.gid);
         let xattr = || !self.xattrs_that_differ(master, duplicate).is_empty();
         match () {
@@ -42,7 +84,7 @@ impl IgnoreMetadata {
     /// As [`Self::differs`], with the values on both sides of all that differs: one look shows all that is to be made
     /// equal.
     #[must_use]
-    pub fn difference(self, master: &Metadata, duplicate: &Metadata) -> Option<(Reason, String)> {
+    pub fn difference(&self, master: &Metadata, duplicate: &Metadata) -> Option<(Reason, String)> {
         let reason = self.differs(master, duplicate)?;
         let mut parts = Vec::new();
         if matches!(reason, Reason::OwnerDiffers | Reason::ModeDiffers) {
@@ -62,7 +104,7 @@ impl IgnoreMetadata {
     /// Returns the class of each of `all`: two that could replace each other have the same number. The classes are
     /// numbered from 0, in the order in which they appear.
     #[must_use]
-    pub fn classes<'m>(self, all: impl IntoIterator<Item = &'m Metadata>) -> Vec<usize> {
+    pub fn classes<'m>(&self, all: impl IntoIterator<Item = &'m Metadata>) -> Vec<usize> {
         let mut known: HashMap<Metadata, usize> = HashMap::new();
         let mut last: Option<(&Metadata, usize)> = None;
         let mut class = |metadata: &'m Metadata| match last {
@@ -78,7 +120,7 @@ impl IgnoreMetadata {
         all.into_iter().map(&mut class).collect()
     }
 
-    fn what_counts(self, metadata: &Metadata) -> Metadata {
+    fn what_counts(&self, metadata: &Metadata) -> Metadata {
         let mut counts = Metadata::default();
         if !self.owner {
             (counts.uid, counts.gid) = (metadata.uid, metadata.gid);
@@ -97,16 +139,17 @@ impl IgnoreMetadata {
     }
 
     /// Whether an extended attribute has to be equal.
-    fn counts(self, xattr: &[u8]) -> bool {
-        !STAMPS.iter().any(|stamp| match stamp.ends_with(b".") {
+    fn counts(&self, xattr: &[u8]) -> bool {
+        let is_stamp = STAMPS.iter().any(|stamp| match stamp.ends_with(b".") {
             true => xattr.starts_with(stamp),
             false => xattr == *stamp,
-        })
+        });
+        !is_stamp && !self.xattrs.iter().any(|glob| glob.matches(xattr))
     }
 
     /// Returns the names of the extended attributes that have to be equal and are not.
     fn xattrs_that_differ<'m>(
-        self,
+        &self,
         master: &'m Metadata,
         duplicate: &'m Metadata,
     ) -> BTreeSet<&'m [u8]> {
@@ -116,7 +159,7 @@ impl IgnoreMetadata {
     }
 
     /// Names the extended attributes that differ, by the copy that has them.
-    fn shown_xattrs(self, master: &Metadata, duplicate: &Metadata) -> Vec<String> {
+    fn shown_xattrs(&self, master: &Metadata, duplicate: &Metadata) -> Vec<String> {
         let [mut own, mut kept, mut both] = [Vec::new(), Vec::new(), Vec::new()];
         for name in self.xattrs_that_differ(master, duplicate) {
             let list = match (duplicate.xattrs.contains_key(name), master.xattrs.contains_key(name))
@@ -185,17 +228,25 @@ mod tests {
         };
         let none = IgnoreMetadata::default();
         let cases = [
-            (with(|m| m.gid = 2), Reason::OwnerDiffers, IgnoreMetadata { owner: true, ..none }),
-            (with(|m| m.mode = 0o4755), Reason::ModeDiffers, IgnoreMetadata { mode: true, ..none }),
+            (
+                with(|m| m.gid = 2),
+                Reason::OwnerDiffers,
+                IgnoreMetadata { owner: true, ..none.clone() },
+            ),
+            (
+                with(|m| m.mode = 0o4755),
+                Reason::ModeDiffers,
+                IgnoreMetadata { mode: true, ..none.clone() },
+            ),
             (
                 with(|m| m.acl = Some(vec![2])),
                 Reason::AclDiffers,
-                IgnoreMetadata { acl: true, ..none },
+                IgnoreMetadata { acl: true, ..none.clone() },
             ),
             (
                 with(|m| drop(m.xattrs.insert(b"user.a".to_vec(), vec![1]))),
                 Reason::XattrDiffers,
-                IgnoreMetadata { xattr: true, ..none },
+                IgnoreMetadata { xattr: true, ..none.clone() },
             ),
         ];
         for (other, reason, ignore) in cases {
@@ -282,6 +333,23 @@ mod tests {
     }
 
     #[test]
+    fn attributes_that_a_glob_names_may_differ() {
+        let globs = ["user.tag.*", "user.rat?ng"].map(|glob| XattrGlob::new(glob).unwrap());
+        let some = IgnoreMetadata { xattrs: globs.to_vec(), ..IgnoreMetadata::default() };
+        for (name, counts) in [
+            ("user.tag.a", false),
+            ("user.tag.a/b", false),
+            ("user.rating", false),
+            ("user.tag", true),
+            ("trusted.user.rating", true),
+        ] {
+            let plain = with(|_| {});
+            assert_eq!(some.differs(&plain, &xattr(name)).is_some(), counts, "{name}");
+        }
+        assert!(XattrGlob::new("user.[").is_err() && XattrGlob::new("").is_err());
+    }
+
+    #[test]
     fn a_class_is_all_that_could_replace_each_other() {
         let all = [
             with(|_| {}),
@@ -293,9 +361,8 @@ mod tests {
         ];
         let none = IgnoreMetadata::default();
         assert_eq!(none.classes(&all), [0, 1, 0, 2, 3, 4]);
-        let owner = IgnoreMetadata { owner: true, ..none };
+        let owner = IgnoreMetadata { owner: true, ..none.clone() };
         assert_eq!(owner.classes(&all), [0, 1, 0, 0, 2, 3]);
-        let any = IgnoreMetadata { owner: true, mode: true, acl: true, xattr: true };
-        assert_eq!(any.classes(&all), [0; 6]);
+        assert_eq!(IgnoreMetadata::all().classes(&all), [0; 6]);
     }
 }

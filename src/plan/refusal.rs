@@ -325,7 +325,7 @@ impl Reason {
                 "make the ACLs equal (getfacl KEPT, setfacl --set-file): only if the program that owns the file can still use it then; or --ignore-metadata acl"
             }
             Self::XattrDiffers => {
-                "copy the attribute to both files (setfattr -n NAME -v VALUE) or remove it (setfattr -x NAME), unless a program needs it so; or --ignore-metadata xattr"
+                "copy the attribute to both files (setfattr -n NAME -v VALUE) or remove it (setfattr -x NAME), unless a program needs it so; or --ignore-metadata xattr=NAME"
             }
             Self::DirectoryDiffers => {
                 "who may enter a directory above it differs between the two disks: chmod --reference and chown --reference (setfacl for an ACL) make one like the other, if the programs that use it still can then; or --ignore-metadata owner,mode,acl"

@@ -225,7 +225,7 @@ impl Tree {
             };
             let own = Place::new(at.branch, dir);
             let none = IgnoreMetadata::default();
-            if shown != own && !matches!(ways.differs(&own, &shown, none), Ok(None)) {
+            if shown != own && !matches!(ways.differs(&own, &shown, &none), Ok(None)) {
                 return Err(FsError {
                     call: "open",
                     branch: at.branch,

@@ -267,7 +267,7 @@ fn look_at(
             branches: session.branch_records(),
             newest_dirs: session.pool.getattr_newest,
             journal: id,
-            ignore: request.ignore,
+            ignore: request.ignore.clone(),
         };
         let here = logged.open.iter().filter(|op| {
             let mut names = op.names.iter();

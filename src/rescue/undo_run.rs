@@ -270,7 +270,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
             }),
             log_refusals: false,
             // The undone run accepted the differences between the copies.
-            ignore: IgnoreMetadata { owner: true, mode: true, acl: true, xattr: true },
+            ignore: &IgnoreMetadata::all(),
             leases,
             scanned: None,
             hashed: &[],

@@ -32,7 +32,7 @@ pub struct Manner<'m> {
     /// Whether the CSV log gets a line for each op that was not planned.
     pub log_refusals: bool,
     /// Which metadata may differ between copies.
-    pub ignore: IgnoreMetadata,
+    pub ignore: &'m IgnoreMetadata,
     /// Whether other programs are kept out by leases.
     pub leases: Leases,
     /// When the own scan that found the duplicates began.
@@ -92,7 +92,7 @@ pub fn carry_out<S: Site, T: Store>(
         }
         let options = Options {
             scanned: manner.scanned,
-            ..site::options(site, manner.ignore, manner.leases)
+            ..site::options(site, manner.ignore.clone(), manner.leases)
         };
         let mut executor = Executor::new(site.fs(), journal, &mut recorder, options, run);
         executor.rely_on(manner.hashed);

@@ -128,7 +128,7 @@ pub(super) fn fill_directories(
     let newest = site.pool().getattr_newest;
     for (at, op) in plan.ops.iter_mut().enumerate() {
         let found = missing_parents(stat, branches, newest, op).and_then(|dirs| {
-            let same = ways.same(op, &dirs, terms.rules.ignore);
+            let same = ways.same(op, &dirs, &terms.rules.ignore);
             op.dirs = dirs;
             same
         });

@@ -75,7 +75,7 @@ fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
         primaries,
         any_master: wishes.any_master,
         policy: wishes.policy,
-        ignore: wishes.ignore,
+        ignore: wishes.ignore.clone(),
         shadows: wishes.shadows,
         settled: Some(Timestamp { secs: now.secs.saturating_sub(age), ..now }),
     })

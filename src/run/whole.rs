@@ -113,7 +113,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         let manner = Manner {
             undoes: None,
             log_refusals: true,
-            ignore: self.terms.rules.ignore,
+            ignore: &self.terms.rules.ignore,
             leases: execution.leases,
             scanned: self.duplicates.scanned().then_some(began),
             hashed: &hashed,

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::{OsStringValueParser, PossibleValue, TypedValueParser};
+use clap::builder::{EnumValueParser, OsStringValueParser, PossibleValue, TypedValueParser};
 
 use crate::plan::Shadows;
 use crate::plan::master::Policy;
+use crate::plan::metadata::XattrGlob;
 use crate::report::groups::GroupsForm;
 
 /// How results are printed.
@@ -30,6 +31,41 @@ pub enum Color {
     Always,
     /// Nowhere.
     Never,
+}
+
+/// What may differ between two copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MayDiffer {
+    /// All of a kind.
+    Kind(MetadataKind),
+    /// The extended attributes whose names a glob matches.
+    Xattrs(XattrGlob),
+}
+
+/// Parses a kind of metadata, or `xattr=GLOB`.
+#[derive(Debug, Clone)]
+pub(super) struct MayDifferParser;
+
+impl TypedValueParser for MayDifferParser {
+    type Value = MayDiffer;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<MayDiffer, clap::Error> {
+        if value.as_bytes().starts_with(XATTRS.as_bytes()) {
+            return parse_xattrs.parse_ref(command, arg, value);
+        }
+        let kinds = EnumValueParser::<MetadataKind>::new();
+        kinds.parse_ref(command, arg, value).map(MayDiffer::Kind)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let kinds = MetadataKind::value_variants().iter();
+        Some(Box::new(kinds.filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 /// A kind of metadata that two copies must share.
@@ -99,6 +135,13 @@ impl ValueEnum for Policy {
         };
         Some(PossibleValue::new(name).help(help))
     }
+}
+
+/// What a glob on names of extended attributes begins with.
+const XATTRS: &str = "xattr=";
+
+fn parse_xattrs(text: &str) -> Result<MayDiffer, String> {
+    XattrGlob::new(text.strip_prefix(XATTRS).unwrap_or(text)).map(MayDiffer::Xattrs)
 }
 
 /// A size in bytes with an optional suffix of powers of 1024.
