@@ -36,6 +36,7 @@ mod limits;
 mod lists;
 mod live;
 mod missing_disk;
+mod named;
 mod not_alike;
 mod other_tools;
 mod policies;

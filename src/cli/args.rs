@@ -131,7 +131,10 @@ pub struct Common {
 /// The options of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// A directory of the pool to scan for duplicates; with -m only names the pool
+    /// Replace duplicates below DIR, a directory of the pool; with -m only names the pool
+    ///
+    /// Primaries (-p) are scanned as well, but only what lies below a DIR is replaced: -p /pool/media /pool/torrents
+    /// makes files below /pool/torrents links to their copies below /pool/media.
     #[arg(value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
     /// Do it; without this, only show what would be done

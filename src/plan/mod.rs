@@ -54,6 +54,8 @@ pub struct Rules {
     pub primaries: Vec<RelPath>,
     /// Whether to plan groups without a member under a primary too.
     pub any_master: bool,
+    /// Only inodes whose names all lie below one of these are replaced; without any, every inode.
+    pub only_below: Vec<RelPath>,
     /// Which copy stays where no primary decides.
     pub policy: Policy,
     /// Which differences in metadata do not matter.
@@ -62,6 +64,14 @@ pub struct Rules {
     pub shadows: Shadows,
     /// Hidden copies that changed after this time are not merged: a mover may be about to delete the other copy.
     pub settled: Option<Timestamp>,
+}
+
+impl Rules {
+    /// Whether a name of this path may be replaced.
+    #[must_use]
+    pub fn may_replace(&self, path: &RelPath) -> bool {
+        self.only_below.is_empty() || self.only_below.iter().any(|dir| path.is_below(dir))
+    }
 }
 
 /// An op not planned, and why.
@@ -431,6 +441,9 @@ impl Planner<'_> {
         }
         if master.size != duplicate.size {
             return fail(Reason::Differs, format!("{} and {} bytes", master.size, duplicate.size));
+        }
+        if let Some(n) = duplicate.names.iter().find(|n| !self.rules.may_replace(&n.path)) {
+            return fail(Reason::Outside, format!("{:?}", n.path));
         }
         if master.nature.hollow || duplicate.nature.hollow {
             return fail(Reason::Empty, format!("{} bytes, all hole", duplicate.size));

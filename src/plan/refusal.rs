@@ -43,6 +43,10 @@ pub enum Reason {
     ///
     /// Decided in `execute::compare`, `plan`.
     UnknownLinks,
+    /// One of its names lies below none of the directories that were named.
+    ///
+    /// Decided in `plan`.
+    Outside,
     /// One of its names is excluded by a filter.
     ///
     /// Decided in `plan`.
@@ -185,7 +189,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
@@ -196,6 +200,7 @@ impl Reason {
         Self::ShadowsDiffer,
         Self::FreshShadow,
         Self::UnknownLinks,
+        Self::Outside,
         Self::Excluded,
         Self::ReadOnly,
         Self::DiskReadOnly,
@@ -244,6 +249,7 @@ impl Reason {
             Self::ShadowsDiffer => "shadows-differ",
             Self::FreshShadow => "shadow-fresh",
             Self::UnknownLinks => "unknown-links",
+            Self::Outside => "outside",
             Self::Excluded => "excluded",
             Self::ReadOnly => "read-only",
             Self::DiskReadOnly => "disk-read-only",
@@ -307,6 +313,9 @@ impl Reason {
             }
             Self::UnknownLinks => {
                 "the file has hard links outside the branches of this pool: remove or include them"
+            }
+            Self::Outside => {
+                "it, or a hard link of it, lies below none of the directories named: name that directory too if it may be replaced"
             }
             Self::Excluded => {
                 "one of the file's hard links is excluded by a filter: widen the filter"
@@ -395,6 +404,7 @@ impl Reason {
             | Self::ShadowsDiffer
             | Self::FreshShadow
             | Self::UnknownLinks
+            | Self::Outside
             | Self::Excluded
             | Self::ReadOnly
             | Self::OwnerDiffers

@@ -377,3 +377,24 @@ fn copies_that_only_the_kept_copy_differs_from_are_still_links_of_each_other() {
     assert_eq!(plan.ops, []);
     assert_eq!(refused(&plan), ["dl/a", "dl/b", "dl/c"].map(differs));
 }
+
+#[test]
+fn only_what_lies_below_the_directories_named_is_replaced() {
+    let path = |path: &str| RelPath::new(path).unwrap();
+    let rules = Rules {
+        primaries: vec![path("media")],
+        only_below: vec![path("torrents")],
+        ..Rules::default()
+    };
+    let members = vec![
+        member(0, 1, &["media/a"]),
+        member(1, 2, &["media/b"]),
+        member(1, 3, &["torrents/a"]),
+        member(1, 4, &["other/a", "torrents/b"]),
+    ];
+    let plan = plan(&[group(members)], &branches(2), &rules);
+    let names = vec![("torrents/a".to_owned(), 1, 0, Found::Absent)];
+    assert_eq!(ops(&plan), [((1, 3), 1, names)]);
+    let told: Vec<_> = plan.refusals.iter().map(|r| (r.reason, r.path.clone())).collect();
+    assert_eq!(told, ["media/b", "other/a"].map(|path| (Reason::Outside, path.into())));
+}

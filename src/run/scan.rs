@@ -3,10 +3,9 @@
 use super::request::{HashCache, ScanRequest};
 use super::terms::Terms;
 use super::{RunError, Session, Stop, Watcher, real_path};
-use crate::find::resolve::{self, Resolved};
+use crate::find::resolve::Resolved;
 use crate::find::scan::{Around, Cache, Meter, Scan, ScanError, ScanResult};
 use crate::fs::Look;
-use crate::pool::relpath::RelPath;
 
 /// Finds the duplicates; `None` if `stop` ended the scan.
 pub(super) fn find(
@@ -16,7 +15,6 @@ pub(super) fn find(
     stop: &Stop,
     watcher: &mut dyn Watcher,
 ) -> Result<Option<Resolved>, RunError> {
-    let dirs = directories(session, request)?;
     let cache = open_cache(session, &request.cache)?;
     let meter = Meter::default();
     let interrupted = || stop.asked() || stop.time_is_up();
@@ -27,7 +25,7 @@ pub(super) fn find(
         to_compare: terms.execute,
     };
     let (filter, rules) = (&terms.filter, &terms.rules);
-    let scan = Scan::new(&session.fs, &session.pool, &session.facts, &dirs, filter, rules, around);
+    let scan = Scan::new(&session.fs, &session.pool, &session.facts, filter, rules, around);
     let mut scan = Some(scan);
     let mut found = None;
     watcher.scanning(&meter, &mut || {
@@ -49,22 +47,6 @@ pub(super) fn find(
         None | Some(Err(ScanError::Interrupted)) => Ok(None),
         Some(Err(error)) => Err(RunError::Scan(error)),
     }
-}
-
-fn directories(session: &Session, request: &ScanRequest) -> Result<Vec<RelPath>, RunError> {
-    let mut dirs = Vec::new();
-    for dir in &request.dirs {
-        if !dir.is_dir() {
-            return Err(RunError::NotADirectory(dir.clone()));
-        }
-        let path = resolve::pool_directory(&session.pool, dir);
-        let path = path.map_err(RunError::LookUpDirectory)?;
-        dirs.push(path.ok_or_else(|| RunError::OtherPool {
-            dir: dir.clone(),
-            pool: session.pool.mount.clone(),
-        })?);
-    }
-    Ok(dirs)
 }
 
 /// Opens the cache. Without a cache a scan is only slower, so an unusable cache is a warning.

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use super::request::{Execution, Request, Wishes};
+use super::request::{Execution, Request, Source, Wishes};
 use super::{RunError, Session};
 use crate::find::filter::Filter;
 use crate::find::resolve;
 use crate::fs::{Look, Timestamp};
 use crate::plan::{Rules, Shadows};
 use crate::pool::mergerfs;
+use crate::pool::relpath::RelPath;
 
 /// The terms of one run on a pool.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl Terms {
         let (include, exclude) = (below(&wishes.include), below(&wishes.exclude));
         let filter = Filter::new(&include, &exclude, wishes.min_size, wishes.max_size)
             .map_err(RunError::Glob)?;
-        let rules = rules(wishes, session)?;
+        let rules = Rules { only_below: scanned(request, session)?, ..rules(wishes, session)? };
         if rules.shadows == Shadows::Merge
             && let Some(other) = mergerfs::shows_other_than_first(&session.pool)
         {
@@ -60,10 +61,33 @@ impl Terms {
     }
 }
 
+/// The directories of a scan; only what lies below them is replaced. A list is no scan.
+fn scanned(request: &Request, session: &Session) -> Result<Vec<RelPath>, RunError> {
+    let Source::Scan(scan) = &request.source else {
+        return Ok(Vec::new());
+    };
+    let mut dirs = Vec::new();
+    for dir in &scan.dirs {
+        if !dir.is_dir() {
+            return Err(RunError::NotADirectory(dir.clone()));
+        }
+        let path = resolve::pool_directory(&session.pool, dir);
+        let path = path.map_err(RunError::LookUpDirectory)?;
+        dirs.push(path.ok_or_else(|| RunError::OtherPool {
+            dir: dir.clone(),
+            pool: session.pool.mount.clone(),
+        })?);
+    }
+    Ok(dirs)
+}
+
 fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
     let mut primaries = Vec::new();
     for dir in &wishes.primaries {
         let path = resolve::pool_directory(&session.pool, dir).map_err(RunError::LookUpPrimary)?;
+        if !dir.is_dir() {
+            return Err(RunError::NotADirectory(dir.clone()));
+        }
         primaries.push(path.ok_or_else(|| RunError::PrimaryElsewhere {
             dir: dir.clone(),
             pool: session.pool.mount.clone(),
@@ -74,6 +98,7 @@ fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
     Ok(Rules {
         primaries,
         any_master: wishes.any_master,
+        only_below: Vec::new(),
         policy: wishes.policy,
         ignore: wishes.ignore.clone(),
         shadows: wishes.shadows,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::catalog::{Catalog, File};
 use super::read::WHOLE;
 use crate::plan::Rules;
+use crate::pool::relpath::RelPath;
 
 /// Files up to this size are read at once on a disk whose arm has to move, where few files share the size. Most of them
 /// are copies of each other, and a look at beginning and end costs the arm as long as some megabytes take.
@@ -94,7 +95,7 @@ impl Candidates {
             }
         }
         candidates.all.shrink_to_fit();
-        left_out.by_primary = candidates.drop_where_no_primary(catalog, rules);
+        left_out.by_primary = candidates.drop_hopeless(catalog, rules);
         (candidates, left_out)
     }
 
@@ -106,7 +107,7 @@ impl Candidates {
             run.sort_unstable_by_key(|c| (c.key(), c.first));
         }
         self.all = all;
-        self.drop_where_no_primary(catalog, rules);
+        self.drop_hopeless(catalog, rules);
     }
 
     /// Drops the files of inodes that are no longer candidates, and frees the memory.
@@ -142,17 +143,24 @@ impl Candidates {
         self.all.chunk_by(|a, b| catalog.equal_so_far(a, b))
     }
 
-    /// Drops the groups of one candidate and the groups without a copy under a primary. Returns how many candidates
-    /// were dropped because no copy lies under a primary.
-    fn drop_where_no_primary(&mut self, catalog: &Catalog, rules: &Rules) -> u64 {
+    /// Drops the groups of one candidate, the groups without a copy under a primary, and the groups without a copy that
+    /// may be replaced. Returns how many candidates were dropped because no copy lies under a primary.
+    fn drop_hopeless(&mut self, catalog: &Catalog, rules: &Rules) -> u64 {
         let needed = !rules.primaries.is_empty() && !rules.any_master;
+        // Whether there are primaries beside the directories whose files are replaced.
+        let beside = rules.primaries.iter().any(|primary| !rules.may_replace(primary));
         let mut dropped = 0;
         let mut kept: Vec<bool> = Vec::with_capacity(self.all.len());
         for group in self.groups(catalog) {
             let enough = group.len() > 1;
-            let master = !needed || group.iter().any(|c| catalog.under_primary(c, rules));
-            dropped += if enough && !master { group.len() as u64 } else { 0 };
-            kept.extend(group.iter().map(|_| enough && master));
+            let master = !needed
+                || group
+                    .iter()
+                    .any(|c| catalog.has_name(c, |path| is_below(path, &rules.primaries)));
+            let duplicate = !beside
+                || group.iter().any(|c| catalog.has_name(c, |path| rules.may_replace(path)));
+            dropped += if enough && duplicate && !master { group.len() as u64 } else { 0 };
+            kept.extend(group.iter().map(|_| enough && master && duplicate));
         }
         let mut kept = kept.into_iter();
         self.all.retain(|_| kept.next().unwrap_or(false));
@@ -186,13 +194,15 @@ impl Catalog {
         self.alike(a, b) && a.key() == b.key()
     }
 
-    fn under_primary(&self, candidate: &Candidate, rules: &Rules) -> bool {
-        let names = self.names_of(candidate).iter().filter(|name| !name.excluded);
-        names.map(|name| self.file_place(name).path).any(|path| {
-            let mut primaries = rules.primaries.iter();
-            primaries.any(|primary| path.is_below(primary))
-        })
+    /// Whether a candidate has a name that no filter leaves out and that is `wanted`.
+    fn has_name(&self, candidate: &Candidate, wanted: impl Fn(&RelPath) -> bool) -> bool {
+        let mut names = self.names_of(candidate).iter().filter(|name| !name.excluded);
+        names.any(|name| wanted(&self.file_place(name).path))
     }
+}
+
+fn is_below(path: &RelPath, dirs: &[RelPath]) -> bool {
+    dirs.iter().any(|dir| path.is_below(dir))
 }
 
 #[cfg(test)]
@@ -200,7 +210,6 @@ mod tests {
     use super::super::catalog::{Batch, FileFacts, Stamp};
     use super::*;
     use crate::pool::BranchIdx;
-    use crate::pool::relpath::RelPath;
 
     /// Name, size, device, inode, excluded.
     type Row = (&'static str, u64, u16, u64, bool);
@@ -285,6 +294,12 @@ mod tests {
         let mut found = catalog(&rows);
         let rules = Rules { any_master: true, ..rules };
         assert_eq!(Candidates::of(&mut found, &rules, |_| false).0.all.len(), 4);
+        // Only c may be replaced: nothing is to be gained from the other pair.
+        let mut found = catalog(&rows);
+        let rules = Rules { only_below: vec![RelPath::new("c").unwrap()], ..rules };
+        let (candidates, left_out) = Candidates::of(&mut found, &rules, |_| false);
+        assert_eq!(names(&found, &candidates), [["c", "d"]]);
+        assert_eq!(left_out.by_primary, 0);
     }
 
     #[test]

@@ -133,14 +133,13 @@ pub struct ScanResult {
 }
 
 impl<'s> Scan<'s> {
-    /// A scan of `dirs` (directories of the pool; one within another is a part of that) on every branch where
-    /// something could be replaced.
+    /// A scan of the directories whose files `rules` let be replaced, and of the primaries, on every branch where
+    /// something could be replaced. A directory within another is a part of that.
     #[must_use]
     pub fn new(
         fs: &'s RealFs,
         pool: &'s Pool,
         facts: &[BranchFacts],
-        dirs: &[RelPath],
         filter: &'s Filter,
         rules: &'s Rules,
         around: Around<'s>,
@@ -151,7 +150,7 @@ impl<'s> Scan<'s> {
             pool,
             filter,
             rules,
-            dirs: outermost(dirs),
+            dirs: outermost(rules.only_below.iter().chain(&rules.primaries)),
             cache: around.cache,
             meter: around.meter,
             interrupted: around.interrupted,
@@ -284,8 +283,8 @@ fn read_only_disk(path: &Path) -> Refusal {
 }
 
 /// `dirs` without the directories that lie within other directories.
-fn outermost(dirs: &[RelPath]) -> Vec<RelPath> {
-    let distinct: HashSet<&RelPath> = dirs.iter().collect();
+fn outermost<'d>(dirs: impl Iterator<Item = &'d RelPath>) -> Vec<RelPath> {
+    let distinct: HashSet<&RelPath> = dirs.collect();
     let within = |dir: &RelPath| distinct.iter().any(|o| **o != *dir && dir.is_below(o));
     let mut outer: Vec<RelPath> =
         distinct.iter().filter(|d| !within(d)).map(|d| (*d).clone()).collect();
@@ -302,7 +301,7 @@ mod tests {
         let dirs = |names: &[&str]| -> Vec<RelPath> {
             names.iter().map(|n| RelPath::new(n).unwrap()).collect()
         };
-        assert_eq!(outermost(&dirs(&["b/c", "b", "a", "b", "bb"])), dirs(&["a", "b", "bb"]));
-        assert_eq!(outermost(&dirs(&["a", "", "b"])), dirs(&[""]));
+        assert_eq!(outermost(dirs(&["b/c", "b", "a", "b", "bb"]).iter()), dirs(&["a", "b", "bb"]));
+        assert_eq!(outermost(dirs(&["a", "", "b"]).iter()), dirs(&[""]));
     }
 }
