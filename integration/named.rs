@@ -2,12 +2,13 @@
 //! what matches nothing is said.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::groups::SMALL;
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{Run, Tool};
-use crate::harness::{snapshot, tree};
+use crate::harness::{manifest, snapshot, tree};
 
 fn write(pool: &Pool, disk: usize, path: &str, seed: u64) {
     tree::write(&pool.on(disk, path), &tree::bytes(seed, SMALL));
@@ -70,4 +71,61 @@ fn a_directory_that_is_not_there_is_an_error_that_names_it() {
         let named = pool.path(named);
         assert!(run.stderr.contains(named.to_str().unwrap()), "{run}");
     }
+}
+
+/// What is warned of on standard error, in the words that name it.
+#[track_caller]
+fn assert_warned(run: &Run, expected: &[&str]) {
+    let warnings: Vec<&str> = run.stderr.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), expected.len(), "{run}");
+    for words in expected {
+        assert!(warnings.iter().any(|line| line.contains(words)), "{words}: {run}");
+    }
+    // Standard output is JSON and nothing else.
+    run.summary();
+}
+
+#[test]
+fn what_matches_nothing_is_named() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    write(&pool, 0, "media/film.mkv", 1);
+    write(&pool, 1, "torrents/film.mkv", 1);
+    write(&pool, 1, "torrents/sample/film.mkv", 1);
+    tree::write(&pool.on(1, "torrents/tiny.nfo"), b"");
+    for dir in ["void/below", "music", "torrents/old"] {
+        std::fs::create_dir_all(pool.on(0, dir)).unwrap();
+    }
+    tree::settle();
+    let tool = Tool::new();
+    let void = pool.path("void");
+    let shown = |path: &Path| format!("{path:?}");
+    let line = ["-p", "/media", "-p", "/void", "/torrents", "/music"];
+    let globs =
+        ["-I", "*.mkv", "-I", "*.mp4", "-E", "sample", "-E", "old", "-E", "*.nfo", "-E", "Old/**"];
+    let run = scan(&tool, &pool, &[&globs[..], &line[..]].concat()).expect(0);
+    let expected = [shown(&void), shown(&pool.path("music"))];
+    assert_warned(&run, &[&expected[0], &expected[1], "-I \"*.mp4\"", "-E \"Old/**\""]);
+    assert_eq!(run.summary().get("planned"), 1, "{run}");
+    // All of it matches: nothing to say.
+    let run = scan(&tool, &pool, &["-p", "/media", "-E", "sample", "-I", "*.mkv", "/torrents"]);
+    assert_warned(&run.expect(0), &[]);
+
+    // The same of a list.
+    let files = ["media/film.mkv", "torrents/film.mkv", "torrents/sample/film.mkv"];
+    manifest::write_json(&[files.map(|file| pool.path(file)).to_vec()], &tool.list());
+    let list = tool.list();
+    let line = ["-p", "/media", "-p", "/void", "-E", "sample", "-E", "Old/**", "-I", "film.*"];
+    let run = scan_list(&tool, &pool, &list, &line).expect(0);
+    assert_warned(&run, &[&shown(&void), "-E \"Old/**\""]);
+    assert_eq!(run.summary().get("planned"), 1, "{run}");
+}
+
+/// As [`scan`], of a list.
+fn scan_list(tool: &Tool, pool: &Pool, list: &Path, line: &[&str]) -> Run {
+    let word = |word: &&str| match word.strip_prefix('/') {
+        Some(path) => pool.path(path).into_os_string(),
+        None => OsString::from(word),
+    };
+    let fixed = ["--format".into(), "json".into(), "-m".into(), list.as_os_str().to_owned()];
+    tool.run(&fixed.into_iter().chain(line.iter().map(word)).collect::<Vec<_>>())
 }

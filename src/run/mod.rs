@@ -41,6 +41,7 @@ mod site;
 mod stat_cache;
 mod stop;
 mod terms;
+mod unmatched;
 mod watcher;
 mod whole;
 

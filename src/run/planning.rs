@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Duplicates, RunError, Site, StatCache, Terms};
+use super::{Duplicates, RunError, Site, StatCache, Terms, unmatched};
 use crate::execute::{Halt, PathAccess, missing_parents};
 use crate::find::ground::Ground;
 use crate::find::resolve::Resolved;
@@ -24,6 +24,11 @@ pub(super) fn plan_of<S: Site>(
     resolved: Resolved,
 ) -> Result<Plan, RunError> {
     let Resolved { groups, refusals, .. } = resolved;
+    let listed = !duplicates.scanned();
+    if listed {
+        unmatched::primaries(site.pool(), &terms.rules.primaries, &groups);
+        unmatched::globs(&terms.filter);
+    }
     let mut plan = plan_groups(site, terms, duplicates, groups)?;
     // A scan has said it of these paths, with the disks.
     let versions = refusals.iter().filter(|refusal| refusal.reason == Reason::ShadowsDiffer);

@@ -2,7 +2,7 @@
 
 use super::request::{HashCache, ScanRequest};
 use super::terms::Terms;
-use super::{RunError, Session, Stop, Watcher, real_path};
+use super::{RunError, Session, Stop, Watcher, real_path, unmatched};
 use crate::find::resolve::Resolved;
 use crate::find::scan::{Around, Cache, Meter, Scan, ScanError, ScanResult};
 use crate::fs::Look;
@@ -40,6 +40,8 @@ pub(super) fn find(
     }
     match found {
         Some(Ok(found)) => {
+            unmatched::directories(&session.pool, &found.empty);
+            unmatched::globs(filter);
             let now = session.fs.now();
             watcher.scanned(&session.pool, &found, now).map_err(RunError::Watcher)?;
             Ok(Some(resolved(found)))

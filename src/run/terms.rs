@@ -42,7 +42,8 @@ impl Terms {
         let below = |globs: &[String]| below_the_pool(globs, &session.pool.mount);
         let (include, exclude) = (below(&wishes.include), below(&wishes.exclude));
         let filter = Filter::new(&include, &exclude, wishes.min_size, wishes.max_size)
-            .map_err(RunError::Glob)?;
+            .map_err(RunError::Glob)?
+            .typed(&wishes.include, &wishes.exclude);
         let rules = Rules { only_below: scanned(request, session)?, ..rules(wishes, session)? };
         if rules.shadows == Shadows::Merge
             && let Some(other) = mergerfs::shows_other_than_first(&session.pool)

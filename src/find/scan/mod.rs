@@ -14,6 +14,7 @@
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::find::filter::Filter;
@@ -61,6 +62,8 @@ pub struct Scan<'s> {
     rules: &'s Rules,
     /// Directories of the pool; no directory lies within another.
     dirs: Vec<RelPath>,
+    /// The directories that the user named, as they were named.
+    named: Vec<NamedDir>,
     cache: Option<&'s Cache>,
     meter: &'s Meter,
     interrupted: &'s (dyn Fn() -> bool + Sync),
@@ -73,6 +76,26 @@ pub struct Scan<'s> {
     devices: Vec<Device>,
     /// The device of each branch of the pool, as an index into `devices`.
     device_of: Vec<u16>,
+}
+
+/// A directory that the user named, and whether a file lies below it.
+#[derive(Debug)]
+struct NamedDir {
+    path: RelPath,
+    has_files: AtomicBool,
+}
+
+impl NamedDir {
+    fn new(path: &RelPath) -> Self {
+        Self { path: path.clone(), has_files: AtomicBool::new(false) }
+    }
+
+    /// Notes that files lie in `dir`.
+    fn note(&self, dir: &RelPath) {
+        if !self.has_files.load(Ordering::Relaxed) && dir.is_below(&self.path) {
+            self.has_files.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -124,6 +147,8 @@ pub struct ScanResult {
     pub refusals: Vec<Refusal>,
     /// Names of regular files met.
     pub files: u64,
+    /// Directories that the user named and below which no file lies.
+    pub empty: Vec<RelPath>,
     /// Inodes not read, because no rule lets them be replaced.
     pub left_out: LeftOut,
     /// How much was read, and how much the cache knew.
@@ -150,6 +175,7 @@ impl<'s> Scan<'s> {
             pool,
             filter,
             rules,
+            named: rules.only_below.iter().chain(&rules.primaries).map(NamedDir::new).collect(),
             dirs: outermost(rules.only_below.iter().chain(&rules.primaries)),
             cache: around.cache,
             meter: around.meter,
@@ -203,10 +229,19 @@ impl<'s> Scan<'s> {
             groups: members.groups,
             refusals: walked.refusals,
             files: walked.files,
+            empty: self.empty(),
             left_out,
             counts,
             hashed,
         })
+    }
+
+    fn empty(self) -> Vec<RelPath> {
+        let empty = self.named.into_iter().filter(|named| !named.has_files.load(Ordering::Relaxed));
+        let mut paths: Vec<RelPath> = empty.map(|named| named.path).collect();
+        paths.sort();
+        paths.dedup();
+        paths
     }
 
     fn number_devices(&mut self, disks: &[disks::Disk]) {

@@ -223,6 +223,9 @@ impl Walker<'_> {
         let mut pending = Vec::new();
         for Opened { id, place, batch, below, files, .. } in opened {
             self.scan.meter.add_files(files);
+            if files > 0 {
+                self.scan.named.iter().for_each(|named| named.note(&place.path));
+            }
             let device = self.scan.device_of(place.branch);
             let mut found = self.found();
             found.files += files;
@@ -274,6 +277,9 @@ impl Walker<'_> {
             }
             Some(stat) if stat.kind != FileKind::Directory => {}
             _ => {
+                if self.scan.filter.has_unmatched() {
+                    self.scan.filter.note_directory(&joined(&opened.place.path, name));
+                }
                 opened.batch.dir(name);
                 opened.below.push(entry.ino);
             }
@@ -282,11 +288,14 @@ impl Walker<'_> {
 
     fn file(&self, opened: &mut Opened, entry: &ScanEntry, stat: &Stat) {
         let filter = self.scan.filter;
-        if stat.size == 0 || !filter.admits_size(stat.size) {
-            return;
-        }
         let Opened { id, place, dir, batch, .. } = opened;
         let name = dir.name(entry).to_bytes();
+        if stat.size == 0 || !filter.admits_size(stat.size) {
+            if filter.has_unmatched() {
+                filter.note(&joined(&place.path, name));
+            }
+            return;
+        }
         let excluded = filter.has_globs() && !filter.admits_path(&joined(&place.path, name));
         // An excluded name still belongs to its inode's link set.
         if excluded && stat.nlink < 2 {
