@@ -129,3 +129,32 @@ fn scan_list(tool: &Tool, pool: &Pool, list: &Path, line: &[&str]) -> Run {
     let fixed = ["--format".into(), "json".into(), "-m".into(), list.as_os_str().to_owned()];
     tool.run(&fixed.into_iter().chain(line.iter().map(word)).collect::<Vec<_>>())
 }
+
+/// jdupes without -H names one of the links of a file, whichever a directory lists first.
+#[test]
+fn an_inode_lies_under_a_primary_if_any_of_its_names_does() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    write(&pool, 0, "media/x", 1);
+    std::fs::create_dir_all(pool.on(0, "torrents")).unwrap();
+    std::fs::hard_link(pool.on(0, "media/x"), pool.on(0, "torrents/x")).unwrap();
+    write(&pool, 1, "downloads/y", 1);
+    tree::settle();
+    let tool = Tool::new();
+    manifest::write_json(
+        &[["torrents/x", "downloads/y"].map(|file| pool.path(file)).to_vec()],
+        &tool.list(),
+    );
+    // Whatever the policy prefers, and also where copies outside of primaries are taken.
+    for extra in [&[][..], &["-d", "mostfreespace"], &["--any-master", "-d", "newest"]] {
+        let line = [&["-p", "/media"][..], extra].concat();
+        let run = scan_list(&tool, &pool, &tool.list(), &line).expect(0);
+        assert_warned(&run, &[]);
+        let ops = run.lines_of("op");
+        assert_eq!(ops.len(), 1, "{run}");
+        assert_eq!(ops[0]["master"].as_str(), pool.path("media/x").to_str(), "{run}");
+        assert_eq!(run.summary().get("refused"), 0, "{run}");
+    }
+    let run = scan_list(&tool, &pool, &tool.list(), &["-p", "/media", "-e"]).expect(0);
+    assert_eq!(run.summary().get("done"), 1, "{run}");
+    snapshot::assert_one_inode(&pool, &["media/x", "torrents/x", "downloads/y"]);
+}

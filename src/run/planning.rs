@@ -8,7 +8,7 @@ use crate::execute::{Halt, PathAccess, missing_parents};
 use crate::find::ground::Ground;
 use crate::find::resolve::Resolved;
 use crate::find::symlinks::PointedAt;
-use crate::fs::Place;
+use crate::fs::{InodeId, Place};
 use crate::plan::group::{Group, Member};
 use crate::plan::refusal::{Reason, Weight};
 use crate::plan::{Plan, Refusal, plan};
@@ -23,9 +23,10 @@ pub(super) fn plan_of<S: Site>(
     duplicates: &mut impl Duplicates<S>,
     resolved: Resolved,
 ) -> Result<Plan, RunError> {
-    let Resolved { groups, refusals, .. } = resolved;
+    let Resolved { mut groups, refusals, .. } = resolved;
     let listed = !duplicates.scanned();
     if listed {
+        find_names_under_primaries(site, terms, duplicates, &mut groups)?;
         unmatched::primaries(site.pool(), &terms.rules.primaries, &groups);
         unmatched::globs(&terms.filter);
     }
@@ -38,6 +39,40 @@ pub(super) fn plan_of<S: Site>(
     });
     plan.refusals.splice(0..0, refusals);
     Ok(plan)
+}
+
+/// Completes the link sets that a primary may decide about: an inode lies under a primary if any of its names does, and
+/// a list may name another. (A scan has met all names under primaries.)
+fn find_names_under_primaries<S: Site>(
+    site: &S,
+    terms: &Terms,
+    duplicates: &mut impl Duplicates<S>,
+    groups: &mut [Group],
+) -> Result<(), RunError> {
+    let Some(first) = terms.rules.primaries.first() else {
+        return Ok(());
+    };
+    let known = |m: &Member| m.names.iter().any(|n| !n.excluded && n.path.is_below(first));
+    let members = groups.iter().filter(|g| g.members.len() > 1).flat_map(|g| &g.members);
+    let open = members.filter(|member| !member.complete() && !known(member));
+    let wanted: HashSet<_> = open.map(|member| member.id).collect();
+    if !wanted.is_empty() {
+        complete(site, terms, duplicates, groups, &wanted)?;
+    }
+    Ok(())
+}
+
+fn complete<S: Site>(
+    site: &S,
+    terms: &Terms,
+    duplicates: &mut impl Duplicates<S>,
+    groups: &mut [Group],
+    wanted: &HashSet<InodeId>,
+) -> Result<(), RunError> {
+    for error in duplicates.complete(site, &terms.filter, groups, wanted)? {
+        tracing::warn!(%error, cause = %error.source, "names there stay unknown");
+    }
+    Ok(())
 }
 
 fn plan_groups<S: Site>(
@@ -55,9 +90,7 @@ fn plan_groups<S: Site>(
     if wanted.is_empty() {
         return Ok(first);
     }
-    for error in duplicates.complete(site, &terms.filter, &mut groups, &wanted)? {
-        tracing::warn!(%error, cause = %error.source, "names there stay unknown");
-    }
+    complete(site, terms, duplicates, &mut groups, &wanted)?;
     let second = plan(given_away(groups), site.facts(), &terms.rules);
     let unknown = second.refusals.iter();
     let unknown = unknown.filter(|r| r.reason == Reason::UnknownLinks).count();
