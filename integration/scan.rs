@@ -466,7 +466,16 @@ fn what_belongs_to_others_and_other_mounts_is_left_out() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
     let content = tree::bytes(1, SMALL);
     tree::write(&pool.on(0, "a"), &content);
-    for name in ["lost+found/a", ".Trash-0/files/a", "snapraid.content", ".snapraid.content.lock"] {
+    for name in [
+        "lost+found/a",
+        ".Trash-0/files/a",
+        "#recycle/a",
+        "@Recycle/sub/a",
+        "share/.recycle/user/a",
+        "$RECYCLE.BIN/S-1-5-21/a",
+        "snapraid.content",
+        ".snapraid.content.lock",
+    ] {
         tree::write(&pool.on(1, name), &content);
     }
     tree::write(&pool.on(1, ".xdedup-00000001-00000001-00000001-00000000-r"), &content);

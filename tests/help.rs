@@ -68,3 +68,24 @@ fn colours_are_where_they_are_asked_for() {
     assert!(!coloured(&["--color", "never", "-m", "/no/such/list"]));
     assert!(!coloured(&["-m", "/no/such/list"]));
 }
+
+#[test]
+fn help_lists_what_a_scan_skips() {
+    let long = text(run(&["--help"]).stdout);
+    let words: Vec<&str> = long.split(|c: char| c.is_whitespace() || "(),;".contains(c)).collect();
+    for name in [
+        "lost+found",
+        ".Trash",
+        ".Trash-*",
+        ".Trashes",
+        "#recycle",
+        "@Recycle",
+        ".recycle",
+        ".Recycle.Bin",
+        "$RECYCLE.BIN",
+        ".snapraid",
+        ".xdedup-*",
+    ] {
+        assert!(words.contains(&name), "{name} is not in {long}");
+    }
+}

@@ -135,6 +135,10 @@ pub struct RunArgs {
     ///
     /// Primaries (-p) are scanned as well, but only what lies below a DIR is replaced: -p /pool/media /pool/torrents
     /// makes files below /pool/torrents links to their copies below /pool/media.
+    ///
+    /// A scan skips lost+found; trash and recycle bins (.Trash, .Trash-*, .Trashes, #recycle, @Recycle, .recycle,
+    /// .Recycle.Bin, $RECYCLE.BIN); SnapRAID's content and parity files and .snapraid; names of this program
+    /// (.xdedup-*); empty files; whatever is mounted below a branch; and branches that are read-only.
     #[arg(value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
     /// Do it; without this, only show what would be done

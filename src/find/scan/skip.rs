@@ -1,4 +1,4 @@
-//! Names that a scan always skips: files of the filesystem, of other tools, and of this program.
+//! Names that a scan always skips: files of the filesystem, of other tools, and of this program. `--help` lists them.
 
 use crate::plan::hidden_name::is_hidden_name;
 
@@ -11,9 +11,15 @@ pub(super) fn skipped(name: &[u8]) -> bool {
         || is_hidden_name(name)
 }
 
-/// The trash of the freedesktop specification: `.Trash`, `.Trash-1000`.
+/// Recycle bins, in any case: of Synology, QNAP, Samba, Unraid and Windows.
+const BINS: [&[u8]; 5] = [b"#recycle", b"@recycle", b".recycle", b".recycle.bin", b"$recycle.bin"];
+
+/// A recycle bin, or the trash of the freedesktop specification (`.Trash`, `.Trash-1000`) or of macOS (`.Trashes`). What
+/// lies there is on its way out: it must not become the copy that stays.
 fn is_trash(name: &[u8]) -> bool {
-    name.strip_prefix(b".Trash").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
+    let rest = name.strip_prefix(b".Trash");
+    rest.is_some_and(|rest| rest.is_empty() || rest == b"es" || rest.starts_with(b"-"))
+        || BINS.iter().any(|bin| name.eq_ignore_ascii_case(bin))
 }
 
 /// SnapRAID's own files: `snapraid.content`, `.snapraid.content.lock`, `snapraid.2-parity`.
@@ -40,6 +46,14 @@ mod tests {
             (".Trash-1000", true),
             (".Trashcan", false),
             ("Trash", false),
+            (".Trashes", true),
+            ("#recycle", true),
+            ("@Recycle", true),
+            (".recycle", true),
+            (".Recycle.Bin", true),
+            ("$RECYCLE.BIN", true),
+            ("recycle", false),
+            ("#recycled", false),
             ("snapraid.content", true),
             (".snapraid.content", true),
             ("snapraid.content.tmp", true),
