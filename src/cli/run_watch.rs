@@ -205,7 +205,7 @@ pub(super) fn warn_of_merges(plan: &Plan) {
 }
 
 fn tell(found: &ScanResult) {
-    let (counts, left_out) = (found.counts, found.left_out);
+    let counts = found.counts;
     tracing::info!(
         files = found.files,
         groups = found.groups.len(),
@@ -214,13 +214,4 @@ fn tell(found: &ScanResult) {
         cached = counts.cached,
         "scanned"
     );
-    if counts.changed > 0 {
-        tracing::info!(files = counts.changed, "changed during the scan, left out");
-    }
-    if left_out.by_primary > 0 {
-        tracing::info!(
-            files = left_out.by_primary,
-            "not read: no file of their size lies under a primary (--any-master)"
-        );
-    }
 }

@@ -10,10 +10,10 @@ use crate::find::links;
 use crate::find::list::{ClaimedGroup, Unread, WhyUnread};
 use crate::fs::real::RealFs;
 use crate::fs::{FileKind, FsError, Hashed, Look, Place, Stat};
-use crate::plan::Refusal;
 use crate::plan::group::{Group, Member, Name, unite};
 use crate::plan::hidden_name::is_hidden_name;
 use crate::plan::refusal::Reason;
+use crate::plan::{LeftOut, Refusal};
 use crate::pool::mergerfs::{Located, Locator, PoolError};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
@@ -64,6 +64,8 @@ pub struct Resolved {
     pub refusals: Vec<Refusal>,
     /// How many groups the list claims.
     pub claimed_groups: u64,
+    /// Files that a scan left out.
+    pub left_out: LeftOut,
     /// Whether mergerfs did not report where files are, so that each branch was searched.
     pub asked_branches: bool,
     /// Hashes of files in `groups` that a comparison can rely on.
@@ -163,6 +165,7 @@ impl<'r> Resolver<'r> {
             groups: unite(self.groups),
             refusals: self.refusals,
             claimed_groups: self.claimed_groups,
+            left_out: LeftOut::default(),
             asked_branches: self.asked_branches,
             hashed: Vec::new(),
         }

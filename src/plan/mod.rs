@@ -115,6 +115,17 @@ pub struct Plan {
     pub already_linked: u64,
     /// Groups without a member under a primary.
     pub no_primary: u64,
+    /// Files that a scan left out.
+    pub left_out: LeftOut,
+}
+
+/// Files that a scan left out, other than by a refusal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Not read: no file of their size lies under a primary.
+    pub by_primary: u64,
+    /// They changed during the scan.
+    pub changed: u64,
 }
 
 impl Plan {

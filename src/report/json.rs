@@ -312,6 +312,7 @@ mod tests {
     use super::super::sample;
     use super::*;
     use crate::fs::Place;
+    use crate::plan::LeftOut;
     use crate::plan::Plan;
     use crate::pool::BranchIdx;
 
@@ -372,6 +373,7 @@ mod tests {
             ],
             already_linked: 3,
             no_primary: 1,
+            left_out: LeftOut { by_primary: 7, changed: 2 },
         }
     }
 
@@ -462,7 +464,7 @@ mod tests {
         let keys = "type run dry_run groups planned done already_linked refused failed busy left conflicts open \
             bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
             recovered_restored still_open no_primary refusals not_done \
-            bytes_refused refused_bytes";
+            bytes_refused refused_bytes without_primary changed_in_scan";
         for key in keys.split_whitespace() {
             assert!(!told[key].is_null(), "{key}");
         }
@@ -472,6 +474,7 @@ mod tests {
         assert_eq!(told["refusals"]["owner-differs"], 1);
         assert_eq!(told["refused_bytes"]["owner-differs"], 4096);
         assert_eq!(told["bytes_refused"], 3 * 4096);
+        assert_eq!((&told["without_primary"], &told["changed_in_scan"]), (&json!(7), &json!(2)));
         assert_eq!(
             told["per_branch"],
             json!([

@@ -220,6 +220,7 @@ impl Script<'_> {
             writeln!(self.out, "#")?;
             text::figures(self.out, self.scene, tally, style)?;
         }
+        text::left_out(self.out, tally, "# ")?;
         writeln!(
             self.out,
             "# {} planned, {} refused, {} already linked, in {}; frees {}; planned in {:.1} s",

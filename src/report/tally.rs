@@ -77,6 +77,10 @@ pub struct Tally {
     pub no_primary: u64,
     /// Bytes that stay in use because of refusals, as far as the number is known.
     pub bytes_refused: u64,
+    /// Files that a scan did not read, because no file of their size lies under a primary.
+    pub without_primary: u64,
+    /// Files that changed while they were scanned, and were left out.
+    pub changed_in_scan: u64,
     /// Refusals by reason.
     #[serde(skip)]
     pub refusals: BTreeMap<Reason, u64>,
@@ -138,6 +142,8 @@ impl Tally {
             groups: plan.groups.len() as u64,
             planned: plan.ops.len() as u64,
             already_linked: plan.already_linked,
+            without_primary: plan.left_out.by_primary,
+            changed_in_scan: plan.left_out.changed,
             bytes_reclaimable: plan.ops.iter().map(frees).sum(),
             bytes_shared: plan.ops.iter().map(|op| op.shared).sum(),
             largest: largest(plan),

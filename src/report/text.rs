@@ -262,7 +262,25 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
         figures(out, scene, tally, Style::of(scene))?;
     }
     recovery(out, tally)?;
+    left_out(out, tally, "")?;
     total_line(out, scene, tally)
+}
+
+/// Writes how many files a scan left out, each line after `prefix`; writes nothing if there were no such files.
+pub(super) fn left_out(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::Result<()> {
+    let (not_read, changed) = (tally.without_primary, tally.changed_in_scan);
+    if not_read > 0 {
+        let files = number(not_read, "file");
+        writeln!(
+            out,
+            "{prefix}not read: {files}, as no file of that size lies under a primary (--any-master reads all)"
+        )?;
+    }
+    if changed > 0 {
+        let files = number(changed, "file");
+        writeln!(out, "{prefix}left out: {files} that changed during the scan (run again)")?;
+    }
+    Ok(())
 }
 
 /// Writes the outcome of ops that earlier runs left open; writes nothing if there were no such ops.

@@ -138,6 +138,7 @@ impl Duplicates<Session> for Requested<'_> {
             refusals: refusals.collect(),
             claimed_groups: resolved.claimed_groups,
             hashed: resolved.hashed,
+            left_out: resolved.left_out,
             ..again
         })
     }

@@ -23,7 +23,7 @@ pub(super) fn plan_of<S: Site>(
     duplicates: &mut impl Duplicates<S>,
     resolved: Resolved,
 ) -> Result<Plan, RunError> {
-    let Resolved { mut groups, refusals, .. } = resolved;
+    let Resolved { mut groups, refusals, left_out, .. } = resolved;
     let listed = !duplicates.scanned();
     if listed {
         find_names_under_primaries(site, terms, duplicates, &mut groups)?;
@@ -38,6 +38,7 @@ pub(super) fn plan_of<S: Site>(
         refusal.reason != Reason::ShadowsDiffer || !versions.contains(refusal.path.as_slice())
     });
     plan.refusals.splice(0..0, refusals);
+    plan.left_out = left_out;
     Ok(plan)
 }
 

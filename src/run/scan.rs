@@ -77,6 +77,7 @@ fn resolved(found: ScanResult) -> Resolved {
         claimed_groups: found.groups.len() as u64,
         groups: found.groups.into_iter().map(|found| found.group).collect(),
         refusals: found.refusals,
+        left_out: found.left_out,
         asked_branches: false,
         hashed: found.hashed,
     }

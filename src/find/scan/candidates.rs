@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::catalog::{Catalog, File};
 use super::read::WHOLE;
-use crate::plan::Rules;
+use crate::plan::{LeftOut, Rules};
 use crate::pool::relpath::RelPath;
 
 /// Files up to this size are read at once on a disk whose arm has to move, where few files share the size. Most of them
@@ -41,13 +41,6 @@ impl Candidate {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub(super) all: Vec<Candidate>,
-}
-
-/// Inodes that were left out before they were read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LeftOut {
-    /// No copy could lie under a primary.
-    pub by_primary: u64,
 }
 
 impl Candidates {

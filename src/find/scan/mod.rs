@@ -22,7 +22,7 @@ use crate::fs::real::RealFs;
 use crate::fs::{FsId, Hashed};
 use crate::plan::group::Group;
 use crate::plan::refusal::Reason;
-use crate::plan::{BranchFacts, Refusal, Rules};
+use crate::plan::{BranchFacts, LeftOut, Refusal, Rules};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode, Pool};
 
@@ -45,7 +45,6 @@ mod walk;
 
 pub use cache::Cache;
 pub use cache_place::CacheError;
-pub use candidates::LeftOut;
 pub use meter::{DiskShare, Meter, Phase, Reading};
 pub(crate) use skip::is_snapraid;
 pub use stages::ReadCounts;
@@ -149,7 +148,7 @@ pub struct ScanResult {
     pub files: u64,
     /// Directories that the user named and below which no file lies.
     pub empty: Vec<RelPath>,
-    /// Inodes not read, because no rule lets them be replaced.
+    /// Inodes that are in no group although they may have copies.
     pub left_out: LeftOut,
     /// How much was read, and how much the cache knew.
     pub counts: ReadCounts,
@@ -221,7 +220,9 @@ impl<'s> Scan<'s> {
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
         walked.refusals.extend(versions::differing(&self, several, &mut members.groups));
-        let counts = ReadCounts { changed: counts.changed + members.changed, ..counts };
+        let changed = counts.changed + members.changed;
+        let (counts, left_out) =
+            (ReadCounts { changed, ..counts }, LeftOut { changed, ..left_out });
         walked.refusals.append(&mut members.refusals);
         walked.refusals.append(&mut self.read_only_disks);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));

@@ -3,7 +3,7 @@
 use super::super::sample;
 use super::*;
 use crate::execute::Halt;
-use crate::plan::OpKind;
+use crate::plan::{LeftOut, OpKind, Plan};
 use crate::pool::BranchIdx;
 
 fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
@@ -235,4 +235,18 @@ fn files_below_directories_that_differ_are_one_line_a_directory() {
     );
     scene.verbose = 1;
     assert!(told(scene).contains("/pool/c (copy of /pool/m): dl 0700"));
+}
+
+#[test]
+fn what_a_scan_left_out_is_counted() {
+    let pool = sample::pool();
+    let scene = sample::scene(&pool);
+    let told = |not_read, changed_in_scan| {
+        let left_out = LeftOut { by_primary: not_read, changed: changed_in_scan };
+        let tally = Tally::planned(&Plan { left_out, ..Default::default() });
+        text(|out| conclusion(out, &scene, &[], &tally))
+    };
+    assert!(told(1, 0).contains("not read: 1 file, as no file of that size lies under a primary"));
+    assert!(told(0, 2).contains("left out: 2 files that changed during the scan (run again)\n"));
+    assert!(!told(0, 0).contains("not read") && !told(0, 0).contains("left out"));
 }
