@@ -1,5 +1,6 @@
 //! Right under every create policy, in either branch order, with the mount options people use.
 
+use std::fs::File;
 use std::path::Path;
 
 use crate::groups;
@@ -142,4 +143,24 @@ fn files_that_differ_in_owner_mode_or_attributes_are_left_alone() {
 
 fn places_of<'a>(all: &'a [snapshot::Entries], path: &Path) -> Vec<Option<&'a snapshot::Entry>> {
     all.iter().map(|entries| entries.get(path)).collect()
+}
+
+#[test]
+fn of_a_sparse_and_a_full_copy_the_sparse_one_stays() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let mut content = vec![0; 6 << 20];
+    content[..5].copy_from_slice(b"begin");
+    tree::write(&pool.on(0, "full"), &content);
+    let sparse = pool.on(1, "sparse");
+    tree::write(&sparse, b"begin");
+    File::options().write(true).open(&sparse).unwrap().set_len(content.len() as u64).unwrap();
+    tree::settle();
+    let tool = Tool::new();
+    let line = ["--format", "json", "--no-cache", "-e", pool.root().to_str().unwrap()];
+    let run = tool.run(&line).expect(0);
+    assert_eq!(run.summary().get("done"), 1, "{run}");
+    assert!(run.summary().get("bytes_reclaimed") >= 6 << 20, "{run}");
+    assert!(sparse.exists() && pool.on(1, "full").exists() && !pool.on(0, "full").exists());
+    snapshot::assert_one_inode(&pool, &["full", "sparse"]);
+    assert!(std::fs::read(pool.path("full")).unwrap() == content);
 }

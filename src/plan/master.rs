@@ -84,14 +84,20 @@ fn policy_key(member: &Member, branches: &[BranchFacts], rules: &Rules) -> i128 
         Policy::MostFreeSpace => -free(),
         Policy::LeastFreeSpace => free(),
         Policy::MostLinks => -i128::from(member.nlink),
-        Policy::Mergerfs => 0,
+        Policy::Mergerfs => i128::from(first_branch(member)),
     }
 }
 
-/// Prefers a master on an earlier branch: a pool open then finds the replacement before it could miss the duplicate.
+/// Prefers the copy with fewer blocks: holes are read as the same bytes, and a full copy in their place would take room.
+/// Then prefers a master on an earlier branch: a pool open then finds the replacement before it could miss the duplicate.
 /// Then prefers more links, so that fewer names move; then the order of paths decides.
-fn order(member: &Member) -> (u16, Reverse<u64>, Vec<u8>) {
-    let first = member.names.first();
-    let branch = first.map_or(u16::MAX, |n| n.branch.0);
-    (branch, Reverse(member.nlink), first.map(|n| n.path.as_bytes().to_vec()).unwrap_or_default())
+fn order(member: &Member) -> (u64, u16, Reverse<u64>, Vec<u8>) {
+    let path = member.names.first().map(|n| n.path.as_bytes().to_vec());
+    // More than the size is what the filesystem needs for itself.
+    let used = (member.blocks * 512).min(member.size);
+    (used, first_branch(member), Reverse(member.nlink), path.unwrap_or_default())
+}
+
+fn first_branch(member: &Member) -> u16 {
+    member.names.first().map_or(u16::MAX, |n| n.branch.0)
 }

@@ -398,3 +398,26 @@ fn only_what_lies_below_the_directories_named_is_replaced() {
     let told: Vec<_> = plan.refusals.iter().map(|r| (r.reason, r.path.clone())).collect();
     assert_eq!(told, ["media/b", "other/a"].map(|path| (Reason::Outside, path.into())));
 }
+
+#[test]
+fn of_a_sparse_and_a_full_copy_the_sparse_one_stays_where_the_policy_leaves_a_tie() {
+    // A block more than the size needs is no hole less.
+    let members = |sparse: u64, full: u64| {
+        vec![
+            Member { blocks: full, ..member(0, 1, &["full"]) },
+            Member { blocks: sparse, ..member(1, 2, &["sparse"]) },
+        ]
+    };
+    let older = Timestamp { secs: -1, ..Timestamp::default() };
+    let kept = |members: Vec<Member>, policy| {
+        let rules = Rules { policy, ..Rules::default() };
+        let plan = plan(&[group(members)], &branches(2), &rules);
+        plan.ops[0].master_id.ino
+    };
+    assert_eq!(kept(members(8, 24), Policy::MostLinks), 2);
+    assert_eq!(kept(members(24, 32), Policy::MostLinks), 1);
+    assert_eq!(kept(members(8, 24), Policy::Mergerfs), 1, "the first branch");
+    let mut aged = members(8, 24);
+    aged[0].mtime = older;
+    assert_eq!(kept(aged, Policy::Oldest), 1);
+}
