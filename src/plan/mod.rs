@@ -122,8 +122,10 @@ pub struct Plan {
 /// Files that a scan left out, other than by a refusal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Not read: no file of their size lies under a primary.
+    /// Not read to the end: no file that may be equal lies under a primary.
     pub by_primary: u64,
+    /// Not read to the end: no file that may be equal lies below a directory whose files are replaced.
+    pub by_directory: u64,
     /// They changed during the scan.
     pub changed: u64,
 }

@@ -77,8 +77,10 @@ pub struct Tally {
     pub no_primary: u64,
     /// Bytes that stay in use because of refusals, as far as the number is known.
     pub bytes_refused: u64,
-    /// Files that a scan did not read, because no file of their size lies under a primary.
+    /// Files that a scan did not read to the end: no file that may be equal lies under a primary.
     pub without_primary: u64,
+    /// Files that a scan did not read to the end: no file that may be equal lies below a directory that was named.
+    pub without_directory: u64,
     /// Files that changed while they were scanned, and were left out.
     pub changed_in_scan: u64,
     /// Refusals by reason.
@@ -143,6 +145,7 @@ impl Tally {
             planned: plan.ops.len() as u64,
             already_linked: plan.already_linked,
             without_primary: plan.left_out.by_primary,
+            without_directory: plan.left_out.by_directory,
             changed_in_scan: plan.left_out.changed,
             bytes_reclaimable: plan.ops.iter().map(frees).sum(),
             bytes_shared: plan.ops.iter().map(|op| op.shared).sum(),

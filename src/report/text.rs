@@ -268,13 +268,15 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
 
 /// Writes how many files a scan left out, each line after `prefix`; writes nothing if there were no such files.
 pub(super) fn left_out(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::Result<()> {
-    let (not_read, changed) = (tally.without_primary, tally.changed_in_scan);
-    if not_read > 0 {
-        let files = number(not_read, "file");
-        writeln!(
-            out,
-            "{prefix}not read: {files}, as no file of that size lies under a primary (--any-master reads all)"
-        )?;
+    let changed = tally.changed_in_scan;
+    for (count, of) in [
+        (tally.without_primary, "a primary (--any-master compares all)"),
+        (tally.without_directory, "the directories named"),
+    ] {
+        if count > 0 {
+            let files = number(count, "file");
+            writeln!(out, "{prefix}not compared: {files} without a possible copy below {of}")?;
+        }
     }
     if changed > 0 {
         let files = number(changed, "file");

@@ -41,22 +41,19 @@ impl Candidate {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub(super) all: Vec<Candidate>,
+    /// How many were dropped because of where they and the files that may equal them lie.
+    pub(super) left_out: LeftOut,
 }
 
 impl Candidates {
     /// Returns the inodes that share their size with another inode. Drops all other files from the catalog. Whatever
     /// else keeps two equal files apart is for the plan, which says so.
     /// `rotates` tells which devices have an arm.
-    pub(super) fn of(
-        catalog: &mut Catalog,
-        rules: &Rules,
-        rotates: impl Fn(u16) -> bool,
-    ) -> (Self, LeftOut) {
+    pub(super) fn of(catalog: &mut Catalog, rules: &Rules, rotates: impl Fn(u16) -> bool) -> Self {
         let order = |file: &File| (file.stamp.size, file.device, file.ino);
         let mut files = std::mem::take(&mut catalog.files);
         files.sort_unstable_by_key(order);
         let mut kept: Vec<Option<bool>> = Vec::new();
-        let mut left_out = LeftOut::default();
         for of_size in files.chunk_by(|a, b| a.stamp.size == b.stamp.size) {
             let count = inodes(of_size).count();
             let size = of_size[0].stamp.size;
@@ -88,8 +85,8 @@ impl Candidates {
             }
         }
         candidates.all.shrink_to_fit();
-        left_out.by_primary = candidates.drop_hopeless(catalog, rules);
-        (candidates, left_out)
+        candidates.drop_hopeless(catalog, rules);
+        candidates
     }
 
     /// Groups the candidates with equal keys. Drops a candidate whose key no other candidate has, and a group without a
@@ -137,12 +134,12 @@ impl Candidates {
     }
 
     /// Drops the groups of one candidate, the groups without a copy under a primary, and the groups without a copy that
-    /// may be replaced. Returns how many candidates were dropped because no copy lies under a primary.
-    fn drop_hopeless(&mut self, catalog: &Catalog, rules: &Rules) -> u64 {
+    /// may be replaced.
+    fn drop_hopeless(&mut self, catalog: &Catalog, rules: &Rules) {
         let needed = !rules.primaries.is_empty() && !rules.any_master;
         // Whether there are primaries beside the directories whose files are replaced.
         let beside = rules.primaries.iter().any(|primary| !rules.may_replace(primary));
-        let mut dropped = 0;
+        let mut left_out = self.left_out;
         let mut kept: Vec<bool> = Vec::with_capacity(self.all.len());
         for group in self.groups(catalog) {
             let enough = group.len() > 1;
@@ -152,12 +149,17 @@ impl Candidates {
                     .any(|c| catalog.has_name(c, |path| is_below(path, &rules.primaries)));
             let duplicate = !beside
                 || group.iter().any(|c| catalog.has_name(c, |path| rules.may_replace(path)));
-            dropped += if enough && duplicate && !master { group.len() as u64 } else { 0 };
+            let count = if enough { group.len() as u64 } else { 0 };
+            match (duplicate, master) {
+                (false, _) => left_out.by_directory += count,
+                (true, false) => left_out.by_primary += count,
+                (true, true) => {}
+            }
             kept.extend(group.iter().map(|_| enough && master && duplicate));
         }
         let mut kept = kept.into_iter();
         self.all.retain(|_| kept.next().unwrap_or(false));
-        dropped
+        self.left_out = left_out;
     }
 }
 
@@ -251,10 +253,10 @@ mod tests {
             ("out", 14, 0, 7, true),
             ("out2", 14, 0, 7, true),
         ]);
-        let (candidates, left_out) = Candidates::of(&mut catalog, &Rules::default(), |_| false);
+        let candidates = Candidates::of(&mut catalog, &Rules::default(), |_| false);
         assert_eq!(names(&catalog, &candidates), [["a", "b", "b2"]]);
         assert_eq!(catalog.files.len(), 3);
-        assert_eq!(left_out.by_primary, 0);
+        assert_eq!(candidates.left_out, LeftOut::default());
     }
 
     #[test]
@@ -281,18 +283,18 @@ mod tests {
         ];
         let rules = Rules { primaries: vec![RelPath::new("m").unwrap()], ..Rules::default() };
         let mut found = catalog(&rows);
-        let (candidates, left_out) = Candidates::of(&mut found, &rules, |_| false);
+        let candidates = Candidates::of(&mut found, &rules, |_| false);
         assert_eq!(names(&found, &candidates), [["b", "m"]]);
-        assert_eq!(left_out.by_primary, 2);
+        assert_eq!(candidates.left_out, LeftOut { by_primary: 2, ..LeftOut::default() });
         let mut found = catalog(&rows);
         let rules = Rules { any_master: true, ..rules };
-        assert_eq!(Candidates::of(&mut found, &rules, |_| false).0.all.len(), 4);
+        assert_eq!(Candidates::of(&mut found, &rules, |_| false).all.len(), 4);
         // Only c may be replaced: nothing is to be gained from the other pair.
         let mut found = catalog(&rows);
         let rules = Rules { only_below: vec![RelPath::new("c").unwrap()], ..rules };
-        let (candidates, left_out) = Candidates::of(&mut found, &rules, |_| false);
+        let candidates = Candidates::of(&mut found, &rules, |_| false);
         assert_eq!(names(&found, &candidates), [["c", "d"]]);
-        assert_eq!(left_out.by_primary, 0);
+        assert_eq!(candidates.left_out, LeftOut { by_directory: 2, ..LeftOut::default() });
     }
 
     #[test]
@@ -305,12 +307,13 @@ mod tests {
             ("e", 11, 0, 5, false),
         ]);
         let rules = Rules::default();
-        let (mut candidates, _) = Candidates::of(&mut found, &rules, |_| false);
+        let mut candidates = Candidates::of(&mut found, &rules, |_| false);
         for (candidate, key) in candidates.all.iter().zip([7, 8, 7, 7, 8]) {
             candidate.learn([key, 0]);
         }
         candidates.narrow(&found, &rules);
         assert_eq!(names(&found, &candidates), [["a", "c"]]);
+        assert_eq!(candidates.left_out, LeftOut::default(), "what has no copy is not left out");
         candidates.drop_others(&mut found);
         assert_eq!(names(&found, &candidates), [["a", "c"]]);
         assert_eq!(found.files.len(), 2);

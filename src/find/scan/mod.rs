@@ -204,7 +204,7 @@ impl<'s> Scan<'s> {
         took("walked");
         let several = versions::of(&self, &walked.catalog);
         let rotates = |device| disks[self.disk_of(device)].rotating;
-        let (mut candidates, left_out) = Candidates::of(&mut walked.catalog, self.rules, rotates);
+        let mut candidates = Candidates::of(&mut walked.catalog, self.rules, rotates);
         let (counts, hashed, mut members) = std::thread::scope(|scope| {
             // Filling the cache and making it durable uses a processor and a disk that are idle during the scan.
             let keeper = self.cache.map(|cache| Keeper::start(scope, cache));
@@ -216,6 +216,7 @@ impl<'s> Scan<'s> {
             took("looked at members");
             Ok((counts, hashed, members))
         })?;
+        let left_out = candidates.left_out;
         // Planning takes as much memory again.
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();

@@ -241,12 +241,16 @@ fn files_below_directories_that_differ_are_one_line_a_directory() {
 fn what_a_scan_left_out_is_counted() {
     let pool = sample::pool();
     let scene = sample::scene(&pool);
-    let told = |not_read, changed_in_scan| {
-        let left_out = LeftOut { by_primary: not_read, changed: changed_in_scan };
+    let told = |by_primary, by_directory, changed| {
+        let left_out = LeftOut { by_primary, by_directory, changed };
         let tally = Tally::planned(&Plan { left_out, ..Default::default() });
         text(|out| conclusion(out, &scene, &[], &tally))
     };
-    assert!(told(1, 0).contains("not read: 1 file, as no file of that size lies under a primary"));
-    assert!(told(0, 2).contains("left out: 2 files that changed during the scan (run again)\n"));
-    assert!(!told(0, 0).contains("not read") && !told(0, 0).contains("left out"));
+    let no_primary = "not compared: 1 file without a possible copy below a primary (--any-master";
+    assert!(told(1, 0, 0).contains(no_primary));
+    let none = "not compared: 3 files without a possible copy below the directories named\n";
+    assert!(told(0, 3, 0).contains(none));
+    assert!(told(0, 0, 2).contains("left out: 2 files that changed during the scan (run again)\n"));
+    let nothing = told(0, 0, 0);
+    assert!(!nothing.contains("not compared") && !nothing.contains("left out"), "{nothing}");
 }
