@@ -44,10 +44,11 @@ fn primaries_are_scanned_and_only_what_lies_below_a_directory_is_replaced() {
     assert_eq!(run.summary().get("done"), 1, "{run}");
     snapshot::assert_one_inode(&pool, &["media/film", "torrents/film"]);
     assert!(pool.on(0, "torrents/film").exists() && pool.on(1, "media/again").exists());
-    for path in ["media/again", "other/shared"] {
+    for path in ["media/again", "torrents/shared"] {
         assert_eq!(run.reasons_for(&pool.path(path)), ["outside"], "{run}");
     }
     assert_eq!(run.summary().get("refused"), 2, "{run}");
+    assert_eq!(run.summary().get("without_directory"), 2, "media/x and media/y: {run}");
     // Named, they go.
     let run = scan(&tool, &pool, &["-p", "/media", "/torrents", "/media", "/other", "-e"]);
     assert_eq!(run.expect(0).summary().get("done"), 3);

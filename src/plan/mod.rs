@@ -425,7 +425,10 @@ impl Planner<'_> {
         let shared = duplicate.nature.shared;
         let bytes = (duplicate.blocks * 512).saturating_sub(shared);
         if let Err((reason, detail)) = self.admit(master, name, duplicate) {
-            self.refuse((reason, detail), &own.path, Some(&name.path), bytes);
+            // By the name that the user asked about, if it has one.
+            let mut names = duplicate.names.iter();
+            let asked = names.find(|n| self.rules.may_replace(&n.path)).unwrap_or(own);
+            self.refuse((reason, detail), &asked.path, Some(&name.path), bytes);
             return false;
         }
         *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
