@@ -35,6 +35,7 @@ mod library;
 mod limits;
 mod lists;
 mod live;
+mod media_server;
 mod missing_disk;
 mod named;
 mod not_alike;
