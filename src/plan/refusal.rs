@@ -315,7 +315,7 @@ impl Reason {
                 "the file has hard links outside the branches of this pool: remove or include them"
             }
             Self::Outside => {
-                "it, or a hard link of it, lies below none of the directories named: name that directory too if it may be replaced"
+                "the file, or a hard link of it, lies below none of the directories named: name that directory too if it may be replaced"
             }
             Self::Excluded => {
                 "one of the file's hard links is excluded by a filter: widen the filter"
@@ -325,19 +325,19 @@ impl Reason {
                 "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it; on purpose: make the branch RO in mergerfs"
             }
             Self::OwnerDiffers => {
-                "chown --reference=KEPT FILE gives it the kept copy's owner: only if the program that owns it can still use it then, or runs as that user from now on; or --ignore-metadata owner"
+                "chown --reference=KEPT FILE copies the owner of the kept copy; check first that the program that owns FILE can still use it; or --ignore-metadata owner"
             }
             Self::ModeDiffers => {
-                "chmod --reference=KEPT FILE gives it the kept copy's permissions: only if the program that owns it can still use it then; give both programs one umask for the next files; or --ignore-metadata mode"
+                "chmod --reference=KEPT FILE copies the permissions of the kept copy; check first that the program that owns FILE can still use it, and set one umask for both programs; or --ignore-metadata mode"
             }
             Self::AclDiffers => {
-                "make the ACLs equal (getfacl KEPT, setfacl --set-file): only if the program that owns the file can still use it then; or --ignore-metadata acl"
+                "copy the ACL of the kept copy (getfacl KEPT, setfacl --set-file); check first that the program that owns the file can still use it; or --ignore-metadata acl"
             }
             Self::XattrDiffers => {
-                "copy the attribute to both files (setfattr -n NAME -v VALUE) or remove it (setfattr -x NAME), unless a program needs it so; or --ignore-metadata xattr=NAME"
+                "copy the attribute to both files (setfattr -n NAME -v VALUE), or remove it (setfattr -x NAME) if no program needs it; or --ignore-metadata xattr=NAME"
             }
             Self::DirectoryDiffers => {
-                "who may enter a directory above it differs between the two disks: chmod --reference and chown --reference (setfacl for an ACL) make one like the other, if the programs that use it still can then; or --ignore-metadata owner,mode,acl"
+                "who may enter a directory above it differs between the two disks: chmod --reference=DIR DIR and chown --reference=DIR DIR (setfacl for an ACL) copy from one to the other; check first that the programs that use the directory still can; or --ignore-metadata owner,mode,acl"
             }
             Self::Immutable => "chattr -i -a the file or directory, if it may be changed",
             Self::EncryptionDiffers => {
