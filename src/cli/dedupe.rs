@@ -55,6 +55,7 @@ fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> 
         path,
         master: None,
         detail: String::new(),
+        bytes: 0,
     }));
     let tally = Tally::planned(&plan);
     let mut out = stdout();

@@ -75,9 +75,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         master: Held<'a, F>,
         duplicate: Held<'a, F>,
     ) -> Result<Seen, Halt> {
-        let blake3 = self
-            .equal_bytes(op, &master, &duplicate)
-            .map_err(|halt| as_versions(halt, op))?;
+        let blake3 =
+            self.equal_bytes(op, &master, &duplicate).map_err(|halt| as_versions(halt, op))?;
         let seen = self.seen(master, duplicate, blake3)?;
         // No other op has this duplicate.
         self.hashes.remove(&op.duplicate_id);

@@ -257,7 +257,8 @@ impl Planner<'_> {
             if self.rules.settled.is_some_and(|settled| hidden.ctime > settled) {
                 if let Some(own) = hidden.names.iter().find(|n| !n.shadows.is_empty()) {
                     let kept = shown.names.first().map(|n| &n.path);
-                    self.refuse(Reason::FreshShadow, &own.path, kept, String::new());
+                    let reason = (Reason::FreshShadow, String::new());
+                    self.refuse(reason, &own.path, kept, 512 * hidden.blocks);
                 }
                 continue;
             }

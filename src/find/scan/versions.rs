@@ -103,6 +103,8 @@ fn refusal(scan: &Scan<'_>, copies: &Copies) -> Refusal {
         path: copies.path.as_bytes().to_vec(),
         master: None,
         detail: on.collect::<Vec<_>>().join(", "),
+        // Nothing of different files could be freed.
+        bytes: 0,
     }
 }
 
