@@ -71,9 +71,9 @@ fn the_first_hour_goes_as_the_guide_says() {
     assert!(done.status.success(), "{done:?}");
     for line in [
         "0 prevent runs",
-        "3 ops planned",
+        "3 files can be linked",
         "state=\"moved\"",
-        "run 1: 3 planned = 3 done",
+        "3 files linked, ",
         "nothing is open",
     ] {
         assert!(said.contains(line), "{line}: {said}");
@@ -135,7 +135,7 @@ fn what_a_timer_prints_is_plain_and_makes_a_short_mail() {
     assert_plain(&first.stdout);
     assert!(first.stdout.lines().count() < 25, "{first}");
     let made = mail(first.stdout.as_bytes());
-    assert_eq!(subject(&made), "132.0 KiB freed, 11 files replaced, 1 not done", "{made}");
+    assert_eq!(subject(&made), "132.0 KiB freed, 11 files linked, 1 not linked", "{made}");
     assert_plain(&made);
     // A name is never broken in two.
     let long = made.lines().find(|line| line.len() > 78 && line.contains(' '));

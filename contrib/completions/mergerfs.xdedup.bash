@@ -83,7 +83,7 @@ _mergerfs.xdedup() {
 
     case "${cmd}" in
         mergerfs.xdedup)
-            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
+            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -205,6 +205,10 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --script)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --db-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -214,7 +218,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -244,7 +248,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -274,7 +278,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -304,7 +308,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -492,7 +496,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -511,7 +515,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__preview)
-            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
+            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -629,6 +633,10 @@ _mergerfs.xdedup() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --script)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --db-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -642,7 +650,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -704,7 +712,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -734,7 +742,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -776,7 +784,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -806,7 +814,7 @@ _mergerfs.xdedup() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json script" -- "${cur}"))
                     return 0
                     ;;
                 --color)

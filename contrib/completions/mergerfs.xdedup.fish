@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
+    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= script= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -58,10 +58,12 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
 jdupes\t''"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l report -d 'Write a report to FILE, as one HTML page' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l script -d 'Write the plan of a dry run to FILE, as a shell script that can be read and run by hand' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -119,11 +121,13 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l groups-format -d 'The form of that: fclones\' JSON can hold any name, jdupes\' only UTF-8' -r -f -a "fclones\t''
 jdupes\t''"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l report -d 'Write a report to FILE, as one HTML page' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l script -d 'Write the plan of a dry run to FILE, as a shell script that can be read and run by hand' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -149,8 +153,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l manifest-format -d 'The form of the list, where it cannot be told from its contents' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l base -d 'Where relative paths begin [default: what the list says, else the current directory]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -164,8 +169,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l max-time -d 'Stop after TIME: the batch in hand is finished, the rest is left for the next undo' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -178,8 +184,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -189,8 +196,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -199,8 +207,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -211,8 +220,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l prune -d 'Forget runs older than DAYS, which then can no longer be undone or verified; what is open is kept' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -221,8 +231,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"
@@ -233,8 +244,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l format -d 'Print results as text or as JSON lines' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l format -d 'Print results as text, as JSON lines, or a dry run\'s plan as a shell script' -r -f -a "text\t'For people'
+json\t'One JSON object a line'
+script\t'The plan of a dry run as a shell script'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l color -d 'Colour text for people' -r -f -a "auto\t'On a terminal, unless NO_COLOR or CLICOLOR=0 says not to'
 always\t'Into pipes and files too'
 never\t'Nowhere'"

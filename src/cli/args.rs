@@ -109,7 +109,7 @@ pub struct Common {
     /// Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]
     #[arg(long, value_name = "DIR", global = true)]
     pub journal: Option<PathBuf>,
-    /// Print results as text or as JSON lines
+    /// Print results as text, as JSON lines, or a dry run's plan as a shell script
     #[arg(long, value_name = "FORM", value_enum, default_value = "text", global = true)]
     pub format: OutputFormat,
     /// Colour text for people
@@ -123,7 +123,7 @@ pub struct Common {
     pub verbose: u8,
     /// Say only what went wrong
     ///
-    /// The script of a dry run is printed all the same.
+    /// Of a dry run, the sum is printed all the same.
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
@@ -255,6 +255,9 @@ pub struct RunArgs {
     /// and what to do about it. Of a dry run it tells what would be.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Write the plan of a dry run to FILE, as a shell script that can be read and run by hand
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub script: Option<PathBuf>,
     /// Draw no progress bar
     #[arg(long)]
     pub no_progress: bool,

@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
 }
 
 fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failure> {
-    if !common.quiet && common.format == OutputFormat::Text {
+    if !common.quiet && common.format != OutputFormat::Json {
         writeln!(out, "{what}").and_then(|()| out.flush()).map_err(Failure::output)?;
     }
     Ok(0)
@@ -215,8 +215,8 @@ impl Discarding<'_> {
         };
         let written = match self.common.format {
             OutputFormat::Json => report::json(out, &told),
-            OutputFormat::Text if self.common.quiet && well => Ok(()),
-            OutputFormat::Text => report::text(out, &told),
+            OutputFormat::Text | OutputFormat::Script if self.common.quiet && well => Ok(()),
+            OutputFormat::Text | OutputFormat::Script => report::text(out, &told),
         };
         written.map_err(Failure::output)
     }

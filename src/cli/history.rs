@@ -25,7 +25,9 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
     };
     let runs: Vec<&RunSummary> = journal.runs().collect();
     match common.format {
-        OutputFormat::Text => report::text(&mut out, &runs, common.verbose > 0),
+        OutputFormat::Text | OutputFormat::Script => {
+            report::text(&mut out, &runs, common.verbose > 0)
+        }
         OutputFormat::Json => runs.iter().try_for_each(|run| report::json(&mut out, run)),
     }
     .and_then(|()| out.flush())

@@ -92,6 +92,9 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         None => dedupe::run(&cli.common, &cli.run),
         Some(command) => {
             only_common(&cli.run)?;
+            if cli.common.format == OutputFormat::Script {
+                return Err(Failure::usage("--format script shows the plan of a dry run only"));
+            }
             match command {
                 Command::Preview(args) => preview::run(&cli.common, args),
                 Command::Resume(args) => match (&args.from_log, &args.manifest) {

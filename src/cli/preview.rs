@@ -110,8 +110,8 @@ fn mounted_line(common: &Common, pool: &Pool, tree: &Tree, at: &Path) -> io::Res
             let scene = Scene { dry_run: true, ..shown::scene(pool, common) };
             json::preview(&mut line, &scene, by, (files, bytes))?;
         }
-        OutputFormat::Text if common.quiet => {}
-        OutputFormat::Text => writeln!(
+        OutputFormat::Text | OutputFormat::Script if common.quiet => {}
+        OutputFormat::Text | OutputFormat::Script => writeln!(
             line,
             "{} shows {} as it will be: {} replaced, {} freed. Ctrl-C or umount ends it.",
             sanitised_path(at),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Scene;
 use crate::fs::{InodeId, Place};
 use crate::plan::{Found, OpKind};
-use crate::plan::{Op, OpName};
+use crate::plan::{Op, OpName, PlannedGroup};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 
@@ -55,4 +55,10 @@ pub(super) fn op(kind: OpKind, master: &[u8], names: &[&[u8]], bytes: u64) -> Op
 
 pub(super) fn cross(master: &str, name: &str, bytes: u64) -> Op {
     op(OpKind::Cross, master.as_bytes(), &[name.as_bytes()], bytes)
+}
+
+/// A group of files of `size` bytes without ops, every copy on the first branch.
+pub(super) fn group(size: u64, paths: &[&str]) -> PlannedGroup {
+    let place = |name: &&str| Place::new(BranchIdx(0), path(name));
+    PlannedGroup { size, master: None, paths: paths.iter().map(place).collect(), ops: 0..0 }
 }

@@ -56,7 +56,7 @@ pub fn write(
     let mut script = Script { out, scene, made: HashSet::new() };
     script.header(plan)?;
     script.new_directories(plan)?;
-    script.refusals(plan)?;
+    script.refusals(plan, tally)?;
     if !plan.ops.is_empty() {
         script.out.write_all(b"\n")?;
         script.out.write_all(FUNCTIONS.as_bytes())?;
@@ -119,13 +119,13 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn refusals(&mut self, plan: &Plan) -> io::Result<()> {
+    fn refusals(&mut self, plan: &Plan, tally: &Tally) -> io::Result<()> {
         if plan.refusals.is_empty() {
             return Ok(());
         }
         writeln!(self.out, "#")?;
-        let style = self.comment();
-        text::refusals(self.out, self.scene, &plan.refusals, style)
+        let how = (self.comment(), &tally.refused_bytes);
+        text::skipped_that(self.out, self.scene, &plan.refusals, how, |_| true)
     }
 
     fn comment(&self) -> Style {
@@ -222,8 +222,8 @@ impl Script<'_> {
         }
         writeln!(
             self.out,
-            "# {} planned, {} refused, {} already linked, in {}; frees {}; planned in {:.1} s",
-            number(tally.planned, "op"),
+            "# {} planned, {} skipped, {} already linked, in {}; frees {}; planned in {:.1} s",
+            number(tally.planned, "file"),
             tally.refused,
             tally.already_linked,
             number(tally.groups, "group"),

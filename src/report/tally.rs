@@ -1,7 +1,7 @@
 //! The figures of a run. The figures add up: planned = done + busy + failed + left, and the sum contains each branch's
 //! share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -78,6 +78,9 @@ pub struct Tally {
     /// Refusals by reason.
     #[serde(skip)]
     pub refusals: BTreeMap<Reason, u64>,
+    /// Bytes of the refused files, by reason, where the plan knows their size.
+    #[serde(skip)]
+    pub refused_bytes: BTreeMap<Reason, u64>,
     /// Planned ops that were not done, by reason.
     #[serde(skip)]
     pub not_done: BTreeMap<Reason, u64>,
@@ -133,6 +136,7 @@ impl Tally {
             already_linked: plan.already_linked,
             bytes_reclaimable: plan.ops.iter().map(frees).sum(),
             largest: largest(plan),
+            refused_bytes: refused_bytes(plan),
             ..Self::default()
         };
         for op in &plan.ops {
@@ -275,6 +279,22 @@ impl Tally {
 /// The bytes that an op frees; an op that undoes another op frees nothing.
 fn frees(op: &Op) -> u64 {
     if op.undo().is_some() { 0 } else { op.bytes }
+}
+
+/// The bytes of the refused files of `plan`, by reason: a file has the size of its group.
+fn refused_bytes(plan: &Plan) -> BTreeMap<Reason, u64> {
+    let refused = plan.refusals.iter();
+    let mut wanted: HashMap<&[u8], Reason> =
+        refused.map(|refusal| (refusal.path.as_slice(), refusal.reason)).collect();
+    let mut bytes = BTreeMap::new();
+    for group in plan.groups.iter().take_while(|_| !plan.refusals.is_empty()) {
+        for place in &group.paths {
+            if let Some(reason) = wanted.remove(place.path.as_bytes()) {
+                *bytes.entry(reason).or_default() += group.size;
+            }
+        }
+    }
+    bytes
 }
 
 /// The groups of `plan` that free the most bytes; of equal groups the first.

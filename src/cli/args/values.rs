@@ -16,6 +16,8 @@ pub enum OutputFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// The plan of a dry run as a shell script.
+    Script,
 }
 
 /// When text is coloured.
