@@ -57,6 +57,24 @@ fn a_dry_run_says_what_the_run_would_refuse() {
 }
 
 #[test]
+fn n_overrides_the_execute_of_a_file_and_m_needs_no_cache() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 2);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &made);
+    let file = tool.dir().join("options");
+    std::fs::write(&file, format!("execute\nany-master\nmanifest = {}\n", list.display())).unwrap();
+    let before = snapshot::all_entries(&pool);
+    let config = ["--config", file.to_str().unwrap()];
+    let dry = tool.run(&[&config[..], &["-n", "--no-cache"]].concat()).expect(0);
+    assert!(dry.stdout.contains("2 files can be linked"), "{dry}");
+    assert!(dry.stderr.contains("--no-cache is ignored"), "{dry}");
+    assert_eq!(snapshot::all_entries(&pool), before, "-n changed something");
+    let run = tool.run(&config).expect(0);
+    assert!(run.stdout.contains("2 files linked"), "{run}");
+}
+
+#[test]
 fn a_dry_run_changes_nothing_and_prints_a_script_that_does_it() {
     let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).option("category.create=mfs").mount();
     let made = library::fill(&pool, 40);

@@ -50,7 +50,13 @@ fn a_mistake_is_named_with_what_to_do() {
         (&["--exceute", "/pool"], "--execute"),
         (&["--min-size", "2X", "/pool"], "such as 4096, 100K or 2G"),
         (&["-m", "/no/such/list"], "cannot open the list"),
-        (&["-e", "status"], "another command"),
+        (&["-e", "status"], "-e cannot stand before a command"),
+        (&["udno"], "the command `undo`"),
+        (&["undo", "--exeute"], "--execute"),
+        (&["/no/such"], "No such file"),
+        (&["-p", "/no/such", "/"], "No such file"),
+        (&["--format", "script", "status"], "of a dry run only"),
+        (&["--format", "script", "-e", "/"], "leave -e out"),
         (&["preview"], "MOUNTPOINT"),
     ] {
         let said = run(args);

@@ -83,7 +83,7 @@ _mergerfs.xdedup() {
 
     case "${cmd}" in
         mergerfs.xdedup)
-            opts="-e -m -p -d -I -E -v -q -h -V --execute --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
+            opts="-e -n -m -p -d -I -E -v -q -h -V --execute --dry-run --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -481,7 +481,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__history)
-            opts="-v -q -h --prune --journal --format --color --config --verbose --quiet --help"
+            opts="-n -v -q -h --prune --dry-run --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -515,7 +515,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__preview)
-            opts="-m -p -d -I -E -e -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --execute --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
+            opts="-m -p -d -I -E -e -n -v -q -h --allow-other --manifest --manifest-format --base --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --execute --dry-run --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -669,7 +669,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__resume)
-            opts="-e -m -v -q -h --salvage --discard --execute --log-file --ignore-metadata --from-log --manifest --manifest-format --base --journal --format --color --config --verbose --quiet --help"
+            opts="-e -n -m -v -q -h --salvage --discard --execute --dry-run --log-file --ignore-metadata --from-log --manifest --manifest-format --base --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -761,7 +761,7 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__undo)
-            opts="-e -v -q -h --execute --path --max-time --accept-branches --no-lease --log-file --no-progress --journal --format --color --config --verbose --quiet --help"
+            opts="-e -n -v -q -h --execute --dry-run --path --max-time --accept-branches --no-lease --log-file --no-progress --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= script= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
+    string join \n e/execute n/dry-run m/manifest= manifest-format= base= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= script= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -69,6 +69,7 @@ always\t'Into pipes and files too'
 never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s e -l execute -d 'Do it; without this, only show what would be done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s n -l dry-run -d 'Change nothing, whatever a configuration file says (default)'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l any-master -d 'Deduplicate groups without a copy under a primary, too'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l accept-branches -d 'Accept that other filesystems are behind the branches than the journal remembers'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l no-lease -d 'Do without leases, on filesystems that have none: only while nothing else uses the pool'
@@ -137,6 +138,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l no-cache -d 'Read every file again, and remember nothing'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l no-progress -d 'Draw no progress bar'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s e -l execute -d 'Do it; without this, only show what would be done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s n -l dry-run -d 'Change nothing, whatever a configuration file says (default)'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l accept-branches -d 'Accept that other filesystems are behind the branches than the journal remembers'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l no-lease -d 'Do without leases, on filesystems that have none: only while nothing else uses the pool'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s v -l verbose -d 'Say more; repeat for more'
@@ -162,6 +164,7 @@ never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l salvage -d 'The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s e -l execute -d 'Do what --salvage or --discard shows; `resume` by itself acts at once, with and without it'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s n -l dry-run -d 'Show what is open; change nothing'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -177,6 +180,7 @@ always\t'Into pipes and files too'
 never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s e -l execute -d 'Do it; without this, only show what would be done'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s n -l dry-run -d 'Change nothing (default)'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l accept-branches -d 'Accept that other filesystems are behind the branches than the journal remembers'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l no-lease -d 'Do without leases, on filesystems that have none: only while nothing else uses the pool'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l no-progress -d 'Draw no progress bar'
@@ -227,6 +231,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history"
 always\t'Into pipes and files too'
 never\t'Nowhere'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l config -d 'Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s n -l dry-run -d 'Show what --prune would forget; change nothing'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s v -l verbose -d 'Say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s q -l quiet -d 'Say only what went wrong'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -140,6 +140,9 @@ pub struct RunArgs {
     /// file that anybody has open is left alone. What an earlier run left open is finished first.
     #[arg(short, long, alias = "perform-actions")]
     pub execute: bool,
+    /// Change nothing, whatever a configuration file says (default)
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
     /// Read duplicates from a list made by another program ("-": standard input)
     ///
     /// Lists of jdupes (-0, -j), fclones, rmlint, czkawka, dupe-krill, fdupes, rdfind and hardlink -l are known by
@@ -231,10 +234,10 @@ pub struct RunArgs {
     #[arg(long, hide_short_help = true)]
     pub no_lease: bool,
     /// Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]
-    #[arg(long, value_name = "DIR", conflicts_with = "manifest", hide_short_help = true)]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub cache: Option<PathBuf>,
     /// Read every file again, and remember nothing
-    #[arg(long, conflicts_with_all = ["cache", "manifest"], hide_short_help = true)]
+    #[arg(long, conflicts_with = "cache", hide_short_help = true)]
     pub no_cache: bool,
     /// Write the duplicates that the scan found to FILE, for other programs
     #[arg(long, value_name = "FILE", conflicts_with = "manifest", hide_short_help = true)]
@@ -293,6 +296,7 @@ pub enum Command {
     #[command(
         after_long_help = examples::PREVIEW,
         mut_arg("execute", |arg| arg.hide(true)),
+        mut_arg("dry_run", |arg| arg.hide(true)),
         mut_arg("log_file", |arg| arg.hide(true)),
         mut_arg("accept_branches", |arg| arg.hide(true)),
         mut_arg("no_lease", |arg| arg.hide(true))
@@ -362,6 +366,9 @@ pub struct ResumeArgs {
     /// Do what --salvage or --discard shows; `resume` by itself acts at once, with and without it
     #[arg(short, long)]
     pub execute: bool,
+    /// Show what is open; change nothing
+    #[arg(short = 'n', long, conflicts_with = "from_log")]
+    pub dry_run: bool,
     /// A pool to look at, where the CSV log names none
     #[arg(value_name = "POOL", requires = "salvage")]
     pub pool: Vec<PathBuf>,
@@ -395,6 +402,9 @@ pub struct UndoArgs {
     /// Do it; without this, only show what would be done
     #[arg(short, long)]
     pub execute: bool,
+    /// Change nothing (default)
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
     /// Only what lies at or below PATH in the pool; repeat for more
     #[arg(long, value_name = "PATH")]
     pub path: Vec<PathBuf>,
@@ -432,6 +442,9 @@ pub struct HistoryArgs {
     /// Forget runs older than DAYS, which then can no longer be undone or verified; what is open is kept
     #[arg(long, value_name = "DAYS")]
     pub prune: Option<u32>,
+    /// Show what --prune would forget; change nothing
+    #[arg(short = 'n', long, requires = "prune")]
+    pub dry_run: bool,
 }
 
 /// The options of `export`.
@@ -448,10 +461,36 @@ pub struct ExportArgs {
     pub json: bool,
 }
 
+impl Cli {
+    /// `--dry-run` overrides `--execute`, wherever the two stand.
+    pub(super) fn settled(mut self) -> Self {
+        self.run.execute &= !self.run.dry_run;
+        match &mut self.command {
+            Some(Command::Undo(args)) => args.execute &= !args.dry_run,
+            Some(Command::Resume(args)) => args.execute &= !args.dry_run,
+            _ => {}
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_dry_run_overrides_execute() {
+        let parsed = |typed: &str| Cli::try_parse_from(typed.split(' ')).unwrap().settled();
+        for typed in ["x -e -n /pool", "x -n -e /pool", "x --dry-run --execute /pool"] {
+            assert!(!parsed(typed).run.execute, "{typed}");
+        }
+        assert!(parsed("x -e /pool").run.execute);
+        for (typed, executes) in [("x undo -e -n", false), ("x undo -e", true)] {
+            let Some(Command::Undo(args)) = parsed(typed).command else { panic!("{typed}") };
+            assert_eq!(args.execute, executes, "{typed}");
+        }
+    }
 
     #[test]
     fn the_definition_is_consistent() {

@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use super::args::{Common, OutputFormat, RunArgs};
+use super::directories;
 use super::failure::{self, Failure};
 use super::page::{self, Figures};
 use super::request::request;
@@ -24,6 +25,11 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     if args.script.is_some() && args.execute {
         tracing::warn!("--script is ignored: only a dry run writes the script of its plan");
     }
+    if args.manifest.is_some() && (args.no_cache || args.cache.is_some()) {
+        let option = if args.no_cache { "--no-cache" } else { "--cache" };
+        tracing::warn!("{option} is ignored: with -m nothing is scanned");
+    }
+    directories::check(args)?;
     let signals = Signals::listen(args.max_time)?;
     let mut watch = RunWatch::new(common, args);
     let request = request(common, args);

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser};
 mod args;
 mod config;
 mod dedupe;
+mod directories;
 mod discard;
 mod doctor;
 mod examples;
@@ -70,11 +71,11 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
     };
     let cli = Cli::try_parse_from(args).map_err(said)?;
     if cli.common.config.is_none() {
-        return Ok(cli);
+        return Ok(cli.settled());
     }
     let args =
         config::expand(args, &cli).map_err(|failure| ended(Err(failure), cli.common.color))?;
-    Cli::try_parse_from(args).map_err(said)
+    Ok(Cli::try_parse_from(args).map_err(said)?.settled())
 }
 
 fn ended(result: Result<u8, Failure>, color: Color) -> ExitCode {
@@ -104,7 +105,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                         let named = args.discard.as_deref().unwrap_or_default();
                         discard::run(&cli.common, named, args.execute)
                     }
-                    _ => resume::run(&cli.common),
+                    _ => resume::run(&cli.common, args.dry_run),
                 },
                 Command::Status => status::run(&cli.common),
                 Command::Doctor(args) => doctor::run(&cli.common, args),
@@ -127,18 +128,24 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
 }
 
-/// Options of a run make no sense with another command: a forgotten one must not be passed over.
+/// Options of a run make no sense before another command: a forgotten one must not be passed over.
 fn only_common(run: &RunArgs) -> Result<(), Failure> {
-    let given = run.execute
-        || run.manifest.is_some()
-        || !run.dirs.is_empty()
-        || !run.primary.is_empty()
-        || run.log_file.is_some()
-        || run.max_time.is_some();
-    if given {
-        return Err(Failure::usage("options of a run cannot stand with another command"));
+    let given = [
+        (run.execute, "-e"),
+        (run.dry_run, "-n"),
+        (run.manifest.is_some(), "-m"),
+        (!run.dirs.is_empty(), "a directory"),
+        (!run.primary.is_empty(), "-p"),
+        (run.log_file.is_some(), "--log-file"),
+        (run.max_time.is_some(), "--max-time"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        None => Ok(()),
+        Some((_, what)) => Err(Failure::usage(format!("{what} cannot stand before a command"))
+            .hint(
+                "write the command first, then its options; `mergerfs.xdedup COMMAND -h` lists them",
+            )),
     }
-    Ok(())
 }
 
 fn start_log(common: &Common) {

@@ -9,6 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::args::{Common, OutputFormat, PreviewArgs};
+use super::directories;
 use super::failure::Failure;
 use super::request::request;
 use super::run_watch::RunWatch;
@@ -27,6 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     planning_only(args)?;
+    directories::check(&args.run)?;
     // Before a scan that takes hours, and once more after it.
     preview::check_mount_point(&args.mount_point)?;
     let signals = Signals::listen(None)?;

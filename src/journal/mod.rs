@@ -51,7 +51,7 @@ pub use journal_dir::{create_or_open, open_existing};
 pub use logged::{Logged, LoggedName, LoggedOp, RUNS_AT_MOST, read_log};
 pub use mark::Mark;
 pub use proof::{IntentRecorded, RetiredRecorded};
-pub use prune::{Pruned, prune};
+pub use prune::{Pruned, prunable, prune};
 pub use rebuild::{Remains, id_at, remains};
 pub use record::{
     BranchRecord, Intent, NameIntent, Record, RecordedFile, RunEnded, RunStarted, UndoIntent,

@@ -65,22 +65,48 @@ pub fn text(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     if status.open.is_empty() {
         writeln!(out, "nothing is open")?;
     } else {
-        writeln!(
-            out,
-            "{} open (mergerfs.xdedup resume finishes or puts them back):",
-            status.open.len()
-        )?;
-        for op in &status.open {
-            for name in &op.intent.names {
-                let path = op.run.pool.join(name.path.as_path());
-                writeln!(out, "  {}", shown(&path))?;
-            }
-        }
+        open_text(out, &status.open)?;
     }
     for unsettled in &status.unsettled {
         conflict(out, status, unsettled)?;
     }
     unexplained(out, status)
+}
+
+/// The files that an interrupted run left open, for a person.
+///
+/// # Errors
+/// When `out` fails.
+pub fn open_text(out: &mut dyn Write, open: &[OpenOp]) -> io::Result<()> {
+    writeln!(out, "{} open (mergerfs.xdedup resume finishes or puts them back):", open.len())?;
+    for op in open {
+        for name in &op.intent.names {
+            let path = op.run.pool.join(name.path.as_path());
+            writeln!(out, "  {}", shown(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The same as one JSON object of type `open`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn open_json(out: &mut dyn Write, open: &[OpenOp]) -> io::Result<()> {
+    let mut object = typed("open");
+    object.insert("open".into(), open_ops(open));
+    line(out, object)
+}
+
+fn open_ops(open: &[OpenOp]) -> Value {
+    let paths = |op: &OpenOp| -> Vec<String> {
+        let pool = &op.run.pool;
+        let names = op.intent.names.iter();
+        names.map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned()).collect()
+    };
+    let of =
+        |op: &OpenOp| json!({"run": op.intent.op.run, "op": op.intent.op.seq, "names": paths(op)});
+    open.iter().map(of).collect()
 }
 
 fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
@@ -306,22 +332,14 @@ fn discard(status: &Status<'_>, path: &Path) -> String {
 /// # Errors
 /// When `out` fails.
 pub fn json(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
-    let paths = |op: &OpenOp| -> Vec<String> {
-        let pool = &op.run.pool;
-        let names = op.intent.names.iter();
-        names.map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned()).collect()
-    };
     let run = status.last.map(|run| {
         let mut figures = history::figures(run);
         figures["ended"] = run.ended.is_some().into();
         figures
     });
-    let open = status.open.iter();
-    let open =
-        open.map(|op| json!({"run": op.intent.op.run, "op": op.intent.op.seq, "names": paths(op)}));
     let mut object = typed("status");
     object.insert("last_run".into(), run.into());
-    object.insert("open".into(), open.collect());
+    object.insert("open".into(), open_ops(&status.open));
     let conflicts = status.unsettled.iter().map(|it| conflict_json(status, it));
     object.insert("conflicts".into(), conflicts.collect());
     let names = status.unexplained.iter().map(|it| it.file.path.clone());
