@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 mod args;
 mod config;
@@ -69,13 +69,29 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
         let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
         error.print().map_or(ExitCode::from(code), |()| ExitCode::from(code))
     };
-    let cli = Cli::try_parse_from(args).map_err(said)?;
+    let short = args.iter().any(|arg| arg == "-h");
+    let cli = if short { on_one_screen(args) } else { Cli::try_parse_from(args) }.map_err(said)?;
     if cli.common.config.is_none() {
         return Ok(cli.settled());
     }
     let args =
         config::expand(args, &cli).map_err(|failure| ended(Err(failure), cli.common.color))?;
     Ok(Cli::try_parse_from(args).map_err(said)?.settled())
+}
+
+/// Parses a command line that asks for the short help: possible values and rare commands are left to `--help`.
+fn on_one_screen(args: &[OsString]) -> clap::error::Result<Cli> {
+    let command = Cli::command()
+        .disable_help_subcommand(true)
+        .mut_args(|arg| {
+            let values = arg.get_action().takes_values();
+            arg.hide_possible_values(values).hide_default_value(values)
+        })
+        .mut_subcommands(|sub| {
+            let rare = ["export", "completions"].contains(&sub.get_name());
+            sub.hide(rare)
+        });
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
 fn ended(result: Result<u8, Failure>, color: Color) -> ExitCode {
