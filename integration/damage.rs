@@ -233,7 +233,7 @@ fn a_journal_deleted_while_an_op_was_open_costs_no_file() {
     tree::settle();
     tool.execute(&list, &[]).expect(0);
     let status = tool.run(&["status"]).expect(0);
-    let told = status.stdout.matches("no op of this journal explains").count();
+    let told = status.stdout.matches("this journal does not explain").count();
     assert_eq!(told, hidden(&pool), "{status}");
     assert!(status.stdout.contains("resume --salvage"), "{status}");
     let json = tool.run(&["status", "--format", "json"]).lines_of("status");

@@ -155,7 +155,10 @@ impl Discarding<'_> {
         for file in self.files {
             self.tell(out, file, DiscardState::Planned)?;
         }
-        let sum = format!("would remove {}; nothing was changed, -e does it", self.sum(self.files));
+        let sum = format!(
+            "would remove {}. Nothing was changed. Run again with -e to apply.",
+            self.sum(self.files)
+        );
         self.conclude(out, &sum)?;
         Ok(0)
     }

@@ -20,7 +20,7 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
         if common.format == OutputFormat::Json {
             return Ok(0); // JSON has one line per run, and no run is recorded.
         }
-        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
+        writeln!(out, "No runs recorded yet (no journal at {dir:?}).").map_err(Failure::output)?;
         return Ok(0);
     };
     let runs: Vec<&RunSummary> = journal.runs().collect();
@@ -58,7 +58,7 @@ fn prune(common: &Common, days: u32, dry_run: bool, out: &mut dyn Write) -> Resu
         return Ok(0);
     }
     let Some(pruned) = journal::prune(&dir, oldest)? else {
-        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
+        writeln!(out, "No runs recorded yet (no journal at {dir:?}).").map_err(Failure::output)?;
         return Ok(0);
     };
     if !common.quiet {

@@ -19,7 +19,7 @@ pub(super) fn run(common: &Common, dry_run: bool) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
     let mut out = stdout();
     let Some(journal) = journal::open_existing(&places::journal_dir(common)?, None)? else {
-        return nothing(&mut out, common, "no journal: nothing was ever begun");
+        return nothing(&mut out, common, "No runs recorded yet (there is no journal).");
     };
     if dry_run {
         let open = journal.open_ops();

@@ -39,7 +39,7 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
     };
     tell(&mut out, common, &salvaging).map_err(Failure::output)?;
     if !args.execute {
-        writeln!(out, "nothing was changed; -e does it")
+        writeln!(out, "Nothing was changed. Run again with -e to apply.")
             .and_then(|()| out.flush())
             .map_err(Failure::output)?;
         return Ok(0);

@@ -145,7 +145,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             || duplicates.contains(&op.duplicate_id)
             || duplicates.contains(&op.master_id);
         if used {
-            Err(Halt::new(Reason::Busy, "an op that is still open uses one of the files"))
+            Err(Halt::new(Reason::Busy, "a replacement that is still open uses one of the files"))
         } else {
             Ok(())
         }

@@ -402,7 +402,9 @@ impl<S: Store> Journal<S> {
             let op = applied.map_err(JournalError::Unexpected)?;
             if let Some(op) = op {
                 csv::push_op(&mut batch.lines, now, &op, record).ok_or_else(|| {
-                    JournalError::Unexpected("an op on a branch its run does not have".to_owned())
+                    JournalError::Unexpected(
+                        "a file on a branch that its run does not have".to_owned(),
+                    )
                 })?;
             }
             batch.push(record, now, self.index.newest_run())?;

@@ -245,7 +245,7 @@ impl Reason {
             Self::ClaimSize => "the file changed since the list was made: make the list again",
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
             Self::Shadowed => {
-                "the path exists on several branches: remove the copies you do not want (mergerfs.dedup), or --shadows merge"
+                "the path exists on several disks: remove the copies you do not want (mergerfs.dedup), or --shadows merge"
             }
             Self::UnknownLinks => {
                 "the file has hard links outside the branches of this pool: remove or include them"
@@ -273,7 +273,7 @@ impl Reason {
             Self::NoIdentity => {
                 "the filesystem has no UUID to know it by after a crash: use ext4, xfs or btrfs"
             }
-            Self::TooManyLinks => "the master cannot take more hard links: keep a second copy",
+            Self::TooManyLinks => "the kept copy cannot take more hard links: keep a second copy",
             Self::NoExchange => {
                 "the filesystem cannot exchange names, or rename without replacing (renameat2): update the kernel or the filesystem"
             }
@@ -281,9 +281,9 @@ impl Reason {
             Self::Obstructed => {
                 "a symlink or mount point lies on the way on that branch: name the real path"
             }
-            Self::Empty => "empty files hold no data to reclaim; nothing to do",
+            Self::Empty => "empty files hold no data, so there is nothing to free",
             Self::Limit => "run again for the rest, or raise --max-ops, --max-bytes or --max-time",
-            Self::Busy => "somebody has the file open: run again when it is closed",
+            Self::Busy => "a program has the file open: run again when it is closed",
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
             Self::Conflict => {

@@ -23,7 +23,7 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
     writeln!(
         out,
         "{:>5}  {:<20}  {:>7}  {:>7}  {:>5}  {:>10}  what",
-        "run", "time", "done", "undone", "other", "reclaimed"
+        "run", "time", "done", "undone", "other", "freed"
     )?;
     for run in &runs[first..] {
         let pool = sanitised(run.started.pool.as_os_str().as_encoded_bytes());
@@ -47,9 +47,9 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
     let reclaimed: u64 = runs.iter().map(|run| run.reclaimed).sum();
     writeln!(
         out,
-        "{}: {} done, {undone} undone since, {} reclaimed",
+        "{}: {} linked, {undone} of them taken back since, {} freed",
         number(runs.len(), "run"),
-        number(done, "op"),
+        number(done, "file"),
         size(reclaimed)
     )
 }

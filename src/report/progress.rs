@@ -79,7 +79,7 @@ impl Progress {
 
     fn tell_ops(&self) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}/{} ops", self.ops, self.total_ops));
+            bar.set_message(format!("{}/{} files", self.ops, self.total_ops));
         }
     }
 
@@ -92,7 +92,7 @@ impl Progress {
         lines.last = now;
         let seconds = now.duration_since(lines.start).as_secs().max(1);
         Some(format!(
-            "{} of {} compared, {} of {} ops, {}/s",
+            "{} of {} compared, {} of {} files, {}/s",
             size(self.bytes),
             size(self.total_bytes),
             self.ops,
@@ -123,7 +123,7 @@ mod tests {
         // A busy file is read again.
         progress.bytes(900);
         let bar = progress.bar.clone().unwrap();
-        assert_eq!((bar.position(), bar.message()), (1000, "1/2 ops".to_owned()));
+        assert_eq!((bar.position(), bar.message()), (1000, "1/2 files".to_owned()));
         assert_eq!(progress.suspend(|| 5), 5);
         progress.finish();
         assert!(bar.is_finished());
@@ -137,7 +137,7 @@ mod tests {
         progress.lines = Some(Lines { start, last: start });
         progress.bytes = 3 << 20;
         assert_eq!(progress.line(start + LINE_EVERY / 2), None);
-        let line = "3.0 MiB of 4.0 MiB compared, 0 of 2 ops, 102.4 KiB/s";
+        let line = "3.0 MiB of 4.0 MiB compared, 0 of 2 files, 102.4 KiB/s";
         assert_eq!(progress.line(start + LINE_EVERY).as_deref(), Some(line));
         assert_eq!(progress.line(start + LINE_EVERY), None);
     }

@@ -118,7 +118,7 @@ fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     writeln!(out, "run {} of {time} on {pool} {end}", run.started.run)?;
     writeln!(
         out,
-        "  {} begun: {} done, {} put back, {} in conflict, {} open; {} reclaimed",
+        "  {} begun: {} done, {} put back, {} in conflict, {} open; {} freed",
         run.intents,
         run.done,
         run.restored,
@@ -132,7 +132,7 @@ fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> 
     let OpId { run, seq } = unsettled.op;
     let why = unsettled.why.strip_prefix("conflict: ").unwrap_or(&unsettled.why);
     let why = sanitised(why.as_bytes());
-    writeln!(out, "conflict: {why} (run {run}, op {seq})")?;
+    writeln!(out, "conflict: {why} (run {run}, file {seq})")?;
     for hidden in &unsettled.hidden {
         let HiddenFile { file, pool_path, keep_as } = hidden;
         writeln!(out, "  hidden file {}", shown(&file.path))?;
@@ -220,7 +220,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
         let whose = match unexplained.origin {
             Origin::LeftBehind(_) | Origin::Renamed(_) | Origin::Forgotten(_) => "left behind",
             Origin::NeverRun(_) | Origin::OtherJournal(_) | Origin::Unreadable => {
-                "no op of this journal explains"
+                "this journal does not explain"
             }
         };
         writeln!(out, "{whose}: {words}")?;
@@ -264,7 +264,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
 fn came_from(origin: Origin) -> String {
     match origin {
         Origin::LeftBehind(op) => {
-            format!("run {} of this journal left it; its op has ended", op.run)
+            format!("run {} of this journal left it; its replacement has ended", op.run)
         }
         Origin::Renamed(op) => format!(
             "run {} of this journal left it: the directory was renamed or moved while the run worked in it",
@@ -275,12 +275,12 @@ fn came_from(origin: Origin) -> String {
             op.run
         ),
         Origin::NeverRun(op) => format!(
-            "its name is of this journal, which has no op {} of a run {}: somebody else made it, or the journal is an older copy",
+            "its name is of this journal, which has no file {} of a run {}: another program made it, or the journal is an older copy",
             op.seq, op.run
         ),
         Origin::OtherJournal(id) => format!("its name is of another journal, {id:08x}"),
         Origin::Unreadable => {
-            "its name is of no journal: an old version or somebody else made it".to_owned()
+            "its name is of no journal: an old version or another program made it".to_owned()
         }
     }
 }
@@ -495,7 +495,7 @@ mod tests {
     fn a_person_reads_each_place_and_the_commands_that_settle_it() {
         let expected = r"no run yet
 nothing is open
-conflict: the master was written to (run 3, op 7)
+conflict: the master was written to (run 3, file 7)
   hidden file /mnt/d2/it's/.xdedup-r
     2.0 KiB, last written 2 hours ago; its path was /pool/it's/a
     keep it:    mv -n '/mnt/d2/it'\''s/.xdedup-r' '/mnt/d2/it'\''s/a.recovered'
@@ -539,7 +539,7 @@ not looked at for hidden names: /mnt/d3: its disk is not mounted
         status.unsettled.clear();
         status.unexplained[0].origin = Origin::OtherJournal(0xab);
         let said = said(&status);
-        assert!(said.contains("no op of this journal explains: hidden file "));
+        assert!(said.contains("this journal does not explain: hidden file "));
         assert!(said.contains("of another journal, 000000ab"), "{said}");
         assert!(said.contains("resume --salvage"), "{said}");
         assert!(!said.contains("--discard"), "{said}");
