@@ -8,6 +8,7 @@ function __fish_mergerfs.xdedup_needs_command
     set -l cmd (commandline -opc)
     set -e cmd[1]
     argparse -s (__fish_mergerfs.xdedup_global_optspecs) -- $cmd 2>/dev/null
+    or argparse -s (__fish_mergerfs.xdedup_global_optspecs) -- $cmd value 2>/dev/null
     or return
     if set -q argv[1]
         # Also print the command, so this can be used to figure out what it is.
@@ -38,10 +39,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s I -l in
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s E -l exclude -d 'Skip files and directories matching GLOB' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l min-size -d 'Only files of at least N bytes (K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-size -d 'Only files of at most N bytes (K, M, G, T)' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l ignore-metadata -d 'Link even if these differ; the kept copy\'s values then apply' -r -f -a "owner\t'Owner and group'
-mode\t'Permission bits'
-acl\t'POSIX ACLs'
-xattr\t'Extended attributes'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l ignore-metadata -d 'Link even if these differ; the kept copy\'s values then apply' -r -f -a "(__fish_append , owner mode acl xattr)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadows -d 'Files whose path exists on several disks' -r -f -a "keep\t'skip them'
 merge\t'remove hidden copies that equal the copy that the pool shows; undo does not bring them back'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Link at most N files' -r
@@ -60,7 +58,7 @@ jdupes\t''"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l report -d 'Write a report to FILE, as one HTML page' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l script -d 'Write the plan of a dry run to FILE, as a shell script to read and to run by hand' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -103,10 +101,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s E -l exclude -d 'Skip files and directories matching GLOB' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l min-size -d 'Only files of at least N bytes (K, M, G, T)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-size -d 'Only files of at most N bytes (K, M, G, T)' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l ignore-metadata -d 'Link even if these differ; the kept copy\'s values then apply' -r -f -a "owner\t'Owner and group'
-mode\t'Permission bits'
-acl\t'POSIX ACLs'
-xattr\t'Extended attributes'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l ignore-metadata -d 'Link even if these differ; the kept copy\'s values then apply' -r -f -a "(__fish_append , owner mode acl xattr)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l shadows -d 'Files whose path exists on several disks' -r -f -a "keep\t'skip them'
 merge\t'remove hidden copies that equal the copy that the pool shows; undo does not bring them back'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Link at most N files' -r
@@ -125,7 +120,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l script -d 'Write the plan of a dry run to FILE, as a shell script to read and to run by hand' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l db-file -d 'Accepted for the sake of old command lines, and not used' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -146,15 +141,12 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l discard -d 'Remove hidden files that ended runs left: those at PATH, or all that `status` lists as conflicts' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l log-file -d 'The CSV log for --salvage [default: log.csv in the journal directory]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l ignore-metadata -d 'The --ignore-metadata of the run' -r -f -a "owner\t'Owner and group'
-mode\t'Permission bits'
-acl\t'POSIX ACLs'
-xattr\t'Extended attributes'"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l ignore-metadata -d 'The --ignore-metadata of the run' -r -f -a "(__fish_append , owner mode acl xattr)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l from-log -d 'Link the files that the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log (filepath,status), -m the list that the script read' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -s m -l manifest -d 'The list of duplicates for --from-log' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l manifest-format -d 'The form of the list, if its contents do not show the form' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l base -d 'Where relative paths begin [default: as the list says, otherwise the current directory]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -171,7 +163,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l path -d 'Only files at or below PATH in the pool (repeatable)' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l max-time -d 'Stop after TIME: the batch in hand is finished, and the other files are left for the next undo' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l log-file -d 'Write the CSV log to FILE [default: log.csv beside the journal]' -r -F
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -187,7 +179,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -l
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s v -l verbose -d 'List every file, and say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s q -l quiet -d 'Print only problems'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand undo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -199,7 +191,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s v -l verbose -d 'List every file, and say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s q -l quiet -d 'Print only problems'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -210,7 +202,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s v -l verbose -d 'List every file, and say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s q -l quiet -d 'Print only problems'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -223,7 +215,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s q -l quiet -d 'Print only problems'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l prune -d 'Forget runs older than DAYS, which then can no longer be undone or verified; open files are kept' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -235,7 +227,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s v -l verbose -d 'List every file, and say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s q -l quiet -d 'Print only problems'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -248,7 +240,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s v -l verbose -d 'List every file, and say more; repeat for more'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s q -l quiet -d 'Print only problems'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -F
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l journal -d 'Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand completions" -l format -d 'Print text, JSON lines, or the plan as a shell script' -r -f -a "text\t'For people'
 json\t'One JSON object a line'
 script\t'The plan of a dry run as a shell script'"
@@ -269,3 +261,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; an
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "export" -d 'Print the journal, for programs'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand help; and not __fish_seen_subcommand_from preview resume undo verify status doctor history export completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -f -a "(__fish_complete_directories)"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand doctor" -f -a "(__fish_complete_directories)"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand resume" -f -a "(__fish_complete_directories)"
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -f -a "(__fish_complete_directories)"

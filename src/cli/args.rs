@@ -110,7 +110,13 @@ mod heading {
 #[command(next_help_heading = heading::OUTPUT)]
 pub struct Common {
     /// Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]
-    #[arg(long, value_name = "DIR", global = true, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        hide_short_help = true,
+        value_hint = ValueHint::DirPath
+    )]
     pub journal: Option<PathBuf>,
     /// Print text, JSON lines, or the plan as a shell script
     #[arg(long, value_name = "FORM", value_enum, default_value = "text", global = true)]
@@ -126,7 +132,13 @@ pub struct Common {
     )]
     pub color: Color,
     /// Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media" and "dir = /pool"
-    #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        hide_short_help = true,
+        value_hint = ValueHint::FilePath
+    )]
     pub config: Option<PathBuf>,
     /// List every file, and say more; repeat for more
     #[arg(short, long, action = ArgAction::Count, global = true)]

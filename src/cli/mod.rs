@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 mod args;
+pub mod completions;
 mod config;
 mod dedupe;
 mod directories;
@@ -130,13 +131,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                 Command::Export(args) => history::export(&cli.common, args),
                 Command::Undo(args) => undo::run(&cli.common, args),
                 Command::Completions { shell } => {
-                    let mut command = Cli::command();
-                    clap_complete::generate(
-                        *shell,
-                        &mut command,
-                        "mergerfs.xdedup",
-                        &mut stdout::stdout(),
-                    );
+                    let mut out = stdout::stdout();
+                    completions::write(*shell, &mut out)
+                        .and_then(|()| out.flush())
+                        .map_err(Failure::output)?;
                     Ok(0)
                 }
             }
