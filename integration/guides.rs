@@ -157,3 +157,79 @@ fn a_mail_has_the_error_for_a_subject_and_no_name_can_forge_a_header() {
     assert_eq!(head.lines().count(), 5, "{head}");
     assert_plain(&forged);
 }
+
+/// The picture of the README: a dry run, a run and its undo, as they are printed now.
+///
+/// After a change: `XDEDUP_UPDATE=1 integration/run guides::the_picture`.
+#[test]
+fn the_picture_shows_what_is_printed() {
+    let pool = PoolPlan::of(&[Ext4, Ext4, Ext4]).option("category.create=mfs").mount();
+    let films = [("Coco (2017)", 0, 2, 24), ("Heat (1995)", 1, 0, 16), ("Paprika (2006)", 0, 1, 9)];
+    for (n, (film, media, torrents, size)) in (1..).zip(films) {
+        let bytes = tree::bytes(n, size << 20);
+        tree::write(&pool.on(media, format!("media/films/{film}/{film}.mkv")), &bytes);
+        tree::write(&pool.on(torrents, format!("torrents/{film}.mkv")), &bytes);
+    }
+    tree::settle();
+    let tool = Tool::new();
+    let root = pool.root().display().to_string();
+    let scan = format!("--min-size 1M -p {root}/media {root}/media {root}/torrents");
+    let mut lines = Vec::new();
+    for line in [scan.clone(), format!("{scan} -e"), "undo -e".to_owned()] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let said = tool.run(&words).expect(0).stdout;
+        lines.push(format!("$ mergerfs.xdedup {line}").replace(&root, "/pool"));
+        // The figures of the disks depend on the kernel.
+        let table = |line: &&str| {
+            !line.starts_with("disk ") && !line.starts_with('/') && !line.contains("other disk")
+        };
+        lines.extend(said.lines().filter(table).map(steady));
+        lines.push(String::new());
+    }
+    lines.dedup();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/guides/first-run.svg");
+    let picture = svg(&lines);
+    if std::env::var_os("XDEDUP_UPDATE").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &picture).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == picture, "XDEDUP_UPDATE=1 integration/run guides::the_picture\n{picture}");
+}
+
+/// A line without the time that it took.
+fn steady(line: &str) -> String {
+    let Some((before, rest)) = line.split_once(" in ") else {
+        return line.to_owned();
+    };
+    match rest.split_once(" s.") {
+        Some((_, after)) => format!("{before} in 0.3 s.{after}"),
+        None => line.to_owned(),
+    }
+}
+
+/// A terminal with these lines.
+fn svg(lines: &[String]) -> String {
+    use std::fmt::Write as _;
+    let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
+    let (width, height) = (widest * 17 / 2 + 32, lines.len() * 19 + 26);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"ui-monospace, \
+         Menlo, Consolas, monospace\" font-size=\"14\" fill=\"#d8dee9\">\n<title>A dry run, the run, and its undo</title>\n\
+         <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#1f2430\"/>\n"
+    );
+    for (n, line) in (1..).zip(lines) {
+        let text = line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let style = match () {
+            () if line.starts_with('$') => " fill=\"#ffffff\" font-weight=\"bold\"",
+            () if line.starts_with("link ") => " fill=\"#a3be8c\"",
+            () => "",
+        };
+        let y = n * 19 + 12;
+        if !line.is_empty() {
+            writeln!(svg, "<text x=\"16\" y=\"{y}\" xml:space=\"preserve\"{style}>{text}</text>")
+                .unwrap();
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
