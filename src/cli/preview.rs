@@ -1,6 +1,7 @@
 //! `preview`: plans as a dry run does, and shows the pool as it will be until a signal or an unmount ends it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -134,6 +135,9 @@ fn refused(at: &PathBuf, error: &io::Error) -> Failure {
     let hint = match Path::new("/dev/fuse").metadata() {
         Err(_) => {
             "there is no /dev/fuse: modprobe fuse; a container needs --device /dev/fuse and CAP_SYS_ADMIN"
+        }
+        Ok(_) if File::options().read(true).write(true).open("/dev/fuse").is_err() => {
+            "you may not open /dev/fuse: chmod 666 /dev/fuse, as root"
         }
         Ok(_) if !nix::unistd::geteuid().is_root() => {
             "name an empty directory of your own; fusermount3 is needed, and for --allow-other user_allow_other in /etc/fuse.conf"
