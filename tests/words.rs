@@ -1,4 +1,4 @@
-//! The words that people read: help, messages and guides use plain ones.
+//! The words that people read: help, messages, README and guides use plain ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,7 @@ const BANNED: [(&str, &str); 15] = [
 const FOR_DEVELOPERS: [&str; 1] = ["how-it-works.md"];
 
 #[test]
-fn help_and_guides_use_plain_words() {
+fn help_readme_and_guides_use_plain_words() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guides = fs::read_dir(root.join("contrib/guides")).unwrap();
     let guides = guides.map(|entry| entry.unwrap().path()).filter(|path| {
@@ -38,7 +38,7 @@ fn help_and_guides_use_plain_words() {
         name.ends_with(".md") && !FOR_DEVELOPERS.contains(&name)
     });
     let mut found = Vec::new();
-    for page in guides.chain([root.join("contrib/demo")]) {
+    for page in guides.chain([root.join("README.md"), root.join("contrib/demo")]) {
         let text = fs::read_to_string(&page).unwrap();
         for (number, line) in (1..).zip(prose(&text).lines()) {
             look(&format!("{}:{number}", page.display()), line, &mut found);

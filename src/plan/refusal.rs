@@ -1,6 +1,6 @@
 //! Why an op is not planned or not done: a closed list, each reason with advice for the user.
 
-/// A reason, as data: shown in text and JSON, documented in the README. A test checks where each is decided.
+/// A reason, as data: shown in text and JSON, documented in `contrib/guides/reasons.md`. A test checks where each is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The path does not lead to a file of this pool.
