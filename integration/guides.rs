@@ -70,7 +70,7 @@ fn the_first_hour_goes_as_the_guide_says() {
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{done:?}");
     for line in [
-        "0 prevent runs",
+        "1 note\n",
         "3 files can be linked",
         "state=\"moved\"",
         "3 files linked, ",

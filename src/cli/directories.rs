@@ -30,8 +30,9 @@ fn missing(what: &str, dir: &Path, cause: &io::Error) -> Failure {
     let failure = Failure::usage(format!("the {what} {dir:?} cannot be used: {cause}"));
     let command = dir.to_str().filter(|_| what == "directory").and_then(similar_command);
     match command {
-        Some(command) => failure
-            .hint(format!("did you mean the command `{command}`? A directory needs its path")),
+        Some(command) => {
+            failure.hint(format!("did you mean the command `{command}`? A command stands first"))
+        }
         None if cause.kind() == io::ErrorKind::NotFound => {
             failure.hint("name a directory of the pool by its path through the mount point")
         }
@@ -46,6 +47,9 @@ fn similar_command(word: &str) -> Option<String> {
     }
     // The suggestions of clap: a command line that has commands only.
     let ours = Cli::command();
+    if ours.find_subcommand(word).is_some() {
+        return Some(word.to_owned());
+    }
     let commands = clap::Command::new("x").subcommand_required(true);
     let commands = commands.subcommands(ours.get_subcommands().cloned());
     let error = commands.try_get_matches_from(["x", word]).err()?;

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 mod args;
 pub mod completions;
@@ -71,7 +72,15 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
         error.print().map_or(ExitCode::from(code), |()| ExitCode::from(code))
     };
     let short = args.iter().any(|arg| arg == "-h");
-    let cli = if short { on_one_screen(args) } else { Cli::try_parse_from(args) }.map_err(said)?;
+    let command = if short { on_one_screen() } else { Cli::command() };
+    let typed = command.clone().try_get_matches_from(args).map_err(said)?;
+    let cli = Cli::from_arg_matches(&typed).map_err(said)?;
+    if let Some(what) = stray(&command, &typed) {
+        let failure = Failure::usage(format!("{what} cannot stand before a command"));
+        let hint =
+            "write the command first, then its options; `mergerfs.xdedup COMMAND -h` lists them";
+        return Err(ended(Err(failure.hint(hint)), cli.common.color));
+    }
     if cli.common.config.is_none() {
         return Ok(cli.settled());
     }
@@ -80,9 +89,9 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
     Ok(Cli::try_parse_from(args).map_err(said)?.settled())
 }
 
-/// Parses a command line that asks for the short help: possible values and rare commands are left to `--help`.
-fn on_one_screen(args: &[OsString]) -> clap::error::Result<Cli> {
-    let command = Cli::command()
+/// The command line with a short help: possible values and rare commands are left to `--help`.
+fn on_one_screen() -> clap::Command {
+    Cli::command()
         .disable_help_subcommand(true)
         .mut_args(|arg| {
             let values = arg.get_action().takes_values();
@@ -91,8 +100,7 @@ fn on_one_screen(args: &[OsString]) -> clap::error::Result<Cli> {
         .mut_subcommands(|sub| {
             let rare = ["export", "completions"].contains(&sub.get_name());
             sub.hide(rare)
-        });
-    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+        })
 }
 
 fn ended(result: Result<u8, Failure>, color: Color) -> ExitCode {
@@ -109,7 +117,6 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         None => dedupe::run(&cli.common, &cli.run),
         Some(command) => {
-            only_common(&cli.run)?;
             if cli.common.format == OutputFormat::Script {
                 return Err(Failure::usage("--format script shows the plan of a dry run only"));
             }
@@ -142,24 +149,15 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
 }
 
-/// Options of a run make no sense before another command: a forgotten one must not be passed over.
-fn only_common(run: &RunArgs) -> Result<(), Failure> {
-    let given = [
-        (run.execute, "-e"),
-        (run.dry_run, "-n"),
-        (run.manifest.is_some(), "-m"),
-        (!run.dirs.is_empty(), "a directory"),
-        (!run.primary.is_empty(), "-p"),
-        (run.log_file.is_some(), "--log-file"),
-        (run.max_time.is_some(), "--max-time"),
-    ];
-    match given.iter().find(|(given, _)| *given) {
-        None => Ok(()),
-        Some((_, what)) => Err(Failure::usage(format!("{what} cannot stand before a command"))
-            .hint(
-                "write the command first, then its options; `mergerfs.xdedup COMMAND -h` lists them",
-            )),
-    }
+/// Returns what was typed before a command and has no meaning there: a forgotten option must not be passed over.
+fn stray(command: &clap::Command, typed: &ArgMatches) -> Option<String> {
+    typed.subcommand_name()?;
+    let given = |arg: &&clap::Arg| {
+        !arg.is_global_set()
+            && typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    let arg = command.get_arguments().find(given)?;
+    Some(arg.get_long().map_or("a directory".to_owned(), |name| format!("--{name}")))
 }
 
 fn start_log(common: &Common) {
