@@ -183,7 +183,7 @@ fn the_picture_shows_what_is_printed() {
         let table = |line: &&str| {
             !line.starts_with("disk ") && !line.starts_with('/') && !line.contains("other disk")
         };
-        lines.extend(said.lines().filter(table).map(steady));
+        lines.extend(said.lines().filter(table).skip_while(|line| line.is_empty()).map(steady));
         lines.push(String::new());
     }
     lines.dedup();

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use super::history;
 use super::json::{Object, line, put_op, put_path, put_paths, typed};
 use super::shown::{ago, sanitised, shell_word, size};
+use super::text::nonzero;
 use crate::fs::{FileKind, Timestamp};
 use crate::journal::{OpenOp, RunSummary, rfc3339};
 use crate::plan::OpId;
@@ -116,16 +117,16 @@ fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     };
     let (time, pool) = (rfc3339(run.started.time), shown(&run.started.pool));
     writeln!(out, "run {} of {time} on {pool} {end}", run.started.run)?;
-    writeln!(
-        out,
-        "  {} begun: {} done, {} put back, {} in conflict, {} open; {} freed",
-        run.intents,
-        run.done,
-        run.restored,
-        run.conflicts,
-        run.open,
-        size(run.reclaimed)
-    )
+    let counts = nonzero(&[
+        (run.done, "done"),
+        (run.restored, "put back"),
+        (run.conflicts, "in conflict"),
+        (run.open, "open"),
+    ]);
+    match counts.is_empty() {
+        true => writeln!(out, "  no file begun"),
+        false => writeln!(out, "  {}; {} freed", counts.join(", "), size(run.reclaimed)),
+    }
 }
 
 fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> io::Result<()> {

@@ -191,7 +191,8 @@ fn example(
     out.write_all(style.prefix.as_bytes())?;
     out.write_all(b"    ")?;
     out.write_all(&style.name(&scene.refused_path(refusal)))?;
-    if let Some(master) = &refusal.master {
+    let other = refusal.master.as_ref().filter(|kept| kept.as_bytes() != refusal.path);
+    if let Some(master) = other {
         out.write_all(b" (copy of ")?;
         out.write_all(&style.name(&scene.pool_path(master)))?;
         out.write_all(b")")?;
@@ -225,7 +226,11 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
         reason_line(out, Style::of(scene), "not linked", *reason, (*count, 0))?;
     }
     if !scene.quiet && tally.planned + tally.recovered_done > 0 {
+        if tally.refused > 0 || !tally.not_done.is_empty() {
+            out.write_all(b"\n")?;
+        }
         figures(out, scene, tally, Style::of(scene))?;
+        out.write_all(b"\n")?;
     }
     recovery(out, tally)?;
     sentence(out, scene, tally)
@@ -384,7 +389,8 @@ pub(super) fn disks(
     match others.len() {
         0 => Ok(()),
         others => {
-            writeln!(out, "{}{} without a change (-v)", style.prefix, number(others, "other disk"))
+            let others = number(others, "other disk");
+            writeln!(out, "{}{others}: free space unchanged (-v)", style.prefix)
         }
     }
 }

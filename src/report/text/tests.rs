@@ -126,10 +126,10 @@ fn the_summary_adds_up() {
     assert_eq!(
         told,
         format!(
-            "not linked: 1 file, differs: {hint}\n\
+            "not linked: 1 file, differs: {hint}\n\n\
              disk     used  free before  free after               freed   files\n\
              /mnt/d2     ?      9.0 GiB           ?  3.0 MiB of 9.0 MiB  1 of 3\n\
-             1 other disk without a change (-v)\n\
+             1 other disk: free space unchanged (-v)\n\n\
              Left open by earlier runs: 1 put back.\n\
              1 of 3 files linked, 3.0 MiB freed in 1.2 s. 1 not linked (contents differ). \
              1 left for the next run. 4 already linked.\n\
