@@ -38,10 +38,18 @@ fn help_readme_and_guides_use_plain_words() {
         name.ends_with(".md") && !FOR_DEVELOPERS.contains(&name)
     });
     let mut found = Vec::new();
-    for page in guides.chain([root.join("README.md"), root.join("contrib/demo")]) {
+    let pages = ["README.md", "contrib/demo", "contrib/mergerfs-xdedup.conf"];
+    for page in guides.chain(pages.map(|page| root.join(page))) {
         let text = fs::read_to_string(&page).unwrap();
         for (number, line) in (1..).zip(prose(&text).lines()) {
             look(&format!("{}:{number}", page.display()), line, &mut found);
+        }
+    }
+    for page in fs::read_dir(root.join("contrib/man")).unwrap() {
+        let page = page.unwrap().path();
+        let text = fs::read_to_string(&page).unwrap();
+        for (number, line) in (1..).zip(text.lines().filter(|line| !line.starts_with(".SH"))) {
+            look(&format!("{}:{number}", page.display()), &line.replace("\\-", "-"), &mut found);
         }
     }
     let mut all = Cli::command();
