@@ -233,7 +233,7 @@ fn a_journal_deleted_while_an_op_was_open_costs_no_file() {
     tree::settle();
     tool.execute(&list, &[]).expect(0);
     let status = tool.run(&["status"]).expect(0);
-    let told = status.stdout.matches("no op of this journal explains").count();
+    let told = status.stdout.matches("this journal does not explain").count();
     assert_eq!(told, hidden(&pool), "{status}");
     assert!(status.stdout.contains("resume --salvage"), "{status}");
     let json = tool.run(&["status", "--format", "json"]).lines_of("status");
@@ -277,6 +277,11 @@ fn a_second_signal_stops_at_once_and_resume_finishes() {
     let done = made.iter().filter(|group| snapshot::places(&pool, &group[1])[0].0 == 0);
     assert!(done.count() < made.len(), "it went on");
     tree::settle();
+    let before = snapshot::all_entries(&pool);
+    let shown = tool.run(&["resume", "-n"]).expect(0).stdout;
+    assert!(shown.contains(" open (") && shown.contains("/downloads/"), "{shown}");
+    assert!(shown.ends_with("Run again without -n to finish or put back each file.\n"), "{shown}");
+    assert_eq!(snapshot::all_entries(&pool), before, "-n changed something");
     tool.run(&["resume"]).expect(0);
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
     snapshot::assert_no_own_names(&pool);

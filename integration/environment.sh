@@ -1,9 +1,20 @@
 # What the scripts that need a real machine share. Sourced, not run.
 
+# require_root ARGUMENT...: runs the script again under sudo, with its settings, unless this is root.
 require_root() {
-    [ "$(id -u)" = 0 ] && return
-    echo "this mounts disks: run it as root, for example: sudo $0 $*" >&2
-    exit 1
+    [ "$(id -u)" != 0 ] || return 0
+    # From where it was called: each script goes to the top of the tree first.
+    local script settings=() name
+    script=$(cd "${OLDPWD:-.}" && readlink -f "$0")
+    if ! command -v sudo >/dev/null; then
+        echo "this mounts disks: run it as root, for example: su -c '$script'" >&2
+        exit 1
+    fi
+    for name in KEEP TMPDIR "${!XDEDUP_@}"; do
+        [ -z "${!name:-}" ] || settings+=("$name=${!name}")
+    done
+    echo "this mounts disks; it goes on under sudo" >&2
+    exec sudo env "${settings[@]}" "$script" "$@"
 }
 
 # install_packages PROGRAM:PACKAGE...: the packages of the programs that are not there.
@@ -12,6 +23,8 @@ install_packages() {
     PATH=$PATH:/usr/sbin:/sbin
     for pair in "$@"; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+        # A compiler that came without what it recommends cannot link.
+        [ "$pair" != cc:gcc ] || [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || { echo "please install: ${missing[*]}" >&2; exit 1; }
@@ -26,7 +39,8 @@ load_kernel_modules() {
     for module in loop fuse xfs btrfs vfat exfat; do
         modprobe -q "$module" 2>/dev/null || true
     done
-    [ -e /dev/fuse ] || { echo "no /dev/fuse here" >&2; exit 1; }
+    [ -e /dev/fuse ] || mknod /dev/fuse c 10 229 2>/dev/null || true
+    [ -e /dev/fuse ] || { echo "no /dev/fuse here: modprobe fuse; a container needs --device /dev/fuse" >&2; exit 1; }
     [ -e /dev/loop-control ] || { echo "no /dev/loop-control here" >&2; exit 1; }
     # What udev does on a Debian; a machine without it keeps the device for root, and no other user can mount a preview.
     chmod 666 /dev/fuse
@@ -36,10 +50,18 @@ load_kernel_modules() {
 find_cargo() {
     local home
     home=$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)
-    if ! command -v cargo >/dev/null && [ -x "$home/.cargo/bin/cargo" ]; then
+    # Before the system's own, which may be too old: rustup puts it there.
+    if [ -x "$home/.cargo/bin/cargo" ]; then
         PATH=$home/.cargo/bin:$PATH
     fi
-    command -v cargo >/dev/null || { echo "no cargo found, neither in PATH nor in $home/.cargo/bin" >&2; exit 1; }
+    local needed found
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    found=$(cargo --version 2>/dev/null | cut -d ' ' -f 2) || true
+    if [ "$(printf '%s\n' "$needed" "${found:-0}" | sort -V | head -n 1)" != "$needed" ]; then
+        echo "Rust $needed or later is needed, found: ${found:-none}. Install it with rustup (https://rustup.rs):" >&2
+        echo "    apt-get install curl && curl -sSf https://sh.rustup.rs | sh -s -- -y" >&2
+        exit 1
+    fi
     if [ -n "${SUDO_USER:-}" ] && [ -d "$home/.cargo" ]; then
         export CARGO_HOME=${CARGO_HOME:-$home/.cargo}
         [ ! -d "$home/.rustup" ] || export RUSTUP_HOME=${RUSTUP_HOME:-$home/.rustup}

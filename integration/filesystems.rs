@@ -46,7 +46,7 @@ fn files_on_disks_without_hard_links_are_left_alone() {
     let run = tool.execute(&list, &["-p".as_ref(), fat.as_os_str()]).expect(0);
     assert_eq!(run.summary().get("planned"), 0, "{run}");
     let doctor = tool.run(&["doctor", pool.root().to_str().unwrap()]).expect(1);
-    assert!(doctor.stdout.contains("prevents: no-"), "{doctor}");
+    assert!(doctor.stdout.contains("error: no-"), "{doctor}");
     let scan = tool.run(&["-e", "--format", "json", pool.root().to_str().unwrap()]);
     assert_eq!(scan.summary().get("done"), 0, "{scan}");
     snapshot::assert_same(&view, &snapshot::view(pool.root()));

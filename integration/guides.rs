@@ -70,10 +70,10 @@ fn the_first_hour_goes_as_the_guide_says() {
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{done:?}");
     for line in [
-        "0 prevent runs",
-        "3 ops planned",
+        "1 note\n",
+        "3 files can be linked",
         "state=\"moved\"",
-        "run 1: 3 planned = 3 done",
+        "3 files linked, ",
         "nothing is open",
     ] {
         assert!(said.contains(line), "{line}: {said}");
@@ -135,7 +135,7 @@ fn what_a_timer_prints_is_plain_and_makes_a_short_mail() {
     assert_plain(&first.stdout);
     assert!(first.stdout.lines().count() < 25, "{first}");
     let made = mail(first.stdout.as_bytes());
-    assert_eq!(subject(&made), "132.0 KiB freed, 11 files replaced, 1 not done", "{made}");
+    assert_eq!(subject(&made), "132.0 KiB freed, 11 files linked, 1 not linked", "{made}");
     assert_plain(&made);
     // A name is never broken in two.
     let long = made.lines().find(|line| line.len() > 78 && line.contains(' '));
@@ -156,4 +156,80 @@ fn a_mail_has_the_error_for_a_subject_and_no_name_can_forge_a_header() {
     let (head, _) = forged.split_once("\n\n").unwrap();
     assert_eq!(head.lines().count(), 5, "{head}");
     assert_plain(&forged);
+}
+
+/// The picture of the README: a dry run, a run and its undo, as they are printed now.
+///
+/// After a change: `XDEDUP_UPDATE=1 integration/run guides::the_picture`.
+#[test]
+fn the_picture_shows_what_is_printed() {
+    let pool = PoolPlan::of(&[Ext4, Ext4, Ext4]).option("category.create=mfs").mount();
+    let films = [("Coco (2017)", 0, 2, 24), ("Heat (1995)", 1, 0, 16), ("Paprika (2006)", 0, 1, 9)];
+    for (n, (film, media, torrents, size)) in (1..).zip(films) {
+        let bytes = tree::bytes(n, size << 20);
+        tree::write(&pool.on(media, format!("media/films/{film}/{film}.mkv")), &bytes);
+        tree::write(&pool.on(torrents, format!("torrents/{film}.mkv")), &bytes);
+    }
+    tree::settle();
+    let tool = Tool::new();
+    let root = pool.root().display().to_string();
+    let scan = format!("--min-size 1M -p {root}/media {root}/media {root}/torrents");
+    let mut lines = Vec::new();
+    for line in [scan.clone(), format!("{scan} -e"), "undo -e".to_owned()] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let said = tool.run(&words).expect(0).stdout;
+        lines.push(format!("$ mergerfs.xdedup {line}").replace(&root, "/pool"));
+        // The figures of the disks depend on the kernel.
+        let table = |line: &&str| {
+            !line.starts_with("disk ") && !line.starts_with('/') && !line.contains("other disk")
+        };
+        lines.extend(said.lines().filter(table).skip_while(|line| line.is_empty()).map(steady));
+        lines.push(String::new());
+    }
+    lines.dedup();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/guides/first-run.svg");
+    let picture = svg(&lines);
+    if std::env::var_os("XDEDUP_UPDATE").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &picture).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == picture, "XDEDUP_UPDATE=1 integration/run guides::the_picture\n{picture}");
+}
+
+/// A line without the time that it took.
+fn steady(line: &str) -> String {
+    let Some((before, rest)) = line.split_once(" in ") else {
+        return line.to_owned();
+    };
+    match rest.split_once(" s.") {
+        Some((_, after)) => format!("{before} in 0.3 s.{after}"),
+        None => line.to_owned(),
+    }
+}
+
+/// A terminal with these lines.
+fn svg(lines: &[String]) -> String {
+    use std::fmt::Write as _;
+    let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
+    let (width, height) = (widest * 17 / 2 + 32, lines.len() * 19 + 26);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"ui-monospace, \
+         Menlo, Consolas, monospace\" font-size=\"14\" fill=\"#d8dee9\">\n<title>A dry run, the run, and its undo</title>\n\
+         <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#1f2430\"/>\n"
+    );
+    for (n, line) in (1..).zip(lines) {
+        let text = line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let style = match () {
+            () if line.starts_with('$') => " fill=\"#ffffff\" font-weight=\"bold\"",
+            () if line.starts_with("link ") => " fill=\"#a3be8c\"",
+            () => "",
+        };
+        let y = n * 19 + 12;
+        if !line.is_empty() {
+            writeln!(svg, "<text x=\"16\" y=\"{y}\" xml:space=\"preserve\"{style}>{text}</text>")
+                .unwrap();
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
 }

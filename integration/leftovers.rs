@@ -181,7 +181,7 @@ fn a_hidden_file_is_kept_by_the_command_that_status_prints() {
     let full = scene.write(1, &hidden, 1);
     scene.conflict(&[(1, &hidden)]);
     let said = scene.status();
-    assert!(said.stdout.contains("somebody wrote to the kept copy (run 1, op 1)"));
+    assert!(said.stdout.contains("somebody wrote to the kept copy (run 1, file 1)"));
     assert!(said.stdout.contains("8.8 KiB, last written "), "{said}");
     paste(&said, "keep it:");
     // The op's own name was free.
@@ -207,7 +207,10 @@ fn a_taken_name_is_not_proposed_and_the_printed_discard_removes() {
     assert!(said.stdout.contains("a b.bin.recovered'"), "{said}");
     let before = snapshot::all_entries(&scene.pool);
     let dry = scene.discard(&[]).expect(0);
-    assert!(dry.stdout.contains("would remove") && dry.stdout.contains("-e does it"), "{dry}");
+    assert!(
+        dry.stdout.contains("would remove") && dry.stdout.contains("Run again with -e to apply."),
+        "{dry}"
+    );
     // The kept copy has the same bytes.
     assert!(!dry.stdout.contains("last copy"), "{dry}");
     assert_eq!(snapshot::all_entries(&scene.pool), before);
@@ -241,7 +244,7 @@ fn the_last_copy_is_said_and_removed_only_on_request() {
     // A program has it open for writing: its writes would be lost.
     let held = fs::OpenOptions::new().append(true).open(&full).unwrap();
     let busy = scene.discard(&["-e".as_ref()]).expect(1);
-    assert!(busy.stdout.contains("somebody has it open"), "{busy}");
+    assert!(busy.stdout.contains("a program has it open"), "{busy}");
     assert!(full.exists());
     drop(held);
     // By its pool path.

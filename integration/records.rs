@@ -120,6 +120,9 @@ fn history_and_export_tell_of_every_run() {
     tool.run(&["export", "7"]).expect(2);
     // A run of this second is not older than this moment.
     std::thread::sleep(std::time::Duration::from_millis(1100));
+    let would = tool.run(&["history", "--prune", "0", "-n"]).expect(0);
+    assert!(would.stdout.starts_with("1 run (1) would be forgotten, 1 kept.\n"), "{would}");
+    assert_eq!(tool.run(&["history"]).expect(0).stdout, text.stdout, "-n changed the journal");
     tool.run(&["history", "--prune", "0"]).expect(0);
     let pruned = tool.run(&["undo", "1"]).expect(2);
     assert!(pruned.stderr.contains("--prune forgot it"), "{pruned}");

@@ -168,7 +168,8 @@ fn a_name_does_not_move_to_a_directory_that_lets_others_in() {
     let primary = ["-p".as_ref(), media.as_os_str()];
 
     // No script that does it either.
-    let line = ["--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
+    let line =
+        ["--format=script".as_ref(), "--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
     let script = tool.run(&[&primary[..], &line[..]].concat()).expect(0).stdout;
     assert!(script.contains("directory-differs"), "{script}");
     // By the paths that chmod takes.

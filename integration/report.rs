@@ -74,7 +74,7 @@ fn a_report_fits_a_phone_and_a_desk_by_day_and_night() {
         let parts: Vec<&str> = title.split('|').collect();
         assert_eq!(parts[0], "true", "{page:?} is wider than {width}: {title}");
         assert!(parts[2].contains("Disks+Freed by directory"), "{title}");
-        assert_eq!(page == &report, parts[2].contains("Planned and not done"), "{title}");
+        assert_eq!(page == &report, parts[2].contains("Not linked"), "{title}");
         backgrounds.insert(parts[1].to_owned());
     }
     assert_eq!(backgrounds.len(), 2, "dark and light look the same");

@@ -200,7 +200,7 @@ fn a_run_of_thousands_of_ops_is_undone_and_every_branch_is_as_before() {
     assert_eq!(scan(&tool, &pool).expect(0).summary().get("done"), COUNT as u64);
     let linked = snapshot::all_entries(&pool);
     let plan = tool.run(&["undo"]).expect(0);
-    assert!(plan.stdout.contains("undo of run 1: 2400 ops"), "{plan}");
+    assert!(plan.stdout.contains("Undo of run 1: 2400 files can be copied back"), "{plan}");
     assert_eq!(snapshot::all_entries(&pool), linked, "a dry run changes nothing");
 
     let undone = tool.run(&["--format", "json", "undo", "-e"]).expect(0);
@@ -321,7 +321,7 @@ fn what_a_rule_keeps_from_coming_back_is_told_by_the_exit_status() {
     let told = tool.run(&json).expect(1);
     assert_eq!(told.reasons_for(&one), ["obstructed"], "{told}");
     let quiet = tool.run(&["-q", "undo", "1", "-e"]).expect(1);
-    assert!(quiet.stdout.contains("3 obstructed"), "{quiet}");
+    assert!(quiet.stdout.contains("3 files, obstructed"), "{quiet}");
     assert_eq!(snapshot::all_entries(&pool), before);
     std::fs::remove_file(&way).unwrap();
     // Where its disk cannot be written: a dry run says so, too.

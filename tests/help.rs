@@ -29,16 +29,24 @@ fn help_comes_in_two_sizes() {
     let (short, long) = (run(&["-h"]), run(&["--help"]));
     assert!(short.status.success() && long.status.success());
     let (short, long) = (text(short.stdout), text(long.stdout));
-    assert!(short.lines().count() < 66, "{short}");
+    let narrow =
+        Command::new(env!("CARGO_BIN_EXE_mergerfs-xdedup")).arg("-h").env("COLUMNS", "80").output();
+    let narrow = text(narrow.unwrap().stdout);
+    assert!(narrow.lines().count() < 40, "{}: {narrow}", narrow.lines().count());
+    assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+    for group in ["Which files:", "What is done:", "Output:"] {
+        assert!(narrow.contains(group), "{group}: {narrow}");
+    }
     assert!(long.lines().count() > 2 * short.lines().count(), "{long}");
     for (rare, explained) in [("--no-lease", "--no-lease"), ("--base", "a list is a claim")] {
         assert!(!short.contains(rare), "{rare} is for --help");
         let found = long.to_lowercase();
         assert!(found.contains(rare) && found.contains(explained), "{explained}");
     }
-    for command in ["resume", "status", "preview", "completions"] {
+    for command in ["resume", "status", "preview", "undo", "doctor"] {
         assert!(short.contains(command) && long.contains(command), "{command}");
     }
+    assert!(long.contains("completions"));
     assert!(long.contains("jdupes -r -0 /pool > list"));
     assert!(!short.contains('\x1b') && !long.contains('\x1b'), "a pipe is plain");
 }
@@ -50,7 +58,15 @@ fn a_mistake_is_named_with_what_to_do() {
         (&["--exceute", "/pool"], "--execute"),
         (&["--min-size", "2X", "/pool"], "such as 4096, 100K or 2G"),
         (&["-m", "/no/such/list"], "cannot open the list"),
-        (&["-e", "status"], "another command"),
+        (&["-e", "status"], "--execute cannot stand before a command"),
+        (&["--min-size", "1M", "undo"], "--min-size cannot stand before a command"),
+        (&["/", "status"], "the command `status`"),
+        (&["udno"], "the command `undo`"),
+        (&["undo", "--exeute"], "--execute"),
+        (&["/no/such"], "No such file"),
+        (&["-p", "/no/such", "/"], "No such file"),
+        (&["--format", "script", "status"], "of a dry run only"),
+        (&["--format", "script", "-e", "/"], "leave -e out"),
         (&["preview"], "MOUNTPOINT"),
     ] {
         let said = run(args);

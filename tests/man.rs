@@ -10,7 +10,7 @@ use std::process::{Command as Program, Stdio};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use mergerfs_xdedup::cli::Cli;
-use mergerfs_xdedup::doctor::Topic;
+use mergerfs_xdedup::doctor::{Level, Topic};
 use mergerfs_xdedup::plan::refusal::{Reason, Weight};
 
 const MAIN: &str = include_str!("../contrib/man/mergerfs.xdedup.1");
@@ -197,7 +197,7 @@ fn exit_status(page: &mut String) {
     for (code, meaning) in [
         (
             "0",
-            "everything planned was done, or there was nothing to do; refusals by rule are no failure",
+            "everything planned was done, or there was nothing to do; files skipped by rule are no failure",
         ),
         ("1", "something planned was not done, or part of the list could not be used"),
         ("2", "usage, or a list that cannot be used; nothing was changed"),
@@ -213,8 +213,8 @@ fn exit_status(page: &mut String) {
 }
 
 fn refusals(page: &mut String) {
-    page.push_str(".SH REFUSALS\n");
-    page.push_str("Why a file was left alone, and what to do about it. These are all the reasons there are; those marked with\n");
+    page.push_str(".SH \"SKIPPED FILES\"\n");
+    page.push_str("Why a file was skipped, and what to do about it. These are all reasons; those marked with\n");
     page.push_str("an asterisk make the exit status 1.\n");
     for reason in Reason::ALL {
         let mark = if reason.weight() == Weight::Failure { " *" } else { "" };
@@ -225,10 +225,15 @@ fn refusals(page: &mut String) {
 fn findings(page: &mut String) {
     page.push_str(".SH DOCTOR\n");
     page.push_str(
-        "What doctor looks for, how bad it is, and what to do about it. It changes nothing.\n",
+        "The findings of doctor, how bad each one is, and what to do about it. It changes nothing.\n",
     );
     for topic in Topic::ALL {
-        let head = format!("{} ({})", topic.as_str(), topic.level().as_str());
+        let level = match topic.level() {
+            Level::Prevents => "error",
+            Level::Surprises => "warning",
+            Level::Note => "note",
+        };
+        let head = format!("{} ({level})", topic.as_str());
         entry(page, &head, topic.advice());
     }
 }

@@ -1,4 +1,4 @@
-//! The README says what the program does: its tables are compared with the code.
+//! The README and the guides say what the program does: their tables are compared with the code.
 
 use std::path::Path;
 
@@ -7,12 +7,30 @@ use mergerfs_xdedup::cli::Cli;
 use mergerfs_xdedup::plan::refusal::Reason;
 
 const README: &str = include_str!("../README.md");
+const REASONS: &str = include_str!("../contrib/guides/reasons.md");
+const GUARANTEES: &str = include_str!("../contrib/guides/guarantees.md");
 
 #[test]
-fn every_reason_is_in_the_readme_with_what_to_do() {
+fn every_reason_has_its_row_with_what_to_do() {
     for reason in Reason::ALL {
         let row = format!("| `{}` | {} |", reason.as_str(), reason.hint());
-        assert!(README.contains(&row), "missing in README.md: {row}");
+        assert!(REASONS.contains(&row), "missing in contrib/guides/reasons.md: {row}");
+    }
+    let rows = REASONS.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, Reason::ALL.len(), "a reason that does not exist");
+}
+
+/// People read a page, not a book.
+#[test]
+fn the_readme_is_short_and_leads_to_the_guides() {
+    let words = README.split_whitespace().count();
+    assert!(words <= 2_500, "{words} words");
+    for guide in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/guides")).unwrap()
+    {
+        let name = guide.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            assert!(README.contains(&format!("](contrib/guides/{name})")), "no link to {name}");
+        }
     }
 }
 
@@ -20,7 +38,7 @@ fn every_reason_is_in_the_readme_with_what_to_do() {
 #[test]
 fn every_test_behind_a_guarantee_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = README.split("| guarantee |").nth(1).unwrap();
+    let table = GUARANTEES.split("| guarantee |").nth(1).unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let mut rows_seen = 0;
     for row in rows {
@@ -34,7 +52,7 @@ fn every_test_behind_a_guarantee_exists() {
                 at.is_dir() || at.with_extension("rs").is_file()
             };
             let known = ["tests", "integration", "src"].into_iter().any(there);
-            assert!(known, "README.md names {test}, which does not exist");
+            assert!(known, "guarantees.md names {test}, which does not exist");
         }
         rows_seen += 1;
     }
@@ -79,12 +97,24 @@ fn every_option_the_readme_names_exists() {
             long.map(|name| format!("--{name}")).collect::<Vec<_>>()
         })
         .collect();
-    let foreign =
-        ["--features", "--test", "--release", "--target", "--help", "--reference", "--set-file"];
-    for word in README.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
+    let foreign = [
+        "--features",
+        "--test",
+        "--release",
+        "--target",
+        "--help",
+        "--now",
+        "--cap-add",
+        "--force-empty",
+        "--rm",
+        "--reference",
+        "--set-file",
+    ];
+    let guides = [README, REASONS, GUARANTEES, include_str!("../contrib/guides/reference.md")];
+    for word in guides.join("\n").split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
         if word.starts_with("--") && word.len() > 3 && word.trim_matches('-').len() > 2 {
             let ours = known.iter().any(|k| k == word) || foreign.contains(&word);
-            assert!(ours, "README.md names {word}, which does not exist");
+            assert!(ours, "README.md or a guide names {word}, which does not exist");
         }
     }
 }

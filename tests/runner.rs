@@ -10,3 +10,4 @@ mod mutants;
 mod readme;
 #[cfg(feature = "sim")]
 mod runs;
+mod words;

@@ -13,7 +13,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 FILES=${FILES:-7420} MB=${MB:-3600} ROUNDS=${ROUNDS:-3} DISKS=4
 ONLY=${ONLY:-}
 
-require_root
+require_root "$@"
 install_packages cc:gcc mergerfs:mergerfs mkfs.ext4:e2fsprogs losetup:mount fusermount3:fuse3 python3:python3
 load_kernel_modules
 find_cargo

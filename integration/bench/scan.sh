@@ -18,7 +18,7 @@ FILES=${FILES:-67000} MB=${MB:-3400} ROUNDS=${ROUNDS:-3}
 POOL_PEERS=${POOL_PEERS-jdupes fclones rmlint rdfind} TOOLS=${TOOLS-xdedup jdupes fclones rmlint rdfind}
 WARMTHS=${WARMTHS-warm cold}
 
-require_root
+require_root "$@"
 install_packages cc:gcc mergerfs:mergerfs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.ext4:e2fsprogs losetup:mount \
     fusermount3:fuse3 python3:python3 jdupes:jdupes rmlint:rmlint rdfind:rdfind
 load_kernel_modules

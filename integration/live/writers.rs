@@ -179,7 +179,7 @@ fn a_new_file_where_mergerfs_missed_the_name() {
     assert!(scene.pairs.iter().any(|pair| was_missed(&scene, pair)));
 }
 
-/// The limit that the README tells of: no look of the tool's can find a file that mergerfs makes when the run is over.
+/// The limit that the guide to the guarantees names: no look of the tool's can find a file that mergerfs makes when the run is over.
 /// It is whole then, on its own disk, behind the replacement.
 #[test]
 fn a_new_file_made_after_the_run_where_mergerfs_missed_the_name() {

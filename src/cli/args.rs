@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::examples;
 use crate::find::list::Forms;
@@ -17,12 +17,13 @@ pub use values::OutputFormat;
 pub(super) use values::{Color, MayDiffer, MetadataKind};
 use values::{MayDifferParser, map_parser, parse_duration, parse_size};
 
-/// Hard-link duplicates that lie on different disks of a mergerfs pool
+/// Replace equal files on different disks of a mergerfs pool by hard links
 ///
-/// Finds out on which branches of the pool each file really is, links the copy that stays (the master) on its own
-/// branch under the duplicate's path, makes that durable, and only then removes the duplicate. Through the pool every
-/// path is still there, with the same bytes; one copy is stored. Without -e nothing is changed: what would be done is
-/// printed as a shell script.
+/// Keeps one copy of each file, adds a hard link at the other copy's path on the kept copy's disk, syncs, then deletes the
+/// other copy. Through the pool every path is still there, with the same bytes; one copy is stored. Without -e the plan is
+/// shown and nothing is changed.
+///
+/// Afterwards the paths are one file: an edit in place changes all of them. One copy is left, which is no backup.
 #[derive(Debug, Parser)]
 #[command(
     name = "mergerfs.xdedup",
@@ -55,26 +56,20 @@ mergerfs.xdedup [OPTIONS] <DIR>...
 pub(super) const START: &str = "\
 mergerfs.xdedup hard-links duplicates that lie on different disks of a mergerfs pool.
 
-  mergerfs.xdedup -p /pool/media /pool            show what would be done, change nothing
-  mergerfs.xdedup preview /mnt/look /pool         look at the result before it is done
-  mergerfs.xdedup -p /pool/media /pool -e         do it: copies under /pool/media stay
+  mergerfs.xdedup doctor /pool                    check the pool for problems
+  mergerfs.xdedup -p /pool/media /pool            show the plan, change nothing
+  mergerfs.xdedup -p /pool/media /pool -e         apply it: copies under /pool/media stay
 
 -h lists the options, --help explains them.
 ";
 
-const SHORT_EXAMPLES: &str = "\
-Examples:
-  mergerfs.xdedup -p /pool/media /pool            show what would be done, change nothing
-  mergerfs.xdedup -p /pool/media /pool -e         do it
-  mergerfs.xdedup resume                          finish what a crash interrupted
-
---help explains everything.";
+const SHORT_EXAMPLES: &str = "--help explains all options, with examples.";
 
 const EXAMPLES: &str = "\
 Examples:
-  Find duplicates in the whole pool, and show what would be done; then do it. Copies under /pool/media stay:
-    mergerfs.xdedup -p /pool/media /pool
-    mergerfs.xdedup -p /pool/media /pool -e
+  Show which large files in two directories are stored twice; then link them. Copies under /pool/media stay:
+    mergerfs.xdedup --min-size 1M -p /pool/media /pool/media /pool/torrents
+    mergerfs.xdedup --min-size 1M -p /pool/media /pool/media /pool/torrents -e
 
   Look at the result first, with ls, du or a media server:
     mergerfs.xdedup preview /mnt/look -p /pool/media /pool
@@ -83,10 +78,10 @@ Examples:
     jdupes -r -0 /pool > list
     mergerfs.xdedup -m list -p /pool/media -e
 
-  Only large videos, no more than 500 GiB a night, on a pool where any copy may stay:
+  Only large videos, at most 500 GiB a night, on a pool where any copy may stay:
     mergerfs.xdedup -I '*.mkv' -I '*.mp4' --min-size 100M --max-bytes 500G /pool -e
 
-  Leave out what is edited in place, since one edit changes every name of a file:
+  Leave out files that are edited in place, since an edit changes all paths of a file:
     mergerfs.xdedup -E '*.torrent' -E 'downloads/incomplete/*' /pool
 
   For a script: one JSON object a line
@@ -96,34 +91,61 @@ Examples:
     mergerfs.xdedup status
     mergerfs.xdedup resume
 
-  Take back what the last run did (without -e: show what that comes to):
+  Turn the links of the last run back into separate copies (without -e: show the plan):
     mergerfs.xdedup undo -e
 
-Exit status: 0 done or nothing to do, 1 something was not done, 2 usage or unusable list,
+Exit status: 0 done or nothing to do, 1 some files were not done, 2 usage or unusable list,
 3 not a mergerfs pool or locked, 4 journal unreadable or recovery incomplete, 130/143 stopped by a signal.";
+
+/// The headings of options.
+mod heading {
+    pub(super) const FILES: &str = "Which files";
+    pub(super) const ACTION: &str = "What is done";
+    pub(super) const POOL: &str = "Pool and scan";
+    pub(super) const OUTPUT: &str = "Output";
+}
 
 /// Options that stand before or after a command.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = heading::OUTPUT)]
 pub struct Common {
     /// Keep the journal in DIR [default: /var/lib/mergerfs-xdedup, or $XDG_STATE_HOME/mergerfs-xdedup]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        hide_short_help = true,
+        value_hint = ValueHint::DirPath
+    )]
     pub journal: Option<PathBuf>,
-    /// Print results as text or as JSON lines
+    /// Print text, JSON lines, or the plan as a shell script
     #[arg(long, value_name = "FORM", value_enum, default_value = "text", global = true)]
     pub format: OutputFormat,
-    /// Colour text for people
-    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true)]
+    /// Use colours
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value = "auto",
+        global = true,
+        hide_short_help = true
+    )]
     pub color: Color,
-    /// Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media"; "dir = /pool"
-    #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
+    /// Read options from FILE, one a line: long names without dashes, such as "primary = /pool/media" and "dir = /pool"
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        hide_short_help = true,
+        value_hint = ValueHint::FilePath
+    )]
     pub config: Option<PathBuf>,
-    /// Say more; repeat for more
+    /// List every file, and say more; repeat for more
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
-    /// Say only what went wrong
+    /// Print only problems
     ///
-    /// The script of a dry run is printed all the same.
+    /// A dry run prints its last lines all the same.
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
@@ -131,7 +153,7 @@ pub struct Common {
 /// The options of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Replace duplicates below DIR, a directory of the pool; with -m only names the pool
+    /// Replace duplicates below DIR, a directory of the pool; with -m, DIR only names the pool
     ///
     /// Primaries (-p) are scanned as well, but only what lies below a DIR is replaced: -p /pool/media /pool/torrents
     /// makes files below /pool/torrents links to their copies below /pool/media.
@@ -139,97 +161,108 @@ pub struct RunArgs {
     /// A scan skips lost+found; trash and recycle bins (.Trash, .Trash-*, .Trashes, #recycle, @Recycle, .recycle,
     /// .Recycle.Bin, $RECYCLE.BIN); SnapRAID's content and parity files and .snapraid; names of this program
     /// (.xdedup-*); empty files; whatever is mounted below a branch; and branches that are read-only.
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", help_heading = heading::FILES, hide_short_help = true, value_hint = ValueHint::DirPath)]
     pub dirs: Vec<PathBuf>,
-    /// Do it; without this, only show what would be done
+    /// Apply the changes (default: dry run)
     ///
-    /// Every pair is compared byte by byte first, what is done is recorded in the journal before it is done, and a
-    /// file that anybody has open is left alone. What an earlier run left open is finished first.
-    #[arg(short, long, alias = "perform-actions")]
+    /// Every pair is compared byte by byte first, the journal records each step before it is done, and files that are open
+    /// in a program are skipped. Files that an earlier run left open are finished first.
+    #[arg(short, long, alias = "perform-actions", help_heading = heading::ACTION)]
     pub execute: bool,
-    /// Read duplicates from a list made by another program ("-": standard input)
+    /// Change nothing, whatever a configuration file says
+    #[arg(short = 'n', long, help_heading = heading::ACTION)]
+    pub dry_run: bool,
+    /// Read duplicates from another program's list
+    ///
+    /// "-" is standard input.
     ///
     /// Lists of jdupes (-0, -j), fclones, rmlint, czkawka, dupe-krill, fdupes, rdfind and hardlink -l are known by
     /// their contents. A list is a claim: every pair is compared before anything is removed, and a damaged list changes
     /// nothing.
-    #[arg(short, long, value_name = "FILE", alias = "json-file")]
+    #[arg(short, long, value_name = "FILE", alias = "json-file", help_heading = heading::FILES, value_hint = ValueHint::FilePath)]
     pub manifest: Option<PathBuf>,
-    /// The form of the list, where it cannot be told from its contents
+    /// The form of the list, if its contents do not show the form
     ///
     /// A program (jdupes, fclones, rmlint, czkawka, dupe-krill, fdupes, rdfind, hardlink) for any form that it writes, or
     /// one form: jdupes-json, jdupes-null, fclones-json, fclones-text.
-    #[arg(long, value_name = "FORM", requires = "manifest", hide_short_help = true)]
+    #[arg(long, value_name = "FORM", requires = "manifest", hide_short_help = true, help_heading = heading::FILES)]
     pub manifest_format: Option<Forms>,
-    /// Where relative paths of the list begin [default: what the list says, else the current directory]
-    #[arg(long, value_name = "DIR", requires = "manifest", hide_short_help = true)]
+    /// Where relative paths of the list begin [default: as the list says, otherwise the current directory]
+    #[arg(long, value_name = "DIR", requires = "manifest", hide_short_help = true, help_heading = heading::FILES, value_hint = ValueHint::DirPath)]
     pub base: Option<PathBuf>,
-    /// The list's paths below FROM are those below TO, as for a list made in a container; repeat for more
+    /// Read the list's paths below FROM as paths below TO (repeatable)
+    ///
+    /// For a list that was made in a container, which has other names for the directories.
     #[arg(
         long,
         value_name = "FROM=TO",
         value_parser = map_parser(),
         requires = "manifest",
-        hide_short_help = true
+        hide_short_help = true,
+        help_heading = heading::FILES
     )]
     pub map: Vec<(PathBuf, PathBuf)>,
-    /// Masters live under DIR; repeat for more, the first that has a copy wins
+    /// Keep the copy under DIR (repeatable; earlier ones win)
     ///
-    /// The copy under DIR stays where it is, and the others become names of it. Groups without a copy under any
-    /// primary are left alone, unless --any-master is given. Without any primary, --dedup alone decides.
-    #[arg(short, long, value_name = "DIR", alias = "primary-path")]
+    /// The copy under DIR stays where it is, and the other copies become links to it. Files without a copy under any DIR
+    /// of -p are skipped, unless --any-master is given. Without -p, --dedup alone decides.
+    #[arg(short, long, value_name = "DIR", alias = "primary-path", help_heading = heading::FILES, value_hint = ValueHint::DirPath)]
     pub primary: Vec<PathBuf>,
-    /// Deduplicate groups without a copy under a primary, too
-    #[arg(long)]
+    /// Link duplicates that have no copy under -p, too
+    #[arg(long, hide_short_help = true, help_heading = heading::FILES)]
     pub any_master: bool,
-    /// Which copy stays where no primary decides
-    #[arg(short, long, value_name = "POLICY", value_enum, default_value = "mostlinks")]
+    /// Which copy to keep where -p does not decide
+    #[arg(short, long, value_name = "POLICY", value_enum, default_value = "mostlinks", help_heading = heading::FILES)]
     pub dedup: Policy,
-    /// Only files that match GLOB: against the name, or against the path in the pool if it has a "/"
-    #[arg(short = 'I', long, value_name = "GLOB")]
+    /// Only files matching GLOB
+    ///
+    /// A GLOB with a "/" is matched with the path in the pool, otherwise with the name.
+    #[arg(short = 'I', long, value_name = "GLOB", help_heading = heading::FILES)]
     pub include: Vec<String>,
-    /// Not files that match GLOB, nor what lies in directories that do
-    #[arg(short = 'E', long, value_name = "GLOB")]
+    /// Skip files and directories matching GLOB
+    #[arg(short = 'E', long, value_name = "GLOB", help_heading = heading::FILES)]
     pub exclude: Vec<String>,
-    /// Only files of at least N bytes (suffixes K, M, G, T)
-    #[arg(long, value_name = "N", value_parser = parse_size)]
+    /// Only files of at least N bytes (K, M, G, T)
+    #[arg(long, value_name = "N", value_parser = parse_size, help_heading = heading::FILES)]
     pub min_size: Option<u64>,
-    /// Only files of at most N bytes (suffixes K, M, G, T)
-    #[arg(long, value_name = "N", value_parser = parse_size)]
+    /// Only files of at most N bytes (K, M, G, T)
+    #[arg(long, value_name = "N", value_parser = parse_size, hide_short_help = true, help_heading = heading::FILES)]
     pub max_size: Option<u64>,
-    /// Metadata that may differ between copies; the master's stays
+    /// Link even if these differ; the kept copy's values then apply
     ///
-    /// Names of one file share its owner, permissions, ACL and extended attributes. Copies that differ in any of them
-    /// are left alone, unless it is listed here. xattr=GLOB: only extended attributes whose name matches GLOB, such as
+    /// All paths of a file share its owner, permissions, ACL and extended attributes. Copies that differ in any of these
+    /// are skipped, unless LIST names the difference. xattr=GLOB: only extended attributes whose name matches GLOB, such as
     /// xattr=user.tag.*; those that rmlint, shatag and Samba set for themselves may always differ.
-    #[arg(long, value_name = "LIST", value_parser = MayDifferParser, value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_parser = MayDifferParser, value_delimiter = ',', hide_short_help = true, help_heading = heading::FILES)]
     pub ignore_metadata: Vec<MayDiffer>,
-    /// What to do about paths that are on several branches
-    #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
+    /// Files whose path exists on several disks
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "keep", hide_short_help = true, help_heading = heading::FILES)]
     pub shadows: Shadows,
-    /// With --shadows merge: leave hidden copies younger than TIME alone [default: 1h]
+    /// With --shadows merge: skip hidden copies younger than TIME [default: 1h]
     ///
-    /// A mover copies a file to another disk first, and deletes the other copy then: both may not go.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
+    /// A mover first copies a file to another disk, and then deletes the other copy: both must not go.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true, help_heading = heading::FILES)]
     pub shadow_age: Option<Duration>,
-    /// Plan at most N replacements
+    /// Link at most N files
     ///
-    /// The rest is refused with the reason "limit", and is for the next run: SnapRAID users keep what changes between
-    /// two syncs small.
-    #[arg(long, value_name = "N")]
+    /// The other files are skipped with the reason "limit", and are for the next run. SnapRAID users keep the changes
+    /// between two syncs small.
+    #[arg(long, value_name = "N", hide_short_help = true, help_heading = heading::ACTION)]
     pub max_ops: Option<u64>,
-    /// Plan to reclaim at most N bytes (suffixes K, M, G, T)
-    #[arg(long, value_name = "N", value_parser = parse_size)]
+    /// Free at most N bytes (K, M, G, T)
+    #[arg(long, value_name = "N", value_parser = parse_size, help_heading = heading::ACTION)]
     pub max_bytes: Option<u64>,
     /// Stop after TIME (such as 90s, 30m, 1h30m)
     ///
-    /// The batch in hand is finished, the rest is left for the next run.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// The batch in hand is finished, and the other files are left for the next run.
+    #[arg(long,
+        hide_short_help = true, value_name = "TIME", value_parser = parse_duration, help_heading = heading::ACTION)]
     pub max_time: Option<Duration>,
-    /// Run CMD by the shell before a run that changes something; when it fails, nothing is changed
-    #[arg(long, value_name = "CMD", hide_short_help = true)]
+    /// Run the shell command CMD before a run that changes something; if CMD fails, nothing is changed
+    #[arg(long, value_name = "CMD", hide_short_help = true, help_heading = heading::ACTION)]
     pub pre: Option<std::ffi::OsString>,
-    /// Run CMD by the shell after that run, however it ended ($XDEDUP_EXIT)
-    #[arg(long, value_name = "CMD", hide_short_help = true)]
+    /// Run the shell command CMD after such a run, also if the run failed ($XDEDUP_EXIT has its exit status)
+    #[arg(long, value_name = "CMD", hide_short_help = true, help_heading = heading::ACTION)]
     pub post: Option<std::ffi::OsString>,
     /// Change nothing while snapraid diff finds differences (with SnapRAID's configuration CONF)
     #[arg(
@@ -237,51 +270,57 @@ pub struct RunArgs {
         value_name = "CONF",
         num_args = 0..=1,
         require_equals = true,
-        hide_short_help = true
+        hide_short_help = true,
+        help_heading = heading::ACTION,
+        value_hint = ValueHint::FilePath
     )]
     pub snapraid_guard: Option<Option<PathBuf>>,
     /// Write the CSV log to FILE [default: log.csv beside the journal]
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = heading::OUTPUT, value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
-    /// Refuse unless every branch lies below DIR
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    /// Stop unless every branch lies below DIR
+    #[arg(long, value_name = "DIR", hide_short_help = true, help_heading = heading::POOL, value_hint = ValueHint::DirPath)]
     pub pool_root: Option<PathBuf>,
-    /// The pool's branches, where mergerfs does not tell them (A=RW:B=RO)
-    #[arg(long, value_name = "LIST", hide_short_help = true)]
+    /// The pool's branches, if mergerfs cannot list them (A=RW:B=RO)
+    #[arg(long, value_name = "LIST", hide_short_help = true, help_heading = heading::POOL)]
     pub branches: Option<std::ffi::OsString>,
-    /// Accept that other filesystems are behind the branches than the journal remembers
-    #[arg(long, hide_short_help = true)]
+    /// Accept branches whose filesystems are not those that the journal remembers
+    #[arg(long, hide_short_help = true, help_heading = heading::POOL)]
     pub accept_branches: bool,
-    /// Do without leases, on filesystems that have none: only while nothing else uses the pool
-    #[arg(long, hide_short_help = true)]
+    /// Work without leases, on filesystems that have none; only while nothing else uses the pool
+    #[arg(long, hide_short_help = true, help_heading = heading::POOL)]
     pub no_lease: bool,
     /// Keep the hashes of scans in DIR [default: /var/cache/mergerfs-xdedup, or $XDG_CACHE_HOME/mergerfs-xdedup]
-    #[arg(long, value_name = "DIR", conflicts_with = "manifest", hide_short_help = true)]
+    #[arg(long, value_name = "DIR", hide_short_help = true, help_heading = heading::POOL, value_hint = ValueHint::DirPath)]
     pub cache: Option<PathBuf>,
     /// Read every file again, and remember nothing
-    #[arg(long, conflicts_with_all = ["cache", "manifest"], hide_short_help = true)]
+    #[arg(long, conflicts_with = "cache", hide_short_help = true, help_heading = heading::POOL)]
     pub no_cache: bool,
     /// Write the duplicates that the scan found to FILE, for other programs
-    #[arg(long, value_name = "FILE", conflicts_with = "manifest", hide_short_help = true)]
+    #[arg(long, value_name = "FILE", conflicts_with = "manifest", hide_short_help = true, help_heading = heading::OUTPUT, value_hint = ValueHint::FilePath)]
     pub groups: Option<PathBuf>,
-    /// The form of that: fclones' JSON can hold any name, jdupes' only UTF-8
+    /// The form of --groups: fclones' JSON can hold any name, jdupes' only UTF-8
     #[arg(
         long,
         value_name = "FORM",
         value_enum,
         default_value = "fclones",
         requires = "groups",
-        hide_short_help = true
+        hide_short_help = true,
+        help_heading = heading::OUTPUT
     )]
     pub groups_format: GroupsForm,
     /// Write a report to FILE, as one HTML page
     ///
-    /// The page needs no network: disks before and after, what was freed where and of which kind, what was left alone
-    /// and what to do about it. Of a dry run it tells what would be.
-    #[arg(long, value_name = "FILE")]
+    /// The page needs no network. It shows the disks before and after, the space freed by directory and kind, and the
+    /// skipped files with the way out. It works for dry runs, too.
+    #[arg(long, value_name = "FILE", help_heading = heading::OUTPUT, value_hint = ValueHint::FilePath)]
     pub report: Option<PathBuf>,
+    /// Write the plan of a dry run to FILE, as a shell script to read and to run by hand
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = heading::OUTPUT, value_hint = ValueHint::FilePath)]
+    pub script: Option<PathBuf>,
     /// Draw no progress bar
-    #[arg(long)]
+    #[arg(long, hide_short_help = true, help_heading = heading::OUTPUT)]
     pub no_progress: bool,
     /// Accepted for the sake of old command lines, and not used
     #[arg(long, value_name = "FILE", hide = true)]
@@ -291,10 +330,10 @@ pub struct RunArgs {
 /// The options of a preview: those of a dry run, and where to show it.
 #[derive(Debug, Clone, Args)]
 pub struct PreviewArgs {
-    /// Where to show it: an empty directory outside of the pool
-    #[arg(value_name = "MOUNTPOINT")]
+    /// Where to mount the preview: an empty directory outside the pool
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
     pub mount_point: PathBuf,
-    /// Let other users look too, as far as the permissions of files let them [root: always]
+    /// Let other users look too, within the permissions of the files [root: always]
     #[arg(long)]
     pub allow_other: bool,
     /// What to plan
@@ -305,16 +344,16 @@ pub struct PreviewArgs {
 /// The other commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Show the pool as it will be, mounted read-only, to look at before anything is done
+    /// Mount the result read-only, before anything is changed
     ///
-    /// Plans as a dry run does, from a scan of DIRs or a list (-m), and mounts the pool as it will look after that
-    /// plan at MOUNTPOINT: the same names and bytes, with the link counts, inode numbers and disk usage (ls -li, du)
-    /// there will be. What becomes of a file is in its user.xdedup.* attributes (getfattr -d FILE). Nothing can be
-    /// written there, and nothing is changed anywhere. Ctrl-C, SIGTERM or umount ends it. After a kill -9:
-    /// fusermount3 -u MOUNTPOINT.
+    /// Plans as a dry run does, from a scan of DIRs or a list (-m), and mounts the pool at MOUNTPOINT as it will look
+    /// after that plan: the same names and bytes, with the link counts, inode numbers and disk usage (ls -li, du) of then.
+    /// The user.xdedup.* attributes say what happens to each file (getfattr -d FILE). Nothing can be written there, and
+    /// nothing is changed anywhere. Ctrl-C, SIGTERM or umount ends the preview. After a kill -9: fusermount3 -u MOUNTPOINT.
     #[command(
         after_long_help = examples::PREVIEW,
         mut_arg("execute", |arg| arg.hide(true)),
+        mut_arg("dry_run", |arg| arg.hide(true)),
         mut_arg("log_file", |arg| arg.hide(true)),
         mut_arg("accept_branches", |arg| arg.hide(true)),
         mut_arg("no_lease", |arg| arg.hide(true))
@@ -323,22 +362,22 @@ pub enum Command {
     /// Finish or put back what an interrupted run left open
     #[command(after_long_help = examples::RESUME)]
     Resume(ResumeArgs),
-    /// Take back what a run did: each duplicate is a file of its own again
+    /// Turn the links of a run back into separate copies
     #[command(after_long_help = examples::UNDO)]
     Undo(UndoArgs),
-    /// Read the files that stayed again, and compare them with what the journal recorded
+    /// Re-read kept files and check their hashes
     #[command(after_long_help = examples::VERIFY)]
     Verify(VerifyArgs),
-    /// Show what is open, and what the last run did
+    /// Show open files, conflicts and the last run
     #[command(after_long_help = examples::STATUS)]
     Status,
-    /// Say what about a pool would make runs fail or surprise; changes nothing
+    /// Check a pool for problems
     #[command(after_long_help = examples::DOCTOR)]
     Doctor(DoctorArgs),
-    /// List every run
+    /// List all runs
     #[command(after_long_help = examples::HISTORY)]
     History(HistoryArgs),
-    /// Print all that the journal holds, for programs
+    /// Print the journal, for programs
     #[command(after_long_help = examples::EXPORT)]
     Export(ExportArgs),
     /// Print a completion script for a shell
@@ -354,7 +393,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
     /// The pool, or a directory of it [default: every pool that is mounted]
-    #[arg(value_name = "POOL")]
+    #[arg(value_name = "POOL", value_hint = ValueHint::DirPath)]
     pub pool: Option<PathBuf>,
     /// Look for names that crashes left in the uppermost directories only
     #[arg(long)]
@@ -364,16 +403,17 @@ pub struct DoctorArgs {
 /// The options of `resume`.
 #[derive(Debug, Clone, Args)]
 pub struct ResumeArgs {
-    /// The journal is lost or damaged: finish or put back what its CSV log and the names on the branches show
+    /// Finish or put back without the journal, if it is lost or damaged
     ///
-    /// Without -e only what would be done is shown. What it cannot be sure of stays where it is and is told. The journal
-    /// that cannot be used is kept beside the new one; the runs in it can no longer be undone.
+    /// The CSV log and the hidden names on the branches show which files are open. Without -e the plan is shown. Files in
+    /// doubt stay where they are and are listed. The unusable journal is kept beside the new one; the runs in it can no
+    /// longer be undone.
     #[arg(long)]
     pub salvage: bool,
-    /// Remove hidden files that ended runs left, those at PATH or all that `status` lists as conflicts
+    /// Remove hidden files that ended runs left: those at PATH, or all that `status` lists as conflicts
     ///
-    /// Without -e only what would be removed is shown, with sizes, and whether a file is the last copy. PATH is a branch
-    /// path or a pool path of a hidden file (.xdedup-...). Visible files are never removed.
+    /// Without -e the files are listed, with their sizes, and whether a file is the last copy. PATH is a branch path or a
+    /// pool path of a hidden file (.xdedup-...). Visible files are never removed.
     #[arg(
         long,
         value_name = "PATH",
@@ -381,29 +421,32 @@ pub struct ResumeArgs {
         conflicts_with_all = ["salvage", "from_log"]
     )]
     pub discard: Option<Vec<PathBuf>>,
-    /// Do what --salvage or --discard shows; `resume` by itself acts at once, with and without it
+    /// Apply --salvage or --discard; `resume` alone acts at once, with and without -e
     #[arg(short, long)]
     pub execute: bool,
-    /// A pool to look at, where the CSV log names none
+    /// Show what is open; change nothing
+    #[arg(short = 'n', long, conflicts_with = "from_log")]
+    pub dry_run: bool,
+    /// A pool to look at, if the CSV log names none
     #[arg(value_name = "POOL", requires = "salvage")]
     pub pool: Vec<PathBuf>,
     /// The CSV log for --salvage [default: log.csv in the journal directory]
     #[arg(long, value_name = "FILE", requires = "salvage")]
     pub log_file: Option<PathBuf>,
-    /// Metadata that may differ between copies, as it might in the run
+    /// The --ignore-metadata of the run
     #[arg(long, value_name = "LIST", value_parser = MayDifferParser, value_delimiter = ',', requires = "salvage")]
     pub ignore_metadata: Vec<MayDiffer>,
-    /// Link again what the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log
-    /// (filepath,status), -m the list it was given
+    /// Link the files that the old mergerfs-dedupe script deleted and did not link: FILE is its unfinished log
+    /// (filepath,status), -m the list that the script read
     #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with = "salvage")]
     pub from_log: Option<PathBuf>,
     /// The list of duplicates for --from-log
     #[arg(short, long, value_name = "FILE", requires = "from_log")]
     pub manifest: Option<PathBuf>,
-    /// The form of the list, where it cannot be told from its contents
+    /// The form of the list, if its contents do not show the form
     #[arg(long, value_name = "FORM", requires = "manifest")]
     pub manifest_format: Option<Forms>,
-    /// Where relative paths begin [default: what the list says, else the current directory]
+    /// Where relative paths begin [default: as the list says, otherwise the current directory]
     #[arg(long, value_name = "DIR", requires = "manifest")]
     pub base: Option<PathBuf>,
 }
@@ -414,19 +457,22 @@ pub struct UndoArgs {
     /// The run, as `history` numbers them [default: the newest that is no undo and has something left to take back]
     #[arg(value_name = "RUN")]
     pub run: Option<u64>,
-    /// Do it; without this, only show what would be done
+    /// Apply the changes (default: dry run)
     #[arg(short, long)]
     pub execute: bool,
-    /// Only what lies at or below PATH in the pool; repeat for more
+    /// Change nothing (default)
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Only files at or below PATH in the pool (repeatable)
     #[arg(long, value_name = "PATH")]
     pub path: Vec<PathBuf>,
-    /// Stop after TIME: the batch in hand is finished, the rest is left for the next undo
+    /// Stop after TIME: the batch in hand is finished, and the other files are left for the next undo
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub max_time: Option<Duration>,
-    /// Accept that other filesystems are behind the branches than the journal remembers
+    /// Accept branches whose filesystems are not those that the journal remembers
     #[arg(long)]
     pub accept_branches: bool,
-    /// Do without leases, on filesystems that have none: only while nothing else uses the pool
+    /// Work without leases, on filesystems that have none; only while nothing else uses the pool
     #[arg(long)]
     pub no_lease: bool,
     /// Write the CSV log to FILE [default: log.csv beside the journal]
@@ -451,9 +497,12 @@ pub struct VerifyArgs {
 /// The options of `history`.
 #[derive(Debug, Clone, Args)]
 pub struct HistoryArgs {
-    /// Forget runs older than DAYS, which then can no longer be undone or verified; what is open is kept
+    /// Forget runs older than DAYS, which then can no longer be undone or verified; open files are kept
     #[arg(long, value_name = "DAYS")]
     pub prune: Option<u32>,
+    /// Show the runs that --prune would forget; change nothing
+    #[arg(short = 'n', long, requires = "prune")]
+    pub dry_run: bool,
 }
 
 /// The options of `export`.
@@ -462,18 +511,44 @@ pub struct ExportArgs {
     /// Only this run
     #[arg(value_name = "RUN")]
     pub run: Option<u64>,
-    /// As the lines of the CSV log
+    /// Print the lines of the CSV log
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
-    /// As JSON lines, a record each, nothing left out (default)
+    /// Print each record as a JSON line (default)
     #[arg(long)]
     pub json: bool,
+}
+
+impl Cli {
+    /// `--dry-run` overrides `--execute`, wherever the two stand.
+    pub(super) fn settled(mut self) -> Self {
+        self.run.execute &= !self.run.dry_run;
+        match &mut self.command {
+            Some(Command::Undo(args)) => args.execute &= !args.dry_run,
+            Some(Command::Resume(args)) => args.execute &= !args.dry_run,
+            _ => {}
+        }
+        self
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_dry_run_overrides_execute() {
+        let parsed = |typed: &str| Cli::try_parse_from(typed.split(' ')).unwrap().settled();
+        for typed in ["x -e -n /pool", "x -n -e /pool", "x --dry-run --execute /pool"] {
+            assert!(!parsed(typed).run.execute, "{typed}");
+        }
+        assert!(parsed("x -e /pool").run.execute);
+        for (typed, executes) in [("x undo -e -n", false), ("x undo -e", true)] {
+            let Some(Command::Undo(args)) = parsed(typed).command else { panic!("{typed}") };
+            assert_eq!(args.execute, executes, "{typed}");
+        }
+    }
 
     #[test]
     fn the_definition_is_consistent() {

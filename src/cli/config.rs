@@ -23,7 +23,11 @@ pub(super) fn expand(typed: &[OsString], parsed: &Cli) -> Result<Vec<OsString>, 
     };
     let text = std::fs::read(file)
         .map_err(|error| Failure::usage(format!("cannot read the options in {file:?}: {error}")))?;
-    let options = parse(file, &text)?;
+    let mut options = parse(file, &text)?;
+    if options.iter().any(|(name, _)| name == "dry-run") {
+        // The file says what is the default, and an -e that is typed overrules the file.
+        options.retain(|(name, _)| !["dry-run", "execute"].contains(&name.as_str()));
+    }
     let place_given = !parsed.run.dirs.is_empty() || parsed.run.manifest.is_some();
     let mut args = typed[..1.min(typed.len())].to_vec();
     let mut dirs = Vec::new();
@@ -213,6 +217,18 @@ mod tests {
     fn directories_that_are_typed_replace_those_of_the_file() {
         assert_eq!(expanded("dir = /pool", "x /pool/a").unwrap(), ["x", "/pool/a"]);
         assert_eq!(expanded("dir = /pool", "x -m list").unwrap(), ["x", "-m", "list"]);
+    }
+
+    #[test]
+    fn a_dry_run_overrides_the_execute_of_the_file() {
+        let runs = |text: &str, typed: &str| {
+            let args = expanded(text, typed).unwrap();
+            Cli::try_parse_from(args).unwrap().settled().run.execute
+        };
+        assert!(runs("execute\ndir = /pool", "x"));
+        assert!(!runs("execute\ndir = /pool", "x -n"));
+        assert!(!runs("execute\ndry-run\ndir = /pool", "x"));
+        assert!(runs("dry-run\ndir = /pool", "x -e"));
     }
 
     #[test]

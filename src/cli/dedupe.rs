@@ -1,9 +1,10 @@
 //! The main command: reads a list or scans, then shows the plan or carries it out.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use super::args::{Common, OutputFormat, RunArgs};
-use super::failure::Failure;
+use super::directories;
+use super::failure::{self, Failure};
 use super::page::{self, Figures};
 use super::request::request;
 use super::run_watch::{RunWatch, warn_of_merges};
@@ -15,10 +16,22 @@ use crate::plan::refusal::Reason;
 use crate::plan::{Plan, Refusal};
 use crate::pool::Pool;
 use crate::report::html::Chronicle;
-use crate::report::{Scene, Tally, json, sanitised, script};
+use crate::report::{Scene, Screen, Tally, dry_run, json, sanitised, script};
 use crate::run::{self, Outcome, Planned, RunError, Session};
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
+    if common.format == OutputFormat::Script && args.execute {
+        return Err(Failure::usage("--format script shows the plan of a dry run: leave -e out")
+            .hint("--format json lists what a run does"));
+    }
+    if args.script.is_some() && args.execute {
+        tracing::warn!("--script is ignored: only a dry run writes the script of its plan");
+    }
+    if args.manifest.is_some() && (args.no_cache || args.cache.is_some()) {
+        let option = if args.no_cache { "--no-cache" } else { "--cache" };
+        tracing::warn!("{option} is ignored: with -m nothing is scanned");
+    }
+    directories::check(args)?;
     let signals = Signals::listen(args.max_time)?;
     let mut watch = RunWatch::new(common, args);
     let request = request(common, args);
@@ -38,7 +51,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
             tracing::warn!("{why} before the scan was through: nothing was changed{remembered}");
             Ok(signals.exit_code().unwrap_or(0))
         }
-        Outcome::Planned(planned) => dry_run(watch, *planned),
+        Outcome::Planned(planned) => show_plan(watch, *planned),
         Outcome::Ran(ran) => {
             let code = watch.exit_code();
             let code = code.max(u8::from(ran.after_failed));
@@ -71,7 +84,7 @@ fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> 
             };
             plan_lines(&mut out, &shown::scene(&pool, common), &plan, &tally)
         }
-        OutputFormat::Text => {
+        OutputFormat::Text | OutputFormat::Script => {
             for refusal in &plan.refusals {
                 let path = sanitised(&refusal.path);
                 tracing::warn!("{path}: {}", Reason::NotRead.hint());
@@ -85,22 +98,38 @@ fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> 
 }
 
 /// Prints the plan.
-fn dry_run(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Failure> {
-    let Planned { site, plan, mut looks, began, space, .. } = planned;
+fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Failure> {
+    let Planned { site, plan, mut looks, began, space, obstacles, .. } = planned;
     let common = watch.shown.common;
     warn_of_merges(&plan);
     let scene = Scene { dry_run: true, ..shown::scene(&site.pool, common) };
     let mut tally = shown::planned(&site.pool, &plan, &space);
     tally.elapsed_s = watch.shown.started.elapsed().as_secs_f64();
+    let obstacles = obstacles_of(&obstacles);
+    let mut as_script = |out: &mut dyn Write, scene: &Scene<'_>| {
+        script::write(out, scene, (&plan, &tally), &mut |place| {
+            let stat = looks.stat(&site.fs, place).ok().flatten()?;
+            Some((stat.uid, stat.gid, stat.mode))
+        })
+    };
     let mut out = stdout();
     let written = match common.format {
         OutputFormat::Json => plan_lines(&mut out, &scene, &plan, &tally),
-        OutputFormat::Text => script::write(&mut out, &scene, (&plan, &tally), &mut |place| {
-            let stat = looks.stat(&site.fs, place).ok().flatten()?;
-            Some((stat.uid, stat.gid, stat.mode))
-        }),
+        OutputFormat::Script => as_script(&mut out, &scene),
+        OutputFormat::Text => dry_run::write(&mut out, &scene, (&plan, &tally), &obstacles),
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
+    if common.format != OutputFormat::Text {
+        obstacles.iter().for_each(|why| tracing::warn!("{why}"));
+    }
+    if let Some(file) = watch.script.take() {
+        let plain = Scene { terminal: false, screen: Screen::default(), ..scene };
+        file.finish(|out| {
+            let mut out = BufWriter::new(out);
+            as_script(&mut out, &plain)?;
+            out.flush()
+        })?;
+    }
     if let Some(report) = watch.report.take() {
         let page = page::render(&Figures {
             scene: &scene,
@@ -113,6 +142,18 @@ fn dry_run(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Fai
         report.finish(|out| out.write_all(page.as_bytes()))?;
     }
     Ok(tally.exit_code())
+}
+
+/// The reasons for which `-e` would not begin here, as sentences.
+fn obstacles_of(errors: &[RunError]) -> Vec<String> {
+    let mut obstacles: Vec<String> = errors.iter().map(failure::in_a_line).collect();
+    if !nix::unistd::geteuid().is_root() {
+        obstacles.push(
+            "you are not root, and can link only files of your own; use sudo for all files"
+                .to_owned(),
+        );
+    }
+    obstacles
 }
 
 fn plan_lines(

@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common, named: &[PathBuf], execute: bool) -> Result<u
 }
 
 fn nothing(out: &mut dyn Write, common: &Common, what: &str) -> Result<u8, Failure> {
-    if !common.quiet && common.format == OutputFormat::Text {
+    if !common.quiet && common.format != OutputFormat::Json {
         writeln!(out, "{what}").and_then(|()| out.flush()).map_err(Failure::output)?;
     }
     Ok(0)
@@ -155,7 +155,10 @@ impl Discarding<'_> {
         for file in self.files {
             self.tell(out, file, DiscardState::Planned)?;
         }
-        let sum = format!("would remove {}; nothing was changed, -e does it", self.sum(self.files));
+        let sum = format!(
+            "would remove {}. Nothing was changed. Run again with -e to apply.",
+            self.sum(self.files)
+        );
         self.conclude(out, &sum)?;
         Ok(0)
     }
@@ -215,8 +218,8 @@ impl Discarding<'_> {
         };
         let written = match self.common.format {
             OutputFormat::Json => report::json(out, &told),
-            OutputFormat::Text if self.common.quiet && well => Ok(()),
-            OutputFormat::Text => report::text(out, &told),
+            OutputFormat::Text | OutputFormat::Script if self.common.quiet && well => Ok(()),
+            OutputFormat::Text | OutputFormat::Script => report::text(out, &told),
         };
         written.map_err(Failure::output)
     }

@@ -32,7 +32,7 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
         let findings = doctor::check(&facts);
         let written = match common.format {
             OutputFormat::Json => report::doctor::json(&mut out, &facts, &findings),
-            OutputFormat::Text => {
+            OutputFormat::Text | OutputFormat::Script => {
                 let wanted = (common.verbose > 0, common.quiet);
                 report::doctor::text(&mut out, &facts, &findings, wanted)
             }

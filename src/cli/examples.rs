@@ -3,7 +3,7 @@
 /// Of `preview --help`.
 pub(super) const PREVIEW: &str = "\
 Examples:
-  Look at what a run would make of the pool, then end it:
+  Mount the pool as a run would leave it, then end the preview:
     mergerfs.xdedup preview /mnt/look -p /pool/media /pool
     du -sh /mnt/look
     getfattr -d /mnt/look/downloads/a.mkv
@@ -12,7 +12,7 @@ Examples:
   The same for the duplicates that another program lists:
     mergerfs.xdedup preview /mnt/look -m list -p /pool/media
 
-Exit status: 0 shown until it was ended, 1 part of the list could not be used, 2 usage, or an
+Exit status: 0 shown until the end, 1 part of the list could not be used, 2 usage, or an
 unusable list or mount point, 3 not a mergerfs pool or it cannot be mounted, 130/143 stopped by
 a signal before it was shown.";
 
@@ -21,9 +21,10 @@ pub(super) const RESUME: &str = "\
 Examples:
   After a crash or a power cut:
     mergerfs.xdedup status
+    mergerfs.xdedup resume -n
     mergerfs.xdedup resume
 
-  When the journal cannot be used: see what can be told without it, then do it:
+  When the journal cannot be used: show the open files without it, then finish them:
     mergerfs.xdedup resume --salvage
     mergerfs.xdedup resume --salvage -e
 
@@ -31,7 +32,7 @@ Examples:
     mergerfs.xdedup resume --discard
     mergerfs.xdedup resume --discard /mnt/d2/dir/.xdedup-0badcafe-00000003-00000007-00000000-r -e
 
-  Link again what the old mergerfs-dedupe script deleted and did not link:
+  Link the files that the old mergerfs-dedupe script deleted and did not link:
     mergerfs.xdedup resume --from-log old.csv -m the-list-it-was-given
 
 Exit status: 0 nothing is open any more, 1 the same, but something ended in a conflict or was not
@@ -41,7 +42,7 @@ unreadable, 130/143 stopped by a signal.";
 /// Of `undo --help`.
 pub(super) const UNDO: &str = "\
 Examples:
-  Show what taking back the last run comes to, then do it:
+  Show the plan for taking back the last run, then apply it:
     mergerfs.xdedup undo
     mergerfs.xdedup undo -e
 
@@ -56,7 +57,7 @@ a signal.";
 /// Of `verify --help`.
 pub(super) const VERIFY: &str = "\
 Examples:
-  Are the files that the last run kept still what they were?
+  Are the files that the last run kept still unchanged?
     mergerfs.xdedup verify
 
   For a script:
@@ -68,10 +69,10 @@ Exit status: 0 none is damaged, 1 some are damaged or cannot be read, 2 usage or
 /// Of `status --help`.
 pub(super) const STATUS: &str = "\
 Examples:
-  Is anything left from a crash, or from a conflict? What settles it?
+  Is anything left from a crash or from a conflict, and which commands settle it?
     mergerfs.xdedup status
 
-Exit status: 0 shown, whatever it is, 3 locked by a run, 4 journal unreadable.";
+Exit status: 0 shown, 3 locked by a run, 4 journal unreadable.";
 
 /// Of `doctor --help`.
 pub(super) const DOCTOR: &str = "\
@@ -82,7 +83,7 @@ Examples:
   Before the first run:
     mergerfs.xdedup doctor /pool
 
-  With what each finding means:
+  With an explanation of each finding:
     mergerfs.xdedup doctor -v /pool
 
 Exit status: 0 nothing that prevents runs, 1 something does, 3 not a mergerfs pool.";
@@ -90,10 +91,11 @@ Exit status: 0 nothing that prevents runs, 1 something does, 3 not a mergerfs po
 /// Of `history --help`.
 pub(super) const HISTORY: &str = "\
 Examples:
-  Every run, the options it was given too:
+  All runs:
     mergerfs.xdedup history -v
 
-  Forget what is older than 400 days:
+  Show, then forget, the runs older than 400 days:
+    mergerfs.xdedup history --prune 400 -n
     mergerfs.xdedup history --prune 400
 
 Exit status: 0 shown or pruned, 3 locked by a run, or no room to prune, 4 journal unreadable.";
@@ -101,7 +103,7 @@ Exit status: 0 shown or pruned, 3 locked by a run, or no room to prune, 4 journa
 /// Of `export --help`.
 pub(super) const EXPORT: &str = "\
 Examples:
-  A copy of all that is recorded:
+  A copy of all records:
     mergerfs.xdedup export --json > journal.jsonl
 
   The lines of the CSV log, of run 3 only:

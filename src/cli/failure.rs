@@ -202,6 +202,14 @@ fn kind(error: &RunError) -> Kind {
     }
 }
 
+/// Returns `error` and what the user can do about it, in one line.
+pub(super) fn in_a_line(error: &RunError) -> String {
+    match hint(error) {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
 /// Returns what the user can do about `error`.
 fn hint(error: &RunError) -> Option<String> {
     let hint = match error {

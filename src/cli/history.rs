@@ -14,18 +14,20 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
     let dir = places::journal_dir(common)?;
     let mut out = stdout();
     if let Some(days) = args.prune {
-        return prune(common, days, &mut out);
+        return prune(common, days, args.dry_run, &mut out);
     }
     let Some(journal) = journal::open_existing(&dir, None)? else {
         if common.format == OutputFormat::Json {
             return Ok(0); // JSON has one line per run, and no run is recorded.
         }
-        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
+        writeln!(out, "No runs recorded yet (no journal at {dir:?}).").map_err(Failure::output)?;
         return Ok(0);
     };
     let runs: Vec<&RunSummary> = journal.runs().collect();
     match common.format {
-        OutputFormat::Text => report::text(&mut out, &runs, common.verbose > 0),
+        OutputFormat::Text | OutputFormat::Script => {
+            report::text(&mut out, &runs, common.verbose > 0)
+        }
         OutputFormat::Json => runs.iter().try_for_each(|run| report::json(&mut out, run)),
     }
     .and_then(|()| out.flush())
@@ -33,14 +35,30 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn prune(common: &Common, days: u32, out: &mut dyn Write) -> Result<u8, Failure> {
+fn prune(common: &Common, days: u32, dry_run: bool, out: &mut dyn Write) -> Result<u8, Failure> {
     let dir = places::journal_dir(common)?;
     let now = std::time::SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let oldest = now.saturating_sub(i64::from(days) * 86_400);
+    if dry_run {
+        let told = match journal::prunable(&dir, oldest)? {
+            None => "No runs recorded yet.".to_owned(),
+            Some((forgotten, kept)) => {
+                let runs: Vec<String> = forgotten.iter().map(u64::to_string).collect();
+                let which =
+                    if runs.is_empty() { String::new() } else { format!(" ({})", runs.join(", ")) };
+                let forgotten = number(forgotten.len(), "run");
+                format!(
+                    "{forgotten}{which} would be forgotten, {kept} kept.\nNothing was changed. Run again without -n to apply."
+                )
+            }
+        };
+        writeln!(out, "{told}").and_then(|()| out.flush()).map_err(Failure::output)?;
+        return Ok(0);
+    }
     let Some(pruned) = journal::prune(&dir, oldest)? else {
-        writeln!(out, "no journal at {dir:?}: nothing was ever begun").map_err(Failure::output)?;
+        writeln!(out, "No runs recorded yet (no journal at {dir:?}).").map_err(Failure::output)?;
         return Ok(0);
     };
     if !common.quiet {

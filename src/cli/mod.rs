@@ -4,11 +4,14 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 mod args;
+pub mod completions;
 mod config;
 mod dedupe;
+mod directories;
 mod discard;
 mod doctor;
 mod examples;
@@ -68,13 +71,36 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
         let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
         error.print().map_or(ExitCode::from(code), |()| ExitCode::from(code))
     };
-    let cli = Cli::try_parse_from(args).map_err(said)?;
+    let short = args.iter().any(|arg| arg == "-h");
+    let command = if short { on_one_screen() } else { Cli::command() };
+    let typed = command.clone().try_get_matches_from(args).map_err(said)?;
+    let cli = Cli::from_arg_matches(&typed).map_err(said)?;
+    if let Some(what) = stray(&command, &typed) {
+        let failure = Failure::usage(format!("{what} cannot stand before a command"));
+        let hint =
+            "write the command first, then its options; `mergerfs.xdedup COMMAND -h` lists them";
+        return Err(ended(Err(failure.hint(hint)), cli.common.color));
+    }
     if cli.common.config.is_none() {
-        return Ok(cli);
+        return Ok(cli.settled());
     }
     let args =
         config::expand(args, &cli).map_err(|failure| ended(Err(failure), cli.common.color))?;
-    Cli::try_parse_from(args).map_err(said)
+    Ok(Cli::try_parse_from(args).map_err(said)?.settled())
+}
+
+/// The command line with a short help: possible values and rare commands are left to `--help`.
+fn on_one_screen() -> clap::Command {
+    Cli::command()
+        .disable_help_subcommand(true)
+        .mut_args(|arg| {
+            let values = arg.get_action().takes_values();
+            arg.hide_possible_values(values).hide_default_value(values)
+        })
+        .mut_subcommands(|sub| {
+            let rare = ["export", "completions"].contains(&sub.get_name());
+            sub.hide(rare)
+        })
 }
 
 fn ended(result: Result<u8, Failure>, color: Color) -> ExitCode {
@@ -91,7 +117,9 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         None => dedupe::run(&cli.common, &cli.run),
         Some(command) => {
-            only_common(&cli.run)?;
+            if cli.common.format == OutputFormat::Script {
+                return Err(Failure::usage("--format script shows the plan of a dry run only"));
+            }
             match command {
                 Command::Preview(args) => preview::run(&cli.common, args),
                 Command::Resume(args) => match (&args.from_log, &args.manifest) {
@@ -101,7 +129,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                         let named = args.discard.as_deref().unwrap_or_default();
                         discard::run(&cli.common, named, args.execute)
                     }
-                    _ => resume::run(&cli.common),
+                    _ => resume::run(&cli.common, args.dry_run),
                 },
                 Command::Status => status::run(&cli.common),
                 Command::Doctor(args) => doctor::run(&cli.common, args),
@@ -110,13 +138,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
                 Command::Export(args) => history::export(&cli.common, args),
                 Command::Undo(args) => undo::run(&cli.common, args),
                 Command::Completions { shell } => {
-                    let mut command = Cli::command();
-                    clap_complete::generate(
-                        *shell,
-                        &mut command,
-                        "mergerfs.xdedup",
-                        &mut stdout::stdout(),
-                    );
+                    let mut out = stdout::stdout();
+                    completions::write(*shell, &mut out)
+                        .and_then(|()| out.flush())
+                        .map_err(Failure::output)?;
                     Ok(0)
                 }
             }
@@ -124,18 +149,15 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
 }
 
-/// Options of a run make no sense with another command: a forgotten one must not be passed over.
-fn only_common(run: &RunArgs) -> Result<(), Failure> {
-    let given = run.execute
-        || run.manifest.is_some()
-        || !run.dirs.is_empty()
-        || !run.primary.is_empty()
-        || run.log_file.is_some()
-        || run.max_time.is_some();
-    if given {
-        return Err(Failure::usage("options of a run cannot stand with another command"));
-    }
-    Ok(())
+/// Returns what was typed before a command and has no meaning there: a forgotten option must not be passed over.
+fn stray(command: &clap::Command, typed: &ArgMatches) -> Option<String> {
+    typed.subcommand_name()?;
+    let given = |arg: &&clap::Arg| {
+        !arg.is_global_set()
+            && typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    let arg = command.get_arguments().find(given)?;
+    Some(arg.get_long().map_or("a directory".to_owned(), |name| format!("--{name}")))
 }
 
 fn start_log(common: &Common) {

@@ -46,6 +46,13 @@ pub(super) const GROUPS: Kind = Kind {
     },
 };
 
+/// The script of a dry run.
+pub(super) const SCRIPT: Kind = Kind {
+    what: "script",
+    option: "--script",
+    is_one: |head| head.starts_with(b"#!/bin/sh\n# What mergerfs.xdedup"),
+};
+
 /// A file that is written when the work is over.
 #[derive(Debug)]
 pub(super) struct OutputFile {
@@ -163,7 +170,10 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         let page = "<!DOCTYPE html><title>mergerfs.xdedup: /pool</title>";
         let list = "{\"header\":{},\"groups\":[]}";
-        for (kind, first, other) in [(REPORT, page, list), (GROUPS, list, page)] {
+        let script = "#!/bin/sh\n# What mergerfs.xdedup -e would do; nothing has been changed.";
+        for (kind, first, other) in
+            [(REPORT, page, list), (GROUPS, list, page), (SCRIPT, script, "#!/bin/sh\nrm")]
+        {
             let path = at(kind.what);
             put(&path, kind, first).unwrap();
             put(&path, kind, first).unwrap();
@@ -178,7 +188,7 @@ mod tests {
             assert!(put(dir.path(), kind, first).is_err());
         }
         let names = dir.path().read_dir().unwrap().count();
-        assert_eq!(names, 3, "something is left aside");
+        assert_eq!(names, 4, "something is left aside");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `preview`: plans as a dry run does, and shows the pool as it will be until a signal or an unmount ends it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::args::{Common, OutputFormat, PreviewArgs};
+use super::directories;
 use super::failure::Failure;
 use super::request::request;
 use super::run_watch::RunWatch;
@@ -27,6 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     planning_only(args)?;
+    directories::check(&args.run)?;
     // Before a scan that takes hours, and once more after it.
     preview::check_mount_point(&args.mount_point)?;
     let signals = Signals::listen(None)?;
@@ -110,8 +113,8 @@ fn mounted_line(common: &Common, pool: &Pool, tree: &Tree, at: &Path) -> io::Res
             let scene = Scene { dry_run: true, ..shown::scene(pool, common) };
             json::preview(&mut line, &scene, by, (files, bytes))?;
         }
-        OutputFormat::Text if common.quiet => {}
-        OutputFormat::Text => writeln!(
+        OutputFormat::Text | OutputFormat::Script if common.quiet => {}
+        OutputFormat::Text | OutputFormat::Script => writeln!(
             line,
             "{} shows {} as it will be: {} replaced, {} freed. Ctrl-C or umount ends it.",
             sanitised_path(at),
@@ -132,6 +135,9 @@ fn refused(at: &PathBuf, error: &io::Error) -> Failure {
     let hint = match Path::new("/dev/fuse").metadata() {
         Err(_) => {
             "there is no /dev/fuse: modprobe fuse; a container needs --device /dev/fuse and CAP_SYS_ADMIN"
+        }
+        Ok(_) if File::options().read(true).write(true).open("/dev/fuse").is_err() => {
+            "you may not open /dev/fuse: chmod 666 /dev/fuse, as root"
         }
         Ok(_) if !nix::unistd::geteuid().is_root() => {
             "name an empty directory of your own; fusermount3 is needed, and for --allow-other user_allow_other in /etc/fuse.conf"

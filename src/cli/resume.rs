@@ -2,26 +2,48 @@
 
 use std::io::Write;
 
-use super::args::Common;
+use super::args::{Common, OutputFormat};
 use super::failure::Failure;
 use super::places;
 use super::shown::Shown;
 use super::signals::Signals;
 use super::stdout::stdout;
 use crate::execute::OpEnded;
-use crate::journal;
+use crate::journal::{self, OpenOp};
 use crate::pool::Pool;
-use crate::report::text;
+use crate::report::{status, text};
 use crate::rescue::resume::resume;
 use crate::run::{DiskJournal, Watcher, WatcherError};
 
-pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+pub(super) fn run(common: &Common, dry_run: bool) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
     let mut out = stdout();
     let Some(journal) = journal::open_existing(&places::journal_dir(common)?, None)? else {
-        return nothing(&mut out, common, "no journal: nothing was ever begun");
+        return nothing(&mut out, common, "No runs recorded yet (there is no journal).");
     };
+    if dry_run {
+        let open = journal.open_ops();
+        return match open.is_empty() {
+            true => nothing(&mut out, common, "nothing is open"),
+            false => show(&mut out, common, &open),
+        };
+    }
     finish(common, &signals, journal, &mut out)
+}
+
+/// Lists the open files, and changes nothing.
+fn show(out: &mut dyn Write, common: &Common, open: &[OpenOp]) -> Result<u8, Failure> {
+    let written = match common.format {
+        OutputFormat::Json => status::open_json(out, open),
+        OutputFormat::Text | OutputFormat::Script => status::open_text(out, open).and_then(|()| {
+            writeln!(
+                out,
+                "Nothing was changed. Run again without -n to finish or put back each file."
+            )
+        }),
+    };
+    written.and_then(|()| out.flush()).map_err(Failure::output)?;
+    Ok(0)
 }
 
 /// Finishes or takes back the open ops of `journal`.

@@ -26,6 +26,8 @@ pub(super) struct RunWatch<'w> {
     mount_point: Option<&'w Path>,
     /// The report page, which has been begun.
     pub(super) report: Option<OutputFile>,
+    /// The script of the plan, which has been begun.
+    pub(super) script: Option<OutputFile>,
     /// The list of the groups that the scan finds, which has been begun.
     listed: Option<OutputFile>,
 }
@@ -40,6 +42,7 @@ impl<'w> RunWatch<'w> {
             args,
             mount_point: None,
             report: None,
+            script: None,
             listed: None,
         }
     }
@@ -64,6 +67,8 @@ impl<'w> RunWatch<'w> {
             begun.transpose()
         };
         self.report = begin(self.args.report.as_deref(), output_file::REPORT)?;
+        let script = self.args.script.as_deref().filter(|_| !self.args.execute);
+        self.script = begin(script, output_file::SCRIPT)?;
         // This check precedes hours of reading.
         self.listed = begin(self.args.groups.as_deref(), output_file::GROUPS)?;
         Ok(())
@@ -106,7 +111,9 @@ impl<'w> RunWatch<'w> {
         let (out, scene) = self.shown.out_and_scene();
         let written = match format {
             OutputFormat::Json => json::summary(out, &scene, &tally),
-            OutputFormat::Text => text::conclusion(out, &scene, ended.refusals, &tally),
+            OutputFormat::Text | OutputFormat::Script => {
+                text::conclusion(out, &scene, ended.refusals, &tally)
+            }
         };
         written.and_then(|()| out.flush()).map_err(Failure::output)?;
         self.shown.tally = tally;

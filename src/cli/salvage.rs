@@ -39,7 +39,7 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
     };
     tell(&mut out, common, &salvaging).map_err(Failure::output)?;
     if !args.execute {
-        writeln!(out, "nothing was changed; -e does it")
+        writeln!(out, "Nothing was changed. Run again with -e to apply.")
             .and_then(|()| out.flush())
             .map_err(Failure::output)?;
         return Ok(0);
@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
 fn tell(out: &mut dyn Write, common: &Common, salvaging: &Salvaging) -> std::io::Result<()> {
     let terminal = std::io::stdout().is_terminal();
     let Salvaging { remains, logged, .. } = salvaging;
-    if common.format == OutputFormat::Text && !common.quiet {
+    if common.format != OutputFormat::Json && !common.quiet {
         match &remains.why {
             Some(why) => writeln!(out, "{why}")?,
             None => writeln!(out, "there is no journal at {:?}", remains.dir)?,
@@ -74,7 +74,9 @@ fn tell(out: &mut dyn Write, common: &Common, salvaging: &Salvaging) -> std::io:
     for found in &salvaging.found {
         let dirs = found.dirs();
         match common.format {
-            OutputFormat::Text => report::text(out, &found.plan, &dirs, terminal)?,
+            OutputFormat::Text | OutputFormat::Script => {
+                report::text(out, &found.plan, &dirs, terminal)?
+            }
             OutputFormat::Json => report::json(out, &found.plan, &dirs)?,
         }
     }

@@ -86,7 +86,9 @@ impl<'w> Shown<'w> {
         let (out, scene) = self.out_and_scene();
         let written = match format {
             OutputFormat::Json => json::op(out, &scene, (op, id), Some(outcome)),
-            OutputFormat::Text => text::op(out, &scene, op, outcome, recovered),
+            OutputFormat::Text | OutputFormat::Script => {
+                text::op(out, &scene, op, outcome, recovered)
+            }
         };
         if let Err(error) = written {
             tracing::debug!(%error, "result not written");

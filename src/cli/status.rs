@@ -19,7 +19,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let json = common.format == OutputFormat::Json;
     let written = match journal::open_existing(&dir, None)? {
         None if json => status::json(&mut out, &Status::default()),
-        None => writeln!(out, "no journal at {dir:?}: nothing was ever begun"),
+        None => writeln!(out, "No runs recorded yet (no journal at {dir:?})."),
         Some(journal) => {
             let status = look(common, &journal)?;
             if json { status::json(&mut out, &status) } else { status::text(&mut out, &status) }

@@ -65,7 +65,9 @@ fn dry_run(common: &Common, pool: &Pool, undo: (u64, UndoPlan)) -> Result<u8, Fa
     let tally = Tally::planned(&plan);
     let mut out = stdout();
     let written = match common.format {
-        OutputFormat::Text => report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals)),
+        OutputFormat::Text | OutputFormat::Script => {
+            report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals))
+        }
         OutputFormat::Json => lines(&mut out, &scene, &plan, &tally),
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
@@ -100,7 +102,7 @@ impl UndoWatch<'_> {
         let (out, scene) = self.shown.out_and_scene();
         match format {
             OutputFormat::Json => json::summary(out, &scene, &tally),
-            OutputFormat::Text => {
+            OutputFormat::Text | OutputFormat::Script => {
                 let undoes = ended.undoes.unwrap_or_default();
                 report::conclusion(out, &scene, undoes, (ended.refusals, &tally))
             }

@@ -153,16 +153,16 @@ topics! {
     NotRoot, "not-root", Surprises, "run as root, unless every file concerned is yours";
     /// Path-preserving create policies.
     CreatePolicy, "create-policy", Surprises,
-        "the directories that replacements need attract future files to the master's branch, and links made by other programs fail between branches; category.create=mfs or pfrd does neither";
+        "the directories that replacements need attract future files to the kept copy's disk, and links made by other programs fail between branches; category.create=mfs or pfrd does neither";
     /// Some programs see the pool as several mounts.
     SplitMounts, "split-mounts", Surprises,
-        "hard links between these fail for whoever sees them so: mount one common directory of the pool there instead";
+        "hard links between these fail for programs that see them so: mount one common directory of the pool there instead";
     /// Several pools over one branch.
     SharedBranch, "shared-branch", Surprises,
         "run on one of the pools at a time; a path may be shadowed in the other, which this tool does not see";
     /// Policies that show one file and open another.
     ShownNewest, "newest-policy", Surprises,
-        "where a path is on several branches, what is shown and what is read may differ; such paths are left alone";
+        "where a path is on several branches, the copy that is shown and the copy that is read may differ; such paths are skipped";
     /// The kernel keeps old contents.
     CacheFiles, "cache-files", Surprises, "cache.files=auto-full or off: with full, readers keep what they once read";
     /// Negative entries or attributes are kept long.

@@ -139,7 +139,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let blake3 = self.equal_bytes(op, &master, &duplicate)?;
         let recorded = op.recorded.as_ref();
         if recorded.is_some_and(|recorded| recorded.blake3 != blake3) {
-            let why = "both copies changed since the op began";
+            let why = "both copies changed since the replacement began";
             return Err(Halt::new(Reason::Changed, why));
         }
         if op.undo().is_some_and(|undo| undo.blake3 != blake3) {

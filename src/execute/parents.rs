@@ -441,7 +441,7 @@ pub(super) fn missing_chain(
         match stat(&Place::new(branch, dir.clone()))? {
             Some(stat) if stat.kind == FileKind::Directory => break,
             Some(_) => {
-                let detail = format!("{dir:?} is no directory on the master's branch");
+                let detail = format!("{dir:?} is no directory on the kept copy's disk");
                 return Err(Halt::new(Reason::Obstructed, detail));
             }
             None => {}

@@ -212,7 +212,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             || duplicates.contains(&op.duplicate_id)
             || duplicates.contains(&op.master_id);
         if used {
-            Err(Halt::new(Reason::Busy, "an op that is still open uses one of the files"))
+            Err(Halt::new(Reason::Busy, "a replacement that is still open uses one of the files"))
         } else {
             Ok(())
         }

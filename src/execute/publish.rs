@@ -122,7 +122,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             if in_place && !op.may_be_ours(k) && op.names[k].found != Found::Master {
                 // The master's name was not there when the op began, and this program has not made it: a client renamed
                 // the master here.
-                let detail = format!("{:?} is the master already", op.names[k].path);
+                let detail = format!("{:?} is the kept copy already", op.names[k].path);
                 return Err(Halt::new(Reason::Changed, detail));
             }
             if !in_place && observed.duplicate == DuplicateAt::Own {

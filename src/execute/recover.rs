@@ -153,7 +153,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
             next => next,
         };
-        tracing::debug!(op = ?op.id(), ?next, ?names, "open op");
+        tracing::debug!(op = ?op.id(), ?next, ?names, "open replacement");
         match next {
             Next::Finish => {
                 self.clear_hidden(op)?;
@@ -162,7 +162,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 Ok(Some(OpState::Removed(bytes)))
             }
             Next::Leave | Next::Back => {
-                let why = "the path was removed or replaced by another program since the op began";
+                let why = "the path was removed or replaced by another program since the replacement began";
                 Ok(Some(self.back(op, Halt::new(Reason::Changed, why))))
             }
             Next::Forward => Ok(
@@ -363,7 +363,7 @@ fn kept_copy_as_recorded(op: &Begun, names: &[Observed]) -> Result<(), Halt> {
         |name: &Observed| name.duplicate == DuplicateAt::Own && name.target != TargetIs::Master;
     let differs = before.is_some_and(|before| *before != op.seen().master_metadata);
     if differs && names.iter().all(unpublished) {
-        let why = "owner, mode or attributes of the kept copy changed since the op began";
+        let why = "owner, mode or attributes of the kept copy changed since the replacement began";
         return Err(Halt::new(Reason::Changed, why));
     }
     Ok(())

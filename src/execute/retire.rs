@@ -95,7 +95,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         // and may well be waiting for it. That is the final state of the path, and the retired inode still equals the
         // master.
         if !window.master.unbroken()? {
-            return Err(Halt::again(Reason::Busy, "the master was opened for writing meanwhile"));
+            return Err(Halt::again(
+                Reason::Busy,
+                "the kept copy was opened for writing meanwhile",
+            ));
         }
         self.check_names(op, window)?;
         for (k, observed) in names.iter().enumerate() {
@@ -149,7 +152,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         self.check_duplicate(op, window)?;
         // The master's names may have been removed meanwhile: then the retired inode is the only copy left.
         if self.fs.stat_open(&window.master.file)?.nlink == 0 {
-            return Err(Halt::new(Reason::Changed, "the master was deleted meanwhile"));
+            return Err(Halt::new(Reason::Changed, "the kept copy was deleted meanwhile"));
         }
         // The path was linked just before the rename.
         self.check_names(op, window)

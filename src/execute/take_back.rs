@@ -226,7 +226,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             return Err(written_since());
         }
         if self.fs.stat_open(file)?.fingerprint() != now.fingerprint() {
-            return Err(Halt::again(Reason::Changed, "the master was touched since it was linked"));
+            return Err(Halt::again(
+                Reason::Changed,
+                "the kept copy was touched since it was linked",
+            ));
         }
         self.ours.insert(now.id, now.ctime);
         Ok(Some(now.fingerprint()))
@@ -335,7 +338,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 }
             }
         } else if !window.master.unbroken()? {
-            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+            return Err(Halt::again(Reason::Busy, "the kept copy was opened meanwhile"));
         }
         self.only_before_removal(op)?;
         self.master_as_compared(op, &window.master, None)?;
@@ -366,7 +369,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let now = self.fs.stat_open(&master.file)?;
         not_written(op, &now)?;
         if read.is_some_and(|read| now.fingerprint() != *read) {
-            return Err(Halt::again(Reason::Changed, "the master was touched since it was linked"));
+            return Err(Halt::again(
+                Reason::Changed,
+                "the kept copy was touched since it was linked",
+            ));
         }
         let changed = |undo: &Undoing| {
             let now = self.fs.metadata(&master.file)?;
@@ -382,7 +388,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let Some(seen) = &op.seen else { return Ok(()) };
         self.unchanged(&now, &seen.master, "master")?;
         if self.fs.metadata(&master.file)? != seen.master_metadata {
-            return Err(Halt::again(Reason::Changed, "the master was touched since it was linked"));
+            return Err(Halt::again(
+                Reason::Changed,
+                "the kept copy was touched since it was linked",
+            ));
         }
         Ok(())
     }
@@ -510,7 +519,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 self.rename(at, target)?;
             }
         }
-        Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+        Err(Halt::again(Reason::Busy, "the kept copy was opened meanwhile"))
     }
 
     /// Whether the duplicate has the path of `target` on its own branch: only a path that exists gets a name back.
@@ -544,7 +553,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         for (temp, target) in exchanged.iter().rev() {
             self.exchange(temp, target)?;
         }
-        Err(Halt::again(Reason::Busy, "the master was opened meanwhile"))
+        Err(Halt::again(Reason::Busy, "the kept copy was opened meanwhile"))
     }
 
     /// Takes away the replacements that would hide a file made at the same path since.
@@ -574,7 +583,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             for (at, target) in hidden.iter().rev() {
                 self.rename(at, target)?;
             }
-            return Err(Halt::again(Reason::Busy, "the master was opened meanwhile"));
+            return Err(Halt::again(Reason::Busy, "the kept copy was opened meanwhile"));
         }
         for (at, target) in hidden {
             if !self.is_visible(op)? {
@@ -692,5 +701,5 @@ fn not_written(op: &Begun, now: &Stat) -> Result<(), Halt> {
 }
 
 fn written_since() -> Halt {
-    Halt::new(Reason::Conflict, "the master was written to since it was linked")
+    Halt::new(Reason::Conflict, "the kept copy was written to since it was linked")
 }

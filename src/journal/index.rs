@@ -90,7 +90,7 @@ impl Index {
             }
             Record::Copied { op, ino, btime, handle } => {
                 let open = self.open.get_mut(&op).ok_or_else(|| not_open(op))?;
-                let undo = open.undo.as_mut().ok_or("an op was copied that undoes nothing")?;
+                let undo = open.undo.as_mut().ok_or("a file was copied that is part of no undo")?;
                 Arc::make_mut(undo).copied = true;
                 let intent = Arc::make_mut(&mut open.intent);
                 (intent.master.id.ino, intent.master.id.btime) = (ino, btime);
@@ -209,5 +209,5 @@ impl Index {
 }
 
 fn not_open(op: OpId) -> String {
-    format!("op {} of run {} is not open", op.seq, op.run)
+    format!("file {} of run {} is not open", op.seq, op.run)
 }

@@ -51,7 +51,7 @@ pub use journal_dir::{create_or_open, open_existing};
 pub use logged::{Logged, LoggedName, LoggedOp, RUNS_AT_MOST, read_log};
 pub use mark::Mark;
 pub use proof::{IntentRecorded, RetiredRecorded};
-pub use prune::{Pruned, prune};
+pub use prune::{Pruned, prunable, prune};
 pub use rebuild::{Remains, id_at, remains};
 pub use record::{
     BranchRecord, Intent, NameIntent, Record, RecordedFile, RunEnded, RunStarted, UndoIntent,
@@ -402,7 +402,9 @@ impl<S: Store> Journal<S> {
             let op = applied.map_err(JournalError::Unexpected)?;
             if let Some(op) = op {
                 csv::push_op(&mut batch.lines, now, &op, record).ok_or_else(|| {
-                    JournalError::Unexpected("an op on a branch its run does not have".to_owned())
+                    JournalError::Unexpected(
+                        "a file on a branch that its run does not have".to_owned(),
+                    )
                 })?;
             }
             batch.push(record, now, self.index.newest_run())?;

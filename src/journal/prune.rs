@@ -76,6 +76,19 @@ pub fn prune(dir: &Path, oldest: i64) -> Result<Option<Pruned>, JournalError> {
     }))
 }
 
+/// Returns the runs that [`prune`] would forget, and how many it would keep. `None` where there is no journal.
+///
+/// # Errors
+/// As [`open_existing`].
+pub fn prunable(dir: &Path, oldest: i64) -> Result<Option<(Vec<u64>, usize)>, JournalError> {
+    let Some(journal) = open_existing(dir, None)? else {
+        return Ok(None);
+    };
+    let keep = kept(&journal, oldest);
+    let runs = journal.runs().map(|run| run.started.run);
+    Ok(Some((runs.filter(|run| !keep.contains(run)).collect(), keep.len())))
+}
+
 /// The runs that stay known.
 fn kept(journal: &Journal<SledStore>, oldest: i64) -> BTreeSet<u64> {
     let told: BTreeSet<u64> = journal.conflicts().iter().map(|c| c.op.run).collect();

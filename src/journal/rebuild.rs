@@ -132,7 +132,7 @@ impl Filled {
         if let Some(op) = applied.map_err(JournalError::Unexpected)? {
             // An op gets its log line before its journal record, here too.
             csv::push_op(&mut self.log, now, &op, record).ok_or_else(|| {
-                JournalError::Unexpected("an op on a branch its run does not have".to_owned())
+                JournalError::Unexpected("a file on a branch that its run does not have".to_owned())
             })?;
         }
         let seq = self.tip.seq + 1;

@@ -1,6 +1,6 @@
 //! Why an op is not planned or not done: a closed list, each reason with advice for the user.
 
-/// A reason, as data: shown in text and JSON, documented in the README. A test checks where each is decided.
+/// A reason, as data: shown in text and JSON, documented in `contrib/guides/reasons.md`. A test checks where each is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The path does not lead to a file of this pool.
@@ -303,7 +303,7 @@ impl Reason {
             Self::ClaimSize => "the file changed since the list was made: make the list again",
             Self::NoPrimary => "add a primary (-p) that holds one of the copies, or --any-master",
             Self::Shadowed => {
-                "the path exists on several branches: look at each copy and remove those that you do not want, or --shadows merge, which removes hidden copies that it finds equal"
+                "the path exists on several disks: look at each copy and remove those that you do not want, or --shadows merge, which removes hidden copies that it finds equal"
             }
             Self::ShadowsDiffer => {
                 "the disks have different versions of the path, and the pool shows one of them: look at each on its disk, and remove or rename the versions that you do not want"
@@ -356,7 +356,7 @@ impl Reason {
             Self::NoIdentity => {
                 "the filesystem has no UUID to know it by after a crash: use ext4, xfs or btrfs"
             }
-            Self::TooManyLinks => "the master cannot take more hard links: keep a second copy",
+            Self::TooManyLinks => "the kept copy cannot take more hard links: keep a second copy",
             Self::NoExchange => {
                 "the filesystem cannot exchange names, or rename without replacing (renameat2): update the kernel or the filesystem"
             }
@@ -368,7 +368,7 @@ impl Reason {
                 "files without data (0 bytes, or all hole, as of a download that has not begun) free nothing; nothing to do"
             }
             Self::Limit => "run again for the rest, or raise --max-ops, --max-bytes or --max-time",
-            Self::Busy => "somebody has the file open: run again when it is closed",
+            Self::Busy => "a program has the file open: run again when it is closed",
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
             Self::Conflict => {

@@ -49,7 +49,7 @@ impl DiscardState {
         match self {
             Self::Planned => ("planned", "would remove".to_owned()),
             Self::Removed => ("removed", "removed".to_owned()),
-            Self::Busy => ("busy", "kept, somebody has it open:".to_owned()),
+            Self::Busy => ("busy", "kept, a program has it open:".to_owned()),
             Self::Changed => ("changed", "kept, it changed meanwhile:".to_owned()),
             Self::Failed(why) => {
                 let why = sanitised(why.as_bytes());

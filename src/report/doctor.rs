@@ -9,6 +9,15 @@ use super::json::{line, put_path, put_paths, typed};
 use super::{number, sanitised};
 use crate::doctor::{Facts, Finding, Level};
 
+/// The level as people read it. JSON and the man page have the words of [`Level::as_str`].
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Prevents => "error",
+        Level::Surprises => "warning",
+        Level::Note => "note",
+    }
+}
+
 fn count(findings: &[Finding], level: Level) -> usize {
     let of_level = findings.iter().filter(|found| found.topic.level() == level);
     of_level.count()
@@ -44,19 +53,20 @@ pub fn text(
             .as_ref()
             .map_or(String::new(), |path| format!(" {}:", sanitised(path.as_os_str().as_bytes())));
         let (topic, what) = (found.topic, sanitised(found.what.as_bytes()));
-        writeln!(out, "{}: {}:{at} {what}", level.as_str(), topic.as_str())?;
+        writeln!(out, "{}: {}:{at} {what}", word(level), topic.as_str())?;
         if level != Level::Note || verbose {
             writeln!(out, "    {}", topic.advice())?;
         }
     }
     if !quiet {
-        writeln!(
-            out,
-            "{} prevent runs, {} may surprise, {}",
-            count(findings, Level::Prevents),
-            count(findings, Level::Surprises),
-            number(count(findings, Level::Note), "note")
-        )?;
+        let counts = [Level::Prevents, Level::Surprises, Level::Note]
+            .map(|level| (count(findings, level), word(level)));
+        let found = counts.iter().filter(|(count, _)| *count > 0);
+        let found: Vec<String> = found.map(|(count, word)| number(*count, word)).collect();
+        match found.is_empty() {
+            true => writeln!(out, "No problems found.")?,
+            false => writeln!(out, "{}", found.join(", "))?,
+        }
     }
     Ok(())
 }
@@ -139,10 +149,10 @@ mod tests {
     fn a_person_reads_each_finding_with_what_to_do() {
         let lines = lines(|out| text(out, &facts(), &findings(), (false, false)));
         assert!(lines[0].starts_with("pool /po\\nol: mergerfs 2.40.2"));
-        assert_eq!(lines[1], "prevents: branch-missing: /mnt/\\u{1b}[2J: so");
+        assert_eq!(lines[1], "error: branch-missing: /mnt/\\u{1b}[2J: so");
         assert_eq!(lines[2], format!("    {}", Topic::BranchMissing.advice()));
         assert_eq!(lines[5], "note: link-cow: so");
-        assert_eq!(lines[6], "1 prevent runs, 1 may surprise, 1 note");
+        assert_eq!(lines[6], "1 error, 1 warning, 1 note");
     }
 
     #[test]

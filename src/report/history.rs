@@ -47,9 +47,9 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
     let free: u64 = runs.iter().map(|run| run.still_free()).sum();
     writeln!(
         out,
-        "{}: {} done, {undone} undone since; {} more is free now",
+        "{}: {} linked, {undone} of them taken back since, {} more is free now",
         number(runs.len(), "run"),
-        number(done, "op"),
+        number(done, "file"),
         size(free)
     )
 }

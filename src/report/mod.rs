@@ -6,6 +6,7 @@
 
 pub mod discard;
 pub mod doctor;
+pub mod dry_run;
 pub mod export;
 pub mod groups;
 pub mod history;
@@ -24,6 +25,7 @@ mod tally;
 pub mod text;
 pub mod undo;
 pub mod verify;
+mod words;
 
 #[cfg(test)]
 mod sample;

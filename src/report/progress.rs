@@ -79,7 +79,7 @@ impl Progress {
 
     fn tell_ops(&self) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}/{} ops", self.ops, self.total_ops));
+            bar.set_message(format!("{}/{} files", self.ops, self.total_ops));
         }
     }
 
@@ -92,7 +92,8 @@ impl Progress {
         lines.last = now;
         let seconds = now.duration_since(lines.start).as_secs().max(1);
         Some(format!(
-            "{} of {} compared, {} of {} ops, {}/s",
+            "{} %: {} of {} compared, {} of {} files, {}/s",
+            percent(self.bytes, self.total_bytes),
             size(self.bytes),
             size(self.total_bytes),
             self.ops,
@@ -102,9 +103,14 @@ impl Progress {
     }
 }
 
+/// `part` of `whole` in percent, at most 100.
+fn percent(part: u64, whole: u64) -> u64 {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
+    u64::try_from(percent.min(100)).unwrap_or(100)
+}
+
 fn bar(total_bytes: u64, target: ProgressDrawTarget) -> ProgressBar {
-    let form =
-        "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
+    let form = "{bar:30} {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
     let style = ProgressStyle::with_template(form)
         .expect("invariant: the form of the bar is a constant that its test reads");
     ProgressBar::with_draw_target(Some(total_bytes), target).with_style(style)
@@ -123,7 +129,7 @@ mod tests {
         // A busy file is read again.
         progress.bytes(900);
         let bar = progress.bar.clone().unwrap();
-        assert_eq!((bar.position(), bar.message()), (1000, "1/2 ops".to_owned()));
+        assert_eq!((bar.position(), bar.message()), (1000, "1/2 files".to_owned()));
         assert_eq!(progress.suspend(|| 5), 5);
         progress.finish();
         assert!(bar.is_finished());
@@ -137,7 +143,7 @@ mod tests {
         progress.lines = Some(Lines { start, last: start });
         progress.bytes = 3 << 20;
         assert_eq!(progress.line(start + LINE_EVERY / 2), None);
-        let line = "3.0 MiB of 4.0 MiB compared, 0 of 2 ops, 102.4 KiB/s";
+        let line = "75 %: 3.0 MiB of 4.0 MiB compared, 0 of 2 files, 102.4 KiB/s";
         assert_eq!(progress.line(start + LINE_EVERY).as_deref(), Some(line));
         assert_eq!(progress.line(start + LINE_EVERY), None);
     }

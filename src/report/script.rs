@@ -34,7 +34,7 @@ const BATCH_OPS: usize = 128;
 const BATCH_BYTES: u64 = 4 << 30;
 
 const PROMISE: &str = "\
-# For each op it compares both files (cmp), links the master without overwriting anything, syncs the filesystem, and
+# For each file it compares both copies (cmp), links the kept copy without overwriting anything, syncs the filesystem, and
 # only then removes the duplicate, if nobody changed it. What fails is left as it was, and the rest goes on.
 #
 # mergerfs.xdedup -e does the same plan, and more. This script LACKS the protection against programs that use the
@@ -125,7 +125,7 @@ impl Script<'_> {
         }
         writeln!(self.out, "#")?;
         let style = self.comment();
-        text::refusals(self.out, self.scene, &plan.refusals, style)
+        text::skipped_that(self.out, self.scene, &plan.refusals, style, |_| true)
     }
 
     fn comment(&self) -> Style {
@@ -154,14 +154,14 @@ impl Script<'_> {
     fn op(&mut self, number: usize, op: &Op, look: &mut Look<'_>) -> io::Result<()> {
         let (kind, why) = match op.kind {
             OpKind::Cross => {
-                ("cross", "the same content on another branch: moved to its branch, as a link")
+                ("cross", "the same content on another disk: its path becomes a link there")
             }
-            OpKind::Local => ("local", "the same content on the same branch: replaced by a link"),
+            OpKind::Local => ("local", "the same content on the same disk: replaced by a link"),
         };
         let master = spelled(&self.scene.pool_path(&op.master.path));
         writeln!(
             self.out,
-            "\n# op {number}, {kind}, frees {}. The master is {master}; {why}:",
+            "\n# file {number}, {kind}, frees {}. The kept copy is {master}; {why}:",
             exactly(op.bytes)
         )?;
         for name in &op.names {
@@ -223,8 +223,8 @@ impl Script<'_> {
         text::left_out(self.out, tally, "# ")?;
         writeln!(
             self.out,
-            "# {} planned, {} refused, {} already linked, in {}; frees {}; planned in {:.1} s",
-            number(tally.planned, "op"),
+            "# {} planned, {} skipped, {} already linked, in {}; frees {}; planned in {:.1} s",
+            number(tally.planned, "file"),
             tally.refused,
             tally.already_linked,
             number(tally.groups, "group"),

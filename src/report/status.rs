@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use super::history;
 use super::json::{Object, line, put_op, put_path, put_paths, typed};
 use super::shown::{ago, sanitised, shell_word, size};
+use super::text::nonzero;
 use crate::fs::{FileKind, Timestamp};
 use crate::journal::{OpenOp, RunSummary, rfc3339};
 use crate::plan::OpId;
@@ -65,22 +66,48 @@ pub fn text(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     if status.open.is_empty() {
         writeln!(out, "nothing is open")?;
     } else {
-        writeln!(
-            out,
-            "{} open (mergerfs.xdedup resume finishes or puts them back):",
-            status.open.len()
-        )?;
-        for op in &status.open {
-            for name in &op.intent.names {
-                let path = op.run.pool.join(name.path.as_path());
-                writeln!(out, "  {}", shown(&path))?;
-            }
-        }
+        open_text(out, &status.open)?;
     }
     for unsettled in &status.unsettled {
         conflict(out, status, unsettled)?;
     }
     unexplained(out, status)
+}
+
+/// The files that an interrupted run left open, for a person.
+///
+/// # Errors
+/// When `out` fails.
+pub fn open_text(out: &mut dyn Write, open: &[OpenOp]) -> io::Result<()> {
+    writeln!(out, "{} open (mergerfs.xdedup resume finishes or puts them back):", open.len())?;
+    for op in open {
+        for name in &op.intent.names {
+            let path = op.run.pool.join(name.path.as_path());
+            writeln!(out, "  {}", shown(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The same as one JSON object of type `open`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn open_json(out: &mut dyn Write, open: &[OpenOp]) -> io::Result<()> {
+    let mut object = typed("open");
+    object.insert("open".into(), open_ops(open));
+    line(out, object)
+}
+
+fn open_ops(open: &[OpenOp]) -> Value {
+    let paths = |op: &OpenOp| -> Vec<String> {
+        let pool = &op.run.pool;
+        let names = op.intent.names.iter();
+        names.map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned()).collect()
+    };
+    let of =
+        |op: &OpenOp| json!({"run": op.intent.op.run, "op": op.intent.op.seq, "names": paths(op)});
+    open.iter().map(of).collect()
 }
 
 fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
@@ -90,23 +117,23 @@ fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     };
     let (time, pool) = (rfc3339(run.started.time), shown(&run.started.pool));
     writeln!(out, "run {} of {time} on {pool} {end}", run.started.run)?;
-    writeln!(
-        out,
-        "  {} begun: {} done, {} put back, {} in conflict, {} open; {} reclaimed",
-        run.intents,
-        run.done,
-        run.restored,
-        run.conflicts,
-        run.open,
-        size(run.reclaimed)
-    )
+    let counts = nonzero(&[
+        (run.done, "done"),
+        (run.restored, "put back"),
+        (run.conflicts, "in conflict"),
+        (run.open, "open"),
+    ]);
+    match counts.is_empty() {
+        true => writeln!(out, "  no file begun"),
+        false => writeln!(out, "  {}; {} freed", counts.join(", "), size(run.reclaimed)),
+    }
 }
 
 fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> io::Result<()> {
     let OpId { run, seq } = unsettled.op;
     let why = unsettled.why.strip_prefix("conflict: ").unwrap_or(&unsettled.why);
     let why = sanitised(why.as_bytes());
-    writeln!(out, "conflict: {why} (run {run}, op {seq})")?;
+    writeln!(out, "conflict: {why} (run {run}, file {seq})")?;
     for hidden in &unsettled.hidden {
         let HiddenFile { file, pool_path, keep_as } = hidden;
         writeln!(out, "  hidden file {}", shown(&file.path))?;
@@ -194,7 +221,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
         let whose = match unexplained.origin {
             Origin::LeftBehind(_) | Origin::Renamed(_) | Origin::Forgotten(_) => "left behind",
             Origin::NeverRun(_) | Origin::OtherJournal(_) | Origin::Unreadable => {
-                "no op of this journal explains"
+                "this journal does not explain"
             }
         };
         writeln!(out, "{whose}: {words}")?;
@@ -238,7 +265,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
 fn came_from(origin: Origin) -> String {
     match origin {
         Origin::LeftBehind(op) => {
-            format!("run {} of this journal left it; its op has ended", op.run)
+            format!("run {} of this journal left it; its replacement has ended", op.run)
         }
         Origin::Renamed(op) => format!(
             "run {} of this journal left it: the directory was renamed or moved while the run worked in it",
@@ -249,12 +276,12 @@ fn came_from(origin: Origin) -> String {
             op.run
         ),
         Origin::NeverRun(op) => format!(
-            "its name is of this journal, which has no op {} of a run {}: somebody else made it, or the journal is an older copy",
+            "its name is of this journal, which has no file {} of a run {}: another program made it, or the journal is an older copy",
             op.seq, op.run
         ),
         Origin::OtherJournal(id) => format!("its name is of another journal, {id:08x}"),
         Origin::Unreadable => {
-            "its name is of no journal: an old version or somebody else made it".to_owned()
+            "its name is of no journal: an old version or another program made it".to_owned()
         }
     }
 }
@@ -306,22 +333,14 @@ fn discard(status: &Status<'_>, path: &Path) -> String {
 /// # Errors
 /// When `out` fails.
 pub fn json(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
-    let paths = |op: &OpenOp| -> Vec<String> {
-        let pool = &op.run.pool;
-        let names = op.intent.names.iter();
-        names.map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned()).collect()
-    };
     let run = status.last.map(|run| {
         let mut figures = history::figures(run);
         figures["ended"] = run.ended.is_some().into();
         figures
     });
-    let open = status.open.iter();
-    let open =
-        open.map(|op| json!({"run": op.intent.op.run, "op": op.intent.op.seq, "names": paths(op)}));
     let mut object = typed("status");
     object.insert("last_run".into(), run.into());
-    object.insert("open".into(), open.collect());
+    object.insert("open".into(), open_ops(&status.open));
     let conflicts = status.unsettled.iter().map(|it| conflict_json(status, it));
     object.insert("conflicts".into(), conflicts.collect());
     let names = status.unexplained.iter().map(|it| it.file.path.clone());
@@ -477,7 +496,7 @@ mod tests {
     fn a_person_reads_each_place_and_the_commands_that_settle_it() {
         let expected = r"no run yet
 nothing is open
-conflict: the master was written to (run 3, op 7)
+conflict: the master was written to (run 3, file 7)
   hidden file /mnt/d2/it's/.xdedup-r
     2.0 KiB, last written 2 hours ago; its path was /pool/it's/a
     keep it:    mv -n '/mnt/d2/it'\''s/.xdedup-r' '/mnt/d2/it'\''s/a.recovered'
@@ -521,7 +540,7 @@ not looked at for hidden names: /mnt/d3: its disk is not mounted
         status.unsettled.clear();
         status.unexplained[0].origin = Origin::OtherJournal(0xab);
         let said = said(&status);
-        assert!(said.contains("no op of this journal explains: hidden file "));
+        assert!(said.contains("this journal does not explain: hidden file "));
         assert!(said.contains("of another journal, 000000ab"), "{said}");
         assert!(said.contains("resume --salvage"), "{said}");
         assert!(!said.contains("--discard"), "{said}");

@@ -81,7 +81,27 @@ fn cut(name: &[u8], room: Option<usize>) -> Vec<u8> {
     }
 }
 
-fn width_of(name: &[u8]) -> usize {
+/// Shortens a path to `room` characters: keeps its first directory and its end.
+pub(super) fn cut_middle(name: &[u8], room: usize) -> Vec<u8> {
+    let width = width_of(name);
+    if width <= room {
+        return name.to_vec();
+    }
+    let text = String::from_utf8_lossy(name);
+    let first = text.find('/').map_or("", |at| &text[..=at]);
+    let end = text.rfind('/').map_or(&*text, |at| &text[at..]);
+    let count = |text: &str| text.chars().count();
+    if count(first) + 1 + count(end) <= room {
+        // As many of the directories before the end as there is room for.
+        let kept = room - count(first) - 1;
+        let tail: String = text.chars().skip(width - kept).collect();
+        let tail = tail.find('/').map_or(tail.as_str(), |at| &tail[at..]);
+        return format!("{first}…{tail}").into();
+    }
+    cut(name, Some(room))
+}
+
+pub(super) fn width_of(name: &[u8]) -> usize {
     String::from_utf8_lossy(name).chars().count()
 }
 

@@ -11,6 +11,7 @@ use super::shown::{number, sanitised, size};
 use super::state::{FileState, halt};
 use super::table::Table;
 use super::tally::Tally;
+use super::words::{counted, known};
 use crate::execute::Outcome;
 use crate::fs::Place;
 use crate::plan::Op;
@@ -21,8 +22,8 @@ use crate::plan::refusal::{Reason, Weight};
 const EXAMPLES: usize = 3;
 /// How many pairs of directories are named, without `-v`.
 const DIRECTORIES: usize = 20;
-/// How many groups are named, without `-v`.
-const LARGEST: usize = 5;
+/// How many paths stand for all of many reasons, so that the text stays short.
+const EXAMPLES_IN_ALL: usize = 4;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,7 @@ impl Style {
         self.bytes(path.as_os_str().as_bytes())
     }
 
-    fn bytes(self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn bytes(self, bytes: &[u8]) -> Vec<u8> {
         if self.sanitise { sanitised(bytes).into_bytes() } else { bytes.to_vec() }
     }
 }
@@ -87,11 +88,11 @@ pub fn op(
             }
         }
         None if op.undo().is_some() => {
-            out.write_all(b" is a file of its own again on ")?;
+            out.write_all(b" is a separate copy again on ")?;
             out.write_all(&style.name(scene.root(op.master.branch)))?;
         }
         None => {
-            out.write_all(b" -> ")?;
+            out.write_all(" → ".as_bytes())?;
             out.write_all(&style.name(&scene.pool_path(&op.master.path)))?;
         }
     }
@@ -130,19 +131,18 @@ fn tone_of(state: FileState) -> Tone {
     }
 }
 
-/// Writes the refusals by reason, each line in `style`.
-pub(super) fn refusals(
+/// Writes the skipped files by reason: their number, their bytes, some examples, and the way out.
+pub(super) fn skipped(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     refused: &[Refusal],
-    style: Style,
 ) -> io::Result<()> {
     let fails = |reason: Reason| reason.weight() == Weight::Failure;
-    refusals_that(out, scene, refused, style, fails)
+    skipped_that(out, scene, refused, Style::of(scene), fails)
 }
 
-/// The same; only what `matters` where it is to be quiet.
-pub(super) fn refusals_that(
+/// The same in a style; only what `matters` where it is to be quiet.
+pub(super) fn skipped_that(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     refusals: &[Refusal],
@@ -156,16 +156,17 @@ pub(super) fn refusals_that(
     if scene.quiet {
         by_reason.retain(|reason, _| matters(*reason));
     }
+    let examples = (EXAMPLES_IN_ALL / by_reason.len().max(1)).clamp(1, EXAMPLES);
     for (reason, all) in by_reason {
-        let bytes = all.iter().map(|refusal| refusal.bytes).sum();
-        reason_line(out, style, "refused", reason, (all.len() as u64, bytes))?;
+        let sum = all.iter().map(|refusal| refusal.bytes).sum();
+        reason_line(out, style, "skipped", reason, (all.len() as u64, sum))?;
         if reason == Reason::DirectoryDiffers && scene.verbose == 0 {
             directories(out, &all, style)?;
             continue;
         }
         let shown = match scene.verbose {
             0 if reason == Reason::NoPrimary => continue,
-            0 => EXAMPLES.min(all.len()),
+            0 => examples.min(all.len()),
             _ => all.len(),
         };
         for refusal in &all[..shown] {
@@ -199,6 +200,7 @@ fn directories(out: &mut dyn Write, all: &[&Refusal], style: Style) -> io::Resul
     Ok(())
 }
 
+/// Writes a reason with its number of files, their bytes if these are known, and what the user can do.
 pub(super) fn reason_line(
     out: &mut dyn Write,
     style: Style,
@@ -212,8 +214,8 @@ pub(super) fn reason_line(
         Weight::Failure => Tone::Bad,
     };
     let word = style.screen.paint(tone, reason.as_str());
-    let bytes = if bytes == 0 { String::new() } else { format!(", {}", size(bytes)) };
-    writeln!(out, "{prefix}{what}: {count} {word}{bytes} ({hint})")
+    let bytes = if bytes > 0 { format!(" of {}", size(bytes)) } else { String::new() };
+    writeln!(out, "{prefix}{what}: {}{bytes}, {word}: {hint}", number(count, "file"))
 }
 
 fn example(
@@ -225,7 +227,8 @@ fn example(
     out.write_all(style.prefix.as_bytes())?;
     out.write_all(b"    ")?;
     out.write_all(&style.name(&scene.refused_path(refusal)))?;
-    if let Some(master) = &refusal.master {
+    let other = refusal.master.as_ref().filter(|kept| kept.as_bytes() != refusal.path);
+    if let Some(master) = other {
         out.write_all(b" (copy of ")?;
         out.write_all(&style.name(&scene.pool_path(master)))?;
         out.write_all(b")")?;
@@ -237,7 +240,7 @@ fn example(
     out.write_all(b"\n")
 }
 
-/// Writes the refusals, hints for the ops that were not done, the branches, and the line that adds up.
+/// Writes the skipped files, hints for the files that were not linked, the disks, and the sentence that adds up.
 ///
 /// # Errors
 /// When `out` fails.
@@ -247,7 +250,7 @@ pub fn conclusion(
     refused: &[Refusal],
     tally: &Tally,
 ) -> io::Result<()> {
-    refusals(out, scene, refused, Style::of(scene))?;
+    skipped(out, scene, refused)?;
     summary(out, scene, tally)
 }
 
@@ -256,14 +259,18 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, Style::of(scene), "not done", *reason, (*count, 0))?;
+        reason_line(out, Style::of(scene), "not linked", *reason, (*count, 0))?;
     }
     if !scene.quiet && tally.planned + tally.recovered_done > 0 {
+        if tally.refused > 0 || !tally.not_done.is_empty() {
+            out.write_all(b"\n")?;
+        }
         figures(out, scene, tally, Style::of(scene))?;
+        out.write_all(b"\n")?;
     }
     recovery(out, tally)?;
     left_out(out, tally, "")?;
-    total_line(out, scene, tally)
+    sentence(out, scene, tally)
 }
 
 /// Writes how many files a scan left out, each line after `prefix`; writes nothing if there were no such files.
@@ -285,57 +292,91 @@ pub(super) fn left_out(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::
     Ok(())
 }
 
-/// Writes the outcome of ops that earlier runs left open; writes nothing if there were no such ops.
+/// Writes the outcome of files that earlier runs left open; writes nothing if there were no such files.
 ///
 /// # Errors
 /// When `out` fails.
 pub fn recovery(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
-    let (finished, back, open) = (tally.recovered_done, tally.recovered_restored, tally.still_open);
-    if finished + back + open == 0 {
-        return Ok(());
+    let finished = match tally.bytes_recovered {
+        0 => "finished".to_owned(),
+        bytes => format!("finished ({} freed)", size(bytes)),
+    };
+    let parts = [
+        (tally.recovered_done, finished.as_str()),
+        (tally.recovered_restored, "put back"),
+        (tally.still_open, "still open"),
+    ];
+    match nonzero(&parts) {
+        parts if parts.is_empty() => Ok(()),
+        parts => writeln!(out, "Left open by earlier runs: {}.", parts.join(", ")),
     }
-    let freed = exactly(tally.bytes_recovered);
-    writeln!(
-        out,
-        "left open by earlier runs: {finished} finished ({freed}), {back} taken back, {open} still open"
-    )
 }
 
-fn total_line(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
-    let run = scene.run.map_or(String::new(), |run| format!("run {run}: "));
-    let extra = [(tally.open, "left open"), (tally.conflicts, "in conflict")];
-    let counted = |tone, count: u64, what: &str| {
-        let text = format!("{count} {what}");
-        match count {
-            0 => text,
-            _ => scene.screen.paint(tone, &text),
-        }
-    };
-    let extra: String = extra
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!(", {}", counted(Tone::Bad, *count, what)))
-        .collect();
-    writeln!(
-        out,
-        "{run}{} planned = {} + {} + {} + {}{extra}; {} refused, {} already linked, {}",
-        tally.planned,
-        counted(Tone::Good, tally.done, "done"),
-        counted(Tone::Warn, tally.busy, "busy"),
-        counted(Tone::Bad, tally.failed, "failed"),
-        counted(Tone::Warn, tally.left(), "left"),
-        tally.refused,
-        tally.already_linked,
-        number(tally.groups, "group"),
-    )?;
-    writeln!(
-        out,
-        "{run}reclaimed {} of {} in {:.1} s",
-        exactly(tally.bytes_reclaimed),
-        exactly(tally.bytes_reclaimable + tally.bytes_recovered),
-        tally.elapsed_s,
-    )?;
-    shared(out, tally, &run)
+/// The numbers that are not zero, each with its word.
+pub(super) fn nonzero(parts: &[(u64, &str)]) -> Vec<String> {
+    let counted = parts.iter().filter(|(count, _)| *count > 0);
+    counted.map(|(count, what)| format!("{count} {what}")).collect()
+}
+
+fn sentence(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
+    let freed = size(tally.bytes_reclaimed - tally.bytes_recovered.min(tally.bytes_reclaimed));
+    let seconds = tally.elapsed_s;
+    let linked = linked_of(tally);
+    match tally.planned {
+        0 => write!(out, "Nothing to do.")?,
+        _ => write!(out, "{linked} linked, {freed} freed in {seconds:.1} s.")?,
+    }
+    unfinished(out, scene, tally, "not linked")?;
+    rest(out, tally)?;
+    shared(out, tally, "")?;
+    match scene.run.filter(|_| tally.done > 0 && !scene.quiet) {
+        Some(run) => writeln!(out, "To take it back: mergerfs.xdedup undo {run}"),
+        None => Ok(()),
+    }
+}
+
+/// "3 files", or "2 of 3 files" where not all were done.
+pub(super) fn linked_of(tally: &Tally) -> String {
+    let planned = number(tally.planned, "file");
+    if tally.done == tally.planned { planned } else { format!("{} of {planned}", tally.done) }
+}
+
+/// Writes the planned files that were not done, each kind in a sentence.
+pub(super) fn unfinished(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    tally: &Tally,
+    what: &str,
+) -> io::Result<()> {
+    let mut why = tally.not_done.clone();
+    why.retain(|reason, _| !matches!(reason, Reason::Interrupted | Reason::Limit));
+    let sentences = [
+        (tally.busy + tally.failed, Tone::Bad, counted(tally.busy + tally.failed, what, &why)),
+        (tally.left(), Tone::Warn, format!("{} left for the next run", tally.left())),
+        (tally.open, Tone::Bad, format!("{} left open (mergerfs.xdedup resume)", tally.open)),
+        (
+            tally.conflicts,
+            Tone::Bad,
+            format!("{} in conflict (mergerfs.xdedup status)", tally.conflicts),
+        ),
+    ];
+    for (_, tone, text) in sentences.iter().filter(|(count, ..)| *count > 0) {
+        write!(out, " {}.", scene.screen.paint(*tone, text))?;
+    }
+    Ok(())
+}
+
+/// Writes the files that are no part of the plan, and ends the line.
+pub(super) fn rest(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
+    let mut parts = Vec::new();
+    if tally.refused > 0 {
+        parts.push(counted(tally.refused, "skipped", &tally.refusals));
+    }
+    parts.extend(nonzero(&[(tally.already_linked, "already linked")]));
+    match parts.is_empty() {
+        true => out.write_all(b"\n"),
+        false => writeln!(out, " {}.", parts.join(", ")),
+    }
 }
 
 /// Says what stays in use although the copies go.
@@ -355,14 +396,16 @@ pub(super) fn exactly(bytes: u64) -> String {
     }
 }
 
-/// The largest groups and the disks.
+/// The disks, with `-v` the largest groups before them.
 pub(super) fn figures(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     tally: &Tally,
     style: Style,
 ) -> io::Result<()> {
-    largest(out, scene, tally, style)?;
+    if scene.verbose > 0 {
+        largest(out, scene, tally, style)?;
+    }
     disks(out, scene, tally, style)
 }
 
@@ -372,35 +415,50 @@ fn largest(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) 
         return Ok(());
     }
     let mut table = Table::new(&["largest groups", "size", "copies", "frees"]);
-    let most = if scene.verbose > 0 { usize::MAX } else { LARGEST };
-    for group in tally.largest.iter().take(most) {
+    for group in &tally.largest {
         let figures = vec![size(group.size), (group.ops + 1).to_string(), size(group.bytes)];
         table.row(style.name(&scene.pool_path(&group.master)), figures);
     }
     table.write(out, style.prefix, style.screen)
 }
 
-fn disks(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) -> io::Result<()> {
-    let known = |bytes: Option<u64>| bytes.map_or("?".to_owned(), size);
+/// Writes the disks that the run changes; with `-v` every disk.
+pub(super) fn disks(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    tally: &Tally,
+    style: Style,
+) -> io::Result<()> {
     let head = match scene.dry_run {
-        true => ["disk", "used", "free", "free then", "frees", "ops"],
-        false => ["disk", "used", "free before", "free after", "reclaimed", "ops"],
+        true => ["disk", "used", "free", "free then", "frees", "files"],
+        false => ["disk", "used", "free before", "free after", "freed", "files"],
     };
+    let of = |done: String, all: String| if done == all { all } else { format!("{done} of {all}") };
     let mut table = Table::new(&head);
-    for disk in tally.per_branch(scene.pool) {
+    let disks = tally.per_branch(scene.pool);
+    let (shown, others): (Vec<_>, Vec<_>) =
+        disks.into_iter().partition(|disk| scene.verbose > 0 || disk.planned + disk.done > 0);
+    for disk in shown {
         let then = disk.before_free.map(|free| free + disk.reclaimable);
-        let (after, freed, ops) = match scene.dry_run {
+        let (after, freed, files) = match scene.dry_run {
             true => (then, size(disk.reclaimable), disk.planned.to_string()),
             false => (
                 disk.after_free,
-                format!("{} of {}", size(disk.reclaimed), size(disk.reclaimable)),
-                format!("{} of {}", disk.done, disk.planned),
+                of(size(disk.reclaimed), size(disk.reclaimable)),
+                of(disk.done.to_string(), disk.planned.to_string()),
             ),
         };
-        let figures = vec![known(disk.used), known(disk.before_free), known(after), freed, ops];
+        let figures = vec![known(disk.used), known(disk.before_free), known(after), freed, files];
         table.row(style.name(&disk.path), figures);
     }
-    table.write(out, style.prefix, style.screen)
+    table.write(out, style.prefix, style.screen)?;
+    match others.len() {
+        0 => Ok(()),
+        others => {
+            let others = number(others, "other disk");
+            writeln!(out, "{}{others}: free space unchanged (-v)", style.prefix)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use super::Scene;
 use super::shown::{number, size};
 use super::tally::Tally;
-use super::text::{Style, exactly, reason_line, recovery, refusals_that};
-use crate::plan::Op;
-use crate::plan::Refusal;
+use super::text::{Style, linked_of, reason_line, recovery, rest, skipped_that, unfinished};
 use crate::plan::refusal::Reason;
+use crate::plan::{Op, Plan, Refusal};
+
+/// How many files are named without `-v`.
+const FILES: usize = 15;
 
 /// Writes the plan: one line per op, and the ops that are not undone.
 ///
@@ -21,7 +23,12 @@ pub fn plan(
     (ops, refused): (&[Op], &[Refusal]),
 ) -> io::Result<()> {
     let style = Style::of(scene);
-    let shown = if scene.quiet { &[][..] } else { ops };
+    let shown = match (scene.quiet, scene.verbose) {
+        (true, _) => 0,
+        (_, 0) => FILES.min(ops.len()),
+        _ => ops.len(),
+    };
+    let (shown, more) = ops.split_at(shown);
     for op in shown {
         let what = if op.undo().is_some() { "copy" } else { "link" };
         write!(out, "{what}  {:>10}  ", size(op.bytes))?;
@@ -34,15 +41,24 @@ pub fn plan(
         out.write_all(&style.name(scene.root(to)))?;
         out.write_all(b"\n")?;
     }
-    refusals_that(out, scene, refused, style, Reason::fails_undo)?;
+    if !more.is_empty() && !scene.quiet {
+        let bytes = more.iter().map(|op| op.bytes).sum();
+        writeln!(out, "and {}, {} (-v lists all)", number(more.len(), "more file"), size(bytes))?;
+    }
+    let tally = Tally::planned(&Plan { refusals: refused.to_vec(), ..Plan::default() });
+    skipped_that(out, scene, refused, style, Reason::fails_undo)?;
     let copied: u64 = ops.iter().filter(|op| op.undo().is_some()).map(|op| op.bytes).sum();
-    writeln!(
-        out,
-        "undo of run {undoes}: {}, {} to be copied; {} not undone; nothing was changed, -e does it",
-        number(ops.len(), "op"),
-        exactly(copied),
-        refused.len(),
-    )
+    let files = number(ops.len(), "file");
+    match (ops.len(), copied) {
+        (0, _) => write!(out, "Undo of run {undoes}: nothing can be taken back.")?,
+        (_, 0) => write!(out, "Undo of run {undoes}: {files} can be linked again.")?,
+        _ => write!(out, "Undo of run {undoes}: {files} can be copied back, {}.", size(copied))?,
+    }
+    rest(out, &tally)?;
+    match ops.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "Nothing was changed. Run again with -e to apply."),
+    }
 }
 
 /// Writes how the undo ended.
@@ -55,26 +71,28 @@ pub fn conclusion(
     undoes: u64,
     (refused, tally): (&[Refusal], &Tally),
 ) -> io::Result<()> {
-    refusals_that(out, scene, refused, Style::of(scene), Reason::fails_undo)?;
+    skipped_that(out, scene, refused, Style::of(scene), Reason::fails_undo)?;
     if scene.quiet && tally.undo_exit_code() == 0 {
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, Style::of(scene), "not done", *reason, (*count, 0))?;
+        reason_line(out, Style::of(scene), "not taken back", *reason, (*count, 0))?;
     }
     recovery(out, tally)?;
-    let run = scene.run.map_or(String::new(), |run| format!("run {run}, "));
-    writeln!(
-        out,
-        "{run}undo of run {undoes}: {} planned = {} done + {} busy + {} failed + {} left; {} not undone; {} copied, {} freed in {:.1} s",
-        tally.planned,
-        tally.done,
-        tally.busy,
-        tally.failed,
-        tally.left(),
-        tally.refused,
-        exactly(tally.bytes_copied),
-        exactly(tally.bytes_reclaimed),
-        tally.elapsed_s,
-    )
+    write!(out, "Undo of run {undoes}: ")?;
+    let files = linked_of(tally);
+    let freed = tally.bytes_reclaimed - tally.bytes_recovered.min(tally.bytes_reclaimed);
+    let seconds = tally.elapsed_s;
+    match (tally.planned, freed) {
+        (0, _) => write!(out, "nothing can be taken back.")?,
+        (_, 0) => {
+            let copied = size(tally.bytes_copied);
+            write!(out, "{files} copied back, {copied} in {seconds:.1} s.")?;
+        }
+        (_, freed) => {
+            write!(out, "{files} linked again, {} freed in {seconds:.1} s.", size(freed))?
+        }
+    }
+    unfinished(out, scene, tally, "not taken back")?;
+    rest(out, tally)
 }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::Scene;
 use super::json::{line, put_path, put_pool_path, typed};
-use super::text::{Style, exactly};
+use super::shown::size;
+use super::text::{Style, nonzero};
 use crate::rescue::verify::{Subject, Verdict};
 
 /// How many kept copies have each verdict.
@@ -143,15 +144,16 @@ pub fn conclusion(
             "damaged: the bytes changed and the times did not; restore from a backup, look at the disk"
         )?;
     }
-    writeln!(
-        out,
-        "run {run}: {} sound, {} damaged, {} changed since, {} gone, {} unreadable, {} left; {} read",
-        v.sound,
-        v.damaged,
-        v.changed,
-        v.gone,
-        v.unreadable,
-        v.left,
-        exactly(v.bytes),
-    )
+    let counts = nonzero(&[
+        (v.sound, "sound"),
+        (v.damaged, "damaged"),
+        (v.changed, "changed since"),
+        (v.gone, "gone"),
+        (v.unreadable, "unreadable"),
+        (v.left, "left"),
+    ]);
+    match counts.is_empty() {
+        true => writeln!(out, "Run {run}: no file to read."),
+        false => writeln!(out, "Run {run}: {}. {} read.", counts.join(", "), size(v.bytes)),
+    }
 }

@@ -51,7 +51,7 @@ pub enum SalvageError {
     #[error("nothing says which pool to look at")]
     NoPool,
     /// A new journal would explain none of the names of several journals.
-    #[error("the hidden names are of several journals, and nothing tells which one was here")]
+    #[error("the hidden names are of several journals, and nothing shows which one was here")]
     ManyJournals,
     /// There is no journal where it should be, and the user has not named the place.
     #[error("no journal is at {0:?}: it may be elsewhere")]

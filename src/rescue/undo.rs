@@ -152,7 +152,7 @@ impl<F: Look> UndoPlanner<'_, F> {
     fn redo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let known = done.undoes.and_then(|of| self.finished.undone.get(&of));
         let first = known.ok_or_else(|| {
-            let why = "the journal no longer has the op: a new run finds the copies again";
+            let why = "the journal no longer has the file: a new run finds the copies again";
             Left(Reason::Gone, why.to_owned())
         })?;
         let at = Place::new(

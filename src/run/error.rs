@@ -60,7 +60,7 @@ pub enum RunError {
         branch: PathBuf,
     },
     /// A branch is not the branch that the journal knows.
-    #[error("another {what} is behind branch {branch:?} than in run {run}")]
+    #[error("branch {branch:?} is not the {what} it was in run {run} (is the disk mounted?)")]
     OtherBranch {
         /// "filesystem" or "directory".
         what: &'static str,

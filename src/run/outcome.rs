@@ -1,6 +1,6 @@
 //! How a run ended.
 
-use super::{CarriedOut, StatCache, Terms};
+use super::{CarriedOut, RunError, StatCache, Terms};
 use crate::fs::Timestamp;
 use crate::fs::real::Space;
 use crate::plan::Plan;
@@ -31,6 +31,8 @@ pub struct Planned<S> {
     pub began: Timestamp,
     /// The room on each branch, in branch order.
     pub space: Vec<Option<Space>>,
+    /// Why carrying the plan out would not begin. Known after [`Run::go`](super::Run::go) only.
+    pub obstacles: Vec<RunError>,
 }
 
 /// A plan that was carried out.

@@ -43,7 +43,11 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         match self.find(watcher)? {
             None => Ok(Outcome::Stopped),
             Some(found) if self.terms.execute => self.execute(found, watcher),
-            Some(found) => self.planned(found).map(Box::new).map(Outcome::Planned),
+            Some(found) => {
+                let obstacles = self.obstacles();
+                let planned = self.planned(found)?;
+                Ok(Outcome::Planned(Box::new(Planned { obstacles, ..planned })))
+            }
         }
     }
 
@@ -70,7 +74,15 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         let Searched { began, resolved } = searched;
         let (plan, looks) = self.look_ahead(resolved)?;
         let space = site::spaces(&self.site);
-        Ok(Planned { site: self.site, terms: self.terms.clone(), plan, looks, began, space })
+        let (site, terms, obstacles) = (self.site, self.terms.clone(), Vec::new());
+        Ok(Planned { site, terms, plan, looks, began, space, obstacles })
+    }
+
+    /// What a run that changes something checks first. Nothing is locked or made.
+    fn obstacles(&self) -> Vec<RunError> {
+        let checks =
+            [self.terms.execution.hooks.guard_snapraid(), self.journals.check(self.site.pool())];
+        checks.into_iter().filter_map(Result::err).collect()
     }
 
     fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, StatCache), RunError> {

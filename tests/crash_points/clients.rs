@@ -76,7 +76,7 @@ pub(super) fn few() -> Vec<Scenario> {
     vec![scenario::cross(), scenario::cross_later(), scenario::local()]
 }
 
-/// The two limits the README names. A client renames one of the two files onto the other's path within a window:
+/// The two limits that the guide to the guarantees names. A client renames one of the two files onto the other's path within a window:
 ///
 /// - the master onto the duplicate, whose replacement is a name of the master by then: the kernel does nothing and
 ///   says it did (both are names of one inode), so that the file may stay at the master's path;

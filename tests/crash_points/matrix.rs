@@ -264,7 +264,7 @@ fn matrix(kind: &Kind, name: &'static str) {
 type Is = fn(&Action) -> bool;
 
 /// Two actions within nine calls of each other that meet what no call of Linux prevents. Everything else that is wrong
-/// fails. README says so.
+/// fails. The guide to the guarantees says so.
 struct Gap {
     /// The first action, and our last call of note before it; any where none is named.
     first: (Is, &'static [&'static str]),

@@ -20,6 +20,8 @@ pub enum OutputFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// The plan of a dry run as a shell script.
+    Script,
 }
 
 /// When text is coloured.
@@ -101,8 +103,11 @@ impl ValueEnum for Shadows {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Keep => ("keep", "leave them alone"),
-            Self::Merge => ("merge", "remove hidden copies that equal the one shown"),
+            Self::Keep => ("keep", "skip them"),
+            Self::Merge => (
+                "merge",
+                "remove hidden copies that equal the copy that the pool shows; undo does not bring them back",
+            ),
         };
         Some(PossibleValue::new(name).help(help))
     }
@@ -125,10 +130,10 @@ impl ValueEnum for Policy {
             Self::Newest => ("newest", "the copy changed last"),
             Self::Oldest => ("oldest", "the copy changed first"),
             Self::MostFreeSpace => {
-                ("mostfreespace", "the copy on the branch with the most free space")
+                ("mostfreespace", "the copy on the disk with the most free space")
             }
             Self::LeastFreeSpace => {
-                ("leastfreespace", "the copy on the branch with the least free space")
+                ("leastfreespace", "the copy on the disk with the least free space")
             }
             Self::MostLinks => ("mostlinks", "the copy with the most hard links"),
             Self::Mergerfs => ("mergerfs", "the copy on the first branch"),

@@ -114,7 +114,7 @@ pub fn shows_other_than_first(pool: &Pool) -> Option<String> {
             // Each of these policies takes the first branch where only one branch is wanted.
             Some(policy) if ["ff", "epff", "all", "epall"].contains(&policy.as_str()) => None,
             Some(policy) => Some(format!("{name}={policy}")),
-            None => Some(format!("{name} is not told")),
+            None => Some(format!("{name} is unknown")),
         }
     })
 }

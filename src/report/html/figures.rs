@@ -26,15 +26,15 @@ pub(super) fn head(page: &Page<'_>) -> Markup {
             h1 { (what) }
             div.figures {
                 (figure("gain", &size(bytes), &format!("{word} ({bytes} bytes)")))
-                (figure("", &tally.planned.to_string(), "replacements planned"))
+                (figure("", &tally.planned.to_string(), "files to link"))
                 @if !scene.dry_run {
                     (figure("", &tally.done.to_string(), "done"))
                     (figure(if warn { "warn" } else { "" }, &(tally.busy + tally.failed).to_string(),
                         &format!("not done ({} busy, {} failed)", tally.busy, tally.failed)))
                     (figure("", &tally.left().to_string(), "left for another run"))
                 }
-                (figure("", &tally.refused.to_string(), "left alone by rule or problem"))
-                (figure("", &tally.already_linked.to_string(), "names that were links already"))
+                (figure("", &tally.refused.to_string(), "skipped"))
+                (figure("", &tally.already_linked.to_string(), "linked already"))
                 (figure("", &tally.groups.to_string(), "groups of equal files"))
                 (figure("", &format!("{:.1} s", tally.elapsed_s), "taken"))
             }
@@ -83,7 +83,7 @@ pub(super) fn time_line(page: &Page<'_>) -> Markup {
     html! {
         section {
             h2 { "Over time" }
-            p.soft { (size(last.bytes)) " in " (last.ops) " replacements; the time before the first went into finding and comparing" }
+            p.soft { (size(last.bytes)) " in " (last.ops) " files; the time before the first went into finding and comparing" }
             svg viewBox="0 0 1000 200" preserveAspectRatio="none" role="img" aria-label="bytes freed over time" {
                 polygon points=(area) {}
                 polyline points=(line) {}

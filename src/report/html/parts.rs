@@ -168,7 +168,7 @@ pub(super) fn refused(page: &Page<'_>) -> Markup {
     html! {
         @if !by_reason.is_empty() {
             section {
-                h2 { "Left alone" }
+                h2 { "Skipped" }
                 @for (reason, all) in &by_reason {
                     (reason_details(*reason, (all.len() as u64, all.iter().map(|r| r.bytes).sum()), all.iter().take(EXAMPLES_MAX).map(|r| example(r))))
                 }
@@ -184,7 +184,7 @@ pub(super) fn not_done(page: &Page<'_>) -> Markup {
     html! {
         @if !page.tally.not_done.is_empty() {
             section {
-                h2 { "Planned and not done" }
+                h2 { "Not linked" }
                 @for (reason, count) in &page.tally.not_done {
                     (reason_details(*reason, (*count, 0), examples(reason).iter().map(|(path, detail)| {
                         (name(&page.scene.pool.path_of(path)), sanitised(detail.as_bytes()))

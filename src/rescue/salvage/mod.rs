@@ -120,7 +120,7 @@ impl Why {
                 "it is a name of another journal, {id:08x}; `resume` with that one's --journal ends it; if that \
                  journal is lost: `resume --salvage` with a new directory as --journal, and the POOL"
             ),
-            Self::NotOurs => "no op makes such a name: somebody else did".to_owned(),
+            Self::NotOurs => "this program makes no such name: another program did".to_owned(),
             Self::NoEqual => "no file beside it, and none at its path, has the same bytes: it may be the only copy; \
                  rename it (mv -n) to the path that misses it"
                 .to_owned(),

@@ -48,7 +48,7 @@ impl Refused {
             }
             Self::NotAFile => "it is not a regular file",
             Self::OtherJournal => {
-                "its name is of another journal, or made by somebody else: name that journal with --journal"
+                "its name is of another journal, or another program made it: name that journal with --journal"
             }
             Self::NeverRun => "no run of this journal made it",
             Self::Open => "an interrupted run still needs it: `mergerfs.xdedup resume` first",

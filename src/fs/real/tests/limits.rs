@@ -1,4 +1,4 @@
-//! What no call of the kernel does. The races that the README does not exclude come from these.
+//! What no call of the kernel does. The races that the guarantees do not exclude come from these.
 
 use super::super::super::Lease;
 use super::*;
