@@ -182,7 +182,20 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let Some((id, before)) = self.grip(op).and_then(|grip| grip.names_before) else {
             return Ok(false);
         };
-        Ok(master.nlink.saturating_sub(self.names_given(id)?) > before)
+        let mut ours = self.given.get(&id).copied().unwrap_or_default();
+        for (other, grip) in &self.grips {
+            for (k, made) in &grip.made {
+                // Where a rename is a link and an unlink, the name that was made is gone, and its target is another
+                // name. All names of other ops count: a name too many hides a client's, one too few makes one up.
+                ours += u64::from(
+                    grip.names_before.is_some_and(|names| names.0 == id)
+                        && (*other != op.id()
+                            || self.fs.path_of(made)?.is_some()
+                            || self.fs.stat(&op.target(*k))?.is_some_and(|at| op.is_master(&at))),
+                );
+            }
+        }
+        Ok(master.nlink.saturating_sub(ours) > before)
     }
 
     /// Remembers which replacements have brought back a path, and which names of the kept copy are new: later tries to
