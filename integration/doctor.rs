@@ -145,3 +145,23 @@ fn a_pool_without_its_branches_in_a_container_is_said() {
     let gone = run(&format!("umount -l {}", pool.on(1, "").display())).expect(1);
     assert!(topics(&gone, "prevents").contains("branches-elsewhere"), "{gone}");
 }
+
+/// What mergerfs follows is no other file.
+#[test]
+fn a_pool_that_follows_symlinks_is_no_false_alarm_and_symlinks_to_branches_are_named() {
+    let plan = PoolPlan::of(&[Ext4, Xfs]).option("follow-symlinks=all");
+    let pool = plan.option("link-exdev=abs-base-symlink").mount();
+    tree::write(&pool.on(0, "a"), b"a");
+    let outside = pool.branch_parent().join("outside");
+    tree::write(&outside.join("file"), b"b");
+    std::os::unix::fs::symlink(&outside, pool.on(1, "ext")).unwrap();
+    let tool = Tool::new();
+    let run = doctor(&tool, pool.root()).expect(0);
+    assert_eq!(topics(&run, "prevents"), set(&[]), "{run}");
+    let notes = topics(&run, "note");
+    assert!(notes.contains("symlink-options") && !notes.contains("symlinks-to-branches"), "{run}");
+    std::os::unix::fs::symlink(pool.on(0, "a"), pool.on(1, "to-a")).unwrap();
+    let run = doctor(&tool, pool.root()).expect(0);
+    assert!(topics(&run, "note").contains("symlinks-to-branches"), "{run}");
+    assert!(run.stdout.contains(pool.on(1, "to-a").to_str().unwrap()), "{run}");
+}

@@ -34,6 +34,14 @@ fn control_file(facts: &Facts, found: &mut Findings) {
         );
         found.add(Topic::BranchesElsewhere, Some(branch_path), what);
     }
+    if let Some(first) = facts.symlinks.first() {
+        let count = facts.symlinks.len();
+        let what = match count {
+            1 => "this symlink leads to the path of a file on its disk".to_owned(),
+            _ => format!("this symlink and {} others lead to paths of files on disks", count - 1),
+        };
+        found.add(Topic::SymlinksToBranches, Some(first), what);
+    }
     let version = facts.pool.option("version");
     match minor_of(version) {
         Some(minor) => {
@@ -61,6 +69,9 @@ fn options(facts: &Facts, found: &mut Findings) {
     );
     for name in ["func.getattr", "func.open", "func.access", "func.getxattr"] {
         found.when(option(name) == "newest", Topic::ShownNewest, None, set(name));
+    }
+    for name in ["link-exdev", "rename-exdev"] {
+        found.when(option(name) == "abs-base-symlink", Topic::SymlinkOptions, None, set(name));
     }
     let xattr = option("xattr");
     let off = ["noattr", "nosys"].contains(&xattr.as_str());

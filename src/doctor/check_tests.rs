@@ -50,6 +50,7 @@ fn sound() -> Facts {
         pool: Description { mount: "/pool".into(), branches: Ok(Vec::new()), options },
         branches: vec![branch(1), branch(2)],
         elsewhere: None,
+        symlinks: Vec::new(),
         host: Host { kernel: "6.18.5-amd64".into(), leases_enabled: Some(true), root: true },
         journal: JournalPlace {
             dir: "/var/lib/j".into(),
@@ -234,4 +235,12 @@ fn the_worst_comes_first() {
     });
     let levels: Vec<_> = found.iter().map(|topic| topic.level()).collect();
     assert_eq!(levels, [Level::Prevents, Level::Surprises, Level::Note]);
+}
+
+#[test]
+fn symlinks_to_branches_are_noted_with_the_options_that_make_them() {
+    let found = topics(|facts| facts.symlinks = vec!["/d1/a".into(), "/d2/b".into()]);
+    assert_eq!(found, [Topic::SymlinksToBranches]);
+    assert_eq!(of_option("link-exdev", "abs-base-symlink"), [Topic::SymlinkOptions]);
+    assert_eq!(of_option("rename-exdev", "abs-pool-symlink"), []);
 }

@@ -12,11 +12,12 @@ use super::facts::{BranchDisk, BranchFacts, Facts, Host, JournalPlace, Leases};
 use super::filesystem::FilesystemKind;
 use super::neighbours;
 use crate::find::facts::root_of;
+use crate::find::symlinks;
 use crate::fs::real::RealFs;
 use crate::fs::{Lease, Look, Place};
 use crate::journal;
 use crate::pool::mergerfs::{self, Description, PoolError};
-use crate::pool::{Branch, BranchIdx, mountinfo};
+use crate::pool::{Branch, BranchIdx, Pool, mountinfo};
 use crate::rescue::leftovers;
 use crate::rescue::unsettled::FileNow;
 
@@ -44,6 +45,7 @@ pub fn collect(path: &Path, journal: &Path, top_only: bool) -> Result<Facts, Poo
         .collect();
     Ok(Facts {
         elsewhere: elsewhere(&pool),
+        symlinks: if top_only { Vec::new() } else { symlinks(&pool, &listed) },
         host: host(),
         journal: journal_place(journal, &pool.mount, &branches),
         around: neighbours::around(&pool, &mounts),
@@ -127,12 +129,32 @@ fn elsewhere(pool: &Description) -> Option<(PathBuf, PathBuf)> {
             return true; // gone meanwhile
         };
         branch_path.symlink_metadata().is_ok_and(|there| {
-            (there.mode(), there.uid(), there.gid()) == (shown.mode(), shown.uid(), shown.gid())
-                && (there.is_dir() || there.len() == shown.len())
+            // mergerfs follows symlinks, or shows files as symlinks.
+            let another_kind = there.is_symlink() != shown.is_symlink();
+            another_kind
+                || ((there.mode(), there.uid(), there.gid())
+                    == (shown.mode(), shown.uid(), shown.gid())
+                    && (there.is_dir() || there.len() == shown.len()))
         })
     };
     let (branch_path, path) = { pairs }.find(|pair| !same(pair))?;
     Some((path, branch_path))
+}
+
+/// The symlinks on the branches that lead to a branch path, sorted; none if a branch cannot be opened.
+fn symlinks(pool: &Description, branches: &[Branch]) -> Vec<PathBuf> {
+    let Ok(fs) = RealFs::open(branches) else { return Vec::new() };
+    let pool = Pool {
+        mount: pool.mount.clone(),
+        version: String::new(),
+        branches: branches.to_vec(),
+        branches_raw: Vec::new(),
+        getattr_newest: false,
+    };
+    let mut found: Vec<PathBuf> = symlinks::find(&fs, &pool).symlinks().cloned().collect();
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn host() -> Host {

@@ -17,6 +17,8 @@ pub struct Facts {
     /// A pool path and the branch path mergerfs reports for the pool path, if the branch path leads to another file or
     /// to no file.
     pub elsewhere: Option<(PathBuf, PathBuf)>,
+    /// Symlinks on branches that lead to a branch path.
+    pub symlinks: Vec<PathBuf>,
     /// The machine, and this process.
     pub host: Host,
     /// Where the journal is, or would be.

@@ -177,6 +177,12 @@ topics! {
     BranchTwice, "branch-twice", Note, "list it once; the second is left out";
     /// An RO branch.
     ReadOnlyBranch, "read-only-branch", Note, "nothing: files there are neither replaced nor linked to";
+    /// Symlinks to branch paths.
+    SymlinksToBranches, "symlinks-to-branches", Note,
+        "the files that they lead to stay on their disks (symlink-target); let such symlinks name the path in the pool";
+    /// Options that make such symlinks.
+    SymlinkOptions, "symlink-options", Note,
+        "mergerfs then makes symlinks to paths on disks, and the files they lead to stay there; abs-pool-symlink makes symlinks to the pool";
     /// One filesystem behind several mounts.
     TwoMounts, "one-disk-two-mounts", Note,
         "links cannot cross mounts: copies on these branches are moved from one to the other as between disks";

@@ -32,6 +32,11 @@ impl PointedAt {
         Some((Reason::SymlinkTarget, format!("symlink {symlink:?}")))
     }
 
+    /// Returns the symlinks, at least one for each target.
+    pub fn symlinks(&self) -> impl Iterator<Item = &PathBuf> {
+        self.targets.values()
+    }
+
     /// Returns a symlink that leads to `place` or to a directory above it.
     fn to(&self, mut place: Place) -> Option<&PathBuf> {
         loop {

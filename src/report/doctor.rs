@@ -119,6 +119,7 @@ mod tests {
             },
             branches: Vec::new(),
             elsewhere: None,
+            symlinks: Vec::new(),
             host: Host::default(),
             journal: JournalPlace::default(),
             around: Surroundings::default(),

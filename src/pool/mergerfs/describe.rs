@@ -7,7 +7,7 @@ use super::{PoolError, branch_list, control, path_of, pool_mount};
 use crate::pool::{Branch, Pool, mountinfo};
 
 /// The options that make a difference, in the spelling of the newest version.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 20] = [
     "version",
     "category.create",
     "func.create",
@@ -25,6 +25,8 @@ const OPTIONS: [&str; 18] = [
     "inodecalc",
     "xattr",
     "follow-symlinks",
+    "link-exdev",
+    "rename-exdev",
     "symlinkify",
 ];
 
