@@ -216,7 +216,7 @@ fn a_run_of_thousands_of_ops_is_undone_and_every_branch_is_as_before() {
     let again = tool.run(&["--format", "json", "undo", "1", "-e"]).expect(0);
     assert_eq!(again.summary().get("planned"), 0);
     tree::settle();
-    let redone = tool.run(&["--format", "json", "undo", "-e"]).expect(0);
+    let redone = tool.run(&["--format", "json", "undo", "2", "-e"]).expect(0);
     assert_eq!(redone.summary().get("done"), COUNT as u64, "{redone}");
     for (before, now) in linked.iter().zip(&snapshot::all_entries(&pool)) {
         let names = |entries: &snapshot::Entries| entries.keys().cloned().collect::<BTreeSet<_>>();
