@@ -200,7 +200,9 @@ fn what_a_scan_finds_is_replaced_and_found_no_more() {
     snapshot::assert_no_own_names(&pool);
     let second = scan(&tool, &pool, &[""], &["-e"]).expect(0);
     assert_eq!(second.summary().get("planned"), 0, "{second}");
-    assert!(groups_found(&tool).is_empty());
+    // Files without data stay two files.
+    let mut left = groups_found(&tool).into_iter().flatten();
+    assert!(left.all(|path| path.starts_with(pool.path("sparse"))), "{second}");
 }
 
 #[test]
@@ -231,7 +233,9 @@ fn a_second_scan_reads_no_contents() {
     assert_eq!(figure(&second, "read"), 0, "{second}");
     assert_eq!(figure(&second, "cached"), figure(&first, "read"));
     let trace = std::fs::read_to_string(trace).unwrap();
-    assert!(!trace.contains("preadv2("), "{trace}");
+    // Only the beginning of copies of whole pages: they could be swap space.
+    let mut reads = trace.lines().filter(|line| line.contains("preadv2("));
+    assert!(reads.all(|line| line.contains("iov_len=65536}], 1, 0, ")), "{trace}");
     // One file changes: it alone is read again.
     tree::write(&pool.on(0, "sizes/0/100000"), &tree::bytes(77, 100_000));
     let third = scan(&tool, &pool, &[""], &[]).expect(0);
@@ -586,7 +590,9 @@ fn a_scan_leaves_no_trace_on_the_branches() {
     corpus(&pool);
     let before = snapshot::all_entries(&pool);
     let atimes = || -> BTreeMap<PathBuf, i64> {
-        let paths = snapshot::entries(&pool, 0).into_keys();
+        // A symlink that is read moves its atime, whoever reads it.
+        let is_symlink = |path: &PathBuf| pool.on(0, path).is_symlink();
+        let paths = snapshot::entries(&pool, 0).into_keys().filter(|path| !is_symlink(path));
         let atime = |path: PathBuf| {
             let metadata = std::fs::symlink_metadata(pool.on(0, &path)).unwrap();
             (path, std::os::unix::fs::MetadataExt::atime_nsec(&metadata))
