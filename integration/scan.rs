@@ -233,9 +233,7 @@ fn a_second_scan_reads_no_contents() {
     assert_eq!(figure(&second, "read"), 0, "{second}");
     assert_eq!(figure(&second, "cached"), figure(&first, "read"));
     let trace = std::fs::read_to_string(trace).unwrap();
-    // Only the beginning of copies of whole pages: they could be swap space.
-    let mut reads = trace.lines().filter(|line| line.contains("preadv2("));
-    assert!(reads.all(|line| line.contains("iov_len=65536}], 1, 0, ")), "{trace}");
+    assert!(!trace.contains("preadv2("), "{trace}");
     // One file changes: it alone is read again.
     tree::write(&pool.on(0, "sizes/0/100000"), &tree::bytes(77, 100_000));
     let third = scan(&tool, &pool, &[""], &[]).expect(0);

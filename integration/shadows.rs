@@ -127,9 +127,10 @@ fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
     let view = snapshot::view(pool.root());
-    let script = tool
-        .run(&["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()])
-        .expect(0);
+    let line = ["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()];
+    let plan = tool.run(&line).expect(0).stdout;
+    assert!(plan.starts_with("merge ") && plan.contains("  d/it's  disk1 → disk0\n"), "{plan}");
+    let script = tool.run(&[&line[..], &["--format", "script"]].concat()).expect(0);
     let file = tool.dir().join("script.sh");
     std::fs::write(&file, &script.stdout).unwrap();
     crate::harness::command::run("sh", &[&file]);

@@ -286,7 +286,6 @@ impl Reason {
     }
 
     /// Returns what the user can do about the reason.
-    #[expect(clippy::too_many_lines, reason = "a table with a row for each reason")]
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "a table, one hint a reason")]
     pub fn hint(self) -> &'static str {

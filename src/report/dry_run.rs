@@ -134,10 +134,18 @@ impl Line {
 
     fn write(&self, out: &mut dyn Write, scene: &Scene<'_>, room: &Room) -> io::Result<()> {
         let (duplicate, kept) = room.fit(self);
-        let verb = scene.screen.paint(Tone::Good, "link");
-        write!(out, "{verb}  {:>10}  ", size(self.bytes))?;
+        // A hidden copy of the kept path goes, and no path becomes a link.
+        let merged = self.duplicate == self.kept;
+        let verb = scene.screen.paint(Tone::Good, if merged { "merge" } else { "link " });
+        write!(out, "{verb} {:>10}  ", size(self.bytes))?;
         out.write_all(&duplicate)?;
-        write!(out, "{} → ", self.more)?;
+        out.write_all(self.more.as_bytes())?;
+        if merged {
+            out.write_all(b"  ")?;
+            out.write_all(&self.disks)?;
+            return out.write_all(b"\n");
+        }
+        out.write_all(" → ".as_bytes())?;
         out.write_all(&kept)?;
         let used = width_of(&duplicate) + width_of(self.more.as_bytes()) + width_of(&kept);
         write!(out, "{:pad$}  ", "", pad = room.paths.saturating_sub(used))?;

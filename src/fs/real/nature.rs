@@ -25,7 +25,7 @@ pub(super) fn of_file(
         borders: borders(file.as_fd(), stat)?,
         hollow: stat.blocks == 0 || is_reserved(file.as_fd()),
         shared: shared(file.as_fd(), stat),
-        swap: is_swap(stat.size, read)?,
+        swap: is_private(stat.mode) && is_swap(stat.size, read)?,
     })
 }
 
@@ -84,6 +84,12 @@ pub(super) fn shared(fd: BorrowedFd<'_>, stat: &Stat) -> u64 {
             _ => return bytes.min(stat.blocks * 512),
         }
     }
+}
+
+/// Whether nobody but the owner may do anything with a file. A swap file is made so, and `swapon` warns of any other: only
+/// such a file is worth the move of a disk's arm. While swap space is in use, the kernel lets no name of it go.
+fn is_private(mode: u32) -> bool {
+    mode & 0o077 == 0
 }
 
 /// A swap file has whole pages; only such a file is read.
