@@ -139,9 +139,10 @@ impl<'n, F: Change> NewNames<'n, F> {
                 return Err(error.into());
             }
         };
-        for (dir, made) in chain.iter().zip(&made) {
+        for (dir, made) in chain.iter().zip(&made.dirs) {
             self.fs.pin_made(&Place::new(target.branch, dir.clone()), made);
         }
+        made.clone_again(self.fs, target.branch, &chain, &models)?;
         // The names beneath are durable already; without this sync a power cut could take them all back.
         Ok(self.fs.sync_dir(&outer)?)
     }

@@ -210,11 +210,12 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         };
         let places = chain.iter().map(|dir| Place::new(branch, dir.clone()));
         self.note_dirs(op, places.clone());
-        for (dir, made) in places.zip(&made) {
+        for (dir, made) in places.zip(&made.dirs) {
             self.fs.pin_made(&dir, made);
             self.touched.must_sync(dir);
         }
-        Ok(())
+        // Once the directories are noted: they go again if this fails.
+        Ok(made.clone_again(self.fs, branch, chain, &models)?)
     }
 
     /// Removes the directories that this process made for `op`, as far as they are empty: an op that was not done
@@ -368,14 +369,14 @@ pub fn missing_parents(
 /// Makes `chain`, outermost first, under the hidden name `aside` of its first directory, each directory like its model,
 /// and renames it in.
 ///
-/// Returns the directories it made, in that order. Does not sync the directory that holds the new name. After an error
+/// Does not sync the directory that holds the new name, and does not see what clients change meanwhile ([`Made::clone_again`]). After an error
 /// some directories may be left aside.
 pub(super) fn make_aside<F: Change>(
     fs: &F,
     aside: &Place,
     chain: &[RelPath],
     models: &[Place],
-) -> Result<Vec<MadeDir>, FsError> {
+) -> Result<Made, FsError> {
     let top = &chain[0];
     let places: Vec<Place> = chain.iter().map(|dir| beneath(aside, top, dir)).collect();
     let looks: Result<Vec<_>, _> = models.iter().map(|model| touched_at(fs, model)).collect();
@@ -384,16 +385,36 @@ pub(super) fn make_aside<F: Change>(
     let made = made?;
     // Innermost first: making an entry moves the time of the directory it is made in.
     for ((model, place), made) in models.iter().zip(&places).zip(&made).rev() {
-        fs.clone_dir(model, place, made)?;
+        fs.clone_dir(model, place, made, true)?;
     }
     // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
     places.iter().rev().try_for_each(|place| fs.sync_dir(place))?;
     fs.rename_noreplace(aside, &Place::new(aside.branch, top.clone()))?;
-    for (n, model) in models.iter().enumerate() {
-        let place = Place::new(aside.branch, chain[n].clone());
-        clone_again(fs, (model, looks[n]), &place, &made[n])?;
+    Ok(Made { dirs: made, looks })
+}
+
+/// Directories that were made and renamed in, outermost first.
+pub(super) struct Made {
+    pub(super) dirs: Vec<MadeDir>,
+    /// When their models were last touched before they were cloned.
+    looks: Vec<Option<Timestamp>>,
+}
+
+impl Made {
+    /// Clones the directories of `chain` on `branch` again from their `models`, as far as clients have touched those since.
+    pub(super) fn clone_again<F: Change>(
+        &self,
+        fs: &F,
+        branch: BranchIdx,
+        chain: &[RelPath],
+        models: &[Place],
+    ) -> Result<(), FsError> {
+        for (n, model) in models.iter().enumerate() {
+            let place = Place::new(branch, chain[n].clone());
+            clone_again(fs, (model, self.looks[n]), &place, &self.dirs[n])?;
+        }
+        Ok(())
     }
-    Ok(made)
 }
 
 /// Returns when directory `at` was last touched; `None` if it is gone.
@@ -419,7 +440,8 @@ fn clone_again<F: Change>(
             return Ok(());
         }
         seen = now;
-        let cloned = fs.clone_dir(model, place, made).and_then(|()| fs.sync_dir(place));
+        // Not the times: clients have made and removed entries there since.
+        let cloned = fs.clone_dir(model, place, made, false).and_then(|()| fs.sync_dir(place));
         match cloned {
             // A client removed or renamed one of the two.
             Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => return Ok(()),

@@ -664,11 +664,12 @@ pub trait Change: Look {
     /// `ENOTEMPTY` if the directory is not empty.
     fn remove_dir(&self, at: &Place) -> Result<()>;
 
-    /// Copies the owner, mode (setgid too), ACLs, extended attributes, and last the times of directory `from` to `to`.
+    /// Copies the owner, mode (setgid too), ACLs, extended attributes, and with `times` last the times of directory `from` to
+    /// `to`.
     ///
     /// # Errors
     /// Fails if any of these cannot be set; `ENOENT` if `to` is no longer the directory that was made.
-    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()>;
+    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir, times: bool) -> Result<()>;
 
     /// Sets a directory's mtime; the atime stays.
     ///

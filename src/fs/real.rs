@@ -484,7 +484,7 @@ impl Change for RealFs {
         Ok(())
     }
 
-    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()> {
+    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir, times: bool) -> Result<()> {
         let source = self.root(from.branch).readable_dir(&from.path);
         let source = self.told("open directory", from, source)?;
         // A user who may rename names here could have put another user's directory at this name: the clone would
@@ -492,7 +492,7 @@ impl Change for RealFs {
         let target = self.root(to.branch).readable_dir(&to.path);
         let target = target.and_then(|fd| dir::expect(fd, made));
         let target = self.told("open directory", to, target)?;
-        clone::directory(&source.into(), &target.into()).map_err(|(call, error)| {
+        clone::directory(&source.into(), &target.into(), times).map_err(|(call, error)| {
             failed(call, to.branch, self.root(to.branch).shown(&to.path), error)
         })
     }

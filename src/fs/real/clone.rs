@@ -38,8 +38,8 @@ fn step<T>(call: &'static str, done: io::Result<T>) -> Step<T> {
     done.map_err(|error| (call, error))
 }
 
-/// Copies the owner, ACLs, extended attributes, flags, mode and times of `from` to `to`.
-pub(super) fn directory(from: &File, to: &File) -> Step<()> {
+/// Copies the owner, ACLs, extended attributes, flags, mode, and if asked for `times` of `from` to `to`.
+pub(super) fn directory(from: &File, to: &File, times: bool) -> Step<()> {
     let source = step("look at the directory cloned to", stat_of(from.as_fd()))?;
     // The owner first: a change of owner can take setuid and setgid away.
     step("give its owner to directory", own(source.uid, source.gid, to))?;
@@ -47,6 +47,9 @@ pub(super) fn directory(from: &File, to: &File) -> Step<()> {
     clone_flags(from, to);
     // After the ACL, which changes the group bits, with setgid and sticky, which mkdir and mergerfs drop.
     step("give its mode to directory", set_mode(source.mode, to))?;
+    if !times {
+        return Ok(());
+    }
     let times = futimens(to, &source.atime.into(), &source.mtime.into());
     step("give its times to directory", times.map_err(io::Error::from))
 }

@@ -103,7 +103,7 @@ impl State {
         Ok(())
     }
 
-    fn clone_dir(&mut self, from: &Place, to: &Place, made: &MadeDir) -> Sys<()> {
+    fn clone_dir(&mut self, from: &Place, to: &Place, made: &MadeDir, times: bool) -> Sys<()> {
         let (disk, ino) = self.find_dir(from)?;
         let model = self.node(disk, ino).attrs.clone();
         let (disk, ino) = self.find_dir(to)?;
@@ -113,7 +113,9 @@ impl State {
         self.alter(to, |attrs| {
             attrs.meta = model.meta;
             attrs.default_acl = model.default_acl;
-            (attrs.mtime, attrs.atime) = (model.mtime, model.atime);
+            if times {
+                (attrs.mtime, attrs.atime) = (model.mtime, model.atime);
+            }
         })
     }
 }
@@ -407,9 +409,9 @@ impl Change for SimFs {
         self.at("remove the directory", at, |state| state.remove_dir(at))
     }
 
-    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir) -> Result<()> {
+    fn clone_dir(&self, from: &Place, to: &Place, made: &MadeDir, times: bool) -> Result<()> {
         self.world.call(Call::new("clone the directory", from).to(to), |state| {
-            state.clone_dir(from, to, made)
+            state.clone_dir(from, to, made, times)
         })
     }
 

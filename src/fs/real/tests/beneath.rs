@@ -31,7 +31,7 @@ fn a_symlink_on_the_way_is_refused_by_every_call() {
             ("list_dir", errno(fs.list_dir(&place("link")))),
             (
                 "clone_dir",
-                errno(fs.clone_dir(&place("link"), &place("real"), &made(stage, "real"))),
+                errno(fs.clone_dir(&place("link"), &place("real"), &made(stage, "real"), true)),
             ),
         ] {
             // The kernel returns ENOTDIR if a directory was asked for and the symlink is the last component.

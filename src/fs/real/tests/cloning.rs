@@ -74,7 +74,7 @@ fn a_cloned_directory_is_like_its_source_and_has_nothing_else() {
         set(&to, b"user.stale", b"1");
         let mtime = Timestamp { secs: 1_000_000_000, nanos: 123 };
         stage.fs.set_dir_mtime(&place("from"), mtime).unwrap();
-        stage.fs.clone_dir(&place("from"), &place("to"), &made).unwrap();
+        stage.fs.clone_dir(&place("from"), &place("to"), &made, true).unwrap();
 
         let source = stage.fs.stat(&place("from")).unwrap().unwrap();
         let target = stage.fs.stat(&place("to")).unwrap().unwrap();
@@ -96,7 +96,7 @@ fn a_clone_of_a_plain_directory_loses_inherited_acls() {
         fs::create_dir(stage.path("to")).unwrap();
         assert!(get(&stage.path("to"), DEFAULT_ACL).is_some());
         let made = made(stage, "to");
-        stage.fs.clone_dir(&place("from"), &place("to"), &made).unwrap();
+        stage.fs.clone_dir(&place("from"), &place("to"), &made, true).unwrap();
         let to = stage.path("to");
         assert_eq!((get(&to, ACCESS_ACL), get(&to, DEFAULT_ACL)), (None, None));
         assert_eq!(fs::metadata(to).unwrap().mode() & 0o7777, 0o755);
@@ -113,7 +113,7 @@ fn another_directory_in_the_place_of_a_new_one_is_not_given_away() {
         let made = stage.fs.make_dir(&place("to")).unwrap();
         fs::rename(stage.path("to"), stage.path("away")).unwrap();
         fs::rename(stage.path("private"), stage.path("to")).unwrap();
-        let cloned = stage.fs.clone_dir(&place("from"), &place("to"), &made);
+        let cloned = stage.fs.clone_dir(&place("from"), &place("to"), &made, true);
         assert_eq!(errno(cloned), libc::ENOENT);
         let mode = fs::metadata(stage.path("to")).unwrap().mode();
         assert_eq!(mode & 0o7777, 0o700);

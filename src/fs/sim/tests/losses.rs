@@ -95,7 +95,7 @@ fn a_durable_directory_without_its_own_sync_is_empty_and_as_it_was_made() {
     let two = Two::new();
     let fs = two.world.fs();
     let made = fs.make_dir(&two.a("e")).unwrap();
-    fs.clone_dir(&two.a("d"), &two.a("e"), &made).unwrap();
+    fs.clone_dir(&two.a("d"), &two.a("e"), &made, true).unwrap();
     link(&two, "d/f", "e/f");
     fs.sync_dir(&two.a("")).unwrap();
     let after = two.world.power_loss(&PowerLoss::nothing_kept(&two.world));

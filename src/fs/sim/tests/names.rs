@@ -162,7 +162,7 @@ fn a_cloned_directory_looks_like_its_model_and_has_its_times() {
     let meta = Metadata { uid: 7, gid: 8, mode: 0o2750, ..Metadata::default() };
     world.set_metadata(&two.b("d"), meta);
     let made = fs.make_dir(&two.a("new")).unwrap();
-    fs.clone_dir(&two.b("d"), &two.a("new"), &made).unwrap();
+    fs.clone_dir(&two.b("d"), &two.a("new"), &made, true).unwrap();
     let (old, new) =
         (fs.stat(&two.b("d")).unwrap().unwrap(), fs.stat(&two.a("new")).unwrap().unwrap());
     let look = |stat: &crate::fs::Stat| (stat.uid, stat.gid, stat.mode, stat.mtime);
