@@ -151,7 +151,8 @@ fn symlinks(pool: &Description, branches: &[Branch]) -> Vec<PathBuf> {
         branches_raw: Vec::new(),
         getattr_newest: false,
     };
-    let mut found: Vec<PathBuf> = symlinks::find(&fs, &pool).symlinks().cloned().collect();
+    let mut found: Vec<PathBuf> =
+        symlinks::find(&fs, &pool, &|| false).symlinks().cloned().collect();
     found.sort();
     found.dedup();
     found

@@ -52,9 +52,10 @@ impl PointedAt {
 }
 
 /// Walks all branches that can be recognized after a reboot for symlinks: on others no file is linked, and many of them
-/// are slow. Reads directories and symlinks only; disks are walked at the same time.
+/// are slow. Reads directories and symlinks only; disks are walked at the same time. If `stopped` returns true the walk
+/// ends, and symlinks are missing.
 #[must_use]
-pub fn find(fs: &RealFs, pool: &Pool) -> PointedAt {
+pub fn find(fs: &RealFs, pool: &Pool, stopped: &(dyn Fn() -> bool + Sync)) -> PointedAt {
     let roots = Roots::of(pool);
     let branches: Vec<BranchIdx> =
         pool.indices().filter(|branch| fs.identity(*branch).is_some()).collect();
@@ -67,7 +68,7 @@ pub fn find(fs: &RealFs, pool: &Pool) -> PointedAt {
                 let roots = &roots;
                 scope.spawn(move || {
                     let mut found = PointedAt::default();
-                    here.for_each(|branch| walk(fs, roots, branch, &mut found));
+                    here.for_each(|branch| walk(fs, roots, branch, stopped, &mut found));
                     found
                 })
             })
@@ -86,9 +87,20 @@ pub fn find(fs: &RealFs, pool: &Pool) -> PointedAt {
     all
 }
 
-fn walk(fs: &RealFs, roots: &Roots<'_>, branch: BranchIdx, found: &mut PointedAt) {
+fn walk(
+    fs: &RealFs,
+    roots: &Roots<'_>,
+    branch: BranchIdx,
+    stopped: &dyn Fn() -> bool,
+    found: &mut PointedAt,
+) {
+    let dev = fs.root_id(branch).dev;
     let mut stack = vec![Place::new(branch, RelPath::root())];
-    while let Some(dir) = stack.pop() {
+    while let Some(dir) = stack.pop().filter(|_| !stopped()) {
+        // A subvolume of btrfs, such as a snapshot, is no part of the branch.
+        if fs.stat(&dir).is_ok_and(|stat| stat.is_some_and(|stat| stat.id.dev != dev)) {
+            continue;
+        }
         match fs.list_dir(&dir) {
             Ok(entries) => {
                 // The filesystem's own directory, for root's eyes only.
@@ -143,12 +155,14 @@ impl<'p> Roots<'p> {
     fn behind(&self, link: &Place, target: &[u8]) -> Vec<Place> {
         let dir = self.mount.join(link.dir().path.as_path());
         let written = normal(&dir.join(OsStr::from_bytes(target)));
-        let Some(place) = self.place(&written) else {
+        let place = self.place(&written);
+        // In the pool the file is found wherever it is. Any other path may lead to a branch by more symlinks.
+        if place.is_none() && written.starts_with(self.mount) {
             return Vec::new();
-        };
+        }
         let real = written.canonicalize().ok().and_then(|real| self.place(&real));
-        let real = real.filter(|real| *real != place);
-        std::iter::once(place).chain(real).collect()
+        let real = real.filter(|real| Some(real) != place.as_ref());
+        place.into_iter().chain(real).collect()
     }
 
     /// Returns the place on a branch that an absolute path names; `None` if it names a place in the pool or elsewhere.

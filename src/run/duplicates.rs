@@ -54,8 +54,9 @@ pub trait Duplicates<S> {
         wanted: &HashSet<InodeId>,
     ) -> Result<Vec<FsError>, RunError>;
 
-    /// Finds the files and directories that symlinks on the branches lead to by their branch paths.
-    fn pointed_at(&mut self, _site: &S) -> PointedAt {
+    /// Finds the files and directories that symlinks on the branches lead to by their branch paths; not all of them if
+    /// `stop` asks to end.
+    fn pointed_at(&mut self, _site: &S, _stop: &Stop) -> PointedAt {
         PointedAt::default()
     }
 }
@@ -154,7 +155,7 @@ impl Duplicates<Session> for Requested<'_> {
         Ok(found)
     }
 
-    fn pointed_at(&mut self, session: &Session) -> PointedAt {
-        symlinks::find(&session.fs, &session.pool)
+    fn pointed_at(&mut self, session: &Session, stop: &Stop) -> PointedAt {
+        symlinks::find(&session.fs, &session.pool, &|| stop.asked())
     }
 }

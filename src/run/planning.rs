@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Duplicates, RunError, Site, StatCache, Terms, unmatched};
+use super::{Duplicates, RunError, Site, StatCache, Stop, Terms, unmatched};
 use crate::execute::{Halt, PathAccess, missing_parents};
 use crate::find::ground::Ground;
 use crate::find::resolve::Resolved;
@@ -114,7 +114,7 @@ fn given_away(groups: Vec<Group>) -> impl Iterator<Item = Group> {
 pub(super) fn look_ahead<S: Site>(
     site: &S,
     terms: &Terms,
-    duplicates: &mut impl Duplicates<S>,
+    (duplicates, stop): (&mut impl Duplicates<S>, &Stop),
     plan: &mut Plan,
     looks: &mut StatCache,
 ) {
@@ -124,7 +124,7 @@ pub(super) fn look_ahead<S: Site>(
         by_rule.map(|(at, halt)| (at, (halt.reason, halt.detail))).collect();
     let pointed_at = match plan.ops.is_empty() {
         true => PointedAt::default(),
-        false => duplicates.pointed_at(site),
+        false => duplicates.pointed_at(site, stop),
     };
     if let Some(error) = pointed_at.unreadable.first() {
         let directories = pointed_at.unreadable.len();

@@ -44,8 +44,12 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
             None => Ok(Outcome::Stopped),
             Some(found) if self.terms.execute => self.execute(found, watcher),
             Some(found) => {
-                let obstacles = self.obstacles();
+                let (obstacles, stop) = (self.obstacles(), self.stop);
                 let planned = self.planned(found)?;
+                // Asked to stop while symlinks were looked for: the plan may be wrong.
+                if stop.asked() {
+                    return Ok(Outcome::Stopped);
+                }
                 Ok(Outcome::Planned(Box::new(Planned { obstacles, ..planned })))
             }
         }
@@ -88,7 +92,8 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, StatCache), RunError> {
         let mut plan = planning::plan_of(&self.site, self.terms, &mut self.duplicates, resolved)?;
         let mut looks = StatCache::default();
-        planning::look_ahead(&self.site, self.terms, &mut self.duplicates, &mut plan, &mut looks);
+        let found = (&mut self.duplicates, self.stop);
+        planning::look_ahead(&self.site, self.terms, found, &mut plan, &mut looks);
         Ok((plan, looks))
     }
 

@@ -221,6 +221,9 @@ impl<'s> Scan<'s> {
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
         walked.refusals.extend(versions::differing(&self, several, &mut members.groups));
+        if (self.interrupted)() {
+            return Err(ScanError::Interrupted);
+        }
         let changed = counts.changed + members.changed;
         let (counts, left_out) =
             (ReadCounts { changed, ..counts }, LeftOut { changed, ..left_out });

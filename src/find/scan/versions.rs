@@ -11,8 +11,8 @@ use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
-/// Bytes compared at a time.
-const CHUNK: usize = 256 << 10;
+/// How much of the beginning and of the end of two versions is compared.
+const CHUNK: usize = 64 << 10;
 
 /// A path that several branches have.
 #[derive(Debug)]
@@ -68,6 +68,9 @@ pub(super) fn differing(
     }
     let mut refusals = Vec::new();
     for copies in several {
+        if (scan.interrupted)() {
+            break;
+        }
         let groups_of: Vec<Option<usize>> =
             copies.on.iter().map(|copy| group_of.get(&copy.id).copied().flatten()).collect();
         // The scan has read these as equal.
@@ -108,7 +111,8 @@ fn refusal(scan: &Scan<'_>, copies: &Copies) -> Refusal {
     }
 }
 
-/// Whether the copies are not all equal. Files of other sizes are not read; of others mostly the beginning.
+/// Whether the copies are known not to be equal: by their sizes, or by their beginnings and ends. A copy that differs only in
+/// between is found where the scan reads both as possible duplicates.
 fn differ(scan: &Scan<'_>, copies: &Copies) -> Result<bool, FsError> {
     let first = copies.on[0];
     if copies.on.iter().any(|copy| copy.size != first.size) {
@@ -116,26 +120,23 @@ fn differ(scan: &Scan<'_>, copies: &Copies) -> Result<bool, FsError> {
     }
     let open = |copy: &Copy| scan.fs.open(&Place::new(copy.branch, copies.path.clone()));
     let one = open(&first)?;
-    let (mut a, mut b) = (vec![0; CHUNK], vec![0; CHUNK]);
     for copy in copies.on.iter().filter(|copy| copy.id != first.id) {
         let other = open(copy)?;
-        let mut offset = 0;
-        while offset < first.size && !(scan.interrupted)() {
-            let read = scan.fs.read_at(&one, &mut a, offset)?;
-            let mut filled = 0;
-            while filled < read {
-                match scan.fs.read_at(&other, &mut b[filled..read], offset + filled as u64)? {
-                    0 => break,
-                    more => filled += more,
+        for offset in [0, first.size.saturating_sub(CHUNK as u64)] {
+            let part = |file| {
+                let (mut buf, mut filled) = (vec![0; CHUNK], 0);
+                while filled < CHUNK {
+                    match scan.fs.read_at(file, &mut buf[filled..], offset + filled as u64)? {
+                        0 => break,
+                        more => filled += more,
+                    }
                 }
-            }
-            if a[..read] != b[..filled] {
+                buf.truncate(filled);
+                Ok::<_, FsError>(buf)
+            };
+            if part(&one)? != part(&other)? {
                 return Ok(true);
             }
-            if read == 0 {
-                break;
-            }
-            offset += read as u64;
         }
     }
     Ok(false)
