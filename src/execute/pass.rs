@@ -21,6 +21,9 @@ const SETTLE: Duration = Duration::from_millis(2_100);
 /// few enough for a small limit on open files.
 const OPEN_OPS: usize = 64;
 
+/// So many ops share a batch however big their files are: enough for a file on each of several disks.
+const BIG_OPS: usize = 4;
+
 /// An op that may be begun.
 enum Ready<'f, F: Change> {
     /// The kept copy and the duplicate.
@@ -147,7 +150,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 
     fn has_room(&self, batch: &Batch) -> bool {
-        !batch.full && batch.ops < self.options.batch_ops && batch.bytes < self.options.batch_bytes
+        let small = batch.bytes < self.options.batch_bytes || batch.ops < BIG_OPS;
+        !batch.full && small && batch.ops < self.options.batch_ops
     }
 
     fn begin(&mut self, op: &Op) -> Result<Ready<'a, F>, Halt> {

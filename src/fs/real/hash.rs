@@ -138,8 +138,26 @@ mod tests {
         }
         let all: u64 = contents.iter().map(|contents| contents.len() as u64).sum();
         assert_eq!(read, all);
-        let hashes = fs.hash_all(&files, &mut |_| false);
-        let known = hashes.iter().filter(|hash| matches!(hash, Ok(Some(_)))).count();
-        assert!(known < files.len(), "stopping ends nothing");
+    }
+
+    #[test]
+    fn nothing_more_is_read_once_it_is_asked_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let branch = Branch { path: dir.path().canonicalize().unwrap(), mode: BranchMode::Rw };
+        let fs = RealFs::open(&[branch]).unwrap();
+        let size = 4 << 30;
+        let open = |name: &str| {
+            std::fs::File::create(dir.path().join(name)).unwrap().set_len(size).unwrap();
+            fs.open(&Place::new(BranchIdx(0), RelPath::new(name).unwrap())).unwrap()
+        };
+        let open = [open("a"), open("b")];
+        let files: Vec<_> = open.iter().map(|file| (file, BranchIdx(0), size)).collect();
+        let mut read = 0;
+        let hashes = fs.hash_all(&files, &mut |bytes| {
+            read += bytes;
+            false
+        });
+        assert!(hashes.iter().all(|hash| matches!(hash, Ok(None))), "{hashes:?}");
+        assert!(read < size, "{read}");
     }
 }
