@@ -92,8 +92,13 @@ impl Extent {
     }
 }
 
-/// The extents of a file from byte `from` on, at most `N` of them, from `FS_IOC_FIEMAP`; none at its end.
-pub(crate) fn extents<const N: usize>(fd: BorrowedFd<'_>, from: u64) -> io::Result<Vec<Extent>> {
+/// The extents of a file from byte `from` on, at most `N` of them, from `FS_IOC_FIEMAP`; none at its end. With `synced`, after
+/// its data was written to the disk: until then space that was reserved before stays marked as reserved.
+pub(crate) fn extents<const N: usize>(
+    fd: BorrowedFd<'_>,
+    from: u64,
+    synced: bool,
+) -> io::Result<Vec<Extent>> {
     /// `struct fiemap` with room for its extents.
     #[repr(C, align(8))]
     struct Fiemap<const N: usize> {
@@ -108,7 +113,8 @@ pub(crate) fn extents<const N: usize>(fd: BorrowedFd<'_>, from: u64) -> io::Resu
     let mut arg = Fiemap {
         start: from,
         length: u64::MAX - from,
-        flags: 0,
+        // FIEMAP_FLAG_SYNC
+        flags: u32::from(synced),
         mapped: 0,
         count: u32::try_from(N).unwrap_or(0),
         reserved: 0,
@@ -124,7 +130,7 @@ pub(crate) fn extents<const N: usize>(fd: BorrowedFd<'_>, from: u64) -> io::Resu
 
 /// Where on the disk a file's data begins; `None` where it has none or is not on a disk yet.
 pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
-    let first = extents::<1>(fd, 0)?.into_iter().next();
+    let first = extents::<1>(fd, 0, false)?.into_iter().next();
     Ok(first.filter(|extent| !extent.is_unplaced()).map(|extent| extent.physical))
 }
 

@@ -53,9 +53,13 @@ pub(super) fn borders(fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Borders> {
 /// Whether all its blocks are only reserved. `SEEK_DATA` does not tell: it takes zeros that were read for data. A
 /// filesystem that cannot tell has data everywhere.
 fn is_reserved(fd: BorrowedFd<'_>) -> bool {
+    has_only_reserved(fd, false) && has_only_reserved(fd, true)
+}
+
+fn has_only_reserved(fd: BorrowedFd<'_>, synced: bool) -> bool {
     let mut from = 0;
     loop {
-        let Ok(extents) = sys::extents::<8>(fd, from) else { return false };
+        let Ok(extents) = sys::extents::<8>(fd, from, synced) else { return false };
         if extents.iter().any(|extent| !extent.is_unwritten()) {
             return false;
         }
@@ -75,7 +79,7 @@ pub(super) fn shared(fd: BorrowedFd<'_>, stat: &Stat) -> u64 {
     }
     let (mut from, mut bytes) = (0, 0_u64);
     loop {
-        let Ok(extents) = sys::extents::<64>(fd, from) else { return 0 };
+        let Ok(extents) = sys::extents::<64>(fd, from, false) else { return 0 };
         let shared = extents.iter().filter(|extent| extent.is_shared());
         bytes += shared.map(|extent| extent.length).sum::<u64>();
         match extents.last() {
