@@ -90,7 +90,7 @@ fn each_is_refused_with_both_values_and_its_bytes() {
     for part in ["0644 1002:1000; kept copy: 0664 1002:1000", "user.rating", "chmod --reference="] {
         assert!(text.contains(part) && page.contains(part), "{part}: {text}");
     }
-    assert!(text.contains("1 mode-differs, 12.0 KiB"), "{text}");
+    assert!(text.contains("1 file of 12.0 KiB, mode-differs"), "{text}");
     let media = pool.path("media");
     let line = ["--no-cache".as_ref(), "-p".as_ref(), media.as_os_str(), pool.root().as_os_str()];
     let preview = Preview::start(&tool, &line);

@@ -110,7 +110,7 @@ fn names_of_any_bytes_come_through_every_output() {
     let list = write_nul(&tool, &pool, &made);
     let list = list.to_str().unwrap();
     let view = snapshot::view(pool.root());
-    let script = tool.run(&["-m", list]).expect(0);
+    let script = tool.run(&["--format", "script", "-m", list]).expect(0);
     assert!(script.stdout.contains("rm -f"), "{script}");
     let log = tool.dir().join("log.csv");
     let run =

@@ -147,6 +147,8 @@ fn a_run_ends_when_its_time_is_up_and_the_next_goes_on() {
         for (disk, path) in [(0, &group[0]), (1, &group[1])] {
             // Long enough to read that a second is not.
             let file = File::create(pool.on(disk, path)).unwrap();
+            // A file without any data would be skipped as empty.
+            file.write_all_at(b"data", 0).unwrap();
             file.set_len(100 << 30).unwrap();
             drop(file);
             tree::age_path(&pool.on(disk, path), tree::AGE);

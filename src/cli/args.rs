@@ -165,7 +165,8 @@ pub struct RunArgs {
     pub dirs: Vec<PathBuf>,
     /// Apply the changes (default: dry run)
     ///
-    /// Every pair is compared byte by byte first, the journal records each step before it is done, and files that are open
+    /// Every pair is compared first: byte by byte, or by the BLAKE3 hashes of all bytes that this run has read. The journal
+    /// records each step before it is done, and files that are open
     /// in a program are skipped. Files that an earlier run left open are finished first.
     #[arg(short, long, alias = "perform-actions", help_heading = heading::ACTION)]
     pub execute: bool,

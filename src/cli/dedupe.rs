@@ -25,7 +25,9 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
             .hint("--format json lists what a run does"));
     }
     if args.script.is_some() && args.execute {
-        tracing::warn!("--script is ignored: only a dry run writes the script of its plan");
+        return Err(Failure::usage(
+            "--script writes the plan of a dry run: leave -e out, or add -n",
+        ));
     }
     if args.manifest.is_some() && (args.no_cache || args.cache.is_some()) {
         let option = if args.no_cache { "--no-cache" } else { "--cache" };

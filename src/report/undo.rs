@@ -84,6 +84,7 @@ pub fn conclusion(
     let freed = tally.bytes_reclaimed - tally.bytes_recovered.min(tally.bytes_reclaimed);
     let seconds = tally.elapsed_s;
     match (tally.planned, freed) {
+        (0, _) if tally.recovered_done > 0 => write!(out, "nothing is left to take back.")?,
         (0, _) => write!(out, "nothing can be taken back.")?,
         (_, 0) => {
             let copied = size(tally.bytes_copied);
