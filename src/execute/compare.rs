@@ -392,7 +392,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let mut offset = 0;
         while offset < size {
             self.announce([file], offset);
-            let got = read_full(self.fs, file, &mut self.buffers.0, offset)?;
+            let got = self.fs.read_full(file, &mut self.buffers.0, offset)?;
             if got == 0 {
                 return Err(Halt::new(Reason::Changed, "became shorter while it was read"));
             }
@@ -414,8 +414,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let mut offset = 0;
         while offset < op.size {
             self.announce([master, duplicate], offset);
-            let one = read_full(self.fs, master, &mut self.buffers.0, offset)?;
-            let other = read_full(self.fs, duplicate, &mut self.buffers.1, offset)?;
+            let one = self.fs.read_full(master, &mut self.buffers.0, offset)?;
+            let other = self.fs.read_full(duplicate, &mut self.buffers.1, offset)?;
             if one == 0 || self.buffers.0[..one] != self.buffers.1[..other] {
                 return Err(differs(op));
             }
@@ -467,20 +467,4 @@ fn as_versions(halt: Halt, op: &Op) -> Halt {
 
 fn differs(op: &Op) -> Halt {
     Halt::new(Reason::Differs, format!("not equal to {:?}", op.master.path))
-}
-
-pub(super) fn read_full<F: Change>(
-    fs: &F,
-    file: &F::File,
-    buf: &mut [u8],
-    offset: u64,
-) -> Result<usize, Halt> {
-    let mut filled = 0;
-    while filled < buf.len() {
-        match fs.read_at(file, &mut buf[filled..], offset + filled as u64)? {
-            0 => break,
-            got => filled += got,
-        }
-    }
-    Ok(filled)
 }

@@ -69,7 +69,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let mut buffer = vec![0; usize::try_from(size).unwrap_or(CHUNK).min(CHUNK)];
         let mut offset = 0;
         while offset < size {
-            let got = super::compare::read_full(self.fs, source, &mut buffer, offset)?;
+            let got = self.fs.read_full(source, &mut buffer, offset)?;
             if got == 0 {
                 let why = "became shorter while it was read";
                 return Err(Halt::new(Reason::ChangedSince, why));

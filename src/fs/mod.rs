@@ -499,6 +499,21 @@ pub trait Look {
     /// Returns the kernel's error.
     fn read_at(&self, file: &Self::File, buf: &mut [u8], offset: u64) -> Result<usize>;
 
+    /// Reads into `buf` at `offset` until it is full; less only at the end of the file.
+    ///
+    /// # Errors
+    /// As [`Look::read_at`].
+    fn read_full(&self, file: &Self::File, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read_at(file, &mut buf[filled..], offset + filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(filled)
+    }
+
     /// Announces that `len` bytes from `offset` on are read soon: a disk can bring them while another one is read. Advice
     /// only; the simulation, where no disk is slow, takes none.
     fn expect(&self, _file: &Self::File, _offset: u64, _len: u64) {}

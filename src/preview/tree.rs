@@ -238,14 +238,7 @@ impl Tree {
     }
 
     pub(super) fn read_at(&self, file: &RealFile, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let mut filled = 0;
-        while filled < buf.len() {
-            match self.fs.read_at(file, &mut buf[filled..], offset + filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        Ok(filled)
+        self.fs.read_full(file, buf, offset)
     }
 
     pub(super) fn seek(&self, file: &RealFile, offset: i64, hole: bool) -> Result<i64> {

@@ -124,14 +124,9 @@ fn differ(scan: &Scan<'_>, copies: &Copies) -> Result<bool, FsError> {
         let other = open(copy)?;
         for offset in [0, first.size.saturating_sub(CHUNK as u64)] {
             let part = |file| {
-                let (mut buf, mut filled) = (vec![0; CHUNK], 0);
-                while filled < CHUNK {
-                    match scan.fs.read_at(file, &mut buf[filled..], offset + filled as u64)? {
-                        0 => break,
-                        more => filled += more,
-                    }
-                }
-                buf.truncate(filled);
+                let mut buf = vec![0; CHUNK];
+                let read = scan.fs.read_full(file, &mut buf, offset)?;
+                buf.truncate(read);
                 Ok::<_, FsError>(buf)
             };
             if part(&one)? != part(&other)? {

@@ -130,8 +130,8 @@ impl<F: Look> SalvagePlanner<'_, F> {
         let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
         let (mut one, mut two) = (vec![0; CHUNK], vec![0; CHUNK]);
         loop {
-            let got = self.read(&part, &mut one, at)?;
-            let there = self.read(&whole, &mut two, at)?;
+            let got = self.fs.read_full(&part, &mut one, at)?;
+            let there = self.fs.read_full(&whole, &mut two, at)?;
             if one[..got] != two[..got.min(there)] {
                 return Ok(Some(Same::Differ));
             }
@@ -157,17 +157,6 @@ impl<F: Look> SalvagePlanner<'_, F> {
         };
         let same = self.fs.stat_open(&file)?.id == stat.id;
         Ok(same.then_some(file))
-    }
-
-    fn read(&self, file: &F::File, buf: &mut [u8], at: u64) -> Result<usize, FsError> {
-        let mut filled = 0;
-        while filled < buf.len() {
-            match self.fs.read_at(file, &mut buf[filled..], at + filled as u64)? {
-                0 => break,
-                got => filled += got,
-            }
-        }
-        Ok(filled)
     }
 
     /// Returns owner, mode, ACL and attributes of the file at `at`, if that file still is `stat`.

@@ -115,8 +115,8 @@ impl Branches {
         let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
         let mut offset = 0;
         loop {
-            let read = self.fill(&a, &mut left, offset)?;
-            if read != self.fill(&b, &mut right, offset)? || left[..read] != right[..read] {
+            let read = self.fs.read_full(&a, &mut left, offset)?;
+            if read != self.fs.read_full(&b, &mut right, offset)? || left[..read] != right[..read] {
                 return Ok(false);
             }
             if read == 0 {
@@ -124,23 +124,6 @@ impl Branches {
             }
             offset += read as u64;
         }
-    }
-
-    fn fill(
-        &self,
-        file: &<RealFs as Look>::File,
-        buffer: &mut [u8],
-        offset: u64,
-    ) -> Result<usize, FsError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let at = offset + filled as u64;
-            match self.fs.read_at(file, &mut buffer[filled..], at)? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        Ok(filled)
     }
 }
 
