@@ -7,7 +7,10 @@ use super::begun::{Begun, Subject};
 use super::compared::Seen;
 use super::window::Leased;
 use super::{Executor, halt::Halt};
-use crate::fs::{Change, FileKind, Hashed, InodeId, Lease, Metadata, Place, Stat, Timestamp};
+use crate::fs::reading::{ahead, hash_of};
+use crate::fs::{
+    Change, FileKind, Fingerprint, Hashed, InodeId, Lease, Metadata, Place, Stat, Timestamp,
+};
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
@@ -15,9 +18,6 @@ use crate::plan::{Found, Op, OpKind};
 
 /// Bytes read at a time from each file.
 const CHUNK: usize = 1 << 20;
-/// Bytes announced at a time while a file is read from beginning to end. Two of them are on their way: where both files
-/// are on one rotating disk, its arm goes to and fro once for so much, and where they are on two, both disks read.
-const AHEAD: u64 = 4 << 20;
 /// A write within the clock's tick of a fingerprint would not move the times: files changed less than this ago wait.
 const SETTLED_NS: i128 = 2_000_000_000;
 
@@ -91,23 +91,22 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             return failed;
         }
         let mut wanted = BTreeMap::new();
-        for Opened { op, master, duplicate } in opened {
-            for (held, at) in [(master, &op.master), (duplicate, &op.duplicate)] {
+        for Opened { master, duplicate, .. } in opened {
+            for held in [master, duplicate] {
                 if self.known_hash(held).is_none() {
-                    wanted.insert(held.stat.id, (held, at.branch));
+                    wanted.insert(held.stat.id, held);
                 }
             }
         }
-        let files =
-            wanted.values().map(|(held, branch)| (&held.file.file, *branch, held.stat.size));
+        let files = wanted.values().map(|held| (&held.file.file, held.stat.size));
         let observer = &mut *self.observer;
         let hashes = self.fs.hash_all(&files.collect::<Vec<_>>(), &mut |bytes| {
             observer.bytes_read(bytes);
             !observer.interrupted() && !observer.time_is_up()
         });
-        for ((id, (held, _)), hash) in wanted.into_iter().zip(hashes) {
+        for ((id, held), hash) in wanted.into_iter().zip(hashes) {
             match hash {
-                Ok(Some(hash)) => drop(self.hashes.insert(id, (held.stat.fingerprint(), hash))),
+                Ok(Some(blake3)) => self.know(held.stat.fingerprint(), blake3),
                 Ok(None) => {}
                 Err(error) => {
                     let halt = Halt::from(error);
@@ -121,13 +120,17 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Compares by these hashes from now on, as far as the files still are as they were.
     pub fn rely_on(&mut self, hashed: &[Hashed]) {
-        self.hashes.extend(hashed.iter().map(|file| (file.seen.id, (file.seen, file.blake3))));
+        hashed.iter().for_each(|file| self.know(file.seen, file.blake3));
+    }
+
+    fn know(&mut self, seen: Fingerprint, blake3: [u8; 32]) {
+        self.hashes.insert(seen.id, Hashed { seen, blake3 });
     }
 
     /// The hash that was taken in this run while the file was as it is now.
     fn known_hash(&self, held: &Held<'_, F>) -> Option<[u8; 32]> {
-        let (seen, hash) = self.hashes.get(&held.stat.id)?;
-        self.unchanged(&held.stat, seen, "file").is_ok().then_some(*hash)
+        let known = self.hashes.get(&held.stat.id)?;
+        self.unchanged(&held.stat, &known.seen, "file").is_ok().then_some(known.blake3)
     }
 
     /// Compares both files of an op that is under way, and remembers their present state.
@@ -382,25 +385,25 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if other != one {
             return Err(self.as_damage(differs(op), stats));
         }
-        self.hashes.insert(master.stat.id, (master.stat.fingerprint(), one));
+        self.know(master.stat.fingerprint(), one);
         Ok(one)
     }
 
     pub(super) fn hash(&mut self, file: &F::File, size: u64) -> Result<[u8; 32], Halt> {
-        let mut hasher = blake3::Hasher::new();
-        grow(&mut self.buffers, size);
-        let mut offset = 0;
-        while offset < size {
-            self.announce([file], offset);
-            let got = self.fs.read_full(file, &mut self.buffers.0, offset)?;
-            if got == 0 {
-                return Err(Halt::new(Reason::Changed, "became shorter while it was read"));
-            }
-            hasher.update(&self.buffers.0[..got]);
-            offset += got as u64;
-            self.progress(got as u64)?;
-        }
-        Ok(hasher.finalize().into())
+        let (fs, mut stopped) = (self.fs, Ok(()));
+        let part = |buf: &mut [u8], offset| {
+            announce(fs, [file], offset);
+            fs.read_at(file, buf, offset)
+        };
+        let mut buffer = std::mem::take(&mut self.buffers.0);
+        let hash = hash_of(size, &mut buffer, part, &mut |bytes| {
+            stopped = self.progress(bytes);
+            stopped.is_ok()
+        });
+        self.buffers.0 = buffer;
+        stopped?;
+        let shorter = || Halt::new(Reason::Changed, "became shorter while it was read");
+        hash?.ok_or_else(shorter)
     }
 
     fn compare_bytes(
@@ -413,7 +416,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         grow(&mut self.buffers, op.size);
         let mut offset = 0;
         while offset < op.size {
-            self.announce([master, duplicate], offset);
+            announce(self.fs, [master, duplicate], offset);
             let one = self.fs.read_full(master, &mut self.buffers.0, offset)?;
             let other = self.fs.read_full(duplicate, &mut self.buffers.1, offset)?;
             if one == 0 || self.buffers.0[..one] != self.buffers.1[..other] {
@@ -426,18 +429,6 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(hasher.finalize().into())
     }
 
-    /// Announces what is read after `offset`.
-    fn announce<const N: usize>(&self, files: [&F::File; N], offset: u64) {
-        let (from, len) = match offset {
-            0 => (0, 2 * AHEAD),
-            _ if offset.is_multiple_of(AHEAD) => (offset + AHEAD, AHEAD),
-            _ => return,
-        };
-        for file in files {
-            self.fs.expect(file, from, len);
-        }
-    }
-
     pub(super) fn progress(&mut self, bytes: u64) -> Result<(), Halt> {
         self.observer.bytes_read(bytes);
         match self.asked_to_stop() {
@@ -447,13 +438,19 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 }
 
+/// Announces what is read after `offset`.
+fn announce<F: Change, const N: usize>(fs: &F, files: [&F::File; N], offset: u64) {
+    if let Some((from, len)) = ahead(offset) {
+        files.iter().for_each(|file| fs.expect(file, from, len));
+    }
+}
+
 /// Makes both buffers long enough for a file of `size` bytes, and of one length.
 fn grow((one, other): &mut (Vec<u8>, Vec<u8>), size: u64) {
     let wanted = usize::try_from(size).unwrap_or(CHUNK).min(CHUNK);
-    if one.len() < wanted {
-        one.resize(wanted, 0);
-        other.resize(wanted, 0);
-    }
+    let wanted = wanted.max(one.len()).max(other.len());
+    one.resize(wanted, 0);
+    other.resize(wanted, 0);
 }
 
 /// A hidden copy and the copy that is shown at its path: different versions, which nobody claimed to be equal.

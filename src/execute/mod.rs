@@ -41,7 +41,7 @@ pub use parents::{missing_parents, remove_if_empty, sync_dirs};
 pub use path_access::PathAccess;
 pub use window::Leases;
 
-use crate::fs::{Change, Fingerprint, Handle, InodeId, Metadata, Place, Timestamp};
+use crate::fs::{Change, Handle, Hashed, InodeId, Metadata, Place, Timestamp};
 use crate::journal::{BranchRecord, Journal, JournalError, Store};
 use crate::plan::OpId;
 use crate::plan::metadata::IgnoreMetadata;
@@ -166,8 +166,8 @@ pub struct Executor<'a, F: Change, S: Store> {
     given: HashMap<InodeId, u64>,
     /// Owner, mode, ACL and attributes of the files that stay when their undo was first tried, by the op undone.
     sources: HashMap<OpId, Metadata>,
-    /// Hashes of masters taken in this run.
-    hashes: HashMap<InodeId, (Fingerprint, [u8; 32])>,
+    /// Hashes taken in this run.
+    hashes: HashMap<InodeId, Hashed>,
     buffers: (Vec<u8>, Vec<u8>),
     /// Branches that had an unexpected error: nothing more is done there (invariant 8).
     stopped: BTreeSet<BranchIdx>,

@@ -14,11 +14,13 @@ use serde::{Deserialize, Serialize};
 pub use identity::{FsId, StoredId};
 pub use nature::{Borders, Nature};
 
+use self::reading::hash_of;
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
 pub mod identity;
 mod nature;
+pub(crate) mod reading;
 pub mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -286,34 +288,6 @@ pub(crate) struct Swapped;
 /// Result of a call on a branch.
 pub type Result<T> = std::result::Result<T, FsError>;
 
-/// Bytes that are read at a time to hash a file.
-const HASH_CHUNK: usize = 1 << 20;
-
-/// Returns the BLAKE3 of the first `size` bytes that `read_at` reads into a buffer at an offset; `None` if there are fewer, or
-/// if `read`, called with the bytes of each part, returns false.
-fn hash_of(
-    size: u64,
-    buffer: &mut Vec<u8>,
-    read_at: impl Fn(&mut [u8], u64) -> Result<usize>,
-    read: &mut dyn FnMut(u64) -> bool,
-) -> Result<Option<[u8; 32]>> {
-    let room = |left: u64| usize::try_from(left).unwrap_or(HASH_CHUNK).min(HASH_CHUNK);
-    if buffer.len() < room(size) {
-        buffer.resize(room(size), 0);
-    }
-    let mut hasher = blake3::Hasher::new();
-    let mut offset = 0;
-    while offset < size {
-        let got = read_at(&mut buffer[..room(size - offset)], offset)?;
-        hasher.update(&buffer[..got]);
-        offset += got as u64;
-        if got == 0 || !read(got as u64) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(hasher.finalize().into()))
-}
-
 /// The calls that look at branches. Each is one system call, or the few that make it safe beneath a branch.
 ///
 /// Code that gets `&impl Look` cannot change a branch. Leases and pins last no longer than the process.
@@ -519,33 +493,33 @@ pub trait Look {
     fn expect(&self, _file: &Self::File, _offset: u64, _len: u64) {}
 
     /// Returns the BLAKE3 of the first `size` bytes of each of `files`, in the order of `files`; the disks work at the same
-    /// time where that is faster. `None` for a file that is shorter, and for the files that are left when `read` returns
-    /// false or when reading from their branch fails. `read` is called with the number of bytes read since its last call.
+    /// time where that is faster. `None` for a file that is shorter, for the files that are left when `read` returns false,
+    /// and for those on the same disk that are left after an error. `read` is called with the number of bytes read since its
+    /// last call.
     ///
     /// # Errors
-    /// The kernel's error, for the first file of a branch that cannot be read.
+    /// The kernel's error, for the first file of a disk that cannot be read.
     fn hash_all(
         &self,
-        files: &[(&Self::File, BranchIdx, u64)],
+        files: &[(&Self::File, u64)],
         read: &mut dyn FnMut(u64) -> bool,
     ) -> Vec<Result<Option<[u8; 32]>>> {
-        let (mut go_on, mut failed) = (true, Vec::new());
-        let mut hashes = Vec::with_capacity(files.len());
-        for (file, branch, size) in files {
-            if failed.contains(branch) {
-                hashes.push(Ok(None));
-                continue;
+        let mut go_on = true;
+        let hashes = files.iter().map(|(file, size)| {
+            if !go_on {
+                return Ok(None);
             }
             let part = |buf: &mut [u8], offset| self.read_at(file, buf, offset);
             let mut count = |bytes| {
-                go_on = go_on && read(bytes);
+                go_on = read(bytes);
                 go_on
             };
             let hash = hash_of(*size, &mut Vec::new(), part, &mut count);
-            failed.extend(hash.is_err().then_some(*branch));
-            hashes.push(hash);
-        }
-        hashes
+            // As if all branches were on one disk.
+            go_on &= hash.is_ok();
+            hash
+        });
+        hashes.collect()
     }
 
     /// Takes a lease, or changes the one held; never waits.

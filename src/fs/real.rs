@@ -351,7 +351,7 @@ impl Look for RealFs {
 
     fn hash_all(
         &self,
-        files: &[(&RealFile, BranchIdx, u64)],
+        files: &[(&RealFile, u64)],
         read: &mut dyn FnMut(u64) -> bool,
     ) -> Vec<Result<Option<[u8; 32]>>> {
         hash::all(self, files, read)

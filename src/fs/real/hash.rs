@@ -9,15 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{RealFile, RealFs, Result};
-use crate::fs::{Look as _, hash_of};
-use crate::pool::BranchIdx;
+use crate::fs::Look as _;
+use crate::fs::reading::{AHEAD, ahead, hash_of};
 use crate::sys;
 
-/// Bytes that are announced to the kernel at a time: the disk reads on while this process hashes.
-const AHEAD: u64 = 4 << 20;
-
-/// A file, its branch and its size.
-type File<'f> = (&'f RealFile, BranchIdx, u64);
+/// A file and its size.
+type File<'f> = (&'f RealFile, u64);
 
 type Hash = Result<Option<[u8; 32]>>;
 
@@ -36,8 +33,8 @@ struct Reader<'r> {
 /// Does [`crate::fs::Look::hash_all`].
 pub(super) fn all(fs: &RealFs, files: &[File<'_>], read: &mut dyn FnMut(u64) -> bool) -> Vec<Hash> {
     let mut disks: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (n, (_, branch, _)) in files.iter().enumerate() {
-        disks.entry(fs.root(*branch).id.dev).or_default().push(n);
+    for (n, (file, _)) in files.iter().enumerate() {
+        disks.entry(fs.root(file.at.branch).id.dev).or_default().push(n);
     }
     let results = Mutex::new(files.iter().map(|_| Ok(None)).collect::<Vec<_>>());
     let stopped = AtomicBool::new(false);
@@ -82,12 +79,12 @@ impl Reader<'_> {
 
     /// Hashes file `n`. Announces the file `next` once the end of file `n` was announced.
     fn hash(&self, n: usize, next: Option<usize>, buffer: &mut Vec<u8>) -> Hash {
-        let (file, _, size) = self.files[n];
+        let (file, size) = self.files[n];
         let part = |buf: &mut [u8], offset: u64| {
-            if offset.is_multiple_of(AHEAD) {
-                self.fs.expect(file, offset, 2 * AHEAD);
-                if offset + 2 * AHEAD >= size
-                    && let Some((next, _, len)) = next.map(|next| self.files[next])
+            if let Some((from, len)) = ahead(offset).filter(|(from, _)| *from < size) {
+                self.fs.expect(file, from, len);
+                if from + len >= size
+                    && let Some((next, len)) = next.map(|next| self.files[next])
                 {
                     self.fs.expect(next, 0, len.min(AHEAD));
                 }
@@ -122,12 +119,11 @@ mod tests {
             std::fs::write(dirs[n % 2].path().join(n.to_string()), contents).unwrap();
             let branch = BranchIdx((n % 2) as u16);
             let place = Place::new(branch, RelPath::new(n.to_string()).unwrap());
-            open.push((fs.open(&place).unwrap(), branch, contents.len() as u64));
+            open.push((fs.open(&place).unwrap(), contents.len() as u64));
         }
         // Shorter than it was when it was opened.
-        open[7].2 += 1;
-        let files: Vec<_> =
-            open.iter().map(|(file, branch, size)| (file, *branch, *size)).collect();
+        open[7].1 += 1;
+        let files: Vec<_> = open.iter().map(|(file, size)| (file, *size)).collect();
         let hashes = fs.hash_all(&files, &mut |bytes| {
             read += bytes;
             true
@@ -151,7 +147,7 @@ mod tests {
             fs.open(&Place::new(BranchIdx(0), RelPath::new(name).unwrap())).unwrap()
         };
         let open = [open("a"), open("b")];
-        let files: Vec<_> = open.iter().map(|file| (file, BranchIdx(0), size)).collect();
+        let files: Vec<_> = open.iter().map(|file| (file, size)).collect();
         let mut read = 0;
         let hashes = fs.hash_all(&files, &mut |bytes| {
             read += bytes;
