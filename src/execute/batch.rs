@@ -9,6 +9,7 @@ use super::compared::Compared;
 use super::halt::Halt;
 use super::remove::Retired;
 use super::retire::Hidden;
+use super::touched::sync_existing;
 use super::work::{OpState, Over, Work};
 use super::{Executor, OpEnded, Outcome, RunError};
 use crate::fs::{Change, InodeId, Place};
@@ -117,12 +118,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.sync_masters(unsynced, &mut failed);
         let (dirs, duplicates): (Vec<_>, Vec<_>) = dirs.into_iter().unzip();
         // A duplicate that is nowhere after a crash was then removed by another program, not lost by the crash.
-        for (synced, duplicate) in self.fs.sync_dirs(&dirs).into_iter().zip(duplicates) {
-            match synced {
-                // A client, or an undo that left it empty, removed the directory with all its names: nothing to sync.
-                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
-                Err(error) => drop(failed.insert(duplicate, Halt::from(error))),
-                Ok(()) => {}
+        for (synced, duplicate) in sync_existing(self.fs, &dirs).into_iter().zip(duplicates) {
+            if let Err(error) = synced {
+                failed.insert(duplicate, Halt::from(error));
             }
         }
         for halt in failed.values() {
@@ -211,12 +209,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Removes what `op` retired.
     fn removed(&mut self, op: &Retired) -> OpState {
         let removed = self.not_stopped(op).and_then(|()| self.remove(op)).and_then(|reclaimed| {
-            match op.recorded.is_some() {
+            if op.recorded.is_some() {
                 // An interrupted process made a directory aside, or hid links of the kept copy that it could not
                 // remove; no op needed them since.
-                true => self.clear_hidden(op).map(|()| reclaimed),
-                false => self.clear_copy(op).map(|()| reclaimed),
+                self.clear_hidden(op)?;
+            } else {
+                self.clear_copy(op)?;
             }
+            Ok(reclaimed)
         });
         match removed {
             Ok(reclaimed) => OpState::Removed(reclaimed),

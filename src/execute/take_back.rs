@@ -11,6 +11,7 @@ use super::begun::{Begun, Subject as _};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
+use super::touched::sync_existing;
 use super::window::{Leased, Window};
 use crate::fs::{Change, Fingerprint, FsError, Lease, Place, Stat};
 use crate::journal::Store;
@@ -101,15 +102,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         self.return_duplicate(op, &names)?;
         if going {
-            for k in 0..op.names.len() {
-                // The duplicate has its names durably before the replacements go: otherwise a power cut could keep the
-                // removal and lose the return. No lease is held meanwhile.
-                match self.fs.sync_dir(&op.own(k).dir()) {
-                    // A client removed the directory with all its names.
-                    Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
-                    synced => synced?,
-                }
-            }
+            let dirs: Vec<Place> = (0..op.names.len()).map(|k| op.own(k).dir()).collect();
+            // The duplicate has its names durably before the replacements go: otherwise a power cut could keep the
+            // removal and lose the return. No lease is held meanwhile.
+            sync_existing(self.fs, &dirs).into_iter().collect::<Result<(), _>>()?;
             let mut master = self.lease_master(op)?;
             self.withdraw(op, &mut master, None)?;
         }

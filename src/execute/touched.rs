@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fs::{Change, FsError, Place, Timestamp};
-use crate::pool::BranchIdx;
 
 /// Directories changed and not yet synced, and their times.
 #[derive(Debug, Default)]
@@ -66,15 +65,19 @@ impl Touched {
         errors
     }
 
-    /// Syncs every directory changed since the last time; returns the branches where that failed.
-    ///
-    /// A directory that is gone by now has nothing to sync: the program that removed the directory removed its names.
-    pub(crate) fn sync<F: Change>(&mut self, fs: &F) -> Vec<(BranchIdx, FsError)> {
+    /// Syncs every directory changed since the last time; returns the errors.
+    pub(crate) fn sync<F: Change>(&mut self, fs: &F) -> Vec<FsError> {
         let dirs: Vec<Place> = std::mem::take(&mut self.unsynced).into_iter().collect();
-        let errors = fs.sync_dirs(&dirs).into_iter().filter_map(Result::err);
-        errors
-            .filter(|error| !matches!(error.errno(), libc::ENOENT | libc::ENOTDIR))
-            .map(|error| (error.branch, error))
-            .collect()
+        sync_existing(fs, &dirs).into_iter().filter_map(Result::err).collect()
     }
+}
+
+/// Syncs `dirs`; the results are in their order. A directory that is gone has nothing to sync: the program that removed the
+/// directory removed its names.
+pub(super) fn sync_existing<F: Change>(fs: &F, dirs: &[Place]) -> Vec<Result<(), FsError>> {
+    let gone = |error: &FsError| matches!(error.errno(), libc::ENOENT | libc::ENOTDIR);
+    let synced = fs.sync_dirs(dirs).into_iter();
+    synced
+        .map(|synced| synced.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) }))
+        .collect()
 }

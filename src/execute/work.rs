@@ -137,7 +137,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         over: &mut Vec<Over>,
         begun: fn(P) -> Begun,
     ) -> Vec<Work<P>> {
-        for (branch, error) in self.touched.sync(self.fs) {
+        for error in self.touched.sync(self.fs) {
+            let branch = error.branch;
             let halt = Halt { stops: Some(branch), ..Halt::from(error) };
             self.stop_branch(&halt);
             let is_there = |op: &Op| op.branches().any(|b| b == branch);
