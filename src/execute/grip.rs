@@ -95,7 +95,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if op.recorded.is_none()
             && let Some(before) = op.links_before
         {
-            let before = before.saturating_sub(self.names_given(op.master_id)?);
+            let there = |_, _, made: &_| Ok(self.fs.path_of(made)?.is_some());
+            let before = before.saturating_sub(self.names_given(op.master_id, there)?);
             grip.names_before = grip.names_before.or(Some((op.master_id, before)));
         }
         self.grips.insert(id, grip);
@@ -166,12 +167,19 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.grip(op).is_some_and(|grip| grip.relinked.contains(&k))
     }
 
-    /// How many names of the kept copy `master` this process made that are still there.
-    fn names_given(&self, master: InodeId) -> Result<u64, FsError> {
+    /// How many names of the kept copy `master` this process made: those of ops that are over, and those of ops under way for
+    /// which `counts` returns true.
+    fn names_given(
+        &self,
+        master: InodeId,
+        counts: impl Fn(OpId, usize, &F::File) -> Result<bool, FsError>,
+    ) -> Result<u64, FsError> {
         let mut names = self.given.get(&master).copied().unwrap_or_default();
-        let is_masters = |grip: &&Grip<F::File>| grip.names_before.is_some_and(|n| n.0 == master);
-        for made in self.grips.values().filter(is_masters).flat_map(|grip| grip.made.values()) {
-            names += u64::from(self.fs.path_of(made)?.is_some());
+        for (op, grip) in &self.grips {
+            let is_masters = grip.names_before.is_some_and(|names| names.0 == master);
+            for (k, made) in grip.made.iter().filter(|_| is_masters) {
+                names += u64::from(counts(*op, *k, made)?);
+            }
         }
         Ok(names)
     }
@@ -182,19 +190,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let Some((id, before)) = self.grip(op).and_then(|grip| grip.names_before) else {
             return Ok(false);
         };
-        let mut ours = self.given.get(&id).copied().unwrap_or_default();
-        for (other, grip) in &self.grips {
-            for (k, made) in &grip.made {
-                // Where a rename is a link and an unlink, the name that was made is gone, and its target is another
-                // name. All names of other ops count: a name too many hides a client's, one too few makes one up.
-                ours += u64::from(
-                    grip.names_before.is_some_and(|names| names.0 == id)
-                        && (*other != op.id()
-                            || self.fs.path_of(made)?.is_some()
-                            || self.fs.stat(&op.target(*k))?.is_some_and(|at| op.is_master(&at))),
-                );
-            }
-        }
+        // All names of other ops count: a name too many hides a client's, and a name too few makes one up. Where a rename is
+        // a link and an unlink, the name that was made is gone, and its target is another name.
+        let ours = self.names_given(id, |other, k, made| {
+            Ok(other != op.id()
+                || self.fs.path_of(made)?.is_some()
+                || self.fs.stat(&op.target(k))?.is_some_and(|at| op.is_master(&at)))
+        })?;
         Ok(master.nlink.saturating_sub(ours) > before)
     }
 
