@@ -12,7 +12,7 @@ use crate::execute::OpEnded;
 use crate::find::scan::{Meter, ScanResult};
 use crate::fs::Timestamp;
 use crate::journal::rfc3339;
-use crate::plan::{Found, Op, Plan};
+use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::report::{ScanProgress, Tally, groups, json, size, text};
 use crate::run::real_path::outside;
@@ -202,9 +202,7 @@ impl Watcher for RunWatch<'_> {
 
 /// Warns of the copies that an undo does not bring back.
 pub(super) fn warn_of_merges(plan: &Plan) {
-    let hidden =
-        |op: &&Op| op.names.iter().any(|name| name.from != name.to && name.found == Found::Master);
-    let merged = plan.ops.iter().filter(hidden).count();
+    let merged = plan.ops.iter().filter(|op| op.merges_copies()).count();
     if merged > 0 {
         let copies = if merged == 1 { "1 hidden copy" } else { &format!("{merged} hidden copies") };
         tracing::warn!("--shadows merge removes {copies} for good: undo does not bring them back");

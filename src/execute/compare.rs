@@ -14,7 +14,7 @@ use crate::fs::{
 use crate::journal::Store;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
-use crate::plan::{Found, Op, OpKind};
+use crate::plan::{Op, OpKind};
 
 /// Bytes read at a time from each file.
 const CHUNK: usize = 1 << 20;
@@ -455,9 +455,8 @@ fn grow((one, other): &mut (Vec<u8>, Vec<u8>), size: u64) {
 
 /// A hidden copy and the copy that is shown at its path: different versions, which nobody claimed to be equal.
 fn as_versions(halt: Halt, op: &Op) -> Halt {
-    let hidden = op.names.iter().any(|name| name.from != name.to && name.found == Found::Master);
     match halt.reason {
-        Reason::Differs if hidden => Halt::new(Reason::ShadowsDiffer, halt.detail),
+        Reason::Differs if op.merges_copies() => Halt::new(Reason::ShadowsDiffer, halt.detail),
         _ => halt,
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Seen {
     pub(super) blake3: [u8; 32],
 }
 
-/// A planned op whose files were found equal in this run. Only [`Executor::compare`] makes it.
+/// A planned op whose files were found equal in this run. Only `Executor::compare` makes the [`Seen`] in it.
 pub(super) struct Compared {
     op: Op,
     dirs: Vec<DirIntent>,
@@ -24,8 +24,9 @@ pub(super) struct Compared {
 }
 
 impl Compared {
-    pub(super) fn new(op: Op, seen: Seen) -> Self {
-        Self { op, dirs: Vec::new(), seen: Box::new(seen) }
+    /// `seen` is what [`Executor::compare`](super::Executor::compare) returned, `dirs` the directories to be made.
+    pub(super) fn new(op: Op, seen: Seen, dirs: Vec<DirIntent>) -> Self {
+        Self { op, dirs, seen: Box::new(seen) }
     }
 
     /// The op as it was planned.
@@ -41,11 +42,6 @@ impl Compared {
     /// Directories to be made, outermost first.
     pub(super) fn dirs(&self) -> &[DirIntent] {
         &self.dirs
-    }
-
-    /// Returns the same op with the directories that are to be made.
-    pub(super) fn with_dirs(self, dirs: Vec<DirIntent>) -> Self {
-        Self { dirs, ..self }
     }
 
     /// The op, the directories, and both files as they were.

@@ -130,7 +130,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                     });
                     match compared {
                         Ok((seen, dirs)) => {
-                            batch.compared.push(Compared::new(op, seen).with_dirs(dirs));
+                            batch.compared.push(Compared::new(op, seen, dirs));
                         }
                         Err(halt) if halt.again && !last => again.push_back(op),
                         Err(halt) => self.not_done(&op, None, halt),

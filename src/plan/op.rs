@@ -163,6 +163,13 @@ impl Op {
         }
     }
 
+    /// Whether it removes a hidden copy: a path of the duplicate at which the kept copy is shown from another branch. An undo
+    /// does not bring such a copy back.
+    #[must_use]
+    pub fn merges_copies(&self) -> bool {
+        self.names.iter().any(|name| name.from != name.to && name.found == Found::Master)
+    }
+
     /// Returns the duplicate's own name `k`.
     #[must_use]
     pub fn own(&self, k: usize) -> Place {
