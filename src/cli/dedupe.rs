@@ -77,13 +77,7 @@ fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> 
     let written = match common.format {
         OutputFormat::Json => {
             // The list names no pool.
-            let pool = Pool {
-                mount: "/".into(),
-                version: String::new(),
-                branches: Vec::new(),
-                branches_raw: Vec::new(),
-                getattr_newest: false,
-            };
+            let pool = Pool { mount: "/".into(), ..Pool::default() };
             plan_lines(&mut out, &shown::scene(&pool, common), &plan, &tally)
         }
         OutputFormat::Text | OutputFormat::Script => {

@@ -1,7 +1,6 @@
 //! Shows a run while it goes on: results on standard output, progress on standard error.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use super::args::{Common, OutputFormat};
@@ -49,7 +48,7 @@ impl<'w> Shown<'w> {
             verbose: common.verbose,
             bar,
             progress: Progress::new(0, 0, false),
-            pool: no_pool(),
+            pool: Pool::default(),
             terminal: io::stdout().is_terminal(),
             screen: common.screen(),
         }
@@ -114,16 +113,6 @@ impl<'w> Shown<'w> {
             screen: self.screen,
         };
         (&mut self.out, scene)
-    }
-}
-
-fn no_pool() -> Pool {
-    Pool {
-        mount: PathBuf::new(),
-        version: String::new(),
-        branches: Vec::new(),
-        branches_raw: Vec::new(),
-        getattr_newest: false,
     }
 }
 

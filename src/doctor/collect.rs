@@ -144,13 +144,8 @@ fn elsewhere(pool: &Description) -> Option<(PathBuf, PathBuf)> {
 /// The symlinks on the branches that lead to a branch path, sorted; none if a branch cannot be opened.
 fn symlinks(pool: &Description, branches: &[Branch]) -> Vec<PathBuf> {
     let Ok(fs) = RealFs::open(branches) else { return Vec::new() };
-    let pool = Pool {
-        mount: pool.mount.clone(),
-        version: String::new(),
-        branches: branches.to_vec(),
-        branches_raw: Vec::new(),
-        getattr_newest: false,
-    };
+    let (mount, branches) = (pool.mount.clone(), branches.to_vec());
+    let pool = Pool { mount, branches, ..Pool::default() };
     let mut found: Vec<PathBuf> =
         symlinks::find(&fs, &pool, &|| false).symlinks().cloned().collect();
     found.sort();

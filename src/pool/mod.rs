@@ -46,7 +46,7 @@ pub struct Branch {
 }
 
 /// A mergerfs mount, its branches in branch order (each distinct root once) and the options that matter here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pool {
     /// The mount point.
     pub mount: PathBuf,
@@ -93,8 +93,7 @@ impl Pool {
                 .iter()
                 .map(|path| Branch { path: path.as_ref().to_path_buf(), mode: BranchMode::Rw })
                 .collect(),
-            branches_raw: Vec::new(),
-            getattr_newest: false,
+            ..Self::default()
         }
     }
 }

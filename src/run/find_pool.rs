@@ -105,9 +105,8 @@ fn as_recorded(run: &RunStarted) -> Pool {
     Pool {
         mount: run.pool.clone(),
         version: "unknown".to_owned(),
-        branches: Vec::new(),
-        branches_raw: Vec::new(),
         getattr_newest: run.newest_dirs,
+        ..Pool::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The meaning of a request on the pool that was found: globs and directories as paths of the pool.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::request::{Execution, Request, Source, Wishes};
 use super::{RunError, Session};
@@ -8,7 +8,7 @@ use crate::find::filter::Filter;
 use crate::find::resolve;
 use crate::fs::{Look, Timestamp};
 use crate::plan::{Rules, Shadows};
-use crate::pool::mergerfs;
+use crate::pool::mergerfs::{self, PoolError};
 use crate::pool::relpath::RelPath;
 
 /// The terms of one run on a pool.
@@ -67,33 +67,31 @@ fn scanned(request: &Request, session: &Session) -> Result<Vec<RelPath>, RunErro
     let Source::Scan(scan) = &request.source else {
         return Ok(Vec::new());
     };
-    let mut dirs = Vec::new();
-    for dir in &scan.dirs {
+    let other_pool = |dir, pool| RunError::OtherPool { dir, pool };
+    in_pool(session, &scan.dirs, RunError::LookUpDirectory, other_pool)
+}
+
+/// Returns directories as paths of the pool. The errors are for a directory that cannot be looked up, and for one that is
+/// not on the pool at that mount point.
+fn in_pool(
+    session: &Session,
+    dirs: &[PathBuf],
+    unknown: fn(PoolError) -> RunError,
+    elsewhere: fn(PathBuf, PathBuf) -> RunError,
+) -> Result<Vec<RelPath>, RunError> {
+    let path_of = |dir: &PathBuf| {
+        let path = resolve::pool_directory(&session.pool, dir).map_err(unknown)?;
         if !dir.is_dir() {
             return Err(RunError::NotADirectory(dir.clone()));
         }
-        let path = resolve::pool_directory(&session.pool, dir);
-        let path = path.map_err(RunError::LookUpDirectory)?;
-        dirs.push(path.ok_or_else(|| RunError::OtherPool {
-            dir: dir.clone(),
-            pool: session.pool.mount.clone(),
-        })?);
-    }
-    Ok(dirs)
+        path.ok_or_else(|| elsewhere(dir.clone(), session.pool.mount.clone()))
+    };
+    dirs.iter().map(path_of).collect()
 }
 
 fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
-    let mut primaries = Vec::new();
-    for dir in &wishes.primaries {
-        let path = resolve::pool_directory(&session.pool, dir).map_err(RunError::LookUpPrimary)?;
-        if !dir.is_dir() {
-            return Err(RunError::NotADirectory(dir.clone()));
-        }
-        primaries.push(path.ok_or_else(|| RunError::PrimaryElsewhere {
-            dir: dir.clone(),
-            pool: session.pool.mount.clone(),
-        })?);
-    }
+    let elsewhere = |dir, pool| RunError::PrimaryElsewhere { dir, pool };
+    let primaries = in_pool(session, &wishes.primaries, RunError::LookUpPrimary, elsewhere)?;
     let age = i64::try_from(wishes.shadow_age.as_secs()).unwrap_or(i64::MAX);
     let now = session.fs.now();
     Ok(Rules {
