@@ -104,6 +104,12 @@ impl RealFs {
         self.root(branch).max_links
     }
 
+    /// Whether files of this branch may share blocks with snapshots or each other.
+    #[must_use]
+    pub fn can_share(&self, branch: BranchIdx) -> bool {
+        self.root(branch).can_share
+    }
+
     /// The bytes an ordinary user can still write on the branch.
     ///
     /// # Errors
@@ -320,12 +326,17 @@ impl Look for RealFs {
     }
 
     fn nature(&self, file: &RealFile) -> Result<Nature> {
-        let looked = stat_of(file.as_fd())
-            .and_then(|stat| nature::of_file(&file.file, &stat, |buf| file.file.read_at(buf, 0)));
+        let can_share = self.can_share(file.at.branch);
+        let looked = stat_of(file.as_fd()).and_then(|stat| {
+            nature::of_file(&file.file, &stat, can_share, |buf| file.file.read_at(buf, 0))
+        });
         self.told("look at open file", &file.at, looked)
     }
 
     fn shared(&self, file: &RealFile) -> Result<u64> {
+        if !self.can_share(file.at.branch) {
+            return Ok(0);
+        }
         let shared = stat_of(file.as_fd()).map(|stat| nature::shared(file.as_fd(), &stat));
         self.told("look at open file", &file.at, shared)
     }

@@ -190,7 +190,8 @@ impl<'l> Looker<'l> {
             return Ok(None);
         }
         let metadata = opened.metadata(&stat).map_err(failed)?;
-        let nature = opened.nature(&stat).map_err(failed)?;
+        let can_share = scan.fs.can_share(catalog.file_place(file).branch);
+        let nature = opened.nature(&stat, can_share).map_err(failed)?;
         let mut member = Member::new(&stat, nature, self.shared(metadata));
         member.names.reserve_exact(names.len());
         for name in names {

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
-
 use super::super::{Borders, Nature, Stat};
 use crate::sys;
 
@@ -15,16 +13,18 @@ const PAGES: [usize; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
 /// `mkswap` takes no file of fewer pages.
 const SWAP_PAGES_MIN: u64 = 10;
 
-/// Looks at an open regular file of which `stat` was just taken; `read` reads from its beginning.
+/// Looks at an open regular file of which `stat` was just taken; `can_share` is whether its filesystem can share blocks, and
+/// `read` reads from its beginning.
 pub(super) fn of_file(
     file: &File,
     stat: &Stat,
+    can_share: bool,
     read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
 ) -> io::Result<Nature> {
     Ok(Nature {
         borders: borders(file.as_fd(), stat)?,
         hollow: stat.blocks == 0 || is_reserved(file.as_fd()),
-        shared: shared(file.as_fd(), stat),
+        shared: if can_share { shared(file.as_fd(), stat) } else { 0 },
         swap: is_private(stat.mode) && is_swap(stat.size, read)?,
     })
 }
@@ -53,39 +53,40 @@ pub(super) fn borders(fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Borders> {
 /// Whether all its blocks are only reserved. `SEEK_DATA` does not tell: it takes zeros that were read for data. A
 /// filesystem that cannot tell has data everywhere.
 fn is_reserved(fd: BorrowedFd<'_>) -> bool {
-    has_only_reserved(fd, false) && has_only_reserved(fd, true)
-}
-
-fn has_only_reserved(fd: BorrowedFd<'_>, synced: bool) -> bool {
-    let mut from = 0;
-    loop {
-        let Ok(extents) = sys::extents::<8>(fd, from, synced) else { return false };
-        if extents.iter().any(|extent| !extent.is_unwritten()) {
-            return false;
-        }
-        match extents.last() {
-            Some(last) if !last.is_last() => from = last.logical.saturating_add(last.length),
-            _ => return true,
-        }
-    }
+    // First without writing the file's data to the disk.
+    [false, true].into_iter().all(|synced| {
+        let all = each_extent::<8>(fd, synced, |extent| extent.is_unwritten());
+        all.unwrap_or(false)
+    })
 }
 
 /// How many bytes of the disk the file shares with snapshots or other files: they stay in use without it. 0 where the
-/// filesystem cannot share, or cannot tell.
+/// filesystem cannot tell.
 pub(super) fn shared(fd: BorrowedFd<'_>, stat: &Stat) -> u64 {
-    let cannot = fstatfs(fd).map(|found| found.filesystem_type() == EXT4_SUPER_MAGIC);
-    if stat.blocks == 0 || cannot.unwrap_or(true) {
-        return 0;
-    }
-    let (mut from, mut bytes) = (0, 0_u64);
+    let mut bytes = 0_u64;
+    let told = each_extent::<64>(fd, false, |extent| {
+        bytes += if extent.is_shared() { extent.length } else { 0 };
+        true
+    });
+    // Compressed extents are longer than the room they take.
+    told.map_or(0, |_| bytes.min(stat.blocks * 512))
+}
+
+/// Calls `look` for each extent, asking for `N` at a time, until it returns false; returns whether it never did.
+fn each_extent<const N: usize>(
+    fd: BorrowedFd<'_>,
+    synced: bool,
+    mut look: impl FnMut(&sys::Extent) -> bool,
+) -> io::Result<bool> {
+    let mut from = 0;
     loop {
-        let Ok(extents) = sys::extents::<64>(fd, from, false) else { return 0 };
-        let shared = extents.iter().filter(|extent| extent.is_shared());
-        bytes += shared.map(|extent| extent.length).sum::<u64>();
+        let extents = sys::extents::<N>(fd, from, synced)?;
+        if !extents.iter().all(&mut look) {
+            return Ok(false);
+        }
         match extents.last() {
             Some(last) if !last.is_last() => from = last.logical.saturating_add(last.length),
-            // Compressed extents are longer than the room they take.
-            _ => return bytes.min(stat.blocks * 512),
+            _ => return Ok(true),
         }
     }
 }

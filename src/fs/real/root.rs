@@ -12,7 +12,7 @@ use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2, readlink};
 use nix::sys::stat::{Mode, makedev, stat};
-use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, fstatfs};
 
 use super::super::{FileKind, Handle, InodeId, Pin, Stat, Swapped, Timestamp};
 use crate::fs::{FsId, identity};
@@ -35,6 +35,8 @@ pub(super) struct Root {
     pub(super) mount: u64,
     pub(super) identity: Option<FsId>,
     pub(super) max_links: u64,
+    /// Whether its files may share blocks.
+    pub(super) can_share: bool,
     /// Directories that are held whatever has their path; `None`: one that was swapped before it could be held.
     pins: RwLock<HashMap<RelPath, Pinned>>,
 }
@@ -59,7 +61,7 @@ impl Root {
         if (back.st_dev, back.st_ino) != (found.id.dev, found.id.ino) {
             return Err(io::Error::other("/proc does not lead back to open descriptors"));
         }
-        let max_links = max_links(dir.as_fd())?;
+        let kind = fstatfs(&dir)?.filesystem_type();
         let path = path.to_path_buf();
         let mut root = Self {
             path,
@@ -67,7 +69,8 @@ impl Root {
             id: found.id,
             mount: found.mount,
             identity: None,
-            max_links,
+            max_links: max_links(kind),
+            can_share: kind != EXT4_SUPER_MAGIC,
             pins: RwLock::default(),
         };
         // Not readable for us, or not answering: no identity, which the caller refuses by rule.
@@ -397,11 +400,11 @@ fn time_of(time: &libc::statx_timestamp) -> Timestamp {
 }
 
 /// Measured, as `pathconf` does not know them; `EMLINK` is still handled where a filesystem allows fewer.
-fn max_links(dir: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(match fstatfs(dir)?.filesystem_type() {
+fn max_links(filesystem: FsType) -> u64 {
+    match filesystem {
         EXT4_SUPER_MAGIC => 65_000,
         BTRFS_SUPER_MAGIC => 65_535,
         sys::XFS_SUPER_MAGIC => i32::MAX as u64,
         _ => u32::MAX.into(),
-    })
+    }
 }

@@ -156,12 +156,13 @@ impl ScanFile {
         leased.and_then(|()| sys::set_lease(self.file.as_fd(), libc::F_UNLCK)).is_ok()
     }
 
-    /// What keeps the file from being linked although its bytes are equal, where `stat` was just taken.
+    /// What keeps the file from being linked although its bytes are equal, where `stat` was just taken and `can_share` is
+    /// [`RealFs::can_share`] of its branch.
     ///
     /// # Errors
     /// Returns the kernel's error.
-    pub fn nature(&self, stat: &Stat) -> io::Result<Nature> {
-        nature::of_file(&self.file, stat, |buf| self.read_passing(buf, 0))
+    pub fn nature(&self, stat: &Stat, can_share: bool) -> io::Result<Nature> {
+        nature::of_file(&self.file, stat, can_share, |buf| self.read_passing(buf, 0))
     }
 
     /// Reads only pages already in memory; returns `None` if the read would have to wait for the disk.
