@@ -37,6 +37,14 @@ impl PointedAt {
         self.targets.values()
     }
 
+    /// Adds the symlink `link`, if it leads to a branch path. A symlink that is gone by now leads nowhere.
+    fn add(&mut self, fs: &RealFs, roots: &Roots<'_>, link: &Place) {
+        let Ok(target) = fs.read_link(link) else { return };
+        for target in roots.behind(link, &target) {
+            self.targets.insert(target, fs.shown(link));
+        }
+    }
+
     /// Returns a symlink that leads to `place` or to a directory above it.
     fn to(&self, mut place: Place) -> Option<&PathBuf> {
         loop {
@@ -96,40 +104,36 @@ fn walk(
 ) {
     let dev = fs.root_id(branch).dev;
     let mut stack = vec![Place::new(branch, RelPath::root())];
-    while let Some(dir) = stack.pop().filter(|_| !stopped()) {
-        // A subvolume of btrfs, such as a snapshot, is no part of the branch.
-        if fs.stat(&dir).is_ok_and(|stat| stat.is_some_and(|stat| stat.id.dev != dev)) {
-            continue;
-        }
-        match fs.list_dir(&dir) {
-            Ok(entries) => {
-                // The filesystem's own directory, for root's eyes only.
-                for entry in entries.into_iter().filter(|entry| entry.name != b"lost+found") {
-                    let Ok(path) = dir.path.join(OsStr::from_bytes(&entry.name)) else { continue };
-                    let place = Place::new(branch, path);
-                    let kind =
-                        entry.kind.or_else(|| fs.stat(&place).ok().flatten().map(|s| s.kind));
-                    match kind {
-                        Some(FileKind::Directory) => stack.push(place),
-                        Some(FileKind::Symlink) => {
-                            // A symlink that is gone by now leads nowhere.
-                            if let Ok(target) = fs.read_link(&place) {
-                                for target in roots.behind(&place, &target) {
-                                    found.targets.insert(target, fs.shown(&place));
-                                }
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-            }
+    while let Some(at) = stack.pop().filter(|_| !stopped()) {
+        let dir = match fs.scan_dir(&at) {
+            // A subvolume of btrfs, such as a snapshot, is no part of the branch.
+            Ok(dir) if dir.id().dev != dev => continue,
+            Ok(dir) => dir,
             // Gone meanwhile, or another mount.
             Err(error)
                 if matches!(
                     error.errno(),
                     libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EXDEV
-                ) => {}
-            Err(error) => found.unreadable.push(error),
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => {
+                found.unreadable.push(error);
+                continue;
+            }
+        };
+        for entry in dir.entries() {
+            let name = dir.name(entry).to_bytes();
+            let Ok(path) = at.path.join(OsStr::from_bytes(name)) else { continue };
+            let place = Place::new(branch, path);
+            let kind = entry.kind.or_else(|| fs.stat(&place).ok().flatten().map(|s| s.kind));
+            match kind {
+                // Not the filesystem's own directory, for root's eyes only.
+                Some(FileKind::Directory) if name != b"lost+found" => stack.push(place),
+                Some(FileKind::Symlink) => found.add(fs, roots, &place),
+                _ => {}
+            }
         }
     }
 }
