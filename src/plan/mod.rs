@@ -70,7 +70,7 @@ impl Rules {
     /// Whether a name of this path may be replaced.
     #[must_use]
     pub fn may_replace(&self, path: &RelPath) -> bool {
-        self.only_below.is_empty() || self.only_below.iter().any(|dir| path.is_below(dir))
+        self.only_below.is_empty() || path.is_below_any(&self.only_below)
     }
 }
 

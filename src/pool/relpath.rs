@@ -105,6 +105,12 @@ impl RelPath {
             || (self.0.starts_with(&dir.0)
                 && (self.0.len() == dir.0.len() || self.0[dir.0.len()] == b'/'))
     }
+
+    /// Whether the path is one of `dirs` or lies below one.
+    #[must_use]
+    pub fn is_below_any(&self, dirs: &[Self]) -> bool {
+        dirs.iter().any(|dir| self.is_below(dir))
+    }
 }
 
 fn is_component(part: &[u8]) -> bool {

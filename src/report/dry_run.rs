@@ -35,8 +35,9 @@ pub fn write(
     obstacles: &[String],
 ) -> io::Result<()> {
     if !scene.quiet {
-        files(out, scene, plan)?;
-        new_directories(out, scene, plan)?;
+        let names = disk_names(scene.pool);
+        files(out, scene, plan, &names)?;
+        new_directories(out, scene, plan, &names)?;
     }
     skipped(out, scene, &plan.refusals)?;
     if !scene.quiet && tally.planned > 0 {
@@ -67,13 +68,12 @@ pub fn write(
     }
 }
 
-fn files(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan) -> io::Result<()> {
+fn files(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan, names: &[Vec<u8>]) -> io::Result<()> {
     let mut ops: Vec<&Op> = plan.ops.iter().collect();
     ops.sort_by_key(|op| std::cmp::Reverse(op.bytes));
     let shown = if scene.verbose > 0 { ops.len() } else { FILES.min(ops.len()) };
     let (shown, more) = ops.split_at(shown);
-    let names = disk_names(scene.pool);
-    let lines: Vec<Line> = shown.iter().map(|op| Line::of(scene, op, &names)).collect();
+    let lines: Vec<Line> = shown.iter().map(|op| Line::of(scene, op, names)).collect();
     let room = Room::of(scene, &lines);
     for (line, op) in lines.iter().zip(shown) {
         line.write(out, scene, &room)?;
@@ -222,14 +222,18 @@ fn disk_names(pool: &Pool) -> Vec<Vec<u8>> {
     pool.branches.iter().map(|branch| branch.path.as_os_str().as_bytes().to_vec()).collect()
 }
 
-fn new_directories(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan) -> io::Result<()> {
+fn new_directories(
+    out: &mut dyn Write,
+    scene: &Scene<'_>,
+    plan: &Plan,
+    names: &[Vec<u8>],
+) -> io::Result<()> {
     let dirs: BTreeSet<_> =
         plan.ops.iter().flat_map(|op| &op.dirs).map(|dir| (dir.to, &dir.path)).collect();
     if dirs.is_empty() {
         return Ok(());
     }
     let style = Style::of(scene);
-    let names = disk_names(scene.pool);
     let mut counts: BTreeMap<BranchIdx, usize> = BTreeMap::new();
     for (branch, _) in &dirs {
         *counts.entry(*branch).or_default() += 1;

@@ -80,7 +80,7 @@ pub fn plan<F: Look>(
     let mut plan = UndoPlan::default();
     let wanted = |done: &&DoneOp| {
         let mut names = done.intent.names.iter();
-        paths.is_empty() || names.any(|n| paths.iter().any(|path| n.path.is_below(path)))
+        paths.is_empty() || names.any(|n| n.path.is_below_any(paths))
     };
     // Newest first: if a later op changed the result of an earlier op, the later op is undone before the earlier op.
     for done in finished.ops.iter().rev().filter(wanted) {

@@ -146,7 +146,7 @@ impl Candidates {
             let master = !needed
                 || group
                     .iter()
-                    .any(|c| catalog.has_name(c, |path| is_below(path, &rules.primaries)));
+                    .any(|c| catalog.has_name(c, |path| path.is_below_any(&rules.primaries)));
             let duplicate = !beside
                 || group.iter().any(|c| catalog.has_name(c, |path| rules.may_replace(path)));
             let count = if enough { group.len() as u64 } else { 0 };
@@ -194,10 +194,6 @@ impl Catalog {
         let mut names = self.names_of(candidate).iter().filter(|name| !name.excluded);
         names.any(|name| wanted(&self.file_place(name).path))
     }
-}
-
-fn is_below(path: &RelPath, dirs: &[RelPath]) -> bool {
-    dirs.iter().any(|dir| path.is_below(dir))
 }
 
 #[cfg(test)]
