@@ -133,7 +133,7 @@ fn stamps_keep_no_copies_apart_nor_what_a_glob_names() {
     for name in stamps.into_iter().chain(["tagged"]) {
         snapshot::assert_one_inode(&pool, &["media", "dl"].map(|dir| Path::new(dir).join(name)));
     }
-    // What the kept copy had stays; undo gives the other copy its own again.
+    // The kept copy's metadata stays; undo restores that of the other copy.
     assert_eq!(xattr::get(pool.path("dl").join(stamps[0]), stamps[0]).unwrap().unwrap(), b"2");
     tool.run(&["undo", "-e"]).expect(0);
     assert_eq!(xattr::get(pool.on(1, "dl/tagged"), "user.tag.colour").unwrap().unwrap(), b"red");

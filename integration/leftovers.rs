@@ -125,7 +125,7 @@ impl Scene {
         let place = |(branch, path): &(u16, &Path)| (BranchIdx(*branch), rel(path));
         self.record(&[Record::Conflict {
             op: OP,
-            why: "somebody wrote to the kept copy".to_owned(),
+            why: "a program wrote to the kept copy".to_owned(),
             left: left.iter().map(place).collect(),
         }]);
     }
@@ -181,7 +181,7 @@ fn a_hidden_file_is_kept_by_the_command_that_status_prints() {
     let full = scene.write(1, &hidden, 1);
     scene.conflict(&[(1, &hidden)]);
     let said = scene.status();
-    assert!(said.stdout.contains("somebody wrote to the kept copy (run 1, file 1)"));
+    assert!(said.stdout.contains("a program wrote to the kept copy (run 1, file 1)"));
     assert!(said.stdout.contains("8.8 KiB, last written "), "{said}");
     paste(&said, "keep it:");
     // The op's own name was free.

@@ -64,7 +64,7 @@ fn lay_out(pool: &Pool) {
     put(pool, 4, SHARED, 0, "torrents/tv/Show.S01E01/e.mkv");
     link(pool, 0, "torrents/tv/Show.S01E01/e.mkv", "media/tv/Show/Season 01/S01E01.mkv");
     put(pool, 4, SHARED, 2, EXPECTED[3].0);
-    // A sidecar that Samba has stamped; a tag of somebody's own.
+    // A sidecar with a stamp of Samba; a file with a user's tag.
     put(pool, 5, SHARED, 0, EXPECTED[4].0);
     let nfo = put(pool, 5, SHARED, 1, "media/movies/Two (2021)/movie.nfo");
     tree::set_xattr(&nfo, "user.DOSATTRIB", b"0x20");

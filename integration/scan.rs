@@ -588,7 +588,7 @@ fn a_scan_leaves_no_trace_on_the_branches() {
     corpus(&pool);
     let before = snapshot::all_entries(&pool);
     let atimes = || -> BTreeMap<PathBuf, i64> {
-        // A symlink that is read moves its atime, whoever reads it.
+        // Reading a symlink moves its atime.
         let is_symlink = |path: &PathBuf| pool.on(0, path).is_symlink();
         let paths = snapshot::entries(&pool, 0).into_keys().filter(|path| !is_symlink(path));
         let atime = |path: PathBuf| {

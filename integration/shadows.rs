@@ -176,7 +176,7 @@ fn a_hidden_copy_that_was_just_made_is_left_alone() {
     assert_eq!(on(&pool, "d/moving"), [0]);
 }
 
-/// One of them is an edit: whoever removes the others must look first.
+/// One of them is an edit: users who remove the others must look first.
 #[test]
 fn different_versions_of_a_path_are_named_with_their_disks() {
     let pool = PoolPlan::of(&[Ext4, Xfs, Btrfs]).mount();

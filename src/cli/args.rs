@@ -165,9 +165,9 @@ pub struct RunArgs {
     pub dirs: Vec<PathBuf>,
     /// Apply the changes (default: dry run)
     ///
-    /// Every pair is compared first: byte by byte, or by the BLAKE3 hashes of all bytes that this run has read. The journal
-    /// records each step before it is done, and files that are open
-    /// in a program are skipped. Files that an earlier run left open are finished first.
+    /// Every pair is compared first: all bytes of both files, read in this run (BLAKE3 hashes, or byte by byte). The journal
+    /// records each step before it is done, and files that are open in a program are skipped. Files that an earlier run left
+    /// open are finished first.
     #[arg(short, long, alias = "perform-actions", help_heading = heading::ACTION)]
     pub execute: bool,
     /// Change nothing, whatever a configuration file says

@@ -160,7 +160,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Checks that no client has given another name to the file of which the op knows all names: the duplicate, or the
     /// copy that an undo makes. Such a name would stay on both branches for good. Looks at each name: a client that
-    /// gives the file one name and takes another one away leaves their number as it was.
+    /// adds one name and removes another does not change their number.
     fn check_names(&self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
         let (file, known) = match op.undo() {
             // A duplicate of one name cannot get another one while that name is renamed.

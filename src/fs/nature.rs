@@ -8,7 +8,7 @@ pub struct Borders {
     pub encryption: Option<Box<[u8]>>,
     /// The project id, which quotas count by.
     pub project: u32,
-    /// Whether a directory gives its project id to the entries made in it, and takes no link to a file of another id.
+    /// Whether new entries of a directory get its project id. Such a directory refuses links to files of another id.
     pub inherits_project: bool,
 }
 

@@ -14,8 +14,8 @@ pub(crate) fn written_by_others(found: &Metadata) -> Option<(u32, u32)> {
     (!trusted || by_group || mode & 0o002 != 0).then_some((owner, mode))
 }
 
-/// Whether a group has the name of the user `owner`, and no other member: many systems give each user such a group. An
-/// unknown group is none.
+/// Whether a group has the name of the user `owner`, and no other member: many systems give each user such a group. Returns
+/// false for an unknown group.
 fn is_private_group(owner: u32, group: u32) -> bool {
     let (Ok(Some(user)), Ok(Some(group))) =
         (User::from_uid(Uid::from_raw(owner)), Group::from_gid(Gid::from_raw(group)))

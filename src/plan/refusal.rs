@@ -372,7 +372,7 @@ impl Reason {
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
             Self::Conflict => {
-                "another program changed the file while it was replaced: nothing was removed; `status` names what is left to settle, if anything"
+                "another program changed the file while it was replaced: nothing was removed; `status` lists the files that you have to settle, if any"
             }
             Self::Permission => {
                 "run it as root; for root, too, a file or directory may be locked (chattr -i -a), or the container or service may lack a capability"
