@@ -169,10 +169,8 @@ impl Watcher for RunWatch<'_> {
 
     fn begun(&mut self, begun: &Begun<'_>) -> Result<(), WatcherError> {
         let planned = shown::planned(begun.pool, begun.plan, begun.space);
-        // Bytes of both copies: each group's master is read once, every duplicate once.
-        let bytes = begun.plan.ops.iter().map(|op| 2 * op.size).sum();
         warn_of_merges(begun.plan);
-        self.shown.begun(begun, planned, bytes);
+        self.shown.begun(begun, planned, begun.to_read);
         if self.shown.common.format == OutputFormat::Json {
             let (out, scene) = self.shown.out_and_scene();
             json::groups(out, &scene, begun.plan).map_err(Failure::output)?;
@@ -182,6 +180,10 @@ impl Watcher for RunWatch<'_> {
 
     fn bytes_read(&mut self, bytes: u64) {
         self.shown.progress.bytes(bytes);
+    }
+
+    fn stepped(&mut self) {
+        self.shown.progress.stepped();
     }
 
     fn op_ended(&mut self, ended: &OpEnded<'_>) {

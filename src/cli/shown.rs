@@ -47,7 +47,7 @@ impl<'w> Shown<'w> {
             run: None,
             verbose: common.verbose,
             bar,
-            progress: Progress::new(0, 0, false),
+            progress: Progress::new(0, (0, 0), false),
             pool: Pool::default(),
             terminal: io::stdout().is_terminal(),
             screen: common.screen(),
@@ -56,7 +56,7 @@ impl<'w> Shown<'w> {
 
     pub(super) fn recovering(&mut self, pool: &Pool) {
         self.pool = pool.clone();
-        self.progress = Progress::new(0, 0, self.bar);
+        self.progress = Progress::new(0, (0, 0), self.bar);
     }
 
     pub(super) fn recovered(&mut self, open: usize) -> Result<(), Failure> {
@@ -72,7 +72,8 @@ impl<'w> Shown<'w> {
         self.pool = begun.pool.clone();
         self.run = begun.run;
         self.tally = planned;
-        self.progress = Progress::new(bytes, self.tally.planned, self.bar);
+        let size = begun.plan.ops.iter().map(|op| op.size).sum();
+        self.progress = Progress::new(bytes, (size, self.tally.planned), self.bar);
         self.chronicle = Chronicle::begin(begun.plan);
     }
 
@@ -80,7 +81,7 @@ impl<'w> Shown<'w> {
         let OpEnded { op, id, outcome, recovered } = *ended;
         self.tally.outcome(op, outcome, recovered);
         self.chronicle.outcome(op, outcome, self.started.elapsed());
-        self.progress.op_done();
+        self.progress.op_done(op.size);
         let format = self.common.format;
         let (out, scene) = self.out_and_scene();
         let written = match format {

@@ -137,6 +137,10 @@ impl Watcher for UndoWatch<'_> {
         self.shown.progress.bytes(bytes);
     }
 
+    fn stepped(&mut self) {
+        self.shown.progress.stepped();
+    }
+
     fn op_ended(&mut self, ended: &OpEnded<'_>) {
         self.shown.op_ended(ended);
     }

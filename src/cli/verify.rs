@@ -29,9 +29,9 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     drop(journal);
     let subjects = subjects(&session.branch_records(), &finished);
     let scene = Scene { run: Some(run), ..shown::scene(&session.pool, common) };
-    let bytes = subjects.iter().map(|subject| subject.size).sum();
+    let bytes: u64 = subjects.iter().map(|subject| subject.size).sum();
     let bar = !args.no_progress && !common.quiet;
-    let mut progress = Progress::new(bytes, subjects.len() as u64, bar);
+    let mut progress = Progress::new(bytes, (bytes, subjects.len() as u64), bar);
     let mut verified = Verified { left: subjects.len() as u64, ..Verified::default() };
     let as_json = common.format == OutputFormat::Json;
     let mut out = stdout();
@@ -44,7 +44,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
         Step::Found(at, verdict) => {
             verified.left -= 1;
             verified.count(&verdict);
-            progress.op_done();
+            progress.op_done(subjects[at].size);
             progress.suspend(|| {
                 let show = if as_json { report::json } else { report::text };
                 show(&mut out, &scene, &subjects[at], &verdict).and_then(|()| out.flush())

@@ -165,6 +165,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let retired = self.record_retired(hidden)?;
         for work in retired {
             let state = self.removed(&work.op);
+            self.observer.stepped();
             over.push(work.map(Retired::into_begun).over(state));
         }
         over.sort_by_key(|ended| ended.n);

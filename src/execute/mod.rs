@@ -89,10 +89,16 @@ pub enum Outcome {
     Conflict(Halt, Vec<Place>),
 }
 
+/// How many steps an op takes: it is compared, held, gets its directories, is published, retired and removed.
+pub const STEPS: u64 = 6;
+
 /// Who watches a run: progress, signals, and the pool's own changes.
 pub trait Observer {
     /// Bytes were read for comparing.
     fn bytes_read(&mut self, _bytes: u64) {}
+
+    /// An op under way came through another of its [`STEPS`].
+    fn stepped(&mut self) {}
 
     /// Whether to finish the batch in hand and stop.
     fn interrupted(&self) -> bool {

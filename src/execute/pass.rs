@@ -130,6 +130,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                     });
                     match compared {
                         Ok((seen, dirs)) => {
+                            self.observer.stepped();
                             batch.compared.push(Compared::new(op, seen, dirs));
                         }
                         Err(halt) if halt.again && !last => again.push_back(op),

@@ -78,7 +78,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let mut through = Vec::with_capacity(works.len());
         for Work { op, n, recovered } in works {
             match phase(self, op) {
-                Ok(op) => through.push(Work::new(op, n, recovered)),
+                Ok(op) => {
+                    self.observer.stepped();
+                    through.push(Work::new(op, n, recovered));
+                }
                 Err(halted) => {
                     let Halted { op, halt } = *halted;
                     self.stop_branch(&halt);

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::shown::size;
+use crate::execute::STEPS;
 
 /// How often a line is written where there is no terminal.
 pub(super) const LINE_EVERY: Duration = Duration::from_secs(30);
+/// A step of an op counts as much as so many bytes: the syncs of all its steps take a disk as long as some megabytes do.
+const STEP: u64 = 512 << 10;
 
 /// The progress of a run: a bar on a terminal, otherwise a log line from time to time (visible with `-v`).
 pub struct Progress {
@@ -16,8 +19,13 @@ pub struct Progress {
     lines: Option<Lines>,
     bytes: u64,
     total_bytes: u64,
+    steps: u64,
     ops: u64,
     total_ops: u64,
+    /// The size of the files whose ops ended.
+    ended: u64,
+    /// The size of all files.
+    size: u64,
 }
 
 struct Lines {
@@ -26,39 +34,54 @@ struct Lines {
 }
 
 impl Progress {
-    /// Starts with none of `total_bytes` compared and none of `total_ops` ended; shows nothing unless `enabled`.
+    /// Starts with none of `total_bytes` read, and none of the ops ended: their files have `size` bytes together. Shows
+    /// nothing unless `enabled`.
     #[must_use]
-    pub fn new(total_bytes: u64, total_ops: u64, enabled: bool) -> Self {
+    pub fn new(total_bytes: u64, (size, total_ops): (u64, u64), enabled: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         let target = || ProgressDrawTarget::stderr_with_hz(4);
-        let mut progress = Self::hidden(total_bytes, total_ops);
-        progress.bar = (enabled && terminal).then(|| bar(total_bytes, target()));
+        let mut progress = Self::hidden(total_bytes, (size, total_ops));
+        progress.bar = (enabled && terminal).then(|| bar(progress.whole(), target()));
         let now = Instant::now();
         progress.lines = (enabled && !terminal).then_some(Lines { start: now, last: now });
-        progress.tell_ops();
+        progress.show();
         progress
     }
 
-    fn hidden(total_bytes: u64, total_ops: u64) -> Self {
-        Self { bar: None, lines: None, bytes: 0, total_bytes, ops: 0, total_ops }
+    fn hidden(total_bytes: u64, (size, total_ops): (u64, u64)) -> Self {
+        Self {
+            bar: None,
+            lines: None,
+            bytes: 0,
+            total_bytes,
+            steps: 0,
+            ops: 0,
+            total_ops,
+            ended: 0,
+            size,
+        }
     }
 
     /// `count` more bytes were read.
     pub fn bytes(&mut self, count: u64) {
         self.bytes += count;
-        if let Some(bar) = &self.bar {
-            // A busy file is read twice; the progress never exceeds the total.
-            bar.set_position(self.bytes.min(self.total_bytes));
-        }
+        self.show();
         if let Some(line) = self.line(Instant::now()) {
             tracing::info!("{line}");
         }
     }
 
-    /// One more op ended.
-    pub fn op_done(&mut self) {
+    /// An op came through a step.
+    pub fn stepped(&mut self) {
+        self.steps += 1;
+        self.bytes(0);
+    }
+
+    /// One more op ended; its files have `size` bytes each.
+    pub fn op_done(&mut self, size: u64) {
         self.ops += 1;
-        self.tell_ops();
+        self.ended += size;
+        self.bytes(0);
     }
 
     /// Hides the bar and runs `write`, which writes (and flushes) to the same terminal.
@@ -77,9 +100,38 @@ impl Progress {
         self.lines = None;
     }
 
-    fn tell_ops(&self) {
+    /// The bytes read; of ops that ended all bytes, whether they were read or not: holes are not read, nor is a file that
+    /// changed.
+    fn compared(&self) -> u64 {
+        let share = u128::from(self.total_bytes) * u128::from(self.ended);
+        let ended = share.checked_div(u128::from(self.size)).unwrap_or(0);
+        // A busy file is read twice; the progress never exceeds the total.
+        self.bytes.max(u64::try_from(ended).unwrap_or(u64::MAX)).min(self.total_bytes)
+    }
+
+    /// How much of [`Self::whole`] is done.
+    fn done(&self) -> u64 {
+        let steps = self.steps.max(self.ops * STEPS).min(self.total_ops * STEPS);
+        self.compared() + steps * STEP
+    }
+
+    fn whole(&self) -> u64 {
+        self.total_bytes + self.total_ops * STEPS * STEP
+    }
+
+    fn show(&self) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}/{} files", self.ops, self.total_ops));
+            bar.set_position(self.done());
+            bar.set_message(self.counts());
+        }
+    }
+
+    /// What is done of what there is to do.
+    fn counts(&self) -> String {
+        let files = format!("{} of {} files", self.ops, self.total_ops);
+        match self.total_bytes {
+            0 => files,
+            all => format!("{} of {} compared, {files}", size(self.compared()), size(all)),
         }
     }
 
@@ -91,29 +143,24 @@ impl Progress {
         }
         lines.last = now;
         let seconds = now.duration_since(lines.start).as_secs().max(1);
-        Some(format!(
-            "{} %: {} of {} compared, {} of {} files, {}/s",
-            percent(self.bytes, self.total_bytes),
-            size(self.bytes),
-            size(self.total_bytes),
-            self.ops,
-            self.total_ops,
-            size(self.bytes / seconds),
-        ))
+        let rate = match self.bytes {
+            0 => String::new(),
+            bytes => format!(", {}/s", size(bytes / seconds)),
+        };
+        Some(format!("{} %: {}{rate}", percent(self.done(), self.whole()), self.counts()))
     }
 }
 
 /// `part` of `whole` in percent, at most 100.
-fn percent(part: u64, whole: u64) -> u64 {
+pub(super) fn percent(part: u64, whole: u64) -> u64 {
     let percent = u128::from(part) * 100 / u128::from(whole.max(1));
     u64::try_from(percent.min(100)).unwrap_or(100)
 }
 
-fn bar(total_bytes: u64, target: ProgressDrawTarget) -> ProgressBar {
-    let form = "{bar:30} {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
-    let style = ProgressStyle::with_template(form)
+fn bar(whole: u64, target: ProgressDrawTarget) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  ETA {eta}  {msg}")
         .expect("invariant: the form of the bar is a constant that its test reads");
-    ProgressBar::with_draw_target(Some(total_bytes), target).with_style(style)
+    ProgressBar::with_draw_target(Some(whole), target).with_style(style)
 }
 
 #[cfg(test)]
@@ -122,28 +169,53 @@ mod tests {
 
     #[test]
     fn the_bar_shows_bytes_and_ops_and_never_more_than_all() {
-        let mut progress = Progress::hidden(1000, 2);
-        progress.bar = Some(bar(1000, ProgressDrawTarget::hidden()));
+        let mut progress = Progress::hidden(1000, (500, 2));
+        progress.bar = Some(bar(progress.whole(), ProgressDrawTarget::hidden()));
         progress.bytes(900);
-        progress.op_done();
+        progress.op_done(250);
+        let bar = progress.bar.clone().unwrap();
+        assert_eq!(bar.message(), "900 B of 1000 B compared, 1 of 2 files");
+        assert_eq!(bar.position(), 900 + STEPS * STEP);
         // A busy file is read again.
         progress.bytes(900);
-        let bar = progress.bar.clone().unwrap();
-        assert_eq!((bar.position(), bar.message()), (1000, "1/2 files".to_owned()));
+        assert_eq!(bar.position(), 1000 + STEPS * STEP);
+        (0..20).for_each(|_| progress.stepped());
+        assert_eq!(Some(bar.position()), bar.length());
         assert_eq!(progress.suspend(|| 5), 5);
         progress.finish();
         assert!(bar.is_finished());
     }
 
     #[test]
+    fn a_batch_moves_it_although_nothing_is_read_and_no_op_has_ended() {
+        let mut progress = Progress::hidden(0, (1 << 40, 10));
+        (0..30).for_each(|_| progress.stepped());
+        assert_eq!(percent(progress.done(), progress.whole()), 50);
+        assert_eq!(progress.counts(), "0 of 10 files");
+        (0..10).for_each(|_| progress.op_done(1 << 30));
+        assert_eq!(percent(progress.done(), progress.whole()), 100);
+    }
+
+    #[test]
+    fn holes_count_when_the_op_has_ended() {
+        let mut progress = Progress::hidden(2000, (1000, 2));
+        // Of the first file only a hundredth is data.
+        progress.bytes(10);
+        progress.op_done(500);
+        assert_eq!(progress.compared(), 1000);
+        progress.op_done(500);
+        assert_eq!(progress.done(), progress.whole());
+    }
+
+    #[test]
     fn without_a_terminal_a_line_comes_every_half_minute() {
         let start = Instant::now();
-        let mut progress = Progress::hidden(4 << 20, 2);
+        let mut progress = Progress::hidden(4 << 20, (2 << 20, 2));
         assert_eq!(progress.line(start + LINE_EVERY), None);
         progress.lines = Some(Lines { start, last: start });
         progress.bytes = 3 << 20;
         assert_eq!(progress.line(start + LINE_EVERY / 2), None);
-        let line = "75 %: 3.0 MiB of 4.0 MiB compared, 0 of 2 files, 102.4 KiB/s";
+        let line = "30 %: 3.0 MiB of 4.0 MiB compared, 0 of 2 files, 102.4 KiB/s";
         assert_eq!(progress.line(start + LINE_EVERY).as_deref(), Some(line));
         assert_eq!(progress.line(start + LINE_EVERY), None);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::progress::LINE_EVERY;
+use super::progress::{LINE_EVERY, percent};
 use super::shown::size;
 use crate::find::scan::{Meter, Phase, Reading};
 
@@ -88,9 +88,14 @@ impl Pace {
             Phase::Contents => "reading contents",
             Phase::Members => "looking at duplicates",
         };
-        let mut line = match now.files_total {
-            0 => format!("{what}: {} files", now.files),
-            total => format!("{what}: {} of {total} files", now.files),
+        let mut line = match (now.files_total, now.bytes_total) {
+            (0, _) => format!("{what}: {} files", now.files),
+            (total, 0) => {
+                format!("{what}, {} %: {} of {total} files", percent(now.files, total), now.files)
+            }
+            (total, bytes) => {
+                format!("{what}, {} %: {} of {total} files", percent(now.bytes, bytes), now.files)
+            }
         };
         if now.bytes_total > 0 {
             line += &format!(", {} of {}", size(now.bytes), size(now.bytes_total));
@@ -160,11 +165,11 @@ mod tests {
             ..now
         };
         let begun = pace.lines(&now, start);
-        assert_eq!(begun[0], "reading contents: 5 of 9 files, 4.0 MiB of 16.0 MiB");
+        assert_eq!(begun[0], "reading contents, 25 %: 5 of 9 files, 4.0 MiB of 16.0 MiB");
         assert_eq!(
             pace.lines(&now, start + Duration::from_secs(10)),
             [
-                "reading contents: 5 of 9 files, 4.0 MiB of 16.0 MiB, 409.6 KiB/s, ETA 1:30",
+                "reading contents, 25 %: 5 of 9 files, 4.0 MiB of 16.0 MiB, 409.6 KiB/s, ETA 1:30",
                 "  sda: 3.0 MiB of 6.0 MiB",
                 "  sdb: 1.0 MiB of 10.0 MiB",
             ]

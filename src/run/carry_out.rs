@@ -1,5 +1,6 @@
 //! Carries a plan out: begins the record of the run, executes its ops, and ends the record.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -8,11 +9,11 @@ use super::hooks::Hooks;
 use super::recorder::Recorder;
 use super::{Begun, Ended, RunError, Site, Stop, Watcher, site};
 use crate::execute::{Executor, Leases, Options};
-use crate::fs::{Hashed, Look, Timestamp};
+use crate::fs::{Hashed, InodeId, Look, Timestamp};
 use crate::journal::{Journal, RefusedLine, Store};
 use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;
-use crate::plan::{Plan, Refusal};
+use crate::plan::{Op, Plan, Refusal};
 use crate::pool::Pool;
 
 /// A run that is taken back.
@@ -79,7 +80,8 @@ pub fn carry_out<S: Site, T: Store>(
         Some(journal) => Some(begin(site, journal, manner.undoes)?),
         None => None,
     };
-    let begun = Begun { pool: site.pool(), run, plan: &plan, space: &before };
+    let to_read = to_read(&plan, manner.hashed);
+    let begun = Begun { pool: site.pool(), run, plan: &plan, space: &before, to_read };
     watcher.begun(&begun).map_err(RunError::Watcher)?;
     let Plan { ops, refusals, .. } = plan;
     let mut recorder = Recorder::new(site, stop, watcher, run.unwrap_or(0));
@@ -117,6 +119,13 @@ pub fn carry_out<S: Site, T: Store>(
     shown.map_err(RunError::Watcher)?;
     result?;
     Ok(CarriedOut { run, done, reclaimed, refusals, not_done })
+}
+
+/// Returns the bytes of both files of each op, except of ops whose files the scan has hashed.
+fn to_read(plan: &Plan, hashed: &[Hashed]) -> u64 {
+    let known: HashSet<InodeId> = hashed.iter().map(|hashed| hashed.seen.id).collect();
+    let unread = |op: &&Op| !(known.contains(&op.master_id) && known.contains(&op.duplicate_id));
+    plan.ops.iter().filter(unread).map(|op| 2 * op.size).sum()
 }
 
 /// Records that a run begins; returns its number.

@@ -39,6 +39,10 @@ impl<S: Site> Observer for Recorder<'_, S> {
         self.watcher.bytes_read(bytes);
     }
 
+    fn stepped(&mut self) {
+        self.watcher.stepped();
+    }
+
     fn interrupted(&self) -> bool {
         self.stop.asked()
     }

@@ -19,6 +19,8 @@ pub struct Begun<'r> {
     pub plan: &'r Plan,
     /// The room on each branch before anything is done, in branch order.
     pub space: &'r [Option<Space>],
+    /// Bytes of files that are still to be read to compare them.
+    pub to_read: u64,
 }
 
 /// A run whose ops have all ended, or that stopped early.
@@ -85,6 +87,9 @@ pub trait Watcher {
 
     /// More bytes were read to compare or copy.
     fn bytes_read(&mut self, _bytes: u64) {}
+
+    /// An op under way came through another of its steps.
+    fn stepped(&mut self) {}
 
     /// An op ended.
     fn op_ended(&mut self, _ended: &OpEnded<'_>) {}
