@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute n/dry-run m/manifest= manifest-format= base= map= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= shadow-age= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= script= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
+    string join \n e/execute n/dry-run m/manifest= manifest-format= only= base= map= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= shadow-age= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= script= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -27,8 +27,9 @@ end
 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s m -l manifest -d 'Read duplicates from another program\'s list' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l manifest-format -d 'The form of the list, if its contents do not show the form' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l only -d 'Replace only the file PATH, or the files below the directory PATH (repeatable)' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l base -d 'Where relative paths of the list begin [default: as the list says, otherwise the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l map -d 'Read the list\'s paths below FROM as paths below TO (repeatable)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l map -d 'Read paths below FROM, of the list or of --only, as paths below TO (repeatable)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s p -l primary -d 'Keep the copy under DIR (repeatable; earlier ones win)' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s d -l dedup -d 'Which copy to keep where -p does not decide' -r -f -a "newest\t'the copy changed last'
 oldest\t'the copy changed first'
@@ -91,8 +92,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "comple
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s m -l manifest -d 'Read duplicates from another program\'s list' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l manifest-format -d 'The form of the list, if its contents do not show the form' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l only -d 'Replace only the file PATH, or the files below the directory PATH (repeatable)' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l base -d 'Where relative paths of the list begin [default: as the list says, otherwise the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l map -d 'Read the list\'s paths below FROM as paths below TO (repeatable)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l map -d 'Read paths below FROM, of the list or of --only, as paths below TO (repeatable)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s p -l primary -d 'Keep the copy under DIR (repeatable; earlier ones win)' -r -f -a "(__fish_complete_directories)"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s d -l dedup -d 'Which copy to keep where -p does not decide' -r -f -a "newest\t'the copy changed last'
 oldest\t'the copy changed first'

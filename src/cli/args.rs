@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint};
 
 use super::examples;
 use crate::find::list::Forms;
@@ -77,6 +77,9 @@ Examples:
   Take the duplicates from another program:
     jdupes -r -0 /pool > list
     mergerfs.xdedup -m list -p /pool/media -e
+
+  As soon as a file was imported, in a hook: replace it if the pool has a copy
+    mergerfs.xdedup --only '/pool/tv/Show/Season 1/e1.mkv' -v -e
 
   Only large videos, at most 500 GiB a night, on a pool where any copy may stay:
     mergerfs.xdedup -I '*.mkv' -I '*.mp4' --min-size 100M --max-bytes 500G /pool -e
@@ -152,6 +155,7 @@ pub struct Common {
 
 /// The options of a run.
 #[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("listed").multiple(true).args(["manifest", "only"])))]
 pub struct RunArgs {
     /// Replace duplicates below DIR, a directory of the pool; with -m, DIR only names the pool
     ///
@@ -173,6 +177,9 @@ pub struct RunArgs {
     /// Change nothing, whatever a configuration file says
     #[arg(short = 'n', long, help_heading = heading::ACTION)]
     pub dry_run: bool,
+    /// Whether only `dry_run` keeps the plan from being carried out
+    #[arg(skip)]
+    pub held_back: bool,
     /// Read duplicates from another program's list
     ///
     /// "-" is standard input.
@@ -188,17 +195,26 @@ pub struct RunArgs {
     /// one form: jdupes-json, jdupes-null, fclones-json, fclones-text.
     #[arg(long, value_name = "FORM", requires = "manifest", hide_short_help = true, help_heading = heading::FILES)]
     pub manifest_format: Option<Forms>,
+    /// Replace only the file PATH, or the files below the directory PATH (repeatable)
+    ///
+    /// For the import hook of a download client or media manager. Copies are looked for below each DIR, or in the whole
+    /// pool if no DIR is given, and only files that may equal one of these are read. The other copy stays where it is. A
+    /// file stays, too, if a hard link of it was not named.
+    ///
+    /// "-" reads the paths from standard input, one a line; NUL separates them if there is one.
+    #[arg(long, value_name = "PATH", conflicts_with = "manifest", hide_short_help = true, help_heading = heading::FILES, value_hint = ValueHint::AnyPath)]
+    pub only: Vec<PathBuf>,
     /// Where relative paths of the list begin [default: as the list says, otherwise the current directory]
     #[arg(long, value_name = "DIR", requires = "manifest", hide_short_help = true, help_heading = heading::FILES, value_hint = ValueHint::DirPath)]
     pub base: Option<PathBuf>,
-    /// Read the list's paths below FROM as paths below TO (repeatable)
+    /// Read paths below FROM, of the list or of --only, as paths below TO (repeatable)
     ///
-    /// For a list that was made in a container, which has other names for the directories.
+    /// For paths from a container, which has other names for the directories.
     #[arg(
         long,
         value_name = "FROM=TO",
         value_parser = map_parser(),
-        requires = "manifest",
+        requires = "listed",
         hide_short_help = true,
         help_heading = heading::FILES
     )]

@@ -36,14 +36,20 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     directories::check(args)?;
     let signals = Signals::listen(args.max_time)?;
     let mut watch = RunWatch::new(common, args);
-    let request = request(common, args);
+    let request = request(common, args)?;
     if !nix::unistd::geteuid().is_root() {
         tracing::warn!(
             "not run as root: only files of your own can be linked, and others may not be seen"
         );
     }
     let outcome = match run::run(&request, signals.stop(), &mut watch) {
-        Err(RunError::NothingListed { unread }) => return nothing_listed(common, unread),
+        Err(RunError::NothingListed { unread }) => {
+            let nothing = RunError::NothingListed { unread: Vec::new() };
+            return nothing_listed(common, &nothing, unread);
+        }
+        Err(nothing @ RunError::NothingNamed) => {
+            return nothing_listed(common, &nothing, Vec::new());
+        }
         outcome => outcome?,
     };
     match outcome {
@@ -63,7 +69,11 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
 }
 
 /// Says that there is nothing to do, and names the files about which the list says nothing.
-fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> {
+fn nothing_listed(
+    common: &Common,
+    nothing: &RunError,
+    unread: Vec<Vec<u8>>,
+) -> Result<u8, Failure> {
     let mut plan = Plan::default();
     plan.refusals.extend(unread.into_iter().map(|path| Refusal {
         reason: Reason::NotRead,
@@ -85,7 +95,6 @@ fn nothing_listed(common: &Common, unread: Vec<Vec<u8>>) -> Result<u8, Failure> 
                 let path = sanitised(&refusal.path);
                 tracing::warn!("{path}: {}", Reason::NotRead.hint());
             }
-            let nothing = RunError::NothingListed { unread: Vec::new() };
             if common.quiet { Ok(()) } else { writeln!(out, "{nothing}") }
         }
     };

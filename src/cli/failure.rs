@@ -231,6 +231,7 @@ fn hint(error: &RunError) -> Option<String> {
         RunError::NoPathOnPool => {
             "name the pool after the list, or a primary (-p); made in a container: --map FROM=TO; for relative paths, --base"
         }
+        RunError::OnlyElsewhere(_) => "for paths from a container: --map FROM=TO",
         RunError::NoDirectory => "name one on the pool; or give a list of duplicates with -m LIST",
         RunError::OtherPool { .. } => "scan one pool at a time",
         RunError::ShowsOther(_) => {

@@ -34,7 +34,7 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     preview::check_mount_point(&args.mount_point)?;
     let signals = Signals::listen(None)?;
     let mut watch = RunWatch::of_preview(common, &args.run, &args.mount_point);
-    let request = request(common, &args.run);
+    let request = request(common, &args.run)?;
     let Some(mut planned) = run::plan(&request, signals.stop(), &mut watch)? else {
         return Ok(signals.exit_code().unwrap_or(1));
     };

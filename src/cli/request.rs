@@ -1,7 +1,8 @@
 //! From typed words to the request of a run.
 
 use super::args::{Common, MayDiffer, MetadataKind, RunArgs};
-use super::places;
+use super::failure::Failure;
+use super::{only, places};
 use crate::execute::Leases;
 use crate::plan::metadata::IgnoreMetadata;
 use crate::run::request::{
@@ -10,9 +11,9 @@ use crate::run::request::{
 use crate::run::{Hooks, Snapraid};
 
 /// Returns the run that `common` and `args` ask for.
-pub(super) fn request(common: &Common, args: &RunArgs) -> Request {
-    Request {
-        source: source(args),
+pub(super) fn request(common: &Common, args: &RunArgs) -> Result<Request, Failure> {
+    Ok(Request {
+        source: source(args)?,
         branches: args.branches.clone(),
         pool_root: args.pool_root.clone(),
         wishes: Wishes {
@@ -41,11 +42,11 @@ pub(super) fn request(common: &Common, args: &RunArgs) -> Request {
                 snapraid: args.snapraid_guard.clone().map(|config| Snapraid { config }),
             },
         },
-    }
+    })
 }
 
-fn source(args: &RunArgs) -> Source {
-    match &args.manifest {
+fn source(args: &RunArgs) -> Result<Source, Failure> {
+    Ok(match &args.manifest {
         Some(list) => Source::List(ListRequest {
             path: list.clone(),
             format: args.manifest_format.clone(),
@@ -53,8 +54,12 @@ fn source(args: &RunArgs) -> Source {
             map: args.map.clone(),
             pools: args.dirs.clone(),
         }),
-        None => Source::Scan(ScanRequest { dirs: args.dirs.clone(), cache: cache(args) }),
-    }
+        None => Source::Scan(ScanRequest {
+            dirs: args.dirs.clone(),
+            only: only::named(args)?,
+            cache: cache(args),
+        }),
+    })
 }
 
 fn cache(args: &RunArgs) -> HashCache {

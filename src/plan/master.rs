@@ -42,7 +42,16 @@ pub(crate) fn choose_among(
         .filter(|(_, m)| m.names.iter().any(|n| !n.excluded));
     let ranked = candidates.map(|(at, member)| (primary_rank(member, rules), at, member));
     let best = ranked.min_by_key(|(rank, at, member)| {
-        (*rank, !usable(member, branches), policy_key(member, branches, rules), order(member), *at)
+        // A file that was named is the file to replace.
+        let named = rules.only.is_some() && rules.wants(member);
+        (
+            *rank,
+            named,
+            !usable(member, branches),
+            policy_key(member, branches, rules),
+            order(member),
+            *at,
+        )
     })?;
     let by_primary = best.0 < rules.primaries.len();
     (by_primary || rules.any_master || rules.primaries.is_empty()).then_some(best.1)

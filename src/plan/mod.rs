@@ -15,6 +15,7 @@ pub mod group;
 pub mod hidden_name;
 pub mod master;
 pub mod metadata;
+mod only;
 pub mod op;
 mod op_id;
 pub mod refusal;
@@ -22,6 +23,7 @@ mod shadows;
 #[cfg(test)]
 mod tests;
 
+pub use only::{Only, Reach};
 pub use op::{DirIntent, Found, Op, OpFile, OpKind, OpName, Task, Undoing};
 pub use op_id::OpId;
 pub use shadows::Shadows;
@@ -56,6 +58,8 @@ pub struct Rules {
     pub any_master: bool,
     /// Only inodes whose names all lie below one of these are replaced; without any, every inode.
     pub only_below: Vec<RelPath>,
+    /// Only inodes whose names are all in it are replaced; without it, every inode.
+    pub only: Option<Only>,
     /// Which copy stays where no primary decides.
     pub policy: Policy,
     /// Which differences in metadata do not matter.
@@ -71,6 +75,18 @@ impl Rules {
     #[must_use]
     pub fn may_replace(&self, path: &RelPath) -> bool {
         self.only_below.is_empty() || path.is_below_any(&self.only_below)
+    }
+
+    /// Whether the run is about `member`: a name of it was named, if any file was.
+    #[must_use]
+    pub fn is_about(&self, member: &Member) -> bool {
+        self.only.as_ref().is_none_or(|only| only.has(member))
+    }
+
+    /// Whether all names of `member` were named, if any file was.
+    #[must_use]
+    pub fn wants(&self, member: &Member) -> bool {
+        self.only.as_ref().is_none_or(|only| only.has_all(member))
     }
 }
 
@@ -230,6 +246,7 @@ impl Planner<'_> {
         } else {
             self.replace_all(members)
         };
+        self.kept(members);
         self.plan.groups.push(PlannedGroup {
             size: members.first().map_or(0, |m| m.size),
             master,
@@ -238,13 +255,43 @@ impl Planner<'_> {
         });
     }
 
+    /// Refuses a file that was named and is the copy that stays, if copies of it were not named.
+    fn kept(&mut self, members: &[Member]) {
+        let (Some(only), Some(first)) =
+            (&self.rules.only, master::choose(members, self.branches, self.rules))
+        else {
+            return;
+        };
+        let others = members.iter().filter(|member| !only.has(member));
+        let bytes = others.clone().map(|other| other.blocks * 512).sum();
+        if let (Some(path), Some(other)) = (only.name_of(&members[first]), others.clone().next())
+            && let Some(copy) = other.names.first()
+        {
+            let more = match others.count() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            let detail = format!("its copy {:?}{more} was not named", copy.path);
+            self.refuse((Reason::Kept, detail), path, None, bytes);
+        }
+    }
+
+    /// Returns the name of `member` that the user asked about, else its first name.
+    fn asked_name(&self, member: &Member) -> Option<RelPath> {
+        let named = self.rules.only.as_ref().and_then(|only| only.name_of(member));
+        let mut names = member.names.iter().map(|name| &name.path);
+        let below = || names.clone().find(|path| self.rules.may_replace(path));
+        named.or_else(below).or_else(|| names.next()).cloned()
+    }
+
     fn no_primary(&mut self, members: &[Member]) {
-        if let (true, Some(name)) = (members.len() > 1, members[0].names.first()) {
+        let asked = members.iter().find(|m| self.rules.is_about(m)).unwrap_or(&members[0]);
+        if let (true, Some(path)) = (members.len() > 1, self.asked_name(asked)) {
             self.plan.no_primary += 1;
             // Any one of the copies could stay.
             let blocks = || members.iter().map(|member| member.blocks);
             let bytes = 512 * (blocks().sum::<u64>() - blocks().max().unwrap_or(0));
-            self.refuse((Reason::NoPrimary, String::new()), &name.path, None, bytes);
+            self.refuse((Reason::NoPrimary, String::new()), &path, None, bytes);
         }
     }
 
@@ -254,6 +301,9 @@ impl Planner<'_> {
         while let Some(pair) = shadows::next_pair(&members, &kept) {
             let (shown, hidden) = (&members[pair.shown], &members[pair.hidden]);
             kept.insert(hidden.id);
+            if !self.rules.wants(hidden) {
+                continue;
+            }
             if self.rules.settled.is_some_and(|settled| hidden.ctime > settled) {
                 if let Some(own) = hidden.names.iter().find(|n| !n.shadows.is_empty()) {
                     let kept = shown.names.first().map(|n| &n.path);
@@ -398,6 +448,9 @@ impl Planner<'_> {
         let Some(name) = master::name_of(master, self.rules) else {
             return;
         };
+        if !self.rules.is_about(duplicate) {
+            return;
+        }
         let local = (master.id.dev, master.mount) == (duplicate.id.dev, duplicate.mount);
         let (kind, found) =
             if local { (OpKind::Local, Found::Duplicate) } else { (OpKind::Cross, Found::Absent) };
@@ -420,16 +473,13 @@ impl Planner<'_> {
         kind: OpKind,
         names: Vec<OpName>,
     ) -> bool {
-        let Some(own) = duplicate.names.first() else {
+        let (Some(own), Some(asked)) = (duplicate.names.first(), self.asked_name(duplicate)) else {
             return false;
         };
         let shared = duplicate.nature.shared;
         let bytes = (duplicate.blocks * 512).saturating_sub(shared);
         if let Err((reason, detail)) = self.admit(master, name, duplicate) {
-            // By the name that the user asked about, if it has one.
-            let mut names = duplicate.names.iter();
-            let asked = names.find(|n| self.rules.may_replace(&n.path)).unwrap_or(own);
-            self.refuse((reason, detail), &asked.path, Some(&name.path), bytes);
+            self.refuse((reason, detail), &asked, Some(&name.path), bytes);
             return false;
         }
         *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
@@ -459,7 +509,9 @@ impl Planner<'_> {
         if master.size != duplicate.size {
             return fail(Reason::Differs, format!("{} and {} bytes", master.size, duplicate.size));
         }
-        if let Some(n) = duplicate.names.iter().find(|n| !self.rules.may_replace(&n.path)) {
+        let named = |path: &RelPath| self.rules.only.as_ref().is_none_or(|only| only.holds(path));
+        let may_go = |path: &RelPath| self.rules.may_replace(path) && named(path);
+        if let Some(n) = duplicate.names.iter().find(|n| !may_go(&n.path)) {
             return fail(Reason::Outside, format!("{:?}", n.path));
         }
         if master.nature.hollow || duplicate.nature.hollow {

@@ -5,7 +5,7 @@
 pub enum Reason {
     /// The path does not lead to a file of this pool.
     ///
-    /// Decided in `find::resolve`.
+    /// Decided in `find::resolve`, `find::only`.
     Unresolved,
     /// The list names the file, and does not say which file it equals.
     ///
@@ -13,7 +13,7 @@ pub enum Reason {
     NotRead,
     /// The path is a directory, symlink or special file.
     ///
-    /// Decided in `find::resolve`.
+    /// Decided in `find::resolve`, `find::only`.
     NotRegular,
     /// A scan could not look into a directory, or read a file.
     ///
@@ -43,13 +43,21 @@ pub enum Reason {
     ///
     /// Decided in `execute::compare`, `plan`.
     UnknownLinks,
-    /// One of its names lies below none of the directories that were named.
+    /// The file was named, and no other file of the pool has the same bytes.
+    ///
+    /// Decided in `find::scan::named`.
+    NoCopy,
+    /// The file was named and is the copy that stays, and its copies were not named.
     ///
     /// Decided in `plan`.
+    Kept,
+    /// One of its names lies below none of the directories that were named, or is none of the files that were.
+    ///
+    /// Decided in `find::scan::named`, `plan`.
     Outside,
-    /// One of its names is excluded by a filter.
+    /// One of its names is excluded by a filter; or it was named, and a filter leaves it out.
     ///
-    /// Decided in `plan`.
+    /// Decided in `find::scan::named`, `find::scan::walk`, `plan`.
     Excluded,
     /// The branch is RO in the pool.
     ///
@@ -125,7 +133,7 @@ pub enum Reason {
     Obstructed,
     /// A file without data, of 0 bytes or all hole: nothing to reclaim.
     ///
-    /// Decided in `plan`.
+    /// Decided in `find::scan::walk`, `plan`.
     Empty,
     /// `--max-ops`, `--max-bytes` or `--max-time` was reached.
     ///
@@ -137,8 +145,8 @@ pub enum Reason {
     Busy,
     /// It was changed since it was listed or compared.
     ///
-    /// Decided in `execute::compare` before an op begins, in `execute` while it is under way, and in
-    /// `rescue::old_script`.
+    /// Decided in `execute::compare` before an op begins, in `execute` while it is under way, in `find::scan::named`,
+    /// and in `rescue::old_script`.
     Changed,
     /// The bytes are not equal.
     ///
@@ -150,7 +158,7 @@ pub enum Reason {
     Conflict,
     /// The user who runs this program may not do it.
     ///
-    /// Decided in `execute::halt`, `find::resolve`, `find::scan::walk`.
+    /// Decided in `execute::halt`, `find::only`, `find::resolve`, `find::scan::walk`.
     Permission,
     /// A system call failed.
     ///
@@ -189,7 +197,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
@@ -200,6 +208,8 @@ impl Reason {
         Self::ShadowsDiffer,
         Self::FreshShadow,
         Self::UnknownLinks,
+        Self::NoCopy,
+        Self::Kept,
         Self::Outside,
         Self::Excluded,
         Self::ReadOnly,
@@ -249,6 +259,8 @@ impl Reason {
             Self::ShadowsDiffer => "shadows-differ",
             Self::FreshShadow => "shadow-fresh",
             Self::UnknownLinks => "unknown-links",
+            Self::NoCopy => "no-copy",
+            Self::Kept => "kept",
             Self::Outside => "outside",
             Self::Excluded => "excluded",
             Self::ReadOnly => "read-only",
@@ -291,7 +303,7 @@ impl Reason {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Unresolved => {
-                "make the list again, on this pool; made in a container: --map FROM=TO; for names that are not UTF-8 use jdupes -0"
+                "check the path, or make the list again on this pool; for paths from a container: --map FROM=TO; for names that are not UTF-8 use jdupes -0"
             }
             Self::NotRead => {
                 "the list does not say which files these equal: make it again without whole directories (rmlint without -D), or scan: mergerfs.xdedup DIR"
@@ -314,11 +326,15 @@ impl Reason {
             Self::UnknownLinks => {
                 "the file has hard links outside the branches of this pool: remove or include them"
             }
+            Self::NoCopy => "no other file of the pool has these bytes; nothing to do",
+            Self::Kept => {
+                "this is the copy that stays: name its copies too (--only), or let another one stay (-p, --dedup)"
+            }
             Self::Outside => {
-                "the file, or a hard link of it, lies below none of the directories named: name that directory too if it may be replaced"
+                "the file, or a hard link of it, was not named (DIR, --only): name it, or a directory above it, if it may be replaced"
             }
             Self::Excluded => {
-                "one of the file's hard links is excluded by a filter: widen the filter"
+                "the file, or a hard link of it, is excluded by a filter: widen the filter"
             }
             Self::ReadOnly => "make the branch RW in mergerfs, if it may be changed",
             Self::DiskReadOnly => {
@@ -404,6 +420,8 @@ impl Reason {
             | Self::ShadowsDiffer
             | Self::FreshShadow
             | Self::UnknownLinks
+            | Self::NoCopy
+            | Self::Kept
             | Self::Outside
             | Self::Excluded
             | Self::ReadOnly

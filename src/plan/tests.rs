@@ -421,3 +421,72 @@ fn of_a_sparse_and_a_full_copy_the_sparse_one_stays_where_the_policy_leaves_a_ti
     aged[0].mtime = older;
     assert_eq!(kept(aged, Policy::Oldest), 1);
 }
+
+fn only(paths: &[&str]) -> Rules {
+    let paths: Vec<_> = paths.iter().map(|path| RelPath::new(*path).unwrap()).collect();
+    Rules { only: Some(Only::new(&paths)), ..Rules::default() }
+}
+
+#[test]
+fn only_named_files_are_replaced_and_another_copy_stays() {
+    let members = || {
+        // The most links: without names it would stay.
+        let new = member(0, 1, &["media/new", "media/new 2"]);
+        group(vec![new, member(1, 2, &["old"]), member(2, 3, &["older"])])
+    };
+    let planned = |named: &[&str]| plan(&[members()], &branches(3), &only(named));
+    let all_names = planned(&["media"]);
+    let names = ["media/new", "media/new 2"];
+    let names = names.map(|name| (name.to_owned(), 0, 1, Found::Absent)).to_vec();
+    assert_eq!((ops(&all_names), reasons(&all_names)), (vec![((0, 1), 2, names)], vec![]));
+    assert_eq!(ops(&planned(&["media/new", "media/new 2"])), ops(&all_names));
+    // A link of it was not named: it is the one that stays, and its copies were not named.
+    let one_name = planned(&["media/new"]);
+    assert_eq!((ops(&one_name), reasons(&one_name)), (vec![], vec![Reason::Kept]));
+    // Or another one stays, by the rules.
+    let rules = Rules { primaries: vec![RelPath::new("old").unwrap()], ..only(&["media/new"]) };
+    let outside = plan(&[members()], &branches(3), &rules);
+    assert_eq!((ops(&outside), reasons(&outside)), (vec![], vec![Reason::Outside]));
+    let refusal = &outside.refusals[0];
+    assert_eq!((refusal.path.as_slice(), &*refusal.detail), (&b"media/new"[..], "\"media/new 2\""));
+    // Two are named: the third stays.
+    let two = planned(&["media", "older"]);
+    let masters: Vec<_> = two.ops.iter().map(|op| op.master_id.ino).collect();
+    assert_eq!((masters, reasons(&two)), (vec![2, 2], vec![]));
+    // All are named: one stays.
+    assert_eq!(planned(&[""]).ops.len(), 2);
+}
+
+#[test]
+fn a_named_file_under_a_primary_stays_and_so_do_copies_that_were_not_named() {
+    let members = || group(vec![member(0, 1, &["media/new"]), member(1, 2, &["old"])]);
+    let primaries = vec![RelPath::new("media").unwrap()];
+    let rules = Rules { primaries, ..only(&["media/new"]) };
+    let kept = plan(&[members()], &branches(2), &rules);
+    assert_eq!((ops(&kept), reasons(&kept)), (vec![], vec![Reason::Kept]));
+    let refusal = &kept.refusals[0];
+    assert_eq!((refusal.path.as_slice(), refusal.bytes), (&b"media/new"[..], 24 * 512));
+    assert!(refusal.detail.contains("\"old\""), "{refusal:?}");
+    let both = Rules { only: only(&["media/new", "old"]).only, ..rules.clone() };
+    let both = plan(&[members()], &branches(2), &both);
+    assert_eq!((both.ops.len(), both.ops[0].master_id.ino, reasons(&both)), (1, 1, vec![]));
+    let neither = Rules { only: only(&["other"]).only, ..rules };
+    let neither = plan(&[members()], &branches(2), &neither);
+    assert_eq!((ops(&neither), reasons(&neither)), (vec![], vec![]));
+}
+
+#[test]
+fn a_named_file_that_may_not_be_replaced_is_refused_by_its_name() {
+    let mut branches = branches(2);
+    branches[1].mode = BranchMode::Ro;
+    let members = vec![member(0, 1, &["media/new"]), member(1, 2, &["old"])];
+    let refused = plan(&[group(members)], &branches, &only(&["media/new"]));
+    assert_eq!((ops(&refused), reasons(&refused)), (vec![], vec![Reason::ReadOnly]));
+    assert_eq!(refused.refusals[0].path, b"media/new");
+    // A hidden copy that was not named is not merged.
+    let hidden = vec![member(0, 1, &["x"]), member(1, 2, &["x"]), member(1, 3, &["new"])];
+    let rules = Rules { shadows: Shadows::Merge, ..only(&["new"]) };
+    let merged = plan(&[group(hidden)], &self::branches(2), &rules);
+    let duplicates: Vec<_> = merged.ops.iter().map(|op| op.duplicate_id.ino).collect();
+    assert_eq!(duplicates, [3], "{:?}", reasons(&merged));
+}

@@ -90,8 +90,12 @@ impl<'r> Requested<'r> {
                 (Some(list), pool)
             }
             Source::Scan(scan) => {
-                let dir = scan.dirs.first().ok_or(RunError::NoDirectory)?;
-                (None, find_pool::of_directory(dir, branches)?)
+                let pool = match (scan.dirs.first(), &scan.only) {
+                    (Some(dir), _) => find_pool::of_directory(dir, branches)?,
+                    (None, Some(only)) => find_pool::of_named(only, branches)?,
+                    (None, None) => return Err(RunError::NoDirectory),
+                };
+                (None, pool)
             }
         };
         Ok((Self { request, list }, pool))

@@ -134,6 +134,12 @@ pub enum RunError {
     /// The request names no directory to scan.
     #[error("no directory to scan")]
     NoDirectory,
+    /// No path of the only files to replace lies on a pool.
+    #[error("{0:?} is not on a mergerfs pool that is mounted here")]
+    OnlyElsewhere(PathBuf),
+    /// The request names no file of the only files to replace.
+    #[error("nothing to do: no file was named")]
+    NothingNamed,
     /// A directory to scan is no directory.
     #[error("not a directory: {0:?}")]
     NotADirectory(PathBuf),
@@ -212,6 +218,8 @@ impl RunError {
             | Self::ManyPools
             | Self::BranchList(_)
             | Self::NoDirectory
+            | Self::OnlyElsewhere(_)
+            | Self::NothingNamed
             | Self::NotADirectory(_)
             | Self::LookUpDirectory(_)
             | Self::OtherPool { .. }

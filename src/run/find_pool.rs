@@ -68,6 +68,21 @@ pub fn mounted_at(mount: &Path) -> Result<Option<Pool>, PoolError> {
     Ok(Some(pool).filter(|pool| pool.mount == mount))
 }
 
+/// Finds the pool of the first of `paths` whose nearest existing directory lies on a pool.
+///
+/// # Errors
+/// [`RunError::NothingNamed`] without paths, [`RunError::OnlyElsewhere`], or when the pool cannot be used.
+pub(super) fn of_named(paths: &[PathBuf], branches: Option<&OsStr>) -> Result<Pool, RunError> {
+    let first = paths.first().ok_or(RunError::NothingNamed)?;
+    let pools = mount_points()?;
+    let existing = |path: &PathBuf| path.ancestors().find_map(|dir| dir.canonicalize().ok());
+    let on_pool = |path: &PathBuf| pools.iter().any(|pool| path.starts_with(pool));
+    match paths.iter().filter_map(existing).find(on_pool) {
+        Some(path) => of_directory(&path, branches),
+        None => Err(RunError::OnlyElsewhere(first.clone())),
+    }
+}
+
 /// Finds the pool that `path` was on: by the nearest directory above it that exists.
 #[must_use]
 pub fn above(path: &Path) -> Option<Pool> {

@@ -55,8 +55,10 @@ pub enum Source {
 /// What to scan.
 #[derive(Debug, Clone, Default)]
 pub struct ScanRequest {
-    /// Directories of one pool, at least one.
+    /// Directories of one pool. Without any, and with `only`: the whole pool of the first path there.
     pub dirs: Vec<PathBuf>,
+    /// The only files to replace, and directories of such files; without it, all files below `dirs`.
+    pub only: Option<Vec<PathBuf>>,
     /// Where hashes are kept between scans.
     pub cache: HashCache,
 }

@@ -6,6 +6,7 @@ use super::{RunError, Session, Stop, Watcher, real_path, unmatched};
 use crate::find::resolve::Resolved;
 use crate::find::scan::{Around, Cache, Meter, Scan, ScanError, ScanResult};
 use crate::fs::Look;
+use crate::plan::Only;
 
 /// Finds the duplicates; `None` if `stop` ended the scan.
 pub(super) fn find(
@@ -15,6 +16,10 @@ pub(super) fn find(
     stop: &Stop,
     watcher: &mut dyn Watcher,
 ) -> Result<Option<Resolved>, RunError> {
+    let unusable = terms.unusable.clone();
+    if terms.rules.only.as_ref().is_some_and(Only::is_empty) {
+        return Ok(Some(Resolved { refusals: unusable, ..Resolved::default() }));
+    }
     let cache = open_cache(session, &request.cache)?;
     let meter = Meter::default();
     let interrupted = || stop.asked() || stop.time_is_up();
@@ -44,7 +49,9 @@ pub(super) fn find(
             unmatched::globs(filter);
             let now = session.fs.now();
             watcher.scanned(&session.pool, &found, now).map_err(RunError::Watcher)?;
-            Ok(Some(resolved(found)))
+            let mut resolved = resolved(found);
+            resolved.refusals.splice(0..0, unusable);
+            Ok(Some(resolved))
         }
         None | Some(Err(ScanError::Interrupted)) => Ok(None),
         Some(Err(error)) => Err(RunError::Scan(error)),

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::request::{Execution, Request, Source, Wishes};
+use super::request::{Execution, Request, ScanRequest, Source, Wishes};
 use super::{RunError, Session};
 use crate::find::filter::Filter;
-use crate::find::resolve;
+use crate::find::{only, resolve};
 use crate::fs::{Look, Timestamp};
-use crate::plan::{Rules, Shadows};
+use crate::plan::{Refusal, Rules, Shadows};
 use crate::pool::mergerfs::{self, PoolError};
 use crate::pool::relpath::RelPath;
 
@@ -18,6 +18,8 @@ pub struct Terms {
     pub filter: Filter,
     /// Which copy of each file stays.
     pub rules: Rules,
+    /// Files that the user named, and that cannot be used.
+    pub unusable: Vec<Refusal>,
     /// The most ops to plan.
     pub max_ops: Option<u64>,
     /// The most bytes to free.
@@ -44,7 +46,12 @@ impl Terms {
         let filter = Filter::new(&include, &exclude, wishes.min_size, wishes.max_size)
             .map_err(RunError::Glob)?
             .typed(&wishes.include, &wishes.exclude);
-        let rules = Rules { only_below: scanned(request, session)?, ..rules(wishes, session)? };
+        let mut rules = Rules { only_below: scanned(request, session)?, ..rules(wishes, session)? };
+        let mut unusable = Vec::new();
+        if let Source::Scan(ScanRequest { only: Some(paths), .. }) = &request.source {
+            let (only, refusals) = only::look_up(&session.pool, paths)?;
+            (rules.only, unusable) = (Some(only), refusals);
+        }
         if rules.shadows == Shadows::Merge
             && let Some(other) = mergerfs::shows_other_than_first(&session.pool)
         {
@@ -54,6 +61,7 @@ impl Terms {
         Ok(Self {
             filter,
             rules,
+            unusable,
             max_ops: wishes.max_ops,
             max_bytes: wishes.max_bytes,
             execute: request.execute,
@@ -67,6 +75,9 @@ fn scanned(request: &Request, session: &Session) -> Result<Vec<RelPath>, RunErro
     let Source::Scan(scan) = &request.source else {
         return Ok(Vec::new());
     };
+    if scan.only.is_some() && scan.dirs.is_empty() {
+        return Ok(vec![RelPath::root()]);
+    }
     let other_pool = |dir, pool| RunError::OtherPool { dir, pool };
     in_pool(session, &scan.dirs, RunError::LookUpDirectory, other_pool)
 }
@@ -98,6 +109,7 @@ fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
         primaries,
         any_master: wishes.any_master,
         only_below: Vec::new(),
+        only: None,
         policy: wishes.policy,
         ignore: wishes.ignore.clone(),
         shadows: wishes.shadows,

@@ -6,6 +6,7 @@ mod stage;
 use mergerfs_xdedup::execute::Outcome as OpOutcome;
 use mergerfs_xdedup::fs::Metadata;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
+use mergerfs_xdedup::plan::Only;
 use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
@@ -197,6 +198,27 @@ fn what_is_refused_and_what_is_not_done_reach_the_outcome() {
     for reason in [Reason::ModeDiffers, Reason::Busy] {
         assert!(csv.contains(reason.as_str()), "{csv}");
     }
+}
+
+#[test]
+fn only_the_named_file_is_replaced_whatever_else_is_equal() {
+    let mut stage = pair();
+    stage.world.add_file(&place(BranchIdx(1), "m/d2"), BYTES);
+    stage.world.sync_all();
+    let named = RelPath::new("m/d2").unwrap();
+    stage.terms.rules.only = Some(Only::new([&named]));
+    let before = stage.view();
+    let done = carried_out(&mut stage);
+    assert_eq!((done.done, done.refusals.len()), (1, 0));
+    assert_eq!((stage.inodes_of(BYTES), stage.view()), (2, before));
+    assert_eq!(stage.seen.outcomes.iter().map(|(path, ..)| path).collect::<Vec<_>>(), [&named]);
+    // Once more: it is a link of a file that was not named, and that stays.
+    let mut again = stage.next();
+    again.terms.rules.only = stage.terms.rules.only.clone();
+    let done = carried_out(&mut again);
+    let reasons: Vec<Reason> = done.refusals.iter().map(|r| r.reason).collect();
+    assert_eq!((done.run, reasons), (None, vec![Reason::Kept]));
+    assert_eq!(again.inodes_of(BYTES), 2);
 }
 
 #[test]

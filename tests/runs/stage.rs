@@ -60,6 +60,7 @@ impl Stage {
             terms: Terms {
                 filter: Filter::new(&[], &[], None, None).unwrap(),
                 rules: Rules::default(),
+                unusable: Vec::new(),
                 max_ops: None,
                 max_bytes: None,
                 execute: true,

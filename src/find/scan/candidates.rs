@@ -46,8 +46,8 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Returns the inodes that share their size with another inode. Drops all other files from the catalog. Whatever
-    /// else keeps two equal files apart is for the plan, which says so.
+    /// Returns the inodes that share their size with another inode, and with an inode that was named if any was. Drops
+    /// all other files from the catalog. Whatever else keeps two equal files apart is for the plan, which says so.
     /// `rotates` tells which devices have an arm.
     pub(super) fn of(catalog: &mut Catalog, rules: &Rules, rotates: impl Fn(u16) -> bool) -> Self {
         let order = |file: &File| (file.stamp.size, file.device, file.ino);
@@ -59,7 +59,8 @@ impl Candidates {
             let size = of_size[0].stamp.size;
             let at_once = size <= WHOLE
                 || (size <= AT_ONCE && count <= FEW && of_size.iter().any(|f| rotates(f.device)));
-            kept.extend(of_size.iter().map(|_| (count > 1).then_some(at_once)));
+            let wanted = count > 1 && (rules.only.is_none() || of_size.iter().any(|f| f.named));
+            kept.extend(of_size.iter().map(|_| wanted.then_some(at_once)));
         }
         let mut kept = kept.into_iter();
         files.retain_mut(|file| match kept.next().flatten() {
@@ -133,8 +134,8 @@ impl Candidates {
         self.all.chunk_by(|a, b| catalog.equal_so_far(a, b))
     }
 
-    /// Drops the groups of one candidate, the groups without a copy under a primary, and the groups without a copy that
-    /// may be replaced.
+    /// Drops the groups of one candidate, and the groups without a copy under a primary, without a copy that may be
+    /// replaced, or without a copy that was named.
     fn drop_hopeless(&mut self, catalog: &Catalog, rules: &Rules) {
         let needed = !rules.primaries.is_empty() && !rules.any_master;
         // Whether there are primaries beside the directories whose files are replaced.
@@ -142,7 +143,8 @@ impl Candidates {
         let mut left_out = self.left_out;
         let mut kept: Vec<bool> = Vec::with_capacity(self.all.len());
         for group in self.groups(catalog) {
-            let enough = group.len() > 1;
+            let named = |c: &Candidate| catalog.names_of(c).iter().any(|name| name.named);
+            let enough = group.len() > 1 && (rules.only.is_none() || group.iter().any(named));
             let master = !needed
                 || group
                     .iter()
@@ -200,6 +202,7 @@ impl Catalog {
 mod tests {
     use super::super::catalog::{Batch, FileFacts, Stamp};
     use super::*;
+    use crate::plan::Only;
     use crate::pool::BranchIdx;
 
     /// Name, size, device, inode, excluded.
@@ -215,6 +218,7 @@ mod tests {
                 ino: *ino,
                 device: *device,
                 excluded: *excluded,
+                named: *name == "b",
             };
             batch.file(root, name.as_bytes(), facts);
         }
@@ -291,6 +295,27 @@ mod tests {
         let candidates = Candidates::of(&mut found, &rules, |_| false);
         assert_eq!(names(&found, &candidates), [["c", "d"]]);
         assert_eq!(candidates.left_out, LeftOut { by_directory: 2, ..LeftOut::default() });
+    }
+
+    #[test]
+    fn only_what_may_equal_a_named_file_is_read() {
+        let mut found = catalog(&[
+            ("a", 10, 0, 1, false),
+            ("b", 10, 1, 1, false),
+            ("c", 10, 1, 2, false),
+            ("d", 11, 0, 4, false),
+            ("e", 11, 0, 5, false),
+        ]);
+        let only = Some(Only::new([&RelPath::new("b").unwrap()]));
+        let rules = Rules { only, ..Rules::default() };
+        let mut candidates = Candidates::of(&mut found, &rules, |_| false);
+        assert_eq!(names(&found, &candidates), [["a", "b", "c"]]);
+        for (candidate, key) in candidates.all.iter().zip([7, 8, 7]) {
+            candidate.learn([key, 0]);
+        }
+        candidates.narrow(&found, &rules);
+        assert!(candidates.all.is_empty(), "a and c are equal, and neither was named");
+        assert_eq!(candidates.left_out, LeftOut::default());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) device: u16,
     /// Whether a filter leaves this name out.
     pub(super) excluded: bool,
+    /// Whether the user named it, or a directory above it, and no filter leaves it out.
+    pub(super) named: bool,
     /// Whether the scan reads the contents at once, without a look at beginning and end.
     pub(super) at_once: bool,
 }
@@ -70,6 +72,7 @@ impl Batch {
             name,
             device: file.device,
             excluded: file.excluded,
+            named: file.named,
             at_once: false,
         });
     }
@@ -97,6 +100,7 @@ pub(super) struct FileFacts {
     pub(super) ino: u64,
     pub(super) device: u16,
     pub(super) excluded: bool,
+    pub(super) named: bool,
 }
 
 /// The files, with the directories they lie in.
@@ -294,6 +298,7 @@ mod tests {
             ino: 4,
             device: 0,
             excluded: false,
+            named: false,
         };
         let mut catalog = Catalog::default();
         for (start, above) in [("", ""), ("x/y", "x/y/")] {
@@ -321,7 +326,7 @@ mod tests {
     #[test]
     fn the_names_of_files_that_are_gone_go_and_the_others_stay() {
         let stamp = Stamp { size: 1, mtime: 2, ctime: 3 };
-        let facts = FileFacts { stamp, ino: 4, device: 0, excluded: false };
+        let facts = FileFacts { stamp, ino: 4, device: 0, excluded: false, named: false };
         let mut catalog = Catalog::default();
         let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
         let mut batch = Batch::default();

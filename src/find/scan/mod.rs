@@ -36,6 +36,7 @@ mod gate;
 mod keeper;
 mod members;
 mod meter;
+mod named;
 mod opener;
 mod read;
 mod skip;
@@ -51,6 +52,7 @@ pub use stages::ReadCounts;
 
 use candidates::Candidates;
 use keeper::Keeper;
+use named::Named;
 use stages::Stages;
 
 /// What to scan, and how.
@@ -202,7 +204,10 @@ impl<'s> Scan<'s> {
         self.number_devices(&disks);
         let mut walked = walk::walk(&self, &disks)?;
         took("walked");
-        let several = versions::of(&self, &walked.catalog);
+        let mut several = versions::of(&self, &walked.catalog);
+        several
+            .retain(|copies| self.rules.only.as_ref().is_none_or(|only| only.holds(copies.path())));
+        let named = self.rules.only.as_ref().map(|only| Named::of(&self, only, &walked));
         let rotates = |device| disks[self.disk_of(device)].rotating;
         let mut candidates = Candidates::of(&mut walked.catalog, self.rules, rotates);
         let (counts, hashed, mut members) = std::thread::scope(|scope| {
@@ -216,7 +221,7 @@ impl<'s> Scan<'s> {
             took("looked at members");
             Ok((counts, hashed, members))
         })?;
-        let left_out = candidates.left_out;
+        let left_out = if named.is_some() { LeftOut::default() } else { candidates.left_out };
         // Planning takes as much memory again.
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
@@ -228,6 +233,8 @@ impl<'s> Scan<'s> {
         let (counts, left_out) =
             (ReadCounts { changed, ..counts }, LeftOut { changed, ..left_out });
         walked.refusals.append(&mut members.refusals);
+        let said = named.map(|named| named.without_group(&self, &members.groups, &walked.refusals));
+        walked.refusals.extend(said.into_iter().flatten());
         walked.refusals.append(&mut self.read_only_disks);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(ScanResult {

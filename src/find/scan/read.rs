@@ -234,8 +234,13 @@ mod tests {
         let mut catalog = Catalog::default();
         let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
         let mut batch = Batch::default();
-        let facts =
-            FileFacts { stamp: Stamp::of(&stat), ino: stat.id.ino, device: 0, excluded: false };
+        let facts = FileFacts {
+            stamp: Stamp::of(&stat),
+            ino: stat.id.ino,
+            device: 0,
+            excluded: false,
+            named: false,
+        };
         batch.file(root, b"f", facts);
         catalog.add(root, batch).unwrap();
         change(&path);

@@ -21,6 +21,12 @@ pub(super) struct Copies {
     on: Vec<Copy>,
 }
 
+impl Copies {
+    pub(super) fn path(&self) -> &RelPath {
+        &self.path
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Copy {
     branch: BranchIdx,

@@ -13,8 +13,8 @@ use super::skip::skipped;
 use super::{Scan, ScanError};
 use crate::fs::real::{ScanDir, ScanEntry};
 use crate::fs::{FileKind, FsError, InodeId, Place, Stat};
-use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
+use crate::plan::{Reach, Refusal};
 use crate::pool::relpath::RelPath;
 
 /// Walkers per disk; on a rotating disk all but one walker wait.
@@ -31,6 +31,8 @@ pub(super) struct Walked {
     pub(super) refusals: Vec<Refusal>,
     /// Number of regular file names, including names of no use.
     pub(super) files: u64,
+    /// Files that were named, or directories that were named with files in them.
+    pub(super) named: Vec<RelPath>,
 }
 
 /// Walks `dirs` of every branch of `disks`.
@@ -159,6 +161,10 @@ struct Opened {
     /// The inode numbers of the directories in `batch`.
     below: Vec<u64>,
     files: u64,
+    /// How much of it was named.
+    reach: Reach,
+    /// Files in it that were named one by one.
+    named: Vec<RelPath>,
 }
 
 impl Walker<'_> {
@@ -221,7 +227,7 @@ impl Walker<'_> {
         turn.note(begin.elapsed() / looks);
         drop(turn);
         let mut pending = Vec::new();
-        for Opened { id, place, batch, below, files, .. } in opened {
+        for Opened { id, place, batch, below, files, reach, named, .. } in opened {
             self.scan.meter.add_files(files);
             if files > 0 {
                 self.scan.named.iter().for_each(|named| named.note(&place.path));
@@ -229,6 +235,8 @@ impl Walker<'_> {
             let device = self.scan.device_of(place.branch);
             let mut found = self.found();
             found.files += files;
+            found.named.extend(named);
+            found.named.extend((reach == Reach::All && files > 0).then_some(place.path));
             let dirs = found.catalog.add(id, batch)?.into_iter().zip(below);
             pending.extend(dirs.map(|(dir, ino)| ToRead { device, ino, dir, start: false }));
         }
@@ -249,7 +257,10 @@ impl Walker<'_> {
             return None;
         }
         let (batch, below) = (Batch::default(), Vec::new());
-        Some(Opened { id: dir.dir, place, dir: opened, batch, below, files: 0 })
+        let only = self.scan.rules.only.as_ref();
+        let reach = only.map_or(Reach::Nothing, |only| only.reach(&place.path));
+        let (id, dir, named) = (dir.dir, opened, Vec::new());
+        Some(Opened { id, place, dir, batch, below, files: 0, reach, named })
     }
 
     /// Looks at an entry as far as needed, and adds a directory or regular file to the batch.
@@ -288,6 +299,7 @@ impl Walker<'_> {
 
     fn file(&self, opened: &mut Opened, entry: &ScanEntry, stat: &Stat) {
         let filter = self.scan.filter;
+        let named = self.named(opened, entry, stat);
         let Opened { id, place, dir, batch, .. } = opened;
         let name = dir.name(entry).to_bytes();
         if stat.size == 0 || !filter.admits_size(stat.size) {
@@ -306,8 +318,40 @@ impl Walker<'_> {
             ino: stat.id.ino,
             device: self.scan.device_of(place.branch),
             excluded,
+            named: named && !excluded,
         };
         batch.file(*id, name, facts);
+    }
+
+    /// Whether the user named a file. Refuses it if it was named by its own path, and its size or a filter leaves it out.
+    fn named(&self, opened: &mut Opened, entry: &ScanEntry, stat: &Stat) -> bool {
+        let Some(only) = self.scan.rules.only.as_ref().filter(|_| opened.reach != Reach::Nothing)
+        else {
+            return false;
+        };
+        let path = joined(&opened.place.path, opened.dir.name(entry).to_bytes());
+        if only.is_named(&path) {
+            if let Some((reason, detail)) = self.left_out(&path, stat.size) {
+                let (path, detail) = (path.as_bytes().to_vec(), detail.to_owned());
+                let refusal = Refusal { reason, path, master: None, detail, bytes: 0 };
+                self.found().refusals.push(refusal);
+            }
+            opened.named.push(path);
+            return true;
+        }
+        opened.reach == Reach::All
+    }
+
+    fn left_out(&self, path: &RelPath, size: u64) -> Option<(Reason, &'static str)> {
+        let filter = self.scan.filter;
+        match () {
+            () if size == 0 => Some((Reason::Empty, "")),
+            () if !filter.admits_size(size) => {
+                Some((Reason::Excluded, "outside of --min-size and --max-size"))
+            }
+            () if !filter.admits_path(path) => Some((Reason::Excluded, "left out by -I or -E")),
+            () => None,
+        }
     }
 
     /// Reports a directory that could not be opened, unless the directory is gone or another mount begins there.
