@@ -266,8 +266,12 @@ fn only_the_paths_named_are_undone() {
     // A path of which there is nothing is not passed over.
     let nothing = pool.path("downlaods");
     let line = [&arguments[..], &[nothing.as_os_str()]].concat();
+    let run = tool.run(&line).expect(2);
+    assert!(run.stderr.contains("downlaods") && run.stderr.contains("export 1 --csv"), "{run}");
+    // One that is taken back already is no slip.
+    let line = [&arguments[..], &[path.as_os_str()]].concat();
     let run = tool.run(&line).expect(0);
-    assert!(run.stderr.contains("downlaods"), "{run}");
+    assert!(run.stderr.contains("nothing there is as this run made it"), "{run}");
     // The rest, and the directory the run had made goes with its last file.
     tool.run(&["undo", "1", "-e"]).expect(0);
     assert_eq!([on(0), on(1), on(2)], [1, 1, 1]);

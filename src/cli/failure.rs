@@ -174,6 +174,10 @@ impl From<UndoError> for Failure {
             UndoError::NoRun(_) | UndoError::Forgotten(_) => {
                 (Kind::Usage, Some("mergerfs.xdedup history lists them".into()))
             }
+            UndoError::NothingThere { run, .. } => {
+                let hint = format!("mergerfs.xdedup export {run} --csv lists the files of the run");
+                return Self::of(Kind::Usage, &error).hint(hint);
+            }
             UndoError::NoJournal(_)
             | UndoError::NothingDone
             | UndoError::NothingLeft

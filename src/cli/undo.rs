@@ -15,7 +15,7 @@ use crate::pool::Pool;
 use crate::report::{Scene, Tally, json, undo as report};
 use crate::rescue::undo::UndoPlan;
 use crate::rescue::undo_run::{UndoError, UndoRequest, Undone, undo};
-use crate::run::{Begun, Ended, Watcher, WatcherError};
+use crate::run::{Begun, Ended, Session, Site, Watcher, WatcherError};
 
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     let mut watch = UndoWatch { shown: Shown::new(common, !args.no_progress && !common.quiet) };
@@ -35,7 +35,7 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     };
     match undone {
         Undone::Planned { site, undoes, plan, room } => {
-            let code = dry_run(common, &site.pool, (undoes, plan))?;
+            let code = dry_run(common, &site, (undoes, plan))?;
             room?;
             Ok(code)
         }
@@ -58,11 +58,12 @@ fn nothing_left(common: &Common) -> Result<u8, Failure> {
 }
 
 /// Prints the plan.
-fn dry_run(common: &Common, pool: &Pool, undo: (u64, UndoPlan)) -> Result<u8, Failure> {
+fn dry_run(common: &Common, site: &Session, undo: (u64, UndoPlan)) -> Result<u8, Failure> {
     let (undoes, UndoPlan { ops, refusals }) = undo;
     let plan = Plan { ops, refusals, ..Plan::default() };
-    let scene = Scene { dry_run: true, ..shown::scene(pool, common) };
-    let tally = Tally::planned(&plan);
+    let scene = Scene { dry_run: true, ..shown::scene(&site.pool, common) };
+    let space: Vec<_> = site.pool.indices().map(|branch| site.space(branch).ok()).collect();
+    let tally = shown::planned(&site.pool, &plan, &space);
     let mut out = stdout();
     let written = match common.format {
         OutputFormat::Text | OutputFormat::Script => {
@@ -97,7 +98,8 @@ struct UndoWatch<'w> {
 impl UndoWatch<'_> {
     fn conclude(&mut self, ended: &Ended<'_>) -> std::io::Result<()> {
         self.shown.ended();
-        let tally = self.shown.tally.clone();
+        let mut tally = self.shown.tally.clone();
+        shown::note_space(&mut tally, ended.pool, ended.space, Tally::after);
         let format = self.shown.common.format;
         let (out, scene) = self.shown.out_and_scene();
         match format {
@@ -123,7 +125,8 @@ impl Watcher for UndoWatch<'_> {
     fn begun(&mut self, begun: &Begun<'_>) -> Result<(), WatcherError> {
         // Each file is read once for the copy, and then both copies are read.
         let bytes = begun.plan.ops.iter().map(|op| 3 * op.size).sum();
-        self.shown.begun(begun, Tally::planned(begun.plan), bytes);
+        let planned = shown::planned(begun.pool, begun.plan, begun.space);
+        self.shown.begun(begun, planned, bytes);
         if self.shown.common.format == OutputFormat::Json {
             let (out, scene) = self.shown.out_and_scene();
             for refusal in &begun.plan.refusals {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::undo::{UndoPlan, plan};
 use crate::execute::Leases;
 use crate::fs::Look;
-use crate::journal::{self, Finished, Journal, JournalError, RunSummary, Store};
+use crate::journal::{self, Finished, Journal, JournalError, Record, RunSummary, Store};
 use crate::plan::Plan;
 use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::relpath::RelPath;
@@ -73,6 +73,14 @@ pub enum UndoError {
         path: PathBuf,
         /// The mount point of the pool.
         pool: PathBuf,
+    },
+    /// The run did nothing at or below a path of the request.
+    #[error("run {run} linked nothing at or below {path:?}; nothing was changed")]
+    NothingThere {
+        /// The run.
+        run: u64,
+        /// The path.
+        path: PathBuf,
     },
     /// A disk has too little room for the copies; nothing was changed.
     #[error("not enough room on {branch:?}: {needed} bytes needed, {free} bytes free")]
@@ -212,7 +220,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
 
     fn plan(&self) -> Result<UndoPlan, UndoError> {
         let finished = self.journal.finished(|run| run == self.undoes)?;
-        self.warn_of_paths_without_op(&finished);
+        self.check_paths(&finished)?;
         let branches = self.site.branch_records();
         let mut undo = plan(self.site.fs(), &branches, &finished, &self.paths);
         let read_only = |at: BranchIdx| self.site.facts()[at.index()].read_only;
@@ -220,15 +228,39 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         Ok(undo)
     }
 
-    /// Warns of paths without an op: a mistyped path must not look like a path with nothing left to undo.
-    fn warn_of_paths_without_op(&self, finished: &Finished) {
-        for (path, given) in self.paths.iter().zip(&self.request.paths) {
+    /// Checks that the run linked something at or below each path: a mistyped path must not look like a path with
+    /// nothing left to undo.
+    fn check_paths(&self, finished: &Finished) -> Result<(), UndoError> {
+        let run = self.undoes;
+        let left = |path: &RelPath| {
             let mut names = finished.ops.iter().flat_map(|done| &done.intent.names);
-            if !names.any(|name| name.path.is_below(path)) {
-                let run = self.undoes;
-                tracing::warn!(run, path = ?given, "nothing there is as this run made it");
-            }
+            names.any(|name| name.path.is_below(path))
+        };
+        let given = self.paths.iter().zip(&self.request.paths);
+        let gone: Vec<_> = given.filter(|(path, _)| !left(path)).collect();
+        if gone.is_empty() {
+            return Ok(());
         }
+        let mut known = vec![false; gone.len()];
+        self.journal.replay::<JournalError>(None, |entry| {
+            let intent = match entry.record {
+                Record::Intent(intent) => *intent,
+                Record::UndoIntent(undo) => undo.intent,
+                _ => return Ok(()),
+            };
+            for (known, (path, _)) in known.iter_mut().zip(&gone) {
+                *known |= intent.op.run == run
+                    && intent.names.iter().any(|name| name.path.is_below(path));
+            }
+            Ok(())
+        })?;
+        for (known, (_, path)) in known.into_iter().zip(gone) {
+            if !known {
+                return Err(UndoError::NothingThere { run, path: path.clone() });
+            }
+            tracing::warn!(run, ?path, "nothing there is as this run made it");
+        }
+        Ok(())
     }
 
     /// Checks before anything is changed that every disk has room for the copies.
