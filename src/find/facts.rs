@@ -19,6 +19,7 @@ pub fn branch_facts(fs: &RealFs, pool: &Pool) -> Result<Vec<BranchFacts>, FsErro
 fn facts(fs: &RealFs, pool: &Pool, at: BranchIdx) -> Result<BranchFacts, FsError> {
     let branch = &pool.branches[at.index()];
     Ok(BranchFacts {
+        root: branch.path.clone(),
         mode: branch.mode,
         read_only: fs.read_only(at)?,
         identity: fs.identity(at).is_some(),

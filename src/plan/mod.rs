@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 
 use crate::fs::{Borders, InodeId, Place, Timestamp};
 use crate::plan::group::{Group, Member, Name};
@@ -31,6 +32,8 @@ pub use shadows::Shadows;
 /// The facts about a branch that the plan needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchFacts {
+    /// Its root, as people know it.
+    pub root: PathBuf,
     /// The changes that mergerfs lets happen on the branch.
     pub mode: BranchMode,
     /// Its filesystem or mount is read-only.
@@ -144,6 +147,8 @@ pub struct LeftOut {
     pub by_directory: u64,
     /// They changed during the scan.
     pub changed: u64,
+    /// Further names of files of which no other file is a copy: earlier links.
+    pub linked: u64,
 }
 
 impl Plan {
@@ -529,7 +534,11 @@ impl Planner<'_> {
         }
         if let Some(n) = duplicate.names.iter().find(|n| !n.shadows.is_empty()) {
             let reason = if n.differs { Reason::ShadowsDiffer } else { Reason::Shadowed };
-            return fail(reason, format!("{:?}", n.path));
+            let others = n.shadows.iter().copied();
+            let mut disks: Vec<BranchIdx> = others.chain([n.branch]).collect();
+            disks.sort();
+            let disks: Vec<String> = disks.into_iter().map(|at| self.which(at)).collect();
+            return fail(reason, format!("{:?} is on {}", n.path, disks.join(", ")));
         }
         self.admit_branches(master, name, duplicate)?;
         if master.immutable || duplicate.immutable {
@@ -571,7 +580,7 @@ impl Planner<'_> {
     }
 
     fn which(&self, branch: BranchIdx) -> String {
-        format!("branch {} of {}", branch.0 + 1, self.branches.len())
+        self.branches[branch.index()].root.display().to_string()
     }
 
     fn refuse(

@@ -10,6 +10,7 @@ const EXT4: u64 = 65_000;
 /// Branch n lies on device n, all writable.
 fn branches(count: u64) -> Vec<BranchFacts> {
     let branch = |dev| BranchFacts {
+        root: format!("/mnt/d{dev}").into(),
         mode: BranchMode::Rw,
         read_only: false,
         identity: true,
@@ -489,4 +490,12 @@ fn a_named_file_that_may_not_be_replaced_is_refused_by_its_name() {
     let merged = plan(&[group(hidden)], &self::branches(2), &rules);
     let duplicates: Vec<_> = merged.ops.iter().map(|op| op.duplicate_id.ino).collect();
     assert_eq!(duplicates, [3], "{:?}", reasons(&merged));
+}
+
+#[test]
+fn a_path_on_several_disks_is_refused_with_the_disks() {
+    let members = vec![member(0, 1, &["kept"]), member(1, 2, &["a"]), member(2, 3, &["a"])];
+    let refused = plan(&[group(members)], &branches(3), &Rules::default());
+    assert_eq!(reasons(&refused), [Reason::Shadowed]);
+    assert_eq!(refused.refusals[0].detail, "\"a\" is on /mnt/d1, /mnt/d2");
 }

@@ -373,7 +373,7 @@ mod tests {
             ],
             already_linked: 3,
             no_primary: 1,
-            left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2 },
+            left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2, linked: 0 },
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) fn plan_of<S: Site>(
     });
     plan.refusals.splice(0..0, refusals);
     plan.left_out = left_out;
+    plan.already_linked += left_out.linked;
     Ok(plan)
 }
 

@@ -150,6 +150,7 @@ impl SimSite {
         let fork = world.fork();
         let root = |at: BranchIdx| fork.fs().stat(&place(at, "")).unwrap().unwrap();
         let facts = pool.indices().map(|at| BranchFacts {
+            root: pool.branches[at.index()].path.clone(),
             mode: pool.branches[at.index()].mode,
             read_only: false,
             identity: true,

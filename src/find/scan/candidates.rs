@@ -53,6 +53,7 @@ impl Candidates {
         let order = |file: &File| (file.stamp.size, file.device, file.ino);
         let mut files = std::mem::take(&mut catalog.files);
         files.sort_unstable_by_key(order);
+        let linked = inodes(&files).map(|names| further_names(names, rules)).sum();
         let mut kept: Vec<Option<bool>> = Vec::new();
         for of_size in files.chunk_by(|a, b| a.stamp.size == b.stamp.size) {
             let count = inodes(of_size).count();
@@ -73,6 +74,7 @@ impl Candidates {
         catalog.files = files;
         catalog.shrink();
         let mut candidates = Self::default();
+        candidates.left_out.linked = linked;
         let mut at = 0;
         for names in catalog.files.chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino)) {
             let (first, count) = (at, names.len());
@@ -163,6 +165,13 @@ impl Candidates {
         self.all.retain(|_| kept.next().unwrap_or(false));
         self.left_out = left_out;
     }
+}
+
+/// How many names an inode has beside the first, if the run is about it.
+fn further_names(names: &[File], rules: &Rules) -> u64 {
+    let wanted = rules.only.is_none() || names.iter().any(|name| name.named);
+    let names = names.iter().filter(|name| wanted && !name.excluded).count();
+    names.saturating_sub(1) as u64
 }
 
 /// The inodes of a sorted run that have at least one name that is not excluded.
@@ -256,7 +265,8 @@ mod tests {
         let candidates = Candidates::of(&mut catalog, &Rules::default(), |_| false);
         assert_eq!(names(&catalog, &candidates), [["a", "b", "b2"]]);
         assert_eq!(catalog.files.len(), 3);
-        assert_eq!(candidates.left_out, LeftOut::default());
+        // A second name of b, and of the one that is alone.
+        assert_eq!(candidates.left_out, LeftOut { linked: 2, ..LeftOut::default() });
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::time::Instant;
 use crate::find::filter::Filter;
 use crate::fs::real::RealFs;
 use crate::fs::{FsId, Hashed};
-use crate::plan::group::Group;
+use crate::plan::group::{Group, Member};
 use crate::plan::refusal::Reason;
 use crate::plan::{BranchFacts, LeftOut, Refusal, Rules};
 use crate::pool::relpath::RelPath;
@@ -221,7 +221,11 @@ impl<'s> Scan<'s> {
             took("looked at members");
             Ok((counts, hashed, members))
         })?;
-        let left_out = if named.is_some() { LeftOut::default() } else { candidates.left_out };
+        let linked = candidates.left_out.linked.saturating_sub(self.linked(&members.groups));
+        let left_out = match named {
+            Some(_) => LeftOut { linked, ..LeftOut::default() },
+            None => LeftOut { linked, ..candidates.left_out },
+        };
         // Planning takes as much memory again.
         drop((walked.catalog, candidates));
         crate::sys::give_back_memory();
@@ -246,6 +250,17 @@ impl<'s> Scan<'s> {
             counts,
             hashed,
         })
+    }
+
+    /// How many further names the files of `groups` have, which the plan counts.
+    fn linked(&self, groups: &[FoundGroup]) -> u64 {
+        let members = groups.iter().flat_map(|found| &found.group.members);
+        let members = members.filter(|member| self.rules.is_about(member));
+        let further = |member: &Member| {
+            let names = member.names.iter().filter(|name| !name.excluded).count();
+            names.saturating_sub(1) as u64
+        };
+        members.map(further).sum()
     }
 
     fn empty(self) -> Vec<RelPath> {

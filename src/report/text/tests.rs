@@ -259,7 +259,7 @@ fn what_a_scan_left_out_is_counted() {
     let pool = sample::pool();
     let scene = sample::scene(&pool);
     let told = |by_primary, by_directory, changed| {
-        let left_out = LeftOut { by_primary, by_directory, changed };
+        let left_out = LeftOut { by_primary, by_directory, changed, linked: 0 };
         let tally = Tally::planned(&Plan { left_out, ..Default::default() });
         text(|out| conclusion(out, &scene, &[], &tally))
     };
