@@ -178,6 +178,8 @@ fn the_picture_shows_what_is_printed() {
     for line in [scan.clone(), format!("{scan} -e"), "undo -e".to_owned()] {
         let words: Vec<&str> = line.split(' ').collect();
         let said = tool.run(&words).expect(0).stdout;
+        // The usual journal needs no option.
+        let said = said.replace(&format!("--journal '{}' ", tool.journal().display()), "");
         lines.push(format!("$ mergerfs.xdedup {line}").replace(&root, "/pool"));
         // The figures of the disks depend on the kernel.
         let table = |line: &&str| {

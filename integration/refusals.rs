@@ -229,7 +229,7 @@ fn a_user_who_may_not_do_it_is_told_to_be_root() {
         words.map(OsStr::to_os_string).collect::<Vec<_>>()
     };
     let dry = tool.run_line(&line(&[])).expect(0);
-    assert!(dry.stderr.starts_with(" WARN not run as root"), "{dry}");
+    assert!(dry.stderr.starts_with(" WARN you are not root"), "{dry}");
     assert_eq!(dry.summary().get("planned"), 1, "{dry}");
     let run = tool.run_line(&line(&["-e"])).expect(1);
     let ops = run.lines_of("op");

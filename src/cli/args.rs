@@ -539,6 +539,7 @@ pub struct ExportArgs {
 impl Cli {
     /// `--dry-run` overrides `--execute`, wherever the two stand.
     pub(super) fn settled(mut self) -> Self {
+        self.run.held_back = self.run.execute && self.run.dry_run;
         self.run.execute &= !self.run.dry_run;
         match &mut self.command {
             Some(Command::Undo(args)) => args.execute &= !args.dry_run,

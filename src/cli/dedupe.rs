@@ -19,6 +19,8 @@ use crate::report::html::Chronicle;
 use crate::report::{Scene, Screen, Tally, dry_run, json, sanitised, script};
 use crate::run::{self, Outcome, Planned, RunError, Session};
 
+const NOT_ROOT: &str = "you are not root: only files of your own can be linked, and others may not be seen; use sudo for all files";
+
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     if common.format == OutputFormat::Script && args.execute {
         return Err(Failure::usage("--format script shows the plan of a dry run: leave -e out")
@@ -37,10 +39,9 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(args.max_time)?;
     let mut watch = RunWatch::new(common, args);
     let request = request(common, args)?;
-    if !nix::unistd::geteuid().is_root() {
-        tracing::warn!(
-            "not run as root: only files of your own can be linked, and others may not be seen"
-        );
+    // A dry run says it below the plan.
+    if args.execute && !nix::unistd::geteuid().is_root() {
+        tracing::warn!("{NOT_ROOT}");
     }
     let outcome = match run::run(&request, signals.stop(), &mut watch) {
         Err(RunError::NothingListed { unread }) => {
@@ -121,7 +122,10 @@ fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, F
     let written = match common.format {
         OutputFormat::Json => plan_lines(&mut out, &scene, &plan, &tally),
         OutputFormat::Script => as_script(&mut out, &scene),
-        OutputFormat::Text => dry_run::write(&mut out, &scene, (&plan, &tally), &obstacles),
+        OutputFormat::Text => {
+            let apply = if watch.held_back() { "without -n" } else { "with -e" };
+            dry_run::write(&mut out, &scene, (&plan, &tally), (&obstacles, apply))
+        }
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     if common.format != OutputFormat::Text {
@@ -153,10 +157,7 @@ fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, F
 fn obstacles_of(errors: &[RunError]) -> Vec<String> {
     let mut obstacles: Vec<String> = errors.iter().map(failure::in_a_line).collect();
     if !nix::unistd::geteuid().is_root() {
-        obstacles.push(
-            "you are not root, and can link only files of your own; use sudo for all files"
-                .to_owned(),
-        );
+        obstacles.push(NOT_ROOT.to_owned());
     }
     obstacles
 }

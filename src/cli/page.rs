@@ -36,7 +36,8 @@ fn disks(figures: &Figures<'_>) -> Vec<DiskFigures> {
         let reclaimed = if figures.scene.dry_run { branch.reclaimable } else { branch.reclaimed };
         DiskFigures {
             path: branch.path,
-            size: space.map_or(before_free, |space| space.bytes()),
+            // As df counts: without the blocks that are reserved for root.
+            size: space.map_or(before_free, |space| space.used_bytes() + space.available_bytes()),
             before_free,
             after_free: branch.after_free.unwrap_or(before_free + reclaimed),
             reclaimed,

@@ -35,12 +35,14 @@ pub(super) fn run(common: &Common, dry_run: bool) -> Result<u8, Failure> {
 fn show(out: &mut dyn Write, common: &Common, open: &[OpenOp]) -> Result<u8, Failure> {
     let written = match common.format {
         OutputFormat::Json => status::open_json(out, open),
-        OutputFormat::Text | OutputFormat::Script => status::open_text(out, open).and_then(|()| {
-            writeln!(
-                out,
-                "Nothing was changed. Run again without -n to finish or put back each file."
-            )
-        }),
+        OutputFormat::Text | OutputFormat::Script => {
+            status::open_text(out, open, common.verbose > 0).and_then(|()| {
+                writeln!(
+                    out,
+                    "Nothing was changed. Run again without -n to finish or put back each file."
+                )
+            })
+        }
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(0)
@@ -57,7 +59,9 @@ pub(super) fn finish(
         return nothing(out, common, "nothing is open");
     }
     let mut watch = ResumeWatch(Shown::new(common, false));
-    watch.0.verbose = common.verbose.max(1);
+    // A line for each file, unless there are many.
+    let few = journal.open_ops().len() <= status::ITEMS;
+    watch.0.verbose = common.verbose.max(u8::from(few));
     let open = resume(&mut journal, signals.stop(), &mut watch)?;
     let mut tally = watch.0.tally;
     tally.still_open = open as u64;

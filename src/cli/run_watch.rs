@@ -52,6 +52,11 @@ impl<'w> RunWatch<'w> {
         Self { mount_point: Some(mount_point), ..Self::new(common, args) }
     }
 
+    /// Whether only -n keeps the plan from being carried out.
+    pub(super) fn held_back(&self) -> bool {
+        self.args.held_back
+    }
+
     /// The exit status of the run that was shown.
     pub(super) fn exit_code(&self) -> u8 {
         self.shown.tally.exit_code()

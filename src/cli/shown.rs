@@ -112,13 +112,14 @@ impl<'w> Shown<'w> {
             quiet: self.common.quiet,
             terminal: self.terminal,
             screen: self.screen,
+            journal: self.common.journal.as_deref(),
         };
         (&mut self.out, scene)
     }
 }
 
 /// The scene of results about `pool`, without a run; callers that need a run or a dry run override the fields.
-pub(super) fn scene<'p>(pool: &'p Pool, common: &Common) -> Scene<'p> {
+pub(super) fn scene<'p>(pool: &'p Pool, common: &'p Common) -> Scene<'p> {
     Scene {
         pool,
         run: None,
@@ -127,6 +128,7 @@ pub(super) fn scene<'p>(pool: &'p Pool, common: &Common) -> Scene<'p> {
         quiet: common.quiet,
         terminal: io::stdout().is_terminal(),
         screen: common.screen(),
+        journal: common.journal.as_deref(),
     }
 }
 

@@ -42,6 +42,7 @@ fn look<'j>(common: &Common, journal: &'j DiskJournal) -> Result<Status<'j>, Fai
         // The directory is named only if commands would otherwise use another journal.
         journal: common.journal.as_ref().map(|_| journal.place().to_path_buf()),
         now: branches.fs.now(),
+        all: common.verbose > 0,
     })
 }
 

@@ -24,7 +24,8 @@ const BEFORE_PATHS: usize = 18;
 /// No path is cut shorter, however narrow the screen is.
 const PATH_MIN: usize = 16;
 
-/// Writes the plan with its figures. `obstacles` are the reasons for which `-e` would not begin here.
+/// Writes the plan with its figures. `obstacles` are the reasons for which a run would not begin here, and `apply` says
+/// how to begin it.
 ///
 /// # Errors
 /// When `out` fails.
@@ -32,7 +33,7 @@ pub fn write(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     (plan, tally): (&Plan, &Tally),
-    obstacles: &[String],
+    (obstacles, apply): (&[String], &str),
 ) -> io::Result<()> {
     if !scene.quiet {
         let names = disk_names(scene.pool);
@@ -58,11 +59,11 @@ pub fn write(
     }
     match (plan.ops.is_empty(), obstacles.is_empty()) {
         (true, _) => Ok(()),
-        (false, true) => writeln!(out, "Nothing was changed. Run again with -e to apply."),
+        (false, true) => writeln!(out, "Nothing was changed. Run again {apply} to apply."),
         (false, false) => {
             writeln!(
                 out,
-                "Nothing was changed. Settle this first, then run again with -e to apply."
+                "Nothing was changed. Settle this first, then run again {apply} to apply."
             )
         }
     }

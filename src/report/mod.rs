@@ -63,6 +63,8 @@ pub struct Scene<'a> {
     pub terminal: bool,
     /// What the terminal can do.
     pub screen: Screen,
+    /// The directory of the journal, where commands have to name it.
+    pub journal: Option<&'a Path>,
 }
 
 impl Scene<'_> {

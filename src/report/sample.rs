@@ -28,6 +28,7 @@ pub(super) fn scene(pool: &Pool) -> Scene<'_> {
         quiet: false,
         terminal: false,
         screen: super::Screen::default(),
+        journal: None,
     }
 }
 

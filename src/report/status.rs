@@ -14,7 +14,8 @@
 //!
 //! An entry of `places` has `path`, `hidden`, `size`, `inode`, `modified` and `pool_path`. A hidden file has the shell commands
 //! `keep` and `discard`. A file of a path on several disks has `shown` (whether the pool shows it) and `equal` (whether all
-//! files of that path have the same bytes; `null`: not compared); one that the pool does not show has `remove`, and `keep`.
+//! files of that path have the same bytes; `null`: not compared) and `metadata` (how a file that is not shown differs in owner,
+//! permissions, ACL or attributes; `null`: not at all); one that the pool does not show has `remove`, and `keep`.
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -24,14 +25,17 @@ use serde_json::{Value, json};
 
 use super::history;
 use super::json::{Object, line, put_op, put_path, put_paths, typed};
-use super::shown::{ago, sanitised, shell_word, size};
-use super::text::nonzero;
+use super::shown::{ago, number, sanitised, shell_word, size};
+use super::text::{nonzero, with_journal};
 use crate::fs::{FileKind, Timestamp};
 use crate::journal::{OpenOp, RunSummary, rfc3339};
 use crate::plan::OpId;
 use crate::rescue::unsettled::{
     FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled,
 };
+
+/// How many files are named without `-v`.
+pub const ITEMS: usize = 15;
 
 /// All that `status` says.
 #[derive(Debug, Default)]
@@ -52,6 +56,8 @@ pub struct Status<'a> {
     pub journal: Option<PathBuf>,
     /// The present.
     pub now: Timestamp,
+    /// Whether to list every file.
+    pub all: bool,
 }
 
 /// The status for a person.
@@ -66,27 +72,59 @@ pub fn text(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     if status.open.is_empty() {
         writeln!(out, "nothing is open")?;
     } else {
-        open_text(out, &status.open)?;
+        open_text(out, &status.open, status.all)?;
     }
-    for unsettled in &status.unsettled {
+    let conflicts = shown_of(status.all, status.unsettled.len());
+    for unsettled in &status.unsettled[..conflicts] {
         conflict(out, status, unsettled)?;
     }
+    more(out, status.unsettled.len() - conflicts, "more conflict")?;
     unexplained(out, status)
 }
 
-/// The files that an interrupted run left open, for a person.
+/// How many of `count` items are shown.
+fn shown_of(all: bool, count: usize) -> usize {
+    if all { count } else { count.min(ITEMS) }
+}
+
+fn more(out: &mut dyn Write, count: usize, what: &str) -> io::Result<()> {
+    match count {
+        0 => Ok(()),
+        _ => writeln!(out, "and {} (-v lists all)", number(count, what)),
+    }
+}
+
+/// The files that an interrupted run left open, for a person: the largest first, and only some unless `all`.
 ///
 /// # Errors
 /// When `out` fails.
-pub fn open_text(out: &mut dyn Write, open: &[OpenOp]) -> io::Result<()> {
-    writeln!(out, "{} open (mergerfs.xdedup resume finishes or puts them back):", open.len())?;
-    for op in open {
-        for name in &op.intent.names {
-            let path = op.run.pool.join(name.path.as_path());
-            writeln!(out, "  {}", shown(&path))?;
+pub fn open_text(out: &mut dyn Write, open: &[OpenOp], all: bool) -> io::Result<()> {
+    let files = number(open.len(), "file");
+    writeln!(out, "{files} open (mergerfs.xdedup resume finishes or puts back each):")?;
+    let mut by_size: Vec<&OpenOp> = open.iter().collect();
+    by_size.sort_by_key(|op| std::cmp::Reverse(op.intent.bytes));
+    let (listed, others) = by_size.split_at(shown_of(all, by_size.len()));
+    for op in listed {
+        let names = &op.intent.names;
+        let path = |at: usize| shown(&op.run.pool.join(names[at].path.as_path()));
+        let further = match names.len() {
+            0 => continue,
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        writeln!(out, "  {:>10}  {}{further}", size(op.intent.bytes), path(0))?;
+        for at in 1..if all { names.len() } else { 1 } {
+            writeln!(out, "              {}", path(at))?;
         }
     }
-    Ok(())
+    let bytes = others.iter().map(|op| op.intent.bytes).sum();
+    match others.len() {
+        0 => Ok(()),
+        count => {
+            let files = number(count, "more file");
+            writeln!(out, "  and {files}, {} (-v lists all)", size(bytes))
+        }
+    }
 }
 
 /// The same as one JSON object of type `open`.
@@ -174,6 +212,9 @@ fn twice(out: &mut dyn Write, status: &Status<'_>, twice: &Twice) -> io::Result<
         more => format!("{more} disks"),
     };
     let equal = match twice.equal {
+        Some(true) if twice.metadata.is_some() => {
+            "the files have the same bytes, but not the same owner, permissions or attributes"
+        }
         Some(true) => "the files have the same bytes",
         Some(false) => "the files differ",
         None => "the files were not compared",
@@ -199,11 +240,20 @@ fn twice(out: &mut dyn Write, status: &Status<'_>, twice: &Twice) -> io::Result<
             "    the pool does not say which file it shows: remove one of them only, the one you do not want"
         )?;
     }
+    if let Some(how) = &twice.metadata {
+        let how = sanitised(how.as_bytes());
+        writeln!(
+            out,
+            "    a program may have changed one of them: {how}; before you remove one, see that the other has the owner, \
+             permissions and attributes that you want"
+        )?;
+    }
+    let same = twice.equal == Some(true) && twice.metadata.is_none();
     for other in &twice.files {
         if other.shown == Some(true) {
             continue;
         }
-        let keep_as = other.keep_as.as_ref().filter(|_| twice.equal != Some(true));
+        let keep_as = other.keep_as.as_ref().filter(|_| !same);
         if let Some(to) = keep_as {
             let command = keep(&other.file.path, to);
             writeln!(out, "    keep both:  {command}")?;
@@ -214,7 +264,8 @@ fn twice(out: &mut dyn Write, status: &Status<'_>, twice: &Twice) -> io::Result<
 }
 
 fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
-    for unexplained in &status.unexplained {
+    let names = shown_of(status.all, status.unexplained.len());
+    for unexplained in &status.unexplained[..names] {
         let file = &unexplained.file;
         let was = was_at(unexplained.pool_path.as_deref());
         let words = sanitised(file.words().as_bytes());
@@ -233,6 +284,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
             settle(out, status, file, unexplained.keep_as.as_deref())?;
         }
     }
+    more(out, status.unexplained.len() - names, "more hidden name")?;
     let foreign =
         |it: &Unexplained| matches!(it.origin, Origin::OtherJournal(_) | Origin::Unreadable);
     if status.unexplained.iter().any(foreign) {
@@ -323,8 +375,7 @@ fn remove(path: &Path) -> String {
 }
 
 fn discard(status: &Status<'_>, path: &Path) -> String {
-    let journal = status.journal.as_ref();
-    let journal = journal.map_or(String::new(), |dir| format!("--journal {} ", word(dir)));
+    let journal = with_journal(status.journal.as_deref());
     format!("mergerfs.xdedup {journal}resume --discard {} -e", word(path))
 }
 
@@ -381,6 +432,7 @@ fn twice_json(twice: &Twice) -> impl Iterator<Item = Value> + '_ {
         put_path(&mut place, "pool_path", &twice.pool_path);
         place.insert("shown".into(), it.shown.into());
         place.insert("equal".into(), twice.equal.into());
+        place.insert("metadata".into(), twice.metadata.clone().into());
         if it.shown != Some(true) {
             place.insert("remove".into(), remove(&it.file.path).into());
             let keep = it.keep_as.as_ref().map(|to| keep(&it.file.path, to));
@@ -469,6 +521,7 @@ mod tests {
                 pool_path: "/pool/b".into(),
                 files: vec![side("/mnt/d1/b", true), side("/mnt/d2/b", false)],
                 equal: Some(false),
+                metadata: None,
             }],
             not_looked_at: vec!["/mnt/d3/.xdedup-t".into()],
         };
@@ -528,6 +581,11 @@ not looked at for hidden names: /mnt/d3: its disk is not mounted
         assert_eq!(said.matches(command).count(), 2, "{said}");
         assert!(!said.contains("keep both"), "{said}");
         assert!(said.contains("have the same bytes"), "{said}");
+        status.unsettled[0].twice[0].metadata = Some("mode-differs (0600; kept copy: 0644)".into());
+        let changed = self::said(&status);
+        assert!(changed.contains("before you remove one") && changed.contains("0600"), "{changed}");
+        assert!(changed.contains("keep both"), "{changed}");
+        status.unsettled[0].twice[0].metadata = None;
         status.unsettled[0].twice[0].equal = None;
         let said = self::said(&status);
         assert!(said.contains("    compare:    cmp '/mnt/d1/b' '/mnt/d2/b'\n"));

@@ -34,6 +34,12 @@ pub struct BranchUse {
     pub planned: u64,
     /// Ops that were done on the branch, with ops of earlier runs.
     pub done: u64,
+    /// Those of them that earlier runs had begun: they are not planned.
+    #[serde(skip)]
+    pub recovered: u64,
+    /// The bytes that these freed.
+    #[serde(skip)]
+    pub recovered_bytes: u64,
 }
 
 /// The space that one group frees.
@@ -134,6 +140,8 @@ struct Share {
     reclaimed: u64,
     planned: u64,
     done: u64,
+    recovered: u64,
+    recovered_bytes: u64,
 }
 
 impl Tally {
@@ -176,6 +184,8 @@ impl Tally {
             let own = self.shares.entry(*branch).or_default();
             own.reclaimed += share.reclaimed;
             own.done += share.done;
+            own.recovered += share.recovered;
+            own.recovered_bytes += share.recovered_bytes;
         }
     }
 
@@ -223,6 +233,10 @@ impl Tally {
         let share = self.shares.entry(op.duplicate.branch).or_default();
         share.reclaimed += bytes;
         share.done += 1;
+        if recovered {
+            share.recovered += 1;
+            share.recovered_bytes += bytes;
+        }
     }
 
     /// `free` bytes were free on the branch at `root` before the run.
@@ -256,6 +270,8 @@ impl Tally {
                 reclaimable: share.reclaimable,
                 planned: share.planned,
                 done: share.done,
+                recovered: share.recovered,
+                recovered_bytes: share.recovered_bytes,
             }
         };
         pool.indices().map(branch).collect()

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Scene;
 use super::screen::{Screen, Tone};
-use super::shown::{number, sanitised, size};
+use super::shown::{number, sanitised, shell_word, size};
 use super::state::{FileState, halt};
 use super::table::Table;
 use super::tally::Tally;
@@ -330,9 +330,18 @@ fn sentence(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result
     rest(out, tally)?;
     shared(out, tally, "")?;
     match scene.run.filter(|_| tally.done > 0 && !scene.quiet) {
-        Some(run) => writeln!(out, "To take it back: mergerfs.xdedup undo {run}"),
+        Some(run) => {
+            let journal = with_journal(scene.journal);
+            writeln!(out, "To take it back: mergerfs.xdedup {journal}undo {run}")
+        }
         None => Ok(()),
     }
+}
+
+/// The option that names a journal, with a space after it; empty for the usual journal.
+pub(super) fn with_journal(journal: Option<&Path>) -> String {
+    let word = |dir: &Path| shell_word(dir.as_os_str().as_bytes());
+    journal.map_or(String::new(), |dir| format!("--journal {} ", word(dir)))
 }
 
 /// "3 files", or "2 of 3 files" where not all were done.
@@ -444,8 +453,8 @@ pub(super) fn disks(
             true => (then, size(disk.reclaimable), disk.planned.to_string()),
             false => (
                 disk.after_free,
-                of(size(disk.reclaimed), size(disk.reclaimable)),
-                of(disk.done.to_string(), disk.planned.to_string()),
+                of(size(disk.reclaimed), size(disk.reclaimable + disk.recovered_bytes)),
+                of(disk.done.to_string(), (disk.planned + disk.recovered).to_string()),
             ),
         };
         let figures = vec![known(disk.used), known(disk.before_free), known(after), freed, files];

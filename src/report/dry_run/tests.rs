@@ -17,7 +17,7 @@ fn on_terminal(pool: &Pool, width: usize) -> Scene<'_> {
 
 fn told(scene: &Scene<'_>, plan: &Plan) -> String {
     let mut out = Vec::new();
-    write(&mut out, scene, (plan, &Tally::planned(plan)), &[]).unwrap();
+    write(&mut out, scene, (plan, &Tally::planned(plan)), (&[], "with -e")).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -121,10 +121,10 @@ fn what_the_run_would_refuse_is_said_before() {
     let plan = films(1);
     let mut out = Vec::new();
     let why = ["the journal lies in the pool".to_owned()];
-    write(&mut out, &scene(&pool), (&plan, &Tally::planned(&plan)), &why).unwrap();
+    write(&mut out, &scene(&pool), (&plan, &Tally::planned(&plan)), (&why, "without -n")).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("Before -e: the journal lies in the pool.\n"), "{text}");
-    assert!(text.ends_with("Settle this first, then run again with -e to apply.\n"), "{text}");
+    assert!(text.ends_with("Settle this first, then run again without -n to apply.\n"), "{text}");
 }
 
 #[test]

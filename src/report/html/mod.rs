@@ -22,7 +22,7 @@ use crate::report::{Scene, Tally};
 pub struct DiskFigures {
     /// The branch.
     pub path: PathBuf,
-    /// All it holds.
+    /// What it can hold: the bytes in use and those that a user can still write.
     pub size: u64,
     /// Free before.
     pub before_free: u64,

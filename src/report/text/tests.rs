@@ -271,3 +271,35 @@ fn what_a_scan_left_out_is_counted() {
     let nothing = told(0, 0, 0);
     assert!(!nothing.contains("not compared") && !nothing.contains("left out"), "{nothing}");
 }
+
+#[test]
+fn the_disks_count_what_earlier_runs_had_begun_as_planned_then() {
+    let pool = sample::pool();
+    let op = sample::cross("media/a", "dl/a", 4096);
+    let plan = Plan { ops: vec![op.clone()], ..Plan::default() };
+    let mut tally = Tally::planned(&plan);
+    let mut recovery = Tally::default();
+    recovery.outcome(&op, &Outcome::Done { reclaimed: 4096 }, true);
+    tally.outcome(&op, &Outcome::Done { reclaimed: 4096 }, false);
+    tally.add_recovered(&recovery);
+    let scene = sample::scene(&pool);
+    let mut out = Vec::new();
+    disks(&mut out, &scene, &tally, Style::of(&scene)).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let row = text.lines().find(|line| line.starts_with("/mnt/d2")).unwrap();
+    assert!(row.ends_with(" 8.0 KiB      2"), "{text}");
+}
+
+#[test]
+fn what_takes_it_back_names_a_journal_that_is_elsewhere() {
+    let pool = sample::pool();
+    let op = sample::cross("media/a", "dl/a", 4096);
+    let mut tally = Tally::planned(&Plan { ops: vec![op.clone()], ..Plan::default() });
+    tally.outcome(&op, &Outcome::Done { reclaimed: 4096 }, false);
+    let journal = Some(Path::new("/srv/j k"));
+    let mut out = Vec::new();
+    conclusion(&mut out, &Scene { journal, ..sample::scene(&pool) }, &[], &tally).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let line = "To take it back: mergerfs.xdedup --journal '/srv/j k' undo 7\n";
+    assert!(text.ends_with(line), "{text}");
+}

@@ -11,6 +11,7 @@ use crate::fs::{FileKind, FsError, Look, Place, Stat};
 use crate::journal::{Conflict, Intent, Journal, JournalError, Record, RunStarted, Store};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, is_hidden_name, parse_hidden_name};
+use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::op::entry;
 use crate::pool::BranchIdx;
 use crate::pool::mergerfs;
@@ -283,7 +284,21 @@ impl Looking<'_> {
             };
             TwiceFile { shown, keep_as, file }
         });
-        Some(Twice { files: files.collect(), pool_path, equal: equal.flatten() })
+        let files: Vec<TwiceFile> = files.collect();
+        let kept = files.iter().position(|file| file.shown == Some(true)).unwrap_or(0);
+        let others = found.iter().enumerate().filter(|(at, _)| *at != kept);
+        let mut others = others.map(|(_, (at, _))| at);
+        let metadata = others.find_map(|other| self.difference(&found[kept].0, other));
+        Some(Twice { files, pool_path, equal: equal.flatten(), metadata })
+    }
+
+    /// Returns how `other` differs from `kept`, apart from the bytes: a client may have changed one of them.
+    fn difference(&self, kept: &Place, other: &Place) -> Option<String> {
+        let fs = &self.branches.fs;
+        let metadata = |at| fs.open(at).and_then(|file| fs.metadata(&file)).ok();
+        let ignored = IgnoreMetadata::default();
+        let (reason, detail) = ignored.difference(&metadata(kept)?, &metadata(other)?)?;
+        Some(format!("{} ({detail})", reason.as_str()))
     }
 
     /// Compares the files; `None` if comparing would take too long, or a file cannot be read.

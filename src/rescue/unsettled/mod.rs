@@ -77,6 +77,8 @@ pub struct Twice {
     pub files: Vec<TwiceFile>,
     /// Whether all have the same bytes; `None` where they were not compared.
     pub equal: Option<bool>,
+    /// How a file that the pool does not show differs from the other in owner, permissions, ACL or attributes.
+    pub metadata: Option<String>,
 }
 
 /// One of the files of a path that is on several branches.
