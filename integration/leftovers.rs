@@ -1,6 +1,7 @@
 //! What conflicts leave: `status` says how to settle it, both commands it prints work, and nothing else is removed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -339,6 +340,17 @@ fn a_path_on_two_disks_is_settled_by_the_command_for_the_file_that_the_pool_hide
     let said = scene.status();
     assert!(said.stdout.contains("is on two disks; the files have the same bytes"), "{said}");
     assert!(!said.stdout.contains("keep both"), "{said}");
+    // A client changed the hidden one: to remove it would lose that.
+    let mode = fs::metadata(&second).unwrap().permissions().mode();
+    tree::set_mode(&second, 0o600);
+    let said = scene.status();
+    assert!(said.stdout.contains("but not the same owner, permissions"), "{said}");
+    assert!(
+        said.stdout.contains("before you remove one") && said.stdout.contains("0600"),
+        "{said}"
+    );
+    assert!(said.stdout.contains("keep both"), "{said}");
+    tree::set_mode(&second, mode & 0o7777);
     scene.write(1, PATH, 2);
     let said = scene.status();
     assert!(said.stdout.contains("the files differ"), "{said}");

@@ -117,7 +117,7 @@ topics! {
         "use ext4, xfs or btrfs: without a UUID nothing can be recovered after a crash, so files on this branch are left alone";
     /// A filesystem or a kernel without leases.
     NoLeases, "no-leases", Prevents,
-        "set /proc/sys/fs/leases-enable to 1, run as root, or use another filesystem; --no-lease only while nothing else uses the pool";
+        "set /proc/sys/fs/leases-enable to 1, run as root (in a container: --cap-add LEASE), or use another filesystem; --no-lease only while nothing else uses the pool";
     /// A disk that is read-only although its branch is not.
     DiskReadOnly, "disk-read-only", Prevents, "look at the kernel log, then remount it";
     /// Branches within each other.

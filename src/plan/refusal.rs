@@ -367,7 +367,7 @@ impl Reason {
             }
             Self::SwapFile => "two swap files cannot be one file; nothing to do",
             Self::NoLease => {
-                "the filesystem has no leases (or the file is not yours): run as root, or --no-lease while nothing else uses the pool"
+                "the filesystem has no leases (or the file is not yours): run as root (in a container: --cap-add LEASE), or --no-lease while nothing else uses the pool"
             }
             Self::NoIdentity => {
                 "the filesystem has no UUID to know it by after a crash: use ext4, xfs or btrfs"
