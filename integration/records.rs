@@ -102,6 +102,10 @@ fn history_and_export_tell_of_every_run() {
     assert_eq!((&runs[1]["done"], &runs[1]["undoes"]), (&3.into(), &1.into()));
     let text = tool.run(&["history"]).expect(0);
     assert!(text.stdout.contains("undo of run 1"), "{text}");
+    let list = tool.list();
+    let typed = ["-m", list.to_str().unwrap(), "--any-master"];
+    assert_eq!((&runs[0]["options"], &runs[1]["options"]), (&typed.into(), &["undo"].into()));
+    assert!(text.stdout.contains(&format!("       {}\n", typed.join(" "))), "{text}");
 
     let log = std::fs::read_to_string(tool.journal().join("log.csv")).unwrap();
     let csv = tool.run(&["export", "--csv"]).expect(0);

@@ -8,7 +8,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::groups;
+use crate::harness::command::run;
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{Run, Tool};
@@ -367,8 +370,59 @@ fn an_undo_without_a_number_goes_on_and_never_links_again() {
     // By its number it is a run like any other.
     tool.run(&["undo", "3", "-e"]).expect(0);
     assert_eq!([0, 1, 2].map(inodes), [1, 2, 1]);
-    assert_eq!(freed(&[]).0, all / 3 * 2);
+    let (free, history) = freed(&[]);
+    assert_eq!(free, all / 3 * 2);
+    let runs = history.lines_of("run");
+    let told = |key: &str| runs.iter().map(|run| run[key].clone()).collect::<Vec<_>>();
+    assert_eq!(told("undone"), [3, 0, 2, 0]);
+    assert_eq!(told("undoes"), [Value::Null, 1.into(), 1.into(), 3.into()]);
+    assert_eq!(told("links"), [true, false, false, true]);
     tool.run(&["undo", "-e"]).expect(0);
     assert_eq!([0, 1, 2].map(inodes), [2, 2, 2]);
     assert_eq!(freed(&[]).0, 0);
+}
+
+/// The flags of `chattr`, as `lsattr` shows them.
+fn flags(path: &Path) -> String {
+    let shown = run("lsattr", &["-d".as_ref(), path.as_os_str()]).stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    shown.split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_flags_of_chattr_come_back() {
+    let pool = PoolPlan::of(&[Ext4, Btrfs, Xfs]).mount();
+    let chattr = |flag: &str, path: &Path| run("chattr", &[flag.as_ref(), path.as_os_str()]);
+    let cases =
+        [(0, "+d"), (0, "+A"), (1, "+C"), (1, "+c"), (1, "+m"), (1, "+d"), (2, "+dA"), (1, "")];
+    let paths: Vec<PathBuf> = (0..)
+        .zip(cases)
+        .map(|(n, (disk, flag))| {
+            let path = pool.on(disk, format!("downloads/{n}"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            File::create(&path).unwrap();
+            if !flag.is_empty() {
+                chattr(flag, &path);
+            }
+            tree::write(&path, &tree::bytes(n, groups::SMALL));
+            tree::write(
+                &pool.on((disk + 1) % 3, format!("media/{n}")),
+                &tree::bytes(n, groups::SMALL),
+            );
+            path
+        })
+        .collect();
+    // What is made in there from now on is without copy-on-write, and not what was there before.
+    chattr("+C", &pool.on(1, "downloads"));
+    tree::settle();
+    let before: Vec<String> = paths.iter().map(|path| flags(path)).collect();
+    for (shown, (_, flag)) in before.iter().zip(cases) {
+        assert!(flag.trim_start_matches('+').chars().all(|one| shown.contains(one)), "{before:?}");
+    }
+    let tool = Tool::new();
+    assert_eq!(scan(&tool, &pool).expect(0).summary().get("done"), cases.len() as u64);
+    assert!(paths.iter().all(|path| !path.exists()));
+    let undone = tool.run(&["--format", "json", "undo", "-e"]).expect(0);
+    assert_eq!(undone.summary().get("done"), cases.len() as u64, "{undone}");
+    assert_eq!(paths.iter().map(|path| flags(path)).collect::<Vec<_>>(), before, "{undone}");
 }

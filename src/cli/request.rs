@@ -35,6 +35,7 @@ pub(super) fn request(common: &Common, args: &RunArgs) -> Request {
             csv: args.log_file.clone(),
             accept_branches: args.accept_branches,
             leases: leases(args.no_lease),
+            options: common.words.clone(),
             hooks: Hooks {
                 before: args.pre.clone(),
                 after: args.post.clone(),

@@ -15,8 +15,10 @@ use crate::pool::relpath::RelPath;
 pub struct RunSummary {
     /// What the run was started on.
     pub started: Arc<RunStarted>,
-    /// The run that this run takes back, if this run is an undo.
+    /// The run that this run takes back, if it takes one back.
     pub undoes: Option<u64>,
+    /// Whether the run that it takes back is an undo: it links files, as a run does.
+    pub relinks: bool,
     /// Ops of the run that were undone since.
     pub undone: u64,
     /// Ops that were begun.
@@ -51,6 +53,12 @@ pub struct Conflict {
 }
 
 impl RunSummary {
+    /// Whether the run links files; an undo copies them back.
+    #[must_use]
+    pub fn links(&self) -> bool {
+        self.undoes.is_none() || self.relinks
+    }
+
     /// Bytes that are free now because of the run: undos took the others again.
     #[must_use]
     pub fn still_free(&self) -> u64 {
@@ -74,8 +82,16 @@ impl Index {
     /// Fails if the record cannot follow the records before; the error says why.
     pub(super) fn apply(&mut self, record: Record) -> Result<Option<OpenOp>, String> {
         match record {
-            Record::RunStarted(started) => self.start(started, None).map(|()| None),
-            Record::UndoStarted(undo) => self.start(undo.run, Some(undo.undoes)).map(|()| None),
+            Record::RunStarted(started) => self.start(started).map(|_| None),
+            Record::UndoStarted(undo) => {
+                self.start(undo.run)?.undoes = Some(undo.undoes);
+                Ok(None)
+            }
+            Record::RelinkStarted(undo) => {
+                let run = self.start(undo.run)?;
+                (run.undoes, run.relinks) = (Some(undo.undoes), true);
+                Ok(None)
+            }
             Record::Intent(intent) => self.begin(*intent, None).map(Some),
             Record::UndoIntent(undo) => {
                 let of = Arc::new(OpenUndo {
@@ -106,11 +122,13 @@ impl Index {
                 let (op, run) = self.close(op)?;
                 run.done += 1;
                 run.reclaimed = run.reclaimed.saturating_add(reclaimed);
-                let undone = op.undo.as_ref().map(|undo| undo.undoes.run);
+                let copied = op.undo.as_ref().map(|undo| undo.undoes);
                 // A run that was pruned is gone, and so is its count.
-                if let Some(run) = undone.and_then(|run| self.runs.get_mut(&run)) {
+                let undone = copied.or(op.intent.relinks);
+                if let Some(run) = undone.and_then(|undone| self.runs.get_mut(&undone.run)) {
                     run.undone += 1;
-                    run.given_back = run.given_back.saturating_add(op.intent.bytes);
+                    let bytes = if copied.is_some() { op.intent.bytes } else { 0 };
+                    run.given_back = run.given_back.saturating_add(bytes);
                 }
                 Ok(Some(op))
             }
@@ -159,7 +177,7 @@ impl Index {
         Ok(op)
     }
 
-    fn start(&mut self, started: RunStarted, undoes: Option<u64>) -> Result<(), String> {
+    fn start(&mut self, started: RunStarted) -> Result<&mut RunSummary, String> {
         // Runs in between may have been pruned; the chain shows that no record is missing.
         if started.run <= self.newest_run() {
             return Err(format!("run {} cannot follow run {}", started.run, self.newest_run()));
@@ -167,7 +185,8 @@ impl Index {
         let run = started.run;
         let summary = RunSummary {
             started: Arc::new(started),
-            undoes,
+            undoes: None,
+            relinks: false,
             undone: 0,
             intents: 0,
             open: 0,
@@ -178,8 +197,7 @@ impl Index {
             given_back: 0,
             ended: None,
         };
-        self.runs.insert(run, summary);
-        Ok(())
+        Ok(self.runs.entry(run).or_insert(summary))
     }
 
     fn end_in_conflict(

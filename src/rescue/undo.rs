@@ -139,6 +139,7 @@ impl<F: Look> UndoPlanner<'_, F> {
             of: removed.op,
             metadata: removed.metadata.clone(),
             atime: removed.atime,
+            flags: removed.flags,
             mtime: removed.duplicate.mtime,
             blake3: removed.blake3,
             // Fewer blocks than bytes: the file had holes.
@@ -163,14 +164,15 @@ impl<F: Look> UndoPlanner<'_, F> {
         let names = self.names(done, |name| (name.to, name.from))?;
         let (names, stat) = self.still_there(done, &done.intent.master, names, refusals)?;
         let duplicate = Place::new(names[0].from, names[0].path.clone());
-        Ok(Op::planned(
+        let planned = Op::planned(
             done.intent.kind,
             OpFile { at, id: master.id },
             OpFile { at: duplicate, id: stat.id },
             stat.size,
             stat.blocks * 512,
             names,
-        ))
+        );
+        Ok(planned.relinking(done.intent.op))
     }
 
     /// Returns the names of an op, where they are now, with the branches they leave and get in the direction of `way`.

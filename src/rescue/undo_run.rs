@@ -34,6 +34,8 @@ pub struct UndoRequest {
     pub accept_branches: bool,
     /// Whether other programs are kept out by leases.
     pub leases: Leases,
+    /// Words that say what was asked for: the journal keeps them, and `history` shows them.
+    pub options: Vec<Vec<u8>>,
 }
 
 /// Why an undo ended early. The journal has every op that was begun.
@@ -155,7 +157,7 @@ pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<u64,
             None => Err(UndoError::no_run(journal, run)),
         };
     }
-    let mut runs = journal.runs().filter(|run| run.undoes.is_none() && run.done > 0).rev();
+    let mut runs = journal.runs().filter(|run| run.links() && run.done > 0).rev();
     let newest = runs.next().ok_or(UndoError::NothingDone)?;
     let left = |run: &&RunSummary| run.undone < run.done;
     let left = std::iter::once(newest).chain(runs).find(left);
@@ -268,6 +270,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
                 run: self.undoes,
                 links: undo.ops.iter().all(|op| op.undo().is_none()),
             }),
+            options: &self.request.options,
             log_refusals: false,
             // The undone run accepted the differences between the copies.
             ignore: &IgnoreMetadata::all(),

@@ -89,6 +89,16 @@ impl Stage {
         undoes: u64,
         execute: bool,
     ) -> Result<Undone<SimSite>, UndoError> {
+        self.undo_below(undoes, execute, Vec::new())
+    }
+
+    /// Undoes run number `undoes`, as far as it is about `paths`; an empty list is all of it.
+    pub(crate) fn undo_below(
+        &mut self,
+        undoes: u64,
+        execute: bool,
+        paths: Vec<RelPath>,
+    ) -> Result<Undone<SimSite>, UndoError> {
         let request = UndoRequest {
             run: Some(undoes),
             paths: Vec::new(),
@@ -97,11 +107,12 @@ impl Stage {
             csv: None,
             accept_branches: false,
             leases: Leases::Required,
+            options: vec![b"undo".to_vec()],
         };
         let undo = Undo {
             request: &request,
             undoes,
-            paths: Vec::new(),
+            paths,
             site: self.site.clone(),
             journal: Journal::open(self.store.handle())?,
             stop: &self.stop,
