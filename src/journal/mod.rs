@@ -337,6 +337,13 @@ impl<S: Store> Journal<S> {
         self.index.open.values().cloned().collect()
     }
 
+    /// How many names other ops that ended gave to the kept copy of the open op `op` since `op` began; `None` if that is
+    /// unknown.
+    #[must_use]
+    pub fn names_given_since(&self, op: &Intent) -> Option<u64> {
+        self.index.names_given_since(op)
+    }
+
     /// Every run, oldest first.
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &RunSummary> {
         self.index.runs.values()
