@@ -382,6 +382,45 @@ fn an_undo_without_a_number_goes_on_and_never_links_again() {
     assert_eq!(freed(&[]).0, 0);
 }
 
+/// A run of which nothing is left but what was deleted since does not stand in the way of the run before it.
+#[test]
+fn an_undo_without_a_number_passes_over_a_run_that_cannot_be_undone() {
+    let (pool, tool) = three_linked();
+    for (disk, path) in [(0, "media/late"), (1, "downloads/late")] {
+        tree::write(&pool.on(disk, path), &tree::bytes(99, groups::SMALL));
+    }
+    let made = [vec!["media/late".into(), "downloads/late".into()]];
+    tool.execute(&groups::list(&tool, &pool, &made), &[]).expect(0);
+    std::fs::remove_file(pool.path("downloads/late")).unwrap();
+    let plan = tool.run(&["undo"]).expect(0);
+    assert!(plan.stdout.contains("Undo of run 1: 3 files"), "{plan}");
+    tool.run(&["undo", "-e"]).expect(0);
+    assert_eq!(snapshot::places(&pool, "downloads/0.bin")[0].0, 1);
+    let again = tool.run(&["undo", "-e"]).expect(0);
+    assert!(again.stdout.contains("Undo of run 2: nothing can be taken back"), "{again}");
+}
+
+#[test]
+fn paths_to_undo_may_be_named_by_a_bind_mount() {
+    let (pool, tool) = three_linked();
+    let shared = tempfile::tempdir().unwrap();
+    let bind =
+        [OsStr::new("--bind"), pool.path("downloads").as_os_str(), shared.path().as_os_str()]
+            .map(OsStr::to_owned);
+    run("mount", &bind);
+    let named = shared.path().join("1.bin");
+    let undone = tool.run(&["undo", "-e", "--path", named.to_str().unwrap()]);
+    let gone = shared.path().join("gone/2.bin");
+    let nothing = tool.run(&["undo", "--path", gone.to_str().unwrap()]);
+    run("umount", &[shared.path()]);
+    undone.expect(0);
+    assert_eq!(
+        [0, 1, 2].map(|n| snapshot::places(&pool, format!("downloads/{n}.bin"))[0].0),
+        [0, 1, 0]
+    );
+    assert!(nothing.expect(0).stderr.contains("nothing there is as this run made it"));
+}
+
 /// The flags of `chattr`, as `lsattr` shows them.
 fn flags(path: &Path) -> String {
     let shown = run("lsattr", &["-d".as_ref(), path.as_os_str()]).stdout;

@@ -39,6 +39,15 @@ impl UndoPlan {
         needs
     }
 
+    /// Whether nothing can be taken back, and no later try will change that: files were deleted, moved or edited since.
+    #[must_use]
+    pub fn stays_so(&self) -> bool {
+        let for_good = |refusal: &Refusal| {
+            matches!(refusal.reason, Reason::Gone | Reason::Shadowed | Reason::ChangedSince)
+        };
+        self.ops.is_empty() && self.refusals.iter().all(for_good)
+    }
+
     /// Refuses the ops that would write on a branch whose disk is mounted read-only.
     pub fn refuse_on(&mut self, branches: &[BranchRecord], read_only: impl Fn(BranchIdx) -> bool) {
         for op in std::mem::take(&mut self.ops) {

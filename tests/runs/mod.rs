@@ -155,7 +155,7 @@ fn an_undo_takes_a_run_back_as_a_run_of_its_own() {
     let third = journal.run(3).unwrap();
     assert_eq!((third.undoes, third.links(), third.undone), (Some(2), true, 0));
     assert_eq!(journal.run(2).unwrap().undone, 1);
-    assert_eq!(chosen(&journal, None).unwrap(), 3);
+    assert_eq!(chosen(&journal, None).unwrap().first, 3);
     assert_eq!(third.still_free(), journal.run(1).unwrap().reclaimed);
     // Run 2 has nothing left that could be taken back.
     assert!(journal.finished(|run| run == 2).unwrap().ops.is_empty());
@@ -184,16 +184,16 @@ fn the_history_adds_up_to_what_is_free_now() {
     let mut undo = stage.next();
     undo.undo_below(1, true, vec![RelPath::new("d3").unwrap()]).unwrap();
     assert_eq!(free_now(&undo.journal()), freed / 2);
-    assert_eq!(chosen(&undo.journal(), None).unwrap(), 1);
+    assert_eq!(chosen(&undo.journal(), None).unwrap().first, 1);
     let mut redo = undo.next();
     redo.undo(2, true).unwrap();
     assert_eq!(free_now(&redo.journal()), freed);
-    assert_eq!(chosen(&redo.journal(), None).unwrap(), 3);
+    assert_eq!(chosen(&redo.journal(), None).unwrap().first, 3);
     let mut last = redo.next();
     last.undo(3, true).unwrap();
     let journal = last.journal();
     assert_eq!(free_now(&journal), freed / 2);
-    assert_eq!(chosen(&journal, None).unwrap(), 1);
+    assert_eq!(chosen(&journal, None).unwrap().first, 1);
     let undone: Vec<_> = journal.runs().map(|run| (run.done, run.undone)).collect();
     assert_eq!(undone, [(2, 1), (1, 1), (1, 1), (1, 0)]);
     assert_eq!(journal.run(4).unwrap().started.options, [b"undo"]);

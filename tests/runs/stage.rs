@@ -17,7 +17,7 @@ use mergerfs_xdedup::plan::{BranchFacts, Rules};
 use mergerfs_xdedup::pool::lock::LockError;
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::pool::{BranchIdx, Pool};
-use mergerfs_xdedup::rescue::undo_run::{Undo, UndoError, UndoRequest, Undone};
+use mergerfs_xdedup::rescue::undo_run::{Chosen, Undo, UndoError, UndoRequest, Undone};
 use mergerfs_xdedup::run::request::Execution;
 use mergerfs_xdedup::run::{
     self, Duplicates, Journals, Run, RunError, Site, Stop, Terms, Watcher, WatcherError,
@@ -111,7 +111,7 @@ impl Stage {
         };
         let undo = Undo {
             request: &request,
-            undoes,
+            runs: Chosen { first: undoes, others: Vec::new() },
             paths,
             site: self.site.clone(),
             journal: Journal::open(self.store.handle())?,
