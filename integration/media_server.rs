@@ -218,6 +218,9 @@ fn every_duplicate_that_other_programs_find_is_replaced_or_has_a_reason() {
     let figures = ["without_primary", "without_directory"].map(|name| summary.get(name));
     assert_eq!((figures, counted.len()), ([2, 3], 5), "{run}");
 
+    // What lies in bins is counted, too.
+    assert_eq!(summary.get("in_recycle_bins"), 2, "{run}");
+
     // And what was planned is done; afterwards only what has a reason is left.
     let view = snapshot::view(pool.root());
     let done = scan(&["-e"]).expect(0);

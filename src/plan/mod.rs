@@ -128,6 +128,8 @@ pub struct LeftOut {
     pub by_directory: u64,
     /// They changed during the scan.
     pub changed: u64,
+    /// They lie in recycle bins.
+    pub in_bins: u64,
 }
 
 impl Plan {

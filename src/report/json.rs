@@ -373,7 +373,7 @@ mod tests {
             ],
             already_linked: 3,
             no_primary: 1,
-            left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2 },
+            left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2, in_bins: 6 },
         }
     }
 
@@ -464,7 +464,7 @@ mod tests {
         let keys = "type run dry_run groups planned done already_linked refused failed busy left conflicts open \
             bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
             recovered_restored still_open no_primary refusals not_done \
-            bytes_refused refused_bytes without_primary without_directory changed_in_scan";
+            bytes_refused refused_bytes without_primary without_directory changed_in_scan in_recycle_bins";
         for key in keys.split_whitespace() {
             assert!(!told[key].is_null(), "{key}");
         }
@@ -475,7 +475,7 @@ mod tests {
         assert_eq!(told["refused_bytes"]["owner-differs"], 4096);
         assert_eq!(told["bytes_refused"], 3 * 4096);
         assert_eq!((&told["without_primary"], &told["changed_in_scan"]), (&json!(7), &json!(2)));
-        assert_eq!(told["without_directory"], 4);
+        assert_eq!((&told["without_directory"], &told["in_recycle_bins"]), (&json!(4), &json!(6)));
         assert_eq!(
             told["per_branch"],
             json!([

@@ -225,8 +225,10 @@ impl<'s> Scan<'s> {
             return Err(ScanError::Interrupted);
         }
         let changed = counts.changed + members.changed;
-        let (counts, left_out) =
-            (ReadCounts { changed, ..counts }, LeftOut { changed, ..left_out });
+        let (counts, left_out) = (
+            ReadCounts { changed, ..counts },
+            LeftOut { changed, in_bins: walked.in_bins, ..left_out },
+        );
         walked.refusals.append(&mut members.refusals);
         walked.refusals.append(&mut self.read_only_disks);
         walked.refusals.sort_by(|a, b| a.path.cmp(&b.path));
