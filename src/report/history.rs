@@ -94,6 +94,22 @@ pub fn json(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     line(out, object)
 }
 
+/// One JSON line about runs that were, or would be, forgotten: how many, and how many are kept.
+///
+/// # Errors
+/// When `out` fails.
+pub fn pruned_json(
+    out: &mut dyn Write,
+    dry_run: bool,
+    (forgotten, kept): (usize, usize),
+) -> io::Result<()> {
+    let mut object = typed("prune");
+    object.insert("dry_run".into(), dry_run.into());
+    object.insert("forgotten".into(), forgotten.into());
+    object.insert("kept".into(), kept.into());
+    line(out, object)
+}
+
 /// What `status` says about a run too.
 pub(super) fn figures(run: &RunSummary) -> Value {
     json!({
