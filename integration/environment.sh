@@ -80,6 +80,14 @@ as_owner_cargo() {
     fi
 }
 
+# Puts fclones, which Debian does not have, below the build directory, once.
+install_fclones() {
+    local tools
+    tools=$(readlink -m "${CARGO_TARGET_DIR:-target}")/tools
+    PATH=$PATH:$tools/bin
+    command -v fclones >/dev/null || as_owner_cargo install --locked --root "$tools" fclones@0.35.0
+}
+
 # mount_scratch_pool DIR: DIR/pool, a mergerfs over the loop disks DIR/disk1, DIR/disk2 and DIR/disk3.
 mount_scratch_pool() {
     local dir=$1 disk

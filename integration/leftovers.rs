@@ -70,6 +70,7 @@ impl Scene {
             pool: self.pool.root().to_path_buf(),
             branches: self.branches.clone(),
             newest_dirs: false,
+            options: Vec::new(),
         }
     }
 
@@ -92,6 +93,8 @@ impl Scene {
             master_links: None,
             master_handle: Handle::default(),
             salvaged: false,
+            flags: None,
+            relinks: None,
             op: OP,
             kind: OpKind::Cross,
             master: copy(0, "media/a.bin"),

@@ -21,6 +21,7 @@ mod differing;
 mod doctor;
 mod dry_run;
 mod exit_codes;
+mod field;
 mod files;
 mod filesystems;
 mod groups;

@@ -2,12 +2,14 @@
 //! programs find there is replaced, or skipped with a reason, or counted.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::groups::SMALL;
+use crate::harness::command::run;
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{Run, Tool};
@@ -129,6 +131,18 @@ fn rmlint(tool: &Tool, dirs: &[PathBuf]) -> Vec<Vec<PathBuf>> {
     groups.into_values().collect()
 }
 
+/// The groups that `fclones` finds below `dirs`.
+fn fclones(dirs: &[PathBuf]) -> Vec<Vec<PathBuf>> {
+    let line = ["group", "--hidden", "--format", "json"].map(OsString::from);
+    let line: Vec<OsString> = line.into_iter().chain(dirs.iter().map(OsString::from)).collect();
+    let list: Value = serde_json::from_slice(&run("fclones", &line).stdout).unwrap();
+    let paths = |group: &Value| {
+        let files = group["files"].as_array().unwrap().iter();
+        files.map(|file| PathBuf::from(file.as_str().unwrap())).collect()
+    };
+    list["groups"].as_array().unwrap().iter().map(paths).collect()
+}
+
 /// The inodes that a run has replaced, kept or skipped with a reason, as (disk, inode number).
 fn accounted(pool: &Pool, run: &Run) -> BTreeSet<(usize, u64)> {
     let mut paths = BTreeSet::new();
@@ -174,9 +188,12 @@ fn every_duplicate_that_other_programs_find_is_replaced_or_has_a_reason() {
     let list = tool.dir().join("jdupes");
     manifest::jdupes(&["-r", "-0"], &[&dirs[0], &dirs[1]], &list);
     let mut counted = BTreeSet::new();
-    for (program, groups) in
-        [("jdupes", manifest::read_nul(&list)), ("rmlint", rmlint(&tool, &dirs))]
-    {
+    let found = [
+        ("jdupes", manifest::read_nul(&list)),
+        ("rmlint", rmlint(&tool, &dirs)),
+        ("fclones", fclones(&dirs)),
+    ];
+    for (program, groups) in found {
         assert!(groups.len() >= EXPECTED.len() + 2, "{program}: {groups:?}");
         for group in &groups {
             let below = |dir: usize| group.iter().any(|path| path.starts_with(&dirs[dir]));
@@ -200,6 +217,9 @@ fn every_duplicate_that_other_programs_find_is_replaced_or_has_a_reason() {
     let summary = run.summary();
     let figures = ["without_primary", "without_directory"].map(|name| summary.get(name));
     assert_eq!((figures, counted.len()), ([2, 3], 5), "{run}");
+
+    // What lies in bins is counted, too.
+    assert_eq!(summary.get("in_recycle_bins"), 2, "{run}");
 
     // And what was planned is done; afterwards only what has a reason is left.
     let view = snapshot::view(pool.root());

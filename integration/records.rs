@@ -102,6 +102,10 @@ fn history_and_export_tell_of_every_run() {
     assert_eq!((&runs[1]["done"], &runs[1]["undoes"]), (&3.into(), &1.into()));
     let text = tool.run(&["history"]).expect(0);
     assert!(text.stdout.contains("undo of run 1"), "{text}");
+    let list = tool.list();
+    let typed = ["-m", list.to_str().unwrap(), "--any-master"];
+    assert_eq!((&runs[0]["options"], &runs[1]["options"]), (&typed.into(), &["undo"].into()));
+    assert!(text.stdout.contains(&format!("       {}\n", typed.join(" "))), "{text}");
 
     let log = std::fs::read_to_string(tool.journal().join("log.csv")).unwrap();
     let csv = tool.run(&["export", "--csv"]).expect(0);
@@ -123,7 +127,14 @@ fn history_and_export_tell_of_every_run() {
     let would = tool.run(&["history", "--prune", "0", "-n"]).expect(0);
     assert!(would.stdout.starts_with("1 run (1) would be forgotten, 1 kept.\n"), "{would}");
     assert_eq!(tool.run(&["history"]).expect(0).stdout, text.stdout, "-n changed the journal");
-    tool.run(&["history", "--prune", "0"]).expect(0);
+    let json = ["--format", "json", "history", "--prune", "0"];
+    for (line, dry_run) in [(&[&json[..], &["-n"]].concat(), true), (&json.to_vec(), false)] {
+        let told = tool.run(line).expect(0).lines_of("prune").remove(0);
+        assert_eq!(
+            (&told["dry_run"], &told["forgotten"], &told["kept"]),
+            (&dry_run.into(), &1.into(), &1.into())
+        );
+    }
     let pruned = tool.run(&["undo", "1"]).expect(2);
     assert!(pruned.stderr.contains("--prune forgot it"), "{pruned}");
     let never = tool.run(&["undo", "7"]).expect(2);

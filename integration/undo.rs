@@ -8,7 +8,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::groups;
+use crate::harness::command::run;
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{Run, Tool};
@@ -371,8 +374,98 @@ fn an_undo_without_a_number_goes_on_and_never_links_again() {
     // By its number it is a run like any other.
     tool.run(&["undo", "3", "-e"]).expect(0);
     assert_eq!([0, 1, 2].map(inodes), [1, 2, 1]);
-    assert_eq!(freed(&[]).0, all / 3 * 2);
+    let (free, history) = freed(&[]);
+    assert_eq!(free, all / 3 * 2);
+    let runs = history.lines_of("run");
+    let told = |key: &str| runs.iter().map(|run| run[key].clone()).collect::<Vec<_>>();
+    assert_eq!(told("undone"), [3, 0, 2, 0]);
+    assert_eq!(told("undoes"), [Value::Null, 1.into(), 1.into(), 3.into()]);
+    assert_eq!(told("links"), [true, false, false, true]);
     tool.run(&["undo", "-e"]).expect(0);
     assert_eq!([0, 1, 2].map(inodes), [2, 2, 2]);
     assert_eq!(freed(&[]).0, 0);
+}
+
+/// A run of which nothing is left but what was deleted since does not stand in the way of the run before it.
+#[test]
+fn an_undo_without_a_number_passes_over_a_run_that_cannot_be_undone() {
+    let (pool, tool) = three_linked();
+    for (disk, path) in [(0, "media/late"), (1, "downloads/late")] {
+        tree::write(&pool.on(disk, path), &tree::bytes(99, groups::SMALL));
+    }
+    let made = [vec!["media/late".into(), "downloads/late".into()]];
+    tool.execute(&groups::list(&tool, &pool, &made), &[]).expect(0);
+    std::fs::remove_file(pool.path("downloads/late")).unwrap();
+    let plan = tool.run(&["undo"]).expect(0);
+    assert!(plan.stdout.contains("Undo of run 1: 3 files"), "{plan}");
+    tool.run(&["undo", "-e"]).expect(0);
+    assert_eq!(snapshot::places(&pool, "downloads/0.bin")[0].0, 1);
+    let again = tool.run(&["undo", "-e"]).expect(0);
+    assert!(again.stdout.contains("Undo of run 2: nothing can be taken back"), "{again}");
+}
+
+#[test]
+fn paths_to_undo_may_be_named_by_a_bind_mount() {
+    let (pool, tool) = three_linked();
+    let shared = tempfile::tempdir().unwrap();
+    let bind =
+        [OsStr::new("--bind"), pool.path("downloads").as_os_str(), shared.path().as_os_str()]
+            .map(OsStr::to_owned);
+    run("mount", &bind);
+    let named = shared.path().join("1.bin");
+    let undone = tool.run(&["undo", "-e", "--path", named.to_str().unwrap()]);
+    let gone = shared.path().join("gone/2.bin");
+    let nothing = tool.run(&["undo", "--path", gone.to_str().unwrap()]);
+    run("umount", &[shared.path()]);
+    undone.expect(0);
+    assert_eq!(
+        [0, 1, 2].map(|n| snapshot::places(&pool, format!("downloads/{n}.bin"))[0].0),
+        [0, 1, 0]
+    );
+    assert!(nothing.expect(0).stderr.contains("nothing there is as this run made it"));
+}
+
+/// The flags of `chattr`, as `lsattr` shows them.
+fn flags(path: &Path) -> String {
+    let shown = run("lsattr", &["-d".as_ref(), path.as_os_str()]).stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    shown.split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_flags_of_chattr_come_back() {
+    let pool = PoolPlan::of(&[Ext4, Btrfs, Xfs]).mount();
+    let chattr = |flag: &str, path: &Path| run("chattr", &[flag.as_ref(), path.as_os_str()]);
+    let cases =
+        [(0, "+d"), (0, "+A"), (1, "+C"), (1, "+c"), (1, "+m"), (1, "+d"), (2, "+dA"), (1, "")];
+    let paths: Vec<PathBuf> = (0..)
+        .zip(cases)
+        .map(|(n, (disk, flag))| {
+            let path = pool.on(disk, format!("downloads/{n}"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            File::create(&path).unwrap();
+            if !flag.is_empty() {
+                chattr(flag, &path);
+            }
+            tree::write(&path, &tree::bytes(n, groups::SMALL));
+            tree::write(
+                &pool.on((disk + 1) % 3, format!("media/{n}")),
+                &tree::bytes(n, groups::SMALL),
+            );
+            path
+        })
+        .collect();
+    // What is made in there from now on is without copy-on-write, and not what was there before.
+    chattr("+C", &pool.on(1, "downloads"));
+    tree::settle();
+    let before: Vec<String> = paths.iter().map(|path| flags(path)).collect();
+    for (shown, (_, flag)) in before.iter().zip(cases) {
+        assert!(flag.trim_start_matches('+').chars().all(|one| shown.contains(one)), "{before:?}");
+    }
+    let tool = Tool::new();
+    assert_eq!(scan(&tool, &pool).expect(0).summary().get("done"), cases.len() as u64);
+    assert!(paths.iter().all(|path| !path.exists()));
+    let undone = tool.run(&["--format", "json", "undo", "-e"]).expect(0);
+    assert_eq!(undone.summary().get("done"), cases.len() as u64, "{undone}");
+    assert_eq!(paths.iter().map(|path| flags(path)).collect::<Vec<_>>(), before, "{undone}");
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 
 /// The programs the suite calls, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 27] = [
+const PROGRAMS: [(&str, &str); 28] = [
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -24,6 +24,7 @@ const PROGRAMS: [(&str, &str); 27] = [
     ("strace", "strace"),
     ("setfacl", "acl"),
     ("chattr", "e2fsprogs"),
+    ("lsattr", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),
     ("xfs_io", "xfsprogs"),
     ("fallocate", "util-linux"),
@@ -53,6 +54,8 @@ pub(crate) fn require_machine() {
         for (program, package) in PROGRAMS {
             assert!(is_installed(program), "{program} is missing: apt-get install {package}");
         }
+        // Debian has no package of it.
+        assert!(is_installed("fclones"), "fclones is missing: cargo install --locked fclones");
     });
 }
 

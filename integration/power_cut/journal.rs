@@ -34,6 +34,7 @@ fn run_started() -> RunStarted {
         pool: "/mnt/pool".into(),
         branches: vec![branch(0), branch(1)],
         newest_dirs: false,
+        options: Vec::new(),
     }
 }
 
@@ -68,6 +69,8 @@ fn intent(seq: u64) -> Record {
         master_links: None,
         master_handle: Handle(vec![3; 12]),
         salvaged: false,
+        flags: None,
+        relinks: None,
         metadata: Metadata::default(),
         atime: NOW,
         blake3: [7; 32],
@@ -156,6 +159,7 @@ fn check_lines(records: &[Record], dir: &Path) -> Result<(), String> {
             | Record::RunStarted(_)
             | Record::RunEnded(_)
             | Record::UndoStarted(_)
+            | Record::RelinkStarted(_)
             | Record::UndoIntent(_)
             | Record::Copied { .. } => continue,
         };

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 mod args;
 pub mod completions;
@@ -34,6 +34,7 @@ mod status;
 mod stdout;
 mod undo;
 mod verify;
+mod words;
 
 use args::Color;
 pub use args::{
@@ -74,8 +75,13 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
     };
     let short = args.iter().any(|arg| arg == "-h");
     let command = if short { on_one_screen() } else { Cli::command() };
-    let typed = command.clone().try_get_matches_from(args).map_err(said)?;
-    let cli = Cli::from_arg_matches(&typed).map_err(said)?;
+    let parsed = |args: &[OsString]| {
+        let typed = command.clone().try_get_matches_from(args)?;
+        let mut cli = Cli::from_arg_matches(&typed)?;
+        cli.common.words = words::that_matter(&command, &typed);
+        Ok((typed, cli.settled()))
+    };
+    let (typed, cli) = parsed(args).map_err(said)?;
     if let Some(what) = stray(&command, &typed) {
         let failure = Failure::usage(format!("{what} cannot stand before a command"));
         let hint =
@@ -83,11 +89,11 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
         return Err(ended(Err(failure.hint(hint)), cli.common.color));
     }
     if cli.common.config.is_none() {
-        return Ok(cli.settled());
+        return Ok(cli);
     }
     let args =
         config::expand(args, &cli).map_err(|failure| ended(Err(failure), cli.common.color))?;
-    Ok(Cli::try_parse_from(args).map_err(said)?.settled())
+    Ok(parsed(&args).map_err(said)?.1)
 }
 
 /// The command line with a short help: possible values and rare commands are left to `--help`.

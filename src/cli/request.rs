@@ -36,6 +36,7 @@ pub(super) fn request(common: &Common, args: &RunArgs) -> Result<Request, Failur
             csv: args.log_file.clone(),
             accept_branches: args.accept_branches,
             leases: leases(args.no_lease),
+            options: common.words.clone(),
             hooks: Hooks {
                 before: args.pre.clone(),
                 after: args.post.clone(),

@@ -28,6 +28,7 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
         csv: args.log_file.clone(),
         accept_branches: args.accept_branches,
         leases: leases(args.no_lease),
+        options: common.words.clone(),
     };
     let undone = match undo(&request, signals.stop(), &mut watch) {
         Err(UndoError::NothingLeft) => return nothing_left(common),

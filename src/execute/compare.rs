@@ -178,6 +178,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             self.unchanged(&now, &held.stat.fingerprint(), "file")?;
         }
         Ok(Seen {
+            flags: self.fs.flags(&duplicate.file.file),
             master: master.stat.fingerprint(),
             duplicate: duplicate.stat.fingerprint(),
             metadata: duplicate.metadata,

@@ -11,6 +11,8 @@ pub(crate) struct Seen {
     pub(super) metadata: Metadata,
     pub(super) master_metadata: Metadata,
     pub(super) atime: Timestamp,
+    /// The duplicate's inode flags.
+    pub(super) flags: Option<u32>,
     pub(super) master_stat: Stat,
     pub(super) duplicate_stat: Stat,
     pub(super) blake3: [u8; 32],

@@ -36,6 +36,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let made = self.fs.create(&at);
         self.touched.after(self.fs, &dir)?;
         let made = made?;
+        // Before the data: a file that has data can no longer be without copy-on-write, and compression is for what is
+        // written from now on.
+        if let Some(flags) = undo.flags {
+            self.fs.set_flags(&made, flags);
+        }
         if self.copy_bytes(&source, &made, op.size, undo.sparse)? != undo.blake3 {
             let why = "not the bytes that were recorded";
             return Err(Halt::new(Reason::Damaged, why));

@@ -184,11 +184,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(names)
     }
 
-    /// Whether other programs have given the kept copy a name since this process began the op; `false` if an earlier
-    /// process began it.
+    /// Whether other programs have given the kept copy a name since the op began.
     pub(super) fn has_new_names(&self, op: &Begun, master: &Stat) -> Result<bool, FsError> {
         let Some((id, before)) = self.grip(op).and_then(|grip| grip.names_before) else {
-            return Ok(false);
+            return self.has_new_names_since_kill(op, master);
         };
         // All names of other ops count: a name too many hides a client's, and a name too few makes one up. Where a rename is
         // a link and an unlink, the name that was made is gone, and its target is another name.
@@ -198,6 +197,29 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 || self.fs.stat(&op.target(k))?.is_some_and(|at| op.is_master(&at)))
         })?;
         Ok(master.nlink.saturating_sub(ours) > before)
+    }
+
+    /// The same for an op that an earlier process began. What that process made is known by where it is: the names of ops
+    /// that have ended since, and those of open ops that are in place. `false` if that is not known.
+    fn has_new_names_since_kill(&self, op: &Begun, master: &Stat) -> Result<bool, FsError> {
+        let all = self.journal.open_ops();
+        let Some(entry) = all.iter().find(|open| open.intent.op == op.id()) else {
+            return Ok(false);
+        };
+        let known = op.links_before.zip(self.journal.names_given_since(&entry.intent));
+        let Some((before, mut ours)) = known else { return Ok(false) };
+        for open in all.iter().filter(|open| open.intent.master.id == entry.intent.master.id) {
+            let (other, Ok(())) = self.begun_of(open) else { return Ok(false) };
+            for k in (0..other.names.len()).filter(|k| other.names[*k].found != Found::Master) {
+                let hidden = [Role::Temp, Role::Withdrawn];
+                let hidden = hidden.map(|role| other.hidden(self.journal.id(), k, role));
+                for place in hidden.into_iter().chain([other.target(k)]) {
+                    let at = self.fs.stat_if_there(&place)?;
+                    ours += u64::from(at.is_some_and(|at| op.is_master(&at)));
+                }
+            }
+        }
+        Ok(master.nlink > before + ours)
     }
 
     /// Remembers which replacements have brought back a path, and which names of the kept copy are new: later tries to

@@ -35,6 +35,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             duplicate: copy(&op.duplicate, &seen.duplicate_stat),
             metadata: seen.metadata.clone(),
             atime: seen.atime,
+            flags: seen.flags,
             blake3: seen.blake3,
             bytes: seen.duplicate_stat.blocks * 512,
             names,
@@ -44,6 +45,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             master_links: Some(seen.master_stat.nlink),
             master_handle,
             salvaged: false,
+            relinks: op.takes_back(),
         })
     }
 

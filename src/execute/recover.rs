@@ -336,18 +336,20 @@ fn begun_from(
     });
     let (size, bytes) = (intent.duplicate.size, intent.bytes);
     let planned = Op::planned(intent.kind, master, duplicate, size, bytes, names);
-    let op = match undo {
-        Some(undo) => planned.undoing(Undoing {
+    let op = match (undo, intent.relinks) {
+        (Some(undo), _) => planned.undoing(Undoing {
             of: undo.undoes,
             metadata: intent.metadata.clone(),
             atime: intent.atime,
+            flags: intent.flags,
             mtime: intent.master.mtime,
             blake3: intent.blake3,
             sparse: undo.sparse,
             source_mtime: intent.duplicate.mtime,
             emptied: undo.emptied.clone(),
         }),
-        None => planned,
+        (None, Some(of)) => planned.relinking(of),
+        (None, None) => planned,
     };
     let proofs = (entry.begun(), entry.retired_record());
     Begun::open(op, proofs, intent, dirs, copy)

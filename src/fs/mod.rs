@@ -437,6 +437,11 @@ pub trait Look {
     /// Returns the kernel's error.
     fn metadata(&self, file: &Self::File) -> Result<Metadata>;
 
+    /// The inode flags (`lsattr`); `None` if the filesystem has none, as in the simulation.
+    fn flags(&self, _file: &Self::File) -> Option<u32> {
+        None
+    }
+
     /// The access ACL of a directory, where one is set; raw, as [`Metadata::acl`].
     ///
     /// # Errors
@@ -621,6 +626,10 @@ pub trait Change: Look {
     /// # Errors
     /// Fails if any of these cannot be set.
     fn set_metadata(&self, file: &Self::File, metadata: &Metadata) -> Result<()>;
+
+    /// Sets the inode flags (`chattr`) of a file from [`Change::create`], except those that protect a file from change.
+    /// Where that fails it is reported, and no error: no flag is about the contents.
+    fn set_flags(&self, _file: &Self::File, _flags: u32) {}
 
     /// Sets both times of a file.
     ///

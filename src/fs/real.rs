@@ -315,6 +315,10 @@ impl Look for RealFs {
         self.told("read owner, mode and extended attributes of", &file.at, file.metadata())
     }
 
+    fn flags(&self, file: &RealFile) -> Option<u32> {
+        sys::inode_flags(file.as_fd()).ok()
+    }
+
     fn dir_acl(&self, dir: &Place) -> Result<Option<Vec<u8>>> {
         self.xattr(dir, OsStr::from_bytes(file::ACCESS_ACL))
     }
@@ -468,6 +472,13 @@ impl Change for RealFs {
             let path = self.root(file.at.branch).shown(&file.at.path);
             failed(call, file.at.branch, path, error)
         })
+    }
+
+    fn set_flags(&self, file: &RealFile, flags: u32) {
+        if let Err(error) = clone::set_flags(&file.file, flags) {
+            let path = self.shown(&file.at);
+            tracing::warn!(?path, %error, "the inode flags (lsattr) cannot be given back");
+        }
     }
 
     fn set_times(&self, file: &RealFile, atime: Timestamp, mtime: Timestamp) -> Result<()> {

@@ -18,9 +18,11 @@ use super::record::Record;
 use crate::fs::Timestamp;
 
 pub(super) mod format_2;
+pub(super) mod format_3;
 
-/// The format written. Version 2 added undo records at the end of the list, version 3 handles to intents.
-pub(super) const VERSION: u8 = 3;
+/// The format written. Version 2 added undo records at the end of the list, version 3 handles to intents, version 4 the
+/// options of runs, the inode flags of duplicates, and runs that take back undos.
+pub(super) const VERSION: u8 = 4;
 /// The newest format without handles. Records of format 1 are read as records of this format.
 pub(super) const NO_HANDLES: u8 = 2;
 /// The oldest format read.
@@ -173,12 +175,16 @@ pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecE
     if prev.next(seq, body).0 != *chain {
         return Err(CodecError::Damaged("a record does not continue the one before it"));
     }
-    let Body { time, record } = if version <= NO_HANDLES {
-        let format_2::Body { time, record } = whole(body)?;
-        let record = record.into();
-        Body { time, record }
-    } else {
-        whole(body)?
+    let Body { time, record } = match version {
+        ..=NO_HANDLES => {
+            let format_2::Body { time, record } = whole(body)?;
+            Body { time, record: format_3::Record::from(record).into() }
+        }
+        format_3::VERSION => {
+            let format_3::Body { time, record } = whole(body)?;
+            Body { time, record: record.into() }
+        }
+        _ => whole(body)?,
     };
     Ok((Entry { seq, time, record }, Chain(*chain)))
 }

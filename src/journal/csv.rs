@@ -47,6 +47,7 @@ fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
         Record::Conflict { .. } => Some("CONFLICT"),
         Record::RunStarted(_)
         | Record::UndoStarted(_)
+        | Record::RelinkStarted(_)
         | Record::RunEnded(_)
         | Record::Copied { .. } => None,
     }

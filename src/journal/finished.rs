@@ -15,7 +15,7 @@ pub struct DoneOp {
     pub run: Arc<RunStarted>,
     /// What was done. For an op that undid another: the master is the file that came back.
     pub intent: Intent,
-    /// The op that this op undid.
+    /// The op whose links this op made copies again.
     pub undoes: Option<OpId>,
 }
 
@@ -76,7 +76,7 @@ impl Reading {
                 let Some(done) = self.open.remove(&op) else {
                     return;
                 };
-                self.undone.extend(done.undoes);
+                self.undone.extend(done.undoes.or(done.intent.relinks));
                 if wanted(op.run) {
                     self.done.insert(op, done);
                 } else {
@@ -88,6 +88,7 @@ impl Reading {
             }
             Record::RunStarted(_)
             | Record::UndoStarted(_)
+            | Record::RelinkStarted(_)
             | Record::RunEnded(_)
             | Record::Retired { .. } => {}
         }

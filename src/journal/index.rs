@@ -1,12 +1,13 @@
 //! The part of a journal kept in memory: runs, open ops, conflicts. Never a finished intent: a journal outlives
 //! millions of finished intents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::record::{Intent, Record, RunEnded, RunStarted};
 use super::{OpenOp, OpenUndo};
-use crate::plan::OpId;
+use crate::fs::StoredId;
+use crate::plan::{Found, OpId};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -15,8 +16,10 @@ use crate::pool::relpath::RelPath;
 pub struct RunSummary {
     /// What the run was started on.
     pub started: Arc<RunStarted>,
-    /// The run that this run takes back, if this run is an undo.
+    /// The run that this run takes back, if it takes one back.
     pub undoes: Option<u64>,
+    /// Whether the run that it takes back is an undo: it links files, as a run does.
+    pub relinks: bool,
     /// Ops of the run that were undone since.
     pub undone: u64,
     /// Ops that were begun.
@@ -51,6 +54,12 @@ pub struct Conflict {
 }
 
 impl RunSummary {
+    /// Whether the run links files; an undo copies them back.
+    #[must_use]
+    pub fn links(&self) -> bool {
+        self.undoes.is_none() || self.relinks
+    }
+
     /// Bytes that are free now because of the run: undos took the others again.
     #[must_use]
     pub fn still_free(&self) -> u64 {
@@ -65,6 +74,16 @@ pub(super) struct Index {
     pub(super) conflicts: Vec<Conflict>,
     /// The newest op of each run, recorded or only handed out.
     newest_ops: BTreeMap<u64, u64>,
+    /// How many names ops that ended gave to kept copies, as long as ops of these kept copies are open.
+    given: HashMap<StoredId, Given>,
+}
+
+/// The names that one kept copy got.
+#[derive(Debug, Default)]
+struct Given {
+    names: u64,
+    /// The open ops of the kept copy, each with the number of names when it began.
+    before: BTreeMap<OpId, u64>,
 }
 
 impl Index {
@@ -74,8 +93,16 @@ impl Index {
     /// Fails if the record cannot follow the records before; the error says why.
     pub(super) fn apply(&mut self, record: Record) -> Result<Option<OpenOp>, String> {
         match record {
-            Record::RunStarted(started) => self.start(started, None).map(|()| None),
-            Record::UndoStarted(undo) => self.start(undo.run, Some(undo.undoes)).map(|()| None),
+            Record::RunStarted(started) => self.start(started).map(|_| None),
+            Record::UndoStarted(undo) => {
+                self.start(undo.run)?.undoes = Some(undo.undoes);
+                Ok(None)
+            }
+            Record::RelinkStarted(undo) => {
+                let run = self.start(undo.run)?;
+                (run.undoes, run.relinks) = (Some(undo.undoes), true);
+                Ok(None)
+            }
             Record::Intent(intent) => self.begin(*intent, None).map(Some),
             Record::UndoIntent(undo) => {
                 let of = Arc::new(OpenUndo {
@@ -103,19 +130,21 @@ impl Index {
                 Ok(Some(op.clone()))
             }
             Record::Done { op, reclaimed } => {
-                let (op, run) = self.close(op)?;
+                let (op, run) = self.close(op, true)?;
                 run.done += 1;
                 run.reclaimed = run.reclaimed.saturating_add(reclaimed);
-                let undone = op.undo.as_ref().map(|undo| undo.undoes.run);
+                let copied = op.undo.as_ref().map(|undo| undo.undoes);
                 // A run that was pruned is gone, and so is its count.
-                if let Some(run) = undone.and_then(|run| self.runs.get_mut(&run)) {
+                let undone = copied.or(op.intent.relinks);
+                if let Some(run) = undone.and_then(|undone| self.runs.get_mut(&undone.run)) {
                     run.undone += 1;
-                    run.given_back = run.given_back.saturating_add(op.intent.bytes);
+                    let bytes = if copied.is_some() { op.intent.bytes } else { 0 };
+                    run.given_back = run.given_back.saturating_add(bytes);
                 }
                 Ok(Some(op))
             }
             Record::Restored { op, .. } => {
-                let (op, run) = self.close(op)?;
+                let (op, run) = self.close(op, false)?;
                 run.restored += 1;
                 Ok(Some(op))
             }
@@ -131,6 +160,17 @@ impl Index {
     /// The newest run; 0 while the journal has no run.
     pub(super) fn newest_run(&self) -> u64 {
         self.runs.last_key_value().map_or(0, |(run, _)| *run)
+    }
+
+    /// How many names other ops that ended gave to the kept copy of `op` since `op` began; `None` if that is unknown, because
+    /// runs are missing since.
+    pub(super) fn names_given_since(&self, op: &Intent) -> Option<u64> {
+        let runs = self.runs.range(op.op.run..).count() as u64;
+        if runs != self.newest_run() + 1 - op.op.run {
+            return None;
+        }
+        let given = self.given.get(&op.master.id)?;
+        Some(given.names - given.before.get(&op.op)?)
     }
 
     /// An op number of `run` that was never handed out before, as far as is recorded.
@@ -156,10 +196,15 @@ impl Index {
         }
         let newest = self.newest_ops.entry(id.run).or_default();
         *newest = id.seq.max(*newest);
+        // The kept copy of an undo is yet to be made.
+        if op.undo.is_none() {
+            let given = self.given.entry(op.intent.master.id).or_default();
+            given.before.insert(id, given.names);
+        }
         Ok(op)
     }
 
-    fn start(&mut self, started: RunStarted, undoes: Option<u64>) -> Result<(), String> {
+    fn start(&mut self, started: RunStarted) -> Result<&mut RunSummary, String> {
         // Runs in between may have been pruned; the chain shows that no record is missing.
         if started.run <= self.newest_run() {
             return Err(format!("run {} cannot follow run {}", started.run, self.newest_run()));
@@ -167,7 +212,8 @@ impl Index {
         let run = started.run;
         let summary = RunSummary {
             started: Arc::new(started),
-            undoes,
+            undoes: None,
+            relinks: false,
             undone: 0,
             intents: 0,
             open: 0,
@@ -178,8 +224,7 @@ impl Index {
             given_back: 0,
             ended: None,
         };
-        self.runs.insert(run, summary);
-        Ok(())
+        Ok(self.runs.entry(run).or_insert(summary))
     }
 
     fn end_in_conflict(
@@ -188,7 +233,7 @@ impl Index {
         why: String,
         left: Vec<(BranchIdx, RelPath)>,
     ) -> Result<OpenOp, String> {
-        let (op, run) = self.close(id)?;
+        let (op, run) = self.close(id, true)?;
         run.conflicts += 1;
         if !left.is_empty() {
             self.conflicts.push(Conflict { run: Arc::clone(&op.run), op: id, why, left });
@@ -196,11 +241,24 @@ impl Index {
         Ok(op)
     }
 
-    fn close(&mut self, op: OpId) -> Result<(OpenOp, &mut RunSummary), String> {
+    /// Ends `op`; `stays` is whether its replacements stay, or may stay.
+    fn close(&mut self, op: OpId, stays: bool) -> Result<(OpenOp, &mut RunSummary), String> {
         let closed = self.open.remove(&op).ok_or_else(|| not_open(op))?;
+        self.count_names(&closed, stays);
         let run = self.run(op.run)?;
         run.open -= 1;
         Ok((closed, run))
+    }
+
+    fn count_names(&mut self, closed: &OpenOp, stays: bool) {
+        let master = closed.intent.master.id;
+        let Some(given) = self.given.get_mut(&master) else { return };
+        let names = closed.intent.names.iter().filter(|name| name.found != Found::Master);
+        given.names += if stays { names.count() as u64 } else { 0 };
+        given.before.remove(&closed.intent.op);
+        if given.before.is_empty() {
+            self.given.remove(&master);
+        }
     }
 
     fn run(&mut self, run: u64) -> Result<&mut RunSummary, String> {

@@ -189,6 +189,18 @@ impl<S: Store> Journal<S> {
         self.start(make, |run| Record::UndoStarted(UndoStarted { run, undoes }))
     }
 
+    /// The same for a run that links again what run `undoes`, an undo, took apart.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn start_relink(
+        &mut self,
+        undoes: u64,
+        make: impl FnOnce(u64) -> RunStarted,
+    ) -> Result<Arc<RunStarted>, JournalError> {
+        self.start(make, |run| Record::RelinkStarted(UndoStarted { run, undoes }))
+    }
+
     fn start(
         &mut self,
         make: impl FnOnce(u64) -> RunStarted,
@@ -325,6 +337,13 @@ impl<S: Store> Journal<S> {
         self.index.open.values().cloned().collect()
     }
 
+    /// How many names other ops that ended gave to the kept copy of the open op `op` since `op` began; `None` if that is
+    /// unknown.
+    #[must_use]
+    pub fn names_given_since(&self, op: &Intent) -> Option<u64> {
+        self.index.names_given_since(op)
+    }
+
     /// Every run, oldest first.
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &RunSummary> {
         self.index.runs.values()
@@ -385,9 +404,8 @@ impl<S: Store> Journal<S> {
 
     /// Runs are numbered without gaps as they begin; gaps come from pruning alone.
     fn in_sequence(&self, record: &Record) -> Result<(), JournalError> {
-        let begins = matches!(record, Record::RunStarted(_) | Record::UndoStarted(_));
         let next = self.index.newest_run() + 1;
-        if begins && record.run() != next {
+        if record.begins_run() && record.run() != next {
             let what = format!("run {} cannot follow run {}", record.run(), next - 1);
             return Err(JournalError::Unexpected(what));
         }

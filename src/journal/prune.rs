@@ -11,7 +11,6 @@ use super::codec;
 use super::durable::MarkFile;
 use super::mark::Mark;
 use super::rebuilding::Rebuilding;
-use super::record::Record;
 use super::sled_store::Database;
 use super::{Journal, JournalError, RunSummary, SledStore, csv, open_existing};
 
@@ -119,7 +118,7 @@ fn fill(
         if !keep.contains(&run) {
             return Ok(());
         }
-        if matches!(entry.record, Record::RunStarted(_) | Record::UndoStarted(_)) {
+        if entry.record.begins_run() {
             tip.run = run;
         }
         tip.seq += 1;

@@ -2,7 +2,6 @@
 
 use super::codec::{self, Chain, CodecError, Entry};
 use super::mark::Mark;
-use super::record::Record;
 
 /// Why a pair does not fit.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,11 +67,8 @@ impl StoreReader {
 
     fn whole(&mut self, run: u64, seq: u64, bytes: &[u8], prev: Chain) -> Result<Entry, ReadError> {
         let (entry, chain) = codec::decode(bytes, prev)?;
-        let expected = match &entry.record {
-            Record::RunStarted(started) => started.run,
-            Record::UndoStarted(started) => started.run.run,
-            _ => self.tip.run,
-        };
+        let begins = entry.record.begins_run();
+        let expected = if begins { entry.record.run() } else { self.tip.run };
         if entry.seq != seq || run != expected {
             return Err(damaged(format!("record {seq} is under a key not its own")));
         }

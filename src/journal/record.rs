@@ -64,6 +64,8 @@ pub enum Record {
         /// Finds the copy again if a client renames it while no process runs; empty if unknown (since format 3).
         handle: Handle,
     },
+    /// A run began that takes back an undo: it links again (since format 4).
+    RelinkStarted(UndoStarted),
 }
 
 /// A run that undoes an earlier one.
@@ -113,6 +115,8 @@ pub struct RunStarted {
     pub branches: Vec<BranchRecord>,
     /// Whether cloned directories take after the newest branch's (`func.getattr=newest`), not the first's.
     pub newest_dirs: bool,
+    /// The words of the command line that say what was to be done; empty if unknown (since format 4).
+    pub options: Vec<Vec<u8>>,
 }
 
 /// A branch as a run found it.
@@ -163,6 +167,8 @@ pub struct Intent {
     pub metadata: Metadata,
     /// The duplicate's atime, for undo.
     pub atime: Timestamp,
+    /// The duplicate's inode flags (`lsattr`), for undo; `None` if unknown, or if the filesystem has none (since format 4).
+    pub flags: Option<u32>,
     /// The contents of both.
     pub blake3: [u8; 32],
     /// `st_blocks` × 512 of the duplicate.
@@ -174,6 +180,8 @@ pub struct Intent {
     /// Rebuilt from what a lost journal left, as the user was shown and agreed to: by contents, not by what a run knew
     /// (since format 3).
     pub salvaged: bool,
+    /// The op of an undo that this op takes back: it links again what that op took apart (since format 4).
+    pub relinks: Option<OpId>,
 }
 
 /// One of the two inodes of an op.
@@ -224,12 +232,18 @@ pub struct RunEnded {
 }
 
 impl Record {
+    /// Whether a run begins with the record.
+    #[must_use]
+    pub fn begins_run(&self) -> bool {
+        matches!(self, Self::RunStarted(_) | Self::UndoStarted(_) | Self::RelinkStarted(_))
+    }
+
     /// The run the record belongs to.
     #[must_use]
     pub fn run(&self) -> u64 {
         match self {
             Self::RunStarted(started) => started.run,
-            Self::UndoStarted(started) => started.run.run,
+            Self::UndoStarted(undo) | Self::RelinkStarted(undo) => undo.run.run,
             Self::Intent(intent) => intent.op.run,
             Self::UndoIntent(undo) => undo.intent.op.run,
             Self::Retired { op }

@@ -87,8 +87,12 @@ impl IgnoreMetadata {
     pub fn difference(&self, master: &Metadata, duplicate: &Metadata) -> Option<(Reason, String)> {
         let reason = self.differs(master, duplicate)?;
         let mut parts = Vec::new();
+        let mode = !self.mode && master.mode != duplicate.mode;
         if matches!(reason, Reason::OwnerDiffers | Reason::ModeDiffers) {
-            parts.push((shown_owner_and_mode(duplicate), shown_owner_and_mode(master)));
+            let both = reason == Reason::OwnerDiffers && mode;
+            let what = if both { "owner and mode " } else { "" };
+            let shown = what.to_owned() + &shown_owner_and_mode(duplicate);
+            parts.push((shown, shown_owner_and_mode(master)));
         }
         if !self.acl && master.acl != duplicate.acl {
             parts.push((shown_acl(duplicate), shown_acl(master)));
@@ -285,7 +289,7 @@ mod tests {
             (
                 with(|m| (m.uid, m.mode) = (0, 0o600)),
                 Reason::OwnerDiffers,
-                "0600 0:1000; kept copy: 0664 1000:1000",
+                "owner and mode 0600 0:1000; kept copy: 0664 1000:1000",
             ),
             (
                 with(|m| m.acl = Some(acl)),

@@ -149,6 +149,8 @@ pub struct LeftOut {
     pub changed: u64,
     /// Further names of files of which no other file is a copy: earlier links.
     pub linked: u64,
+    /// They lie in recycle bins.
+    pub in_bins: u64,
 }
 
 impl Plan {

@@ -98,6 +98,8 @@ pub enum Task {
     Replace,
     /// A copy replaces links that an earlier op made.
     Undo(Box<Undoing>),
+    /// Links replace the copy that an earlier op, of an undo, made.
+    Relink(OpId),
 }
 
 /// The file that an undo makes again. That file is the master of the op. The duplicate is the file that stays, and the
@@ -112,6 +114,8 @@ pub struct Undoing {
     pub atime: Timestamp,
     /// Its mtime.
     pub mtime: Timestamp,
+    /// Its inode flags, as far as they are known.
+    pub flags: Option<u32>,
     /// Its contents.
     pub blake3: [u8; 32],
     /// Whether zeros become holes.
@@ -154,11 +158,27 @@ impl Op {
         Self { task: Task::Undo(Box::new(undo)), ..self }
     }
 
+    /// Returns the same op as an op that takes back `undo`, an op of an undo.
+    #[must_use]
+    pub fn relinking(self, undo: OpId) -> Self {
+        Self { task: Task::Relink(undo), ..self }
+    }
+
+    /// Returns the op that this op takes back.
+    #[must_use]
+    pub fn takes_back(&self) -> Option<OpId> {
+        match &self.task {
+            Task::Replace => None,
+            Task::Undo(undo) => Some(undo.of),
+            Task::Relink(undo) => Some(*undo),
+        }
+    }
+
     /// Returns the file to make, if the op undoes another op.
     #[must_use]
     pub fn undo(&self) -> Option<&Undoing> {
         match &self.task {
-            Task::Replace => None,
+            Task::Replace | Task::Relink(_) => None,
             Task::Undo(undo) => Some(undo),
         }
     }

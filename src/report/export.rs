@@ -34,9 +34,17 @@ pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
             run_started(&mut object, &undo.run);
             object.insert("undoes".into(), undo.undoes.into());
         }
+        Record::RelinkStarted(undo) => {
+            put("relink-started");
+            run_started(&mut object, &undo.run);
+            object.insert("undoes".into(), undo.undoes.into());
+        }
         Record::Intent(of) => {
             put("intent");
             intent(&mut object, of);
+            if let Some(undo) = of.relinks {
+                object.insert("undoes".into(), op(undo));
+            }
         }
         Record::UndoIntent(undo) => {
             put("undo-intent");
@@ -95,6 +103,7 @@ fn run_started(object: &mut Object, started: &RunStarted) {
     put_path(object, "pool", &started.pool);
     object.insert("branches".into(), started.branches.iter().map(branch).collect());
     object.insert("newest_dirs".into(), started.newest_dirs.into());
+    object.insert("options".into(), started.options.iter().map(|word| bytes(word)).collect());
 }
 
 fn branch(record: &BranchRecord) -> Value {
@@ -126,6 +135,7 @@ fn intent(object: &mut Object, intent: &Intent) {
     object.insert("duplicate".into(), copy(&intent.duplicate));
     object.insert("metadata".into(), metadata(&intent.metadata));
     object.insert("atime".into(), time(intent.atime));
+    object.insert("flags".into(), intent.flags.into());
     object.insert("blake3".into(), hex(&intent.blake3).into());
     object.insert("bytes".into(), intent.bytes.into());
     object.insert("names".into(), intent.names.iter().map(name).collect());
@@ -176,7 +186,7 @@ fn metadata(metadata: &Metadata) -> Value {
     })
 }
 
-/// A name of an attribute: text where it is.
+/// A name of an attribute, or a word of a command line: text where it is.
 fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

@@ -1,11 +1,13 @@
 //! Writes one line per run, for `history`.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Value, json};
 
-use super::json::{line, put_fields, put_path, typed};
-use super::shown::{number, sanitised, size};
+use super::json::{line, put_fields, put_path, put_paths, typed};
+use super::shown::{number, sanitised, shell_line, size};
 use crate::journal::{RunSummary, rfc3339};
 
 /// Runs shown without `-v`: one screen.
@@ -38,12 +40,13 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
             size(run.still_free()),
             remarks(run),
         )?;
+        if !run.started.options.is_empty() {
+            writeln!(out, "{:7}{}", "", shell_line(&run.started.options))?;
+        }
     }
-    let (done, undone): (u64, u64) =
-        runs.iter().fold((0, 0), |(done, undone), run| match run.undoes {
-            None => (done + run.done, undone + run.undone),
-            Some(_) => (done, undone),
-        });
+    let linked = runs.iter().filter(|run| run.links());
+    let (done, undone) =
+        linked.fold((0, 0), |(done, undone), run| (done + run.done, undone + run.undone));
     let free: u64 = runs.iter().map(|run| run.still_free()).sum();
     writeln!(
         out,
@@ -81,10 +84,29 @@ pub fn json(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     put_fields(&mut object, &figures(run))?;
     object.insert("version".into(), run.started.version.as_str().into());
     object.insert("undoes".into(), run.undoes.into());
+    object.insert("links".into(), run.links().into());
     object.insert("undone".into(), run.undone.into());
+    let options = run.started.options.iter().map(|word| OsStr::from_bytes(word).into());
+    put_paths(&mut object, "options", options.collect());
     let ended = run.ended.as_ref().map(|ended| rfc3339(ended.time));
     object.insert("ended".into(), ended.into());
     put_path(&mut object, "pool", &run.started.pool);
+    line(out, object)
+}
+
+/// One JSON line about runs that were, or would be, forgotten: how many, and how many are kept.
+///
+/// # Errors
+/// When `out` fails.
+pub fn pruned_json(
+    out: &mut dyn Write,
+    dry_run: bool,
+    (forgotten, kept): (usize, usize),
+) -> io::Result<()> {
+    let mut object = typed("prune");
+    object.insert("dry_run".into(), dry_run.into());
+    object.insert("forgotten".into(), forgotten.into());
+    object.insert("kept".into(), kept.into());
     line(out, object)
 }
 

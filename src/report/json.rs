@@ -7,7 +7,7 @@
 //! | `type` | keys |
 //! |---|---|
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
-//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: `from` then is the branch whose names go, `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled; `disks` (roots of the branches that both copies are on) where it ended in a conflict |
+//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: where that one linked, `from` is the branch whose names go, and `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled; `disks` (roots of the branches that both copies are on) where it ended in a conflict |
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too; `disks` as there |
 //! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
 //!
@@ -207,8 +207,8 @@ fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: FileState)
     object.insert("run".into(), run.into());
     object.insert("op".into(), id.map(|id| id.seq).into());
     object.insert("kind".into(), kind.into());
-    if let Some(undo) = op.undo() {
-        object.insert("undoes".into(), json!({"run": undo.of.run, "op": undo.of.seq}));
+    if let Some(of) = op.takes_back() {
+        object.insert("undoes".into(), json!({"run": of.run, "op": of.seq}));
     }
     object.insert("state".into(), state.as_str().into());
     object.insert("size".into(), op.size.into());
@@ -373,7 +373,7 @@ mod tests {
             ],
             already_linked: 3,
             no_primary: 1,
-            left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2, linked: 0 },
+            left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2, in_bins: 6, linked: 0 },
         }
     }
 
@@ -464,7 +464,7 @@ mod tests {
         let keys = "type run dry_run groups planned done already_linked refused failed busy left conflicts open \
             bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
             recovered_restored still_open no_primary refusals not_done \
-            bytes_refused refused_bytes without_primary without_directory changed_in_scan";
+            bytes_refused refused_bytes without_primary without_directory changed_in_scan in_recycle_bins";
         for key in keys.split_whitespace() {
             assert!(!told[key].is_null(), "{key}");
         }
@@ -475,7 +475,7 @@ mod tests {
         assert_eq!(told["refused_bytes"]["owner-differs"], 4096);
         assert_eq!(told["bytes_refused"], 3 * 4096);
         assert_eq!((&told["without_primary"], &told["changed_in_scan"]), (&json!(7), &json!(2)));
-        assert_eq!(told["without_directory"], 4);
+        assert_eq!((&told["without_directory"], &told["in_recycle_bins"]), (&json!(4), &json!(6)));
         assert_eq!(
             told["per_branch"],
             json!([

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::Value;
 
+use super::json::{line, put_op, put_path, put_paths, typed};
 use super::sanitised;
 use crate::rescue::salvage::{Salvage, What, Why};
 
@@ -61,28 +62,30 @@ pub fn text(
 ///
 /// # Errors
 /// When `out` fails.
-pub fn json(out: &mut dyn Write, found: &Salvage, dirs: &[std::path::PathBuf]) -> io::Result<()> {
+pub fn json(out: &mut dyn Write, found: &Salvage, dirs: &[PathBuf]) -> io::Result<()> {
+    let salvage = |action: &str, paths: Vec<PathBuf>| {
+        let mut object = typed("salvage");
+        object.insert("action".into(), action.into());
+        put_paths(&mut object, "paths", paths);
+        object
+    };
     for op in &found.ops {
-        let about: Vec<_> = op.about.iter().map(|path| path.to_string_lossy()).collect();
         let (action, _) = words(op.what);
-        let (run, seq) = (op.op.run, op.op.seq);
-        let line =
-            json!({"type": "salvage", "action": action, "run": run, "op": seq, "paths": about});
-        writeln!(out, "{line}")?;
+        let mut object = salvage(action, op.about.clone());
+        put_op(&mut object, op.op);
+        line(out, object)?;
     }
     for dir in dirs {
-        let paths = [dir.to_string_lossy()];
-        let line = json!({"type": "salvage", "action": "clear", "paths": paths});
-        writeln!(out, "{line}")?;
+        line(out, salvage("clear", vec![dir.clone()]))?;
     }
     for left in &found.left {
-        let (at, of) = (left.at.to_string_lossy(), &left.pool_path);
-        let of = of.as_ref().map(|path| path.to_string_lossy());
-        let line = json!({
-            "type": "salvage", "action": "leave", "paths": [at], "pool_path": of,
-            "hint": left.why.hint(),
-        });
-        writeln!(out, "{line}")?;
+        let mut object = salvage("leave", vec![left.at.clone()]);
+        match &left.pool_path {
+            Some(path) => put_path(&mut object, "pool_path", path),
+            None => drop(object.insert("pool_path".into(), Value::Null)),
+        }
+        object.insert("hint".into(), left.why.hint().into());
+        line(out, object)?;
     }
     Ok(())
 }

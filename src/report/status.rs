@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::history;
 use super::json::{Object, line, put_op, put_path, put_paths, typed};
@@ -138,13 +138,13 @@ pub fn open_json(out: &mut dyn Write, open: &[OpenOp]) -> io::Result<()> {
 }
 
 fn open_ops(open: &[OpenOp]) -> Value {
-    let paths = |op: &OpenOp| -> Vec<String> {
-        let pool = &op.run.pool;
-        let names = op.intent.names.iter();
-        names.map(|n| pool.join(n.path.as_path()).to_string_lossy().into_owned()).collect()
+    let of = |op: &OpenOp| {
+        let mut object = Object::new();
+        put_op(&mut object, op.intent.op);
+        let names = op.intent.names.iter().map(|name| op.run.pool.join(name.path.as_path()));
+        put_paths(&mut object, "names", names.collect());
+        Value::Object(object)
     };
-    let of =
-        |op: &OpenOp| json!({"run": op.intent.op.run, "op": op.intent.op.seq, "names": paths(op)});
     open.iter().map(of).collect()
 }
 

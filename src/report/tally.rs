@@ -89,6 +89,8 @@ pub struct Tally {
     pub without_directory: u64,
     /// Files that changed while they were scanned, and were left out.
     pub changed_in_scan: u64,
+    /// Files in recycle bins, which a scan skips.
+    pub in_recycle_bins: u64,
     /// Refusals by reason.
     #[serde(skip)]
     pub refusals: BTreeMap<Reason, u64>,
@@ -155,6 +157,7 @@ impl Tally {
             without_primary: plan.left_out.by_primary,
             without_directory: plan.left_out.by_directory,
             changed_in_scan: plan.left_out.changed,
+            in_recycle_bins: plan.left_out.in_bins,
             bytes_reclaimable: plan.ops.iter().map(frees).sum(),
             bytes_shared: plan.ops.iter().map(|op| op.shared).sum(),
             largest: largest(plan),

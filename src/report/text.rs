@@ -285,6 +285,10 @@ pub(super) fn left_out(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::
             writeln!(out, "{prefix}not compared: {files} without a possible copy below {of}")?;
         }
     }
+    if tally.in_recycle_bins > 0 {
+        let files = number(tally.in_recycle_bins, "file");
+        writeln!(out, "{prefix}left out: {files} in recycle bins")?;
+    }
     if changed > 0 {
         let files = number(changed, "file");
         writeln!(out, "{prefix}left out: {files} that changed during the scan (run again)")?;

@@ -39,6 +39,15 @@ impl UndoPlan {
         needs
     }
 
+    /// Whether nothing can be taken back, and no later try will change that: files were deleted, moved or edited since.
+    #[must_use]
+    pub fn stays_so(&self) -> bool {
+        let for_good = |refusal: &Refusal| {
+            matches!(refusal.reason, Reason::Gone | Reason::Shadowed | Reason::ChangedSince)
+        };
+        self.ops.is_empty() && self.refusals.iter().all(for_good)
+    }
+
     /// Refuses the ops that would write on a branch whose disk is mounted read-only.
     pub fn refuse_on(&mut self, branches: &[BranchRecord], read_only: impl Fn(BranchIdx) -> bool) {
         for op in std::mem::take(&mut self.ops) {
@@ -139,6 +148,7 @@ impl<F: Look> UndoPlanner<'_, F> {
             of: removed.op,
             metadata: removed.metadata.clone(),
             atime: removed.atime,
+            flags: removed.flags,
             mtime: removed.duplicate.mtime,
             blake3: removed.blake3,
             // Fewer blocks than bytes: the file had holes.
@@ -163,14 +173,15 @@ impl<F: Look> UndoPlanner<'_, F> {
         let names = self.names(done, |name| (name.to, name.from))?;
         let (names, stat) = self.still_there(done, &done.intent.master, names, refusals)?;
         let duplicate = Place::new(names[0].from, names[0].path.clone());
-        Ok(Op::planned(
+        let planned = Op::planned(
             done.intent.kind,
             OpFile { at, id: master.id },
             OpFile { at: duplicate, id: stat.id },
             stat.size,
             stat.blocks * 512,
             names,
-        ))
+        );
+        Ok(planned.relinking(done.intent.op))
     }
 
     /// Returns the names of an op, where they are now, with the branches they leave and get in the direction of `way`.

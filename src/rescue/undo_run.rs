@@ -20,7 +20,7 @@ use crate::run::{
 /// Which run is taken back, and how.
 #[derive(Debug, Clone)]
 pub struct UndoRequest {
-    /// The run; without it, the newest run that is no undo and has something left to take back.
+    /// The run; without it, the newest run that is no undo and of which something can be taken back.
     pub run: Option<u64>,
     /// If there are any paths: only ops with a name at or below one of them.
     pub paths: Vec<PathBuf>,
@@ -34,6 +34,8 @@ pub struct UndoRequest {
     pub accept_branches: bool,
     /// Whether other programs are kept out by leases.
     pub leases: Leases,
+    /// Words that say what was asked for: the journal keeps them, and `history` shows them.
+    pub options: Vec<Vec<u8>>,
 }
 
 /// Why an undo ended early. The journal has every op that was begun.
@@ -143,31 +145,46 @@ pub fn undo(
     let Some(journal) = journal::open_existing(dir, request.csv.as_deref())? else {
         return Err(UndoError::NoJournal(dir.clone()));
     };
-    let undoes = chosen(&journal, request.run)?;
-    let site = Session::open(pool_of(&journal, undoes)?)?;
+    let runs = chosen(&journal, request.run)?;
+    let site = Session::open(pool_of(&journal, runs.first)?)?;
     outside(&site.pool, "journal", dir)?;
     let undo =
-        Undo { request, undoes, paths: paths(&site.pool, &request.paths)?, site, journal, stop };
+        Undo { request, runs, paths: paths(&site.pool, &request.paths)?, site, journal, stop };
     undo.go(watcher)
 }
 
-/// Returns the run to undo: `named`, else the newest run that is no undo and has something left to take back. So an undo
-/// that is asked for twice, or that was interrupted, goes on, and never links again what it took apart.
+/// The run to undo, and the runs that are undone instead if nothing of it can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The run.
+    pub first: u64,
+    /// Earlier runs on the same pool, newest first.
+    pub others: Vec<u64>,
+}
+
+/// Returns the run to undo: `named`, else the newest run that is no undo and has something left to take back, and the
+/// earlier ones. So an undo that is asked for twice, or that was interrupted, goes on, and never links again what it took
+/// apart.
 ///
 /// # Errors
 /// When there is no such run.
-pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<u64, UndoError> {
-    if let Some(run) = named {
-        return match journal.run(run) {
-            Some(_) => Ok(run),
-            None => Err(UndoError::no_run(journal, run)),
+pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<Chosen, UndoError> {
+    if let Some(first) = named {
+        return match journal.run(first) {
+            Some(_) => Ok(Chosen { first, others: Vec::new() }),
+            None => Err(UndoError::no_run(journal, first)),
         };
     }
-    let mut runs = journal.runs().filter(|run| run.undoes.is_none() && run.done > 0).rev();
-    let newest = runs.next().ok_or(UndoError::NothingDone)?;
-    let left = |run: &&RunSummary| run.undone < run.done;
-    let left = std::iter::once(newest).chain(runs).find(left);
-    left.map(|run| run.started.run).ok_or(UndoError::NothingLeft)
+    let all: Vec<&RunSummary> =
+        journal.runs().filter(|run| run.links() && run.done > 0).rev().collect();
+    if all.is_empty() {
+        return Err(UndoError::NothingDone);
+    }
+    let mut left = all.into_iter().filter(|run| run.undone < run.done);
+    let newest = left.next().ok_or(UndoError::NothingLeft)?;
+    let others = left.filter(|run| run.started.pool == newest.started.pool);
+    let others = others.map(|run| run.started.run).collect();
+    Ok(Chosen { first: newest.started.run, others })
 }
 
 fn pool_of<T: Store>(journal: &Journal<T>, run: u64) -> Result<Pool, UndoError> {
@@ -189,8 +206,8 @@ fn paths(pool: &Pool, given: &[PathBuf]) -> Result<Vec<RelPath>, UndoError> {
 pub struct Undo<'u, S, T: Store> {
     /// The request; the run, the paths and the journal are below.
     pub request: &'u UndoRequest,
-    /// The run.
-    pub undoes: u64,
+    /// The run, and others if nothing of it can be taken back.
+    pub runs: Chosen,
     /// The paths of the request, relative to the pool.
     pub paths: Vec<RelPath>,
     /// The pool of the run.
@@ -213,25 +230,42 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         if !self.journal.open_ops().is_empty() {
             tracing::warn!("an earlier run left something open: -e finishes it first");
         }
-        let plan = self.plan()?;
+        let (undoes, plan) = self.plan()?;
         let room = self.has_room(&plan);
-        Ok(Undone::Planned { site: self.site, undoes: self.undoes, plan, room })
+        Ok(Undone::Planned { site: self.site, undoes, plan, room })
     }
 
-    fn plan(&self) -> Result<UndoPlan, UndoError> {
-        let finished = self.journal.finished(|run| run == self.undoes)?;
-        self.check_paths(&finished)?;
+    /// Plans the undo of the first run of which something can be taken back, else of the first; returns that run, too. What
+    /// was deleted or edited since stays so, and must not keep an earlier run from being undone.
+    fn plan(&self) -> Result<(u64, UndoPlan), UndoError> {
+        let (first, finished) = self.plan_of(self.runs.first)?;
+        if first.stays_so() {
+            for run in &self.runs.others {
+                let (plan, finished) = self.plan_of(*run)?;
+                if !plan.ops.is_empty() {
+                    self.check_paths(*run, &finished)?;
+                    let instead = run;
+                    tracing::info!(run = self.runs.first, instead, "nothing is left to take back");
+                    return Ok((*run, plan));
+                }
+            }
+        }
+        self.check_paths(self.runs.first, &finished)?;
+        Ok((self.runs.first, first))
+    }
+
+    fn plan_of(&self, run: u64) -> Result<(UndoPlan, Finished), UndoError> {
+        let finished = self.journal.finished(|other| other == run)?;
         let branches = self.site.branch_records();
         let mut undo = plan(self.site.fs(), &branches, &finished, &self.paths);
         let read_only = |at: BranchIdx| self.site.facts()[at.index()].read_only;
         undo.refuse_on(&branches, read_only);
-        Ok(undo)
+        Ok((undo, finished))
     }
 
     /// Checks that the run linked something at or below each path: a mistyped path must not look like a path with
     /// nothing left to undo.
-    fn check_paths(&self, finished: &Finished) -> Result<(), UndoError> {
-        let run = self.undoes;
+    fn check_paths(&self, run: u64, finished: &Finished) -> Result<(), UndoError> {
         let left = |path: &RelPath| {
             let mut names = finished.ops.iter().flat_map(|done| &done.intent.names);
             names.any(|name| name.path.is_below(path))
@@ -293,13 +327,11 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         if !self.journal.open_ops().is_empty() {
             recover(&self.site, &mut self.journal, leases, self.stop, watcher)?;
         }
-        let undo = self.plan()?;
+        let (run, undo) = self.plan()?;
         self.has_room(&undo)?;
         let manner = Manner {
-            undoes: Some(Undoes {
-                run: self.undoes,
-                links: undo.ops.iter().all(|op| op.undo().is_none()),
-            }),
+            undoes: Some(Undoes { run, links: undo.ops.iter().all(|op| op.undo().is_none()) }),
+            options: &self.request.options,
             log_refusals: false,
             // The undone run accepted the differences between the copies.
             ignore: &IgnoreMetadata::all(),

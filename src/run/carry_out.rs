@@ -21,7 +21,7 @@ use crate::pool::Pool;
 pub struct Undoes {
     /// Its number.
     pub run: u64,
-    /// Whether taking it back links files, because it is an undo itself. The record is then that of an ordinary run.
+    /// Whether taking it back links files, because it is an undo itself.
     pub links: bool,
 }
 
@@ -30,6 +30,8 @@ pub struct Undoes {
 pub struct Manner<'m> {
     /// The run that the plan takes back; `None` if the plan is no undo.
     pub undoes: Option<Undoes>,
+    /// Words that say what was asked for, for the record of the run.
+    pub options: &'m [Vec<u8>],
     /// Whether the CSV log gets a line for each op that was not planned.
     pub log_refusals: bool,
     /// Which metadata may differ between copies.
@@ -77,7 +79,7 @@ pub fn carry_out<S: Site, T: Store>(
     let before = site::spaces(site);
     let mut journal = journal()?;
     let run = match &mut journal {
-        Some(journal) => Some(begin(site, journal, manner.undoes)?),
+        Some(journal) => Some(begin(site, journal, manner)?),
         None => None,
     };
     let to_read = to_read(&plan, manner.hashed);
@@ -132,12 +134,13 @@ fn to_read(plan: &Plan, hashed: &[Hashed]) -> u64 {
 fn begin<S: Site, T: Store>(
     site: &S,
     journal: &mut Journal<T>,
-    undoes: Option<Undoes>,
+    manner: &Manner<'_>,
 ) -> Result<u64, RunError> {
-    let make = |run| site::run_started(site, run);
-    let started = match undoes {
+    let make = |run| site::run_started(site, run, manner.options);
+    let started = match manner.undoes {
         Some(Undoes { run, links: false }) => journal.start_undo(run, make)?,
-        _ => journal.start_run(make)?,
+        Some(Undoes { run, links: true }) => journal.start_relink(run, make)?,
+        None => journal.start_run(make)?,
     };
     Ok(started.run)
 }

@@ -25,12 +25,13 @@ pub(super) fn plan_of<S: Site>(
 ) -> Result<Plan, RunError> {
     let Resolved { mut groups, refusals, left_out, .. } = resolved;
     let listed = !duplicates.scanned();
+    let mut looked_for = HashSet::new();
     if listed {
-        find_names_under_primaries(site, terms, duplicates, &mut groups)?;
+        looked_for = find_names_under_primaries(site, terms, duplicates, &mut groups)?;
         unmatched::primaries(site.pool(), &terms.rules.primaries, &groups);
         unmatched::globs(&terms.filter);
     }
-    let mut plan = plan_groups(site, terms, duplicates, groups)?;
+    let mut plan = plan_groups(site, terms, duplicates, (groups, &looked_for))?;
     // A scan has said it of these paths, with the disks.
     let versions = refusals.iter().filter(|refusal| refusal.reason == Reason::ShadowsDiffer);
     let versions: HashSet<&[u8]> = versions.map(|refusal| refusal.path.as_slice()).collect();
@@ -43,25 +44,27 @@ pub(super) fn plan_of<S: Site>(
     Ok(plan)
 }
 
-/// Completes the link sets that a primary may decide about: an inode lies under a primary if any of its names does, and
-/// a list may name another. (A scan has met all names under primaries.)
+/// Completes the link sets if a primary may decide about one: an inode lies under a primary if any of its names does, and a
+/// list may name another. (A scan has met all names under primaries.) Returns the inodes looked for: all that lack names, so
+/// that the disks are walked once.
 fn find_names_under_primaries<S: Site>(
     site: &S,
     terms: &Terms,
     duplicates: &mut impl Duplicates<S>,
     groups: &mut [Group],
-) -> Result<(), RunError> {
+) -> Result<HashSet<InodeId>, RunError> {
     let Some(first) = terms.rules.primaries.first() else {
-        return Ok(());
+        return Ok(HashSet::new());
     };
     let known = |m: &Member| m.names.iter().any(|n| !n.excluded && n.path.is_below(first));
     let members = groups.iter().filter(|g| g.members.len() > 1).flat_map(|g| &g.members);
-    let open = members.filter(|member| !member.complete() && !known(member));
-    let wanted: HashSet<_> = open.map(|member| member.id).collect();
-    if !wanted.is_empty() {
-        complete(site, terms, duplicates, groups, &wanted)?;
+    let open: Vec<_> = members.filter(|member| !member.complete()).collect();
+    if open.iter().all(|member| known(member)) {
+        return Ok(HashSet::new());
     }
-    Ok(())
+    let wanted: HashSet<_> = open.iter().map(|member| member.id).collect();
+    complete(site, terms, duplicates, groups, &wanted)?;
+    Ok(wanted)
 }
 
 fn complete<S: Site>(
@@ -81,14 +84,15 @@ fn plan_groups<S: Site>(
     site: &S,
     terms: &Terms,
     duplicates: &mut impl Duplicates<S>,
-    mut groups: Vec<Group>,
+    (mut groups, looked_for): (Vec<Group>, &HashSet<InodeId>),
 ) -> Result<Plan, RunError> {
     let mut members = groups.iter().flat_map(|group| &group.members);
     if members.all(Member::complete) {
         return Ok(plan(given_away(groups), site.facts(), &terms.rules));
     }
     let first = plan(&groups, site.facts(), &terms.rules);
-    let wanted: HashSet<_> = first.incomplete(&groups).iter().map(|m| m.id).collect();
+    let incomplete = first.incomplete(&groups).into_iter().map(|m| m.id);
+    let wanted: HashSet<_> = incomplete.filter(|id| !looked_for.contains(id)).collect();
     if wanted.is_empty() {
         return Ok(first);
     }

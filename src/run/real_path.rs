@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::RunError;
+use crate::find::resolve::pool_directory;
 use crate::pool::Pool;
 use crate::pool::relpath::RelPath;
 
@@ -37,12 +38,23 @@ pub fn real_name(path: &Path) -> PathBuf {
     }
 }
 
-/// Returns `path` relative to the pool, for a file that need not exist any more; `None` if it lies elsewhere.
+/// Returns `path` relative to the pool, by whatever mount or branch it is named, for a file that need not exist any more;
+/// `None` if it lies elsewhere.
 #[must_use]
 pub fn below_pool(pool: &Pool, path: &Path) -> Option<RelPath> {
     let real = real_name(path);
-    let inside = real.strip_prefix(&pool.mount).ok()?;
-    RelPath::new(inside.as_os_str().as_bytes()).ok()
+    if let Ok(inside) = real.strip_prefix(&pool.mount) {
+        return RelPath::new(inside.as_os_str().as_bytes()).ok();
+    }
+    let mut gone = Vec::new();
+    for dir in real.ancestors() {
+        if dir.is_dir() {
+            let base = pool_directory(pool, dir).ok()??;
+            return gone.iter().rev().try_fold(base, |dir, name| dir.join(name)).ok();
+        }
+        gone.push(dir.file_name()?);
+    }
+    None
 }
 
 /// Checks that `place`, which is for `what`, lies outside of the pool and its branches.

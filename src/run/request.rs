@@ -154,6 +154,8 @@ pub struct Execution {
     pub leases: Leases,
     /// The user's commands before and after.
     pub hooks: Hooks,
+    /// Words that say what was asked for: the journal keeps them, and `history` shows them.
+    pub options: Vec<Vec<u8>>,
 }
 
 impl Default for Execution {
@@ -164,6 +166,7 @@ impl Default for Execution {
             accept_branches: false,
             leases: Leases::Required,
             hooks: Hooks::default(),
+            options: Vec::new(),
         }
     }
 }

@@ -57,7 +57,7 @@ pub trait Site {
 }
 
 /// Returns the record that run number `run` on `site` begins with, now.
-pub(super) fn run_started(site: &impl Site, run: u64) -> RunStarted {
+pub(super) fn run_started(site: &impl Site, run: u64, options: &[Vec<u8>]) -> RunStarted {
     RunStarted {
         run,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,6 +65,7 @@ pub(super) fn run_started(site: &impl Site, run: u64) -> RunStarted {
         pool: site.pool().mount.clone(),
         branches: site.branch_records(),
         newest_dirs: site.pool().getattr_newest,
+        options: options.to_vec(),
     }
 }
 

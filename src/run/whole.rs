@@ -129,6 +129,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         existing = existing.filter(|_| something);
         let manner = Manner {
             undoes: None,
+            options: &execution.options,
             log_refusals: true,
             ignore: &self.terms.rules.ignore,
             leases: execution.leases,

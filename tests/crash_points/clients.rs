@@ -1,7 +1,10 @@
 //! Clients of the pool do things, at every call.
 
-use mergerfs_xdedup::fs::Place;
-use mergerfs_xdedup::fs::sim::{Fault, place};
+use std::time::Duration;
+
+use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
+use mergerfs_xdedup::fs::{Look, Place};
+use mergerfs_xdedup::journal::{Conflict, Journal};
 use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::meddling::{Client, Step, in_conflict, settle};
@@ -360,4 +363,68 @@ fn what_a_client_does_while_recovering_stays_done() {
         }
     }
     assert!(failures.points() > 1000);
+}
+
+/// Two duplicates of one kept copy in a batch, one of them with two names: on its disk or on another.
+fn two_of_one(local: bool) -> Scenario {
+    let world = SimWorld::new();
+    let [a, b] = scenario::branches(&world);
+    let kept = scenario::add(&world, &place(a, "m/a"));
+    let on = if local { a } else { b };
+    let [d, e, f] = ["d/b", "e/b2", "f/c"].map(|path| place(on, path));
+    scenario::add(&world, &d);
+    world.add_link(&d, &e);
+    scenario::add(&world, &f);
+    for dir in ["d", "e", "f", "x"] {
+        world.add_dir(&place(a, dir));
+    }
+    world.add_dir(&place(on, "x"));
+    scenario::scenario("two of one", world, &[(kept.clone(), vec![d, e]), (kept, vec![f])])
+}
+
+/// After a kill a client links a replacement, and by its other name the duplicate gets in the way: where the duplicate comes
+/// back, the link is one of the kept copy, and is reported. No name that this program made is taken for such a link.
+#[test]
+fn a_link_of_a_replacement_after_a_crash_is_told() {
+    let path = |path: &str| RelPath::new(path).unwrap();
+    let (mut told, mut quiet) = (0, 0);
+    for scenario in [two_of_one(false), two_of_one(true)] {
+        let (before, branch) = (Session::new(&scenario), scenario.duplicate.branch);
+        let save = Step::Save(place(branch, "e/b2"));
+        let in_the_way = [
+            (Step::OpenRead(path("e/b2")), None),
+            // The other op ends in between.
+            (Step::OpenRead(path("e/b2")), Some(save.clone())),
+            (Step::Remove(path("e/b2")), None),
+            (Step::Write(path("e/b2")), None),
+            (save, None),
+        ];
+        let link = Step::Link(path("d/b"), path("x/l"));
+        let mut n = 1;
+        while let Some(killed) = super::deaths::killed(&scenario, n) {
+            for (steps, links) in in_the_way.iter().flat_map(|way| [(way, true), (way, false)]) {
+                let (mut next, client) = (killed.next(), Client::new(&before));
+                if links {
+                    client.act(&next.world, &link);
+                }
+                client.act(&next.world, &steps.0);
+                next.world.fs().pause(Duration::from_secs(10));
+                next.recover().unwrap();
+                client.finish(&next.world, false);
+                let mut next = next.next();
+                steps.1.iter().for_each(|step| client.act(&next.world, step));
+                settle(&mut next).unwrap();
+                let wrong = client.wrong(&next);
+                let journal = Journal::open(next.store.handle()).unwrap();
+                let is_link = |conflict: &Conflict| conflict.why.contains("linked while");
+                let link_told = journal.conflicts().iter().any(is_link);
+                let point =
+                    || format!("{steps:?}, linked {links}, killed at {n}\n{}", killed.told());
+                assert!(wrong.is_empty() && (links || !link_told), "{wrong:?}: {}", point());
+                (told, quiet) = (told + usize::from(link_told), quiet + usize::from(!link_told));
+            }
+            n += 1;
+        }
+    }
+    assert!(told > 10 && quiet > 100, "{told} {quiet}");
 }

@@ -106,6 +106,7 @@ impl Session {
             pool: "/pool".into(),
             branches: options.branches.clone(),
             newest_dirs: false,
+            options: Vec::new(),
         })?;
         let mut observer = Outcomes(&mut self.outcomes);
         let mut executor = Executor::new(&fs, &mut journal, &mut observer, options, run.run);
@@ -132,6 +133,7 @@ impl Session {
             pool: "/pool".into(),
             branches: options.branches.clone(),
             newest_dirs: false,
+            options: Vec::new(),
         })?;
         let mut observer = Outcomes(&mut self.outcomes);
         Executor::new(&fs, &mut journal, &mut observer, options, started.run).run(plan.ops)?;

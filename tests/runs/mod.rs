@@ -6,6 +6,7 @@ mod stage;
 use mergerfs_xdedup::execute::Outcome as OpOutcome;
 use mergerfs_xdedup::fs::Metadata;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
+use mergerfs_xdedup::journal::{Journal, RunSummary};
 use mergerfs_xdedup::plan::Only;
 use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
@@ -147,14 +148,56 @@ fn an_undo_takes_a_run_back_as_a_run_of_its_own() {
     let first = journal.run(1).unwrap();
     assert_eq!((first.still_free(), record.still_free()), (0, 0));
     assert!(first.reclaimed > 0);
-    // An undo of that links again: the record is that of an ordinary run.
+    // An undo of that links again: as a run does, and it is undone like one.
     let mut redo = undo.next();
     redo.undo(2, true).unwrap();
     assert_linked(&redo);
     let journal = redo.journal();
-    assert_eq!(journal.run(3).unwrap().undoes, None);
-    assert_eq!(chosen(&journal, None).unwrap(), 3);
-    assert_eq!(journal.run(3).unwrap().still_free(), journal.run(1).unwrap().reclaimed);
+    let third = journal.run(3).unwrap();
+    assert_eq!((third.undoes, third.links(), third.undone), (Some(2), true, 0));
+    assert_eq!(journal.run(2).unwrap().undone, 1);
+    assert_eq!(chosen(&journal, None).unwrap().first, 3);
+    assert_eq!(third.still_free(), journal.run(1).unwrap().reclaimed);
+    // Run 2 has nothing left that could be taken back.
+    assert!(journal.finished(|run| run == 2).unwrap().ops.is_empty());
+    let mut again = redo.next();
+    again.undo(3, true).unwrap();
+    assert_eq!(again.inodes_of(BYTES), 2);
+    let journal = again.journal();
+    assert_eq!(journal.runs().map(RunSummary::still_free).sum::<u64>(), 0);
+    assert!(matches!(chosen(&journal, None), Err(UndoError::NothingLeft)));
+}
+
+/// Run 2 takes back one of both files of run 1, and run 3 takes back run 2.
+#[test]
+fn the_history_adds_up_to_what_is_free_now() {
+    let world = SimWorld::new();
+    let [a, b] = [(); 2].map(|()| world.add_branch(world.add_disk()));
+    for (kept, other, bytes) in [("m/d0", "d1", BYTES), ("m/d2", "d3", b"other bytes")] {
+        world.add_file(&place(a, kept), bytes);
+        world.add_file(&place(b, other), bytes);
+    }
+    world.sync_all();
+    let mut stage = Stage::new(world);
+    let freed = carried_out(&mut stage).reclaimed;
+    let free_now = |journal: &Journal<_>| journal.runs().map(RunSummary::still_free).sum::<u64>();
+
+    let mut undo = stage.next();
+    undo.undo_below(1, true, vec![RelPath::new("d3").unwrap()]).unwrap();
+    assert_eq!(free_now(&undo.journal()), freed / 2);
+    assert_eq!(chosen(&undo.journal(), None).unwrap().first, 1);
+    let mut redo = undo.next();
+    redo.undo(2, true).unwrap();
+    assert_eq!(free_now(&redo.journal()), freed);
+    assert_eq!(chosen(&redo.journal(), None).unwrap().first, 3);
+    let mut last = redo.next();
+    last.undo(3, true).unwrap();
+    let journal = last.journal();
+    assert_eq!(free_now(&journal), freed / 2);
+    assert_eq!(chosen(&journal, None).unwrap().first, 1);
+    let undone: Vec<_> = journal.runs().map(|run| (run.done, run.undone)).collect();
+    assert_eq!(undone, [(2, 1), (1, 1), (1, 1), (1, 0)]);
+    assert_eq!(journal.run(4).unwrap().started.options, [b"undo"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use mergerfs_xdedup::plan::{BranchFacts, Rules};
 use mergerfs_xdedup::pool::lock::LockError;
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::pool::{BranchIdx, Pool};
-use mergerfs_xdedup::rescue::undo_run::{Undo, UndoError, UndoRequest, Undone};
+use mergerfs_xdedup::rescue::undo_run::{Chosen, Undo, UndoError, UndoRequest, Undone};
 use mergerfs_xdedup::run::request::Execution;
 use mergerfs_xdedup::run::{
     self, Duplicates, Journals, Run, RunError, Site, Stop, Terms, Watcher, WatcherError,
@@ -90,6 +90,16 @@ impl Stage {
         undoes: u64,
         execute: bool,
     ) -> Result<Undone<SimSite>, UndoError> {
+        self.undo_below(undoes, execute, Vec::new())
+    }
+
+    /// Undoes run number `undoes`, as far as it is about `paths`; an empty list is all of it.
+    pub(crate) fn undo_below(
+        &mut self,
+        undoes: u64,
+        execute: bool,
+        paths: Vec<RelPath>,
+    ) -> Result<Undone<SimSite>, UndoError> {
         let request = UndoRequest {
             run: Some(undoes),
             paths: Vec::new(),
@@ -98,11 +108,12 @@ impl Stage {
             csv: None,
             accept_branches: false,
             leases: Leases::Required,
+            options: vec![b"undo".to_vec()],
         };
         let undo = Undo {
             request: &request,
-            undoes,
-            paths: Vec::new(),
+            runs: Chosen { first: undoes, others: Vec::new() },
+            paths,
             site: self.site.clone(),
             journal: Journal::open(self.store.handle())?,
             stop: &self.stop,

@@ -234,8 +234,10 @@ impl<'s> Scan<'s> {
             return Err(ScanError::Interrupted);
         }
         let changed = counts.changed + members.changed;
-        let (counts, left_out) =
-            (ReadCounts { changed, ..counts }, LeftOut { changed, ..left_out });
+        let (counts, left_out) = (
+            ReadCounts { changed, ..counts },
+            LeftOut { changed, in_bins: walked.in_bins, ..left_out },
+        );
         walked.refusals.append(&mut members.refusals);
         let said = named.map(|named| named.without_group(&self, &members.groups, &walked.refusals));
         walked.refusals.extend(said.into_iter().flatten());

@@ -16,7 +16,7 @@ const BINS: [&[u8]; 5] = [b"#recycle", b"@recycle", b".recycle", b".recycle.bin"
 
 /// A recycle bin, or the trash of the freedesktop specification (`.Trash`, `.Trash-1000`) or of macOS (`.Trashes`). What
 /// lies there is on its way out: it must not become the copy that stays.
-fn is_trash(name: &[u8]) -> bool {
+pub(super) fn is_trash(name: &[u8]) -> bool {
     let rest = name.strip_prefix(b".Trash");
     rest.is_some_and(|rest| rest.is_empty() || rest == b"es" || rest.starts_with(b"-"))
         || BINS.iter().any(|bin| name.eq_ignore_ascii_case(bin))

@@ -9,7 +9,7 @@ use super::disks::Disk;
 use super::gate::Gate;
 use super::meter::Phase;
 use super::opener::is_gone;
-use super::skip::skipped;
+use super::skip::{is_trash, skipped};
 use super::{Scan, ScanError};
 use crate::fs::real::{ScanDir, ScanEntry};
 use crate::fs::{FileKind, FsError, InodeId, Place, Stat};
@@ -33,6 +33,8 @@ pub(super) struct Walked {
     pub(super) files: u64,
     /// Files that were named, or directories that were named with files in them.
     pub(super) named: Vec<RelPath>,
+    /// Number of names in recycle bins that are no directories.
+    pub(super) in_bins: u64,
 }
 
 /// Walks `dirs` of every branch of `disks`.
@@ -266,6 +268,10 @@ impl Walker<'_> {
     /// Looks at an entry as far as needed, and adds a directory or regular file to the batch.
     fn look_at(&self, opened: &mut Opened, entry: &ScanEntry) {
         let name = opened.dir.name(entry).to_bytes();
+        if entry.kind == Some(FileKind::Directory) && is_trash(name) {
+            let bin = Place::new(opened.place.branch, joined(&opened.place.path, name));
+            return self.count_bin(bin);
+        }
         if matches!(entry.kind, Some(FileKind::Symlink | FileKind::Other)) || skipped(name) {
             return;
         }
@@ -295,6 +301,25 @@ impl Walker<'_> {
                 opened.below.push(entry.ino);
             }
         }
+    }
+
+    /// Counts the files in a recycle bin, without a look at any of them.
+    fn count_bin(&self, bin: Place) {
+        let (mut dirs, mut files) = (vec![bin], 0);
+        while let Some(at) = dirs.pop().filter(|_| !(self.scan.interrupted)()) {
+            // What cannot be read there would be skipped all the same.
+            let Ok(dir) = self.scan.fs.scan_dir(&at) else { continue };
+            for entry in dir.entries() {
+                match entry.kind {
+                    Some(FileKind::Directory) => {
+                        let below = joined(&at.path, dir.name(entry).to_bytes());
+                        dirs.push(Place::new(at.branch, below));
+                    }
+                    _ => files += 1,
+                }
+            }
+        }
+        self.found().in_bins += files;
     }
 
     fn file(&self, opened: &mut Opened, entry: &ScanEntry, stat: &Stat) {

@@ -17,14 +17,15 @@ use super::file::{ACCESS_ACL, DEFAULT_ACL, all_xattrs};
 use super::root::stat_of;
 use crate::sys;
 
-/// The inode flags that a directory can be given: compression, sync and atime behaviour, no copy-on-write, no dump.
-/// Never immutable or append-only: nothing could be made in it any more.
+/// The inode flags that a file or directory can be given: compression, sync and atime behaviour, no copy-on-write, no
+/// dump. Never immutable or append-only: nothing could be made in it any more.
 const CLONED_FLAGS: u32 = 0x0000_0001 // secure deletion
     | 0x0000_0002 // undeletable
     | 0x0000_0004 // compressed
     | 0x0000_0008 // synchronous
     | 0x0000_0040 // no dump
     | 0x0000_0080 // no atime
+    | 0x0000_0400 // not compressed
     | 0x0000_4000 // journalled data
     | 0x0000_8000 // no tail merging
     | 0x0001_0000 // synchronous directory
@@ -148,14 +149,22 @@ fn forgive_label(name: &[u8], done: io::Result<()>) -> io::Result<()> {
 
 /// Best effort: filesystems know different flags, and no flag is about the contents.
 fn clone_flags(from: &File, to: &File) {
-    let (Ok(source), Ok(target)) = (sys::inode_flags(from.as_fd()), sys::inode_flags(to.as_fd()))
-    else {
-        return;
-    };
-    let wanted = (target & !CLONED_FLAGS) | (source & CLONED_FLAGS);
-    if wanted != target
-        && let Err(error) = sys::set_inode_flags(to.as_fd(), wanted)
-    {
-        tracing::debug!(%error, flags = wanted, "inode flags not cloned");
+    let cloned = sys::inode_flags(from.as_fd()).and_then(|flags| set_flags(to, flags));
+    if let Err(error) = cloned {
+        tracing::debug!(%error, "inode flags not cloned");
     }
+}
+
+/// Gives `to` those of `flags` that a file or directory can be given.
+pub(super) fn set_flags(to: &File, flags: u32) -> io::Result<()> {
+    let mut before = sys::inode_flags(to.as_fd())?;
+    let wanted = (before & !CLONED_FLAGS) | (flags & CLONED_FLAGS);
+    // First without those that it inherited: no btrfs goes from no copy-on-write to compression at once.
+    for next in [before & wanted, wanted] {
+        if next != before {
+            sys::set_inode_flags(to.as_fd(), next)?;
+            before = next;
+        }
+    }
+    Ok(())
 }

@@ -1,13 +1,14 @@
 //! Reads records of formats 1 and 2, whose intents have no handles.
 //!
-//! These types never change. The types they share with format 3 get a copy here before they do.
+//! These types never change. They become records of format 3, and share its types.
 
 use serde::Deserialize;
 #[cfg(test)]
 use serde::Serialize;
 
+use super::format_3;
 use crate::fs::{Handle, Metadata, Timestamp};
-use crate::journal::record::{self, RecordedFile, RunEnded, RunStarted};
+use crate::journal::record::{RecordedFile, RunEnded};
 use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
@@ -19,18 +20,18 @@ pub(in crate::journal) struct Body {
     pub(in crate::journal) record: Record,
 }
 
-/// The variants in the order of [`record::Record`]: a stored record holds its variant's place in this order.
+/// The variants in the order of [`format_3::Record`]: a stored record holds its variant's place in this order.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Serialize))]
 pub(in crate::journal) enum Record {
-    RunStarted(RunStarted),
+    RunStarted(format_3::RunStarted),
     Intent(Box<Intent>),
     Retired { op: OpId },
     Done { op: OpId, reclaimed: u64 },
     Restored { op: OpId, why: String },
     Conflict { op: OpId, why: String, left: Vec<(BranchIdx, RelPath)> },
     RunEnded(RunEnded),
-    UndoStarted(record::UndoStarted),
+    UndoStarted(format_3::UndoStarted),
     UndoIntent(Box<UndoIntent>),
     Copied { op: OpId, ino: u64, btime: Option<Timestamp> },
 }
@@ -69,7 +70,7 @@ pub(in crate::journal) struct NameIntent {
     pub(in crate::journal) found: Found,
 }
 
-impl From<Record> for record::Record {
+impl From<Record> for format_3::Record {
     fn from(old: Record) -> Self {
         match old {
             Record::RunStarted(started) => Self::RunStarted(started),
@@ -88,7 +89,7 @@ impl From<Record> for record::Record {
     }
 }
 
-impl From<UndoIntent> for record::UndoIntent {
+impl From<UndoIntent> for format_3::UndoIntent {
     fn from(old: UndoIntent) -> Self {
         Self {
             undoes: old.undoes,
@@ -101,7 +102,7 @@ impl From<UndoIntent> for record::UndoIntent {
     }
 }
 
-impl From<Intent> for record::Intent {
+impl From<Intent> for format_3::Intent {
     fn from(old: Intent) -> Self {
         Self {
             op: old.op,
@@ -123,7 +124,7 @@ impl From<Intent> for record::Intent {
     }
 }
 
-impl From<NameIntent> for record::NameIntent {
+impl From<NameIntent> for crate::journal::NameIntent {
     fn from(old: NameIntent) -> Self {
         Self {
             path: old.path,

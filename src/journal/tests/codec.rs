@@ -27,6 +27,7 @@ pub(super) fn samples() -> Vec<(&'static str, Record)> {
     let mut ours = intent(op, &[rel("a/b"), rel(b"c/\xff")]);
     ours.names[1].found = Found::Master;
     ours.names[1].to_dir = Handle::default();
+    ours.relinks = Some(OpId { run: 1, seq: 7 });
     let why = "busy".to_owned();
     let left = vec![(BranchIdx(1), rel("a/.xdedup"))];
     let ended = RunEnded { run: 2, time: NOW, done: 1, reclaimed: 1 << 40 };
@@ -66,12 +67,18 @@ pub(super) fn undo_samples() -> Vec<(&'static str, Record)> {
     ]
 }
 
+/// What format 4 added.
+fn relink_samples() -> Vec<(&'static str, Record)> {
+    let started = UndoStarted { run: run_started(4), undoes: 3 };
+    vec![("relink started", Record::RelinkStarted(started))]
+}
+
 /// A red line here means that journals written before can no longer be read: raise the version instead.
 #[test]
 fn every_record_is_stored_as_it_always_was() {
     let golden: Vec<(&str, &str)> =
-        include_str!("golden_3.txt").lines().map(|line| line.split_once(": ").unwrap()).collect();
-    let samples = samples().into_iter().chain(undo_samples());
+        include_str!("golden_4.txt").lines().map(|line| line.split_once(": ").unwrap()).collect();
+    let samples = samples().into_iter().chain(undo_samples()).chain(relink_samples());
     let samples: Vec<_> = samples.collect();
     let now: Vec<(&str, String)> = samples
         .iter()
@@ -98,12 +105,12 @@ fn keys_and_marks_are_stored_as_they_always_were() {
 #[test]
 fn an_unknown_version_is_told_from_damage() {
     let (mut bytes, _) = encode(9, NOW, &samples()[3].1, PREV).unwrap();
-    bytes[0] = 4;
+    bytes[0] = 5;
     assert!(matches!(decode(&bytes, PREV), Err(CodecError::Damaged(_))));
     let covered = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..covered]).to_be_bytes();
     bytes[covered..].copy_from_slice(&crc);
-    assert_eq!(decode(&bytes, PREV), Err(CodecError::Newer(4)));
+    assert_eq!(decode(&bytes, PREV), Err(CodecError::Newer(5)));
 }
 
 #[test]
@@ -190,6 +197,7 @@ fn any_intent() -> impl Strategy<Value = Intent> {
             intent.metadata = metadata;
             intent.atime = time;
             intent.blake3 = blake3;
+            intent.flags = blake3[0].is_multiple_of(2).then_some(u32::from(blake3[1]) << 16);
             let [master, duplicate, from, to] = handles.map(Handle);
             intent.master_handle = master;
             intent.duplicate_handle = duplicate;
@@ -201,6 +209,10 @@ fn any_intent() -> impl Strategy<Value = Intent> {
 
 pub(super) fn any_record() -> impl Strategy<Value = Record> {
     let op = (any::<u64>(), any::<u64>()).prop_map(|(run, seq)| OpId { run, seq });
+    let relink = |(mut intent, undo): (Intent, OpId)| {
+        intent.relinks = Some(undo);
+        intent
+    };
     let undo = |(intent, undoes, copy, sparse, emptied)| UndoIntent {
         undoes,
         intent,
@@ -212,6 +224,7 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
     let emptied = proptest::collection::vec(path(), 0..3);
     prop_oneof![
         any_intent().prop_map(|intent| Record::Intent(Box::new(intent))),
+        (any_intent(), op.clone()).prop_map(move |parts| Record::Intent(Box::new(relink(parts)))),
         (any_intent(), op.clone(), path(), any::<bool>(), emptied)
             .prop_map(move |parts| Record::UndoIntent(Box::new(undo(parts)))),
         (op.clone(), any::<u64>()).prop_map(|(op, reclaimed)| Record::Done { op, reclaimed }),

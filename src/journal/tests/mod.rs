@@ -15,6 +15,7 @@ mod crash;
 mod damage;
 mod disk;
 mod format_2;
+mod format_3;
 mod full_disk;
 mod journal;
 mod older_build;
@@ -41,6 +42,7 @@ pub(super) fn run_started(run: u64) -> RunStarted {
         pool: PathBuf::from("/mnt/pool"),
         branches: vec![branch(1), branch(2)],
         newest_dirs: false,
+        options: vec![b"-p".to_vec(), b"/mnt/pool/\xff".to_vec()],
     }
 }
 
@@ -79,6 +81,8 @@ pub(super) fn intent(op: OpId, names: &[RelPath]) -> Intent {
         master_links: Some(2),
         master_handle: Handle(vec![4; 12]),
         salvaged: false,
+        flags: Some(0x40),
+        relinks: None,
         metadata: Metadata {
             uid: 1000,
             gid: 100,

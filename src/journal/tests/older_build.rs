@@ -1,14 +1,16 @@
-//! Ops that an older build left open are finished by this one: their records are of format 2 and have no handles.
+//! Ops that an older build left open are finished by this one: records of format 2 have no handles, those of format 3
+//! no inode flags.
 //!
-//! `open_2.txt` has the records of four journals as that build wrote them, for a pool of the simulation. If the
-//! simulation numbers its files in another way, `XDEDUP_UPDATE=1` writes the file anew.
+//! `open_2.txt` and `open_3.txt` have the records of four journals as such builds wrote them, for a pool of the
+//! simulation. If the simulation numbers its files in another way, `XDEDUP_UPDATE=1` writes the files anew.
 #![allow(clippy::disallowed_methods, reason = "the fixture lies in no pool")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::codec::hex;
-use super::format_2::{encode_all_2, unhex};
+use super::format_2::{encode_2, unhex};
+use super::format_3::encode_3;
 use super::*;
 use crate::execute::{Executor, Leases, Observer, OpEnded, Options, RunError};
 use crate::fs::sim::{Fault, SimWorld, place};
@@ -20,7 +22,28 @@ use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::{Op, OpFile, OpName};
 use crate::rescue::undo;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/journal/tests/open_2.txt");
+const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/journal/tests");
+
+/// The formats that older builds wrote.
+const FORMATS: [u8; 2] = [2, 3];
+
+/// The bytes of `records`, the first ones of journal 7, as a program of `format` wrote them.
+fn encode_all(format: u8, records: &[Record]) -> Vec<Vec<u8>> {
+    let (mut chain, mut all) = (Mark::genesis(7).chain, Vec::new());
+    for (record, seq) in records.iter().zip(1..) {
+        let encode = if format == 2 { encode_2 } else { encode_3 };
+        let (bytes, next) = encode(seq, NOW, record.clone(), chain);
+        assert_eq!(bytes[0], format);
+        chain = next;
+        all.push(bytes);
+    }
+    all
+}
+
+/// A store that holds `records` as a program of format 2 wrote them, one batch.
+pub(super) fn store_2(records: &[Record]) -> MemStore {
+    store_of(&encode_all(2, records))
+}
 
 struct Nobody;
 
@@ -155,12 +178,11 @@ fn records(store: &MemStore) -> Vec<Record> {
 }
 
 /// A store that holds these records, as they are.
-pub(super) fn store_of(records: &[Vec<u8>]) -> MemStore {
+fn store_of(records: &[Vec<u8>]) -> MemStore {
     let (mut store, mut tip, mut pairs) = (MemStore::new(7), Mark::genesis(7), Vec::new());
     for bytes in records {
-        assert_eq!(bytes[0], 2);
         let (entry, chain) = decode(bytes, tip.chain).unwrap();
-        if let Record::RunStarted(_) | Record::UndoStarted(_) = entry.record {
+        if entry.record.begins_run() {
             tip.run = entry.record.run();
         }
         (tip.seq, tip.chain) = (entry.seq, chain);
@@ -180,9 +202,11 @@ fn an_op_that_an_older_build_left_open_at_any_call_is_finished() {
             let journal = Journal::open(scene.store.after_kill()).unwrap();
             if !journal.open_ops().is_empty() {
                 open += 1;
-                let old = store_of(&encode_all_2(&records(&scene.store)));
-                let what = format!("undo {undo}, killed at {n}");
-                scene.next(&old).is_finished(undo, &what);
+                for format in FORMATS {
+                    let old = store_of(&encode_all(format, &records(&scene.store)));
+                    let what = format!("format {format}, undo {undo}, killed at {n}");
+                    scene.next(&old).is_finished(undo, &what);
+                }
             }
             n += 1;
         }
@@ -208,21 +232,26 @@ fn ends(undo: bool) -> [(&'static str, Scene); 2] {
 
 #[test]
 fn a_journal_left_open_by_an_older_build_is_finished_by_this_one() {
+    FORMATS.into_iter().for_each(left_open_in_format);
+}
+
+fn left_open_in_format(format: u8) {
+    let file = format!("{DIR}/open_{format}.txt");
     let mut now = String::new();
     let mut scenes = Vec::new();
     for undo in [false, true] {
         for (last, scene) in ends(undo) {
             let case = format!("{} to {last}", if undo { "undo" } else { "run" });
-            for bytes in encode_all_2(&records(&scene.store)) {
+            for bytes in encode_all(format, &records(&scene.store)) {
                 now += &format!("{case}: {}\n", hex(&bytes));
             }
             scenes.push((case, undo, scene));
         }
     }
     if std::env::var_os("XDEDUP_UPDATE").is_some() {
-        std::fs::write(FILE, &now).unwrap();
+        std::fs::write(&file, &now).unwrap();
     }
-    let written = std::fs::read_to_string(FILE).unwrap();
+    let written = std::fs::read_to_string(&file).unwrap();
     assert_eq!(now, written, "the older build wrote other bytes for this pool");
     for (case, undo, scene) in scenes {
         let lines = written.lines().filter_map(|line| line.split_once(": "));

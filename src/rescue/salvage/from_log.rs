@@ -418,5 +418,7 @@ pub(super) fn intent(
         master_links: None,
         master_handle: Handle::default(),
         salvaged: true,
+        flags: None,
+        relinks: None,
     }
 }

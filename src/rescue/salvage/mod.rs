@@ -222,6 +222,7 @@ pub fn records(pools: &[(&Lost, &Salvage)], newest: u64, now: Timestamp) -> Vec<
         pool: lost.mount.clone(),
         branches: lost.branches.clone(),
         newest_dirs: lost.newest_dirs,
+        options: Vec::new(),
     };
     let mut runs: BTreeMap<u64, (&Lost, Vec<&Rebuilt>)> = BTreeMap::new();
     for (lost, salvage) in pools {
