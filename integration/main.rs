@@ -39,6 +39,7 @@ mod media_server;
 mod missing_disk;
 mod named;
 mod not_alike;
+mod old_kernels;
 mod other_tools;
 mod policies;
 mod power_cut;
