@@ -33,6 +33,7 @@ mod status;
 mod stdout;
 mod undo;
 mod verify;
+mod waiting;
 
 use args::Color;
 pub use args::{
@@ -59,6 +60,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(code) => code,
         Ok(cli) => {
             start_log(&cli.common);
+            waiting::watch();
             ended(dispatch(&cli), cli.common.color)
         }
     }
