@@ -3,19 +3,20 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use mergerfs_xdedup::journal::{
     Intent, Record, RunEnded, RunStarted, create_or_open, open_existing, prune,
 };
 use mergerfs_xdedup::plan::OpId;
 
-use super::beside::Beside;
+use super::beside::{Beside, Writes};
 use super::files::MIXED;
 use super::journal::{NOW, intent, run_started};
 use super::log::{Cut, Log};
 use super::rig::{FileSystem, Rig, Slot};
 use super::scene::Scene;
-use super::sweep::{Sweep, sampling, variants};
+use super::sweep::{Sweep, sampling, seed, variants};
 
 use FileSystem::{Btrfs, Ext4, Xfs};
 
@@ -119,8 +120,10 @@ fn kill_and_lose(scene: &Scene) {
     }
 }
 
-fn nobody_beside() -> Beside {
-    Beside { disks: Vec::new(), stretch_max: std::time::Duration::from_millis(20), seed: 1 }
+/// Every disk writes now and then.
+fn beside(scene: &Scene) -> Beside {
+    let disks = scene.slots.iter().map(|slot| (slot.dir.clone(), Writes::SideFile)).collect();
+    Beside { disks, stretch_max: Duration::from_millis(20), seed: seed() }
 }
 
 /// Whether the damaged journal was still there: nothing is lost, and a salvage or a `resume` ends what is open.
@@ -129,7 +132,7 @@ fn look_at_salvage(scene: &Scene, rig: &Rig) -> Result<bool, String> {
         |when: &str| scene.check_paths(&scene.durable).map_err(|wrong| format!("{when}: {wrong}"));
     check("before recovery")?;
     let run = |arguments: &[&str], codes: &[i32]| {
-        scene.run(rig, &mut scene.tool(arguments), &nobody_beside(), codes)
+        scene.run(rig, &mut scene.tool(arguments), &beside(scene), codes)
     };
     let said = run(&["resume"], &[0, 4])?;
     let damaged = said.contains("resume --salvage");
@@ -153,7 +156,7 @@ fn power_cut_while_a_salvage_builds_its_journal_loses_nothing() {
         scene.fill().unwrap();
         kill_and_lose(&scene);
         let mut salvage = scene.tool(&["resume", "--salvage", "-e"]);
-        scene.run(&rig, &mut salvage, &nobody_beside(), &[0]).unwrap();
+        scene.run(&rig, &mut salvage, &beside(&scene), &[0]).unwrap();
         scene.check_no_own_names().unwrap();
         assert!(fs::read_dir(scene.journal().parent().unwrap()).unwrap().count() > 1, "no salvage");
         let log = rig.stop().unwrap();
