@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::hooks::Hooks;
+use super::in_step::leave_note;
 use super::recorder::Recorder;
 use super::{Begun, Ended, RunError, Site, Stop, Watcher, site};
 use crate::execute::{Executor, Leases, Options};
@@ -130,6 +131,7 @@ fn begin<S: Site, T: Store>(
         Some(Undoes { run, links: false }) => journal.start_undo(run, make)?,
         _ => journal.start_run(make)?,
     };
+    leave_note(site, journal.id(), &started);
     Ok(started.run)
 }
 
