@@ -66,9 +66,8 @@ impl Root {
             return Err(io::Error::other("/proc does not lead back to open descriptors"));
         }
         let itself = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_BENEATH);
-        match openat2(&dir, ".", itself) {
-            Err(Errno::ENOSYS | Errno::EPERM) => return Err(io::Error::other(NO_OPENAT2)),
-            found => drop(found?),
+        if let Err(Errno::ENOSYS | Errno::EPERM) = openat2(&dir, ".", itself) {
+            return Err(io::Error::other(NO_OPENAT2));
         }
         let kind = fstatfs(&dir)?.filesystem_type();
         let path = path.to_path_buf();
