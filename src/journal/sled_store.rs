@@ -5,7 +5,8 @@
 //! sled never syncs.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -90,7 +91,8 @@ impl Store for SledStore {
 
     fn save_index(&self, index: &[u8]) {
         let path = self.place().join(INDEX);
-        if let Err(error) = std::fs::write(&path, index) {
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(index)) {
             tracing::debug!(%error, ?path, "the index is not saved");
         }
     }
