@@ -93,7 +93,7 @@ fn power_cut_during_a_prune_leaves_one_whole_journal() {
         let dir = tempfile::Builder::new().prefix("power-cut-prune.").tempdir().unwrap();
         let slots = [Slot::new(fs, dir.path().join("disk")).unwrap()];
         let log = record_prune(&slots);
-        let cuts = log.cut_points(log.mark("start")..log.end(), sampling(30));
+        let cuts = log.cut_points(log.mark("start")..log.end(), sampling(16));
         let sweep = Sweep { log: &log, slots: &slots, cuts, variants: variants() };
         let journal = slots[0].dir.join("below/journal");
         let seen = sweep.look(|cut, _, _rig| look_at_prune(&log, cut, &journal));
@@ -160,7 +160,7 @@ fn power_cut_while_a_salvage_builds_its_journal_loses_nothing() {
         scene.check_no_own_names().unwrap();
         assert!(fs::read_dir(scene.journal().parent().unwrap()).unwrap().count() > 1, "no salvage");
         let log = rig.stop().unwrap();
-        let cuts = log.cut_points(log.mark("start")..log.end(), sampling(16));
+        let cuts = log.cut_points(log.mark("start")..log.end(), sampling(8));
         let sweep = Sweep { log: &log, slots: &scene.slots, cuts, variants: variants() };
         let seen = sweep.look(|_, _, rig| look_at_salvage(&scene, &rig));
         let seen = seen.all_good(&format!("salvage on {kinds:?}"));
