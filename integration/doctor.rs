@@ -73,7 +73,7 @@ fn a_sound_pool_runs_and_what_is_wrong_with_a_pool_is_said() {
 
 #[test]
 fn the_place_of_the_journal_and_what_is_no_pool_are_said() {
-    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let pool = PoolPlan::of(&[Ext4, Xfs]).option("category.create=epmfs").mount();
     let tool = Tool::new();
     for (journal, topic) in [
         (pool.path("journal"), "journal-in-pool"),
@@ -88,7 +88,7 @@ fn the_place_of_the_journal_and_what_is_no_pool_are_said() {
         let said = run.lines_of("finding");
         assert!(said.iter().any(|line| line["topic"] == topic), "{run}");
     }
-    // On path-preserving policies, which are the default of this version.
+    // On path-preserving policies, which are the default until 2.40.
     let run = doctor(&tool, pool.root()).expect(0);
     assert!(topics(&run, "surprises").contains("create-policy"), "{run}");
     doctor(&tool, tool.dir()).expect(3);

@@ -1,5 +1,8 @@
 # What the scripts that need a real machine share. Sourced, not run.
 
+# A path of the caller's: each script goes to the top of the tree first.
+[ -z "${MERGERFS:-}" ] || MERGERFS=$(cd "${OLDPWD:-.}" && realpath -m "$MERGERFS")
+
 # require_root ARGUMENT...: runs the script again under sudo, with its settings, unless this is root.
 require_root() {
     [ "$(id -u)" != 0 ] || return 0
@@ -10,7 +13,7 @@ require_root() {
         echo "this mounts disks: run it as root, for example: su -c '$script'" >&2
         exit 1
     fi
-    for name in KEEP TMPDIR "${!XDEDUP_@}"; do
+    for name in KEEP TMPDIR MERGERFS "${!XDEDUP_@}"; do
         [ -z "${!name:-}" ] || settings+=("$name=${!name}")
     done
     echo "this mounts disks; it goes on under sudo" >&2
@@ -31,6 +34,15 @@ install_packages() {
     echo "== installing ${missing[*]}"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# use_mergerfs DIR: makes $MERGERFS, if it is set, the `mergerfs` of all that follows, by a link in DIR.
+use_mergerfs() {
+    [ -n "${MERGERFS:-}" ] || return 0
+    [ -f "$MERGERFS" ] && [ -x "$MERGERFS" ] || { echo "MERGERFS=$MERGERFS is no program" >&2; exit 1; }
+    mkdir "$1"
+    ln -s "$MERGERFS" "$1/mergerfs"
+    PATH=$1:$PATH
 }
 
 # The devices that pools on loop disks need. Built-in modules make modprobe fail, which does not matter.

@@ -69,13 +69,16 @@ fn the_first_hour_goes_as_the_guide_says() {
     let done = run_there(forward, &pool, &tool);
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{done:?}");
-    for line in [
-        "1 note\n",
-        "3 files can be linked",
-        "state=\"moved\"",
-        "3 files linked, ",
-        "nothing is open",
-    ] {
+    let notes = match pool.version().as_str() {
+        version if version.starts_with("2.33.") => "1 note\n",
+        // That the version is not known.
+        "unknown" => "2 notes\n",
+        // That a reader keeps new opens of a path on its file, and what happens on a full disk.
+        _ => "3 notes\n",
+    };
+    for line in
+        [notes, "3 files can be linked", "state=\"moved\"", "3 files linked, ", "nothing is open"]
+    {
         assert!(said.contains(line), "{line}: {said}");
     }
     for n in 1..=3 {

@@ -41,6 +41,7 @@ mod media_server;
 mod missing_disk;
 mod named;
 mod not_alike;
+mod old_kernels;
 mod only;
 mod other_tools;
 mod policies;

@@ -8,6 +8,7 @@ pub(crate) mod command;
 pub(crate) mod hung;
 pub(crate) mod loop_disk;
 pub(crate) mod manifest;
+pub(crate) mod old_kernel;
 pub(crate) mod pool;
 pub(crate) mod preview;
 pub(crate) mod snapshot;

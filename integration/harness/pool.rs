@@ -176,6 +176,17 @@ impl Pool {
         &self.mount_point
     }
 
+    /// What mergerfs calls its version; Debian 13's calls it "unknown".
+    pub(crate) fn version(&self) -> String {
+        let version = xattr::get(self.path(".mergerfs"), "user.mergerfs.version").unwrap();
+        String::from_utf8(version.unwrap()).unwrap()
+    }
+
+    /// The process id of its mergerfs.
+    pub(crate) fn mergerfs_process(&self) -> u32 {
+        self.mergerfs.as_ref().expect("a real mergerfs").id()
+    }
+
     /// A path through the mount.
     pub(crate) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.mount_point.join(relative)

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::old_kernel::OldKernel;
 use super::{hung, keep, wait};
 
 /// The binary under test.
@@ -80,10 +81,24 @@ impl Tool {
         self.start(line).end()
     }
 
+    /// The same on a kernel that lacks some calls.
+    pub(crate) fn run_on<A: AsRef<OsStr>>(&self, kernel: &OldKernel, arguments: &[A]) -> Run {
+        let mut line: Vec<OsString> =
+            vec![BINARY.into(), "--journal".into(), self.journal().into()];
+        line.extend(arguments.iter().map(|a| a.as_ref().to_owned()));
+        let mut command = Command::new(&line[0]);
+        kernel.confine(&mut command);
+        self.start_as(command, &line).end()
+    }
+
     /// Begins a whole command line.
     pub(crate) fn start(&self, line: &[OsString]) -> Started {
+        self.start_as(Command::new(&line[0]), line)
+    }
+
+    fn start_as(&self, mut command: Command, line: &[OsString]) -> Started {
         let (out, err) = (self.dir().join("stdout"), self.dir().join("stderr"));
-        let child = Command::new(&line[0])
+        let child = command
             .args(&line[1..])
             .env("XDG_CACHE_HOME", self.dir().join("cache"))
             .stdin(Stdio::null())

@@ -1,7 +1,6 @@
 //! Running the tool while it, or mergerfs, is held up, so that clients can act in the middle of everything.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -253,14 +252,7 @@ struct Stalled(Child);
 
 impl Stalled {
     fn new(pool: &Pool, places: &[PathBuf]) -> Self {
-        let root = pool.root().as_os_str().as_bytes();
-        let serves = |process: &std::fs::DirEntry| {
-            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let parts: Vec<_> = line.split(|&b| b == 0).collect();
-            parts.first() == Some(&b"mergerfs".as_slice()) && parts.contains(&root)
-        };
-        let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let process = processes.find(serves).unwrap();
+        let process = pool.mergerfs_process().to_string();
         let delay = STALL.as_micros();
         let mut strace = Command::new("strace");
         strace
@@ -269,9 +261,9 @@ impl Stalled {
         for place in places {
             strace.arg("-P").arg(place);
         }
-        let child = strace.arg("-p").arg(process.file_name()).spawn().unwrap();
+        let child = strace.args(["-p", &process]).spawn().unwrap();
         let attached = || {
-            let tasks = std::fs::read_dir(process.path().join("task")).unwrap();
+            let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
             tasks.flatten().all(|task| {
                 let status = std::fs::read_to_string(task.path().join("status")).unwrap();
                 !status.contains("TracerPid:\t0\n")

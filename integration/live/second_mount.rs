@@ -22,7 +22,8 @@ impl SecondMount {
         std::fs::create_dir(&root).unwrap();
         let branches: Vec<_> = pool.branches().iter().map(|b| b.to_str().unwrap()).collect();
         let mergerfs = Command::new("mergerfs")
-            .args(["-f", "-o", "minfreespace=1M", &branches.join(":")])
+            // The default until 2.40; the one since then puts new files on any disk.
+            .args(["-f", "-o", "minfreespace=1M,category.create=epmfs", &branches.join(":")])
             .arg(&root)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

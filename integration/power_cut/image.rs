@@ -67,6 +67,13 @@ impl Image {
         }
     }
 
+    /// The blocks that begin with `bytes`.
+    pub(crate) fn blocks_with(&self, bytes: &[u8]) -> Vec<u64> {
+        let starts =
+            |(number, block): (&u64, &Arc<Block>)| block.starts_with(bytes).then_some(*number);
+        self.blocks.iter().filter_map(starts).collect()
+    }
+
     /// Writes the image as a sparse file, to be looked at by a person.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         let file = File::create(path)?;

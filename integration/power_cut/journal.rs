@@ -18,9 +18,9 @@ use super::rig::{FileSystem, Rig, Slot};
 use super::sweep::{Sweep, sampling, variants};
 
 const BATCHES: u64 = 12;
-const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 0 };
+pub(super) const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 0 };
 
-fn run_started() -> RunStarted {
+pub(super) fn run_started() -> RunStarted {
     let branch = |n: u8| BranchRecord {
         path: format!("/mnt/disk{n}").into(),
         mode: BranchMode::Rw,
@@ -48,7 +48,7 @@ fn copy(branch: u16, path: RelPath) -> RecordedFile {
 }
 
 /// Every third one is longer than what sled keeps within its own file.
-fn intent(seq: u64) -> Record {
+pub(super) fn intent(seq: u64) -> Intent {
     let count = if seq.is_multiple_of(3) { 60 } else { 1 };
     let path = |n: u64| RelPath::new(format!("dir/{seq}-{n}-{}", "x".repeat(150)).as_bytes());
     let name = |n| NameIntent {
@@ -59,7 +59,7 @@ fn intent(seq: u64) -> Record {
         to_dir: Handle::default(),
         found: Found::Absent,
     };
-    Record::Intent(Box::new(Intent {
+    Intent {
         op: OpId { run: 1, seq },
         kind: OpKind::Cross,
         master: copy(0, RelPath::new(b"master").unwrap()),
@@ -77,7 +77,7 @@ fn intent(seq: u64) -> Record {
         bytes: 4096,
         names: (0..count).map(name).collect(),
         dirs: Vec::new(),
-    }))
+    }
 }
 
 /// All batches in order; a batch is acknowledged as a whole.
@@ -85,7 +85,7 @@ fn batches() -> Vec<Vec<Record>> {
     let mut all = vec![vec![Record::RunStarted(run_started())]];
     for batch in 0..BATCHES {
         let ops = || (batch * 4 + 1..=batch * 4 + 4).map(|seq| OpId { run: 1, seq });
-        all.push(ops().map(|op| intent(op.seq)).collect());
+        all.push(ops().map(|op| Record::Intent(Box::new(intent(op.seq)))).collect());
         all.push(ops().map(|op| Record::Retired { op }).collect());
         all.push(ops().map(|op| Record::Done { op, reclaimed: 4096 }).collect());
     }

@@ -11,19 +11,23 @@
 //! covered by that flush, and there is no order among writes between two flushes.
 //!
 //! [`proofs`] shows that all this finds what it should; [`tests`] cuts the power under the real tool, in the
-//! [`scene`] of a [`pool`] whose disks, and whose journal's disk, are recorded.
+//! [`scene`] of a [`pool`] whose disks, and whose journal's disk, are recorded; [`rebuilding`] while a journal takes the
+//! place of another. [`faults`] leaves the power on and breaks the disks.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![allow(clippy::disallowed_methods, reason = "these tests own the files they change")]
 
 mod beside;
 mod csv_log;
+mod fault;
+mod faults;
 mod files;
 mod image;
 mod journal;
 mod log;
 mod pool;
 mod proofs;
+mod rebuilding;
 mod recorder;
 mod replay;
 mod rig;

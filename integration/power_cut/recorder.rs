@@ -18,6 +18,7 @@ use fuser::{
 };
 use tempfile::TempDir;
 
+use super::fault::{Access, Fate, Fault};
 use super::image::Image;
 use super::log::{Log, Record};
 use super::rig::{run, until_free};
@@ -43,11 +44,22 @@ struct Shared {
     flush_us: AtomicU64,
 }
 
-#[derive(Debug)]
 struct Disks {
     base: Vec<Image>,
     live: Vec<Image>,
     records: Vec<Record>,
+    faults: Vec<Fault>,
+    /// Requests that wait, each with its disk, in the order in which they came.
+    waiting: Vec<(INodeNo, Access, Answer)>,
+}
+
+/// Carries a request out and answers it, or answers that it failed.
+type Answer = Box<dyn FnOnce(&mut Disks, Result<(), Errno>) + Send>;
+
+impl std::fmt::Debug for Disks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disks").field("faults", &self.faults).finish_non_exhaustive()
+    }
 }
 
 impl Recorder {
@@ -59,7 +71,9 @@ impl Recorder {
     /// Serves disks that hold something already, such as what a power cut has left.
     pub(crate) fn serve(images: Vec<Image>) -> io::Result<Self> {
         let mountpoint = tempfile::Builder::new().prefix("power-cut-disks.").tempdir()?;
-        let disks = Disks { base: images.clone(), live: images, records: Vec::new() };
+        let faults = vec![Fault::None; images.len()];
+        let (records, waiting) = (Vec::new(), Vec::new());
+        let disks = Disks { base: images.clone(), live: images, records, faults, waiting };
         let shared = Arc::new(Shared { disks: Mutex::new(disks), flush_us: AtomicU64::new(0) });
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("power-cut-disks".to_owned())];
@@ -89,6 +103,25 @@ impl Recorder {
         self.shared.flush_us.store(time_us, Ordering::Relaxed);
     }
 
+    /// Breaks disk number `device`, or mends it; requests that wait meet the new fault.
+    pub(crate) fn set_fault(&self, device: usize, fault: Fault) {
+        let mut disks = self.shared.disks();
+        disks.faults[device] = fault;
+        for (inode, access, answer) in std::mem::take(&mut disks.waiting) {
+            disks.serve(inode, access, answer);
+        }
+    }
+
+    /// Whether a request waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.shared.disks().waiting.is_empty()
+    }
+
+    /// The blocks of disk number `device` that begin with `bytes`.
+    pub(crate) fn blocks_with(&self, device: usize, bytes: &[u8]) -> Vec<u64> {
+        self.shared.disks().live[device].blocks_with(bytes)
+    }
+
     /// Unmounts and hands out the log. No loop device may be left over the disks.
     pub(crate) fn stop(mut self) -> io::Result<Log> {
         if let Some(session) = self.session.take() {
@@ -113,6 +146,16 @@ impl Shared {
 }
 
 impl Disks {
+    /// Answers a request as the fault of its disk says.
+    fn serve(&mut self, inode: INodeNo, access: Access, answer: Answer) {
+        let fault = device_of(inode).and_then(|device| self.faults.get(device));
+        match fault.map_or(Fate::Answered, |fault| fault.fate(access)) {
+            Fate::Answered => answer(self, Ok(())),
+            Fate::Fails => answer(self, Err(Errno::EIO)),
+            Fate::Waits => self.waiting.push((inode, access, answer)),
+        }
+    }
+
     fn size(&self, inode: INodeNo) -> Option<u64> {
         match inode.0 {
             MARK_INODE => Some(0),
@@ -164,6 +207,15 @@ struct Server {
 }
 
 impl Server {
+    fn serve(
+        &self,
+        inode: INodeNo,
+        access: Access,
+        answer: impl FnOnce(&mut Disks, Result<(), Errno>) + Send + 'static,
+    ) {
+        self.shared.disks().serve(inode, access, Box::new(answer));
+    }
+
     fn attr(&self, inode: INodeNo) -> Option<FileAttr> {
         let root = inode == INodeNo::ROOT;
         let size = if root { 0 } else { self.shared.disks().size(inode)? };
@@ -251,11 +303,11 @@ impl Filesystem for Server {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let mut disks = self.shared.disks();
-        match disks.disk(ino) {
+        let access = Access::Read(offset, size as usize);
+        self.serve(ino, access, move |disks, fate| match fate.and_then(|()| disks.disk(ino)) {
             Ok((_, image)) => reply.data(&image.read(offset, size as usize)),
             Err(errno) => reply.error(errno),
-        }
+        });
     }
 
     fn write(
@@ -271,10 +323,13 @@ impl Filesystem for Server {
         reply: ReplyWrite,
     ) {
         never_wait_for_own_writeback();
-        match self.shared.disks().write(ino, offset, data) {
-            Ok(()) => reply.written(data.len() as u32),
-            Err(errno) => reply.error(errno),
-        }
+        let data = data.to_vec();
+        self.serve(ino, Access::Write, move |disks, fate| {
+            match fate.and_then(|()| disks.write(ino, offset, &data)) {
+                Ok(()) => reply.written(data.len() as u32),
+                Err(errno) => reply.error(errno),
+            }
+        });
     }
 
     fn fallocate(
@@ -289,12 +344,13 @@ impl Filesystem for Server {
     ) {
         let zeroing = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE;
         let known = zeroing | libc::FALLOC_FL_KEEP_SIZE;
-        let result = match mode {
-            0 => Ok(()),
-            _ if mode & !known != 0 || mode & zeroing == 0 => Err(Errno::EOPNOTSUPP),
-            _ => self.shared.disks().zero(ino, offset, length),
-        };
-        answer(reply, result);
+        match mode {
+            0 => reply.ok(),
+            _ if mode & !known != 0 || mode & zeroing == 0 => reply.error(Errno::EOPNOTSUPP),
+            _ => self.serve(ino, Access::Write, move |disks, fate| {
+                answer(reply, fate.and_then(|()| disks.zero(ino, offset, length)));
+            }),
+        }
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -303,7 +359,9 @@ impl Filesystem for Server {
         if time_us > 0 {
             std::thread::sleep(Duration::from_micros(time_us));
         }
-        answer(reply, self.shared.disks().flush(ino));
+        self.serve(ino, Access::Write, move |disks, fate| {
+            answer(reply, fate.and_then(|()| disks.flush(ino)));
+        });
     }
 
     /// Called at every close; nothing to do with a disk's flush.

@@ -304,7 +304,7 @@ pub struct RunArgs {
     /// The pool's branches, if mergerfs cannot list them (A=RW:B=RO)
     #[arg(long, value_name = "LIST", hide_short_help = true, help_heading = heading::POOL)]
     pub branches: Option<std::ffi::OsString>,
-    /// Accept branches whose filesystems are not those that the journal remembers
+    /// Go on although a disk, the journal or the clock is not as it was in the last run
     #[arg(long, hide_short_help = true, help_heading = heading::POOL)]
     pub accept_branches: bool,
     /// Work without leases, on filesystems that have none; only while nothing else uses the pool
@@ -489,7 +489,7 @@ pub struct UndoArgs {
     /// Stop after TIME: the batch in hand is finished, and the other files are left for the next undo
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub max_time: Option<Duration>,
-    /// Accept branches whose filesystems are not those that the journal remembers
+    /// Go on although a disk, the journal or the clock is not as it was in the last run
     #[arg(long)]
     pub accept_branches: bool,
     /// Work without leases, on filesystems that have none; only while nothing else uses the pool

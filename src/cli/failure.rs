@@ -228,6 +228,12 @@ fn hint(error: &RunError) -> Option<String> {
         RunError::OtherBranch { .. } => {
             "mount its disk; if it was replaced on purpose: --accept-branches"
         }
+        RunError::OldJournal { .. } | RunError::OtherJournal { .. } => {
+            "put the newer journal back; if it is lost, run again with -e --accept-branches"
+        }
+        RunError::ClockBack { .. } => {
+            "set the clock; if it was wrong in that run, run again with -e --accept-branches"
+        }
         RunError::OutsideRoot { .. } => {
             "name the directory that holds all branches, or leave --pool-root out"
         }

@@ -34,6 +34,7 @@ mod status;
 mod stdout;
 mod undo;
 mod verify;
+mod waiting;
 mod words;
 
 use args::Color;
@@ -61,6 +62,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(code) => code,
         Ok(cli) => {
             start_log(&cli.common);
+            waiting::watch();
             ended(dispatch(&cli), cli.common.color)
         }
     }

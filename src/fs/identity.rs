@@ -2,9 +2,13 @@
 //!
 //! Never by `st_dev` or `f_fsid`, which change with the device number.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{fstat, major, minor};
 use nix::sys::statfs::{
     BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, MSDOS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs,
 };
@@ -62,7 +66,29 @@ pub fn of_directory(dir: BorrowedFd<'_>) -> io::Result<Option<FsId>> {
         Some(uuid) => Some(uuid),
         None => told(sys::fs_uuid(dir))?,
     };
+    // Linux before 6.0 does not tell the UUID of an ext4.
+    let uuid = match uuid {
+        None if kind == EXT4_SUPER_MAGIC => of_ext4_disk(&disk_of(fstat(dir)?.st_dev)),
+        uuid => uuid,
+    };
     Ok(uuid.and_then(|uuid| known(uuid, 0)))
+}
+
+/// The disk with a device number, whether or not udev runs.
+fn disk_of(dev: libc::dev_t) -> PathBuf {
+    let number = format!("{}:{}", major(dev), minor(dev));
+    let about = std::fs::read_to_string(format!("/sys/dev/block/{number}/uevent"));
+    let about = about.unwrap_or_default();
+    let name = about.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+    name.map_or_else(|| format!("/dev/block/{number}"), |name| format!("/dev/{name}")).into()
+}
+
+/// The UUID in the superblock of an ext4, read from the disk; `None` if the disk cannot be read or holds no ext4.
+fn of_ext4_disk(disk: &Path) -> Option<[u8; 16]> {
+    let mut superblock = [0; 0x78];
+    File::open(disk).and_then(|disk| disk.read_exact_at(&mut superblock, 1024)).ok()?;
+    let magic = u16::from_le_bytes(*superblock[0x38..].first_chunk()?);
+    superblock[0x68..].first_chunk().copied().filter(|_| magic == 0xef53)
 }
 
 /// The filesystem's own ioctl comes first: it also works on older kernels, and `FS_IOC_GETFSUUID` goes on giving
@@ -109,6 +135,19 @@ mod tests {
             let dir = File::open(path).unwrap();
             assert_eq!(of_directory(dir.as_fd()).unwrap(), None, "{path}");
         }
+    }
+
+    #[test]
+    fn the_superblock_of_an_ext4_has_its_uuid() {
+        let disk = tempfile::NamedTempFile::new().unwrap();
+        let write = |at, bytes: &[u8]| disk.as_file().write_all_at(bytes, at).unwrap();
+        write(1024 + 0x68, &[9; 16]);
+        write(4096, &[0]);
+        assert_eq!(of_ext4_disk(disk.path()), None);
+        write(1024 + 0x38, &[0x53, 0xef]);
+        assert_eq!(of_ext4_disk(disk.path()), Some([9; 16]));
+        assert_eq!(of_ext4_disk(Path::new("/no/such/disk")), None);
+        assert_eq!(of_ext4_disk(Path::new("/dev/null")), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::futimens;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::sys::time::TimeSpec;
+use xattr::FileExt as _;
 
 use super::{
     Borders, Change, Comings, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir, Metadata,
@@ -49,6 +50,9 @@ pub use scan::{ScanDir, ScanEntry, ScanFile, ScanParent};
 
 use root::{Root, stat_of};
 use watch::Watch;
+
+/// The attribute of a branch root that holds the note of the newest runs.
+const NOTE: &str = "user.mergerfs-xdedup.runs";
 
 /// The branches of a pool, pinned as they were when opened.
 #[derive(Debug)]
@@ -137,6 +141,25 @@ impl RealFs {
         let own = stat.id.dev == root.id.dev;
         let fs = root.identity.filter(|_| own)?;
         Some(StoredId { fs, ino: stat.id.ino, btime: stat.btime })
+    }
+
+    /// The note that earlier runs left on the root of a branch; `None` if there is none, or the filesystem has no
+    /// attributes.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    pub fn note(&self, branch: BranchIdx) -> Result<Option<Vec<u8>>> {
+        self.xattr(&Place::new(branch, RelPath::root()), OsStr::new(NOTE))
+    }
+
+    /// Leaves a note on the root of a branch: an attribute, so that no listing shows it.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    pub fn set_note(&self, branch: BranchIdx, note: &[u8]) -> Result<()> {
+        let dir = self.root(branch).readable_dir(&RelPath::root());
+        let set = dir.and_then(|dir| std::fs::File::from(dir).set_xattr(NOTE, note));
+        self.told("set an attribute of", &Place::new(branch, RelPath::root()), set)
     }
 
     /// Lets the contents of a file be read from the disk next time, not from memory.

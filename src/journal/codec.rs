@@ -189,6 +189,15 @@ pub(super) fn decode(bytes: &[u8], prev: Chain) -> Result<(Entry, Chain), CodecE
     Ok((Entry { seq, time, record }, Chain(*chain)))
 }
 
+/// The chain up to the record number `seq`, if `bytes` are that record, whole.
+pub(super) fn chain_of(bytes: &[u8], seq: u64) -> Option<Chain> {
+    let (covered, crc) = bytes.split_last_chunk::<4>()?;
+    let (rest, chain) = covered.split_last_chunk::<16>()?;
+    let right = crc32fast::hash(covered) == u32::from_be_bytes(*crc)
+        && u64::from_be_bytes(array(rest, 3)?) == seq;
+    right.then_some(Chain(*chain))
+}
+
 fn whole<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     let (decoded, left) = postcard::take_from_bytes(body)
         .map_err(|_| CodecError::Damaged("a record cannot be decoded"))?;

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::record::{Intent, Record, RunEnded, RunStarted};
 use super::{OpenOp, OpenUndo};
 use crate::fs::StoredId;
@@ -12,7 +14,7 @@ use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
 /// A run and what became of its ops. `intents = open + done + restored + conflicts`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// What the run was started on.
     pub started: Arc<RunStarted>,
@@ -41,7 +43,7 @@ pub struct RunSummary {
 }
 
 /// An op that ended with a file left under a name that is not the file's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The run the op belongs to.
     pub run: Arc<RunStarted>,
@@ -73,7 +75,7 @@ pub(super) struct Index {
     pub(super) open: BTreeMap<OpId, OpenOp>,
     pub(super) conflicts: Vec<Conflict>,
     /// The newest op of each run, recorded or only handed out.
-    newest_ops: BTreeMap<u64, u64>,
+    pub(super) newest_ops: BTreeMap<u64, u64>,
     /// How many names ops that ended gave to kept copies, as long as ops of these kept copies are open.
     given: HashMap<StoredId, Given>,
 }

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use super::dir_lock::DirLock;
 use super::durable::{MarkFile, SPACE_MIN, check_space, failed, parent_of, remove_file, sync_dir};
-use super::sled_store::{Database, SledStore};
+use super::sled_store::{Database, INDEX, SledStore};
 use super::{Journal, JournalError};
 
 pub(super) const DATABASE: &str = "db";
@@ -139,7 +139,7 @@ pub(super) fn discard_half_made(new: &Path) -> Result<(), JournalError> {
             let ours = if is_dir {
                 path == database || path == blobs
             } else if dir == new {
-                name == MARK.as_bytes() || name == LOG.as_bytes()
+                [MARK, LOG, INDEX].iter().any(|part| name == part.as_bytes())
             } else {
                 dir == database && (name == b"db" || name == b"conf" || name.starts_with(b"snap."))
             };

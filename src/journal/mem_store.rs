@@ -79,6 +79,7 @@ struct Files {
     mark: Vec<u8>,
     /// Where a mark was written and what was there before.
     mark_unsynced: Option<(usize, Vec<u8>)>,
+    index: Option<Vec<u8>>,
 }
 
 impl MemStore {
@@ -93,6 +94,7 @@ impl MemStore {
             log_unsynced: Vec::new(),
             mark: mark::new_file(id),
             mark_unsynced: None,
+            index: None,
         })
     }
 
@@ -222,9 +224,17 @@ impl Store for MemStore {
         Path::new("/journal-in-memory")
     }
 
-    fn load(&self, visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
+    fn load(&self, from: &[u8], visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
         let log = self.disk.borrow().files.log.clone();
-        log.iter().try_for_each(|(key, value)| visit(key, value))
+        log.range(from.to_vec()..).try_for_each(|(key, value)| visit(key, value))
+    }
+
+    fn saved_index(&self) -> Option<Vec<u8>> {
+        self.disk.borrow().files.index.clone()
+    }
+
+    fn save_index(&self, index: &[u8]) {
+        self.disk.borrow_mut().files.index = Some(index.to_vec());
     }
 
     fn append_csv(&mut self, lines: &[u8]) -> Result<(), JournalError> {

@@ -35,6 +35,7 @@ mod rebuild;
 mod rebuilding;
 pub mod record;
 mod rfc3339;
+mod saved_index;
 mod sled_store;
 pub mod store;
 #[cfg(test)]
@@ -119,6 +120,8 @@ pub struct Journal<S: Store> {
     store: S,
     tip: Mark,
     index: Index,
+    /// The record up to which the index is saved.
+    saved_to: u64,
     poisoned: bool,
 }
 
@@ -130,28 +133,32 @@ impl<S: Store> Journal<S> {
     /// store.
     pub fn open(mut store: S) -> Result<Self, JournalError> {
         let mark = store.read_mark()?;
-        let mut index = Index::default();
-        let mut met = mark.seq == 0 && mark == Mark::genesis(store.id());
-        let tip = read_all(&store, |entry, tip| {
-            met |= *tip == mark;
-            index.apply(entry.record).map_err(ReadError::Damaged)?;
-            Ok(())
-        })?;
-        if !met {
-            let what = if tip.seq < mark.seq {
-                format!("records {} to {} are missing", tip.seq + 1, mark.seq)
-            } else {
-                format!("record {} is not the one that was written", mark.seq)
-            };
-            return Err(JournalError::Damaged { path: store.place().to_path_buf(), what });
-        }
+        let saved = store.saved_index().and_then(|bytes| saved_index::decode(&bytes, store.id()));
+        let saved = saved.filter(|(tip, _)| tip.seq <= mark.seq);
+        let saved_to = saved.as_ref().map_or(0, |(tip, _)| tip.seq);
+        // What the saved index makes doubtful, all records decide.
+        let read = saved.and_then(|saved| read_index(&store, &mark, Some(saved)).ok());
+        let (tip, index) = read.map_or_else(|| read_index(&store, &mark, None), Ok)?;
         // A killed process can leave records that are read from memory and not on the disk yet. Recovery acts
         // on them: a power cut after that must not take them back.
         store.commit(&[])?;
         if tip != mark {
             store.write_mark(&tip)?;
         }
-        Ok(Self { store, tip, index, poisoned: false })
+        let mut journal = Self { store, tip, index, saved_to, poisoned: false };
+        journal.save_index(saved_index::RECORDS_MIN);
+        Ok(journal)
+    }
+
+    /// Saves the index where the next open would have to read `min` records or more.
+    fn save_index(&mut self, min: u64) {
+        if self.tip.seq < self.saved_to + min {
+            return;
+        }
+        if let Some(bytes) = saved_index::encode(self.store.id(), &self.tip, &self.index) {
+            self.store.save_index(&bytes);
+            self.saved_to = self.tip.seq;
+        }
     }
 
     /// The journal's random id, part of every hidden name.
@@ -241,6 +248,9 @@ impl<S: Store> Journal<S> {
         self.store.write_mark(&batch.tip)?;
         self.tip = batch.tip;
         self.poisoned = false;
+        if records.iter().any(|record| matches!(record, Record::RunEnded(_))) {
+            self.save_index(saved_index::RECORDS_MIN);
+        }
         Ok(())
     }
 
@@ -452,9 +462,44 @@ impl Batch {
     }
 }
 
+/// Returns the index of the journal and its last record: from `saved` on, or from every record. No record before the
+/// mark may be missing.
+fn read_index<S: Store>(
+    store: &S,
+    mark: &Mark,
+    saved: Option<(Mark, Index)>,
+) -> Result<(Mark, Index), JournalError> {
+    let after = saved.as_ref().map(|(tip, _)| *tip);
+    let mut index = saved.map(|(_, index)| index).unwrap_or_default();
+    let mut met = after == Some(*mark) || (mark.seq == 0 && *mark == Mark::genesis(store.id()));
+    let tip = read_from(store, after, |entry, tip| {
+        met |= tip == mark;
+        index.apply(entry.record).map_err(ReadError::Damaged)?;
+        Ok(())
+    })?;
+    if !met {
+        let what = if tip.seq < mark.seq {
+            format!("records {} to {} are missing", tip.seq + 1, mark.seq)
+        } else {
+            format!("record {} is not the one that was written", mark.seq)
+        };
+        return Err(JournalError::Damaged { path: store.place().to_path_buf(), what });
+    }
+    Ok((tip, index))
+}
+
 /// Verifies every record of `store` and shows it, with the mark that would follow it.
 fn read_all<S: Store>(
     store: &S,
+    visit: impl FnMut(Entry, &Mark) -> Result<(), ReadError>,
+) -> Result<Mark, JournalError> {
+    read_from(store, None, visit)
+}
+
+/// The same for the records behind the record `after`, which has to be there.
+fn read_from<S: Store>(
+    store: &S,
+    after: Option<Mark>,
     mut visit: impl FnMut(Entry, &Mark) -> Result<(), ReadError>,
 ) -> Result<Mark, JournalError> {
     let place = store.place();
@@ -464,10 +509,24 @@ fn read_all<S: Store>(
             JournalError::NewerVersion { path: place.to_path_buf(), version: version.into() }
         }
     };
-    let mut reader = StoreReader::new(store.id());
-    store.load(&mut |key, value| match reader.push(key, value).map_err(explain)? {
-        Some(entry) => visit(entry, &reader.tip).map_err(explain),
-        None => Ok(()),
+    let mut reader = after.map_or_else(|| StoreReader::new(store.id()), StoreReader::after);
+    let from = after.map_or_else(Vec::new, |tip| codec::key(tip.run, tip.seq, 0));
+    let mut known = Vec::new();
+    store.load(&from, &mut |key, value| {
+        let seq = codec::parse_key(key).map(|(_, seq, _)| seq);
+        if after.is_some_and(|tip| seq == Some(tip.seq)) {
+            known.extend_from_slice(value);
+            return Ok(());
+        }
+        match reader.push(key, value).map_err(explain)? {
+            Some(entry) => visit(entry, &reader.tip).map_err(explain),
+            None => Ok(()),
+        }
     })?;
+    // A database that lost everything would otherwise look like one that nothing was added to.
+    if let Some(tip) = after.filter(|tip| codec::chain_of(&known, tip.seq) != Some(tip.chain)) {
+        let what = format!("record {} is not the one that was written", tip.seq);
+        return Err(JournalError::Damaged { path: place.to_path_buf(), what });
+    }
     reader.finish().map_err(explain)
 }

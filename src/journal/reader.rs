@@ -39,7 +39,12 @@ struct Partial {
 impl StoreReader {
     /// Before the first record of the journal `id`.
     pub(super) fn new(id: u32) -> Self {
-        Self { tip: Mark::genesis(id), partial: None }
+        Self::after(Mark::genesis(id))
+    }
+
+    /// Behind the record that `tip` is.
+    pub(super) fn after(tip: Mark) -> Self {
+        Self { tip, partial: None }
     }
 
     /// Takes in the next pair; returns a record when the record is whole.

@@ -5,7 +5,8 @@
 //! sled never syncs.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ use super::flush::flush;
 use super::mark::Mark;
 use super::panic_boundary::contain;
 use super::store::{Pair, PairVisitor, Store};
+
+/// The saved index, beside the database.
+pub(super) const INDEX: &str = "index";
 
 const CACHE_BYTES: u64 = 32 << 20;
 /// Below this nothing is written any more: a run stops before the disk is full, not when it is.
@@ -77,8 +81,20 @@ impl Store for SledStore {
         self.lock.path()
     }
 
-    fn load(&self, visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
-        self.database.load(visit)
+    fn load(&self, from: &[u8], visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
+        self.database.load(from, visit)
+    }
+
+    fn saved_index(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.place().join(INDEX)).ok()
+    }
+
+    fn save_index(&self, index: &[u8]) {
+        let path = self.place().join(INDEX);
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(index)) {
+            tracing::debug!(%error, ?path, "the index is not saved");
+        }
     }
 
     fn append_csv(&mut self, lines: &[u8]) -> Result<(), JournalError> {
@@ -197,8 +213,8 @@ impl Database {
         self.handles.as_ref().ok_or(JournalError::Poisoned)
     }
 
-    fn load(&self, visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
-        let mut pairs = self.handles()?.log.iter();
+    fn load(&self, from: &[u8], visit: &mut PairVisitor<'_>) -> Result<(), JournalError> {
+        let mut pairs = self.handles()?.log.range(from..);
         // Pages are read while iterating, and damaged ones panic there too. An error would repeat for ever:
         // the first one ends it.
         while let Some(pair) =

@@ -22,11 +22,11 @@ pub trait Store {
     /// The journal directory, for messages.
     fn place(&self) -> &Path;
 
-    /// Calls `visit` with every pair in the order of keys, and stops at the first error.
+    /// Calls `visit` with every pair from the key `from` on, in the order of keys, and stops at the first error.
     ///
     /// # Errors
     /// Fails if the store cannot be read, or if `visit` fails.
-    fn load(&self, visit: &mut PairVisitor<'_>) -> Result<(), JournalError>;
+    fn load(&self, from: &[u8], visit: &mut PairVisitor<'_>) -> Result<(), JournalError>;
 
     /// Appends whole lines to the CSV log.
     ///
@@ -39,6 +39,14 @@ pub trait Store {
     /// # Errors
     /// Fails if the pairs may not be durable.
     fn commit(&mut self, pairs: &[Pair]) -> Result<(), JournalError>;
+
+    /// The saved index, if there is one.
+    fn saved_index(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Saves the index. It may be torn or lost: a reader verifies it, and can do without it.
+    fn save_index(&self, _index: &[u8]) {}
 
     /// Writes how far the journal goes; a torn write leaves the mark before.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::execute::Leases;
 use crate::journal::{Journal, RunStarted, Store};
-use crate::run::{RunError, Session, Site, Stop, Watcher, find_pool, recover};
+use crate::run::{RunError, Session, Site, Stop, Watcher, find_pool, in_step, recover};
 
 /// Recovers the open ops of `journal`, on pools that are mounted and on the branches of pools that are not; returns how
 /// many ops have to stay open.
@@ -39,6 +39,7 @@ pub fn resume_on<S: Site, T: Store>(
         let of_pool = runs.iter().filter(|run| run.pool == mount);
         let site = open(&of_pool.cloned().collect::<Vec<_>>())?;
         let lock = site.lock()?;
+        in_step(&site, journal)?;
         remaining += recover(&site, journal, Leases::Required, stop, watcher)?;
         drop(lock);
     }

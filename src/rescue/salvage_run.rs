@@ -13,7 +13,7 @@ use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::Pool;
 use crate::pool::lock::PoolLock;
 use crate::run::real_path::outside;
-use crate::run::{DiskJournal, RunError, Session, Site, find_pool};
+use crate::run::{DiskJournal, RunError, Session, Site, find_pool, newest_noted};
 
 /// The request of a salvage.
 #[derive(Debug, Clone, Default)]
@@ -322,10 +322,12 @@ fn replace(
         sync_dirs(&session.fs, &plan.settle)?;
     }
     let pools: Vec<_> = found.iter().map(|f| (&f.lost, &f.plan)).collect();
-    let newest = logged.newest_run.max(remains.newest_run);
+    let id = found.first().and_then(|found| found.lost.journal);
+    let noted = |found: &PoolRemains| id.map_or(0, |id| newest_noted(&found.session, id));
+    let noted = found.iter().map(noted).max().unwrap_or(0);
+    let newest = logged.newest_run.max(remains.newest_run).max(noted);
     let now = RealFs::open(&[])?.now();
     let records = salvage::records(&pools, newest, now);
-    let id = found.first().and_then(|found| found.lost.journal);
     let (journal, aside) = remains.replace(id, &records, now)?;
     if let Some(aside) = aside {
         tracing::warn!(path = ?aside, "the journal that cannot be used is kept");

@@ -14,7 +14,7 @@ use crate::pool::{BranchIdx, Pool};
 use crate::run::real_path::{below_pool, outside};
 use crate::run::{
     CarriedOut, Manner, RunError, Session, Site, Stop, Undoes, Watcher, carry_out, find_pool,
-    recover, same_as_before,
+    in_step, recover, same_as_before,
 };
 
 /// Which run is taken back, and how.
@@ -322,6 +322,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         let lock = self.site.lock().map_err(RunError::from)?;
         if !self.request.accept_branches {
             same_as_before(&self.site, self.journal.runs())?;
+            in_step(&self.site, &self.journal)?;
         }
         let leases = self.request.leases;
         if !self.journal.open_ops().is_empty() {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::hooks::Hooks;
+use super::in_step::leave_note;
 use super::recorder::Recorder;
 use super::{Begun, Ended, RunError, Site, Stop, Watcher, site};
 use crate::execute::{Executor, Leases, Options};
@@ -142,6 +143,7 @@ fn begin<S: Site, T: Store>(
         Some(Undoes { run, links: true }) => journal.start_relink(run, make)?,
         None => journal.start_run(make)?,
     };
+    leave_note(site, journal.id(), &started);
     Ok(started.run)
 }
 

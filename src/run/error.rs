@@ -9,8 +9,8 @@ use crate::execute;
 use crate::find::filter::GlobError;
 use crate::find::list::InputError;
 use crate::find::scan::ScanError;
-use crate::fs::FsError;
-use crate::journal::JournalError;
+use crate::fs::{FsError, Timestamp};
+use crate::journal::{JournalError, rfc3339};
 use crate::pool::lock::LockError;
 use crate::pool::mergerfs::PoolError;
 
@@ -68,6 +68,38 @@ pub enum RunError {
         branch: PathBuf,
         /// The newest run on the pool.
         run: u64,
+    },
+    /// A run was recorded on a disk, and the journal ends before it.
+    #[error(
+        "run {run} changed branch {branch:?}, and the journal ends with run {newest}: it is an older copy"
+    )]
+    OldJournal {
+        /// The root of the branch.
+        branch: PathBuf,
+        /// The run that the journal lacks.
+        run: u64,
+        /// The newest run of the journal.
+        newest: u64,
+    },
+    /// A run that was recorded on a disk is another one in the journal.
+    #[error(
+        "run {run} of branch {branch:?} is not the run {run} of the journal: another copy of the journal was used"
+    )]
+    OtherJournal {
+        /// The root of the branch.
+        branch: PathBuf,
+        /// The run.
+        run: u64,
+    },
+    /// The clock is far behind the newest run.
+    #[error("the clock says {}, and run {run} began at {}: the clock was set back", rfc3339(*now), rfc3339(*then))]
+    ClockBack {
+        /// The time now.
+        now: Timestamp,
+        /// The newest run.
+        run: u64,
+        /// When it began.
+        then: Timestamp,
     },
     /// The pool root of the request does not exist.
     #[error("cannot look up --pool-root {root:?}: {error}")]
@@ -209,6 +241,7 @@ impl RunError {
                 JournalError::NotAJournal { .. } | JournalError::NotALog { .. } => Fault::Request,
                 _ => Fault::Journal,
             },
+            Self::OldJournal { .. } | Self::OtherJournal { .. } => Fault::Journal,
             Self::List(_)
             | Self::NoPoolRoot { .. }
             | Self::InsidePool { .. }

@@ -97,6 +97,22 @@ impl Site for Session {
         }
     }
 
+    fn note(&self, branch: BranchIdx) -> Option<Vec<u8>> {
+        self.fs.note(branch).unwrap_or_else(|error| {
+            tracing::debug!(%error, "no note");
+            None
+        })
+    }
+
+    fn set_note(&self, branch: BranchIdx, note: &[u8]) {
+        if self.facts[branch.index()].read_only {
+            return;
+        }
+        if let Err(error) = self.fs.set_note(branch, note) {
+            tracing::debug!(%error, "the disk takes no note of the run");
+        }
+    }
+
     fn lock(&self) -> Result<PoolLock, LockError> {
         PoolLock::acquire(self.pool.branches.iter().map(|b| b.path.clone()))
     }

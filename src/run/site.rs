@@ -49,6 +49,14 @@ pub trait Site {
     /// Returns why the pool is no longer as it was when it was opened, if it is not.
     fn pool_changed(&self) -> Option<String>;
 
+    /// Returns the note that earlier runs left on a branch, if it has one and can be read.
+    fn note(&self, _branch: BranchIdx) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Leaves a note on a branch. A branch that takes none stays without.
+    fn set_note(&self, _branch: BranchIdx, _note: &[u8]) {}
+
     /// Locks the pool.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::carry_out::{CarriedOut, Manner, carry_out};
+use super::in_step::in_step;
 use super::recovery::recover;
 use super::{
     Duplicates, Journals, Outcome, Planned, Ran, RunError, Site, StatCache, Stop, Terms, Watcher,
@@ -113,6 +114,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         if let Some(journal) = &mut existing {
             if !execution.accept_branches {
                 site::same_as_before(&self.site, journal.runs())?;
+                in_step(&self.site, journal)?;
             }
             if !journal.open_ops().is_empty() {
                 let leases = execution.leases;

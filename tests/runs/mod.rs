@@ -3,11 +3,14 @@
 
 mod stage;
 
+use std::time::Duration;
+
 use mergerfs_xdedup::execute::Outcome as OpOutcome;
 use mergerfs_xdedup::fs::Metadata;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
 use mergerfs_xdedup::journal::{Journal, RunSummary};
 use mergerfs_xdedup::plan::Only;
+use mergerfs_xdedup::journal::mem_store::MemStore;
 use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
@@ -301,6 +304,82 @@ fn another_disk_behind_a_branch_stops_the_next_run_unless_it_is_accepted() {
     assert!(matches!(refused, Err(RunError::OtherBranch { what: "directory", run: 1, .. })));
     next.terms.execution.accept_branches = true;
     assert!(next.run().is_ok());
+}
+
+/// One more pair of equal files.
+fn add_pair(stage: &Stage, name: &str) {
+    for branch in [BranchIdx(0), BranchIdx(1)] {
+        stage.world.add_file(&place(branch, format!("d{name}{}", branch.0)), name.as_bytes());
+    }
+    stage.world.sync_all();
+}
+
+/// The next process, with a journal that came from a backup.
+fn restored(stage: &Stage, backup: &MemStore) -> Stage {
+    let mut restored = stage.next();
+    restored.store = backup.after_kill();
+    restored
+}
+
+#[test]
+fn a_journal_that_lacks_a_run_changes_nothing_unless_that_is_accepted() {
+    let mut first = pair();
+    carried_out(&mut first);
+    let backup = first.store.after_kill();
+    let mut second = first.next();
+    add_pair(&second, "second");
+    assert_eq!(carried_out(&mut second).run, Some(2));
+
+    let mut old = restored(&second, &backup);
+    add_pair(&old, "third");
+    let refused = old.run();
+    assert!(matches!(refused, Err(RunError::OldJournal { run: 2, newest: 1, .. })));
+    assert!(matches!(old.undo(1, true), Err(UndoError::Run(RunError::OldJournal { .. }))));
+    assert_eq!((old.inodes_of(BYTES), old.inodes_of(b"third")), (1, 2));
+    old.terms.execution.accept_branches = true;
+    assert_eq!(carried_out(&mut old).run, Some(2));
+
+    // Now the other copy of the journal has another run 2.
+    let mut other = restored(&old, &second.store);
+    add_pair(&other, "fourth");
+    assert!(matches!(other.run(), Err(RunError::OtherJournal { run: 2, .. })));
+    assert_eq!(other.inodes_of(b"fourth"), 2);
+}
+
+#[test]
+fn a_recovery_with_an_old_journal_changes_nothing() {
+    let killed = killed_half_way();
+    let mut newer = killed.next();
+    let backup = newer.store.after_kill();
+    add_pair(&newer, "second");
+    assert_eq!(carried_out(&mut newer).run, Some(2));
+    let mut old = restored(&newer, &backup);
+    let before = old.world.names();
+    let (mut journal, site) = (old.journal(), old.site.clone());
+    assert!(!journal.open_ops().is_empty());
+    let refused = resume_on(&mut journal, |_| Ok(site.clone()), &old.stop, &mut old.seen);
+    assert!(matches!(refused, Err(RunError::OldJournal { .. })), "{refused:?}");
+    assert_eq!(old.world.names(), before);
+}
+
+#[test]
+fn a_clock_that_was_set_back_changes_nothing_unless_that_is_accepted() {
+    let mut stage = pair();
+    carried_out(&mut stage);
+    // An hour is no more than a correction.
+    for (back, refused) in [(3600, false), (5 * 365 * 24 * 3600, true)] {
+        let mut next = stage.next();
+        add_pair(&next, "second");
+        next.world.set_clock_back(Duration::from_secs(back));
+        if refused {
+            assert!(matches!(next.run(), Err(RunError::ClockBack { run: 1, .. })));
+            let undone = next.undo(1, true);
+            assert!(matches!(undone, Err(UndoError::Run(RunError::ClockBack { .. }))));
+            assert_eq!((next.inodes_of(BYTES), next.inodes_of(b"second")), (1, 2));
+            next.terms.execution.accept_branches = true;
+        }
+        assert_eq!(carried_out(&mut next).done, 1);
+    }
 }
 
 #[test]

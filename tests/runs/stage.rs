@@ -1,6 +1,6 @@
 //! A simulated pool as a site for runs, with its duplicates and its journal.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
@@ -41,7 +41,9 @@ impl Stage {
 
     /// The next process in the same world, after this one ended or was killed.
     pub(crate) fn next(&self) -> Self {
-        Self::over(self.world.fork(), &self.store, self.journal_made)
+        let mut next = Self::over(self.world.fork(), &self.store, self.journal_made);
+        next.site.notes = Rc::clone(&self.site.notes);
+        next
     }
 
     fn over(world: SimWorld, store: &MemStore, journal_made: bool) -> Self {
@@ -152,6 +154,8 @@ pub(crate) struct SimSite {
     pub(crate) changed: Option<&'static str>,
     /// How often the pool was locked.
     pub(crate) locked: Rc<Cell<usize>>,
+    /// The notes on the branches.
+    pub(crate) notes: Rc<RefCell<BTreeMap<BranchIdx, Vec<u8>>>>,
 }
 
 impl SimSite {
@@ -185,6 +189,7 @@ impl SimSite {
             free: 1 << 30,
             changed: None,
             locked: Rc::default(),
+            notes: Rc::default(),
         }
     }
 
@@ -228,6 +233,14 @@ impl Site for SimSite {
 
     fn pool_changed(&self) -> Option<String> {
         self.changed.map(str::to_owned)
+    }
+
+    fn note(&self, branch: BranchIdx) -> Option<Vec<u8>> {
+        self.notes.borrow().get(&branch).cloned()
+    }
+
+    fn set_note(&self, branch: BranchIdx, note: &[u8]) {
+        self.notes.borrow_mut().insert(branch, note.to_vec());
     }
 
     fn lock(&self) -> Result<(), LockError> {

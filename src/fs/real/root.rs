@@ -22,6 +22,10 @@ use crate::sys;
 /// How often `openat2` is asked again when a rename somewhere on the path raced with it.
 const LOOKUP_TRIES: usize = 16;
 
+/// Without it no path can be looked up beneath a branch alone.
+const NO_OPENAT2: &str =
+    "no openat2: it needs Linux 5.8, and a container runtime that allows the call";
+
 /// How a directory is held.
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW);
 
@@ -60,6 +64,10 @@ impl Root {
         let back = stat(proc_path(dir.as_fd()).as_path())?;
         if (back.st_dev, back.st_ino) != (found.id.dev, found.id.ino) {
             return Err(io::Error::other("/proc does not lead back to open descriptors"));
+        }
+        let itself = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_BENEATH);
+        if let Err(Errno::ENOSYS | Errno::EPERM) = openat2(&dir, ".", itself) {
+            return Err(io::Error::other(NO_OPENAT2));
         }
         let kind = fstatfs(&dir)?.filesystem_type();
         let path = path.to_path_buf();
@@ -225,12 +233,14 @@ impl Root {
     pub(super) fn handle(&self, path: &RelPath) -> io::Result<Handle> {
         let held = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         match sys::handle_of(held.as_fd()) {
-            Err(error)
-                if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EOVERFLOW)) =>
-            {
-                Ok(Handle::default())
-            }
-            handle => Ok(Handle(handle?)),
+            Err(error) => match error.raw_os_error() {
+                // The last two come from a container's filter.
+                Some(libc::EOPNOTSUPP | libc::EOVERFLOW | libc::EPERM | libc::ENOSYS) => {
+                    Ok(Handle::default())
+                }
+                _ => Err(error),
+            },
+            Ok(handle) => Ok(Handle(handle)),
         }
     }
 

@@ -212,6 +212,11 @@ impl SimWorld {
         self.state().step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX);
     }
 
+    /// Sets the clock back.
+    pub fn set_clock_back(&self, by: std::time::Duration) {
+        self.state().clock.secs -= i64::try_from(by.as_secs()).unwrap_or(0);
+    }
+
     /// Everything that was done is on stable storage.
     pub fn sync_all(&self) {
         for disk in &mut self.state().disks {

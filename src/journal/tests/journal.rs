@@ -87,7 +87,7 @@ fn long_records_are_split_and_come_back_whole() {
 
     let mut longest = 0;
     store
-        .load(&mut |_, value| {
+        .load(&[], &mut |_, value| {
             longest = longest.max(value.len());
             Ok(())
         })

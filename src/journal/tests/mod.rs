@@ -21,6 +21,7 @@ mod journal;
 mod older_build;
 mod prune;
 mod rebuild;
+mod saved_index;
 
 pub(super) const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 5 };
 
