@@ -62,11 +62,13 @@ fn intent(run: u64, seq: u64) -> Result<Intent, Box<dyn Error>> {
         master_links: Some(1),
         metadata,
         atime: NOW,
+        flags: None,
         blake3: *blake3::hash(&seq.to_le_bytes()).as_bytes(),
         bytes: BYTES,
         names: vec![name],
         dirs: Vec::new(),
         salvaged: false,
+        relinks: None,
     })
 }
 
@@ -91,6 +93,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         pool,
         branches,
         newest_dirs: false,
+        options: Vec::new(),
     })?;
     let run = started.run;
     for first in (1..=ops).step_by(BATCH as usize) {

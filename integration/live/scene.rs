@@ -189,7 +189,7 @@ impl Scene {
 
     /// Every hidden name that is left is one that `status` tells of.
     fn only_conflicts_left(&self) {
-        let status = self.tool.run(&["status"]).expect(0);
+        let status = self.tool.run(&["status", "-v"]).expect(0);
         for (name, _) in self.hidden_names() {
             let told = status.stdout.contains(&name);
             assert!(told, "{name} is in no conflict:\n{status}");

@@ -89,6 +89,20 @@ struct Given {
 }
 
 impl Index {
+    /// The index of a journal in which nothing is open.
+    pub(super) fn of_closed(
+        runs: Vec<RunSummary>,
+        conflicts: Vec<Conflict>,
+        newest_ops: Vec<(u64, u64)>,
+    ) -> Self {
+        Self {
+            runs: runs.into_iter().map(|run| (run.started.run, run)).collect(),
+            conflicts,
+            newest_ops: newest_ops.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Takes in the next record; returns the record's op, as the op is after the record.
     ///
     /// # Errors

@@ -67,11 +67,6 @@ pub(super) fn decode(bytes: &[u8], journal: u32) -> Option<(Mark, Index)> {
         return None;
     }
     let tip = Mark { seq: saved.seq, run: saved.run, chain: Chain(saved.chain) };
-    let index = Index {
-        runs: saved.runs.into_iter().map(|run| (run.started.run, run)).collect(),
-        conflicts: saved.conflicts,
-        newest_ops: saved.newest_ops.into_iter().collect(),
-        ..Index::default()
-    };
+    let index = Index::of_closed(saved.runs, saved.conflicts, saved.newest_ops);
     Some((tip, index))
 }

@@ -1,7 +1,6 @@
 //! What a client sees between two windows: nothing that it did is undone, even for the length of a batch.
 //!
-//! While the tool has both files open a path may be on its way. Whenever it has none open, what a client finds is what
-//! it left.
+//! While the tool has leases a path may be on its way. Whenever it has none, what a client finds is what it left.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +14,7 @@ use super::scenario::{BYTES, Scenario};
 use super::session::{Failures, Session, ensure};
 
 /// A run with `act` before call `n`, and at which of the calls after that something was `wrong` while the tool had no
-/// file open.
+/// lease.
 fn looked_at_after(
     scenario: &Scenario,
     n: usize,
@@ -28,7 +27,7 @@ fn looked_at_after(
     for later in n + 1..n + 60 {
         let (found, wrong) = (Arc::clone(&found), Arc::clone(&wrong));
         let look = move |world: &SimWorld| {
-            if world.open_files() == 0 && wrong(world) {
+            if world.leases() == 0 && wrong(world) {
                 found.lock().unwrap().push(later);
             }
         };
@@ -95,18 +94,29 @@ fn who_has_the_duplicate_open_finds_it_at_its_path() {
 fn a_path_that_was_removed_is_not_seen_between_two_windows() {
     let mut failures = Failures::default();
     for scenario in few() {
-        each_call(|n| {
-            let (at, path) = (scenario.duplicate.path.clone(), scenario.duplicate.path.clone());
-            let remove = move |world: &SimWorld| world.client_remove(&at).unwrap();
-            let back = move |world: &SimWorld| world.client_read(&path).is_ok();
-            let (session, seen) = looked_at_after(&scenario, n, remove, back);
-            let check = ensure(seen.is_empty(), || "it is back".to_owned());
-            let point = || format!("removed at {n}, seen at {seen:?}");
-            failures.note(check, &format!("{}: removed", scenario.name), point, &session);
-            session.world.calls()
-        });
+        for renamed in [false, true] {
+            each_call(|n| {
+                let (from, path) =
+                    (scenario.duplicate.path.clone(), scenario.duplicate.path.clone());
+                let act = move |world: &SimWorld| match renamed {
+                    true => world.client_rename(&from, &elsewhere()).unwrap(),
+                    false => world.client_remove(&from).unwrap(),
+                };
+                let back = move |world: &SimWorld| world.client_read(&path).is_ok();
+                let (session, seen) = looked_at_after(&scenario, n, act, back);
+                let check = ensure(seen.is_empty(), || "it is back".to_owned());
+                let point = || format!("removed at {n}, seen at {seen:?}");
+                let group = format!("{}: removed, by a rename: {renamed}", scenario.name);
+                failures.note(check, &group, point, &session);
+                session.world.calls()
+            });
+        }
     }
-    assert!(failures.points() > 200);
+    assert!(failures.points() > 400);
+}
+
+fn elsewhere() -> RelPath {
+    RelPath::new("elsewhere").unwrap()
 }
 
 /// What was saved by rename just before is at its path again within the same window, too.
