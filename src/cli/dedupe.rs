@@ -76,13 +76,8 @@ fn nothing_listed(
     unread: Vec<Vec<u8>>,
 ) -> Result<u8, Failure> {
     let mut plan = Plan::default();
-    plan.refusals.extend(unread.into_iter().map(|path| Refusal {
-        reason: Reason::NotRead,
-        path,
-        master: None,
-        detail: String::new(),
-        bytes: 0,
-    }));
+    let unread = unread.into_iter().map(|path| Refusal::of_path(Reason::NotRead, path, ""));
+    plan.refusals.extend(unread);
     let tally = Tally::planned(&plan);
     let mut out = stdout();
     let written = match common.format {

@@ -20,7 +20,9 @@ pub fn look_up(pool: &Pool, paths: &[PathBuf]) -> Result<(Only, Vec<Refusal>), P
     for path in paths {
         match in_pool(pool, path) {
             Ok(Ok(path)) => named.push(path),
-            Ok(Err((reason, detail))) => refusals.push(refusal(path, reason, detail)),
+            Ok(Err((reason, detail))) => {
+                refusals.push(Refusal::of_path(reason, path.as_os_str().as_bytes(), detail));
+            }
             Err(PoolError::Path { source, .. })
                 if source.raw_os_error() != Some(libc::ENOTCONN) =>
             {
@@ -28,17 +30,13 @@ pub fn look_up(pool: &Pool, paths: &[PathBuf]) -> Result<(Only, Vec<Refusal>), P
                     io::ErrorKind::PermissionDenied => Reason::Permission,
                     _ => Reason::Unresolved,
                 };
-                refusals.push(refusal(path, reason, source.to_string()));
+                let path = path.as_os_str().as_bytes();
+                refusals.push(Refusal::of_path(reason, path, source.to_string()));
             }
             Err(error) => return Err(error),
         }
     }
     Ok((Only::new(&named), refusals))
-}
-
-fn refusal(path: &Path, reason: Reason, detail: String) -> Refusal {
-    let path = path.as_os_str().as_bytes().to_vec();
-    Refusal { reason, path, master: None, detail, bytes: 0 }
 }
 
 fn in_pool(pool: &Pool, path: &Path) -> Result<Result<RelPath, (Reason, String)>, PoolError> {

@@ -285,7 +285,7 @@ impl<'r> Resolver<'r> {
     }
 
     fn refuse(&mut self, reason: Reason, path: &[u8], detail: String) {
-        self.refusals.push(Refusal { reason, path: path.to_vec(), master: None, detail, bytes: 0 });
+        self.refusals.push(Refusal::of_path(reason, path, detail));
     }
 }
 

@@ -108,6 +108,14 @@ pub struct Refusal {
     pub bytes: u64,
 }
 
+impl Refusal {
+    /// A refusal that is about `path` alone: no kept copy was chosen, and it is not known what it keeps in use.
+    #[must_use]
+    pub fn of_path(reason: Reason, path: impl Into<Vec<u8>>, detail: impl Into<String>) -> Self {
+        Self { reason, path: path.into(), master: None, detail: detail.into(), bytes: 0 }
+    }
+}
+
 /// One group as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedGroup {

@@ -56,13 +56,9 @@ impl UndoPlan {
                 self.ops.push(op);
                 continue;
             };
-            self.refusals.push(Refusal {
-                reason: Reason::DiskReadOnly,
-                path: op.duplicate.path.as_bytes().to_vec(),
-                master: None,
-                detail: format!("{:?}", branches[at.index()].path),
-                bytes: 0,
-            });
+            let (path, disk) = (op.duplicate.path.as_bytes(), &branches[at.index()].path);
+            let refusal = Refusal::of_path(Reason::DiskReadOnly, path, format!("{disk:?}"));
+            self.refusals.push(refusal);
         }
     }
 }
@@ -106,8 +102,7 @@ pub fn plan<F: Look>(
 }
 
 fn refusal(done: &DoneOp, reason: Reason, detail: String) -> Refusal {
-    let path = done.intent.duplicate.path.as_bytes().to_vec();
-    Refusal { reason, path, master: None, detail, bytes: 0 }
+    Refusal::of_path(reason, done.intent.duplicate.path.as_bytes(), detail)
 }
 
 struct UndoPlanner<'p, F: Look> {

@@ -336,14 +336,9 @@ fn is_read_only_disk(facts: &BranchFacts) -> bool {
 }
 
 fn read_only_disk(path: &Path) -> Refusal {
-    Refusal {
-        reason: Reason::DiskReadOnly,
-        // This is not a path of the pool: the scan looked at no path below the branch root.
-        path: path.as_os_str().as_bytes().to_vec(),
-        master: None,
-        detail: "the branch was not scanned".to_owned(),
-        bytes: 0,
-    }
+    // This is not a path of the pool: the scan looked at no path below the branch root.
+    let path = path.as_os_str().as_bytes();
+    Refusal::of_path(Reason::DiskReadOnly, path, "the branch was not scanned")
 }
 
 /// `dirs` without the directories that lie within other directories.

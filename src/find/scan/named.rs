@@ -98,8 +98,7 @@ impl NamedFile {
         if let Some(other) = self.linked.as_ref().filter(|_| reason == Reason::NoCopy) {
             detail.push_str(&format!("; {other:?} is a link to it already"));
         }
-        let path = self.place.path.as_bytes().to_vec();
-        Refusal { reason, path, master: None, detail, bytes: 0 }
+        Refusal::of_path(reason, self.place.path.as_bytes(), detail)
     }
 
     fn reason(&self, scan: &Scan<'_>) -> (Reason, String) {
@@ -133,8 +132,7 @@ fn not_met(scan: &Scan<'_>, only: &Only, walked: &Walked) -> Vec<Refusal> {
     let missed = only.paths().into_iter().filter(|path| !met.contains(path));
     let refusals = missed.map(|path| {
         let (reason, detail) = why_not_met(scan, path);
-        let (path, detail) = (path.to_vec(), detail.to_owned());
-        Refusal { reason, path, master: None, detail, bytes: 0 }
+        Refusal::of_path(reason, path, detail)
     });
     refusals.collect()
 }

@@ -107,14 +107,9 @@ fn refusal(scan: &Scan<'_>, copies: &Copies) -> Refusal {
         let disk = scan.pool.branches[copy.branch.index()].path.as_os_str();
         format!("{} bytes on {}", copy.size, String::from_utf8_lossy(disk.as_bytes()))
     });
-    Refusal {
-        reason: Reason::ShadowsDiffer,
-        path: copies.path.as_bytes().to_vec(),
-        master: None,
-        detail: on.collect::<Vec<_>>().join(", "),
-        // Nothing of different files could be freed.
-        bytes: 0,
-    }
+    // Nothing of different files could be freed.
+    let detail = on.collect::<Vec<_>>().join(", ");
+    Refusal::of_path(Reason::ShadowsDiffer, copies.path.as_bytes(), detail)
 }
 
 /// Whether the copies are known not to be equal: by their sizes, or by their beginnings and ends. A copy that differs only in

@@ -357,8 +357,7 @@ impl Walker<'_> {
         let path = joined(&opened.place.path, opened.dir.name(entry).to_bytes());
         if only.is_named(&path) {
             if let Some((reason, detail)) = self.left_out(&path, stat.size) {
-                let (path, detail) = (path.as_bytes().to_vec(), detail.to_owned());
-                let refusal = Refusal { reason, path, master: None, detail, bytes: 0 };
+                let refusal = Refusal::of_path(reason, path.as_bytes(), detail);
                 self.found().refusals.push(refusal);
             }
             opened.named.push(path);
@@ -394,18 +393,13 @@ impl Walker<'_> {
 
 /// The refusal for a file or directory that the scan could not read.
 pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
-    Refusal {
-        reason: match error.errno() {
-            // The error is on another branch, where a copy would be linked or looked for.
-            libc::ELOOP | libc::EXDEV => Reason::Obstructed,
-            libc::EACCES | libc::EPERM => Reason::Permission,
-            _ => Reason::Unreadable,
-        },
-        path: path.as_bytes().to_vec(),
-        master: None,
-        detail: format!("{error}: {}", error.source),
-        bytes: 0,
-    }
+    let reason = match error.errno() {
+        // The error is on another branch, where a copy would be linked or looked for.
+        libc::ELOOP | libc::EXDEV => Reason::Obstructed,
+        libc::EACCES | libc::EPERM => Reason::Permission,
+        _ => Reason::Unreadable,
+    };
+    Refusal::of_path(reason, path.as_bytes(), format!("{error}: {}", error.source))
 }
 
 fn joined(dir: &RelPath, name: &[u8]) -> RelPath {
