@@ -11,7 +11,7 @@ use super::stdout::stdout;
 use crate::execute::OpEnded;
 use crate::journal::{self, OpenOp};
 use crate::pool::Pool;
-use crate::report::{status, text};
+use crate::report::{ITEMS, status, text};
 use crate::rescue::resume::resume;
 use crate::run::{DiskJournal, Watcher, WatcherError};
 
@@ -60,7 +60,7 @@ pub(super) fn finish(
     }
     let mut watch = ResumeWatch(Shown::new(common, false));
     // A line for each file, unless there are many.
-    let few = journal.open_ops().len() <= status::ITEMS;
+    let few = journal.open_ops().len() <= ITEMS;
     watch.0.verbose = common.verbose.max(u8::from(few));
     let open = resume(&mut journal, signals.stop(), &mut watch)?;
     let mut tally = watch.0.tally;

@@ -10,15 +10,13 @@ use std::path::Path;
 
 use super::Scene;
 use super::screen::Tone;
-use super::shown::{number, size};
+use super::shown::{ITEMS, number, size};
 use super::table::{cut_middle, width_of};
 use super::tally::Tally;
-use super::text::{Style, disks, left_out, rest, shared, skipped};
+use super::text::{Style, disks, left_out, more_files, rest, shared, skipped};
 use crate::plan::{Op, Plan};
 use crate::pool::{BranchIdx, Pool};
 
-/// How many files are named without `-v`.
-const FILES: usize = 15;
 /// The width of a line before its paths: the verb, the size and the gaps.
 const BEFORE_PATHS: usize = 18;
 /// No path is cut shorter, however narrow the screen is.
@@ -72,7 +70,7 @@ pub fn write(
 fn files(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan, names: &[Vec<u8>]) -> io::Result<()> {
     let mut ops: Vec<&Op> = plan.ops.iter().collect();
     ops.sort_by_key(|op| std::cmp::Reverse(op.bytes));
-    let shown = if scene.verbose > 0 { ops.len() } else { FILES.min(ops.len()) };
+    let shown = if scene.verbose > 0 { ops.len() } else { ITEMS.min(ops.len()) };
     let (shown, more) = ops.split_at(shown);
     let lines: Vec<Line> = shown.iter().map(|op| Line::of(scene, op, names)).collect();
     let room = Room::of(scene, &lines);
@@ -82,10 +80,7 @@ fn files(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan, names: &[Vec<u8>])
             further_names(out, scene, op)?;
         }
     }
-    if !more.is_empty() {
-        let bytes = more.iter().map(|op| op.bytes).sum();
-        writeln!(out, "and {}, {} (-v lists all)", number(more.len(), "more file"), size(bytes))?;
-    }
+    more_files(out, "", more.iter().map(|op| op.bytes))?;
     if !shown.is_empty() {
         out.write_all(b"\n")?;
     }

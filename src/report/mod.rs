@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 pub use progress::Progress;
 pub use scanning::ScanProgress;
 pub use screen::{Screen, Tone};
-pub use shown::{ago, number, sanitised, shell_word, size};
+pub use shown::{ITEMS, ago, number, sanitised, shell_word, size};
 pub use state::FileState;
 pub use tally::{BranchUse, GroupUse, Tally};
 

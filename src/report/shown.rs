@@ -1,5 +1,8 @@
 //! Formats names and sizes for a person.
 
+/// How many files are named without `-v`.
+pub const ITEMS: usize = 15;
+
 /// `bytes` on one line, with nothing in it that a terminal obeys or a reader is deceived by: control characters,
 /// marks that turn the direction of text, invisible ones, and bytes that are no UTF-8 are spelled out.
 #[must_use]

@@ -25,17 +25,14 @@ use serde_json::Value;
 
 use super::history;
 use super::json::{Object, line, put_op, put_path, put_paths, typed};
-use super::shown::{ago, number, sanitised, shell_word, size};
-use super::text::{nonzero, with_journal};
+use super::shown::{ITEMS, ago, number, sanitised, shell_word, size};
+use super::text::{more_files, nonzero, with_journal};
 use crate::fs::{FileKind, Timestamp};
 use crate::journal::{OpenOp, RunSummary, rfc3339};
 use crate::plan::OpId;
 use crate::rescue::unsettled::{
     FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled,
 };
-
-/// How many files are named without `-v`.
-pub const ITEMS: usize = 15;
 
 /// All that `status` says.
 #[derive(Debug, Default)]
@@ -117,14 +114,7 @@ pub fn open_text(out: &mut dyn Write, open: &[OpenOp], all: bool) -> io::Result<
             writeln!(out, "              {}", path(at))?;
         }
     }
-    let bytes = others.iter().map(|op| op.intent.bytes).sum();
-    match others.len() {
-        0 => Ok(()),
-        count => {
-            let files = number(count, "more file");
-            writeln!(out, "  and {files}, {} (-v lists all)", size(bytes))
-        }
-    }
+    more_files(out, "  ", others.iter().map(|op| op.intent.bytes))
 }
 
 /// The same as one JSON object of type `open`.

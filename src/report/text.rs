@@ -342,6 +342,19 @@ fn sentence(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result
     }
 }
 
+/// Says how many files are not listed, and their bytes together; nothing if all are.
+pub(super) fn more_files(
+    out: &mut dyn Write,
+    indent: &str,
+    bytes: impl ExactSizeIterator<Item = u64>,
+) -> io::Result<()> {
+    if bytes.len() == 0 {
+        return Ok(());
+    }
+    let files = number(bytes.len(), "more file");
+    writeln!(out, "{indent}and {files}, {} (-v lists all)", size(bytes.sum()))
+}
+
 /// The option that names a journal, with a space after it; empty for the usual journal.
 pub(super) fn with_journal(journal: Option<&Path>) -> String {
     let word = |dir: &Path| shell_word(dir.as_os_str().as_bytes());

@@ -3,14 +3,13 @@
 use std::io::{self, Write};
 
 use super::Scene;
-use super::shown::{number, size};
+use super::shown::{ITEMS, number, size};
 use super::tally::Tally;
-use super::text::{Style, linked_of, reason_line, recovery, rest, skipped_that, unfinished};
+use super::text::{
+    Style, linked_of, more_files, reason_line, recovery, rest, skipped_that, unfinished,
+};
 use crate::plan::refusal::Reason;
 use crate::plan::{Op, Plan, Refusal};
-
-/// How many files are named without `-v`.
-const FILES: usize = 15;
 
 /// Writes the plan: one line per op, and the ops that are not undone.
 ///
@@ -25,7 +24,7 @@ pub fn plan(
     let style = Style::of(scene);
     let shown = match (scene.quiet, scene.verbose) {
         (true, _) => 0,
-        (_, 0) => FILES.min(ops.len()),
+        (_, 0) => ITEMS.min(ops.len()),
         _ => ops.len(),
     };
     let (shown, more) = ops.split_at(shown);
@@ -41,9 +40,8 @@ pub fn plan(
         out.write_all(&style.name(scene.root(to)))?;
         out.write_all(b"\n")?;
     }
-    if !more.is_empty() && !scene.quiet {
-        let bytes = more.iter().map(|op| op.bytes).sum();
-        writeln!(out, "and {}, {} (-v lists all)", number(more.len(), "more file"), size(bytes))?;
+    if !scene.quiet {
+        more_files(out, "", more.iter().map(|op| op.bytes))?;
     }
     let tally = Tally::planned(&Plan { refusals: refused.to_vec(), ..Plan::default() });
     skipped_that(out, scene, refused, style, Reason::fails_undo)?;
