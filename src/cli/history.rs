@@ -41,17 +41,19 @@ fn prune(common: &Common, days: u32, dry_run: bool, out: &mut dyn Write) -> Resu
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let oldest = now.saturating_sub(i64::from(days) * 86_400);
-    let as_json = common.format == OutputFormat::Json;
+    if common.format == OutputFormat::Json {
+        let counts = if dry_run {
+            journal::prunable(&dir, oldest)?.map(|(forgotten, kept)| (forgotten.len(), kept))
+        } else {
+            journal::prune(&dir, oldest)?.map(|pruned| (pruned.forgotten, pruned.kept))
+        };
+        // One line if there is a journal.
+        let written = counts.map_or(Ok(()), |counts| report::pruned_json(out, dry_run, counts));
+        written.and_then(|()| out.flush()).map_err(Failure::output)?;
+        return Ok(0);
+    }
     if dry_run {
         let told = match journal::prunable(&dir, oldest)? {
-            // JSON has one line if there is a journal.
-            None if as_json => return Ok(0),
-            Some((forgotten, kept)) if as_json => {
-                report::pruned_json(out, true, (forgotten.len(), kept))
-                    .and_then(|()| out.flush())
-                    .map_err(Failure::output)?;
-                return Ok(0);
-            }
             None => "No runs recorded yet.".to_owned(),
             Some((forgotten, kept)) => {
                 let runs: Vec<String> = forgotten.iter().map(u64::to_string).collect();
@@ -66,14 +68,7 @@ fn prune(common: &Common, days: u32, dry_run: bool, out: &mut dyn Write) -> Resu
         writeln!(out, "{told}").and_then(|()| out.flush()).map_err(Failure::output)?;
         return Ok(0);
     }
-    let pruned = journal::prune(&dir, oldest)?;
-    if as_json {
-        let counts = pruned.map(|pruned| (pruned.forgotten, pruned.kept));
-        let written = counts.map_or(Ok(()), |counts| report::pruned_json(out, false, counts));
-        written.and_then(|()| out.flush()).map_err(Failure::output)?;
-        return Ok(0);
-    }
-    let Some(pruned) = pruned else {
+    let Some(pruned) = journal::prune(&dir, oldest)? else {
         writeln!(out, "No runs recorded yet (no journal at {dir:?}).").map_err(Failure::output)?;
         return Ok(0);
     };
