@@ -39,7 +39,7 @@ fn what_hangs_is_told_with_what_it_waits_for() {
     // `timeout` takes the one it started with it when it is ended.
     let mut timeout = std::process::Command::new("timeout");
     timeout.args(["600", "sleep", "600"]);
-    // Not the suite's own: should it stay after all, whoever reads the suite's output would wait for it.
+    // Not the suite's own: should it stay after all, a program that reads the suite's output would wait for it.
     timeout.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut timeout = timeout.spawn().unwrap();
     let mut told = String::new();

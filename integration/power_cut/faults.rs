@@ -220,7 +220,7 @@ fn a_disk_that_answers_late_is_named_and_waited_for() {
     stage.finish("late");
 }
 
-/// A driver gives a disk up at last: then every command ends at once, also one that was asked twice to stop.
+/// At last the driver reports the disk as failed: then every command ends at once, also one that was asked twice to stop.
 #[test]
 fn a_silent_disk_keeps_nobody_longer_than_its_driver_does() {
     for device in 0..=JOURNAL {

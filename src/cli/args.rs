@@ -151,7 +151,7 @@ pub struct Common {
     /// A dry run prints its last lines all the same.
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// The words typed that say what is done, for the journal
+    /// The typed words that decide what the run does, for the journal
     #[arg(skip)]
     pub words: Vec<Vec<u8>>,
 }

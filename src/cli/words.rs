@@ -1,5 +1,5 @@
-//! The words of a command line that say what is done, for the journal. Left out are those that say where and how the
-//! result is shown.
+//! Finds the words of a command line that decide what the run does: the journal keeps them. Leaves out words that decide
+//! where and how the result is shown.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -29,8 +29,8 @@ const LEFT_OUT: [&str; 18] = [
     "no_progress",
 ];
 
-/// Returns the words of `typed`, a command line of `command`, that say what is done: each option under its short name if it
-/// has one, then what stands alone.
+/// Returns the words of `typed`, a command line of `command`, that decide what the run does: each option under its short
+/// name if it has one, then the words without an option.
 pub(super) fn that_matter(command: &Command, typed: &ArgMatches) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
     if let Some((name, of_it)) = typed.subcommand() {

@@ -143,8 +143,8 @@ impl RealFs {
         Some(StoredId { fs, ino: stat.id.ino, btime: stat.btime })
     }
 
-    /// The note that earlier runs left on the root of a branch; `None` if there is none, or the filesystem has no
-    /// attributes.
+    /// Returns the note that earlier runs left on the root of a branch; `None` if no run left a note, or the filesystem
+    /// has no attributes.
     ///
     /// # Errors
     /// Returns the kernel's error.

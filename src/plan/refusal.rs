@@ -51,7 +51,7 @@ pub enum Reason {
     ///
     /// Decided in `plan`.
     Kept,
-    /// One of its names lies below none of the directories that were named, or is none of the files that were.
+    /// The user named directories or files, and neither one of its names nor a directory above that name is among them.
     ///
     /// Decided in `find::scan::named`, `plan`.
     Outside,
