@@ -70,6 +70,10 @@ const HELD: Duration = Duration::from_millis(20);
 const RETRIES: u32 = 200;
 const BETWEEN: Duration = Duration::from_millis(2);
 
+/// A name that a client took away while its replacement appeared on another disk shows until the run has seen that. A run
+/// that is stopped over and over needs this long at most.
+const LINGERS: Duration = Duration::from_secs(5);
+
 /// No call of a client may take longer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -83,6 +87,8 @@ pub(crate) struct Met {
     pub(crate) acts: u64,
     /// Calls that did not find a name that was there.
     pub(crate) missed: u64,
+    /// Names that were seen once more after they had been taken away.
+    pub(crate) lingered: u64,
     /// Opens and truncates that had to wait.
     pub(crate) blocked: u64,
     /// The longest call, and which it was.
@@ -98,6 +104,7 @@ impl Met {
     pub(crate) fn add(&mut self, other: Self) {
         self.acts += other.acts;
         self.missed += other.missed;
+        self.lingered += other.lingered;
         self.blocked += other.blocked;
         self.late = self.late.max(other.late);
         self.lost.extend(other.lost);
@@ -127,8 +134,9 @@ impl std::fmt::Display for Met {
         let call = self.longest.1.split(' ').next().unwrap_or_default();
         write!(
             f,
-            "{} operations acknowledged, {} calls waited, the longest {:?} ({call}), a name missed {} times",
-            self.acts, self.blocked, self.longest.0, self.missed
+            "{} operations acknowledged, {} calls waited, the longest {:?} ({call}), a name missed {} times, one \
+             that was taken away seen {} times",
+            self.acts, self.blocked, self.longest.0, self.missed, self.lingered
         )
     }
 }
@@ -279,14 +287,29 @@ impl Client {
         let found = if pair.model.exists(name) {
             Some(self.again("read", &path, || std::fs::read(&path)))
         } else {
-            // mergerfs shows attributes of a name that is gone for a second: only an open tells.
-            File::open(&path).is_ok().then(Vec::new)
+            self.still_there(&path).then(Vec::new)
         };
         if let Err(why) = pair.model.observe(name, found.as_deref()) {
             let on_branches = self.on_branches(pair);
             let told = format!("{}: {why}on the branches: {on_branches:#?}", pair.told());
             self.met.lost.push(told);
         }
+    }
+
+    /// Whether a name that was taken away stays.
+    fn still_there(&mut self, path: &Path) -> bool {
+        let begin = Instant::now();
+        let mut lingers = false;
+        // mergerfs shows attributes of a name that is gone for a second: only an open tells.
+        while File::open(path).is_ok() {
+            if begin.elapsed() > LINGERS {
+                return true;
+            }
+            lingers = true;
+            std::thread::sleep(BETWEEN);
+        }
+        self.met.lingered += u64::from(lingers);
+        false
     }
 
     /// What the names of a group are on each branch.
