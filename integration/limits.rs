@@ -94,6 +94,11 @@ fn a_full_disk_under_the_journal_stops_the_run_and_loses_nothing() {
         let run = execute_with_journal(&tool, &journal, &list);
         println!("{rest} bytes left for the journal: {:?}", run.code());
         assert!(matches!(run.code(), Some(0 | 1 | 3 | 4)), "{run}");
+        if rest == 0 {
+            // How much is there, and how much is needed.
+            assert!(run.stderr.contains("(0 MiB free, "), "{run}");
+            assert!(run.stderr.contains(" MiB needed)"), "{run}");
+        }
         snapshot::assert_complete(&view, &snapshot::view(pool.root()));
 
         std::fs::remove_file(filler).unwrap();

@@ -120,6 +120,26 @@ fn a_scan_finds_hidden_copies_and_merges_them() {
     assert_eq!(on(&pool, "d/other"), [0, 1], "{run}");
 }
 
+/// A hidden copy that was removed has no path it could come back to: said before it goes, and when it is asked for.
+#[test]
+fn an_undo_says_that_a_merged_copy_does_not_come_back() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let path = copies(&pool, "d/two", 1, &[0, 1]);
+    let tool = Tool::new();
+    let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
+    let line = ["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()];
+    let planned = tool.run(&line).expect(0);
+    assert!(planned.stderr.contains("undo does not bring them back"), "{planned}");
+    tool.run(&[&line[..], &["-e"]].concat()).expect(0);
+    let before = snapshot::all_entries(&pool);
+    for undo in [&["undo", "1"][..], &["undo", "1", "-e"]] {
+        let undone = tool.run(undo).expect(0);
+        assert!(undone.stdout.contains("1 file, merged: it was a hidden copy"), "{undone}");
+        assert!(undone.stdout.contains("1 skipped (hidden copy removed by a merge)"), "{undone}");
+        assert_eq!(snapshot::all_entries(&pool), before, "{undone}");
+    }
+}
+
 #[test]
 fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();

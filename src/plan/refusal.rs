@@ -184,6 +184,10 @@ pub enum Reason {
     ///
     /// Decided in `rescue::undo`.
     Gone,
+    /// The file is to be undone, and was a hidden copy of a path that another disk has.
+    ///
+    /// Decided in `rescue::undo`.
+    Merged,
 }
 
 /// Whether a reason is a failure: exit 0 or 1.
@@ -197,7 +201,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
@@ -243,6 +247,7 @@ impl Reason {
         Self::ChangedSince,
         Self::Damaged,
         Self::Gone,
+        Self::Merged,
     ];
 
     /// Returns the word for the reason in JSON, CSV and text.
@@ -294,6 +299,7 @@ impl Reason {
             Self::ChangedSince => "changed-since",
             Self::Damaged => "damaged",
             Self::Gone => "gone",
+            Self::Merged => "merged",
         }
     }
 
@@ -407,6 +413,9 @@ impl Reason {
             Self::Gone => {
                 "the path was deleted, moved or replaced since, which stays so; undo a later run first if that did it"
             }
+            Self::Merged => {
+                "it was a hidden copy (--shadows merge), and another disk has its path with the same bytes; nothing to do"
+            }
         }
     }
 
@@ -443,7 +452,8 @@ impl Reason {
             | Self::Obstructed
             | Self::Empty
             | Self::Limit
-            | Self::Gone => Weight::Rule,
+            | Self::Gone
+            | Self::Merged => Weight::Rule,
             Self::Unresolved
             | Self::NotRead
             | Self::Unreadable
@@ -466,7 +476,7 @@ impl Reason {
     /// back and for an op that was not asked for yet.
     #[must_use]
     pub fn fails_undo(self) -> bool {
-        !matches!(self, Self::Gone | Self::Shadowed | Self::Limit)
+        !matches!(self, Self::Gone | Self::Merged | Self::Shadowed | Self::Limit)
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::Io => "input/output error",
         Reason::BranchFailed => "after an error on that disk",
         Reason::Interrupted => "run was stopped",
+        Reason::Merged => "hidden copy removed by a merge",
         other => return Cow::Owned(other.as_str().replace('-', " ")),
     })
 }

@@ -43,7 +43,10 @@ impl UndoPlan {
     #[must_use]
     pub fn stays_so(&self) -> bool {
         let for_good = |refusal: &Refusal| {
-            matches!(refusal.reason, Reason::Gone | Reason::Shadowed | Reason::ChangedSince)
+            matches!(
+                refusal.reason,
+                Reason::Gone | Reason::Shadowed | Reason::Merged | Reason::ChangedSince
+            )
         };
         self.ops.is_empty() && self.refusals.iter().all(for_good)
     }
@@ -198,8 +201,7 @@ impl<F: Look> UndoPlanner<'_, F> {
             }
             let found = if local { Found::Duplicate } else { Found::Absent };
             if name.found == Found::Master {
-                let why = "it was a hidden copy (--shadows merge): another disk has its path";
-                return Err(Left(Reason::Shadowed, why.to_owned()));
+                return Err(Left(Reason::Merged, String::new()));
             }
             names.push(OpName { path: name.path.clone(), from, to, found });
         }
