@@ -10,7 +10,7 @@ use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::{each_call, few};
 use super::knowing::told;
-use super::scenario::{BYTES, Scenario};
+use super::scenario::{self, BYTES, Scenario};
 use super::session::{Failures, Session, ensure};
 
 /// A run with `act` before call `n`, and at which of the calls after that something was `wrong` while the tool had no
@@ -141,6 +141,66 @@ fn a_file_that_was_saved_is_at_its_path_between_two_windows() {
         }
     }
     assert!(failures.points() > 400);
+}
+
+/// The same for somebody who works on the disk itself: the duplicate keeps all its names, and the replacement its path, so
+/// that neither tells.
+#[test]
+fn a_file_that_was_put_on_the_disk_is_there_between_two_windows() {
+    let mut failures = Failures::default();
+    for scenario in few() {
+        each_call(|n| {
+            let (at, there) = (scenario.duplicate.clone(), scenario.duplicate.clone());
+            let put = move |world: &SimWorld| {
+                // Where the duplicate is gone, there is nothing to replace.
+                if world.disk_rename(&at, &elsewhere()).is_ok() {
+                    world.disk_create(&at, b"put").unwrap();
+                }
+            };
+            let gone = move |world: &SimWorld| {
+                let files = world.files();
+                let put = files.iter().any(|(_, (_, bytes))| bytes == b"put");
+                put && files.get(&there).is_none_or(|(_, bytes)| bytes != b"put")
+            };
+            let (session, wrong) = looked_at_after(&scenario, n, put, gone);
+            let check = ensure(wrong.is_empty(), || "it is not there".to_owned());
+            let point = || format!("put at {n}, not there at {wrong:?}");
+            failures.note(check, &format!("{}: put", scenario.name), point, &session);
+            session.world.calls()
+        });
+    }
+    assert!(failures.points() > 200, "{}", failures.points());
+}
+
+/// mergerfs missed the path while the replacement appeared, and made a new file on a disk between the two: the op cannot
+/// go on, and its duplicate keeps its name.
+#[test]
+fn a_duplicate_whose_path_another_disk_has_by_now_is_not_retired() {
+    let mut failures = Failures::default();
+    let scenario = scenario::cross_over_a_third();
+    let third = scenario.world.pool().indices().nth(1).unwrap();
+    let third = Place::new(third, scenario.duplicate.path.clone());
+    let mut whole = Session::new(&scenario);
+    whole.run(&scenario.ops).unwrap();
+    let trace = whole.world.trace();
+    let takes_lease = |line: &String| line.contains("take a write lease");
+    let [publish, retire] = [2, 3].map(|nth| {
+        let mut leases = trace.iter().enumerate().filter(|(_, line)| takes_lease(line));
+        leases.nth(nth - 1).unwrap().0
+    });
+    for n in publish..=retire {
+        let mut session = Session::new(&scenario);
+        let at = third.clone();
+        session.world.plan_fault(Fault::foreign_at(n, move |world| {
+            world.disk_create(&at, b"made").unwrap();
+        }));
+        drop(session.run(&scenario.ops));
+        let moved = |line: &String| line.contains(" rename ") && line.ends_with("-r");
+        let check =
+            ensure(!session.world.trace().iter().any(moved), || "it was retired".to_owned());
+        failures.note(check, scenario.name, || format!("made at {n}"), &session);
+    }
+    assert!(failures.points() > 20, "{}", failures.points());
 }
 
 /// Of two files that were saved while the names were exchanged, the newest has the path.

@@ -99,6 +99,15 @@ pub(crate) fn cross_later() -> Scenario {
     scenario("cross later", world, &[(master, vec![duplicate])])
 }
 
+/// The master's branch comes first, the duplicate's last, and an empty one between them.
+pub(crate) fn cross_over_a_third() -> Scenario {
+    let world = SimWorld::new();
+    let [a, _, c] = branches(&world);
+    let master = add(&world, &place(a, "m/master"));
+    let duplicate = add(&world, &place(c, "d/dup"));
+    scenario("cross over a third", world, &[(master, vec![duplicate])])
+}
+
 /// A duplicate on the master's own branch.
 pub(crate) fn local() -> Scenario {
     let world = SimWorld::new();

@@ -461,6 +461,29 @@ impl SimWorld {
         self.client(&format!("rename {from:?} -> {to:?}"), |state| state.client_rename(from, to))
     }
 
+    /// Renames a file to a free path on its branch, beside mergerfs: what a mover does, or somebody who works on a disk.
+    ///
+    /// # Errors
+    /// As Linux.
+    pub fn disk_rename(&self, at: &Place, to: &RelPath) -> io::Result<()> {
+        self.client(&format!("on the disk, rename {} -> {to:?}", shown(at)), |state| {
+            state.rename_over(at, &Place::new(at.branch, to.clone()))?;
+            state.detach(&at.path);
+            Ok(())
+        })
+    }
+
+    /// Creates a new file on branch `at.branch` whatever other branches have: on the disk, or by mergerfs where it
+    /// missed the path. Acknowledged.
+    ///
+    /// # Errors
+    /// As Linux.
+    pub fn disk_create(&self, at: &Place, bytes: &[u8]) -> io::Result<()> {
+        self.client(&format!("on the disk, create {}", shown(at)), |state| {
+            state.client_create(at, bytes, &at.path)
+        })
+    }
+
     /// `mv` of coreutils, which unlinks the source where both are names of one file.
     ///
     /// # Errors
