@@ -5,6 +5,7 @@ pub mod filter;
 pub mod ground;
 pub mod links;
 pub mod list;
+mod look_up;
 pub mod only;
 pub mod resolve;
 pub mod scan;

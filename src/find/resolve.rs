@@ -8,15 +8,15 @@ use crate::find::facts::root_of;
 use crate::find::filter::Filter;
 use crate::find::links;
 use crate::find::list::{ClaimedGroup, Unread, WhyUnread};
+use crate::find::look_up::{Copy, Files, Found, LookUp, Wanted, reason_of};
 use crate::fs::real::RealFs;
-use crate::fs::{FileKind, FsError, Hashed, Look, Place, Stat};
+use crate::fs::{FileKind, FsError, Hashed, Look, Place};
 use crate::plan::group::{Group, Member, Name, unite};
-use crate::plan::hidden_name::is_hidden_name;
 use crate::plan::refusal::Reason;
 use crate::plan::{LeftOut, Refusal};
-use crate::pool::mergerfs::{Located, Locator, PoolError};
+use crate::pool::Pool;
+use crate::pool::mergerfs::{Locator, PoolError};
 use crate::pool::relpath::RelPath;
-use crate::pool::{BranchIdx, Pool};
 
 /// Where the paths of a list are here.
 #[derive(Debug, Clone, Default)]
@@ -40,13 +40,15 @@ impl Paths {
     }
 }
 
+/// Paths of a list that are looked up together.
+const PATHS_AT_ONCE: usize = 16_384;
+
 /// Resolves the claims of one list.
 pub struct Resolver<'r> {
-    fs: &'r RealFs,
-    pool: &'r Pool,
-    locator: Locator<'r>,
-    filter: &'r Filter,
+    look_up: LookUp<'r>,
     paths: Paths,
+    /// Claims that are not looked up yet, and how many paths they have.
+    waiting: (Vec<ClaimedGroup>, usize),
     groups: Vec<Group>,
     refusals: Vec<Refusal>,
     claimed_groups: u64,
@@ -84,11 +86,9 @@ impl<'r> Resolver<'r> {
         paths: Paths,
     ) -> Result<Self, PoolError> {
         Ok(Self {
-            fs,
-            pool,
-            locator: Locator::new(pool)?,
-            filter,
+            look_up: LookUp::new(fs, pool, filter)?,
             paths,
+            waiting: (Vec::new(), 0),
             groups: Vec::new(),
             refusals: Vec::new(),
             claimed_groups: 0,
@@ -101,42 +101,67 @@ impl<'r> Resolver<'r> {
     ///
     /// # Errors
     /// If the pool no longer answers. A path that does not resolve is a refusal, not an error.
-    pub fn claim(&mut self, claim: &ClaimedGroup) -> Result<(), PoolError> {
+    pub fn claim(&mut self, claim: ClaimedGroup) -> Result<(), PoolError> {
         self.claimed_groups += 1;
-        let mut group = Group::default();
-        let mut seen = HashSet::new();
-        for path in &claim.paths {
-            if seen.insert(path) {
-                self.path(path, claim.size, &mut group)?;
+        self.waiting.1 += claim.paths.len();
+        self.waiting.0.push(claim);
+        if self.waiting.1 < PATHS_AT_ONCE { Ok(()) } else { self.resolve_waiting() }
+    }
+
+    fn resolve_waiting(&mut self) -> Result<(), PoolError> {
+        let (claims, _) = std::mem::take(&mut self.waiting);
+        let groups = self.resolve(&claims)?;
+        self.groups.extend(groups.into_iter().filter(|group| !group.members.is_empty()));
+        Ok(())
+    }
+
+    /// Looks up the paths of claims; returns a group for each.
+    fn resolve(&mut self, claims: &[ClaimedGroup]) -> Result<Vec<Group>, PoolError> {
+        let mut wanted = Vec::new();
+        let mut raw = Vec::new();
+        for (n, claim) in claims.iter().enumerate() {
+            let mut seen = HashSet::new();
+            for path in claim.paths.iter().filter(|path| seen.insert(path.as_slice())) {
+                wanted.push(Wanted { path: self.paths.here(path), size: claim.size });
+                raw.push((n, path));
             }
         }
-        if !group.members.is_empty() {
-            self.groups.push(group);
+        let mut groups = vec![Group::default(); claims.len()];
+        for ((n, raw), found) in raw.into_iter().zip(self.look_up.all(&wanted)?) {
+            match found {
+                Found::LeftOut => self.any_found = true,
+                Found::Refused(reason, detail) => {
+                    self.any_found |= reason == Reason::NotRegular;
+                    self.refuse(reason, raw, detail);
+                }
+                Found::Files(files) => self.add(raw, files, claims[n].size, &mut groups[n]),
+            }
         }
-        Ok(())
+        Ok(groups)
     }
 
     /// Names the files about which the list claims nothing, unless they turn out to be one file.
     ///
     /// # Errors
     /// As [`Self::claim`].
-    pub fn unread(&mut self, unread: &Unread) -> Result<(), PoolError> {
-        let detail = match unread.why {
+    pub fn unread(&mut self, unread: Unread) -> Result<(), PoolError> {
+        let (mut paths, why) = (unread.paths, unread.why);
+        let detail = match why {
             WhyUnread::Directory => "a directory",
             WhyUnread::BrokenPath => "the path is broken",
             WhyUnread::NoChecksum => {
-                let mut group = Group::default();
-                for path in &unread.paths {
-                    self.path(path, None, &mut group)?;
+                let claim = ClaimedGroup { size: None, paths };
+                for group in self.resolve(std::slice::from_ref(&claim))? {
+                    if group.members.len() < 2 {
+                        self.groups.extend(Some(group).filter(|group| !group.members.is_empty()));
+                        return Ok(());
+                    }
                 }
-                if group.members.len() < 2 {
-                    self.groups.extend(Some(group).filter(|group| !group.members.is_empty()));
-                    return Ok(());
-                }
+                paths = claim.paths;
                 "no checksum: the files were not read"
             }
         };
-        for path in &unread.paths {
+        for path in &paths {
             self.refuse(Reason::NotRead, path, detail.to_owned());
         }
         Ok(())
@@ -158,130 +183,62 @@ impl<'r> Resolver<'r> {
     }
 
     /// Returns the groups and the paths that could not be used.
-    #[must_use]
-    pub fn finish(mut self) -> Resolved {
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub fn finish(mut self) -> Result<Resolved, PoolError> {
+        self.resolve_waiting()?;
         self.say_once_that_none_resolved();
-        Resolved {
+        Ok(Resolved {
             groups: unite(self.groups),
             refusals: self.refusals,
             claimed_groups: self.claimed_groups,
             left_out: LeftOut::default(),
             asked_branches: self.asked_branches,
             hashed: Vec::new(),
-        }
+        })
     }
 
-    fn path(&mut self, raw: &[u8], size: Option<u64>, group: &mut Group) -> Result<(), PoolError> {
-        let absolute = self.paths.here(raw);
-        let located = match self.locator.locate(absolute.as_os_str().as_bytes()) {
-            Ok(located) => located,
-            Err(PoolError::Path { source, .. } | PoolError::AllPaths { source, .. })
-                if source.raw_os_error() != Some(libc::ENOTCONN) =>
-            {
-                let reason = match source.raw_os_error() {
-                    Some(libc::EACCES | libc::EPERM) => Reason::Permission,
-                    _ => Reason::Unresolved,
-                };
-                self.refuse(reason, raw, source.to_string());
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let (holders, path) = match located {
-            Located::On(holders, path) => {
-                self.any_found = true;
-                (Some(holders), path)
-            }
-            Located::Unavailable(path) => (None, path),
-            Located::Missing => {
-                self.refuse(Reason::Unresolved, raw, "no such file".to_owned());
-                return Ok(());
-            }
-            Located::NotInPool => {
-                self.refuse(Reason::Unresolved, raw, "not on this pool".to_owned());
-                return Ok(());
-            }
-        };
-        if path.as_bytes().split(|b| *b == b'/').any(is_hidden_name) {
-            return Ok(());
+    /// Adds the files of a path: as new members, or as names of known members.
+    fn add(&mut self, raw: &[u8], files: Files, size: Option<u64>, group: &mut Group) {
+        let Files { path, copies, asked_branches } = files;
+        self.any_found = true;
+        self.asked_branches |= asked_branches;
+        if copies.iter().any(|copy| copy.stat.kind != FileKind::Regular) {
+            return self.refuse(Reason::NotRegular, raw, String::new());
         }
-        if self.filter.admits_path(&path)
-            && let Err(error) = self.on_branches(raw, holders, &path, size, group)
-        {
-            let reason = match error.errno() {
-                libc::ELOOP | libc::EXDEV => Reason::Obstructed,
-                libc::EACCES | libc::EPERM => Reason::Permission,
-                _ => Reason::Unresolved,
+        if let Some(size) = size.filter(|size| copies.iter().all(|copy| copy.stat.size != *size)) {
+            let detail = format!("{} bytes, listed as {size}", copies[0].stat.size);
+            return self.refuse(Reason::ClaimSize, raw, detail);
+        }
+        let on: Vec<_> = copies.iter().map(|copy| (copy.branch, copy.stat.size)).collect();
+        for Copy { branch, stat, facts } in copies {
+            let Some(facts) = facts else { continue };
+            let others = on.iter().map(|(other, _)| *other).filter(|other| *other != branch);
+            let name = Name {
+                branch,
+                path: path.clone(),
+                excluded: false,
+                listed: true,
+                shadows: others.collect(),
+                differs: on.iter().any(|(_, size)| *size != stat.size),
             };
-            self.refuse(reason, raw, format!("{error}: {}", error.source));
-        }
-        Ok(())
-    }
-
-    fn on_branches(
-        &mut self,
-        raw: &[u8],
-        holders: Option<Vec<BranchIdx>>,
-        path: &RelPath,
-        size: Option<u64>,
-        group: &mut Group,
-    ) -> Result<(), FsError> {
-        self.asked_branches |= holders.is_none();
-        let branches = holders.unwrap_or_else(|| self.pool.indices().collect());
-        let mut copies: Vec<(BranchIdx, Stat)> = Vec::new();
-        for branch in branches {
-            if let Some(stat) = self.fs.stat(&Place::new(branch, path.clone()))? {
-                copies.push((branch, stat));
+            if let Some(known) = group.members.iter_mut().find(|m| m.id == stat.id) {
+                known.add_name(name);
+                continue;
+            }
+            match facts {
+                Ok((metadata, nature)) => {
+                    let mut member = Member::new(&stat, nature, metadata);
+                    member.add_name(name);
+                    group.members.push(member);
+                }
+                Err(error) => {
+                    let detail = format!("{error}: {}", error.source);
+                    return self.refuse(reason_of(&error.source), raw, detail);
+                }
             }
         }
-        self.any_found |= !copies.is_empty();
-        if copies.is_empty() {
-            self.refuse(Reason::Unresolved, raw, "on no branch that can be seen here".to_owned());
-        } else if copies.iter().any(|(_, stat)| stat.kind != FileKind::Regular) {
-            self.refuse(Reason::NotRegular, raw, String::new());
-        } else if size.is_some_and(|size| copies.iter().all(|(_, stat)| stat.size != size)) {
-            let detail = format!("{} bytes, listed as {}", copies[0].1.size, size.unwrap_or(0));
-            self.refuse(Reason::ClaimSize, raw, detail);
-        } else {
-            for at in 0..copies.len() {
-                self.member(&copies, at, path, size, group)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the copy `at` of a path: as a new member, or as a name of a known member.
-    fn member(
-        &mut self,
-        copies: &[(BranchIdx, Stat)],
-        at: usize,
-        path: &RelPath,
-        size: Option<u64>,
-        group: &mut Group,
-    ) -> Result<(), FsError> {
-        let (branch, stat) = &copies[at];
-        if size.is_some_and(|size| stat.size != size) || !self.filter.admits_size(stat.size) {
-            return Ok(());
-        }
-        let others = copies.iter().map(|(other, _)| *other).filter(|other| other != branch);
-        let name = Name {
-            branch: *branch,
-            path: path.clone(),
-            excluded: false,
-            listed: true,
-            shadows: others.collect(),
-            differs: copies.iter().any(|(_, other)| other.size != stat.size),
-        };
-        if let Some(known) = group.members.iter_mut().find(|m| m.id == stat.id) {
-            known.add_name(name);
-            return Ok(());
-        }
-        let file = self.fs.open(&Place::new(*branch, path.clone()))?;
-        let metadata = self.fs.metadata(&file)?;
-        let mut member = Member::new(stat, self.fs.nature(&file)?, metadata);
-        member.add_name(name);
-        group.members.push(member);
-        Ok(())
     }
 
     fn refuse(&mut self, reason: Reason, path: &[u8], detail: String) {

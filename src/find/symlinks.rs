@@ -67,12 +67,12 @@ pub fn find(fs: &RealFs, pool: &Pool, stopped: &(dyn Fn() -> bool + Sync)) -> Po
     let roots = Roots::of(pool);
     let branches: Vec<BranchIdx> =
         pool.indices().filter(|branch| fs.identity(*branch).is_some()).collect();
-    let devices: HashSet<u64> = branches.iter().map(|branch| fs.root_id(*branch).dev).collect();
+    let readers: HashSet<BranchIdx> = branches.iter().map(|branch| fs.reader_of(*branch)).collect();
     let found = std::thread::scope(|scope| {
-        let walks: Vec<_> = devices
+        let walks: Vec<_> = readers
             .into_iter()
-            .map(|dev| {
-                let here = branches.iter().copied().filter(move |b| fs.root_id(*b).dev == dev);
+            .map(|reader| {
+                let here = branches.iter().copied().filter(move |b| fs.reader_of(*b) == reader);
                 let roots = &roots;
                 scope.spawn(move || {
                     let mut found = PointedAt::default();

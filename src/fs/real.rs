@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
@@ -31,6 +31,7 @@ use crate::sys;
 
 mod clone;
 mod dir;
+mod disk;
 mod file;
 mod hash;
 mod look;
@@ -44,6 +45,7 @@ mod tests;
 mod watch;
 
 pub use dir::DirEntry;
+pub use disk::Disk;
 pub use file::RealFile;
 pub use look::{Space, Special};
 pub use scan::{ScanDir, ScanEntry, ScanFile, ScanParent};
@@ -60,6 +62,8 @@ pub struct RealFs {
     branches: Vec<Root>,
     /// The directories that are pinned, while some are.
     watch: Mutex<Option<Watch>>,
+    /// The disk of each branch, once somebody has asked.
+    disks: OnceLock<Vec<Disk>>,
 }
 
 impl RealFs {
@@ -81,7 +85,8 @@ impl RealFs {
             })?;
             Root::open(&branch.path).map_err(|e| failed("open branch", idx, &branch.path, e))
         });
-        Ok(Self { watch: Mutex::default(), branches: roots.collect::<Result<_>>()? })
+        let branches = roots.collect::<Result<_>>()?;
+        Ok(Self { branches, watch: Mutex::default(), disks: OnceLock::new() })
     }
 
     /// The filesystem of a branch across reboots; `None` where it has no such identity.
@@ -173,6 +178,12 @@ impl RealFs {
             Ok(posix_fadvise(&file.file, 0, 0, all)?)
         });
         self.told("forget the cached contents of", &file.at, forget)
+    }
+
+    /// Where on the disk the file's data begins, if the filesystem reports it.
+    #[must_use]
+    pub fn first_extent(&self, file: &RealFile) -> Option<u64> {
+        sys::first_extent(file.as_fd()).ok().flatten()
     }
 
     /// Every entry of a directory but `.` and `..`, in the filesystem's order.

@@ -5,7 +5,7 @@
 pub enum Reason {
     /// The path does not lead to a file of this pool.
     ///
-    /// Decided in `find::resolve`, `find::only`.
+    /// Decided in `find::look_up`, `find::only`.
     Unresolved,
     /// The list names the file, and does not say which file it equals.
     ///
@@ -13,7 +13,7 @@ pub enum Reason {
     NotRead,
     /// The path is a directory, symlink or special file.
     ///
-    /// Decided in `find::resolve`, `find::only`.
+    /// Decided in `find::look_up`, `find::only`, `find::resolve`.
     NotRegular,
     /// A scan could not look into a directory, or read a file.
     ///
@@ -129,7 +129,7 @@ pub enum Reason {
     NestedBranch,
     /// A mount point or symlink lies on the way.
     ///
-    /// Decided in `execute::halt`, `execute::parents`, `find::resolve`, `find::scan::walk`, `plan`.
+    /// Decided in `execute::halt`, `execute::parents`, `find::look_up`, `find::scan::walk`, `plan`.
     Obstructed,
     /// A file without data, of 0 bytes or all hole: nothing to reclaim.
     ///
@@ -158,7 +158,7 @@ pub enum Reason {
     Conflict,
     /// The user who runs this program may not do it.
     ///
-    /// Decided in `execute::halt`, `find::only`, `find::resolve`, `find::scan::walk`.
+    /// Decided in `execute::halt`, `find::only`, `find::look_up`, `find::scan::walk`.
     Permission,
     /// A system call failed.
     ///

@@ -1,6 +1,6 @@
 //! Talks to mergerfs; no other module does.
 //!
-//! [`discover`] reads the control file of the pool a path lies on; [`Locator`] asks which branches hold a path.
+//! [`discover`] reads the control file of the pool a path lies on; [`Locator`] asks which branches hold a directory.
 //! The answers of `basepath` and `fullpath` depend on the policies: only `allpaths` is complete.
 
 use std::collections::HashSet;
@@ -23,7 +23,7 @@ mod locate;
 mod supplied;
 
 pub use describe::{Description, describe, only_path, pools, shown_path, shows_other_than_first};
-pub use locate::{Located, Locator};
+pub use locate::{Directory, Locator, PoolDir};
 
 /// Why a pool cannot be worked with.
 #[derive(Debug, thiserror::Error)]

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::fs::reading::{AHEAD, ahead, hash_of};
 use crate::fs::real::{RealFile, RealFs};
 use crate::fs::{FsError, InodeId, Look, Place, Stat, Timestamp};
 use crate::journal::{BranchRecord, Finished};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
-
-/// Bytes read at a time.
-const CHUNK: usize = 1 << 20;
 
 /// A kept file, with its recorded facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,49 +72,89 @@ pub fn subjects(branches: &[BranchRecord], finished: &Finished) -> Vec<Subject> 
     found.into_values().collect()
 }
 
-/// Reads one file and compares it with its record. Calls `read` for every part; if `read` returns `false`, stops and
-/// returns `None`.
-pub fn check(fs: &RealFs, subject: &Subject, read: &mut dyn FnMut(u64) -> bool) -> Option<Verdict> {
-    match try_check(fs, subject, read) {
-        Ok(verdict) => verdict,
-        Err(error) => Some(Verdict::Unreadable(format!("{error}: {}", error.source))),
+/// A kept file that is to be read.
+#[derive(Debug)]
+pub struct Unread<'s> {
+    file: RealFile,
+    subject: &'s Subject,
+}
+
+/// Opens a file to read it from the disk; returns the verdict instead if there is nothing to read.
+///
+/// # Errors
+/// The verdict.
+pub fn unread<'s>(fs: &RealFs, subject: &'s Subject) -> Result<Unread<'s>, Verdict> {
+    let opened = || -> Result<Result<Unread<'s>, Verdict>, FsError> {
+        let Some((file, before)) = open(fs, subject)? else {
+            return Ok(Err(Verdict::Gone));
+        };
+        if !subject.is_as_recorded(&before) {
+            return Ok(Err(Verdict::Changed));
+        }
+        // Bytes cached in memory say nothing about the disk.
+        fs.forget_cached(&file)?;
+        Ok(Ok(Unread { file, subject }))
+    };
+    opened().unwrap_or_else(|error| Err(unreadable(&error)))
+}
+
+/// Returns where on its disk the contents of a file begin; `None` if that is not known.
+#[must_use]
+pub fn place_on_disk(fs: &RealFs, subject: &Subject) -> Option<u64> {
+    fs.first_extent(&open(fs, subject).ok()??.0)
+}
+
+impl Unread<'_> {
+    /// Reads the file and compares it with its record. Announces the beginning of the file `next` once all of this file
+    /// is announced. Calls `read` for every part; if `read` returns `false`, stops and returns `None`.
+    pub fn check(
+        &self,
+        fs: &RealFs,
+        next: Option<&Self>,
+        read: &mut dyn FnMut(u64) -> bool,
+    ) -> Option<Verdict> {
+        let (file, size) = (&self.file, self.subject.size);
+        let part = |buf: &mut [u8], offset: u64| {
+            if let Some((from, len)) = ahead(offset).filter(|(from, _)| *from < size) {
+                fs.expect(file, from, len);
+                if from + len >= size
+                    && let Some(next) = next
+                {
+                    fs.expect(&next.file, 0, next.subject.size.min(AHEAD));
+                }
+            }
+            fs.read_at(file, buf, offset)
+        };
+        let mut stopped = false;
+        let hash = hash_of(size, &mut Vec::new(), part, &mut |bytes| {
+            stopped = !read(bytes);
+            !stopped
+        });
+        let (hash, after) = match hash.and_then(|hash| Ok((hash, fs.stat_open(file)?))) {
+            Ok(found) => found,
+            Err(error) => return Some(unreadable(&error)),
+        };
+        if stopped {
+            return None;
+        }
+        Some(if !self.subject.is_as_recorded(&after) {
+            Verdict::Changed
+        } else if hash == Some(self.subject.blake3) {
+            Verdict::Sound
+        } else {
+            Verdict::Damaged
+        })
     }
 }
 
-fn try_check(
-    fs: &RealFs,
-    subject: &Subject,
-    read: &mut dyn FnMut(u64) -> bool,
-) -> Result<Option<Verdict>, FsError> {
-    let Some((file, before)) = open(fs, subject)? else {
-        return Ok(Some(Verdict::Gone));
-    };
-    let as_recorded = |stat: &Stat| stat.size == subject.size && stat.mtime == subject.mtime;
-    if !as_recorded(&before) {
-        return Ok(Some(Verdict::Changed));
+impl Subject {
+    fn is_as_recorded(&self, stat: &Stat) -> bool {
+        stat.size == self.size && stat.mtime == self.mtime
     }
-    // Bytes cached in memory say nothing about the disk.
-    fs.forget_cached(&file)?;
-    let (mut hasher, mut buffer, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
-    loop {
-        let got = fs.read_at(&file, &mut buffer, offset)?;
-        if got == 0 {
-            break;
-        }
-        hasher.update(&buffer[..got]);
-        offset += got as u64;
-        if !read(got as u64) {
-            return Ok(None);
-        }
-    }
-    let verdict = if *hasher.finalize().as_bytes() == subject.blake3 {
-        Verdict::Sound
-    } else if as_recorded(&fs.stat_open(&file)?) {
-        Verdict::Damaged
-    } else {
-        Verdict::Changed
-    };
-    Ok(Some(verdict))
+}
+
+fn unreadable(error: &FsError) -> Verdict {
+    Verdict::Unreadable(format!("{error}: {}", error.source))
 }
 
 /// Opens the file by any of its names that still leads to it.

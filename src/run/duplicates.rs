@@ -135,9 +135,9 @@ impl Duplicates<Session> for Requested<'_> {
         for group in &resolved.groups {
             let names = group.members.iter().flat_map(|m| &m.names);
             let paths = names.map(|name| name.path.as_bytes().to_vec()).collect();
-            resolver.claim(&ClaimedGroup { size: None, paths })?;
+            resolver.claim(ClaimedGroup { size: None, paths })?;
         }
-        let again = resolver.finish();
+        let again = resolver.finish()?;
         let refusals = resolved.refusals.into_iter().chain(again.refusals);
         Ok(Resolved {
             refusals: refusals.collect(),

@@ -79,15 +79,15 @@ impl<'r> List<'r> {
         };
         let mut resolver = Resolver::new(&session.fs, &session.pool, filter, self.paths()?)?;
         for group in first {
-            resolver.claim(&group)?;
+            resolver.claim(group)?;
         }
         for group in &mut self.reader {
-            resolver.claim(&group?)?;
+            resolver.claim(group?)?;
         }
         for unread in self.reader.take_unread() {
-            resolver.unread(&unread)?;
+            resolver.unread(unread)?;
         }
-        Ok(resolver.finish())
+        Ok(resolver.finish()?)
     }
 }
 

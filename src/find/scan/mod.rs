@@ -200,7 +200,7 @@ impl<'s> Scan<'s> {
     pub fn run(mut self) -> Result<ScanResult, ScanError> {
         let begin = Instant::now();
         let took = |what| tracing::debug!(what, seconds = begin.elapsed().as_secs_f64(), "scan");
-        let disks = disks::under(self.fs, self.pool, &self.branches);
+        let disks = disks::under(self.fs, &self.branches);
         self.number_devices(&disks);
         let mut walked = walk::walk(&self, &disks)?;
         took("walked");

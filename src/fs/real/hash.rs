@@ -11,6 +11,7 @@ use std::thread;
 use super::{RealFile, RealFs, Result};
 use crate::fs::Look as _;
 use crate::fs::reading::{AHEAD, ahead, hash_of};
+use crate::pool::BranchIdx;
 use crate::sys;
 
 /// A file and its size.
@@ -32,9 +33,9 @@ struct Reader<'r> {
 
 /// Does [`crate::fs::Look::hash_all`].
 pub(super) fn all(fs: &RealFs, files: &[File<'_>], read: &mut dyn FnMut(u64) -> bool) -> Vec<Hash> {
-    let mut disks: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    let mut disks: BTreeMap<BranchIdx, Vec<usize>> = BTreeMap::new();
     for (n, (file, _)) in files.iter().enumerate() {
-        disks.entry(fs.root(file.at.branch).id.dev).or_default().push(n);
+        disks.entry(fs.reader_of(file.at.branch)).or_default().push(n);
     }
     let results = Mutex::new(files.iter().map(|_| Ok(None)).collect::<Vec<_>>());
     let stopped = AtomicBool::new(false);

@@ -97,15 +97,24 @@ impl ScanParent {
     /// Whether the directory has an entry `name` of any kind.
     ///
     /// # Errors
-    /// Returns the kernel's error; `EXDEV` if `name` is a mount point.
+    /// As [`Self::stat`].
     pub fn has(&self, name: &OsStr) -> io::Result<bool> {
+        self.stat(name).map(|found| found.is_some())
+    }
+
+    /// Stats the entry `name`; `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns the kernel's error; `EXDEV` if `name` is a mount point.
+    pub fn stat(&self, name: &OsStr) -> io::Result<Option<Stat>> {
         let found = name
             .with_nix_path(|name| sys::statx_at(self.dir.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW));
         match found? {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             found => {
-                if stat_from(&found?).mount == self.mount {
-                    Ok(true)
+                let stat = stat_from(&found?);
+                if stat.mount == self.mount {
+                    Ok(Some(stat))
                 } else {
                     Err(io::Error::from_raw_os_error(libc::EXDEV))
                 }

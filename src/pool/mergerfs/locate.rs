@@ -1,47 +1,49 @@
-//! Finds the branches that hold a path the user names.
+//! Finds where in the pool a directory lies that the user names, and which branches hold it.
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{PoolError, mount_id, path_of};
+use nix::fcntl::{OFlag, open, readlink};
+use nix::sys::stat::Mode;
+
+use super::PoolError;
 use crate::pool::mountinfo::{self, Mount};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
+use crate::sys;
 
-/// Which branches hold a path.
+/// Where a directory as it was named lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Located {
-    /// The branches mergerfs reports, in branch order.
-    On(Vec<BranchIdx>, RelPath),
-    /// mergerfs does not answer (no per-file xattrs, a symlink, unreadable to us): look on each branch.
-    Unavailable(RelPath),
-    /// There is no such file.
+pub enum Directory {
+    /// In the pool.
+    In(PoolDir),
+    /// Above the pool or a branch, or elsewhere: its path without symlinks.
+    Outside(PathBuf),
+    /// There is no such directory.
     Missing,
-    /// The path lies neither on the pool nor on one of the pool's branches.
-    NotInPool,
 }
 
-/// Resolves paths of one pool, remembering the directory the last one lay in: lists come sorted by directory.
+/// A directory of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolDir {
+    /// Its path in the pool.
+    pub path: RelPath,
+    /// The branch that it was reached through; `None` if it was reached through the pool.
+    pub through: Option<BranchIdx>,
+    /// The branches that hold it, in branch order. `None` if mergerfs does not answer (no xattrs, unreadable to us): look on
+    /// each branch.
+    pub on: Option<Vec<BranchIdx>>,
+}
+
+/// Finds directories of one pool.
 #[derive(Debug)]
 pub struct Locator<'a> {
     pool: &'a Pool,
     /// Every mount of the pool: the pool's own, and bind mounts of it or of parts.
     mounts: Vec<Mount>,
-    last: Option<(PathBuf, Directory)>,
-}
-
-/// Where a directory as it was named lies in the pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Directory {
-    /// Reached through the pool.
-    InPool(RelPath),
-    /// Reached through one of its branches.
-    OnBranch(BranchIdx, RelPath),
-    /// Above the pool or a branch, or elsewhere: its canonical path.
-    Outside(PathBuf),
-    Missing,
 }
 
 impl<'a> Locator<'a> {
@@ -55,39 +57,24 @@ impl<'a> Locator<'a> {
         let own = mounts.iter().rfind(|mount| mount.point == pool.mount);
         let device = own.map(|mount| mount.device);
         mounts.retain(|mount| Some(mount.device) == device);
-        Ok(Self { pool, mounts, last: None })
+        Ok(Self { pool, mounts })
     }
 
-    /// Finds the branches that hold `path`: an absolute pool path, or a path on one of the pool's branches.
-    ///
-    /// Symlinks on the way are resolved, the last component is taken as it is.
+    /// Finds the directory `named`, an absolute path through the pool or through one of its branches, and asks mergerfs
+    /// which branches hold it: no other branch can hold a file of it. Resolves symlinks.
     ///
     /// # Errors
-    /// Fails if the directory of `path` cannot be read, or the pool fails to answer.
-    pub fn locate(&mut self, path: &[u8]) -> Result<Located, PoolError> {
-        let named = path_of(path);
-        let (Some(parent), Some(name)) = (named.parent(), named.file_name()) else {
-            return Ok(Located::NotInPool);
-        };
-        if !named.is_absolute() || path.contains(&0) {
-            return Ok(Located::NotInPool);
+    /// Fails if the directory cannot be looked up, or the pool fails to answer.
+    pub fn directory(&self, named: &Path) -> Result<Directory, PoolError> {
+        let found = self.resolve(named);
+        match found.map_err(|source| PoolError::Path { path: named.into(), source })? {
+            Directory::In(dir) => Ok(match holders(self.pool, &dir.path)? {
+                Holders::On(on) => Directory::In(PoolDir { on: Some(on), ..dir }),
+                Holders::Unknown => Directory::In(dir),
+                Holders::Missing => Directory::Missing,
+            }),
+            found => Ok(found),
         }
-        let found = match self.directory(parent)? {
-            Directory::Missing => return Ok(Located::Missing),
-            Directory::InPool(dir) => dir.join(name).ok().map(|path| (None, path)),
-            Directory::OnBranch(branch, dir) => {
-                dir.join(name).ok().map(|path| (Some(branch), path))
-            }
-            Directory::Outside(dir) => self.root_at(&dir.join(name)),
-        };
-        let Some((branch, path)) = found else {
-            return Ok(Located::NotInPool);
-        };
-        Ok(match (holders(self.pool, path)?, branch) {
-            // The path names this branch's file, not a file of the same name on another branch.
-            (Located::On(on, _), Some(branch)) if !on.contains(&branch) => Located::Missing,
-            (found, _) => found,
-        })
     }
 
     /// Returns directory `real`, a path without symlinks, as a path in the pool; `None` if it is not in this pool.
@@ -97,58 +84,58 @@ impl<'a> Locator<'a> {
     pub fn directory_in_pool(&self, real: &Path) -> Result<Option<RelPath>, PoolError> {
         let found = self.resolve(real);
         match found.map_err(|source| PoolError::Path { path: real.into(), source })? {
-            Directory::InPool(dir) | Directory::OnBranch(_, dir) => Ok(Some(dir)),
+            Directory::In(dir) => Ok(Some(dir.path)),
             Directory::Outside(_) | Directory::Missing => Ok(None),
         }
     }
 
-    /// The root of the pool, of a branch, or of a bind mount of the pool: their own directories are outside.
-    fn root_at(&self, path: &Path) -> Option<(Option<BranchIdx>, RelPath)> {
+    /// Returns the path in the pool of the root of the pool, of a branch, or of a bind mount of the pool: the directories that
+    /// these lie in are outside.
+    #[must_use]
+    pub fn root_at(&self, path: &Path) -> Option<RelPath> {
         if let Some(mount) = self.mounts.iter().rfind(|mount| mount.point == path) {
-            return Some((None, below_mount(mount, path)?));
+            return below_mount(mount, path);
         }
-        let is_root = |branch: &BranchIdx| self.pool.branches[branch.index()].path == path;
-        let branch = self.pool.indices().find(is_root)?;
-        Some((Some(branch), RelPath::root()))
-    }
-
-    fn directory(&mut self, named: &Path) -> Result<Directory, PoolError> {
-        if let Some((last, found)) = &self.last
-            && last == named
-        {
-            return Ok(found.clone());
-        }
-        let found = self.resolve(named);
-        let found = found.map_err(|source| PoolError::Path { path: named.into(), source })?;
-        self.last = Some((named.into(), found.clone()));
-        Ok(found)
+        self.pool.branches.iter().any(|branch| branch.path == path).then(RelPath::root)
     }
 
     fn resolve(&self, named: &Path) -> io::Result<Directory> {
-        let canonical = match named.canonicalize() {
+        let (real, mount) = match really(named) {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
                 return Ok(Directory::Missing);
             }
-            canonical => canonical?,
+            found => found?,
         };
         // By mount, not by prefix: something else may be mounted inside the pool.
-        let id = mount_id(&canonical)?;
-        let found = match self.mounts.iter().find(|mount| mount.id == id) {
-            Some(mount) => below_mount(mount, &canonical).map(Directory::InPool),
-            None => self.below_branch(&canonical),
+        let found = match self.mounts.iter().find(|known| known.id == mount) {
+            Some(mount) => below_mount(mount, &real).map(|path| (path, None)),
+            None => self.below_branch(&real),
         };
-        Ok(found.unwrap_or(Directory::Outside(canonical)))
+        Ok(match found {
+            Some((path, through)) => Directory::In(PoolDir { path, through, on: None }),
+            None => Directory::Outside(real),
+        })
     }
 
     /// Of nested branches the innermost.
-    fn below_branch(&self, canonical: &Path) -> Option<Directory> {
+    fn below_branch(&self, real: &Path) -> Option<(RelPath, Option<BranchIdx>)> {
         let below = self.pool.indices().filter_map(|branch| {
-            let rest = canonical.strip_prefix(&self.pool.branches[branch.index()].path).ok()?;
+            let rest = real.strip_prefix(&self.pool.branches[branch.index()].path).ok()?;
             Some((branch, rest.as_os_str().as_bytes()))
         });
         let (branch, rest) = below.min_by_key(|(_, rest)| rest.len())?;
-        Some(Directory::OnBranch(branch, RelPath::new(rest).ok()?))
+        Some((RelPath::new(rest).ok()?, Some(branch)))
     }
+}
+
+/// Returns the path of directory `named` without symlinks, and the mount it lies on, by one look-up: `realpath(3)` asks the
+/// pool about each component.
+fn really(named: &Path) -> io::Result<(PathBuf, u64)> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let held = open(named, flags, Mode::empty())?;
+    let mount = sys::statx(held.as_fd())?.stx_mnt_id;
+    let real = readlink(format!("/proc/self/fd/{}", held.as_raw_fd()).as_str())?;
+    Ok((real.into(), mount))
 }
 
 /// A directory of the pool, seen through a mount that may show only a part of it.
@@ -159,19 +146,26 @@ fn below_mount(mount: &Mount, canonical: &Path) -> Option<RelPath> {
     RelPath::new(inner.collect::<PathBuf>().as_os_str().as_bytes()).ok()
 }
 
+/// What mergerfs answers about a path.
+enum Holders {
+    On(Vec<BranchIdx>),
+    Unknown,
+    Missing,
+}
+
 /// Asks mergerfs which branches hold `path`.
-fn holders(pool: &Pool, path: RelPath) -> Result<Located, PoolError> {
-    let asked = pool.path_of(&path);
+fn holders(pool: &Pool, path: &RelPath) -> Result<Holders, PoolError> {
+    let asked = pool.path_of(path);
     match xattr::get(&asked, "user.mergerfs.allpaths") {
         Ok(Some(answer)) => {
-            let on = branches_of(pool, &path, &answer);
+            let on = branches_of(pool, path, &answer);
             // An answer about other paths only (followed symlinks, another mount namespace) is no answer.
-            Ok(if on.is_empty() { Located::Unavailable(path) } else { Located::On(on, path) })
+            Ok(if on.is_empty() { Holders::Unknown } else { Holders::On(on) })
         }
-        Ok(None) => Ok(Located::Unavailable(path)),
+        Ok(None) => Ok(Holders::Unknown),
         Err(source) => match source.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => Ok(Located::Missing),
-            Some(libc::EOPNOTSUPP | libc::EACCES | libc::EPERM) => Ok(Located::Unavailable(path)),
+            Some(libc::ENOENT | libc::ENOTDIR) => Ok(Holders::Missing),
+            Some(libc::EOPNOTSUPP | libc::EACCES | libc::EPERM) => Ok(Holders::Unknown),
             _ => Err(PoolError::AllPaths { path: asked, source }),
         },
     }
@@ -248,36 +242,34 @@ mod tests {
     fn branch_paths_are_known_and_symlinks_on_the_way_resolved() {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
-        for made in ["pool", "b", "b/d", "b/nested", "outside"] {
+        for made in ["pool", "pool/d", "b", "b/d", "b/e", "b/nested", "outside"] {
             create_dir(top.join(made)).unwrap();
         }
-        create_dir(top.join("pool/d")).unwrap();
-        drop(File::create(top.join("pool/d/f")).unwrap());
-        drop(File::create(top.join("pool/f")).unwrap());
+        drop(File::create(top.join("b/f")).unwrap());
         symlink(top.join("b/d"), top.join("link")).unwrap();
         let pool = Pool::sample(&top.join("pool"), &[top.join("b"), top.join("b/nested")]);
-        let mut locator = Locator::new(&pool).unwrap();
-        let mut locate = |path: &str| {
-            let path = top.join(path).into_os_string().into_vec();
-            locator.locate(&path).unwrap()
+        let locator = Locator::new(&pool).unwrap();
+        let on = |branch, path| {
+            Directory::In(PoolDir { path: rel(path), through: Some(BranchIdx(branch)), on: None })
         };
         // Nothing answers for a pool that is a plain directory.
         for (path, expected) in [
-            ("b/d/f", Located::Unavailable(rel("d/f"))),
-            ("link/f", Located::Unavailable(rel("d/f"))),
-            ("b/./d/../d/f", Located::Unavailable(rel("d/f"))),
-            ("b/nested/f", Located::Unavailable(rel("f"))),
-            ("b", Located::Unavailable(rel(""))),
-            ("b/d/absent", Located::Missing),
-            ("b/absent/f", Located::Missing),
-            ("outside/f", Located::NotInPool),
-            ("b/d/..", Located::NotInPool),
+            ("b/d", on(0, "d")),
+            ("link", on(0, "d")),
+            ("b/./d/../d", on(0, "d")),
+            ("b/nested", on(1, "")),
+            ("b", on(0, "")),
+            // A directory that a branch has and the pool does not show.
+            ("b/e", Directory::Missing),
+            ("b/absent", Directory::Missing),
+            ("b/f", Directory::Missing),
+            ("outside", Directory::Outside(top.join("outside"))),
             // No mount, so no pool either.
-            ("pool", Located::NotInPool),
+            ("pool", Directory::Outside(top.join("pool"))),
         ] {
-            assert_eq!(locate(path), expected, "{path}");
+            assert_eq!(locator.directory(&top.join(path)).unwrap(), expected, "{path}");
         }
-        assert_eq!(locator.locate(b"b/d/f").unwrap(), Located::NotInPool);
-        assert_eq!(locator.locate(b"/a\0b").unwrap(), Located::NotInPool);
+        assert_eq!(locator.root_at(&top.join("b/nested")), Some(RelPath::root()));
+        assert_eq!(locator.root_at(&top.join("b/d")), None);
     }
 }

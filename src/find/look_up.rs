@@ -1,0 +1,376 @@
+//! Looks up the paths of a list, directory by directory and over a few threads.
+//!
+//! Each directory is looked up once and mergerfs is asked once about it; the files in it are then looked at on the branches
+//! that hold it, from the open directory.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::filter::Filter;
+use crate::fs::real::{RealFs, ScanParent};
+use crate::fs::{FileKind, FsError, Metadata, Nature, Place, Stat};
+use crate::plan::hidden_name::is_hidden_name;
+use crate::plan::refusal::Reason;
+use crate::pool::mergerfs::{Directory, Locator, PoolDir, PoolError};
+use crate::pool::relpath::RelPath;
+use crate::pool::{BranchIdx, Pool};
+
+/// How many directories are remembered.
+const KNOWN_MAX: usize = 65_536;
+
+/// Files of one directory that one thread looks up at a time.
+const FILES_AT_ONCE: usize = 256;
+
+/// Threads at least: a disk orders what waits for it, and other disks work meanwhile.
+const THREADS_MIN: usize = 4;
+
+/// A path to look up, and the size that its list states.
+pub(super) struct Wanted {
+    pub(super) path: PathBuf,
+    pub(super) size: Option<u64>,
+}
+
+/// What a path leads to.
+pub(super) enum Found {
+    /// Files of the pool.
+    Files(Files),
+    /// The filter leaves it out, or it is a file that this program made.
+    LeftOut,
+    /// It cannot be used.
+    Refused(Reason, String),
+}
+
+/// The files of a path, on one branch or more.
+pub(super) struct Files {
+    pub(super) path: RelPath,
+    pub(super) copies: Vec<Copy>,
+    /// Whether mergerfs did not report where the path is, so that each branch was searched.
+    pub(super) asked_branches: bool,
+}
+
+/// The file that one branch has at a path.
+pub(super) struct Copy {
+    pub(super) branch: BranchIdx,
+    pub(super) stat: Stat,
+    /// `None` if the file was not opened: another size is listed, or the filter leaves it out.
+    pub(super) facts: Option<Result<(Metadata, Nature), FsError>>,
+}
+
+/// Where a directory is, or why its files cannot be used.
+type Known = Result<Directory, (Reason, String)>;
+
+/// Looks up paths, and remembers where their directories are.
+pub(super) struct LookUp<'r> {
+    fs: &'r RealFs,
+    pool: &'r Pool,
+    filter: &'r Filter,
+    locator: Locator<'r>,
+    known: HashMap<PathBuf, Known>,
+}
+
+/// Some wanted files of one directory: their names, and where the results belong.
+struct Part<'w> {
+    named: &'w Path,
+    files: Vec<(usize, &'w OsStr)>,
+}
+
+impl<'r> LookUp<'r> {
+    /// Remembers no directory yet.
+    ///
+    /// # Errors
+    /// If the mount table cannot be read.
+    pub(super) fn new(
+        fs: &'r RealFs,
+        pool: &'r Pool,
+        filter: &'r Filter,
+    ) -> Result<Self, PoolError> {
+        Ok(Self { fs, pool, filter, locator: Locator::new(pool)?, known: HashMap::new() })
+    }
+
+    /// Looks up all of `wanted`; the results are in their order.
+    ///
+    /// # Errors
+    /// If the pool no longer answers.
+    pub(super) fn all(&mut self, wanted: &[Wanted]) -> Result<Vec<Found>, PoolError> {
+        let mut found: Vec<Found> = Vec::new();
+        found.resize_with(wanted.len(), || {
+            Found::Refused(Reason::Unresolved, "not on this pool".to_owned())
+        });
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        let mut open: HashMap<&Path, usize> = HashMap::new();
+        for (at, one) in wanted.iter().enumerate() {
+            let path = one.path.as_path();
+            let (Some(named), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            if !path.is_absolute() || path.as_os_str().as_bytes().contains(&0) {
+                continue;
+            }
+            match open.get(named).map(|part| &mut parts[*part].files) {
+                Some(files) if files.len() < FILES_AT_ONCE => files.push((at, name)),
+                _ => {
+                    open.insert(named, parts.len());
+                    parts.push(Part { named, files: vec![(at, name)] });
+                }
+            }
+        }
+        self.learn(parts.iter().map(|part| part.named))?;
+        let results = in_parallel(&parts, |part| self.part(part, wanted));
+        for (at, one) in results.into_iter().flatten() {
+            found[at] = one;
+        }
+        Ok(found)
+    }
+
+    /// Finds out where the directories are that are not known yet.
+    fn learn<'w>(&mut self, named: impl Iterator<Item = &'w Path>) -> Result<(), PoolError> {
+        if self.known.len() > KNOWN_MAX {
+            self.known.clear();
+        }
+        let unknown: HashSet<&Path> = named.filter(|dir| !self.known.contains_key(*dir)).collect();
+        let mut unknown: Vec<&Path> = unknown.into_iter().collect();
+        unknown.sort_unstable();
+        let learnt = in_parallel(&unknown, |dir| self.locator.directory(dir));
+        for (dir, learnt) in unknown.into_iter().zip(learnt) {
+            let known = match learnt {
+                Err(PoolError::Path { source, .. } | PoolError::AllPaths { source, .. })
+                    if source.raw_os_error() != Some(libc::ENOTCONN) =>
+                {
+                    Err((reason_of(&source), source.to_string()))
+                }
+                learnt => Ok(learnt?),
+            };
+            self.known.insert(dir.to_path_buf(), known);
+        }
+        Ok(())
+    }
+
+    fn part(&self, part: &Part<'_>, wanted: &[Wanted]) -> Vec<(usize, Found)> {
+        let refused = |reason: Reason, detail: &str| Found::Refused(reason, detail.to_owned());
+        let files = part.files.iter().copied();
+        match &self.known[part.named] {
+            Ok(Directory::In(dir)) => {
+                let open = self.open(dir);
+                files.map(|(at, name)| (at, self.file(dir, &open, name, wanted[at].size))).collect()
+            }
+            Ok(Directory::Outside(dir)) => files
+                .map(|(at, name)| match self.locator.root_at(&dir.join(name)) {
+                    Some(path) if self.filter.admits_path(&path) => {
+                        (at, refused(Reason::NotRegular, ""))
+                    }
+                    Some(_) => (at, Found::LeftOut),
+                    None => (at, refused(Reason::Unresolved, "not on this pool")),
+                })
+                .collect(),
+            Ok(Directory::Missing) => {
+                files.map(|(at, _)| (at, refused(Reason::Unresolved, "no such file"))).collect()
+            }
+            Err((reason, why)) => files.map(|(at, _)| (at, refused(*reason, why))).collect(),
+        }
+    }
+
+    /// Opens a directory on each branch that holds it.
+    fn open(&self, dir: &PoolDir) -> Vec<(BranchIdx, Result<ScanParent, FsError>)> {
+        let branches = dir.on.clone().unwrap_or_else(|| self.pool.indices().collect());
+        let mut open = Vec::with_capacity(branches.len());
+        for branch in branches {
+            match self.fs.scan_parent(&Place::new(branch, dir.path.clone())) {
+                Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
+                parent => open.push((branch, parent)),
+            }
+        }
+        open
+    }
+
+    fn file(
+        &self,
+        dir: &PoolDir,
+        open: &[(BranchIdx, Result<ScanParent, FsError>)],
+        name: &OsStr,
+        size: Option<u64>,
+    ) -> Found {
+        let Ok(path) = dir.path.join(name) else {
+            return Found::Refused(Reason::Unresolved, "not on this pool".to_owned());
+        };
+        if path.as_bytes().split(|b| *b == b'/').any(is_hidden_name)
+            || !self.filter.admits_path(&path)
+        {
+            return Found::LeftOut;
+        }
+        let mut copies = Vec::new();
+        for (branch, parent) in open {
+            let place = Place::new(*branch, path.clone());
+            match self.copy(&place, parent, size) {
+                Ok(copy) => copies.extend(copy),
+                Err(error) => {
+                    let detail = format!("{error}: {}", error.source);
+                    return Found::Refused(reason_of(&error.source), detail);
+                }
+            }
+        }
+        // A path through a branch names that branch's file, not a file of the same name on another branch.
+        let named = |copy: &Copy| dir.through.is_none_or(|through| through == copy.branch);
+        if !copies.iter().any(named) {
+            let detail = match dir.on {
+                Some(_) => "no such file",
+                None => "on no branch that can be seen here",
+            };
+            return Found::Refused(Reason::Unresolved, detail.to_owned());
+        }
+        Found::Files(Files { path, copies, asked_branches: dir.on.is_none() })
+    }
+
+    /// Looks at the file that one branch has at `place`, if it has one.
+    fn copy(
+        &self,
+        place: &Place,
+        parent: &Result<ScanParent, FsError>,
+        size: Option<u64>,
+    ) -> Result<Option<Copy>, FsError> {
+        let failed = |call, error| self.fs.scan_error(call, place, error);
+        let parent = match parent {
+            Ok(parent) => parent,
+            Err(error) => {
+                return Err(failed("look up", io::Error::from_raw_os_error(error.errno())));
+            }
+        };
+        let name = place.path.file_name();
+        let Some(stat) = parent.stat(name).map_err(|error| failed("look up", error))? else {
+            return Ok(None);
+        };
+        let used = stat.kind == FileKind::Regular
+            && size.is_none_or(|size| size == stat.size)
+            && self.filter.admits_size(stat.size);
+        let can_share = self.fs.can_share(place.branch);
+        let facts = || -> io::Result<(Metadata, Nature)> {
+            let file = parent.open(name)?;
+            let now = file.stat()?;
+            if now.id != stat.id {
+                return Err(io::Error::from_raw_os_error(libc::ESTALE));
+            }
+            Ok((file.metadata(&now)?, file.nature(&now, can_share)?))
+        };
+        let facts = used.then(|| facts().map_err(|error| failed("open", error)));
+        Ok(Some(Copy { branch: place.branch, stat, facts }))
+    }
+}
+
+/// Why a path cannot be used that met `error`.
+pub(super) fn reason_of(error: &io::Error) -> Reason {
+    match error.raw_os_error() {
+        Some(libc::ELOOP | libc::EXDEV) => Reason::Obstructed,
+        Some(libc::EACCES | libc::EPERM) => Reason::Permission,
+        _ => Reason::Unresolved,
+    }
+}
+
+/// Calls `work` for each of `items` on a few threads; the results are in the order of `items`.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        while let Some((n, item)) = Some(next.fetch_add(1, Ordering::Relaxed))
+            .and_then(|n| items.get(n).map(|item| (n, item)))
+        {
+            done.push((n, work(item)));
+        }
+        done
+    };
+    let threads = thread::available_parallelism().map_or(THREADS_MIN, |n| n.get().max(THREADS_MIN));
+    let mut done = thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, some);
+        // What no thread could be had for, this one does.
+        let others: Vec<_> = (1..threads.min(items.len())).map_while(|n| spawn(n).ok()).collect();
+        let mut done = some();
+        for other in others {
+            match other.join() {
+                Ok(part) => done.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(n, _)| *n);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set the stage with std::fs")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// What a path leads to, and the branches of its files that were opened.
+    fn said(found: &Found) -> (&str, Vec<u16>) {
+        match found {
+            Found::Files(files) => {
+                let open = files.copies.iter().filter(|copy| matches!(copy.facts, Some(Ok(_))));
+                ("files", open.map(|copy| copy.branch.0).collect())
+            }
+            Found::LeftOut => ("left out", Vec::new()),
+            Found::Refused(_, why) => (why, Vec::new()),
+        }
+    }
+
+    #[test]
+    fn each_path_leads_to_its_files_or_says_why_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        for made in ["pool/d", "b0/d", "b1/d", "b1/only", "pool/only", "outside"] {
+            std::fs::create_dir_all(top.join(made)).unwrap();
+        }
+        for (file, bytes) in [
+            ("b0/d/both", "one"),
+            ("b1/d/both", "three"),
+            ("b1/d/there", "one"),
+            ("b1/only/f", "one"),
+            ("b0/d/skipped.tmp", "one"),
+            ("outside/f", "one"),
+        ] {
+            std::fs::write(top.join(file), bytes).unwrap();
+        }
+        symlink("both", top.join("b0/d/symlink")).unwrap();
+        let pool = Pool::sample(&top.join("pool"), &[top.join("b0"), top.join("b1")]);
+        let fs = RealFs::open(&pool.branches).unwrap();
+        let filter = Filter::new(&[], &["*.tmp".to_owned()], None, None).unwrap();
+        let mut look_up = LookUp::new(&fs, &pool, &filter).unwrap();
+        // Nothing answers for a pool that is a plain directory: each branch is searched.
+        let nowhere = "on no branch that can be seen here";
+        let expected = [
+            ("b0/d/both", ("files", vec![0])),
+            ("b1/d/there", ("files", vec![1])),
+            // A file of another branch is not the file of this path.
+            ("b0/d/there", (nowhere, vec![])),
+            ("b1/only/f", ("files", vec![1])),
+            ("b0/d/symlink", ("files", vec![])),
+            ("b0/d/skipped.tmp", ("left out", vec![])),
+            ("b0/d/absent", (nowhere, vec![])),
+            ("b0/absent/f", ("no such file", vec![])),
+            ("outside/f", ("not on this pool", vec![])),
+            ("b0/d/..", ("not on this pool", vec![])),
+        ];
+        // The second time every directory is known.
+        for _ in 0..2 {
+            let wanted =
+                expected.iter().map(|(path, _)| Wanted { path: top.join(path), size: Some(3) });
+            let mut wanted: Vec<_> = wanted.collect();
+            wanted.push(Wanted { path: PathBuf::from("b0/d/both"), size: None });
+            let found = look_up.all(&wanted).unwrap();
+            for ((path, expected), found) in expected.iter().zip(&found) {
+                assert_eq!(said(found), *expected, "{path}");
+            }
+            assert_eq!(said(&found[expected.len()]).0, "not on this pool", "a relative path");
+        }
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_the_items() {
+        let items: Vec<u64> = (0..1_000).collect();
+        assert_eq!(in_parallel(&items, |n| n * n), items.iter().map(|n| n * n).collect::<Vec<_>>());
+        assert!(in_parallel(&[] as &[u64], |n| *n).is_empty());
+    }
+}
