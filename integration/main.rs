@@ -48,6 +48,7 @@ mod policies;
 mod power_cut;
 mod preview;
 mod records;
+mod reflinks;
 mod refusals;
 mod report;
 mod same_branch;

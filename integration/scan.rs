@@ -91,7 +91,7 @@ fn as_inodes(pool: &Pool, groups: &[Vec<PathBuf>]) -> BTreeSet<Inodes> {
 
 /// The figure of the line that says what was scanned.
 #[track_caller]
-fn figure(run: &Run, name: &str) -> u64 {
+pub(crate) fn figure(run: &Run, name: &str) -> u64 {
     let line = run.stderr.lines().find(|line| line.contains("INFO scanned"));
     let line = line.unwrap_or_else(|| panic!("no line about the scan: {run}"));
     let figure = line.split_whitespace().find_map(|word| word.strip_prefix(&format!("{name}=")));

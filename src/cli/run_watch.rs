@@ -224,6 +224,7 @@ fn tell(found: &ScanResult) {
         read = counts.parts,
         bytes = size(counts.bytes),
         cached = counts.cached,
+        shared = counts.shared,
         "scanned"
     );
 }

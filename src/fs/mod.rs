@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use identity::{FsId, StoredId};
-pub use nature::{Borders, Nature};
+pub use nature::{Borders, Layout, Nature, Sharing};
 
 use self::reading::hash_of;
 use crate::pool::BranchIdx;

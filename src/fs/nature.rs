@@ -12,6 +12,21 @@ pub struct Borders {
     pub inherits_project: bool,
 }
 
+/// Which blocks of its filesystem hold the contents of a file, as a hash of their places: files of one filesystem with the
+/// same layout have the same contents, and share all blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Layout(pub [u64; 2]);
+
+/// The blocks that a file shares with snapshots or other files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Sharing {
+    /// How many bytes of the disk they are.
+    pub bytes: u64,
+    /// Where they lie, if that is all of the file and certain: no block is compressed, inline, only reserved, or in memory
+    /// and not yet on the disk.
+    pub layout: Option<Layout>,
+}
+
 /// A regular file, beside its bytes and metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Nature {
@@ -19,8 +34,8 @@ pub struct Nature {
     pub borders: Borders,
     /// It is all hole, or only reserved: the filesystem holds no data of it.
     pub hollow: bool,
-    /// Bytes of the disk that it shares with a snapshot or another file, and that stay in use without it.
-    pub shared: u64,
+    /// The blocks that stay in use without it.
+    pub sharing: Sharing,
     /// It was formatted as swap space.
     pub swap: bool,
 }

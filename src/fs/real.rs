@@ -375,7 +375,7 @@ impl Look for RealFs {
         if !self.can_share(file.at.branch) {
             return Ok(0);
         }
-        let shared = stat_of(file.as_fd()).map(|stat| nature::shared(file.as_fd(), &stat));
+        let shared = stat_of(file.as_fd()).map(|stat| nature::sharing(file.as_fd(), &stat).bytes);
         self.told("look at open file", &file.at, shared)
     }
 

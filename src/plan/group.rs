@@ -82,6 +82,15 @@ impl Member {
         self.names.insert(at, name);
     }
 
+    /// Whether both files have the same blocks: then one of them costs no room.
+    #[must_use]
+    pub fn shares_all_with(&self, other: &Self) -> bool {
+        let layout = self.nature.sharing.layout;
+        layout.is_some()
+            && (self.id.dev, self.size, layout)
+                == (other.id.dev, other.size, other.nature.sharing.layout)
+    }
+
     /// Whether every name of the inode is known.
     #[must_use]
     pub fn complete(&self) -> bool {

@@ -140,6 +140,8 @@ pub struct Plan {
     pub refusals: Vec<Refusal>,
     /// Names that already share their master's inode.
     pub already_linked: u64,
+    /// Files of their own that already share all blocks with their master.
+    pub already_shared: u64,
     /// Groups without a member under a primary.
     pub no_primary: u64,
     /// Files that a scan left out.
@@ -301,6 +303,12 @@ impl Planner<'_> {
 
     fn no_primary(&mut self, members: &[Member]) {
         let asked = members.iter().find(|m| self.rules.is_about(m)).unwrap_or(&members[0]);
+        let others = members[1..].iter();
+        if members.len() > 1 && others.clone().all(|other| members[0].shares_all_with(other)) {
+            // Nothing is to be gained, whichever copy stays.
+            self.plan.already_shared += others.len() as u64;
+            return;
+        }
         if let (true, Some(path)) = (members.len() > 1, self.asked_name(asked)) {
             self.plan.no_primary += 1;
             // Any one of the copies could stay.
@@ -370,17 +378,22 @@ impl Planner<'_> {
         let classes = self.rules.ignore.classes(members.iter().map(|m| &*m.metadata));
         let count = classes.iter().max().map_or(0, |last| last + 1);
         if count < 2 {
-            self.replace_alike(members);
+            self.replace_alike(members, first);
         } else {
             let of = |class| {
                 let members = members.iter().zip(&classes).filter(move |(_, of)| **of == class);
                 members.map(|(member, _)| member.clone()).collect::<Vec<_>>()
             };
-            self.replace_alike(&of(classes[first]));
+            let alike = of(classes[first]);
+            if let Some(first) = master::choose(&alike, self.branches, self.rules) {
+                self.replace_alike(&alike, first);
+            }
             for class in (0..count).filter(|class| *class != classes[first]) {
                 let alike = of(class);
-                let own = master::choose(&alike, self.branches, self.rules);
-                self.replace_alike(&alike);
+                let own = self.master_beside(&members[first], &alike);
+                if let Some(own) = own {
+                    self.replace_alike(&alike, own);
+                }
                 for (at, member) in alike.iter().enumerate() {
                     if own.is_none_or(|own| own == at) {
                         self.member(&members[first], member);
@@ -391,17 +404,26 @@ impl Planner<'_> {
         master::name_of(&members[first], self.rules).map(place)
     }
 
-    /// Plans every member but the master for replacement, if one of them can be the master.
+    /// Returns which of `alike` replaces the others, where metadata keep them apart from `master`: one that shares its blocks
+    /// with `master`, because that one costs no room.
+    fn master_beside(&self, master: &Member, alike: &[Member]) -> Option<usize> {
+        let shares = (0..alike.len()).filter(|at| master.shares_all_with(&alike[*at]));
+        master::choose_among(alike, shares, self.branches, self.rules)
+            .or_else(|| master::choose(alike, self.branches, self.rules))
+    }
+
+    /// Plans every member but the one at `first`, the master, for replacement.
     ///
     /// If the master can take no more names, another member on its disk becomes master beside it.
-    fn replace_alike(&mut self, members: &[Member]) {
-        let Some(first) = master::choose(members, self.branches, self.rules) else {
-            return;
-        };
+    fn replace_alike(&mut self, members: &[Member], first: usize) {
         let mut masters = vec![first];
         let mut waiting: VecDeque<usize> = (0..members.len()).filter(|at| *at != first).collect();
         while let Some(at) = waiting.pop_front() {
             let duplicate = &members[at];
+            if members[first].shares_all_with(duplicate) {
+                self.member(&members[first], duplicate);
+                continue;
+            }
             let mut roomy = masters.iter().filter(|m| self.has_room(&members[**m], duplicate));
             match roomy.next().copied() {
                 Some(master) => self.member(&members[master], duplicate),
@@ -466,6 +488,10 @@ impl Planner<'_> {
         if !self.rules.is_about(duplicate) {
             return;
         }
+        if master.shares_all_with(duplicate) {
+            self.plan.already_shared += 1;
+            return;
+        }
         let local = (master.id.dev, master.mount) == (duplicate.id.dev, duplicate.mount);
         let (kind, found) =
             if local { (OpKind::Local, Found::Duplicate) } else { (OpKind::Cross, Found::Absent) };
@@ -491,7 +517,7 @@ impl Planner<'_> {
         let (Some(own), Some(asked)) = (duplicate.names.first(), self.asked_name(duplicate)) else {
             return false;
         };
-        let shared = duplicate.nature.shared;
+        let shared = duplicate.nature.sharing.bytes;
         let bytes = (duplicate.blocks * 512).saturating_sub(shared);
         if let Err((reason, detail)) = self.admit(master, name, duplicate) {
             self.refuse((reason, detail), &asked, Some(&name.path), bytes);

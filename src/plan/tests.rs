@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::fs::{Borders, Nature, Timestamp};
+use crate::fs::{Borders, Layout, Metadata, Nature, Sharing, Timestamp};
 
 const EXT4: u64 = 65_000;
 
@@ -498,4 +498,39 @@ fn a_path_on_several_disks_is_refused_with_the_disks() {
     let refused = plan(&[group(members)], &branches(3), &Rules::default());
     assert_eq!(reasons(&refused), [Reason::Shadowed]);
     assert_eq!(refused.refusals[0].detail, "\"a\" is on /mnt/d1, /mnt/d2");
+}
+
+/// An inode whose blocks are all shared, and lie where `layout` says.
+fn sharing(dev: u64, ino: u64, name: &str, layout: u64) -> Member {
+    let mut member = member(dev, ino, &[name]);
+    member.nature.sharing = Sharing { bytes: 24 * 512, layout: Some(Layout([layout, 0])) };
+    member
+}
+
+#[test]
+fn a_duplicate_that_shares_all_blocks_with_the_kept_copy_is_done() {
+    let mut clone = sharing(0, 2, "clone", 7);
+    clone.metadata = Arc::new(Metadata { uid: 7, ..Metadata::default() });
+    let other = sharing(0, 3, "other", 8);
+    // A number of another disk means another place.
+    let far = sharing(1, 2, "far", 7);
+    let members = vec![sharing(0, 1, "kept", 7), clone.clone(), other, far];
+    let rules = Rules { primaries: vec![RelPath::new("kept").unwrap()], ..Rules::default() };
+    let told = plan(&[group(members)], &branches(2), &rules);
+    let duplicates: Vec<_> = told.ops.iter().map(|op| op.duplicate_id).collect();
+    assert_eq!(duplicates, [InodeId { dev: 0, ino: 3 }, InodeId { dev: 1, ino: 2 }]);
+    assert_eq!((told.already_shared, reasons(&told)), (1, vec![]));
+    // Of another owner, and linked to the clone, which costs nothing, although the policy would keep the copy.
+    let changed = |member: Member, secs| Member { mtime: Timestamp { secs, nanos: 0 }, ..member };
+    let copy = Member { metadata: Arc::clone(&clone.metadata), ..member(1, 4, &["copy"]) };
+    let members = [(sharing(0, 1, "kept", 7), 3), (copy, 2), (clone.clone(), 1)];
+    let members = members.map(|(member, secs)| changed(member, secs)).to_vec();
+    let newest = Rules { policy: Policy::Newest, ..Rules::default() };
+    let told = plan(&[group(members)], &branches(2), &newest);
+    assert_eq!(ops(&told), [((1, 4), 2, vec![("copy".to_owned(), 1, 0, Found::Absent)])]);
+    assert_eq!((told.already_shared, reasons(&told)), (1, vec![]));
+    // Whichever of both stays, nothing is freed.
+    let rules = Rules { primaries: vec![RelPath::new("none").unwrap()], ..Rules::default() };
+    let told = plan(&[group(vec![sharing(0, 1, "kept", 7), clone])], &branches(2), &rules);
+    assert_eq!((told.already_shared, reasons(&told), told.no_primary), (1, vec![], 0));
 }

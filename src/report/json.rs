@@ -9,7 +9,7 @@
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
 //! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: where that one linked, `from` is the branch whose names go, and `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled; `disks` (roots of the branches that both copies are on) where it ended in a conflict |
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too; `disks` as there |
-//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
+//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned`, `done`, `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `already_shared`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
 //!
 //! A preview prints one line of its own when it is mounted, `type` `preview`: `mount_point`, `pool`, `planned`,
 //! `bytes_reclaimable`, `pid`.
@@ -372,6 +372,7 @@ mod tests {
                 refusal(Reason::OwnerDiffers, b"o", Some(b"m/o")),
             ],
             already_linked: 3,
+            already_shared: 5,
             no_primary: 1,
             left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2, in_bins: 6, linked: 0 },
         }
@@ -461,7 +462,7 @@ mod tests {
         let mut tally = Tally::planned(&sample_plan());
         tally.before(&pool.branches[0].path, 4);
         let told = lines(|out| summary(out, &scene, &tally)).remove(0);
-        let keys = "type run dry_run groups planned done already_linked refused failed busy left conflicts open \
+        let keys = "type run dry_run groups planned done already_linked already_shared refused failed busy left conflicts open \
             bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
             recovered_restored still_open no_primary refusals not_done \
             bytes_refused refused_bytes without_primary without_directory changed_in_scan in_recycle_bins";
@@ -470,6 +471,7 @@ mod tests {
         }
         assert_eq!(told.as_object().unwrap().len(), keys.split_whitespace().count());
         assert_eq!((&told["planned"], &told["left"]), (&json!(1), &json!(1)));
+        assert_eq!((&told["already_linked"], &told["already_shared"]), (&json!(3), &json!(5)));
         assert_eq!((&told["refused"], &told["no_primary"]), (&json!(3), &json!(1)));
         assert_eq!(told["refusals"]["owner-differs"], 1);
         assert_eq!(told["refused_bytes"]["owner-differs"], 4096);

@@ -223,10 +223,14 @@ impl Script<'_> {
         text::left_out(self.out, tally, "# ")?;
         writeln!(
             self.out,
-            "# {} planned, {} skipped, {} already linked, in {}; frees {}; planned in {:.1} s",
+            "# {} planned, {} skipped, {} already linked, {}in {}; frees {}; planned in {:.1} s",
             number(tally.planned, "file"),
             tally.refused,
             tally.already_linked,
+            match tally.already_shared {
+                0 => String::new(),
+                files => format!("{files} already sharing their blocks, "),
+            },
             number(tally.groups, "group"),
             exactly(tally.bytes_reclaimable),
             tally.elapsed_s,

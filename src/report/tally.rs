@@ -77,6 +77,8 @@ pub struct Tally {
     pub conflicts: u64,
     /// Names that already shared their master's inode.
     pub already_linked: u64,
+    /// Files that already shared all blocks with the copy that stays.
+    pub already_shared: u64,
     /// Names and groups that were not planned.
     pub refused: u64,
     /// Refused groups without a member under a primary.
@@ -154,6 +156,7 @@ impl Tally {
             groups: plan.groups.len() as u64,
             planned: plan.ops.len() as u64,
             already_linked: plan.already_linked,
+            already_shared: plan.already_shared,
             without_primary: plan.left_out.by_primary,
             without_directory: plan.left_out.by_directory,
             changed_in_scan: plan.left_out.changed,

@@ -398,7 +398,10 @@ pub(super) fn rest(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
     if tally.refused > 0 {
         parts.push(counted(tally.refused, "skipped", &tally.refusals));
     }
-    parts.extend(nonzero(&[(tally.already_linked, "already linked")]));
+    parts.extend(nonzero(&[
+        (tally.already_linked, "already linked"),
+        (tally.already_shared, "already sharing their blocks"),
+    ]));
     match parts.is_empty() {
         true => out.write_all(b"\n"),
         false => writeln!(out, " {}.", parts.join(", ")),

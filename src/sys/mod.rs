@@ -86,6 +86,12 @@ impl Extent {
         self.flags & 0x2000 != 0
     }
 
+    /// Whether its place on the disk is all there is to know: its bytes lie there as they are read. No flag but "last",
+    /// "merged" and "shared" is set.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags & !(0x1 | 0x1000 | 0x2000) == 0
+    }
+
     /// Whether it is reserved, and reads as zeros.
     pub(crate) fn is_unwritten(&self) -> bool {
         self.flags & 0x800 != 0

@@ -41,6 +41,7 @@ mod opener;
 mod read;
 mod skip;
 mod stages;
+mod twins;
 mod versions;
 mod walk;
 

@@ -52,6 +52,8 @@ pub(super) enum Outcome {
         /// The BLAKE3 of the contents.
         whole: Option<[u8; 32]>,
     },
+    /// It has the contents of another candidate, because both share all blocks.
+    SameAs(u32),
     /// The file differs from the file that the walk saw, or changed while it was read.
     Changed,
     /// The file could not be read.
@@ -91,14 +93,21 @@ impl<'r> FileReader<'r> {
         Self { opener, gate, meter, disk: meter.disk(disk), interrupted, buffer: Vec::new() }
     }
 
-    /// Reads and hashes the part in `target`. Returns the hash only if the file, after reading, is still the file that
+    /// Reads and hashes the part in `target`, unless `other` returns a candidate with the same blocks. Returns the hash only if the file, after reading, is still the file that
     /// the walk saw.
-    pub(super) fn read(&mut self, target: Target<'_>) -> Outcome {
+    pub(super) fn read(
+        &mut self,
+        target: Target<'_>,
+        other: impl FnOnce(&ScanFile) -> Option<u32>,
+    ) -> Outcome {
         let file = match self.opener.open(target.file) {
             Ok(file) => file,
             Err(error) if is_gone(&error) => return Outcome::Changed,
             Err(error) => return Outcome::Failed(error),
         };
+        if let Some(other) = other(&file) {
+            return Outcome::SameAs(other);
+        }
         match self.hash_unchanged(&file, target) {
             Ok(Some((hash, whole))) => Outcome::Read { hash, whole },
             Ok(None) if (self.interrupted)() => Outcome::Stopped,
@@ -247,7 +256,8 @@ mod tests {
         let (gate, meter) = (Gate::new(false, Duration::ZERO), Meter::default());
         let opener = Opener::new(&fs, &catalog);
         let mut reader = FileReader::new(opener, &gate, &meter, 0, &|| false);
-        reader.read(Target { file: &catalog.files[0], id: stat.id, part, to_compare: true })
+        reader
+            .read(Target { file: &catalog.files[0], id: stat.id, part, to_compare: true }, |_| None)
     }
 
     #[test]

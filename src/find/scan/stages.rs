@@ -14,6 +14,7 @@ use super::keeper::Keeper;
 use super::meter::{DiskShare, Phase};
 use super::opener::Opener;
 use super::read::{FileReader, Hash, Outcome, Part, Target};
+use super::twins::Twins;
 use super::walk::unreadable;
 use super::{Scan, ScanError};
 use crate::fs::{Fingerprint, Hashed, InodeId, Timestamp};
@@ -57,6 +58,8 @@ pub struct ReadCounts {
     pub bytes: u64,
     /// Parts known from the cache.
     pub cached: u64,
+    /// Parts not read, because the file shares all blocks with another file that was read, or that the cache knew.
+    pub shared: u64,
     /// Files that changed during the scan, and were dropped.
     pub changed: u64,
 }
@@ -78,6 +81,8 @@ struct Results {
     pending: Vec<(u32, Hash)>,
     /// The hashes of whole files that a comparison can rely on, by the first name of the candidate.
     whole: Vec<(u32, [u8; 32])>,
+    /// Candidates that were not read, each with the one that has the same blocks.
+    twins: Vec<(u32, u32)>,
     /// When results were last sent to the cache.
     since: Instant,
     changed: u64,
@@ -91,6 +96,7 @@ impl Results {
             refusals: Vec::new(),
             pending: Vec::new(),
             whole: Vec::new(),
+            twins: Vec::new(),
             since: Instant::now(),
             changed: 0,
             parts: 0,
@@ -161,10 +167,12 @@ impl<'s> Stages<'s> {
         let files = work.iter().map(Vec::len).sum::<usize>() as u64;
         self.scan.meter.begin(phase, files, shares);
         let results = Mutex::new(Results::new());
+        let unread = work.iter().flatten().map(|work| work.candidate);
+        let twins = Twins::new(self.scan, self.catalog, candidates, unread);
         std::thread::scope(|scope| {
             for (disk, work) in work.into_iter().enumerate().filter(|(_, w)| !w.is_empty()) {
-                let (results, candidates) = (&results, &*candidates);
-                let turn = Round { stages: self, disk, phase, candidates, results };
+                let (results, candidates, twins) = (&results, &*candidates, &twins);
+                let turn = Round { stages: self, disk, phase, candidates, twins, results };
                 scope.spawn(move || turn.run(work));
             }
         });
@@ -173,11 +181,27 @@ impl<'s> Stages<'s> {
         if (self.scan.interrupted)() {
             return Err(ScanError::Interrupted);
         }
+        let mut lost = results.lost;
+        lost.sort_unstable();
+        for (at, other) in &results.twins {
+            let candidate = &candidates.all[*at as usize];
+            counts.bytes -= self.length(phase, candidates, Work { candidate: *at, order: 0 });
+            match lost.binary_search(other) {
+                Err(_) => {
+                    candidate.learn(candidates.all[*other as usize].key());
+                    counts.shared += 1;
+                }
+                // The other one changed, or the disk did not read the blocks.
+                Ok(_) => results.changed += 1,
+            }
+        }
+        let unread = results.twins.iter().filter(|(_, other)| lost.binary_search(other).is_ok());
+        let unread: Vec<u32> = unread.map(|(at, _)| *at).collect();
+        lost.extend(unread);
+        lost.sort_unstable();
         counts.parts += results.parts;
         counts.changed += results.changed;
         refusals.append(&mut results.refusals);
-        let mut lost = results.lost;
-        lost.sort_unstable();
         let mut at = 0;
         candidates.retain(|_| {
             at += 1;
@@ -262,6 +286,7 @@ struct Round<'r> {
     disk: usize,
     phase: Phase,
     candidates: &'r Candidates,
+    twins: &'r Twins<'r>,
     results: &'r Mutex<Results>,
 }
 
@@ -294,7 +319,7 @@ impl Round<'_> {
             let Some(target) = self.target(candidate) else {
                 continue;
             };
-            match reader.read(target) {
+            match reader.read(target, |file| self.twins.other(work.candidate, file)) {
                 Outcome::Read { hash, whole } => {
                     candidate.learn(hash);
                     let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
@@ -306,6 +331,11 @@ impl Round<'_> {
                         own.whole.extend(whole.map(|whole| (candidate.first, whole)));
                     }
                     own.parts += 1;
+                }
+                Outcome::SameAs(other) => {
+                    let length = self.stages.length(self.phase, self.candidates, *work);
+                    scan.meter.add_bytes(&scan.meter.disk(self.disk), length);
+                    own.twins.push((work.candidate, other));
                 }
                 Outcome::Changed => {
                     own.lost.push(work.candidate);
@@ -333,6 +363,7 @@ impl Round<'_> {
         all.refusals.append(&mut own.refusals);
         all.pending.append(&mut own.pending);
         all.whole.append(&mut own.whole);
+        all.twins.append(&mut own.twins);
         all.changed += std::mem::take(&mut own.changed);
         all.parts += std::mem::take(&mut own.parts);
         let due = all.since.elapsed() > PENDING_FOR || all.pending.len() >= PENDING_MAX;

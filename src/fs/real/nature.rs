@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::super::{Borders, Nature, Stat};
+use super::super::{Borders, Layout, Nature, Sharing, Stat};
 use crate::sys;
 
 /// The last bytes of the first page of a file that `mkswap` formatted, for each size that a page can have.
@@ -24,7 +24,7 @@ pub(super) fn of_file(
     Ok(Nature {
         borders: borders(file.as_fd(), stat)?,
         hollow: stat.blocks == 0 || is_reserved(file.as_fd()),
-        shared: if can_share { shared(file.as_fd(), stat) } else { 0 },
+        sharing: if can_share { sharing(file.as_fd(), stat) } else { Sharing::default() },
         swap: is_private(stat.mode) && is_swap(stat.size, read)?,
     })
 }
@@ -60,16 +60,88 @@ fn is_reserved(fd: BorrowedFd<'_>) -> bool {
     })
 }
 
-/// How many bytes of the disk the file shares with snapshots or other files: they stay in use without it. 0 where the
-/// filesystem cannot tell.
-pub(super) fn shared(fd: BorrowedFd<'_>, stat: &Stat) -> u64 {
+/// The blocks that the file shares with snapshots or other files. None where the filesystem cannot tell.
+pub(super) fn sharing(fd: BorrowedFd<'_>, stat: &Stat) -> Sharing {
     let mut bytes = 0_u64;
+    let mut all = true;
     let told = each_extent::<64>(fd, false, |extent| {
         bytes += if extent.is_shared() { extent.length } else { 0 };
+        all &= extent.is_shared();
         true
     });
-    // Compressed extents are longer than the room they take.
-    told.map_or(0, |_| bytes.min(stat.blocks * 512))
+    let Ok(_) = told else { return Sharing::default() };
+    Sharing {
+        // Compressed extents are longer than the room they take.
+        bytes: bytes.min(stat.blocks * 512),
+        layout: if all { layout(fd, stat.size) } else { None },
+    }
+}
+
+/// Where all blocks of a file of `size` bytes lie; `None` if not each of them is shared with another file or a snapshot, or
+/// anything about one is not certain.
+///
+/// What a program wrote into shared blocks gets a place of its own only when it is written to the disk. So a file that looks
+/// shared is asked twice, the second time after its data was written.
+pub(super) fn layout(fd: BorrowedFd<'_>, size: u64) -> Option<Layout> {
+    layout_now(fd, size, false).and_then(|_| layout_now(fd, size, true))
+}
+
+fn layout_now(fd: BorrowedFd<'_>, size: u64, synced: bool) -> Option<Layout> {
+    let mut places = Places::default();
+    let all = each_extent::<64>(fd, synced, |extent| {
+        // Space that is reserved behind the end of the file holds nothing of it.
+        if extent.logical >= size {
+            return true;
+        }
+        let clear = extent.is_shared() && extent.is_plain();
+        if clear {
+            places.add(extent.logical, extent.physical, extent.length.min(size - extent.logical));
+        }
+        clear
+    });
+    if all.is_ok_and(|all| all) { places.layout() } else { None }
+}
+
+/// The places of a file's blocks. How a filesystem cuts them into extents does not count: neighbours are one run.
+#[derive(Default)]
+struct Places {
+    hasher: blake3::Hasher,
+    /// Where the present run begins in the file and on the disk, and its length.
+    run: Option<(u64, u64, u64)>,
+}
+
+impl Places {
+    fn add(&mut self, logical: u64, physical: u64, length: u64) {
+        match &mut self.run {
+            Some((from, at, len)) if *from + *len == logical && *at + *len == physical => {
+                *len += length;
+            }
+            _ => {
+                self.end_run();
+                self.run = Some((logical, physical, length));
+            }
+        }
+    }
+
+    fn end_run(&mut self) {
+        if let Some((logical, physical, length)) = self.run.take() {
+            for number in [logical, physical, length] {
+                self.hasher.update(&number.to_le_bytes());
+            }
+        }
+    }
+
+    /// `None` if there is no block.
+    fn layout(mut self) -> Option<Layout> {
+        self.run?;
+        self.end_run();
+        let hash = self.hasher.finalize();
+        let half = |at: usize| {
+            let bytes = hash.as_bytes()[at..at + 8].iter();
+            bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
+        Some(Layout([half(0), half(8)]))
+    }
 }
 
 /// Calls `look` for each extent, asking for `N` at a time, until it returns false; returns whether it never did.
@@ -121,6 +193,29 @@ mod tests {
             Ok(length)
         };
         is_swap(file.len() as u64, read).unwrap()
+    }
+
+    #[test]
+    fn a_layout_is_where_the_blocks_lie_however_they_are_cut() {
+        let layout = |runs: &[(u64, u64, u64)]| {
+            let mut places = Places::default();
+            runs.iter().for_each(|(logical, physical, length)| {
+                places.add(*logical, *physical, *length);
+            });
+            places.layout()
+        };
+        let whole = layout(&[(0, 8192, 8192)]);
+        assert!(whole.is_some());
+        assert_eq!(layout(&[(0, 8192, 4096), (4096, 12_288, 4096)]), whole);
+        for other in [
+            &[(0, 8192, 4096), (4096, 16_384, 4096)][..],
+            &[(0, 4096, 8192)],
+            &[(0, 8192, 4096)],
+            &[(4096, 8192, 8192)],
+        ] {
+            assert_ne!(layout(other), whole);
+        }
+        assert_eq!(layout(&[]), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use nix::NixPath;
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
-use super::super::{FileKind, FsError, InodeId, Metadata, Nature, Place, Result, Stat};
+use super::super::{FileKind, FsError, InodeId, Layout, Metadata, Nature, Place, Result, Stat};
 use super::file::metadata_of;
 use super::root::{Root, entry_beneath, stat_from, stat_of};
 use super::{RealFs, dir, nature};
@@ -172,6 +172,12 @@ impl ScanFile {
     /// Returns the kernel's error.
     pub fn nature(&self, stat: &Stat, can_share: bool) -> io::Result<Nature> {
         nature::of_file(&self.file, stat, can_share, |buf| self.read_passing(buf, 0))
+    }
+
+    /// Where all its blocks lie, if it shares each of them, where `stat` was just taken.
+    #[must_use]
+    pub fn layout(&self, stat: &Stat) -> Option<Layout> {
+        nature::layout(self.file.as_fd(), stat.size)
     }
 
     /// Reads only pages already in memory; returns `None` if the read would have to wait for the disk.

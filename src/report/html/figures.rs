@@ -35,6 +35,9 @@ pub(super) fn head(page: &Page<'_>) -> Markup {
                 }
                 (figure("", &tally.refused.to_string(), "skipped"))
                 (figure("", &tally.already_linked.to_string(), "linked already"))
+                @if tally.already_shared > 0 {
+                    (figure("", &tally.already_shared.to_string(), "sharing their blocks already"))
+                }
                 (figure("", &tally.groups.to_string(), "groups of equal files"))
                 (figure("", &format!("{:.1} s", tally.elapsed_s), "taken"))
             }
