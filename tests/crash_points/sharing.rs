@@ -98,6 +98,9 @@ fn whatever_strikes_at_any_call_changes_no_file_and_leaves_nothing_open() {
     assert!(failures.points() > 100);
 }
 
+/// Of the same size, and different in each piece: only the kernel's comparison tells.
+const WRITTEN: &[u8] = b"CLIENT'S BYTES";
+
 #[test]
 fn a_write_between_two_pieces_stays_and_is_told() {
     let scenario = scenario();
@@ -107,7 +110,7 @@ fn a_write_between_two_pieces_stays_and_is_told() {
             let mut session = Session::new(&scenario);
             let at = written.clone();
             session.world.plan_fault(Fault::foreign_at(n, move |world| {
-                world.client_write(&at.path, b"a client's bytes").map(|_| ()).unwrap();
+                world.client_write(&at.path, WRITTEN).map(|_| ()).unwrap();
             }));
             session.run(&scenario.ops[..1]).unwrap();
             if session.world.calls() < n {
@@ -115,7 +118,7 @@ fn a_write_between_two_pieces_stays_and_is_told() {
             }
             let files = session.world.files();
             for at in [&scenario.master, &scenario.duplicate] {
-                let wanted = if *at == written { b"a client's bytes" } else { scenario::BYTES };
+                let wanted = if *at == written { WRITTEN } else { scenario::BYTES };
                 assert_eq!(files[at].1, wanted, "{}", session.told());
             }
             let (_, outcome) = &session.outcomes[0];
