@@ -1,4 +1,4 @@
-//! Files that share their blocks: the tool knows them, on the filesystems that can.
+//! Files that share their blocks: the tool knows them and makes them (`--link`), on the filesystems that can.
 
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::harness::command::run;
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{Run, Tool};
-use crate::harness::tree;
+use crate::harness::{snapshot, tree};
 use crate::scan::figure;
 
 /// Not a multiple of any block.
@@ -53,7 +53,7 @@ fn a_file_that_shares_all_its_blocks_is_done_and_is_not_read() {
         let (read, shared) = (figure(&dry, "read"), figure(&dry, "shared"));
         assert!(shared > 0 && read == 2 * shared, "{filesystem:?}: {dry}");
         let text = scan(&tool, &pool, &[]);
-        assert!(text.stdout.contains("1 already sharing their blocks"), "{text}");
+        assert!(text.stdout.contains("1 already sharing blocks"), "{text}");
         let done = scan(&tool, &pool, &["-e", "--format", "json"]);
         let figures = done.summary();
         assert_eq!((figures.get("done"), figures.get("already_shared")), (1, 1), "{done}");
@@ -131,4 +131,143 @@ fn blocks_whose_place_is_not_certain_are_not_taken_for_shared() {
     let dry = scan(&Tool::new(), &pool, &["--format", "json"]);
     let figures = dry.summary();
     assert_eq!((figures.get("planned"), figures.get("already_shared")), (2, 0), "{dry}");
+}
+
+fn link(tool: &Tool, pool: &Pool, kind: &str, extra: &[&str]) -> Run {
+    scan(tool, pool, &[&["--link", kind, "--format", "json"], extra].concat())
+}
+
+/// What a file keeps of its own.
+fn look(path: &Path) -> (u64, (u32, u32, u32), i64, i64) {
+    let meta = std::fs::metadata(path).unwrap();
+    let who = (meta.uid(), meta.gid(), meta.mode());
+    (meta.ino(), who, meta.mtime_nsec(), meta.ctime_nsec())
+}
+
+/// A kept copy; beside it a copy of another owner, with two names and open for writing; one copy of each owner on a disk that
+/// cannot share blocks.
+fn copies(pool: &Pool) {
+    for (disk, path) in [(0, "media/a"), (0, "music/a"), (1, "dl/a"), (1, "old/a")] {
+        tree::write(&pool.on(disk, path), &tree::bytes(1, SIZE));
+    }
+    std::fs::hard_link(pool.on(0, "music/a"), pool.on(0, "music/b")).unwrap();
+    for (disk, path) in [(0, "music/a"), (1, "old/a")] {
+        tree::set_owner(&pool.on(disk, path), (1000, 1000));
+    }
+    nix::unistd::sync();
+    tree::settle();
+}
+
+#[test]
+fn copies_on_one_disk_share_blocks_and_stay_files_of_their_own() {
+    for filesystem in [Xfs, Btrfs] {
+        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
+        copies(&pool);
+        let tool = Tool::new();
+        let paths = [(0, "media/a"), (0, "music/a"), (0, "music/b"), (1, "dl/a"), (1, "old/a")];
+        let files = || paths.map(|(disk, path)| look(&pool.on(disk, path)));
+        let (before, used) = (files(), pool.used_bytes());
+        // A program has the copy open: that is no obstacle.
+        let open = std::fs::File::options().write(true).open(pool.on(0, "music/a")).unwrap();
+        let dry = link(&tool, &pool, "reflink", &[]);
+        assert_eq!(dry.lines_of("op")[0]["kind"], "shared", "{dry}");
+        let reasons = ["dl/a", "old/a"].map(|path| dry.reasons_for(&pool.path(path)));
+        assert_eq!(reasons, [["no-reflink"], ["no-reflink"]], "{dry}");
+        let text = scan(&tool, &pool, &["--link", "reflink"]).stdout;
+        assert!(text.contains("1 file can share blocks with the kept copy"), "{text}");
+        let run = link(&tool, &pool, "reflink", &["-e"]);
+        let figures = run.summary();
+        let told = ["done", "done_sharing", "bytes_reclaimed"].map(|key| figures.get(key));
+        assert_eq!(told, [1, 1, dry.summary().get("bytes_reclaimable")], "{filesystem:?}: {run}");
+        assert_eq!(files(), before, "{filesystem:?}");
+        nix::unistd::sync();
+        let freed = used[0] - pool.used_bytes()[0];
+        assert!(freed.abs_diff(SIZE as u64) < 256 << 10, "{filesystem:?}: {freed} bytes: {run}");
+        // Nothing is left to do, and nothing to take back.
+        let again = link(&tool, &pool, "reflink", &["-e"]);
+        let told = ["planned", "already_shared"].map(|key| again.summary().get(key));
+        assert_eq!(told, [0, 1], "{filesystem:?}: {again}");
+        let history = tool.run(&["history"]).expect(0);
+        assert!(history.stdout.contains("1 sharing blocks"), "{history}");
+        let undo = tool.run(&["undo", "1"]).expect(0);
+        assert!(undo.stdout.contains("nothing can be taken back"), "{undo}");
+        let log = std::fs::read_to_string(tool.journal().join("log.csv")).unwrap();
+        assert!(log.contains(",SHARED,"), "{log}");
+        // A write to one of both is seen in this one only.
+        open.write_at(b"edited", 3 << 20).unwrap();
+        drop(open);
+        let bytes = tree::bytes(1, SIZE);
+        assert_eq!(std::fs::read(pool.path("media/a")).unwrap(), bytes);
+        assert_eq!(std::fs::read(pool.path("music/b")).unwrap()[3 << 20..][..6], *b"edited");
+    }
+}
+
+#[test]
+fn auto_links_what_cannot_share_blocks() {
+    for filesystem in [Xfs, Btrfs] {
+        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
+        copies(&pool);
+        let tool = Tool::new();
+        let view = snapshot::view(pool.root());
+        let used = pool.used_bytes();
+        let media = pool.path("media");
+        let line = ["-p", media.to_str().unwrap(), "--any-master", "-v", "--format", "json"];
+        let line = [&line[..], &["--link", "auto", "-e", pool.root().to_str().unwrap()]].concat();
+        let run = tool.run(&line).expect(0);
+        let figures = run.summary();
+        // The copy of the other owner becomes a link of the file of that owner, which shares its blocks.
+        let told = ["done", "done_sharing", "refused"].map(|key| figures.get(key));
+        assert_eq!(told, [3, 1, 0], "{filesystem:?}: {run}");
+        snapshot::assert_one_inode(&pool, &["media/a", "dl/a"]);
+        snapshot::assert_one_inode(&pool, &["music/a", "music/b", "old/a"]);
+        nix::unistd::sync();
+        let freed: u64 = used.iter().sum::<u64>() - pool.used_bytes().iter().sum::<u64>();
+        let wanted = figures.get("bytes_reclaimed");
+        assert!(freed.abs_diff(wanted) < 256 << 10, "{filesystem:?}: {freed} of {wanted}: {run}");
+        // The links can be taken back; the shared blocks are no part of that.
+        let undo = tool.run(&["undo", "-e", "--format", "json"]).expect(0);
+        assert_eq!(undo.summary().get("done"), 2, "{undo}");
+        snapshot::assert_same(&view, &snapshot::view(pool.root()));
+        snapshot::assert_no_own_names(&pool);
+    }
+}
+
+#[test]
+fn files_that_are_stored_otherwise_do_not_share_blocks() {
+    for flag in ["+C", "+c", "+m"] {
+        let pool = PoolPlan::of(&[Btrfs, Ext4]).mount();
+        std::fs::create_dir(pool.on(0, "music")).unwrap();
+        run("chattr", &[flag.as_ref(), pool.on(0, "music").as_os_str()]);
+        two_copies(&pool);
+        let run = link(&Tool::new(), &pool, "reflink", &["-e"]);
+        assert_eq!(run.reasons_for(&pool.path("music/a")), ["no-reflink"], "{flag}: {run}");
+        assert_eq!(run.summary().get("done"), 0, "{flag}: {run}");
+    }
+}
+
+fn two_copies(pool: &Pool) {
+    for path in ["media/a", "music/a"] {
+        tree::write(&pool.on(0, path), &tree::bytes(1, SIZE));
+    }
+    nix::unistd::sync();
+    tree::settle();
+}
+
+/// The plan as a shell script does the same.
+#[test]
+fn the_script_shares_blocks_too() {
+    for filesystem in [Xfs, Btrfs] {
+        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
+        copies(&pool);
+        let tool = Tool::new();
+        let dry = scan(&tool, &pool, &["--link", "reflink", "--format", "script"]);
+        let script = tool.dir().join("plan.sh");
+        std::fs::write(&script, &dry.stdout).unwrap();
+        let before = look(&pool.on(0, "music/a"));
+        let done = run("sh", &[&script]);
+        assert!(String::from_utf8_lossy(&done.stderr).contains("1 done, 0 not done"), "{done:?}");
+        assert_eq!(look(&pool.on(0, "music/a")), before);
+        let again = link(&tool, &pool, "reflink", &[]);
+        assert_eq!(again.summary().get("already_shared"), 1, "{filesystem:?}: {again}");
+    }
 }

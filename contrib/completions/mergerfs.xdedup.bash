@@ -86,13 +86,17 @@ _mergerfs.xdedup() {
 
     case "${cmd}" in
         mergerfs.xdedup)
-            opts="-e -n -m -p -d -I -E -v -q -h -V --execute --dry-run --manifest --manifest-format --only --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --shadow-age --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
+            opts="-e -n -m -p -d -I -E -v -q -h -V --execute --dry-run --link --manifest --manifest-format --only --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --shadow-age --max-ops --max-bytes --max-time --pre --post --snapraid-guard --log-file --pool-root --branches --accept-branches --no-lease --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --journal --format --color --config --verbose --quiet --help --version preview resume undo verify status doctor history export completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
             [[ ${cur} == -* ]] || compopt -o plusdirs 2>/dev/null
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --link)
+                    COMPREPLY=($(compgen -W "hard reflink auto" -- "${cur}"))
+                    return 0
+                    ;;
                 --manifest)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -702,13 +706,17 @@ _mergerfs.xdedup() {
             return 0
             ;;
         mergerfs.xdedup__subcmd__preview)
-            opts="-m -p -d -I -E -e -n -v -q -h --allow-other --manifest --manifest-format --only --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --shadow-age --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --execute --dry-run --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
+            opts="-m -p -d -I -E -e -n -v -q -h --allow-other --link --manifest --manifest-format --only --base --map --primary --any-master --dedup --include --exclude --min-size --max-size --ignore-metadata --shadows --shadow-age --max-ops --max-bytes --max-time --pre --post --snapraid-guard --pool-root --branches --cache --no-cache --groups --groups-format --report --script --no-progress --db-file --execute --dry-run --log-file --accept-branches --no-lease --journal --format --color --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
             [[ ${cur} == -* ]] || compopt -o plusdirs 2>/dev/null
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --link)
+                    COMPREPLY=($(compgen -W "hard reflink auto" -- "${cur}"))
+                    return 0
+                    ;;
                 --manifest)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then

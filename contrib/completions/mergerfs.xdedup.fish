@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mergerfs.xdedup_global_optspecs
-    string join \n e/execute n/dry-run m/manifest= manifest-format= only= base= map= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= shadow-age= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= script= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
+    string join \n e/execute n/dry-run link= m/manifest= manifest-format= only= base= map= p/primary= any-master d/dedup= I/include= E/exclude= min-size= max-size= ignore-metadata= shadows= shadow-age= max-ops= max-bytes= max-time= pre= post= snapraid-guard= log-file= pool-root= branches= accept-branches no-lease cache= no-cache groups= groups-format= report= script= no-progress db-file= journal= format= color= config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mergerfs.xdedup_needs_command
@@ -25,6 +25,9 @@ function __fish_mergerfs.xdedup_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l link -d 'What duplicates become' -r -f -a "hard\t'hard links to the kept copy'
+reflink\t'files of their own that share blocks, on one disk'
+auto\t'such files where that is possible, otherwise hard links'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s m -l manifest -d 'Read duplicates from another program\'s list' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l manifest-format -d 'The form of the list, if its contents do not show the form' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l only -d 'Replace only the file PATH, or the files below the directory PATH (repeatable)' -r -F
@@ -90,6 +93,9 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "histor
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "export" -d 'Print the journal, for programs'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "completions" -d 'Print a completion script for a shell'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l link -d 'What duplicates become' -r -f -a "hard\t'hard links to the kept copy'
+reflink\t'files of their own that share blocks, on one disk'
+auto\t'such files where that is possible, otherwise hard links'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s m -l manifest -d 'Read duplicates from another program\'s list' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l manifest-format -d 'The form of the list, if its contents do not show the form' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l only -d 'Replace only the file PATH, or the files below the directory PATH (repeatable)' -r -F

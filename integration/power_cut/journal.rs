@@ -154,6 +154,7 @@ fn check_lines(records: &[Record], dir: &Path) -> Result<(), String> {
             Record::Intent(intent) => (intent.op, "PENDING"),
             Record::Retired { op } => (*op, "LINKED"),
             Record::Done { op, .. } => (*op, "DELETED"),
+            Record::Shared(shared) => (shared.op, "SHARED"),
             Record::Restored { .. }
             | Record::Conflict { .. }
             | Record::RunStarted(_)

@@ -7,8 +7,8 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint};
 
 use super::examples;
 use crate::find::list::Forms;
-use crate::plan::Shadows;
 use crate::plan::master::Policy;
+use crate::plan::{Link, Shadows};
 use crate::report::groups::GroupsForm;
 
 mod values;
@@ -180,6 +180,14 @@ pub struct RunArgs {
     /// Change nothing, whatever a configuration file says
     #[arg(short = 'n', long, help_heading = heading::ACTION)]
     pub dry_run: bool,
+    /// What duplicates become
+    ///
+    /// A hard link makes one file of two: an edit changes both. With "reflink" each file stays a file of its own, with its
+    /// owner, permissions and times, and shares its blocks with a copy on the same disk; that takes btrfs or xfs. Copies on
+    /// two disks cannot share blocks, and are skipped. "auto" shares blocks where the kept copy is on the same disk and can,
+    /// and makes hard links elsewhere.
+    #[arg(long, value_name = "KIND", value_enum, default_value = "hard", hide_short_help = true, help_heading = heading::ACTION)]
+    pub link: Link,
     /// Whether only `dry_run` keeps the plan from being carried out
     #[arg(skip)]
     pub held_back: bool,

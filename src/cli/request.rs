@@ -25,6 +25,7 @@ pub(super) fn request(common: &Common, args: &RunArgs) -> Result<Request, Failur
             any_master: args.any_master,
             policy: args.dedup,
             ignore: may_differ(&args.ignore_metadata),
+            link: args.link,
             shadows: args.shadows,
             shadow_age: args.shadow_age.unwrap_or(SHADOW_AGE),
             max_ops: args.max_ops,

@@ -66,7 +66,7 @@ fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<u64, Failure> {
         None => journal.runs().rfind(|run| run.done > 0),
     };
     found.map(|run| run.started.run).ok_or_else(|| {
-        Failure::usage("the journal has no such run, or none that changed something")
+        Failure::usage("the journal has no such run, or none that linked a file")
             .hint("mergerfs.xdedup history lists them")
     })
 }

@@ -15,24 +15,28 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         StoredId { fs: fs.expect("invariant: begin refuses branches without identity"), ino, btime }
     }
 
-    pub(super) fn intent(&mut self, id: OpId, compared: &Compared) -> Result<Intent, FsError> {
-        let (op, seen) = (compared.op(), compared.seen());
-        let names = self.name_intents(op)?;
-        let duplicate_handle = self.fs.handle(&op.duplicate)?;
-        let master_handle = self.fs.handle(&op.master)?;
-        let copy = |place: &Place, stat: &Stat| RecordedFile {
+    /// Returns a file of an op as the journal knows it.
+    pub(super) fn recorded(&self, place: &Place, stat: &Stat) -> RecordedFile {
+        RecordedFile {
             branch: place.branch,
             path: place.path.clone(),
             id: self.stored(place.branch, stat.id.ino, stat.btime),
             size: stat.size,
             mtime: stat.mtime,
             ctime: stat.ctime,
-        };
+        }
+    }
+
+    pub(super) fn intent(&mut self, id: OpId, compared: &Compared) -> Result<Intent, FsError> {
+        let (op, seen) = (compared.op(), compared.seen());
+        let names = self.name_intents(op)?;
+        let duplicate_handle = self.fs.handle(&op.duplicate)?;
+        let master_handle = self.fs.handle(&op.master)?;
         Ok(Intent {
             op: id,
             kind: op.kind,
-            master: copy(&op.master, &seen.master_stat),
-            duplicate: copy(&op.duplicate, &seen.duplicate_stat),
+            master: self.recorded(&op.master, &seen.master_stat),
+            duplicate: self.recorded(&op.duplicate, &seen.duplicate_stat),
             metadata: seen.metadata.clone(),
             atime: seen.atime,
             flags: seen.flags,

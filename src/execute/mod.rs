@@ -26,6 +26,7 @@ mod publish;
 mod recover;
 mod remove;
 mod retire;
+mod share;
 mod take_back;
 mod touched;
 mod undo;

@@ -65,6 +65,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             let op = self.begun_of(&entry).0;
             self.stays_open(op.master_id, op.duplicate_id);
         }
+        let (shares, ops): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(Op::shares);
+        self.share_all(shares)?;
         let again = self.pass(ops.into(), false)?;
         if !again.is_empty() {
             if self.asked_to_stop().is_none() {
@@ -171,10 +173,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         self.not_stopped(op)?;
         self.not_open(op)?;
-        if let Some(branch) = op.branches().find(|b| self.root(*b).fs.is_none()) {
-            let path = &self.root(branch).path;
-            return Err(Halt::new(Reason::NoIdentity, format!("{path:?}")));
-        }
+        self.identified(op)?;
         self.pin_dirs(op)?;
         if matches!(op.task, Task::Undo(_)) {
             return Ok(());
@@ -182,6 +181,17 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         // Checked first: otherwise gigabytes may be read for nothing.
         let dirs = self.missing_parents_of(op)?;
         PathAccess::new(self.fs).same(op, &dirs, &self.options.ignore)
+    }
+
+    /// Checks that the journal can name the branches of `op`.
+    pub(super) fn identified(&self, op: &Op) -> Result<(), Halt> {
+        match op.branches().find(|branch| self.root(*branch).fs.is_none()) {
+            Some(branch) => {
+                let path = &self.root(branch).path;
+                Err(Halt::new(Reason::NoIdentity, format!("{path:?}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Compares an op that was opened; returns both files as they were, and the directories that are to be made.

@@ -28,6 +28,7 @@ fn facts(fs: &RealFs, pool: &Pool, at: BranchIdx) -> Result<BranchFacts, FsError
         mount: fs.mount_id(at),
         free: fs.free_bytes(at)?,
         max_links: fs.max_links(at),
+        reflinks: fs.reflinks(at),
     })
 }
 

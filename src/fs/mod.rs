@@ -567,6 +567,21 @@ pub trait Change: Look {
     /// An error means data may be lost: the caller must never retry.
     fn sync_data(&self, file: &Self::File) -> Result<()>;
 
+    /// Lets `to` share the `len` bytes at `offset` with `from`, if both have the same bytes there (`FIDEDUPERANGE`). The kernel
+    /// compares and shares in one step, whatever programs have the files open. Returns how many bytes it shared; `None` if
+    /// the bytes differ.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` if the filesystem cannot share blocks, `EINVAL` if it cannot share those of these two files, and any
+    /// other error of the kernel.
+    fn share(
+        &self,
+        from: &Self::File,
+        to: &Self::File,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<u64>>;
+
     /// `fsync` of a directory: its names, and the link counts of inodes already durable, are on stable storage.
     ///
     /// # Errors

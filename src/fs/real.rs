@@ -119,6 +119,12 @@ impl RealFs {
         self.root(branch).can_share
     }
 
+    /// Whether a program can make files of this branch share blocks.
+    #[must_use]
+    pub fn reflinks(&self, branch: BranchIdx) -> bool {
+        self.root(branch).reflinks
+    }
+
     /// The bytes an ordinary user can still write on the branch.
     ///
     /// # Errors
@@ -455,6 +461,11 @@ impl Look for RealFs {
 impl Change for RealFs {
     fn sync_data(&self, file: &RealFile) -> Result<()> {
         self.told("sync data of", &file.at, file.file.sync_data())
+    }
+
+    fn share(&self, from: &RealFile, to: &RealFile, offset: u64, len: u64) -> Result<Option<u64>> {
+        let shared = sys::dedupe_range(from.as_fd(), to.as_fd(), offset, len);
+        self.told("share blocks of", &to.at, shared)
     }
 
     fn sync_dir(&self, dir: &Place) -> Result<()> {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::OpenOp;
-use super::record::Record;
+use super::record::{Record, RunStarted, SharedRecord};
 use super::rfc3339::rfc3339;
 use crate::fs::Timestamp;
 use crate::plan::OpId;
@@ -49,6 +49,7 @@ fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
         | Record::UndoStarted(_)
         | Record::RelinkStarted(_)
         | Record::RunEnded(_)
+        | Record::Shared(_)
         | Record::Copied { .. } => None,
     }
 }
@@ -87,6 +88,36 @@ pub(super) fn push_op(
             from: &branch_path(name.from, &name.path)?,
             to: &branch_path(name.to, &name.path)?,
             bytes: if index == 0 { bytes } else { 0 },
+        }
+        .push(lines);
+    }
+    Some(())
+}
+
+/// Appends a line for every name of a file that shares its blocks since. `None` as for [`push_op`].
+pub(super) fn push_shared(
+    lines: &mut Vec<u8>,
+    time: Timestamp,
+    run: &RunStarted,
+    shared: &SharedRecord,
+) -> Option<()> {
+    let branch_path = |branch: BranchIdx, path: &RelPath| {
+        let root = &run.branches.get(branch.index())?.path;
+        Some(root.join(path.as_path()))
+    };
+    let master = branch_path(shared.master.branch, &shared.master.path)?;
+    for (index, (branch, path)) in shared.names.iter().enumerate() {
+        let at = branch_path(*branch, path)?;
+        CsvLine {
+            time,
+            run: shared.op.run,
+            op: Some(shared.op),
+            state: "SHARED",
+            pool_path: &run.pool.join(path.as_path()),
+            master: &master,
+            from: &at,
+            to: &at,
+            bytes: if index == 0 { shared.reclaimed } else { 0 },
         }
         .push(lines);
     }

@@ -90,6 +90,7 @@ impl Reading {
             | Record::UndoStarted(_)
             | Record::RelinkStarted(_)
             | Record::RunEnded(_)
+            | Record::Shared(_)
             | Record::Retired { .. } => {}
         }
     }

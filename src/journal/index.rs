@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Intent, Record, RunEnded, RunStarted};
-use super::{OpenOp, OpenUndo};
-use crate::fs::StoredId;
+use super::{OpenOp, OpenUndo, csv};
+use crate::fs::{StoredId, Timestamp};
 use crate::plan::{Found, OpId};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
@@ -34,6 +34,8 @@ pub struct RunSummary {
     pub restored: u64,
     /// Ops that ended with both copies kept.
     pub conflicts: u64,
+    /// Files that share the blocks of another file since: nothing of them is ever open, and nothing can be undone.
+    pub shared: u64,
     /// Bytes that became free.
     pub reclaimed: u64,
     /// Bytes that undos of its ops took again.
@@ -165,11 +167,36 @@ impl Index {
                 Ok(Some(op))
             }
             Record::Conflict { op, why, left } => self.end_in_conflict(op, why, left).map(Some),
+            Record::Shared(shared) => {
+                let run = self.run(shared.op.run)?;
+                run.shared += 1;
+                run.reclaimed = run.reclaimed.saturating_add(shared.reclaimed);
+                let newest = self.newest_ops.entry(shared.op.run).or_default();
+                *newest = shared.op.seq.max(*newest);
+                Ok(None)
+            }
             Record::RunEnded(ended) => {
                 let run = self.run(ended.run)?;
                 run.ended = Some(ended);
                 Ok(None)
             }
+        }
+    }
+
+    /// Adds the lines of the CSV log about `record`, which was applied last and is about `op`. `None` if it names a branch that
+    /// its run does not have.
+    pub(super) fn push_lines(
+        &self,
+        lines: &mut Vec<u8>,
+        time: Timestamp,
+        (op, record): (Option<&OpenOp>, &Record),
+    ) -> Option<()> {
+        match (record, op) {
+            (Record::Shared(shared), _) => {
+                csv::push_shared(lines, time, &self.runs.get(&shared.op.run)?.started, shared)
+            }
+            (_, Some(op)) => csv::push_op(lines, time, op, record),
+            (_, None) => Some(()),
         }
     }
 
@@ -236,6 +263,7 @@ impl Index {
             done: 0,
             restored: 0,
             conflicts: 0,
+            shared: 0,
             reclaimed: 0,
             given_back: 0,
             ended: None,

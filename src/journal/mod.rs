@@ -55,8 +55,8 @@ pub use proof::{IntentRecorded, RetiredRecorded};
 pub use prune::{Pruned, prunable, prune};
 pub use rebuild::{Remains, id_at, remains};
 pub use record::{
-    BranchRecord, Intent, NameIntent, Record, RecordedFile, RunEnded, RunStarted, UndoIntent,
-    UndoStarted,
+    BranchRecord, Intent, NameIntent, Record, RecordedFile, RunEnded, RunStarted, SharedRecord,
+    UndoIntent, UndoStarted,
 };
 pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;
@@ -334,8 +334,8 @@ impl<S: Store> Journal<S> {
             let applied = index.apply(entry.record.clone());
             let op = applied.map_err(JournalError::Unexpected)?;
             let mut lines = Vec::new();
-            if let Some(op) = op.filter(|_| run.is_none_or(|run| run == of)) {
-                csv::push_op(&mut lines, entry.time, &op, &entry.record);
+            if run.is_none_or(|run| run == of) {
+                index.push_lines(&mut lines, entry.time, (op.as_ref(), &entry.record));
             }
             show(&lines)
         })
@@ -428,13 +428,10 @@ impl<S: Store> Journal<S> {
             self.in_sequence(record)?;
             let applied = self.index.apply(record.clone());
             let op = applied.map_err(JournalError::Unexpected)?;
-            if let Some(op) = op {
-                csv::push_op(&mut batch.lines, now, &op, record).ok_or_else(|| {
-                    JournalError::Unexpected(
-                        "a file on a branch that its run does not have".to_owned(),
-                    )
-                })?;
-            }
+            let pushed = self.index.push_lines(&mut batch.lines, now, (op.as_ref(), record));
+            pushed.ok_or_else(|| {
+                JournalError::Unexpected("a file on a branch that its run does not have".to_owned())
+            })?;
             batch.push(record, now, self.index.newest_run())?;
         }
         Ok(batch)

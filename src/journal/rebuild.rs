@@ -129,12 +129,11 @@ impl Filled {
 
     fn push(&mut self, record: &Record, now: Timestamp) -> Result<(), JournalError> {
         let applied = self.index.apply(record.clone());
-        if let Some(op) = applied.map_err(JournalError::Unexpected)? {
-            // An op gets its log line before its journal record, here too.
-            csv::push_op(&mut self.log, now, &op, record).ok_or_else(|| {
-                JournalError::Unexpected("a file on a branch that its run does not have".to_owned())
-            })?;
-        }
+        let op = applied.map_err(JournalError::Unexpected)?;
+        // An op gets its log line before its journal record, here too.
+        self.index.push_lines(&mut self.log, now, (op.as_ref(), record)).ok_or_else(|| {
+            JournalError::Unexpected("a file on a branch that its run does not have".to_owned())
+        })?;
         let seq = self.tip.seq + 1;
         let encoded = codec::encode(seq, now, record, self.tip.chain);
         let (bytes, chain) =

@@ -66,6 +66,24 @@ pub enum Record {
     },
     /// A run began that takes back an undo: it links again (since format 4).
     RelinkStarted(UndoStarted),
+    /// Two files share their blocks now, and stay two files: an op without an intent, of which nothing can be open (since
+    /// format 5).
+    Shared(Box<SharedRecord>),
+}
+
+/// An op that let two files share their blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedRecord {
+    /// The op.
+    pub op: OpId,
+    /// The file whose blocks both have now.
+    pub master: RecordedFile,
+    /// The file that had others.
+    pub duplicate: RecordedFile,
+    /// The names of that file.
+    pub names: Vec<(BranchIdx, RelPath)>,
+    /// Bytes that became free.
+    pub reclaimed: u64,
 }
 
 /// A run that undoes an earlier one.
@@ -252,6 +270,7 @@ impl Record {
             | Self::Restored { op, .. }
             | Self::Conflict { op, .. } => op.run,
             Self::RunEnded(ended) => ended.run,
+            Self::Shared(shared) => shared.op.run,
         }
     }
 }

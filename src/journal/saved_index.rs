@@ -14,7 +14,7 @@ use super::mark::Mark;
 pub(super) const RECORDS_MIN: u64 = 50_000;
 
 /// The format of the file. To be raised when a field of [`RunSummary`] or [`Conflict`] changes.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const MAGIC: &[u8; 8] = b"xdedupix";
 const HASH_LEN: usize = 32;
 

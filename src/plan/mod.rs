@@ -21,6 +21,7 @@ pub mod op;
 mod op_id;
 pub mod refusal;
 mod shadows;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,20 @@ pub struct BranchFacts {
     pub free: u64,
     /// How many names an inode can have there.
     pub max_links: u64,
+    /// Files there can be made to share blocks.
+    pub reflinks: bool,
+}
+
+/// What a duplicate becomes (`--link`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// A name of the master.
+    #[default]
+    Hard,
+    /// A file of its own that shares its blocks with a copy on the same disk.
+    Reflink,
+    /// A file of its own where the master is on the same disk and that disk can share blocks, otherwise a name of the master.
+    Auto,
 }
 
 /// The user's wishes.
@@ -67,6 +82,8 @@ pub struct Rules {
     pub policy: Policy,
     /// Which differences in metadata do not matter.
     pub ignore: IgnoreMetadata,
+    /// What a duplicate becomes.
+    pub link: Link,
     /// How paths on several branches are handled.
     pub shadows: Shadows,
     /// Hidden copies that changed after this time are not merged: a mover may be about to delete the other copy.
@@ -369,12 +386,25 @@ impl Planner<'_> {
         self.admitted(shown, name, &alone, OpKind::Cross, names)
     }
 
-    /// Plans every member but the master for replacement; returns the master's name.
+    /// Plans every member but the master for what the rules make of it; returns the master's name.
+    fn replace_all(&mut self, members: &[Member]) -> Option<Place> {
+        let first = master::choose(members, self.branches, self.rules)?;
+        match self.rules.link {
+            Link::Hard => self.link_all(members, first),
+            Link::Reflink => self.share_all(members, first),
+            Link::Auto => {
+                let near = self.share_near(members, first);
+                self.link_far(members, first, &near);
+            }
+        }
+        master::name_of(&members[first], self.rules).map(place)
+    }
+
+    /// Plans every member but the one at `first`, the master, for replacement by a link.
     ///
     /// Members whose metadata keeps them apart from the master are replaced by one of their own, and that one is
     /// refused.
-    fn replace_all(&mut self, members: &[Member]) -> Option<Place> {
-        let first = master::choose(members, self.branches, self.rules)?;
+    fn link_all(&mut self, members: &[Member], first: usize) {
         let classes = self.rules.ignore.classes(members.iter().map(|m| &*m.metadata));
         let count = classes.iter().max().map_or(0, |last| last + 1);
         if count < 2 {
@@ -401,7 +431,6 @@ impl Planner<'_> {
                 }
             }
         }
-        master::name_of(&members[first], self.rules).map(place)
     }
 
     /// Returns which of `alike` replaces the others, where metadata keep them apart from `master`: one that shares its blocks
@@ -492,6 +521,10 @@ impl Planner<'_> {
             self.plan.already_shared += 1;
             return;
         }
+        if self.rules.link != Link::Hard && self.can_share(master, duplicate) {
+            self.share(master, duplicate);
+            return;
+        }
         let local = (master.id.dev, master.mount) == (duplicate.id.dev, duplicate.mount);
         let (kind, found) =
             if local { (OpKind::Local, Found::Duplicate) } else { (OpKind::Cross, Found::Absent) };
@@ -544,23 +577,7 @@ impl Planner<'_> {
         duplicate: &Member,
     ) -> Result<(), (Reason, String)> {
         let fail = |reason, detail: String| Err((reason, detail));
-        if duplicate.size == 0 {
-            return fail(Reason::Empty, String::new());
-        }
-        if master.size != duplicate.size {
-            return fail(Reason::Differs, format!("{} and {} bytes", master.size, duplicate.size));
-        }
-        let named = |path: &RelPath| self.rules.only.as_ref().is_none_or(|only| only.holds(path));
-        let may_go = |path: &RelPath| self.rules.may_replace(path) && named(path);
-        if let Some(n) = duplicate.names.iter().find(|n| !may_go(&n.path)) {
-            return fail(Reason::Outside, format!("{:?}", n.path));
-        }
-        if master.nature.hollow || duplicate.nature.hollow {
-            return fail(Reason::Empty, format!("{} bytes, all hole", duplicate.size));
-        }
-        if master.nature.swap || duplicate.nature.swap {
-            return fail(Reason::SwapFile, String::new());
-        }
+        self.admit_contents(master, duplicate)?;
         if !duplicate.complete() {
             let detail = format!("{} of {} names found", duplicate.names.len(), duplicate.nlink);
             return fail(Reason::UnknownLinks, detail);
@@ -588,6 +605,29 @@ impl Planner<'_> {
         let wanted = self.wanted_links(master, duplicate.names.len());
         if wanted > self.branches[name.branch.index()].max_links {
             return fail(Reason::TooManyLinks, format!("{wanted} names"));
+        }
+        Ok(())
+    }
+
+    /// Checks what the bytes of both files and the wishes of the user say, whatever the duplicate is to become.
+    fn admit_contents(&self, master: &Member, duplicate: &Member) -> Result<(), (Reason, String)> {
+        let fail = |reason, detail: String| Err((reason, detail));
+        if duplicate.size == 0 {
+            return fail(Reason::Empty, String::new());
+        }
+        if master.size != duplicate.size {
+            return fail(Reason::Differs, format!("{} and {} bytes", master.size, duplicate.size));
+        }
+        let named = |path: &RelPath| self.rules.only.as_ref().is_none_or(|only| only.holds(path));
+        let may_go = |path: &RelPath| self.rules.may_replace(path) && named(path);
+        if let Some(n) = duplicate.names.iter().find(|n| !may_go(&n.path)) {
+            return fail(Reason::Outside, format!("{:?}", n.path));
+        }
+        if master.nature.hollow || duplicate.nature.hollow {
+            return fail(Reason::Empty, format!("{} bytes, all hole", duplicate.size));
+        }
+        if master.nature.swap || duplicate.nature.swap {
+            return fail(Reason::SwapFile, String::new());
         }
         Ok(())
     }
@@ -644,6 +684,15 @@ impl Planner<'_> {
 
 /// Checks that two files lie within the same borders of their filesystems.
 fn same_borders(master: &Borders, duplicate: &Borders) -> Result<(), (Reason, String)> {
+    same_encryption(master, duplicate)?;
+    if master.project != duplicate.project {
+        let detail = format!("project {}; kept copy: {}", duplicate.project, master.project);
+        return Err((Reason::ProjectDiffers, detail));
+    }
+    Ok(())
+}
+
+fn same_encryption(master: &Borders, duplicate: &Borders) -> Result<(), (Reason, String)> {
     if master.encryption != duplicate.encryption {
         let which = match (&master.encryption, &duplicate.encryption) {
             (Some(_), None) => "only the kept copy is encrypted",
@@ -651,10 +700,6 @@ fn same_borders(master: &Borders, duplicate: &Borders) -> Result<(), (Reason, St
             (Some(_), Some(_)) => "each with its own key",
         };
         return Err((Reason::EncryptionDiffers, which.to_owned()));
-    }
-    if master.project != duplicate.project {
-        let detail = format!("project {}; kept copy: {}", duplicate.project, master.project);
-        return Err((Reason::ProjectDiffers, detail));
     }
     Ok(())
 }

@@ -100,6 +100,9 @@ pub enum Task {
     Undo(Box<Undoing>),
     /// Links replace the copy that an earlier op, of an undo, made.
     Relink(OpId),
+    /// The duplicate stays a file of its own, and shares its blocks with the master. Nothing has to be recovered, and nothing
+    /// can be undone.
+    Share,
 }
 
 /// The file that an undo makes again. That file is the master of the op. The duplicate is the file that stays, and the
@@ -168,7 +171,7 @@ impl Op {
     #[must_use]
     pub fn takes_back(&self) -> Option<OpId> {
         match &self.task {
-            Task::Replace => None,
+            Task::Replace | Task::Share => None,
             Task::Undo(undo) => Some(undo.of),
             Task::Relink(undo) => Some(*undo),
         }
@@ -178,9 +181,15 @@ impl Op {
     #[must_use]
     pub fn undo(&self) -> Option<&Undoing> {
         match &self.task {
-            Task::Replace | Task::Relink(_) => None,
+            Task::Replace | Task::Relink(_) | Task::Share => None,
             Task::Undo(undo) => Some(undo),
         }
+    }
+
+    /// Whether the duplicate stays a file of its own.
+    #[must_use]
+    pub fn shares(&self) -> bool {
+        self.task == Task::Share
     }
 
     /// Whether it removes a hidden copy: a path of the duplicate at which the kept copy is shown from another branch. An undo

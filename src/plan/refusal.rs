@@ -57,7 +57,7 @@ pub enum Reason {
     Outside,
     /// One of its names is excluded by a filter; or it was named, and a filter leaves it out.
     ///
-    /// Decided in `find::scan::named`, `find::scan::walk`, `plan`.
+    /// Decided in `find::scan::named`, `find::scan::walk`, `plan`, `plan::sharing`.
     Excluded,
     /// The branch is RO in the pool.
     ///
@@ -65,7 +65,7 @@ pub enum Reason {
     ReadOnly,
     /// The branch is not RO in the pool, and its filesystem or mount is read-only all the same.
     ///
-    /// Decided in `find::scan`, `plan`, `rescue::undo`.
+    /// Decided in `execute::share`, `find::scan`, `plan`, `rescue::undo`.
     DiskReadOnly,
     /// Owner or group differ.
     ///
@@ -89,7 +89,7 @@ pub enum Reason {
     DirectoryDiffers,
     /// `chattr +i` or `+a` of a file, or of a directory in which names change.
     ///
-    /// Decided in `execute::compare`, `execute::undo`, `find::ground`, `plan`.
+    /// Decided in `execute::compare`, `execute::undo`, `find::ground`, `plan`, `plan::sharing`.
     Immutable,
     /// Encryption differs: of both files, or of the directories that the path has on both branches.
     ///
@@ -105,7 +105,7 @@ pub enum Reason {
     SymlinkTarget,
     /// A file that was formatted as swap space.
     ///
-    /// Decided in `plan`.
+    /// Decided in `execute::share`, `plan`.
     SwapFile,
     /// The filesystem cannot say for sure that no program uses a file.
     ///
@@ -123,6 +123,11 @@ pub enum Reason {
     ///
     /// Decided in `execute::parents`, `execute::publish`.
     NoExchange,
+    /// The files cannot share blocks: the filesystem has no reflinks, the copies lie on two disks, or one of both is stored
+    /// otherwise.
+    ///
+    /// Decided in `execute::share`, `plan::sharing`.
+    NoReflink,
     /// Branches lie within each other.
     ///
     /// Decided in `plan`.
@@ -150,7 +155,7 @@ pub enum Reason {
     Changed,
     /// The bytes are not equal.
     ///
-    /// Decided in `execute::compare`, `plan`.
+    /// Decided in `execute::compare`, `execute::share`, `plan`.
     Differs,
     /// Another program changed the standing of both copies while the op was under way; both are kept.
     ///
@@ -232,6 +237,7 @@ impl Reason {
         Self::NoIdentity,
         Self::TooManyLinks,
         Self::NoExchange,
+        Self::NoReflink,
         Self::NestedBranch,
         Self::Obstructed,
         Self::Empty,
@@ -284,6 +290,7 @@ impl Reason {
             Self::NoIdentity => "no-identity",
             Self::TooManyLinks => "too-many-links",
             Self::NoExchange => "no-exchange",
+            Self::NoReflink => "no-reflink",
             Self::NestedBranch => "nested-branch",
             Self::Obstructed => "obstructed",
             Self::Empty => "empty",
@@ -382,6 +389,9 @@ impl Reason {
             Self::NoExchange => {
                 "the filesystem cannot exchange names, or rename without replacing (renameat2): update the kernel or the filesystem"
             }
+            Self::NoReflink => {
+                "only copies on one disk can share their blocks, and only on btrfs and xfs (both with or both without chattr +C, +c): --link auto makes hard links of the others"
+            }
             Self::NestedBranch => "list only branches that do not lie within each other",
             Self::Obstructed => {
                 "a symlink or mount point lies on the way on that branch: name the real path"
@@ -448,6 +458,7 @@ impl Reason {
             | Self::NoIdentity
             | Self::TooManyLinks
             | Self::NoExchange
+            | Self::NoReflink
             | Self::NestedBranch
             | Self::Obstructed
             | Self::Empty

@@ -19,6 +19,7 @@ fn branches(count: u64) -> Vec<BranchFacts> {
         mount: dev,
         free: 1 << 40,
         max_links: EXT4,
+        reflinks: false,
     };
     (0..count).map(branch).collect()
 }
@@ -533,4 +534,89 @@ fn a_duplicate_that_shares_all_blocks_with_the_kept_copy_is_done() {
     let rules = Rules { primaries: vec![RelPath::new("none").unwrap()], ..Rules::default() };
     let told = plan(&[group(vec![sharing(0, 1, "kept", 7), clone])], &branches(2), &rules);
     assert_eq!((told.already_shared, reasons(&told), told.no_primary), (1, vec![], 0));
+}
+
+/// Branches 0 and 1 can share blocks, branch 2 cannot.
+fn two_with_reflinks() -> Vec<BranchFacts> {
+    let mut branches = branches(3);
+    (branches[0].reflinks, branches[1].reflinks) = (true, true);
+    branches
+}
+
+/// A master on disk 0; beside it a copy of another owner, two copies of that owner and one of the master's on disk 1, and one
+/// on disk 2.
+fn on_three_disks() -> Vec<Member> {
+    let other = |mut member: Member| {
+        member.metadata = Arc::new(Metadata { uid: 7, ..Metadata::default() });
+        member
+    };
+    vec![
+        member(0, 1, &["a-kept", "a2"]),
+        other(member(0, 2, &["b", "b2"])),
+        other(member(1, 3, &["c"])),
+        other(member(1, 4, &["d"])),
+        member(1, 5, &["e"]),
+        member(2, 6, &["f"]),
+    ]
+}
+
+/// Each op as whether it shares blocks, the duplicate's inode and the master's.
+fn kinds(plan: &Plan) -> Vec<(bool, u64, u64)> {
+    let mut kinds: Vec<_> =
+        plan.ops.iter().map(|op| (op.shares(), op.duplicate_id.ino, op.master_id.ino)).collect();
+    kinds.sort_unstable_by_key(|(_, duplicate, _)| *duplicate);
+    kinds
+}
+
+#[test]
+fn reflinks_are_made_on_each_disk_and_other_copies_are_refused() {
+    let rules = Rules { link: Link::Reflink, ..Rules::default() };
+    let told = plan(&[group(on_three_disks())], &two_with_reflinks(), &rules);
+    // Neither an owner nor names that were not found are in the way.
+    assert_eq!(kinds(&told), [(true, 2, 1), (true, 4, 3), (true, 5, 3)]);
+    let refused: Vec<_> = told.refusals.iter().map(|r| (r.path.as_slice(), r.reason)).collect();
+    assert_eq!(refused, [(&b"c"[..], Reason::NoReflink), (b"f", Reason::NoReflink)]);
+    assert!(told.refusals[0].detail.contains("another disk, /mnt/d0"), "{:?}", told.refusals);
+    assert_eq!(told.refusals[1].detail, "/mnt/d2 cannot share blocks");
+    for op in &told.ops {
+        assert!(op.names.iter().all(|name| name.from == name.to && op.kind == OpKind::Local));
+    }
+}
+
+#[test]
+fn auto_shares_beside_the_kept_copy_and_links_elsewhere() {
+    let rules = Rules { link: Link::Auto, ..Rules::default() };
+    let told = plan(&[group(on_three_disks())], &two_with_reflinks(), &rules);
+    // Of another owner than the kept copy, and links to the one that shares its blocks.
+    let links = [(false, 3, 2), (false, 4, 2), (false, 5, 1), (false, 6, 1)];
+    assert_eq!(kinds(&told), [&[(true, 2, 1)][..], &links].concat());
+    assert_eq!(reasons(&told), []);
+    // Where no disk can share blocks, it is what hard links are.
+    let auto = plan(&[group(on_three_disks())], &branches(3), &rules);
+    assert_eq!(auto, plan(&[group(on_three_disks())], &branches(3), &Rules::default()));
+    // What is alone with its owner stays, and its like on its disk shares its blocks.
+    let mut alone = on_three_disks();
+    alone.remove(1);
+    let told = plan(&[group(alone)], &two_with_reflinks(), &rules);
+    assert_eq!(kinds(&told), [(true, 4, 3), (false, 5, 1), (false, 6, 1)]);
+    assert_eq!(reasons(&told), [Reason::OwnerDiffers]);
+}
+
+#[test]
+fn rules_about_the_file_itself_hold_for_reflinks_too() {
+    let rules = Rules { link: Link::Reflink, ..Rules::default() };
+    let check = |change: fn(&mut Member), reason| {
+        let mut other = member(0, 2, &["b"]);
+        change(&mut other);
+        let told = plan(&[group(vec![member(0, 1, &["a"]), other])], &two_with_reflinks(), &rules);
+        assert_eq!((reasons(&told), told.ops.len()), (vec![reason], 0));
+    };
+    check(|other| other.immutable = true, Reason::Immutable);
+    check(|other| other.size = 8_000, Reason::Differs);
+    check(|other| other.nature.swap = true, Reason::SwapFile);
+    check(|other| other.names[0].excluded = true, Reason::Excluded);
+    check(
+        |other| other.nature.borders.encryption = Some(vec![1].into()),
+        Reason::EncryptionDiffers,
+    );
 }

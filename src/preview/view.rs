@@ -122,6 +122,8 @@ impl View {
         let ends = Ends::of(plan, would_stop);
         for (at, group) in in_groups(plan) {
             match would_stop.get(&at) {
+                // It stays the file that it is.
+                _ if plan.ops[at].shares() => {}
                 None => view.op(plan, at, group, &ends, look),
                 Some(halt) => view.stopped(&plan.ops[at], halt.reason, &halt.detail),
             }
@@ -288,7 +290,7 @@ struct Ends(HashMap<InodeId, usize>);
 impl Ends {
     fn of(plan: &Plan, would_stop: &HashMap<usize, Halt>) -> Self {
         let ops = plan.ops.iter().enumerate();
-        let doable = ops.filter(|(at, _)| !would_stop.contains_key(at));
+        let doable = ops.filter(|(at, op)| !op.shares() && !would_stop.contains_key(at));
         Self(doable.map(|(at, op)| (op.duplicate_id, at)).collect())
     }
 

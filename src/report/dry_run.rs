@@ -100,6 +100,8 @@ fn further_names(out: &mut dyn Write, scene: &Scene<'_>, op: &Op) -> io::Result<
 /// One file of the plan.
 struct Line {
     bytes: u64,
+    /// It stays a file of its own.
+    shares: bool,
     duplicate: Vec<u8>,
     /// How many more names the duplicate has.
     more: String,
@@ -118,6 +120,7 @@ impl Line {
         }
         Self {
             bytes: op.bytes,
+            shares: op.shares(),
             duplicate: style.name(op.duplicate.path.as_path()),
             more: match op.names.len() {
                 0 | 1 => String::new(),
@@ -132,7 +135,12 @@ impl Line {
         let (duplicate, kept) = room.fit(self);
         // A hidden copy of the kept path goes, and no path becomes a link.
         let merged = self.duplicate == self.kept;
-        let verb = scene.screen.paint(Tone::Good, if merged { "merge" } else { "link " });
+        let verb = match merged {
+            true => "merge",
+            false if self.shares => "share",
+            false => "link ",
+        };
+        let verb = scene.screen.paint(Tone::Good, verb);
         write!(out, "{verb} {:>10}  ", size(self.bytes))?;
         out.write_all(&duplicate)?;
         out.write_all(self.more.as_bytes())?;
@@ -258,10 +266,16 @@ fn new_directories(
 
 /// The sentence that adds up.
 fn sentence(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
-    let (files, freed) = (number(tally.planned, "file"), size(tally.bytes_reclaimable));
-    match tally.planned {
-        0 => write!(out, "Nothing to do.")?,
-        _ => write!(out, "{files} can be linked, {freed} freed.")?,
+    let freed = size(tally.bytes_reclaimable);
+    let links = number(tally.planned - tally.planned_sharing, "file");
+    let shares = number(tally.planned_sharing, "file");
+    match (tally.planned, tally.planned_sharing) {
+        (0, _) => write!(out, "Nothing to do.")?,
+        (_, 0) => write!(out, "{links} can be linked, {freed} freed.")?,
+        (all, sharing) if all == sharing => {
+            write!(out, "{shares} can share blocks with the kept copy, {freed} freed.")?;
+        }
+        _ => write!(out, "{links} can be linked, {shares} can share blocks, {freed} freed.")?,
     }
     rest(out, tally)
 }

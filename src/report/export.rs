@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use super::json::{Object, line, put_op, put_path, typed};
 use crate::fs::FsId;
 use crate::fs::{Metadata, Timestamp};
-use crate::journal::{BranchRecord, Entry, Intent, NameIntent, Record, RecordedFile, RunStarted};
+use crate::journal::{
+    BranchRecord, Entry, Intent, NameIntent, Record, RecordedFile, RunEnded, RunStarted,
+    SharedRecord,
+};
 use crate::plan::{DirIntent, Found, OpId, OpKind};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
@@ -78,18 +81,33 @@ pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
             put("conflict");
             put_op(&mut object, *id);
             object.insert("why".into(), why.as_str().into());
-            let left = left.iter().map(|(branch, path)| place(*branch, path));
-            object.insert("left".into(), left.collect());
+            object.insert("left".into(), places(left));
+        }
+        Record::Shared(shared) => {
+            put("shared");
+            share(&mut object, shared);
         }
         Record::RunEnded(ended) => {
             put("run-ended");
-            object.insert("run".into(), ended.run.into());
-            object.insert("ended".into(), time(ended.time));
-            object.insert("done".into(), ended.done.into());
-            object.insert("reclaimed".into(), ended.reclaimed.into());
+            run_ended(&mut object, ended);
         }
     }
     line(out, object)
+}
+
+fn share(object: &mut Object, shared: &SharedRecord) {
+    put_op(object, shared.op);
+    object.insert("master".into(), copy(&shared.master));
+    object.insert("duplicate".into(), copy(&shared.duplicate));
+    object.insert("names".into(), places(&shared.names));
+    object.insert("reclaimed".into(), shared.reclaimed.into());
+}
+
+fn run_ended(object: &mut Object, ended: &RunEnded) {
+    object.insert("run".into(), ended.run.into());
+    object.insert("ended".into(), time(ended.time));
+    object.insert("done".into(), ended.done.into());
+    object.insert("reclaimed".into(), ended.reclaimed.into());
 }
 
 fn op(id: OpId) -> Value {
@@ -192,6 +210,10 @@ fn bytes(bytes: &[u8]) -> Value {
         Ok(text) => text.into(),
         Err(_) => json!({"b64": STANDARD.encode(bytes)}),
     }
+}
+
+fn places(places: &[(BranchIdx, RelPath)]) -> Value {
+    places.iter().map(|(branch, path)| place(*branch, path)).collect()
 }
 
 fn place(branch: BranchIdx, path: &RelPath) -> Value {

@@ -62,9 +62,12 @@ fn remarks(run: &RunSummary) -> String {
     if let Some(of) = run.undoes {
         remarks += &format!(", undo of run {of}");
     }
-    for (count, what) in
-        [(run.restored, "put back"), (run.conflicts, "in conflict"), (run.open, "OPEN (resume)")]
-    {
+    for (count, what) in [
+        (run.shared, "sharing blocks"),
+        (run.restored, "put back"),
+        (run.conflicts, "in conflict"),
+        (run.open, "OPEN (resume)"),
+    ] {
         if count > 0 {
             remarks += &format!(", {count} {what}");
         }
@@ -117,6 +120,7 @@ pub(super) fn figures(run: &RunSummary) -> Value {
         "time": rfc3339(run.started.time),
         "begun": run.intents,
         "done": run.done,
+        "sharing": run.shared,
         "restored": run.restored,
         "conflicts": run.conflicts,
         "open": run.open,

@@ -136,19 +136,41 @@ impl Script<'_> {
         let (mut ops, mut bytes) = (0, 0);
         let mut branches = BTreeSet::new();
         for (number, op) in (1_usize..).zip(&plan.ops) {
-            self.op(number, op, look)?;
-            branches.extend(op.names.iter().map(|name| name.to));
+            if op.shares() {
+                self.share(number, op)?;
+            } else {
+                self.op(number, op, look)?;
+                branches.extend(op.names.iter().map(|name| name.to));
+            }
             (ops, bytes) = (ops + 1, bytes + op.size);
             if ops >= BATCH_OPS || bytes >= BATCH_BYTES || number == plan.ops.len() {
-                self.out.write_all(b"\nsettle")?;
-                for branch in std::mem::take(&mut branches) {
-                    self.argument(self.scene.root(branch))?;
+                if !branches.is_empty() {
+                    self.out.write_all(b"\nsettle")?;
+                    for branch in std::mem::take(&mut branches) {
+                        self.argument(self.scene.root(branch))?;
+                    }
+                    self.out.write_all(b"\n")?;
                 }
-                self.out.write_all(b"\n")?;
                 (ops, bytes) = (0, 0);
             }
         }
         Ok(())
+    }
+
+    fn share(&mut self, number: usize, op: &Op) -> io::Result<()> {
+        let [kept, own] =
+            [&op.master, &op.duplicate].map(|at| self.scene.pool.branch_path(at.branch, &at.path));
+        let master = spelled(&self.scene.pool_path(&op.master.path));
+        writeln!(
+            self.out,
+            "\n# file {number}, frees {}. It stays a file of its own, and shares its blocks with {master}:",
+            exactly(op.bytes)
+        )?;
+        writeln!(self.out, "#   {}", spelled(&self.scene.pool_path(&op.duplicate.path)))?;
+        write!(self.out, "share")?;
+        self.argument(&kept)?;
+        self.argument(&own)?;
+        writeln!(self.out, " {}", op.size)
     }
 
     fn op(&mut self, number: usize, op: &Op, look: &mut Look<'_>) -> io::Result<()> {
@@ -229,7 +251,7 @@ impl Script<'_> {
             tally.already_linked,
             match tally.already_shared {
                 0 => String::new(),
-                files => format!("{files} already sharing their blocks, "),
+                files => format!("{files} already sharing blocks, "),
             },
             number(tally.groups, "group"),
             exactly(tally.bytes_reclaimable),

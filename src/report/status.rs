@@ -147,6 +147,7 @@ fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
     writeln!(out, "run {} of {time} on {pool} {end}", run.started.run)?;
     let counts = nonzero(&[
         (run.done, "done"),
+        (run.shared, "sharing blocks"),
         (run.restored, "put back"),
         (run.conflicts, "in conflict"),
         (run.open, "open"),

@@ -65,8 +65,12 @@ pub struct Tally {
     pub groups: u64,
     /// Ops planned.
     pub planned: u64,
-    /// Planned ops whose duplicate was replaced.
+    /// Planned ops that let the duplicate share its blocks, and stay a file of its own.
+    pub planned_sharing: u64,
+    /// Planned ops whose duplicate was replaced, or shares its blocks.
     pub done: u64,
+    /// Those of them whose duplicate shares its blocks.
+    pub done_sharing: u64,
     /// Planned ops that were not done because another process uses a file.
     pub busy: u64,
     /// Planned ops that were not done for another reason (conflicts and ops left open too).
@@ -155,6 +159,7 @@ impl Tally {
         let mut tally = Self {
             groups: plan.groups.len() as u64,
             planned: plan.ops.len() as u64,
+            planned_sharing: plan.ops.iter().filter(|op| op.shares()).count() as u64,
             already_linked: plan.already_linked,
             already_shared: plan.already_shared,
             without_primary: plan.left_out.by_primary,
@@ -207,7 +212,10 @@ impl Tally {
     /// Counts how an op ended. A `recovered` op was begun by an earlier run, and is counted apart.
     pub fn outcome(&mut self, op: &Op, outcome: &Outcome, recovered: bool) {
         match FileState::of(outcome, recovered) {
-            FileState::Done => self.done += 1,
+            FileState::Done => {
+                self.done += 1;
+                self.done_sharing += u64::from(op.shares());
+            }
             FileState::Busy => self.busy += 1,
             FileState::Failed => self.failed += 1,
             FileState::Recovered => self.recovered_done += 1,

@@ -325,15 +325,15 @@ pub(super) fn nonzero(parts: &[(u64, &str)]) -> Vec<String> {
 fn sentence(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
     let freed = size(tally.bytes_reclaimed - tally.bytes_recovered.min(tally.bytes_reclaimed));
     let seconds = tally.elapsed_s;
-    let linked = linked_of(tally);
+    let what = if tally.planned_sharing > 0 { "not done" } else { "not linked" };
     match tally.planned {
         0 => write!(out, "Nothing to do.")?,
-        _ => write!(out, "{linked} linked, {freed} freed in {seconds:.1} s.")?,
+        _ => write!(out, "{}, {freed} freed in {seconds:.1} s.", done_of(tally))?,
     }
-    unfinished(out, scene, tally, "not linked")?;
+    unfinished(out, scene, tally, what)?;
     rest(out, tally)?;
     shared(out, tally, "")?;
-    match scene.run.filter(|_| tally.done > 0 && !scene.quiet) {
+    match scene.run.filter(|_| tally.done > tally.done_sharing && !scene.quiet) {
         Some(run) => {
             let journal = with_journal(scene.journal);
             writeln!(out, "To take it back: mergerfs.xdedup {journal}undo {run}")
@@ -363,8 +363,24 @@ pub(super) fn with_journal(journal: Option<&Path>) -> String {
 
 /// "3 files", or "2 of 3 files" where not all were done.
 pub(super) fn linked_of(tally: &Tally) -> String {
-    let planned = number(tally.planned, "file");
-    if tally.done == tally.planned { planned } else { format!("{} of {planned}", tally.done) }
+    files_of(tally.done, tally.planned)
+}
+
+fn files_of(done: u64, planned: u64) -> String {
+    let files = number(planned, "file");
+    if done == planned { files } else { format!("{done} of {files}") }
+}
+
+/// How many of the planned files were linked, and how many share their blocks.
+fn done_of(tally: &Tally) -> String {
+    let links = tally.planned - tally.planned_sharing;
+    let parts = [
+        (links, tally.done - tally.done_sharing, "linked"),
+        (tally.planned_sharing, tally.done_sharing, "sharing blocks"),
+    ];
+    let parts = parts.into_iter().filter(|(planned, ..)| *planned > 0);
+    let words = parts.map(|(planned, done, what)| format!("{} {what}", files_of(done, planned)));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// Writes the planned files that were not done, each kind in a sentence.
@@ -400,7 +416,7 @@ pub(super) fn rest(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
     }
     parts.extend(nonzero(&[
         (tally.already_linked, "already linked"),
-        (tally.already_shared, "already sharing their blocks"),
+        (tally.already_shared, "already sharing blocks"),
     ]));
     match parts.is_empty() {
         true => out.write_all(b"\n"),

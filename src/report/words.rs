@@ -22,6 +22,7 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::NoLease => "no leases on this filesystem",
         Reason::NoIdentity => "filesystem without a UUID",
         Reason::NoExchange => "filesystem cannot exchange names",
+        Reason::NoReflink => "cannot share blocks",
         Reason::NestedBranch => "disks listed within each other",
         Reason::Obstructed => "behind a symlink or mount point",
         Reason::Limit => "beyond the limit",

@@ -55,7 +55,7 @@ pub enum UndoError {
     #[error("run {0} is no longer in the journal: history --prune forgot it")]
     Forgotten(u64),
     /// No run of the journal has changed anything.
-    #[error("no run has changed anything")]
+    #[error("no run has linked a file")]
     NothingDone,
     /// Undos have taken back all that runs did. To say so is no failure.
     #[error("nothing is left to take back: every run was undone")]

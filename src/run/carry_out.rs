@@ -124,10 +124,12 @@ pub fn carry_out<S: Site, T: Store>(
     Ok(CarriedOut { run, done, reclaimed, refusals, not_done })
 }
 
-/// Returns the bytes of both files of each op, except of ops whose files the scan has hashed.
+/// Returns the bytes of both files of each op, except of ops whose files the scan has hashed; the kernel reads what is to share
+/// blocks all the same.
 fn to_read(plan: &Plan, hashed: &[Hashed]) -> u64 {
     let known: HashSet<InodeId> = hashed.iter().map(|hashed| hashed.seen.id).collect();
-    let unread = |op: &&Op| !(known.contains(&op.master_id) && known.contains(&op.duplicate_id));
+    let hashed = |op: &Op| known.contains(&op.master_id) && known.contains(&op.duplicate_id);
+    let unread = |op: &&Op| op.shares() || !hashed(op);
     plan.ops.iter().filter(unread).map(|op| 2 * op.size).sum()
 }
 

@@ -11,7 +11,7 @@ use crate::find::symlinks::PointedAt;
 use crate::fs::{InodeId, Place};
 use crate::plan::group::{Group, Member};
 use crate::plan::refusal::{Reason, Weight};
-use crate::plan::{Plan, Refusal, plan};
+use crate::plan::{Op, Plan, Refusal, plan};
 
 /// How many groups are planned before free memory is returned again.
 const GROUPS_BETWEEN_TRIMS: usize = 16_384;
@@ -127,7 +127,7 @@ pub(super) fn look_ahead<S: Site>(
     let by_rule = stopped.filter(|(_, halt)| halt.reason.weight() == Weight::Rule);
     let mut against: BTreeMap<usize, (Reason, String)> =
         by_rule.map(|(at, halt)| (at, (halt.reason, halt.detail))).collect();
-    let pointed_at = match plan.ops.is_empty() {
+    let pointed_at = match plan.ops.iter().all(Op::shares) {
         true => PointedAt::default(),
         false => duplicates.pointed_at(site, stop),
     };
@@ -137,7 +137,11 @@ pub(super) fn look_ahead<S: Site>(
     }
     let mut ground = Ground::new(site.fs());
     for (at, op) in plan.ops.iter().enumerate() {
+        // Sharing blocks changes no name and no directory.
         let Entry::Vacant(place) = against.entry(at) else { continue };
+        if op.shares() {
+            continue;
+        }
         let why = pointed_at.against(op).or_else(|| match ground.against(op) {
             Ok(why) => why,
             Err(error) => {
@@ -170,7 +174,7 @@ pub(super) fn fill_directories(
     let stat = &mut |place: &Place| looks.stat(site.fs(), place);
     let mut ways = PathAccess::new(site.fs());
     let newest = site.pool().getattr_newest;
-    for (at, op) in plan.ops.iter_mut().enumerate() {
+    for (at, op) in plan.ops.iter_mut().enumerate().filter(|(_, op)| !op.shares()) {
         let found = missing_parents(stat, branches, newest, op).and_then(|dirs| {
             let same = ways.same(op, &dirs, &terms.rules.ignore);
             op.dirs = dirs;

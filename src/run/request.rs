@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::hooks::Hooks;
 use crate::execute::Leases;
 use crate::find::list::Forms;
-use crate::plan::Shadows;
 use crate::plan::master::Policy;
 use crate::plan::metadata::IgnoreMetadata;
+use crate::plan::{Link, Shadows};
 
 /// One run: the source of its duplicates, the rules for them, and the place of the record.
 #[derive(Debug, Clone)]
@@ -108,6 +108,8 @@ pub struct Wishes {
     pub primaries: Vec<PathBuf>,
     /// Takes groups without a copy under a primary, too.
     pub any_master: bool,
+    /// What a duplicate becomes.
+    pub link: Link,
     /// Which copy stays where no primary decides.
     pub policy: Policy,
     /// Which metadata may differ between copies.
@@ -131,6 +133,7 @@ impl Default for Wishes {
             max_size: None,
             primaries: Vec::new(),
             any_master: false,
+            link: Link::default(),
             policy: Policy::default(),
             ignore: IgnoreMetadata::default(),
             shadows: Shadows::default(),

@@ -112,6 +112,7 @@ fn rules(wishes: &Wishes, session: &Session) -> Result<Rules, RunError> {
         only: None,
         policy: wishes.policy,
         ignore: wishes.ignore.clone(),
+        link: wishes.link,
         shadows: wishes.shadows,
         settled: Some(Timestamp { secs: now.secs.saturating_sub(age), ..now }),
     })

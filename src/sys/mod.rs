@@ -134,6 +134,53 @@ pub(crate) fn extents<const N: usize>(
     Ok(arg.extents[..mapped].to_vec())
 }
 
+/// Lets `to` share the `len` bytes at `offset` with `from`, if both have the same bytes there (`FIDEDUPERANGE`): the kernel
+/// compares. Returns how many bytes it shared, or `None` if they differ.
+pub(crate) fn dedupe_range(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    offset: u64,
+    len: u64,
+) -> io::Result<Option<u64>> {
+    /// `FILE_DEDUPE_RANGE_DIFFERS`.
+    const DIFFERS: i32 = 1;
+    /// `struct file_dedupe_range` with one `struct file_dedupe_range_info`.
+    #[repr(C, align(8))]
+    struct Range {
+        src_offset: u64,
+        src_length: u64,
+        dest_count: u16,
+        reserved1: u16,
+        reserved2: u32,
+        dest_fd: i64,
+        dest_offset: u64,
+        bytes_deduped: u64,
+        status: i32,
+        reserved: u32,
+    }
+    let mut arg = Range {
+        src_offset: offset,
+        src_length: len,
+        dest_count: 1,
+        reserved1: 0,
+        reserved2: 0,
+        dest_fd: i64::from(to.as_raw_fd()),
+        dest_offset: offset,
+        bytes_deduped: 0,
+        status: 0,
+        reserved: 0,
+    };
+    // The request encodes the header only: the array of destinations counts as 0 bytes.
+    let request = nix::request_code_readwrite!(0x94, 54, 24);
+    // SAFETY: the kernel reads and writes the 24-byte header and the one destination of 32 bytes behind it.
+    unsafe { ioctl(from, request, &mut arg) }?;
+    match arg.status {
+        DIFFERS => Ok(None),
+        0 => Ok(Some(arg.bytes_deduped)),
+        error => Err(io::Error::from_raw_os_error(-error)),
+    }
+}
+
 /// Where on the disk a file's data begins; `None` where it has none or is not on a disk yet.
 pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     let first = extents::<1>(fd, 0, false)?.into_iter().next();
@@ -291,20 +338,43 @@ pub(crate) fn ext4_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
     Ok(arg.uuid)
 }
 
-/// The UUID from `XFS_IOC_FSGEOMETRY` in its oldest form, which every kernel answers.
-pub(crate) fn xfs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
-    /// `struct xfs_fsop_geom_v1`.
-    #[repr(C, align(8))]
-    struct Geometry {
-        before: [u8; 64],
-        uuid: [u8; 16],
-        after: [u8; 32],
-    }
-    let mut arg = Geometry { before: [0; 64], uuid: [0; 16], after: [0; 32] };
-    let request = nix::request_code_read!(b'X', 100, size_of::<Geometry>());
+/// `struct xfs_fsop_geom_v1`.
+#[repr(C, align(8))]
+struct XfsGeometry {
+    before: [u8; 64],
+    uuid: [u8; 16],
+    stripe: [u32; 2],
+    version: u32,
+    flags: u32,
+    after: [u8; 16],
+}
+
+/// `XFS_IOC_FSGEOMETRY` in its oldest form, which every kernel answers.
+fn xfs_geometry(fd: BorrowedFd<'_>) -> io::Result<XfsGeometry> {
+    let mut arg = XfsGeometry {
+        before: [0; 64],
+        uuid: [0; 16],
+        stripe: [0; 2],
+        version: 0,
+        flags: 0,
+        after: [0; 16],
+    };
+    let request = nix::request_code_read!(b'X', 100, size_of::<XfsGeometry>());
     // SAFETY: the kernel writes one `struct xfs_fsop_geom_v1` of 112 bytes, the size of `arg`.
     unsafe { ioctl(fd, request, &mut arg) }?;
-    Ok(arg.uuid)
+    Ok(arg)
+}
+
+/// The UUID of an xfs.
+pub(crate) fn xfs_uuid(fd: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
+    xfs_geometry(fd).map(|geometry| geometry.uuid)
+}
+
+/// Whether an xfs was made so that files can share blocks (`reflink=1`).
+pub(crate) fn xfs_has_reflinks(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    /// `XFS_FSOP_GEOM_FLAGS_REFLINK`.
+    const REFLINK: u32 = 1 << 20;
+    xfs_geometry(fd).map(|geometry| geometry.flags & REFLINK != 0)
 }
 
 /// The filesystem id from `BTRFS_IOC_FS_INFO`.
@@ -463,6 +533,7 @@ mod tests {
             (nix::request_code_readwrite!(0x94, 18, 4096), 0xd000_9412),
             (nix::request_code_readwrite!(b'f', 11, 32), 0xc020_660b),
             (nix::request_code_read!(b'X', 31, 28), 0x801c_581f),
+            (nix::request_code_readwrite!(0x94, 54, 24), 0xc018_9436),
             (nix::request_code_readwrite!(b'f', 22, 9), 0xc009_6616),
         ] {
             assert_eq!(ours, kernel, "{kernel:#x}");

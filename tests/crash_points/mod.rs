@@ -23,6 +23,7 @@ mod same_program;
 mod scenario;
 mod session;
 mod shadows;
+mod sharing;
 mod swaps;
 mod undoing;
 mod unsynced;

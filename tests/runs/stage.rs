@@ -174,6 +174,7 @@ impl SimSite {
             mount: root(at).mount,
             free: 1 << 30,
             max_links: 1000,
+            reflinks: false,
         });
         let records = pool.indices().map(|at| BranchRecord {
             path: pool.branches[at.index()].path.clone(),

@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::{EnumValueParser, OsStringValueParser, PossibleValue, TypedValueParser};
 
-use crate::plan::Shadows;
 use crate::plan::master::Policy;
 use crate::plan::metadata::XattrGlob;
+use crate::plan::{Link, Shadows};
 use crate::report::groups::GroupsForm;
 
 /// How results are printed.
@@ -93,6 +93,21 @@ impl ValueEnum for GroupsForm {
             Self::Fclones => "fclones",
             Self::Jdupes => "jdupes",
         }))
+    }
+}
+
+impl ValueEnum for Link {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Hard, Self::Reflink, Self::Auto]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Hard => ("hard", "hard links to the kept copy"),
+            Self::Reflink => ("reflink", "files of their own that share blocks, on one disk"),
+            Self::Auto => ("auto", "such files where that is possible, otherwise hard links"),
+        };
+        Some(PossibleValue::new(name).help(help))
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Root {
     pub(super) max_links: u64,
     /// Whether its files may share blocks.
     pub(super) can_share: bool,
+    /// Whether a program can make its files share blocks.
+    pub(super) reflinks: bool,
     /// Directories that are held whatever has their path; `None`: one that was swapped before it could be held.
     pins: RwLock<HashMap<RelPath, Pinned>>,
 }
@@ -79,13 +81,19 @@ impl Root {
             identity: None,
             max_links: max_links(kind),
             can_share: kind != EXT4_SUPER_MAGIC,
+            reflinks: kind == BTRFS_SUPER_MAGIC,
             pins: RwLock::default(),
         };
         // Not readable for us, or not answering: no identity, which the caller refuses by rule.
-        root.identity = root
-            .readable_dir(&RelPath::root())
-            .and_then(|dir| identity::of_directory(dir.as_fd()))
-            .unwrap_or(None);
+        let dir = root.readable_dir(&RelPath::root());
+        if kind == sys::XFS_SUPER_MAGIC {
+            let asked = dir.as_ref().is_ok_and(|dir| {
+                let known = sys::xfs_has_reflinks(dir.as_fd());
+                known.unwrap_or(false)
+            });
+            root.reflinks = asked;
+        }
+        root.identity = dir.and_then(|dir| identity::of_directory(dir.as_fd())).unwrap_or(None);
         Ok(root)
     }
 

@@ -15,6 +15,9 @@ use super::open::Open;
 use super::state::State;
 use super::{SimFile, SimFs};
 
+/// How many bytes files come to share in one call.
+const SHARED_AT_ONCE: u64 = 8;
+
 impl State {
     pub(super) fn stat(&self, disk: usize, ino: Ino, mount: u64) -> Stat {
         let node = self.node(disk, ino);
@@ -311,6 +314,27 @@ impl Change for SimFs {
             let (disk, ino) = state.open_file(file.open).map(|open| (open.disk, open.ino))?;
             state.disks[disk].sync_data(ino);
             Ok(())
+        })
+    }
+
+    /// A few bytes at a time: a filesystem may share less than it was asked for.
+    fn share(&self, from: &SimFile, to: &SimFile, offset: u64, len: u64) -> Result<Option<u64>> {
+        self.on("share blocks of", to, |state| {
+            let place = |open| state.open_file(open).map(|open| (open.disk, open.ino));
+            let ((one, from), (other, to)) = (place(from.open)?, place(to.open)?);
+            if one != other {
+                return Err(libc::EXDEV);
+            }
+            let len = len.min(SHARED_AT_ONCE);
+            let range = |ino| {
+                let at = usize::try_from(offset).ok()?;
+                let end = at.checked_add(usize::try_from(len).ok()?)?;
+                state.node(one, ino).data().get(at..end)
+            };
+            match (range(from), range(to)) {
+                (Some(one), Some(other)) => Ok((one == other).then_some(len)),
+                _ => Err(libc::EINVAL),
+            }
         })
     }
 

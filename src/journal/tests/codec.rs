@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::journal::codec::{CodecError, VERSION, decode, encode, key, parse_key, seal, split};
 use crate::journal::mark;
+use crate::journal::tests::format_2::unhex;
 
 pub(super) const PREV: Chain = Chain([3; 16]);
 
@@ -73,12 +74,35 @@ fn relink_samples() -> Vec<(&'static str, Record)> {
     vec![("relink started", Record::RelinkStarted(started))]
 }
 
+/// What format 5 added.
+fn share_samples() -> Vec<(&'static str, Record)> {
+    let op = OpId { run: 4, seq: 2 };
+    let Intent { master, duplicate, .. } = intent(op, &[rel("a/b")]);
+    let names = vec![(BranchIdx(1), rel("a/b")), (BranchIdx(1), rel(b"c/\xff"))];
+    let shared = SharedRecord { op, master, duplicate, names, reclaimed: 8192 };
+    vec![("shared", Record::Shared(Box::new(shared)))]
+}
+
+/// Format 5 has one more record at the end: records of format 4 are read as they are.
+#[test]
+fn records_of_format_4_are_read() {
+    let samples = samples().into_iter().chain(undo_samples()).chain(relink_samples());
+    let old = include_str!("golden_4.txt").lines();
+    for ((name, record), line) in samples.zip(old) {
+        let (of, bytes) = line.split_once(": ").unwrap();
+        assert_eq!(of, name);
+        let (entry, _) = decode(&unhex(bytes), PREV).unwrap();
+        assert_eq!(entry, Entry { seq: 9, time: NOW, record });
+    }
+}
+
 /// A red line here means that journals written before can no longer be read: raise the version instead.
 #[test]
 fn every_record_is_stored_as_it_always_was() {
     let golden: Vec<(&str, &str)> =
-        include_str!("golden_4.txt").lines().map(|line| line.split_once(": ").unwrap()).collect();
+        include_str!("golden_5.txt").lines().map(|line| line.split_once(": ").unwrap()).collect();
     let samples = samples().into_iter().chain(undo_samples()).chain(relink_samples());
+    let samples = samples.chain(share_samples());
     let samples: Vec<_> = samples.collect();
     let now: Vec<(&str, String)> = samples
         .iter()
@@ -105,12 +129,12 @@ fn keys_and_marks_are_stored_as_they_always_were() {
 #[test]
 fn an_unknown_version_is_told_from_damage() {
     let (mut bytes, _) = encode(9, NOW, &samples()[3].1, PREV).unwrap();
-    bytes[0] = 5;
+    bytes[0] = VERSION + 1;
     assert!(matches!(decode(&bytes, PREV), Err(CodecError::Damaged(_))));
     let covered = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..covered]).to_be_bytes();
     bytes[covered..].copy_from_slice(&crc);
-    assert_eq!(decode(&bytes, PREV), Err(CodecError::Newer(5)));
+    assert_eq!(decode(&bytes, PREV), Err(CodecError::Newer(VERSION + 1)));
 }
 
 #[test]

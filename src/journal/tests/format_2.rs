@@ -27,7 +27,7 @@ impl From<Record> for format_2::Record {
                 emptied: undo.emptied,
             })),
             Record::Copied { op, ino, btime, .. } => Self::Copied { op, ino, btime },
-            Record::RelinkStarted(_) => panic!("no record of this format"),
+            Record::RelinkStarted(_) | Record::Shared(_) => panic!("no record of this format"),
         }
     }
 }

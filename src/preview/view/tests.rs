@@ -2,7 +2,7 @@ use super::*;
 use crate::fs::FileKind;
 use crate::plan::PlannedGroup;
 use crate::plan::{DirIntent, Found};
-use crate::plan::{Op, OpName};
+use crate::plan::{Op, OpName, Task};
 
 fn path(name: &str) -> RelPath {
     RelPath::new(name).unwrap()
@@ -251,4 +251,14 @@ fn a_hidden_copy_is_merged_into_one_that_is_replaced_itself() {
 
 fn file(at: Place, id: crate::fs::InodeId) -> crate::plan::OpFile {
     crate::plan::OpFile { at, id }
+}
+
+#[test]
+fn a_file_that_is_to_share_blocks_stays_the_file_that_it_is() {
+    let (mut plan, there) = scene();
+    plan.ops[1].task = Task::Share;
+    let view = view(&plan, &there);
+    let (at, now) = (at(0, "l"), stat(1, 2));
+    assert!(matches!(view.fate(&at, &now), Fate::Kept));
+    assert_eq!(view.links(stat(1, 1).id, 1), 3, "the names of the other op");
 }

@@ -26,7 +26,7 @@ pub(super) fn head(page: &Page<'_>) -> Markup {
             h1 { (what) }
             div.figures {
                 (figure("gain", &size(bytes), &format!("{word} ({bytes} bytes)")))
-                (figure("", &tally.planned.to_string(), "files to link"))
+                (figure("", &tally.planned.to_string(), if tally.planned_sharing > 0 { "files to link, or to share blocks" } else { "files to link" }))
                 @if !scene.dry_run {
                     (figure("", &tally.done.to_string(), "done"))
                     (figure(if warn { "warn" } else { "" }, &(tally.busy + tally.failed).to_string(),
@@ -36,7 +36,7 @@ pub(super) fn head(page: &Page<'_>) -> Markup {
                 (figure("", &tally.refused.to_string(), "skipped"))
                 (figure("", &tally.already_linked.to_string(), "linked already"))
                 @if tally.already_shared > 0 {
-                    (figure("", &tally.already_shared.to_string(), "sharing their blocks already"))
+                    (figure("", &tally.already_shared.to_string(), "sharing blocks already"))
                 }
                 (figure("", &tally.groups.to_string(), "groups of equal files"))
                 (figure("", &format!("{:.1} s", tally.elapsed_s), "taken"))

@@ -1,0 +1,155 @@
+//! Files that stay two files and share their blocks. The kernel compares and shares in one step: no name, inode or time
+//! changes, no lease is needed, and after a crash each file has its bytes, shared or not. So there is nothing to recover and
+//! nothing to undo, and the journal gets one record, afterwards.
+
+use std::collections::BTreeSet;
+
+use super::{Executor, Halt, OpEnded, Outcome, RunError, STEPS};
+use crate::fs::{Change, FileKind, Fingerprint, FsError, Stat};
+use crate::journal::{Record, SharedRecord, Store};
+use crate::plan::refusal::Reason;
+use crate::plan::{Op, OpId};
+
+/// Bytes shared in one call: no filesystem takes more at a time from every kernel.
+const PIECE: u64 = 16 << 20;
+/// How many files get their records together.
+const FILES: usize = 64;
+/// After so many bytes, too.
+const BYTES: u64 = 4 << 30;
+/// The flags of `lsattr` that say how blocks are stored: compressed, never compressed, without copies on write.
+const STORED_OTHERWISE: u32 = 0x4 | 0x400 | 0x0080_0000;
+
+impl<F: Change, S: Store> Executor<'_, F, S> {
+    /// Lets the duplicates of `ops` share the blocks of their masters.
+    pub(super) fn share_all(&mut self, ops: Vec<Op>) -> Result<(), RunError> {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            if let Some(what) = self.observer.pool_changed() {
+                return Err(RunError::PoolChanged(what));
+            }
+            let (mut done, mut bytes) = (Vec::new(), 0);
+            while let Some(op) = ops.next_if(|_| done.len() < FILES && bytes < BYTES) {
+                bytes += op.size;
+                match self.share(&op) {
+                    Ok(shared) => done.push((op, shared)),
+                    Err(halt) => self.not_done(&op, None, halt),
+                }
+                (0..STEPS).for_each(|_| self.observer.stepped());
+            }
+            self.record_shared(done)?;
+        }
+        Ok(())
+    }
+
+    fn record_shared(&mut self, done: Vec<(Op, SharedFiles)>) -> Result<(), RunError> {
+        let ops: Vec<(Op, OpId, u64)> = done
+            .iter()
+            .map(|(op, shared)| (op.clone(), self.journal.next_op(self.run), shared.reclaimed))
+            .collect();
+        let records = ops.iter().zip(&done).map(|((op, id, reclaimed), (_, shared))| {
+            Record::Shared(Box::new(SharedRecord {
+                op: *id,
+                master: self.recorded(&op.master, &shared.master),
+                duplicate: self.recorded(&op.duplicate, &shared.duplicate),
+                names: op.names.iter().map(|name| (name.from, name.path.clone())).collect(),
+                reclaimed: *reclaimed,
+            }))
+        });
+        let records: Vec<Record> = records.collect();
+        self.journal.record(&records, self.fs.now())?;
+        for (op, id, reclaimed) in &ops {
+            self.observer.ended(&OpEnded {
+                op,
+                id: Some(*id),
+                outcome: &Outcome::Done { reclaimed: *reclaimed },
+                recovered: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// Shares the blocks of one pair.
+    fn share(&mut self, op: &Op) -> Result<SharedFiles, Halt> {
+        if let Some(reason) = self.asked_to_stop() {
+            return Err(Halt::new(reason, "not begun"));
+        }
+        self.not_stopped(op)?;
+        self.identified(op)?;
+        for branch in op.branches().chain([op.master.branch]).collect::<BTreeSet<_>>() {
+            self.fs.check_branch(branch)?;
+        }
+        let (master, duplicate) = (self.open_master(op)?, self.open_duplicate(op)?);
+        let stats = (self.fs.stat_open(&master)?, self.fs.stat_open(&duplicate)?);
+        for stat in [&stats.0, &stats.1] {
+            if stat.kind != FileKind::Regular || stat.size != op.size {
+                return Err(Halt::new(Reason::Changed, "it has another size now"));
+            }
+        }
+        let flags = [&master, &duplicate].map(|file| self.fs.flags(file));
+        if flags[0].map(|flags| flags & STORED_OTHERWISE)
+            != flags[1].map(|flags| flags & STORED_OTHERWISE)
+        {
+            let why = "one of both is compressed or stored without copies on write (chattr +c, +C)";
+            return Err(Halt::new(Reason::NoReflink, why));
+        }
+        // What a snapshot or another file holds stays in use.
+        let held = self.fs.shared(&duplicate)?;
+        let mut offset = 0;
+        while offset < op.size {
+            if let Some(reason) = self.asked_to_stop() {
+                return Err(Halt::new(reason, "stopped while sharing"));
+            }
+            let len = PIECE.min(op.size - offset);
+            let shared = self.fs.share(&master, &duplicate, offset, len).map_err(cannot_share)?;
+            let now = (self.fs.stat_open(&master)?, self.fs.stat_open(&duplicate)?);
+            match shared {
+                Some(0) => {
+                    let why = "the filesystem shared nothing of it";
+                    return Err(Halt::new(Reason::NoReflink, why));
+                }
+                Some(bytes) => {
+                    offset += bytes;
+                    self.observer.bytes_read(2 * bytes);
+                }
+                None if same_contents(&stats, &now) => {
+                    let detail = format!("not equal to {:?}", op.master.path);
+                    return Err(Halt::new(Reason::Differs, detail));
+                }
+                None => return Err(Halt::new(Reason::Changed, "a program wrote to it meanwhile")),
+            }
+        }
+        let reclaimed = (stats.1.blocks * 512).saturating_sub(held);
+        Ok(SharedFiles { master: stats.0, duplicate: stats.1, reclaimed })
+    }
+}
+
+/// A pair that shares its blocks now.
+struct SharedFiles {
+    master: Stat,
+    duplicate: Stat,
+    reclaimed: u64,
+}
+
+/// Whether no write moved the times of either file.
+fn same_contents(before: &(Stat, Stat), now: &(Stat, Stat)) -> bool {
+    let of = |stats: &(Stat, Stat)| -> [Fingerprint; 2] {
+        [stats.0.fingerprint(), stats.1.fingerprint()]
+    };
+    of(before)
+        .iter()
+        .zip(of(now))
+        .all(|(one, other)| (one.id, one.size, one.mtime) == (other.id, other.size, other.mtime))
+}
+
+/// The kernel's reasons against sharing the blocks of two files.
+fn cannot_share(error: FsError) -> Halt {
+    let detail = format!("{error}: {}", error.source);
+    match error.errno() {
+        libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS | libc::EXDEV | libc::EINVAL => {
+            Halt::new(Reason::NoReflink, detail)
+        }
+        libc::ETXTBSY => Halt::new(Reason::SwapFile, detail),
+        libc::EROFS => Halt::new(Reason::DiskReadOnly, detail),
+        _ => Halt::from(error),
+    }
+}
