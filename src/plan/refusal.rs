@@ -206,7 +206,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
