@@ -150,12 +150,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         mut over: Vec<Over>,
     ) -> Result<Unreported, RunError> {
         let over = &mut over;
-        let works = self.each(works, over, |this, op| {
-            Self::check(op, |op| {
-                this.not_stopped(op)?;
-                this.make_parents(op)
-            })
-        });
+        let works = self.make_parents(works, over);
         // New directories have their names durably before anything is linked into them: else a power cut could keep
         // a link inside a directory that is still called by its hidden name.
         let works = self.sync_touched(works, over, |op| op);

@@ -1,7 +1,7 @@
 //! Adds one more name to a file, outside of any run: nothing is removed and nothing recorded.
 
 use super::halt::Halt;
-use super::parents::{beneath, make_aside, missing_chain, shown_directory, unless_obstructed};
+use super::parents::{Aside, beneath, missing_chain, shown_directory, unless_obstructed};
 use crate::fs::{Change, FileKind, FsError, Pin, Place};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{PREFIX, Role, hidden_name, parse_hidden_name};
@@ -132,19 +132,31 @@ impl<'n, F: Change> NewNames<'n, F> {
         }
         self.in_place(&outer)?;
         self.clear_left(&outer)?;
-        let made = match make_aside(self.fs, &aside, &chain, &models) {
+        let made = match self.make_aside(aside.clone(), chain.clone(), models) {
             Ok(made) => made,
             Err(error) => {
                 self.clear(&aside, &chain)?;
                 return Err(error.into());
             }
         };
-        for (dir, made) in chain.iter().zip(&made.dirs) {
-            self.fs.pin_made(&Place::new(target.branch, dir.clone()), made);
-        }
-        made.clone_again(self.fs, target.branch, &chain, &models)?;
+        made.pin(self.fs);
+        made.clone_again(self.fs)?;
         // The names beneath are durable already; without this sync a power cut could take them all back.
         Ok(self.fs.sync_dir(&outer)?)
+    }
+
+    fn make_aside(
+        &self,
+        at: Place,
+        chain: Vec<RelPath>,
+        models: Vec<Place>,
+    ) -> Result<Aside, FsError> {
+        let made = Aside::make(self.fs, at, chain, models)?;
+        // Before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
+        let hidden: Vec<Place> = made.hidden().collect();
+        self.fs.sync_dirs(&hidden).into_iter().collect::<Result<(), _>>()?;
+        made.rename_in(self.fs)?;
+        Ok(made)
     }
 
     /// Removes what a process that was killed left aside in `dir`: empty directories, outside of any run.

@@ -4,10 +4,13 @@
 //! directory half made, and no half-made directory may survive a power cut. So the whole missing chain is made under a
 //! hidden name, synced, and renamed in.
 
+use std::collections::BTreeSet;
+
 use super::begun::Begun;
 use super::copy::stays;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
+use super::work::{Halted, Over, Phase, Work};
 use super::{Executor, PathAccess};
 use crate::fs::{Change, FileKind, FsError, Handle, MadeDir, Pin, Place, Stat, Timestamp};
 use crate::journal::{Intent, Store};
@@ -20,40 +23,107 @@ use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// Makes the parents of every name of `op` that are still missing.
-    pub(super) fn make_parents(&mut self, op: &Begun) -> Result<(), Halt> {
-        for (k, name) in op.names.iter().enumerate() {
-            // A name that the duplicate has left gets no replacement any more, and needs no directory.
-            let left = self.observe(op, k)?.duplicate;
-            if matches!(left, DuplicateAt::Retired | DuplicateAt::Nowhere) {
-                continue;
-            }
-            // Another op or another program may make a missing parent at any time: look again until nothing is missing.
-            for attempt in 0.. {
-                let stat = &mut |place: &Place| self.fs.stat(place);
-                let chain = missing_chain(stat, name.to, &name.path)?;
-                if chain.is_empty() {
-                    self.made_by_another(op, k)?;
-                    break;
-                }
-                match self.make_chain(op, k, &chain) {
-                    Err(halt) if halt.reason == Reason::Changed && attempt < 8 => {
-                        self.clear_aside(op)?;
-                    }
-                    other => other?,
-                }
-                // A client may have renamed or removed the directory meanwhile: cloning brought its path back. It goes
-                // at once, and not with the batch: until then the client meets a directory that it has removed.
-                if self.fs.path_of_dir(&op.own(k).dir())? != Some(op.own(k).dir().path) {
-                    self.remove_made(op)?;
-                    return Err(Halt::new(
-                        Reason::Changed,
-                        "its directory was renamed or removed meanwhile",
-                    ));
-                }
+    /// Makes the parents of every name of a batch that are still missing.
+    ///
+    /// Goes from the root downwards, in rounds. In each round the new directories of all ops are made aside, then synced
+    /// together, then renamed in: one after the other, each directory would cost a rotating disk some 20 ms. Ops that lack
+    /// the same directory wait until the first of them has made it.
+    pub(super) fn make_parents(
+        &mut self,
+        works: Vec<Work<Begun>>,
+        over: &mut Vec<Over>,
+    ) -> Vec<Work<Begun>> {
+        let mut waiting: Vec<_> = works.into_iter().map(|work| work.map(Lacking::of)).collect();
+        let mut through = Vec::with_capacity(waiting.len());
+        while !waiting.is_empty() {
+            let mut round = Round::default();
+            let aside = self.each_part(waiting, over, |this, lacking: Lacking| {
+                lacking.step(|lacking| {
+                    this.not_stopped(&lacking.op)?;
+                    this.make_next_aside(lacking, &mut round)
+                })
+            });
+            let dirs: Vec<Place> = aside.iter().flat_map(|work| work.op.made_aside()).collect();
+            // Synced before they are renamed in: else a power cut could leave a name with no owner, mode or ACL behind it.
+            let mut synced = self.fs.sync_dirs(&dirs).into_iter();
+            waiting = self.each_part(aside, over, |this, lacking: Lacking| {
+                let synced: Vec<_> = synced.by_ref().take(lacking.made_aside().count()).collect();
+                lacking.step(|lacking| {
+                    this.show_made(lacking, &mut round, synced.into_iter().collect())
+                })
+            });
+            for work in waiting.extract_if(.., |work| work.op.has_all()) {
+                self.observer.stepped();
+                through.push(work.map(|lacking| lacking.op));
             }
         }
+        through.sort_by_key(|work| work.n);
+        through
+    }
+
+    /// Makes aside the missing parents of the next name of an op, unless another op makes one of them in this round.
+    fn make_next_aside(&mut self, lacking: &mut Lacking, round: &mut Round) -> Result<(), Halt> {
+        while let Some(name) = lacking.op.names.get(lacking.k) {
+            if lacking.tries == 0 {
+                // A name that the duplicate has left gets no replacement any more, and needs no directory.
+                let left = self.observe(&lacking.op, lacking.k)?.duplicate;
+                if matches!(left, DuplicateAt::Retired | DuplicateAt::Nowhere) {
+                    lacking.k += 1;
+                    continue;
+                }
+            }
+            let stat = &mut |place: &Place| self.fs.stat(place);
+            let chain = missing_chain(stat, name.to, &name.path)?;
+            let Some(top) = chain.first() else {
+                self.made_by_another(&lacking.op, lacking.k)?;
+                (lacking.k, lacking.tries) = (lacking.k + 1, 0);
+                continue;
+            };
+            if !round.tops.insert(Place::new(name.to, top.clone())) {
+                return Ok(());
+            }
+            lacking.tries += 1;
+            match self.make_chain_aside(&lacking.op, lacking.k, chain, round) {
+                Ok(aside) => lacking.aside = Some(aside),
+                Err(halt) => self.not_made(lacking, halt)?,
+            }
+            return Ok(());
+        }
         Ok(())
+    }
+
+    /// Renames in what this round has made aside for an op, once that is `synced`.
+    fn show_made(
+        &mut self,
+        lacking: &mut Lacking,
+        round: &mut Round,
+        synced: Result<(), FsError>,
+    ) -> Result<(), Halt> {
+        let Some(aside) = lacking.aside.take() else { return Ok(()) };
+        match self.rename_in(&lacking.op, aside, round, synced) {
+            Ok(()) => self.is_still_there(&lacking.op, lacking.k),
+            Err(halt) => self.not_made(lacking, halt),
+        }
+    }
+
+    /// Another op or another program may make a missing parent at any time: the next round looks again.
+    fn not_made(&mut self, lacking: &Lacking, halt: Halt) -> Result<(), Halt> {
+        if halt.reason != Reason::Changed || lacking.tries > TRIES {
+            return Err(halt);
+        }
+        self.clear_aside(&lacking.op)?;
+        self.is_still_there(&lacking.op, lacking.k)
+    }
+
+    /// Checks that no client has renamed or removed the directory of the duplicate's name `k` meanwhile: cloning brought its
+    /// path back. It goes at once, and not with the batch: until then the client meets a directory that it has removed.
+    fn is_still_there(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
+        let own = op.own(k).dir();
+        if self.fs.path_of_dir(&own)? == Some(own.path) {
+            return Ok(());
+        }
+        self.remove_made(op)?;
+        Err(Halt::new(Reason::Changed, "its directory was renamed or removed meanwhile"))
     }
 
     /// Pins the directories that names of `op` are changed in, before anything in them is looked at.
@@ -175,9 +245,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         PathAccess::new(self.fs).alike(&own, &target, &self.options.ignore)
     }
 
-    fn make_chain(&mut self, op: &Begun, k: usize, chain: &[RelPath]) -> Result<(), Halt> {
-        let branch = op.names[k].to;
-        let top = &chain[0];
+    fn make_chain_aside(
+        &mut self,
+        op: &Begun,
+        k: usize,
+        chain: Vec<RelPath>,
+        round: &mut Round,
+    ) -> Result<Aside, Halt> {
+        let (branch, top) = (op.names[k].to, &chain[0]);
         let aside = self.aside_of(op, k, top);
         let outer = aside.dir();
         let model = |dir: &RelPath| {
@@ -191,31 +266,57 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             // since.
             return Err(Halt::new(Reason::Changed, format!("directory {top:?} is gone")));
         }
-        self.touched.before(self.fs, &outer)?;
-        let made = make_aside(self.fs, &aside, chain, &models);
-        self.touched.after(self.fs, &outer)?;
-        let made = match made {
-            Ok(made) => made,
-            Err(error) => {
-                self.clear_aside(op)?;
-                // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace another program's empty
-                // directory.
-                return Err(match error.errno() {
-                    libc::EINVAL => {
-                        Halt::new(Reason::NoExchange, format!("{error}: {}", error.source))
-                    }
-                    _ => error.into(),
-                });
-            }
-        };
-        let places = chain.iter().map(|dir| Place::new(branch, dir.clone()));
-        self.note_dirs(op, places.clone());
-        for (dir, made) in places.zip(&made.dirs) {
-            self.fs.pin_made(&dir, made);
-            self.touched.must_sync(dir);
+        self.change_in_round(round, &outer)?;
+        Aside::make(self.fs, aside, chain, models).or_else(|error| {
+            self.changed_in_round(round)?;
+            self.failed_aside(op, error)
+        })
+    }
+
+    fn rename_in(
+        &mut self,
+        op: &Begun,
+        aside: Aside,
+        round: &mut Round,
+        synced: Result<(), FsError>,
+    ) -> Result<(), Halt> {
+        self.change_in_round(round, &aside.at.dir())?;
+        let shown = synced.and_then(|()| aside.rename_in(self.fs));
+        self.changed_in_round(round)?;
+        if let Err(error) = shown {
+            return self.failed_aside(op, error);
         }
+        self.note_dirs(op, aside.places());
+        aside.pin(self.fs);
+        aside.places().for_each(|dir| self.touched.must_sync(dir));
         // Once the directories are noted: they go again if this fails.
-        Ok(made.clone_again(self.fs, branch, chain, &models)?)
+        Ok(aside.clone_again(self.fs)?)
+    }
+
+    /// Must be called before directory `outer` is changed. Another directory that the round has changed gets its times noted
+    /// first.
+    fn change_in_round(&mut self, round: &mut Round, outer: &Place) -> Result<(), FsError> {
+        if round.changing.as_ref() == Some(outer) && round.tops.len() == 1 {
+            return Ok(());
+        }
+        self.changed_in_round(round)?;
+        self.touched.before(self.fs, outer)?;
+        round.changing = Some(outer.clone());
+        Ok(())
+    }
+
+    /// Notes the times of the directory that was changed last.
+    fn changed_in_round(&mut self, round: &mut Round) -> Result<(), FsError> {
+        round.changing.take().map_or(Ok(()), |outer| self.touched.after(self.fs, &outer))
+    }
+
+    fn failed_aside<T>(&mut self, op: &Begun, error: FsError) -> Result<T, Halt> {
+        self.clear_aside(op)?;
+        // A filesystem that knows no RENAME_NOREPLACE: a plain rename could replace another program's empty directory.
+        Err(match error.errno() {
+            libc::EINVAL => Halt::new(Reason::NoExchange, format!("{error}: {}", error.source)),
+            _ => error.into(),
+        })
     }
 
     /// Removes the directories that this process made for `op`, as far as they are empty: an op that was not done
@@ -366,54 +467,112 @@ pub fn missing_parents(
     Ok(missing)
 }
 
-/// Makes `chain`, outermost first, under the hidden name `aside` of its first directory, each directory like its model,
-/// and renames it in.
-///
-/// Does not sync the directory that holds the new name, and does not see what clients change meanwhile ([`Made::clone_again`]). After an error
-/// some directories may be left aside.
-pub(super) fn make_aside<F: Change>(
-    fs: &F,
-    aside: &Place,
-    chain: &[RelPath],
-    models: &[Place],
-) -> Result<Made, FsError> {
-    let top = &chain[0];
-    let places: Vec<Place> = chain.iter().map(|dir| beneath(aside, top, dir)).collect();
-    let looks: Result<Vec<_>, _> = models.iter().map(|model| touched_at(fs, model)).collect();
-    let looks = looks?;
-    let made: Result<Vec<_>, _> = places.iter().map(|place| fs.make_dir(place)).collect();
-    let made = made?;
-    // Innermost first: making an entry moves the time of the directory it is made in.
-    for ((model, place), made) in models.iter().zip(&places).zip(&made).rev() {
-        fs.clone_dir(model, place, made, true)?;
-    }
-    // Synced before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
-    places.iter().rev().try_for_each(|place| fs.sync_dir(place))?;
-    fs.rename_noreplace(aside, &Place::new(aside.branch, top.clone()))?;
-    Ok(Made { dirs: made, looks })
-}
-
-/// Directories that were made and renamed in, outermost first.
-pub(super) struct Made {
-    pub(super) dirs: Vec<MadeDir>,
+/// Directories that were made under a hidden name, beside their place: each like its model, and not to be seen yet.
+pub(super) struct Aside {
+    /// The hidden name of the first of them.
+    at: Place,
+    /// Where they belong, outermost first.
+    chain: Vec<RelPath>,
+    models: Vec<Place>,
+    made: Vec<MadeDir>,
     /// When their models were last touched before they were cloned.
     looks: Vec<Option<Timestamp>>,
 }
 
-impl Made {
-    /// Clones the directories of `chain` on `branch` again from their `models`, as far as clients have touched those since.
-    pub(super) fn clone_again<F: Change>(
-        &self,
+impl Aside {
+    /// Makes `chain`, outermost first, under the hidden name `at` of its first directory, each directory like its model.
+    ///
+    /// After an error some directories may be left aside.
+    pub(super) fn make<F: Change>(
         fs: &F,
-        branch: BranchIdx,
-        chain: &[RelPath],
-        models: &[Place],
-    ) -> Result<(), FsError> {
-        for (n, model) in models.iter().enumerate() {
-            let place = Place::new(branch, chain[n].clone());
-            clone_again(fs, (model, self.looks[n]), &place, &self.dirs[n])?;
+        at: Place,
+        chain: Vec<RelPath>,
+        models: Vec<Place>,
+    ) -> Result<Self, FsError> {
+        let looks: Result<Vec<_>, _> = models.iter().map(|model| touched_at(fs, model)).collect();
+        let mut aside = Self { at, chain, models, made: Vec::new(), looks: looks? };
+        let hidden: Vec<Place> = aside.hidden().collect();
+        for place in hidden.iter().rev() {
+            aside.made.push(fs.make_dir(place)?);
+        }
+        // Innermost first: making an entry moves the time of the directory it is made in.
+        let made = aside.made.iter().rev();
+        for ((model, place), made) in aside.models.iter().rev().zip(&hidden).zip(made) {
+            fs.clone_dir(model, place, made, true)?;
+        }
+        Ok(aside)
+    }
+
+    /// Where the directories are now, innermost first.
+    pub(super) fn hidden(&self) -> impl Iterator<Item = Place> {
+        self.chain.iter().rev().map(|dir| beneath(&self.at, &self.chain[0], dir))
+    }
+
+    /// Where the directories belong, outermost first.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.chain.iter().map(|dir| Place::new(self.at.branch, dir.clone()))
+    }
+
+    /// Renames the directories in, which are synced.
+    ///
+    /// Does not sync the directory that holds the new name, and does not see what clients change meanwhile
+    /// ([`Self::clone_again`]).
+    pub(super) fn rename_in<F: Change>(&self, fs: &F) -> Result<(), FsError> {
+        fs.rename_noreplace(&self.at, &Place::new(self.at.branch, self.chain[0].clone()))
+    }
+
+    /// Pins the directories, which are at their place.
+    pub(super) fn pin<F: Change>(&self, fs: &F) {
+        self.places().zip(&self.made).for_each(|(dir, made)| fs.pin_made(&dir, made));
+    }
+
+    /// Clones the directories again from their models, as far as clients have touched those since.
+    pub(super) fn clone_again<F: Change>(&self, fs: &F) -> Result<(), FsError> {
+        for (n, place) in self.places().enumerate() {
+            clone_again(fs, (&self.models[n], self.looks[n]), &place, &self.made[n])?;
         }
         Ok(())
+    }
+}
+
+/// The directories that all ops make in one round.
+#[derive(Default)]
+struct Round {
+    /// The topmost ones, at their place.
+    tops: BTreeSet<Place>,
+    /// The directory that was changed last, while its new times are not noted.
+    changing: Option<Place>,
+}
+
+/// An op whose parents are being made.
+struct Lacking {
+    op: Begun,
+    /// The name whose parents are next.
+    k: usize,
+    /// How often parents of this name were made.
+    tries: u32,
+    /// The parents that are made, and not renamed in yet.
+    aside: Option<Aside>,
+}
+
+impl Lacking {
+    fn of(op: Begun) -> Self {
+        Self { op, k: 0, tries: 0, aside: None }
+    }
+
+    fn has_all(&self) -> bool {
+        self.k == self.op.names.len()
+    }
+
+    fn made_aside(&self) -> impl Iterator<Item = Place> {
+        self.aside.iter().flat_map(Aside::hidden)
+    }
+
+    fn step(mut self, step: impl FnOnce(&mut Self) -> Result<(), Halt>) -> Phase<Self> {
+        match step(&mut self) {
+            Ok(()) => Ok(self),
+            Err(halt) => Err(Box::new(Halted { op: self.op, halt })),
+        }
     }
 }
 
@@ -421,6 +580,9 @@ impl Made {
 fn touched_at<F: Change>(fs: &F, at: &Place) -> Result<Option<Timestamp>, FsError> {
     Ok(fs.stat(at)?.map(|stat| stat.ctime))
 }
+
+/// How often parents of a name are made that other programs make or remove at the same time.
+const TRIES: u32 = 8;
 
 /// How often a directory is cloned again that a client keeps changing.
 const CLONE_TRIES: usize = 8;

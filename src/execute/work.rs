@@ -75,13 +75,24 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         over: &mut Vec<Over>,
         mut phase: impl FnMut(&mut Self, P) -> Phase<Q>,
     ) -> Vec<Work<Q>> {
+        self.each_part(works, over, |this, op| {
+            let op = phase(this, op)?;
+            this.observer.stepped();
+            Ok(op)
+        })
+    }
+
+    /// Runs a part of a phase over ops, as [`Self::each`].
+    pub(super) fn each_part<P, Q>(
+        &mut self,
+        works: Vec<Work<P>>,
+        over: &mut Vec<Over>,
+        mut part: impl FnMut(&mut Self, P) -> Phase<Q>,
+    ) -> Vec<Work<Q>> {
         let mut through = Vec::with_capacity(works.len());
         for Work { op, n, recovered } in works {
-            match phase(self, op) {
-                Ok(op) => {
-                    self.observer.stepped();
-                    through.push(Work::new(op, n, recovered));
-                }
+            match part(self, op) {
+                Ok(op) => through.push(Work::new(op, n, recovered)),
                 Err(halted) => {
                     let Halted { op, halt } = *halted;
                     self.stop_branch(&halt);
