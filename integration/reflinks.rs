@@ -20,9 +20,12 @@ fn clone(from: &Path, to: &Path) {
 }
 
 fn scan(tool: &Tool, pool: &Pool, extra: &[&str]) -> Run {
-    let (media, root) = (pool.path("media"), pool.root());
+    let (media, root, cache) = (pool.path("media"), pool.root(), tool.dir().join("cache"));
     let line = ["-v", "-p", media.to_str().unwrap(), root.to_str().unwrap()];
-    tool.run(&[extra, &line].concat()).expect(0)
+    // A cache of its own: another test's scan may hold the usual one.
+    let cache = ["--cache", cache.to_str().unwrap()];
+    let cache = if extra.contains(&"--no-cache") { &[][..] } else { &cache };
+    tool.run(&[extra, &line, cache].concat()).expect(0)
 }
 
 /// A kept copy with a clone of another owner beside it, and a copy on another disk.
