@@ -4,29 +4,101 @@ use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::window::Leased;
-use super::work::{OpState, Over};
-use crate::fs::{Change, FileKind, Lease, Place};
+use super::work::{Halted, OpState, Over, Phase, Work};
+use crate::fs::{Change, Copying, FileKind, Lease, Place};
 use crate::journal::Store;
 use crate::plan::Undoing;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
 
-/// Bytes read and written at a time.
-const CHUNK: usize = 1 << 20;
-/// Zeros of at least this length, at a multiple of it, become a hole.
-const HOLE: usize = 4096;
+/// Copies under way at a time; each has two open files.
+const COPIES_AT_ONCE: usize = 256;
+
+/// The file that stays, and the copy of it that is under way.
+struct Files<H> {
+    stays: H,
+    made: H,
+}
+
+/// An op whose copy is under way.
+struct Copied<H> {
+    op: Begun,
+    files: Files<H>,
+}
+
+impl<H> Copied<H> {
+    fn step(self, done: Result<(), Halt>) -> Phase<Self> {
+        match done {
+            Ok(()) => Ok(self),
+            Err(halt) => Err(Box::new(Halted { op: self.op, halt })),
+        }
+    }
+}
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
-    /// Makes the copy of `op` under its hidden name, with everything but its names, on stable storage.
+    /// Makes the copies of a batch under their hidden names, with everything but their names, on stable storage.
     ///
-    /// Removes what an interrupted copy left there first.
-    pub(super) fn copy(&mut self, op: &mut Begun) -> Result<(), Halt> {
-        let (Some(undo), Some(at)) = (op.undo().cloned(), op.copy_place().cloned()) else {
+    /// All disks read at the same time, each in physical order, and then all copies are synced together: one after the other,
+    /// each copy would wait for two disks and for the journals of both.
+    pub(super) fn copy_all(
+        &mut self,
+        works: Vec<Work<Begun>>,
+        over: &mut Vec<Over>,
+    ) -> Vec<Work<Begun>> {
+        let (mut works, mut through) = (works.into_iter(), Vec::new());
+        loop {
+            let some: Vec<_> = works.by_ref().take(COPIES_AT_ONCE).collect();
+            if some.is_empty() {
+                return through;
+            }
+            let copies = self.each_part(some, over, |this, op| {
+                let begun = this.not_stopped(&op).and_then(|()| Ok(this.take_grip(&op)?));
+                match begun.and_then(|()| this.begin_copy(&op)) {
+                    Ok(files) => Ok(Copied { op, files }),
+                    Err(halt) => Err(Box::new(Halted { op, halt })),
+                }
+            });
+            let files = copies.iter().map(|work| (&work.op.op, &work.op.files));
+            let mut hashes = self.copy_contents(files).into_iter();
+            let copies = self.each_part(copies, over, |this, copy| {
+                let hash = hashes.next().unwrap_or(Ok(None));
+                let done = this.end_copy(&copy.op, &copy.files, hash);
+                copy.step(done)
+            });
+            let made: Vec<_> = copies.iter().map(|work| &work.op.files.made).collect();
+            // Data, attributes and times: the names that come next must never lead, after a power cut, to less.
+            let mut synced = self.fs.sync_files(&made).into_iter();
+            let copies = self.each(copies, over, |this, mut copy| {
+                let synced = synced.next().unwrap_or(Ok(()));
+                let done = synced.map_err(Halt::from);
+                let done = done.and_then(|()| this.note_copied(&mut copy.op, &copy.files));
+                copy.step(done)
+            });
+            through.extend(copies.into_iter().map(|work| work.map(|copy| copy.op)));
+        }
+    }
+
+    /// Makes the copy of an op found open; does nothing where the copy is recorded as complete.
+    pub(super) fn copy_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
+        if op.copy.as_ref().is_none_or(|copy| copy.complete) {
             return Ok(());
+        }
+        let files = self.begin_copy(op)?;
+        let hash = self.copy_contents(std::iter::once((&*op, &files))).pop();
+        self.end_copy(op, &files, hash.unwrap_or(Ok(None)))?;
+        // As in a batch.
+        self.fs.sync_file(&files.made)?;
+        self.note_copied(op, &files)
+    }
+
+    /// Makes the empty file that the contents go to. Removes what an interrupted copy left there first.
+    fn begin_copy(&mut self, op: &Begun) -> Result<Files<F::File>, Halt> {
+        let (Some(undo), Some(at)) = (op.undo().cloned(), op.copy_place().cloned()) else {
+            return Err(Halt::new(Reason::Changed, "no copy is to be made"));
         };
         self.clear_copy(op)?;
-        let source = self.open_duplicate(op)?;
-        let found = self.fs.stat_open(&source)?;
+        let stays = self.open_duplicate(op)?;
+        let found = self.fs.stat_open(&stays)?;
         if found.size != op.size || found.mtime != undo.source_mtime {
             let why = "written to since it was linked";
             return Err(Halt::new(Reason::ChangedSince, why));
@@ -41,61 +113,65 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if let Some(flags) = undo.flags {
             self.fs.set_flags(&made, flags);
         }
-        if self.copy_bytes(&source, &made, op.size, undo.sparse)? != undo.blake3 {
-            let why = "not the bytes that were recorded";
-            return Err(Halt::new(Reason::Damaged, why));
-        }
-        self.dress(&made, &undo)?;
-        // Data, attributes and times: the names that come next must never lead, after a power cut, to less.
-        self.fs.sync_file(&made)?;
-        let stat = self.fs.stat_open(&made)?;
-        self.ours.insert(stat.id, stat.ctime);
-        op.master_id = stat.id;
-        Ok(())
-    }
-
-    /// Makes the copy of an op found open; does nothing where the copy is recorded as complete.
-    pub(super) fn copy_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
-        match &op.copy {
-            Some(copy) if !copy.complete => self.copy(op),
-            _ => Ok(()),
-        }
+        Ok(Files { stays, made })
     }
 
     /// Copies contents; returns their BLAKE3.
-    fn copy_bytes(
+    fn copy_contents<'c>(
         &mut self,
-        source: &F::File,
-        made: &F::File,
-        size: u64,
-        sparse: bool,
-    ) -> Result<[u8; 32], Halt> {
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; usize::try_from(size).unwrap_or(CHUNK).min(CHUNK)];
-        let mut offset = 0;
-        while offset < size {
-            let got = self.fs.read_full(source, &mut buffer, offset)?;
-            if got == 0 {
-                let why = "became shorter while it was read";
-                return Err(Halt::new(Reason::ChangedSince, why));
-            }
-            hasher.update(&buffer[..got]);
-            self.write(made, &buffer[..got], offset, sparse)?;
-            offset += got as u64;
-            self.progress(got as u64)?;
-        }
-        // A hole at the end.
-        self.fs.set_len(made, size)?;
-        Ok(hasher.finalize().into())
+        copies: impl Iterator<Item = (&'c Begun, &'c Files<F::File>)>,
+    ) -> Vec<Result<Option<[u8; 32]>, Halt>>
+    where
+        F::File: 'c,
+    {
+        let copying: Vec<_> = copies
+            .map(|(op, files)| Copying {
+                from: (&files.stays, op.duplicate.branch),
+                to: (&files.made, op.master.branch),
+                size: op.size,
+                sparse: op.undo().is_some_and(|undo| undo.sparse),
+            })
+            .collect();
+        let observer = &mut *self.observer;
+        let hashes = self.fs.copy_all(&copying, &mut |bytes| {
+            observer.bytes_read(bytes);
+            !observer.interrupted() && !observer.time_is_up()
+        });
+        let hashes: Vec<_> = hashes.into_iter().map(|hash| hash.map_err(Halt::from)).collect();
+        // Before the next call: on a branch that failed nothing more is done.
+        hashes
+            .iter()
+            .filter_map(|hash| hash.as_ref().err())
+            .for_each(|halt| self.stop_branch(halt));
+        hashes
     }
 
-    fn write(&self, made: &F::File, bytes: &[u8], at: u64, sparse: bool) -> Result<(), Halt> {
-        if !sparse {
-            return Ok(self.fs.write_at(made, bytes, at)?);
+    /// Checks what was copied, and gives the copy everything but its names.
+    fn end_copy(
+        &mut self,
+        op: &Begun,
+        files: &Files<F::File>,
+        hash: Result<Option<[u8; 32]>, Halt>,
+    ) -> Result<(), Halt> {
+        let Some(blake3) = hash? else {
+            if let Some(reason) = self.asked_to_stop() {
+                return Err(Halt::new(reason, "stopped while reading"));
+            }
+            self.not_stopped(op)?;
+            let why = "became shorter while it was read";
+            return Err(Halt::new(Reason::ChangedSince, why));
+        };
+        match op.undo() {
+            Some(undo) if undo.blake3 == blake3 => self.dress(&files.made, undo),
+            _ => Err(Halt::new(Reason::Damaged, "not the bytes that were recorded")),
         }
-        for (start, end) in data_of(bytes) {
-            self.fs.write_at(made, &bytes[start..end], at + start as u64)?;
-        }
+    }
+
+    /// Remembers the copy, which is on stable storage.
+    fn note_copied(&mut self, op: &mut Begun, files: &Files<F::File>) -> Result<(), Halt> {
+        let stat = self.fs.stat_open(&files.made)?;
+        self.ours.insert(stat.id, stat.ctime);
+        op.master_id = stat.id;
         Ok(())
     }
 
@@ -195,36 +271,4 @@ pub(super) fn stays(errno: i32) -> bool {
         errno,
         libc::ENOTEMPTY | libc::EEXIST | libc::EBUSY | libc::EPERM | libc::EACCES | libc::ENOTDIR
     )
-}
-
-/// The parts of `bytes` that are not zeros, in blocks of [`HOLE`].
-fn data_of(bytes: &[u8]) -> Vec<(usize, usize)> {
-    let mut parts: Vec<(usize, usize)> = Vec::new();
-    for (at, block) in bytes.chunks(HOLE).enumerate() {
-        if block.iter().all(|b| *b == 0) {
-            continue;
-        }
-        let (start, end) = (at * HOLE, at * HOLE + block.len());
-        match parts.last_mut() {
-            Some(last) if last.1 == start => last.1 = end,
-            _ => parts.push((start, end)),
-        }
-    }
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zeros_become_holes_block_by_block() {
-        let mut bytes = vec![0; 5 * HOLE + 10];
-        assert!(data_of(&bytes).is_empty());
-        bytes[HOLE] = 1;
-        bytes[3 * HOLE - 1] = 1;
-        bytes[5 * HOLE + 3] = 1;
-        let parts = [(HOLE, 3 * HOLE), (5 * HOLE, 5 * HOLE + 10)];
-        assert_eq!(data_of(&bytes), parts);
-    }
 }

@@ -94,13 +94,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         });
         let (works, mut over) = (begun.collect(), Vec::new());
         let over = &mut over;
-        let works = self.each(works, over, |this, op| {
-            Self::check(op, |op| {
-                this.not_stopped(op)?;
-                this.take_grip(op)?;
-                this.copy(op)
-            })
-        });
+        let works = self.copy_all(works, over);
         // The copies have their hidden names durably before a record says that they are complete: a power cut that
         // takes the name frees the inode number, and the record would then name the next file that gets the number.
         let works = self.sync_touched(works, over, |op| op);

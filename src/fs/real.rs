@@ -21,8 +21,8 @@ use nix::sys::time::TimeSpec;
 use xattr::FileExt as _;
 
 use super::{
-    Borders, Change, Comings, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir, Metadata,
-    Nature, Pin, Place, Result, Stat, Timestamp, errno_of,
+    Borders, Change, Comings, Copying, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir,
+    Metadata, Nature, Pin, Place, Result, Stat, Timestamp, errno_of,
 };
 use crate::fs::{FsId, StoredId};
 use crate::pool::relpath::RelPath;
@@ -468,6 +468,27 @@ impl Change for RealFs {
 
     fn sync_dirs(&self, dirs: &[Place]) -> Vec<Result<()>> {
         sync::all(dirs, |dir| dir.branch, |dir| self.sync_dir(dir))
+    }
+
+    fn sync_files(&self, files: &[&RealFile]) -> Vec<Result<()>> {
+        // Written together, in an order that suits the disk. If this fails, the sync says so.
+        sync::all(
+            files,
+            |file| file.at.branch,
+            |file| {
+                sys::start_writing(file.as_fd()).unwrap_or_default();
+                Ok(())
+            },
+        );
+        sync::all(files, |file| file.at.branch, |file| self.sync_file(file))
+    }
+
+    fn copy_all(
+        &self,
+        copies: &[Copying<'_, RealFile>],
+        read: &mut dyn FnMut(u64) -> bool,
+    ) -> Vec<Result<Option<[u8; 32]>>> {
+        hash::copy(self, copies, read)
     }
 
     fn link(&self, file: &RealFile, to: &Place) -> Result<()> {

@@ -134,6 +134,14 @@ pub(crate) fn first_extent(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     Ok(first.filter(|extent| !extent.is_unplaced()).map(|extent| extent.physical))
 }
 
+/// `sync_file_range(2)`: begins to write what is in memory of a file, and does not wait. It makes nothing durable, and takes no
+/// error away from the sync that follows.
+pub(crate) fn start_writing(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and the call takes numbers otherwise.
+    let rc = unsafe { libc::sync_file_range(fd.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+    check(rc).map(drop)
+}
+
 /// `renameat2(2)` with `RENAME_NOREPLACE` or `RENAME_EXCHANGE`. The bare call: musl has no function for it.
 pub(crate) fn rename_with(from: Name<'_>, to: Name<'_>, flags: u32) -> nix::Result<()> {
     let done = from.1.with_nix_path(|from_name| {

@@ -1,38 +1,74 @@
-//! Hashing many files at once: each disk is read by one reader, in physical order, and all disks at the same time. A
+//! Reading many files at once: each disk is read by one reader, in physical order, and all disks at the same time. A
 //! rotating disk has one arm, and a second reader would make it go to and fro.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{RealFile, RealFs, Result};
-use crate::fs::Look as _;
+use crate::fs::copying::Failed;
 use crate::fs::reading::{AHEAD, ahead, hash_of};
+use crate::fs::{Copying, Look as _};
 use crate::pool::BranchIdx;
 use crate::sys;
 
-/// A file and its size.
+/// A file to be read, and its size.
 type File<'f> = (&'f RealFile, u64);
 
 type Hash = Result<Option<[u8; 32]>>;
 
-/// The work of one reader.
-struct Reader<'r> {
-    fs: &'r RealFs,
-    files: &'r [File<'r>],
-    /// The files of its disk, by their index.
-    order: Vec<usize>,
-    stopped: &'r AtomicBool,
-    results: &'r Mutex<Vec<Hash>>,
-    /// Receives the number of bytes of each part read.
-    meter: Sender<u64>,
+/// What one reader knows while it reads a file.
+struct Reading<'r> {
+    /// The buffer of the reader.
+    buffer: &'r mut Vec<u8>,
+    /// The file that it reads next.
+    next: Option<File<'r>>,
+    /// Receives the number of bytes of each part read; returns whether to go on.
+    count: &'r mut dyn FnMut(u64) -> bool,
 }
 
 /// Does [`crate::fs::Look::hash_all`].
 pub(super) fn all(fs: &RealFs, files: &[File<'_>], read: &mut dyn FnMut(u64) -> bool) -> Vec<Hash> {
+    each(fs, files, read, |n, reading| {
+        let (file, size) = files[n];
+        let part = |buf: &mut [u8], offset: u64| {
+            announce(fs, (file, size), offset, reading.next);
+            fs.read_at(file, buf, offset)
+        };
+        hash_of(size, reading.buffer, part, reading.count)
+    })
+}
+
+/// Does [`crate::fs::Change::copy_all`]. The disks that are read set the pace: what is written waits in memory.
+pub(super) fn copy(
+    fs: &RealFs,
+    copies: &[Copying<'_, RealFile>],
+    read: &mut dyn FnMut(u64) -> bool,
+) -> Vec<Hash> {
+    let files: Vec<File<'_>> =
+        copies.iter().map(|copying| (copying.from.0, copying.size)).collect();
+    let failed = Mutex::new(Failed::default());
+    let failed = || failed.lock().unwrap_or_else(PoisonError::into_inner);
+    each(fs, &files, read, |n, reading| {
+        if failed().concerns(&copies[n]) {
+            return Ok(None);
+        }
+        let ahead = |offset| announce(fs, files[n], offset, reading.next);
+        let hash = copies[n].run(fs, reading.buffer, ahead, reading.count);
+        hash.inspect_err(|error| failed().note(error))
+    })
+}
+
+/// Calls `one` for each of `files`, by its index; the results are in the order of `files`.
+fn each(
+    fs: &RealFs,
+    files: &[File<'_>],
+    read: &mut dyn FnMut(u64) -> bool,
+    one: impl Fn(usize, Reading<'_>) -> Hash + Sync,
+) -> Vec<Hash> {
     let mut disks: BTreeMap<BranchIdx, Vec<usize>> = BTreeMap::new();
     for (n, (file, _)) in files.iter().enumerate() {
         disks.entry(fs.reader_of(file.at.branch)).or_default().push(n);
@@ -41,11 +77,28 @@ pub(super) fn all(fs: &RealFs, files: &[File<'_>], read: &mut dyn FnMut(u64) -> 
     let stopped = AtomicBool::new(false);
     let (meter, read_parts) = channel();
     thread::scope(|scope| {
-        for order in disks.into_values() {
-            let (stopped, results, meter) = (&stopped, &results, meter.clone());
-            let reader = Reader { fs, files, order, stopped, results, meter };
-            // Without a thread the hashes stay unknown, and the caller reads the files itself.
-            if let Err(error) = thread::Builder::new().spawn_scoped(scope, || reader.run()) {
+        for mut order in disks.into_values() {
+            let (stopped, results, meter, one) = (&stopped, &results, meter.clone(), &one);
+            let reader = move || {
+                in_physical_order(files, &mut order);
+                let mut count =
+                    |bytes| meter.send(bytes).is_ok() && !stopped.load(Ordering::Relaxed);
+                let mut buffer = Vec::new();
+                for (at, &n) in order.iter().enumerate() {
+                    let next = order.get(at + 1).map(|next| files[*next]);
+                    let reading = Reading { buffer: &mut buffer, next, count: &mut count };
+                    let result = one(n, reading);
+                    let own = |branch| branch == files[n].0.at.branch;
+                    let failed = result.as_ref().is_err_and(|error| own(error.branch));
+                    results.lock().unwrap_or_else(PoisonError::into_inner)[n] = result;
+                    // After an error nothing more is asked of the disk.
+                    if failed || stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            };
+            // Without a thread the files stay unread, and the caller reads them itself.
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, reader) {
                 tracing::debug!(%error, "no more threads");
             }
         }
@@ -59,42 +112,21 @@ pub(super) fn all(fs: &RealFs, files: &[File<'_>], read: &mut dyn FnMut(u64) -> 
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Reader<'_> {
-    fn run(mut self) {
-        if self.order.len() > 1 {
-            let place = |n: &usize| sys::first_extent(self.files[*n].0.as_fd()).ok().flatten();
-            self.order.sort_by_cached_key(place);
-        }
-        let mut buffer = Vec::new();
-        for at in 0..self.order.len() {
-            let n = self.order[at];
-            let hash = self.hash(n, self.order.get(at + 1).copied(), &mut buffer);
-            let failed = hash.is_err();
-            self.results.lock().unwrap_or_else(PoisonError::into_inner)[n] = hash;
-            // After an error nothing more is asked of the disk.
-            if failed || self.stopped.load(Ordering::Relaxed) {
-                return;
-            }
-        }
+fn in_physical_order(files: &[File<'_>], order: &mut [usize]) {
+    if order.len() > 1 {
+        order.sort_by_cached_key(|n| sys::first_extent(files[*n].0.as_fd()).ok().flatten());
     }
+}
 
-    /// Hashes file `n`. Announces the file `next` once the end of file `n` was announced.
-    fn hash(&self, n: usize, next: Option<usize>, buffer: &mut Vec<u8>) -> Hash {
-        let (file, size) = self.files[n];
-        let part = |buf: &mut [u8], offset: u64| {
-            if let Some((from, len)) = ahead(offset).filter(|(from, _)| *from < size) {
-                self.fs.expect(file, from, len);
-                if from + len >= size
-                    && let Some((next, len)) = next.map(|next| self.files[next])
-                {
-                    self.fs.expect(next, 0, len.min(AHEAD));
-                }
-            }
-            self.fs.read_at(file, buf, offset)
-        };
-        let mut count =
-            |bytes| self.meter.send(bytes).is_ok() && !self.stopped.load(Ordering::Relaxed);
-        hash_of(size, buffer, part, &mut count)
+/// Announces what is read after `offset` of a file; once its end was announced, the beginning of the `next`.
+fn announce(fs: &RealFs, (file, size): File<'_>, offset: u64, next: Option<File<'_>>) {
+    if let Some((from, len)) = ahead(offset).filter(|(from, _)| *from < size) {
+        fs.expect(file, from, len);
+        if from + len >= size
+            && let Some((next, len)) = next
+        {
+            fs.expect(next, 0, len.min(AHEAD));
+        }
     }
 }
 
