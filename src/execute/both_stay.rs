@@ -147,9 +147,6 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// link is a link of the master now, not of the duplicate that has the path again. The same holds if the program
     /// renamed the replacement of one of several names.
     fn links_of_replacements(&self, op: &Begun) -> Result<Option<BothStay>, Halt> {
-        if op.kind == OpKind::Cross && op.names.len() < 2 {
-            return Ok(None);
-        }
         let mut left = Vec::new();
         if op.names.len() > 1 {
             let moved = self.moved_replacements(op)?.into_iter();

@@ -43,7 +43,7 @@ struct Tally {
 }
 
 /// For somebody who looks into one: only actions with `MATRIX_ONLY` in their name, and a trace of every group with
-/// `MATRIX_SHOW` in its line.
+/// `MATRIX_SHOW` in its line. `MATRIX_SEED`, a number, pairs other actions at other distances.
 fn wanted(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
@@ -244,6 +244,7 @@ fn matrix(kind: &Kind, name: &'static str) {
         }
     }
     assert!(calls > 20, "{name}: {calls} calls");
+    let seed = wanted("MATRIX_SEED").map_or(0, |seed| seed.parse::<usize>().unwrap());
     let mut first = actions::opens();
     first.extend(all.iter().cloned());
     for n in 1..=calls + 1 {
@@ -252,9 +253,9 @@ fn matrix(kind: &Kind, name: &'static str) {
             if action.frees() {
                 goes_on(kind, &mut tally, "goes on, numbers again", true, &[(n, action)]);
             }
-            let second = &all[(n * 31 + i * 7) % all.len()];
-            let later = n + 1 + (n + i) % 9;
-            let before = &first[(i + n) % first.len()];
+            let second = &all[(n * 31 + i * 7 + seed * 13) % all.len()];
+            let later = n + 1 + (n + i + seed * 4) % 9;
+            let before = &first[(i + n + seed * 5) % first.len()];
             let pair = [(n, before), (later, second)];
             goes_on(kind, &mut tally, "two actions", false, &pair);
         }
@@ -788,6 +789,28 @@ fn a_path_linked_again_while_its_set_is_retired() {
     while kind.killed(n).is_some() {
         goes_on(&kind, &mut tally, "two actions", false, &[(n, first), (n + 1, second)]);
         n += 1;
+    }
+}
+
+/// The writer makes the op put its duplicate back, which is retired, so that the link is one of the kept copy alone: no
+/// other disk has its path.
+#[test]
+fn a_link_of_the_replacement_of_a_path_that_is_written_is_told() {
+    for kind in [Kind::run(cross(false, true)), Kind::run(cross(true, true))] {
+        let branches: Vec<BranchIdx> = kind.scenario.world.pool().indices().collect();
+        let all = actions::all(&branches, kind.second_name());
+        let named = |name: &str| all.iter().find(|action| action.name == name).unwrap();
+        let (write, link) = (named("write d/b"), named("ln d/b d/l"));
+        let mut tally = Tally::default();
+        tally.kind = "written and linked";
+        let mut n = 1;
+        while kind.killed(n).is_some() {
+            for between in 1..10 {
+                let plan = [(n, write), (n + between, link)];
+                goes_on(&kind, &mut tally, "two actions", false, &plan);
+            }
+            n += 1;
+        }
     }
 }
 
