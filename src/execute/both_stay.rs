@@ -4,7 +4,7 @@
 use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
-use super::observe::{DuplicateAt, Observed, TargetIs};
+use super::observe::{DuplicateAt, TargetIs};
 use super::take_back::Back;
 use crate::fs::{Change, FsError, Place, Stat};
 use crate::journal::Store;
@@ -41,7 +41,6 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for look in [
             Self::split_paths,
             Self::parted_names,
-            Self::renamed_replacements,
             Self::links_of_replacements,
             Self::files_of_others,
         ] {
@@ -262,34 +261,6 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     fn is_link_for_clients(&self, op: &Begun, k: usize) -> Result<bool, FsError> {
         let master = self.fs.stat_unpinned(&op.target(k))?;
         Ok(master.is_some_and(|stat| op.is_master(&stat)))
-    }
-
-    /// Finds, for an op found open, a replacement that a client renamed while another name keeps the duplicate. Only the
-    /// kept copy's number of names shows that: what looks like a path that was removed has a new name.
-    fn renamed_replacements(&self, op: &Begun) -> Result<Option<BothStay>, Halt> {
-        let (Some(before), Some(master)) = (op.links_before, self.held_master(op)?) else {
-            return Ok(None);
-        };
-        if op.kind != OpKind::Local || op.recorded.is_none() || master.nlink <= before {
-            return Ok(None);
-        }
-        let names = self.look(op)?;
-        let gone = |name: &Observed| {
-            name.duplicate == DuplicateAt::Nowhere && name.target != TargetIs::Master
-        };
-        let stays = |(_, name): &(usize, &Observed)| name.duplicate == DuplicateAt::Own;
-        let staying = names.iter().enumerate().filter(stays);
-        let mut places: Vec<Place> = staying.map(|(k, _)| op.own(k)).collect();
-        if places.is_empty() || !names.iter().any(gone) {
-            return Ok(None);
-        }
-        places.extend(self.other_links(op, &master)?);
-        let left = places.iter().map(|at| self.named_now(at));
-        let left = left.collect::<Result<Vec<_>, _>>()?;
-        let why =
-            "one of its names was renamed while it was replaced: it is a link of the kept copy now";
-        let halt = Halt::new(Reason::Conflict, why);
-        Ok(Some(BothStay { halt, left }))
     }
 
     /// Returns the names that another program gave to the file of which the op knows all names: the duplicate, or the
