@@ -4,7 +4,7 @@ use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::window::Leased;
-use super::work::{Halted, OpState, Over, Phase, Work};
+use super::work::{Halted, OpState, Over, Work};
 use crate::fs::{Change, Copying, FileKind, Lease, Place};
 use crate::journal::Store;
 use crate::plan::Undoing;
@@ -26,12 +26,9 @@ struct Copied<H> {
     files: Files<H>,
 }
 
-impl<H> Copied<H> {
-    fn step(self, done: Result<(), Halt>) -> Phase<Self> {
-        match done {
-            Ok(()) => Ok(self),
-            Err(halt) => Err(Box::new(Halted { op: self.op, halt })),
-        }
+impl<H> From<Copied<H>> for Begun {
+    fn from(copied: Copied<H>) -> Self {
+        copied.op
     }
 }
 
@@ -61,20 +58,21 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             let files = copies.iter().map(|work| (&work.op.op, &work.op.files));
             let mut hashes = self.copy_contents(files).into_iter();
             let copies = self.each_part(copies, over, |this, copy| {
-                let hash = hashes.next().unwrap_or(Ok(None));
-                let done = this.end_copy(&copy.op, &copy.files, hash);
-                copy.step(done)
+                let hash = hashes.next().expect("invariant: a hash for each copy");
+                Self::check(copy, |copy| this.end_copy(&copy.op, &copy.files, hash))
             });
             let made: Vec<_> = copies.iter().map(|work| &work.op.files.made).collect();
             // Data, attributes and times: the names that come next must never lead, after a power cut, to less.
             let mut synced = self.fs.sync_files(&made).into_iter();
-            let copies = self.each(copies, over, |this, mut copy| {
-                let synced = synced.next().unwrap_or(Ok(()));
-                let done = synced.map_err(Halt::from);
-                let done = done.and_then(|()| this.note_copied(&mut copy.op, &copy.files));
-                copy.step(done)
+            let copies = self.each(copies, over, |this, copy| {
+                // A result that was missing must not count as a sync.
+                let synced = synced.next().expect("invariant: a result for each copy");
+                Self::check(copy, |copy| {
+                    synced?;
+                    this.note_copied(&mut copy.op, &copy.files)
+                })
             });
-            through.extend(copies.into_iter().map(|work| work.map(|copy| copy.op)));
+            through.extend(copies.into_iter().map(|work| work.map(Begun::from)));
         }
     }
 
@@ -146,7 +144,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         hashes
     }
 
-    /// Checks what was copied, and gives the copy everything but its names.
+    /// Checks what was copied, and sets everything of the copy but its names.
     fn end_copy(
         &mut self,
         op: &Begun,

@@ -10,7 +10,7 @@ use super::begun::Begun;
 use super::copy::stays;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
-use super::work::{Halted, Over, Phase, Work};
+use super::work::{Over, Work};
 use super::{Executor, PathAccess};
 use crate::fs::{Change, FileKind, FsError, Handle, MadeDir, Pin, Place, Stat, Timestamp};
 use crate::journal::{Intent, Store};
@@ -38,7 +38,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         while !waiting.is_empty() {
             let mut round = Round::default();
             let aside = self.each_part(waiting, over, |this, lacking: Lacking| {
-                lacking.step(|lacking| {
+                Self::check(lacking, |lacking| {
                     this.not_stopped(&lacking.op)?;
                     this.make_next_aside(lacking, &mut round)
                 })
@@ -47,14 +47,16 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             // Synced before they are renamed in: else a power cut could leave a name with no owner, mode or ACL behind it.
             let mut synced = self.fs.sync_dirs(&dirs).into_iter();
             waiting = self.each_part(aside, over, |this, lacking: Lacking| {
-                let synced: Vec<_> = synced.by_ref().take(lacking.made_aside().count()).collect();
-                lacking.step(|lacking| {
+                // Of every directory, also after a failure: the next op's results follow.
+                let mut next = || synced.next().expect("invariant: a result for each directory");
+                let synced: Vec<_> = lacking.made_aside().map(|_| next()).collect();
+                Self::check(lacking, |lacking| {
                     this.show_made(lacking, &mut round, synced.into_iter().collect())
                 })
             });
             for work in waiting.extract_if(.., |work| work.op.has_all()) {
                 self.observer.stepped();
-                through.push(work.map(|lacking| lacking.op));
+                through.push(work.map(Begun::from));
             }
         }
         through.sort_by_key(|work| work.n);
@@ -567,12 +569,11 @@ impl Lacking {
     fn made_aside(&self) -> impl Iterator<Item = Place> {
         self.aside.iter().flat_map(Aside::hidden)
     }
+}
 
-    fn step(mut self, step: impl FnOnce(&mut Self) -> Result<(), Halt>) -> Phase<Self> {
-        match step(&mut self) {
-            Ok(()) => Ok(self),
-            Err(halt) => Err(Box::new(Halted { op: self.op, halt })),
-        }
+impl From<Lacking> for Begun {
+    fn from(lacking: Lacking) -> Self {
+        lacking.op
     }
 }
 

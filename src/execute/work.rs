@@ -106,13 +106,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// A step that leaves an op at its phase.
-    pub(super) fn check(
-        mut op: Begun,
-        step: impl FnOnce(&mut Begun) -> Result<(), Halt>,
-    ) -> Phase<Begun> {
+    pub(super) fn check<P: Into<Begun>>(
+        mut op: P,
+        step: impl FnOnce(&mut P) -> Result<(), Halt>,
+    ) -> Phase<P> {
         match step(&mut op) {
             Ok(()) => Ok(op),
-            Err(halt) => Err(Box::new(Halted { op, halt })),
+            Err(halt) => Err(Box::new(Halted { op: op.into(), halt })),
         }
     }
 
