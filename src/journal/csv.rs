@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::OpenOp;
-use super::record::{Record, RunStarted, SharedRecord};
+use super::record::{Record, RecordedFile, RunStarted, SharedRecord};
 use super::rfc3339::rfc3339;
 use crate::fs::Timestamp;
 use crate::plan::OpId;
@@ -72,26 +72,9 @@ pub(super) fn push_op(
         Record::Done { reclaimed, .. } => *reclaimed,
         _ => intent.bytes,
     };
-    let branch_path = |branch: BranchIdx, path: &RelPath| {
-        let root = &op.run.branches.get(branch.index())?.path;
-        Some(root.join(path.as_path()))
-    };
-    let master = branch_path(intent.master.branch, &intent.master.path)?;
-    for (index, name) in intent.names.iter().enumerate() {
-        CsvLine {
-            time,
-            run: intent.op.run,
-            op: Some(intent.op),
-            state,
-            pool_path: &op.run.pool.join(name.path.as_path()),
-            master: &master,
-            from: &branch_path(name.from, &name.path)?,
-            to: &branch_path(name.to, &name.path)?,
-            bytes: if index == 0 { bytes } else { 0 },
-        }
-        .push(lines);
-    }
-    Some(())
+    let names = intent.names.iter().map(|name| (&name.path, name.from, name.to));
+    let step = Step { op: intent.op, state, master: &intent.master, bytes };
+    push_names(lines, time, &op.run, &step, names)
 }
 
 /// Appends a line for every name of a file that shares its blocks since. `None` as for [`push_op`].
@@ -101,23 +84,43 @@ pub(super) fn push_shared(
     run: &RunStarted,
     shared: &SharedRecord,
 ) -> Option<()> {
+    let names = shared.names.iter().map(|(branch, path)| (path, *branch, *branch));
+    let (op, master, bytes) = (shared.op, &shared.master, shared.reclaimed);
+    push_names(lines, time, run, &Step { op, state: "SHARED", master, bytes }, names)
+}
+
+/// What the lines of an op have in common.
+struct Step<'s> {
+    op: OpId,
+    state: &'s str,
+    master: &'s RecordedFile,
+    bytes: u64,
+}
+
+/// Appends a line for every one of `names`: its path, the branch of the duplicate and that of the replacement.
+fn push_names<'n>(
+    lines: &mut Vec<u8>,
+    time: Timestamp,
+    run: &RunStarted,
+    step: &Step<'_>,
+    names: impl Iterator<Item = (&'n RelPath, BranchIdx, BranchIdx)>,
+) -> Option<()> {
     let branch_path = |branch: BranchIdx, path: &RelPath| {
         let root = &run.branches.get(branch.index())?.path;
         Some(root.join(path.as_path()))
     };
-    let master = branch_path(shared.master.branch, &shared.master.path)?;
-    for (index, (branch, path)) in shared.names.iter().enumerate() {
-        let at = branch_path(*branch, path)?;
+    let master = branch_path(step.master.branch, &step.master.path)?;
+    for (index, (path, from, to)) in names.enumerate() {
         CsvLine {
             time,
-            run: shared.op.run,
-            op: Some(shared.op),
-            state: "SHARED",
+            run: step.op.run,
+            op: Some(step.op),
+            state: step.state,
             pool_path: &run.pool.join(path.as_path()),
             master: &master,
-            from: &at,
-            to: &at,
-            bytes: if index == 0 { shared.reclaimed } else { 0 },
+            from: &branch_path(from, path)?,
+            to: &branch_path(to, path)?,
+            bytes: if index == 0 { step.bytes } else { 0 },
         }
         .push(lines);
     }
