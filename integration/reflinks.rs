@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use crate::harness::command::run;
-use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
+use crate::harness::loop_disk::Filesystem::{self, Btrfs, Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{Run, Tool};
 use crate::harness::{snapshot, tree};
@@ -39,11 +39,18 @@ fn three_copies(pool: &Pool) {
     tree::settle();
 }
 
+/// Pools of a disk that can share blocks and one that cannot, filled by `fill`.
+fn pools(fill: fn(&Pool)) -> impl Iterator<Item = (Filesystem, Pool)> {
+    [Xfs, Btrfs].into_iter().map(move |filesystem| {
+        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
+        fill(&pool);
+        (filesystem, pool)
+    })
+}
+
 #[test]
 fn a_file_that_shares_all_its_blocks_is_done_and_is_not_read() {
-    for filesystem in [Xfs, Btrfs] {
-        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
-        three_copies(&pool);
+    for (filesystem, pool) in pools(three_copies) {
         let tool = Tool::new();
         let before = std::fs::metadata(pool.on(0, "music/a")).unwrap();
         let dry = scan(&tool, &pool, &["--format", "json", "--no-cache"]);
@@ -78,9 +85,7 @@ fn a_file_that_shares_all_its_blocks_is_done_and_is_not_read() {
 
 #[test]
 fn a_list_of_files_that_share_all_their_blocks_is_done() {
-    for filesystem in [Xfs, Btrfs] {
-        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
-        three_copies(&pool);
+    for (filesystem, pool) in pools(three_copies) {
         let tool = Tool::new();
         let paths = ["media/a", "music/a"].map(|path| pool.path(path));
         let list = paths.map(|path| format!("{}\0", path.to_str().unwrap())).concat() + "\0";
@@ -100,9 +105,7 @@ fn a_list_of_files_that_share_all_their_blocks_is_done() {
 /// What is written into shared blocks lies elsewhere only once it is on the disk: until then the kernel names the old place.
 #[test]
 fn a_clone_with_a_write_in_memory_is_not_taken_for_a_copy() {
-    for filesystem in [Xfs, Btrfs] {
-        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
-        three_copies(&pool);
+    for (filesystem, pool) in pools(three_copies) {
         let written = std::fs::File::options().write(true).open(pool.on(0, "music/a")).unwrap();
         let before = written.metadata().unwrap();
         written.write_at(b"edited", 3 << 20).unwrap();
@@ -163,9 +166,7 @@ fn copies(pool: &Pool) {
 
 #[test]
 fn copies_on_one_disk_share_blocks_and_stay_files_of_their_own() {
-    for filesystem in [Xfs, Btrfs] {
-        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
-        copies(&pool);
+    for (filesystem, pool) in pools(copies) {
         let tool = Tool::new();
         let paths = [(0, "media/a"), (0, "music/a"), (0, "music/b"), (1, "dl/a"), (1, "old/a")];
         let files = || paths.map(|(disk, path)| look(&pool.on(disk, path)));
@@ -207,9 +208,7 @@ fn copies_on_one_disk_share_blocks_and_stay_files_of_their_own() {
 
 #[test]
 fn auto_links_what_cannot_share_blocks() {
-    for filesystem in [Xfs, Btrfs] {
-        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
-        copies(&pool);
+    for (filesystem, pool) in pools(copies) {
         let tool = Tool::new();
         let view = snapshot::view(pool.root());
         let used = pool.used_bytes();
@@ -259,9 +258,7 @@ fn two_copies(pool: &Pool) {
 /// The plan as a shell script does the same.
 #[test]
 fn the_script_shares_blocks_too() {
-    for filesystem in [Xfs, Btrfs] {
-        let pool = PoolPlan::of(&[filesystem, Ext4]).mount();
-        copies(&pool);
+    for (filesystem, pool) in pools(copies) {
         let tool = Tool::new();
         let dry = scan(&tool, &pool, &["--link", "reflink", "--format", "script"]);
         let script = tool.dir().join("plan.sh");

@@ -1,7 +1,7 @@
 //! Paths on several branches: left alone, or with `--shadows merge` collapsed where their contents are equal. What
 //! the pool shows is the same before and after, whatever the branch order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::groups;
 use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4, Xfs};
@@ -24,6 +24,11 @@ fn merge(tool: &Tool, pool: &Pool, made: &[groups::Group], extra: &[&str]) -> Ru
         ["--shadows", "merge", "--shadow-age", "1s"].map(std::ffi::OsStr::new).to_vec();
     options.extend(extra.iter().map(std::ffi::OsStr::new));
     tool.execute(&list, &options)
+}
+
+/// The arguments of a dry run that merges what is in `list`.
+fn merging(list: &Path) -> [&str; 6] {
+    ["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()]
 }
 
 fn on(pool: &Pool, path: &str) -> Vec<usize> {
@@ -127,7 +132,7 @@ fn an_undo_says_that_a_merged_copy_does_not_come_back() {
     let path = copies(&pool, "d/two", 1, &[0, 1]);
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
-    let line = ["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()];
+    let line = merging(&list);
     let planned = tool.run(&line).expect(0);
     assert!(planned.stderr.contains("undo does not bring them back"), "{planned}");
     tool.run(&[&line[..], &["-e"]].concat()).expect(0);
@@ -147,7 +152,7 @@ fn a_dry_run_of_a_merge_is_a_script_that_does_the_same() {
     let tool = Tool::new();
     let list = groups::list(&tool, &pool, &[vec![path.clone(), path]]);
     let view = snapshot::view(pool.root());
-    let line = ["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()];
+    let line = merging(&list);
     let plan = tool.run(&line).expect(0).stdout;
     assert!(plan.starts_with("merge ") && plan.contains("  d/it's  disk1 → disk0\n"), "{plan}");
     let script = tool.run(&[&line[..], &["--format", "script"]].concat()).expect(0);
@@ -186,7 +191,7 @@ fn a_hidden_copy_that_was_just_made_is_left_alone() {
     let old = [&merge[..], &["--shadow-age", "1s"].map(std::ffi::OsStr::new)].concat();
     // Before anything is done, and in a dry run.
     let warning = "removes 1 hidden copy for good: undo does not bring them back";
-    let line = ["--shadows", "merge", "--shadow-age", "1s", "-m", list.to_str().unwrap()];
+    let line = merging(&list);
     assert!(tool.run(&line).expect(0).stderr.contains(warning));
     let run = tool.execute(&list, &old).expect(0);
     assert_eq!(run.summary().get("done"), 1, "{run}");
