@@ -62,7 +62,7 @@ pub struct RealFs {
     branches: Vec<Root>,
     /// The directories that are pinned, while some are.
     watch: Mutex<Option<Watch>>,
-    /// The disk of each branch, once somebody has asked.
+    /// The disk of each branch; looked for at the first question.
     disks: OnceLock<Vec<Disk>>,
 }
 

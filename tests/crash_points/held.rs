@@ -143,7 +143,7 @@ fn a_file_that_was_saved_is_at_its_path_between_two_windows() {
     assert!(failures.points() > 400);
 }
 
-/// The same for somebody who works on the disk itself: the duplicate keeps all its names, and the replacement its path, so
+/// The same for a program that works on the disk itself: the duplicate keeps all its names, and the replacement its path, so
 /// that neither tells.
 #[test]
 fn a_file_that_was_put_on_the_disk_is_there_between_two_windows() {
@@ -184,10 +184,9 @@ fn a_duplicate_whose_path_another_disk_has_by_now_is_not_retired() {
     whole.run(&scenario.ops).unwrap();
     let trace = whole.world.trace();
     let takes_lease = |line: &String| line.contains("take a write lease");
-    let [publish, retire] = [2, 3].map(|nth| {
-        let mut leases = trace.iter().enumerate().filter(|(_, line)| takes_lease(line));
-        leases.nth(nth - 1).unwrap().0
-    });
+    let mut leases = trace.iter().enumerate().filter(|(_, line)| takes_lease(line));
+    // The first one is for the comparison.
+    let [_, (publish, _), (retire, _)] = [(); 3].map(|()| leases.next().unwrap());
     for n in publish..=retire {
         let mut session = Session::new(&scenario);
         let at = third.clone();

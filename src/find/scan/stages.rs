@@ -183,20 +183,18 @@ impl<'s> Stages<'s> {
         }
         let mut lost = results.lost;
         lost.sort_unstable();
-        for (at, other) in &results.twins {
-            let candidate = &candidates.all[*at as usize];
-            counts.bytes -= self.length(phase, candidates, Work { candidate: *at, order: 0 });
-            match lost.binary_search(other) {
-                Err(_) => {
-                    candidate.learn(candidates.all[*other as usize].key());
-                    counts.shared += 1;
-                }
+        let mut unread = Vec::new();
+        for (at, other) in results.twins {
+            counts.bytes -= self.length(phase, candidates, Work { candidate: at, order: 0 });
+            if lost.binary_search(&other).is_ok() {
                 // The other one changed, or the disk did not read the blocks.
-                Ok(_) => results.changed += 1,
+                results.changed += 1;
+                unread.push(at);
+            } else {
+                candidates.all[at as usize].learn(candidates.all[other as usize].key());
+                counts.shared += 1;
             }
         }
-        let unread = results.twins.iter().filter(|(_, other)| lost.binary_search(other).is_ok());
-        let unread: Vec<u32> = unread.map(|(at, _)| *at).collect();
         lost.extend(unread);
         lost.sort_unstable();
         counts.parts += results.parts;

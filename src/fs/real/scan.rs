@@ -102,7 +102,7 @@ impl ScanParent {
         self.stat(name).map(|found| found.is_some())
     }
 
-    /// Stats the entry `name`; `None` if there is none.
+    /// Stats the entry `name`; `None` if the directory has no such entry.
     ///
     /// # Errors
     /// Returns the kernel's error; `EXDEV` if `name` is a mount point.

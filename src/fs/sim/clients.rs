@@ -461,7 +461,7 @@ impl SimWorld {
         self.client(&format!("rename {from:?} -> {to:?}"), |state| state.client_rename(from, to))
     }
 
-    /// Renames a file to a free path on its branch, beside mergerfs: what a mover does, or somebody who works on a disk.
+    /// Renames a file to a free path on its branch, beside mergerfs: what a mover does, or a person who works on a disk.
     ///
     /// # Errors
     /// As Linux.
