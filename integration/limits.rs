@@ -57,6 +57,24 @@ fn a_full_master_hands_over_to_a_second_inode_of_its_disk_or_says_why_not() {
     assert_eq!(inodes(&"downloads/last".into())[0].0, 1, "{run}");
 }
 
+/// With a low hard limit on open files the batches are smaller; a run and its undo are refused nothing.
+#[test]
+fn few_open_files_are_enough() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let made = groups::pairs(&pool, 0, 1, 200);
+    tree::settle();
+    let (tool, view) = (Tool::new(), snapshot::view(pool.root()));
+    let few = ["prlimit", "--nofile=300:300"];
+    let media = pool.path("media");
+    let dirs = ["-p", media.to_str().unwrap(), pool.root().to_str().unwrap()];
+    let run = tool.run_under(&few, &[&["-e", "--format", "json"], &dirs[..]].concat()).expect(0);
+    assert_eq!(run.summary().get("done"), 200, "{run}");
+    groups::assert_linked(&pool, &made);
+    let undo = tool.run_under(&few, &["--format", "json", "undo", "-e"]).expect(0);
+    assert_eq!(undo.summary().get("done"), 200, "{undo}");
+    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+}
+
 /// Runs with a journal on a disk of its own.
 fn execute_with_journal(tool: &Tool, journal: &Path, list: &Path) -> Run {
     let mut line: Vec<OsString> = vec![BINARY.into(), "--journal".into(), journal.into()];

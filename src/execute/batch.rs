@@ -26,9 +26,6 @@ pub(super) struct Unreported {
     pub(super) put_back: Vec<(Op, Halt)>,
 }
 
-/// How many masters are open at a time while their data is synced.
-const FILES_AT_ONCE: usize = 64;
-
 /// Fails if `op` relies on a file of `failures`, which [`Executor::settle_sources`] could not make durable.
 pub(super) fn settled(failures: &BTreeMap<InodeId, Halt>, op: &impl Subject) -> Result<(), Halt> {
     let files = [op.master_inode(), op.plan().duplicate_id];
@@ -102,9 +99,6 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     Ok(file) => unsynced.push((op.master_inode(), file)),
                     Err(halt) => drop(failed.insert(op.master_inode(), halt)),
                 }
-            }
-            if unsynced.len() == FILES_AT_ONCE {
-                self.sync_masters(std::mem::take(&mut unsynced), &mut failed);
             }
             for k in 0..plan.names.len() {
                 dirs.insert(plan.own(k).dir(), plan.duplicate_id);

@@ -83,20 +83,15 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(seen)
     }
 
-    /// Hashes the files of several ops that are not hashed yet, all disks at the same time. No branch that fails takes part
+    /// Hashes those of `files` that are not hashed yet, all disks at the same time. No branch that fails takes part
     /// any more; a file that is shorter by now has no hash, and comparing says why.
-    pub(super) fn hash_ahead(&mut self, opened: &[Opened<'a, F>]) -> Unreadable {
+    pub(super) fn hash_ahead(&mut self, files: &[&Held<'a, F>]) -> Unreadable {
         let mut failed = Unreadable::default();
-        if opened.len() < 2 {
+        let unknown = files.iter().filter(|held| self.known_hash(held).is_none());
+        let wanted: BTreeMap<_, _> = unknown.map(|held| (held.stat.id, *held)).collect();
+        // Two files are compared byte by byte.
+        if wanted.len() <= 2 {
             return failed;
-        }
-        let mut wanted = BTreeMap::new();
-        for Opened { master, duplicate, .. } in opened {
-            for held in [master, duplicate] {
-                if self.known_hash(held).is_none() {
-                    wanted.insert(held.stat.id, held);
-                }
-            }
         }
         let files = wanted.values().map(|held| (&held.file.file, held.stat.size));
         let observer = &mut *self.observer;
@@ -123,7 +118,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         hashed.iter().for_each(|file| self.know(file.seen, file.blake3));
     }
 
-    fn know(&mut self, seen: Fingerprint, blake3: [u8; 32]) {
+    pub(super) fn know(&mut self, seen: Fingerprint, blake3: [u8; 32]) {
         self.hashes.insert(seen.id, Hashed { seen, blake3 });
     }
 

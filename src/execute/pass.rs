@@ -17,10 +17,6 @@ use crate::plan::{DirIntent, Op, OpId, Task};
 /// How long the end of a run waits for files that were changed a moment ago.
 const SETTLE: Duration = Duration::from_millis(2_100);
 
-/// Ops whose files are open at a time while they are hashed: enough to keep every disk busy and to read each in physical order,
-/// few enough for a small limit on open files.
-const OPEN_OPS: usize = 64;
-
 /// So many ops share a batch however big their files are: enough for a file on each of several disks.
 const BIG_OPS: usize = 4;
 
@@ -40,8 +36,6 @@ struct Batch {
     /// Ops taken into it, compared or not.
     ops: usize,
     bytes: u64,
-    /// Whether the next op has to wait for the next batch.
-    full: bool,
 }
 
 impl Batch {
@@ -92,52 +86,46 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     fn pass(&mut self, mut queue: VecDeque<Op>, last: bool) -> Result<VecDeque<Op>, RunError> {
         let mut again = VecDeque::new();
         while !queue.is_empty() {
-            let mut batch = Batch::default();
+            let (mut batch, mut opened) = (Batch::default(), Vec::new());
             while self.has_room(&batch) {
-                let mut opened = Vec::new();
-                while opened.len() < OPEN_OPS && self.has_room(&batch) {
-                    // The duplicate of one op must not be the master of another in the same batch: recovery takes each
-                    // op by itself.
-                    let entangled = |next: &Op| batch.masters.contains(&next.duplicate_id);
-                    if queue.front().is_some_and(entangled) {
-                        batch.full = true;
-                        break;
-                    }
-                    let Some(op) = queue.pop_front() else {
-                        batch.full = true;
-                        break;
-                    };
-                    match self.begin(&op) {
-                        Ok(ready) => {
-                            batch.count(&op);
-                            match ready {
-                                Ready::Replace(held) => {
-                                    let (master, duplicate) = *held;
-                                    opened.push(Opened { op, master, duplicate });
-                                }
-                                Ready::Undo(examined) => batch.examined.push(*examined),
-                            }
-                        }
-                        Err(halt) if halt.again && !last => again.push_back(op),
-                        Err(halt) => self.not_done(&op, None, halt),
-                    }
+                // The duplicate of one op must not be the master of another in the same batch: recovery takes each op by
+                // itself.
+                let entangled = |next: &Op| batch.masters.contains(&next.duplicate_id);
+                if queue.front().is_some_and(entangled) {
+                    break;
                 }
-                let unreadable = self.hash_ahead(&opened);
-                for Opened { op, master, duplicate } in opened {
-                    let failed = [op.master_id, op.duplicate_id];
-                    let failed = failed.iter().find_map(|id| unreadable.get(id)).cloned();
-                    let compared = failed.map_or(Ok(()), Err).and_then(|()| {
-                        self.not_stopped(&op)?;
-                        self.compared(&op, master, duplicate)
-                    });
-                    match compared {
-                        Ok((seen, dirs)) => {
-                            self.observer.stepped();
-                            batch.compared.push(Compared::new(op, seen, dirs));
+                let Some(op) = queue.pop_front() else { break };
+                match self.begin(&op) {
+                    Ok(ready) => {
+                        batch.count(&op);
+                        match ready {
+                            Ready::Replace(held) => {
+                                let (master, duplicate) = *held;
+                                opened.push(Opened { op, master, duplicate });
+                            }
+                            Ready::Undo(examined) => batch.examined.push(*examined),
                         }
-                        Err(halt) if halt.again && !last => again.push_back(op),
-                        Err(halt) => self.not_done(&op, None, halt),
                     }
+                    Err(halt) if halt.again && !last => again.push_back(op),
+                    Err(halt) => self.not_done(&op, None, halt),
+                }
+            }
+            let files = opened.iter().flat_map(|opened| [&opened.master, &opened.duplicate]);
+            let unreadable = self.hash_ahead(&files.collect::<Vec<_>>());
+            for Opened { op, master, duplicate } in opened {
+                let failed = [op.master_id, op.duplicate_id];
+                let failed = failed.iter().find_map(|id| unreadable.get(id)).cloned();
+                let compared = failed.map_or(Ok(()), Err).and_then(|()| {
+                    self.not_stopped(&op)?;
+                    self.compared(&op, master, duplicate)
+                });
+                match compared {
+                    Ok((seen, dirs)) => {
+                        self.observer.stepped();
+                        batch.compared.push(Compared::new(op, seen, dirs));
+                    }
+                    Err(halt) if halt.again && !last => again.push_back(op),
+                    Err(halt) => self.not_done(&op, None, halt),
                 }
             }
             let mut put_back = self.batch(batch.compared)?;
@@ -154,7 +142,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     fn has_room(&self, batch: &Batch) -> bool {
         let small = batch.bytes < self.options.batch_bytes || batch.ops < BIG_OPS;
-        !batch.full && small && batch.ops < self.options.batch_ops
+        small && batch.ops < self.options.batch_ops
     }
 
     fn begin(&mut self, op: &Op) -> Result<Ready<'a, F>, Halt> {

@@ -593,6 +593,12 @@ impl Change for RealFs {
 }
 
 impl RealFs {
+    /// How many files and directories a batch may have open.
+    pub(crate) fn open_files_max(&self) -> usize {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((OTHER_FILES, OTHER_FILES));
+        usize::try_from(soft.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
+    }
+
     fn watched(&self) -> MutexGuard<'_, Option<Watch>> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -625,8 +631,10 @@ impl RealFs {
     }
 }
 
-/// A batch holds the directories and files of all its ops: as many descriptors as the hard limit allows. Where that
-/// fails, a batch that needs more is refused with `EMFILE`.
+/// Descriptors that everything but a batch needs: branches, journal, threads that read.
+const OTHER_FILES: u64 = 256;
+
+/// A batch holds the directories and files of all its ops: as many descriptors as the hard limit allows.
 fn allow_many_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

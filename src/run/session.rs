@@ -85,6 +85,10 @@ impl Site for Session {
         self.pool.indices().filter(|b| !listed(b)).collect()
     }
 
+    fn open_files_max(&self) -> usize {
+        self.fs.open_files_max()
+    }
+
     fn space(&self, branch: BranchIdx) -> fs::Result<Space> {
         self.fs.space(branch)
     }

@@ -12,7 +12,9 @@ use crate::pool::{BranchIdx, Pool};
 use super::RunError;
 
 /// Ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
-const BATCH_OPS: usize = 256;
+const BATCH_OPS: usize = 1024;
+/// Open files and directories that an op of a batch takes: both of its files twice, and the directories of its names.
+const FILES_OF_OP: usize = 8;
 /// Bytes compared or copied before a barrier; recovery after a crash reads these again.
 const BATCH_BYTES: u64 = 4 << 30;
 
@@ -38,6 +40,11 @@ pub trait Site {
     /// Returns the branches that runs used and the mounted pool no longer lists.
     fn departed(&self) -> Vec<BranchIdx> {
         Vec::new()
+    }
+
+    /// Returns how many files and directories a batch may have open.
+    fn open_files_max(&self) -> usize {
+        usize::MAX
     }
 
     /// Measures the room on a branch.
@@ -86,7 +93,7 @@ pub(super) fn options(site: &impl Site, ignore: IgnoreMetadata, leases: Leases) 
         leases,
         newest_dirs: site.pool().getattr_newest,
         scanned: None,
-        batch_ops: BATCH_OPS,
+        batch_ops: (site.open_files_max() / FILES_OF_OP).clamp(1, BATCH_OPS),
         batch_bytes: BATCH_BYTES,
     }
 }

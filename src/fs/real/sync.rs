@@ -8,8 +8,11 @@ use std::thread;
 use super::Result;
 use crate::pool::BranchIdx;
 
-/// How many syncs wait for one branch at a time.
-const AT_ONCE: usize = 8;
+/// How many syncs wait for one branch at a time: one flush of the disk serves all that wait for it.
+const AT_ONCE: usize = 32;
+
+/// How many syncs wait in all, however many branches there are.
+const WAITING_MAX: usize = 256;
 
 /// Calls `sync` for each of `items`, on all branches at the same time; returns the results in the order of `items`.
 pub(super) fn all<T: Sync>(
@@ -35,9 +38,10 @@ pub(super) fn all<T: Sync>(
     };
     let queues: Vec<_> =
         queues.into_values().map(|queue| (queue.len(), Mutex::new(queue.into_iter()))).collect();
+    let at_once = AT_ONCE.min(WAITING_MAX / queues.len().max(1)).max(1);
     thread::scope(|scope| {
         for (waiting, queue) in &queues {
-            for _ in 0..AT_ONCE.min(*waiting) {
+            for _ in 0..at_once.min(*waiting) {
                 let spawned = thread::Builder::new().spawn_scoped(scope, || work(queue));
                 if let Err(error) = spawned {
                     tracing::debug!(%error, "no more threads");
