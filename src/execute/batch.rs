@@ -94,7 +94,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     failed.insert(plan.duplicate_id, Halt::from(error));
                 }
             }
-            if masters.insert(op.master_inode()) {
+            // The copy that an undo makes is durable since it is complete.
+            if op.copy_place().is_none() && masters.insert(op.master_inode()) {
                 match self.open_master(op) {
                     Ok(file) => unsynced.push((op.master_inode(), file)),
                     Err(halt) => drop(failed.insert(op.master_inode(), halt)),

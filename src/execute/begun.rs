@@ -13,7 +13,7 @@
 use std::ops::Deref;
 
 use super::compared::{Compared, Seen};
-use crate::fs::{InodeId, Metadata, Place, Stat, Timestamp};
+use crate::fs::{Fingerprint, InodeId, Metadata, Place, Stat, Timestamp};
 use crate::journal::{Intent, IntentRecorded, RetiredRecorded};
 use crate::plan::hidden_name::Role;
 use crate::plan::{DirIntent, Op, OpId};
@@ -56,6 +56,9 @@ pub(crate) struct UndoCopy {
     pub(super) complete: bool,
     /// Owner, mode, ACL and attributes of the file that stays when the undo was first begun, where that was recorded.
     pub(super) source_metadata: Option<Metadata>,
+    /// The file that stays, as it was when no other program had it open and nothing of it was read yet; `None` for an undo
+    /// that was found open.
+    pub(super) source: Option<Fingerprint>,
 }
 
 /// The facts by which an intent knows both files again.

@@ -11,9 +11,6 @@ use crate::plan::Undoing;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
 
-/// Copies under way at a time; each has two open files.
-const COPIES_AT_ONCE: usize = 256;
-
 /// The file that stays, and the copy of it that is under way.
 struct Files<H> {
     stays: H,
@@ -42,38 +39,31 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         works: Vec<Work<Begun>>,
         over: &mut Vec<Over>,
     ) -> Vec<Work<Begun>> {
-        let (mut works, mut through) = (works.into_iter(), Vec::new());
-        loop {
-            let some: Vec<_> = works.by_ref().take(COPIES_AT_ONCE).collect();
-            if some.is_empty() {
-                return through;
+        let copies = self.each_part(works, over, |this, op| {
+            let begun = this.not_stopped(&op).and_then(|()| Ok(this.take_grip(&op)?));
+            match begun.and_then(|()| this.begin_copy(&op)) {
+                Ok(files) => Ok(Copied { op, files }),
+                Err(halt) => Err(Box::new(Halted { op, halt })),
             }
-            let copies = self.each_part(some, over, |this, op| {
-                let begun = this.not_stopped(&op).and_then(|()| Ok(this.take_grip(&op)?));
-                match begun.and_then(|()| this.begin_copy(&op)) {
-                    Ok(files) => Ok(Copied { op, files }),
-                    Err(halt) => Err(Box::new(Halted { op, halt })),
-                }
-            });
-            let files = copies.iter().map(|work| (&work.op.op, &work.op.files));
-            let mut hashes = self.copy_contents(files).into_iter();
-            let copies = self.each_part(copies, over, |this, copy| {
-                let hash = hashes.next().expect("invariant: a hash for each copy");
-                Self::check(copy, |copy| this.end_copy(&copy.op, &copy.files, hash))
-            });
-            let made: Vec<_> = copies.iter().map(|work| &work.op.files.made).collect();
-            // Data, attributes and times: the names that come next must never lead, after a power cut, to less.
-            let mut synced = self.fs.sync_files(&made).into_iter();
-            let copies = self.each(copies, over, |this, copy| {
-                // A result that was missing must not count as a sync.
-                let synced = synced.next().expect("invariant: a result for each copy");
-                Self::check(copy, |copy| {
-                    synced?;
-                    this.note_copied(&mut copy.op, &copy.files)
-                })
-            });
-            through.extend(copies.into_iter().map(|work| work.map(Begun::from)));
-        }
+        });
+        let files = copies.iter().map(|work| (&work.op.op, &work.op.files));
+        let mut hashes = self.copy_contents(files).into_iter();
+        let copies = self.each_part(copies, over, |this, copy| {
+            let hash = hashes.next().expect("invariant: a hash for each copy");
+            Self::check(copy, |copy| this.end_copy(&copy.op, &copy.files, hash))
+        });
+        let made: Vec<_> = copies.iter().map(|work| &work.op.files.made).collect();
+        // Data, attributes and times: the names that come next must never lead, after a power cut, to less.
+        let mut synced = self.fs.sync_files(&made).into_iter();
+        let copies = self.each(copies, over, |this, copy| {
+            // A result that was missing must not count as a sync.
+            let synced = synced.next().expect("invariant: a result for each copy");
+            Self::check(copy, |copy| {
+                synced?;
+                this.note_copied(&mut copy.op, &copy.files)
+            })
+        });
+        copies.into_iter().map(|work| work.map(Begun::from)).collect()
     }
 
     /// Makes the copy of an op found open; does nothing where the copy is recorded as complete.
@@ -160,7 +150,12 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             return Err(Halt::new(Reason::ChangedSince, why));
         };
         match op.undo() {
-            Some(undo) if undo.blake3 == blake3 => self.dress(&files.made, undo),
+            Some(undo) if undo.blake3 == blake3 => {
+                if let Some(source) = op.copy.as_ref().and_then(|copy| copy.source) {
+                    self.know(source, blake3);
+                }
+                self.dress(&files.made, undo)
+            }
             _ => Err(Halt::new(Reason::Damaged, "not the bytes that were recorded")),
         }
     }

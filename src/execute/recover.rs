@@ -333,6 +333,7 @@ fn begun_from(
         at: Place::new(master.at.branch, undo.copy.clone()),
         complete: undo.copied,
         source_metadata: undo.source.clone(),
+        source: None,
     });
     let (size, bytes) = (intent.duplicate.size, intent.bytes);
     let planned = Op::planned(intent.kind, master, duplicate, size, bytes, names);

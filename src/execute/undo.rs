@@ -7,7 +7,7 @@
 
 use super::batch::settled;
 use super::begun::{Begun, UndoCopy};
-use super::compare::SETTLE_TICK;
+use super::compare::{SETTLE_TICK, Unreadable};
 use super::halt::Halt;
 use super::observe::Observed;
 use super::work::Work;
@@ -89,6 +89,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 at: Place::new(op.op.master.branch, copy),
                 complete: false,
                 source_metadata: Some(op.source_metadata),
+                source: Some(op.source.fingerprint()),
             };
             Work::new(Begun::undo(op.op, record, op.dirs, copy), n, false)
         });
@@ -100,8 +101,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let works = self.sync_touched(works, over, |op| op);
         // Changes that the undone run made a moment ago must not count as another program's changes.
         self.fs.pause(SETTLE_TICK);
+        let unreadable = self.hash_copies(&works);
         let works = self.each(works, over, |this, op| {
             Self::check(op, |op| {
+                unreadable.get(&op.master_id).cloned().map_or(Ok(()), Err)?;
                 this.compare_again(op)?;
                 Ok(this.take_grip(op)?)
             })
@@ -111,7 +114,23 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let mut works =
             self.each(works, over, |_, op| Self::check(op, |op| settled(&failures, op)));
         self.record_copies(&mut works)?;
-        Ok(self.carry_out(works, std::mem::take(over))?.put_back)
+        let files = works.iter().flat_map(|work| [work.op.master_id, work.op.duplicate_id]);
+        let files: Vec<_> = files.collect();
+        let put_back = self.carry_out(works, std::mem::take(over))?.put_back;
+        // No later op copies them by these hashes.
+        for id in files {
+            self.hashes.remove(&id);
+        }
+        Ok(put_back)
+    }
+
+    /// Reads copies back, on all disks at the same time. The files that stay are not open meanwhile: several ops may share one,
+    /// and none could then have a lease on it.
+    fn hash_copies(&mut self, works: &[Work<Begun>]) -> Unreadable {
+        let hold = |work: &Work<Begun>| self.hold(self.open_master(&work.op)?, Lease::Read, "copy");
+        // Comparing says what is wrong with the others.
+        let held: Vec<_> = works.iter().filter_map(|work| hold(work).ok()).collect();
+        self.hash_ahead(&held.iter().collect::<Vec<_>>())
     }
 
     /// The intent of an undo, with a number and a hidden name for the copy.

@@ -229,7 +229,8 @@ fn a_copy_that_could_not_be_synced_is_not_recorded_as_complete() {
         if session.world.calls() < n {
             break;
         }
-        let error = |call: &String| call.contains("sync the data of") && call.contains("error");
+        let syncs = |call: &String| call.contains("sync") && !call.contains("sync the directory");
+        let error = |call: &String| syncs(call) && call.contains("error");
         if !session.world.trace().iter().any(error) {
             continue;
         }

@@ -20,26 +20,33 @@ const OTHER: &[u8] = b"THE SAME BYTES";
 #[derive(Debug, Clone, Copy)]
 enum How {
     InPlace,
+    /// In place, and then sets the mtime back.
+    KeepingTimes,
     /// Through a mapping it had before the run began, which moves no times; then it closes the file.
     Mapped,
 }
 
-/// What the pool showed just after a write that was acknowledged at once: what every path must still show.
+/// What the pool showed just after a write that was acknowledged at once: what these paths must still show.
 type Owed = Arc<Mutex<Option<Vec<(RelPath, Vec<u8>)>>>>;
 
-/// Writes to `path` before call `n`.
-fn plan_write(session: &Session, scenario: &Scenario, path: &RelPath, how: How, n: usize) -> Owed {
+/// Writes to `path` before call `n`; from then on `paths` must show what they show then.
+fn plan_write(session: &Session, paths: Vec<RelPath>, path: &RelPath, how: How, n: usize) -> Owed {
     let owed = Owed::default();
     let told = Arc::clone(&owed);
     let path = path.clone();
-    let paths: Vec<RelPath> = scenario.names().into_iter().map(|at| at.path).collect();
     let held = match how {
-        How::InPlace => None,
+        How::InPlace | How::KeepingTimes => None,
         How::Mapped => Some(session.world.client_open_write(&path).unwrap().0),
     };
     let act = move |world: &SimWorld| {
         let at_once = match held {
-            None => world.client_write(&path, OTHER).unwrap() == Served::AtOnce,
+            None => {
+                let written = match how {
+                    How::KeepingTimes => world.client_write_keeping_times(&path, OTHER),
+                    _ => world.client_write(&path, OTHER),
+                };
+                written.unwrap() == Served::AtOnce
+            }
             Some(id) => {
                 world.client_store_mapped(id, OTHER).unwrap();
                 world.client_close(id);
@@ -72,7 +79,8 @@ fn each_write(scenarios: Vec<Scenario>, how: How, prepare: impl Fn(&Session)) {
             each_call(|n| {
                 let mut session = Session::new(&scenario);
                 prepare(&session);
-                let owed = plan_write(&session, &scenario, &at.path, how, n);
+                let paths = scenario.names().into_iter().map(|at| at.path).collect();
+                let owed = plan_write(&session, paths, &at.path, how, n);
                 let ended = session.run(&scenario.ops);
                 let mut next = session.next();
                 let settled = settle(&mut next);
@@ -99,6 +107,34 @@ fn a_write_of_equal_size_changes_its_own_path_alone() {
 #[test]
 fn a_store_through_an_older_mapping_changes_its_own_path_alone() {
     each_write(all(), How::Mapped, |_| {});
+}
+
+#[test]
+fn a_write_beside_an_undo_changes_its_own_path_alone() {
+    let mut failures = Failures::default();
+    for scenario in [scenario::cross(), scenario::shared_master()] {
+        let mut first = Session::new(&scenario);
+        first.run(&scenario.ops).unwrap();
+        let done = first.next();
+        done.world.fs().pause(Duration::from_secs(60));
+        let how = How::KeepingTimes;
+        for at in scenario.names() {
+            each_call(|n| {
+                let mut session = done.next();
+                // The undo parts the other names from this one.
+                let owed = plan_write(&session, vec![at.path.clone()], &at.path, how, n);
+                let ended = session.undo();
+                let mut next = session.next();
+                let settled = settle(&mut next);
+                let point =
+                    || format!("{how:?} {at:?} at {n}: {ended:?}\n{}\nthen", session.told());
+                let group = format!("{}: {how:?} {:?}", scenario.name, at.path);
+                failures.note(settled.and_then(|()| kept(&next, &owed)), &group, point, &next);
+                session.world.calls()
+            });
+        }
+    }
+    assert!(failures.points() > 300);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -42,7 +42,8 @@ pub(super) fn all(fs: &RealFs, files: &[File<'_>], read: &mut dyn FnMut(u64) -> 
     })
 }
 
-/// Does [`crate::fs::Change::copy_all`]. The disks that are read set the pace: what is written waits in memory.
+/// Does [`crate::fs::Change::copy_all`]. Each disk that is written begins with what is complete while others are still
+/// read: a sync at the end would find all of it waiting, and every other disk idle.
 pub(super) fn copy(
     fs: &RealFs,
     copies: &[Copying<'_, RealFile>],
@@ -52,14 +53,38 @@ pub(super) fn copy(
         copies.iter().map(|copying| (copying.from.0, copying.size)).collect();
     let failed = Mutex::new(Failed::default());
     let failed = || failed.lock().unwrap_or_else(PoisonError::into_inner);
-    each(fs, &files, read, |n, reading| {
-        if failed().concerns(&copies[n]) {
-            return Ok(None);
+    thread::scope(|scope| {
+        let mut disks: BTreeMap<BranchIdx, Sender<&RealFile>> = BTreeMap::new();
+        for copying in copies {
+            disks.entry(copying.to.1).or_insert_with(|| writer(scope));
         }
-        let ahead = |offset| announce(fs, files[n], offset, reading.next);
-        let hash = copies[n].run(fs, reading.buffer, ahead, reading.count);
-        hash.inspect_err(|error| failed().note(error))
+        each(fs, &files, read, |n, reading| {
+            if failed().concerns(&copies[n]) {
+                return Ok(None);
+            }
+            let ahead = |offset| announce(fs, files[n], offset, reading.next);
+            let hash = copies[n].run(fs, reading.buffer, ahead, reading.count);
+            let (made, disk) = copies[n].to;
+            // Where no thread could be had, the sync writes it.
+            disks[&disk].send(made).ok();
+            hash.inspect_err(|error| failed().note(error))
+        })
     })
+}
+
+/// Starts a thread that begins to write each file it is sent.
+fn writer<'s, 'f: 's>(scope: &'s thread::Scope<'s, '_>) -> Sender<&'f RealFile> {
+    let (complete, files) = channel::<&RealFile>();
+    let write = move || {
+        for file in files {
+            // If this fails, the sync says so.
+            sys::start_writing(file.as_fd()).unwrap_or_default();
+        }
+    };
+    if let Err(error) = thread::Builder::new().spawn_scoped(scope, write) {
+        tracing::debug!(%error, "no more threads");
+    }
+    complete
 }
 
 /// Calls `one` for each of `files`, by its index; the results are in the order of `files`.
