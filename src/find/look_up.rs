@@ -26,8 +26,8 @@ const KNOWN_MAX: usize = 65_536;
 /// Files of one directory that one thread looks up at a time.
 const FILES_AT_ONCE: usize = 256;
 
-/// Threads at least: a disk orders what waits for it, and other disks work meanwhile.
-const THREADS_MIN: usize = 4;
+/// Threads, for any number of processors: a disk orders what waits for it, and other disks work meanwhile.
+const THREADS: usize = 32;
 
 /// A path to look up, and the size that its list states.
 pub(super) struct Wanted {
@@ -279,11 +279,10 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
         }
         done
     };
-    let threads = thread::available_parallelism().map_or(THREADS_MIN, |n| n.get().max(THREADS_MIN));
     let mut done = thread::scope(|scope| {
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, some);
         // What no thread could be had for, this one does.
-        let others: Vec<_> = (1..threads.min(items.len())).map_while(|n| spawn(n).ok()).collect();
+        let others: Vec<_> = (1..THREADS.min(items.len())).map_while(|n| spawn(n).ok()).collect();
         let mut done = some();
         for other in others {
             match other.join() {

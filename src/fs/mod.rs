@@ -397,6 +397,10 @@ pub trait Look {
     /// Anything but `ENOENT` and `ENOTDIR`.
     fn stat(&self, at: &Place) -> Result<Option<Stat>>;
 
+    /// Announces that `places` are looked up soon: slow disks can do that at the same time. Advice only; the simulation takes
+    /// none.
+    fn look_ahead(&self, _places: Vec<Place>) {}
+
     /// As [`Look::stat`]; `None` also if a symlink is on the way: nothing that this program made is behind a symlink.
     ///
     /// # Errors

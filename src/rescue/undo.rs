@@ -66,6 +66,9 @@ impl UndoPlan {
     }
 }
 
+/// Ops whose names are looked up together.
+const LOOKED_UP_AHEAD: usize = 4096;
+
 /// Why an op is not undone.
 struct Left(Reason, String);
 
@@ -91,14 +94,18 @@ pub fn plan<F: Look>(
         paths.is_empty() || names.any(|n| n.path.is_below_any(paths))
     };
     // Newest first: if a later op changed the result of an earlier op, the later op is undone before the earlier op.
-    for done in finished.ops.iter().rev().filter(wanted) {
-        let planned = match done.undoes {
-            None => planner.undo(done, &mut plan.refusals),
-            Some(_) => planner.redo(done, &mut plan.refusals),
-        };
-        match planned {
-            Ok(op) => plan.ops.push(op),
-            Err(Left(reason, detail)) => plan.refusals.push(refusal(done, reason, detail)),
+    let wanted: Vec<&DoneOp> = finished.ops.iter().rev().filter(wanted).collect();
+    for some in wanted.chunks(LOOKED_UP_AHEAD) {
+        planner.look_ahead(some);
+        for done in some {
+            let planned = match done.undoes {
+                None => planner.undo(done, &mut plan.refusals),
+                Some(_) => planner.redo(done, &mut plan.refusals),
+            };
+            match planned {
+                Ok(op) => plan.ops.push(op),
+                Err(Left(reason, detail)) => plan.refusals.push(refusal(done, reason, detail)),
+            }
         }
     }
     plan
@@ -116,6 +123,15 @@ struct UndoPlanner<'p, F: Look> {
 }
 
 impl<F: Look> UndoPlanner<'_, F> {
+    /// Lets all disks look up at the same time what the plan of `some` looks at, one name after the other.
+    fn look_ahead(&self, some: &[&DoneOp]) {
+        let branches = u16::try_from(self.branches.len()).unwrap_or(u16::MAX);
+        let names = some.iter().flat_map(|done| &done.intent.names);
+        let places = names
+            .flat_map(|name| (0..branches).map(|at| Place::new(BranchIdx(at), name.path.clone())));
+        self.fs.look_ahead(places.collect());
+    }
+
     /// Returns the op that makes the removed file again.
     fn undo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let intent = &done.intent;
