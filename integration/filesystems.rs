@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::groups;
 use crate::harness::command::run;
-use crate::harness::loop_disk::Filesystem::{Btrfs, Exfat, Ext4, Vfat, Xfs};
+use crate::harness::loop_disk::Filesystem::{Btrfs, Exfat, Ext4, Ntfs, Vfat, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::tool::{Run, Tool};
 use crate::harness::{snapshot, tree};
@@ -22,13 +22,18 @@ fn execute(tool: &Tool, pool: &Pool, list: &Path) -> Run {
 }
 
 #[test]
-fn files_on_disks_without_hard_links_are_left_alone() {
-    let pool = PoolPlan::of(&[Ext4, Vfat, Exfat]).mount();
+fn files_on_disks_of_windows_are_left_alone() {
+    let pool = PoolPlan::of(&[Ext4, Vfat, Exfat, Ntfs]).mount();
     let bytes = tree::bytes(1, groups::SMALL);
-    for (disk, path) in [(0, "media/a"), (1, "fat/b"), (1, "fat/c"), (2, "exfat/d")] {
+    let alone = [(1, "fat/b"), (1, "fat/c"), (2, "exfat/d"), (3, "ntfs/a long name.mkv")];
+    for (disk, path) in [(0, "media/a")].into_iter().chain(alone) {
         tree::write(&pool.on(disk, path), &bytes);
     }
-    let mut made = vec![vec!["media/a".into(), "fat/b".into(), "fat/c".into(), "exfat/d".into()]];
+    // Windows adds such names: one more link, which no directory lists.
+    let short = ["-n", "system.ntfs_dos_name", "-v", "ALONGN~1.MKV"].map(OsStr::new);
+    run("setfattr", &[&short[..], &[pool.on(alone[3].0, alone[3].1).as_os_str()]].concat());
+    let paths = ["media/a"].into_iter().chain(alone.map(|(_, path)| path));
+    let mut made = vec![paths.map(Into::into).collect::<Vec<_>>()];
     // Nor is a file of theirs ever the master of another.
     tree::write(&pool.on(1, "fat/master"), &tree::bytes(2, groups::SMALL));
     tree::write(&pool.on(0, "other/duplicate"), &tree::bytes(2, groups::SMALL));
@@ -38,7 +43,7 @@ fn files_on_disks_without_hard_links_are_left_alone() {
     let view = snapshot::view(pool.root());
     let run = execute(&tool, &pool, &list).expect(0);
     assert_eq!(run.summary().get("planned"), 0, "{run}");
-    for path in ["fat/b", "fat/c", "exfat/d"] {
+    for (_, path) in alone {
         assert_eq!(run.reasons_for(&pool.path(path)), ["no-identity"], "{run}");
     }
     snapshot::assert_same(&view, &snapshot::view(pool.root()));

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 
 /// The programs the suite calls, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 28] = [
+const PROGRAMS: [(&str, &str); 30] = [
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -16,6 +16,8 @@ const PROGRAMS: [(&str, &str); 28] = [
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.vfat", "dosfstools"),
     ("mkfs.exfat", "exfatprogs"),
+    ("mkntfs", "ntfs-3g"),
+    ("ntfs-3g", "ntfs-3g"),
     ("fusefat", "fusefat"),
     ("mount.exfat-fuse", "exfat-fuse"),
     ("setpriv", "util-linux"),

@@ -17,6 +17,8 @@ pub(crate) enum Filesystem {
     Vfat,
     /// The same.
     Exfat,
+    /// By ntfs-3g, in user space. A short name (8.3) that Windows made is counted as a link, and is not listed.
+    Ntfs,
 }
 
 impl Filesystem {
@@ -28,6 +30,8 @@ impl Filesystem {
             Self::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
             Self::Vfat => ("mkfs.vfat", &["-F", "32"]),
             Self::Exfat => ("mkfs.exfat", &[]),
+            // In a file no sectors can be asked for.
+            Self::Ntfs => ("mkntfs", &["--quick", "--force", "--quiet"]),
         }
     }
 
@@ -39,6 +43,7 @@ impl Filesystem {
             Self::Btrfs => "btrfs",
             Self::Vfat => "vfat",
             Self::Exfat => "exfat",
+            Self::Ntfs => "ntfs",
         }
     }
 }
@@ -152,6 +157,7 @@ fn mount(filesystem: Filesystem, device: &Path, mount_point: &Path) {
     let (program, options): (&str, &[&str]) = match filesystem {
         Filesystem::Vfat if !known => ("fusefat", &["-o", "rw+,allow_other"]),
         Filesystem::Exfat if !known => ("mount.exfat-fuse", &["-o", "allow_other"]),
+        Filesystem::Ntfs => ("ntfs-3g", &["-o", "allow_other"]),
         _ => ("mount", &["-t", filesystem.name()]),
     };
     let options = options.iter().map(std::ffi::OsStr::new);

@@ -578,6 +578,8 @@ impl Planner<'_> {
     ) -> Result<(), (Reason, String)> {
         let fail = |reason, detail: String| Err((reason, detail));
         self.admit_contents(master, duplicate)?;
+        // What is against the disk first: no advice about the file helps there.
+        self.admit_branches(master, name, duplicate)?;
         if !duplicate.complete() {
             let detail = format!("{} of {} names found", duplicate.names.len(), duplicate.nlink);
             return fail(Reason::UnknownLinks, detail);
@@ -593,7 +595,6 @@ impl Planner<'_> {
             let disks: Vec<String> = disks.into_iter().map(|at| self.which(at)).collect();
             return fail(reason, format!("{:?} is on {}", n.path, disks.join(", ")));
         }
-        self.admit_branches(master, name, duplicate)?;
         if master.immutable || duplicate.immutable {
             return fail(Reason::Immutable, String::new());
         }

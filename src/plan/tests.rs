@@ -250,7 +250,9 @@ fn a_copy_that_hides_one_and_is_hidden_by_another_goes_after_the_one_it_hides() 
     crossed.members[0].names[1].shadows = vec![q_low];
     crossed.members[1].names[1].branch = q_low;
     crossed.members[1].names[1].shadows = vec![q_high];
-    let crossed = plan(&[crossed], &branches(4), &merging());
+    let mut disks = branches(4);
+    (disks[2].dev, disks[3].dev) = (disks[1].dev, disks[0].dev);
+    let crossed = plan(&[crossed], &disks, &merging());
     assert_eq!((ops(&crossed), reasons(&crossed)), (vec![], vec![Reason::Shadowed]));
 }
 
