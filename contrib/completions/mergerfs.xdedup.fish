@@ -26,7 +26,7 @@ function __fish_mergerfs.xdedup_using_subcommand
 end
 
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l link -d 'What duplicates become' -r -f -a "hard\t'hard links to the kept copy'
-reflink\t'files of their own that share blocks, on one disk'
+reflink\t'files of their own that share the blocks of the kept copy'
 auto\t'such files where that is possible, otherwise hard links'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -s m -l manifest -d 'Read duplicates from another program\'s list' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l manifest-format -d 'The form of the list, if its contents do not show the form' -r
@@ -94,7 +94,7 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "export
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "completions" -d 'Print a completion script for a shell'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l link -d 'What duplicates become' -r -f -a "hard\t'hard links to the kept copy'
-reflink\t'files of their own that share blocks, on one disk'
+reflink\t'files of their own that share the blocks of the kept copy'
 auto\t'such files where that is possible, otherwise hard links'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -s m -l manifest -d 'Read duplicates from another program\'s list' -r -F
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l manifest-format -d 'The form of the list, if its contents do not show the form' -r

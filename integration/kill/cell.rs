@@ -16,11 +16,27 @@ pub(super) struct Cell {
     pub(super) view: View,
     pub(super) tool: Tool,
     list: PathBuf,
+    /// Where the copies stay.
+    master_disk: usize,
+    pub(super) becomes: Becomes,
+}
+
+/// What duplicates become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Becomes {
+    Links,
+    /// Files of their own that share blocks: clones, for duplicates on the other disk.
+    Clones,
 }
 
 impl Cell {
     /// Masters on branch `master_disk`, duplicates on the other one.
     pub(super) fn new(pool: &Pool, name: &str, master_disk: usize) -> Self {
+        Self::with(pool, name, master_disk, Becomes::Links)
+    }
+
+    /// The same for clones: the duplicates have an owner and attributes of their own.
+    pub(super) fn with(pool: &Pool, name: &str, master_disk: usize, becomes: Becomes) -> Self {
         let root = PathBuf::from(name);
         let at = |path: &str| root.join(path);
         let other = 1 - master_disk;
@@ -41,6 +57,11 @@ impl Cell {
         std::fs::hard_link(pool.on(other, at("names/one")), pool.on(other, at("names/two")))
             .unwrap();
         make_odd(&pool.on(other, at("deep/odd")));
+        if becomes == Becomes::Clones {
+            for path in ["deep/odd/cross", "names/one"] {
+                make_odd(&pool.on(other, at(path)));
+            }
+        }
         let groups = vec![
             vec![at("keep/cross"), at("deep/odd/cross")],
             vec![at("keep/two"), at("names/one"), at("names/two")],
@@ -49,14 +70,20 @@ impl Cell {
         let tool = Tool::new();
         let list = groups::write_list(&tool, pool, &groups);
         let view = snapshot::view(&pool.path(&root));
-        Self { root, groups, view, tool, list }
+        Self { root, groups, view, tool, list, master_disk, becomes }
     }
 
     /// Runs the tool over the cell, under strace with these options.
     pub(super) fn run_traced(&self, pool: &Pool, options: &[&str]) -> Run {
         let strace = [&["strace", "-f", "-qq"], options].concat();
         let primary = pool.path(self.root.join("keep"));
-        let list: [&std::ffi::OsStr; 7] = [
+        let link = match self.becomes {
+            Becomes::Links => "hard",
+            Becomes::Clones => "reflink",
+        };
+        let list: [&std::ffi::OsStr; 9] = [
+            "--link".as_ref(),
+            link.as_ref(),
             "--format".as_ref(),
             "json".as_ref(),
             "-e".as_ref(),
@@ -93,8 +120,22 @@ impl Cell {
     /// After the disturbance, a run does everything that was planned.
     pub(super) fn assert_can_be_done(&self, pool: &Pool) {
         self.run_traced(pool, &["-e", "trace=none"]).expect(0);
-        groups::assert_linked(pool, &self.groups);
+        self.assert_done(pool);
         snapshot::assert_same(&self.view, &snapshot::view(&pool.path(&self.root)));
+    }
+
+    /// Every group is one file, or files on one disk with the names that each had.
+    pub(super) fn assert_done(&self, pool: &Pool) {
+        if self.becomes == Becomes::Links {
+            return groups::assert_linked(pool, &self.groups);
+        }
+        for group in &self.groups {
+            let own = &group[1..];
+            let (disk, inode) = snapshot::assert_one_inode(pool, own);
+            assert_eq!(disk, self.master_disk, "{own:?}");
+            let kept = snapshot::assert_one_inode(pool, &group[..1]);
+            assert_ne!(kept, (disk, inode), "{group:?}");
+        }
     }
 
     /// What is on each branch, of this cell.
@@ -117,9 +158,9 @@ impl Cell {
     }
 }
 
-fn make_odd(dir: &Path) {
-    tree::set_owner(dir, (1234, 4321));
-    tree::set_mode(dir, 0o2771);
-    tree::set_acl(dir, "u:1000:rwx");
-    tree::set_xattr(dir, "user.note", b"kept");
+fn make_odd(path: &Path) {
+    tree::set_owner(path, (1234, 4321));
+    tree::set_mode(path, 0o2771);
+    tree::set_acl(path, "u:1000:rwx");
+    tree::set_xattr(path, "user.note", b"kept");
 }

@@ -82,8 +82,8 @@ impl State {
         self.names[name as usize].map(|file| &self.files[file])
     }
 
-    /// What `done` makes of it: one state, or two.
-    fn after(mut self, done: &Done) -> Vec<Self> {
+    /// What `done` makes of it: one state, or two, unless files stay `apart`.
+    fn after(mut self, done: &Done, apart: bool) -> Vec<Self> {
         match done {
             Done::Put(name, bytes) => {
                 self.names[*name as usize] = Some(self.files.len());
@@ -93,7 +93,11 @@ impl State {
             Done::Moved(from, to) => {
                 self.names[*to as usize] = self.names[*from as usize].take();
             }
-            Done::Edited(name, edit) => return self.edited(*name, edit),
+            Done::Edited(name, edit) => {
+                let mut states = self.edited(*name, edit);
+                states.truncate(if apart { 1 } else { 2 });
+                return states;
+            }
         }
         vec![self]
     }
@@ -117,6 +121,8 @@ pub(crate) struct Model {
     states: Vec<State>,
     /// What was acknowledged, for the message when something is lost.
     history: Vec<String>,
+    /// Master and duplicate never become one file.
+    apart: bool,
 }
 
 impl Model {
@@ -124,7 +130,12 @@ impl Model {
     pub(crate) fn new(bytes: &[u8], second: bool) -> Self {
         let names = [Some(0), Some(1), second.then_some(1), None];
         let files = vec![bytes.to_vec(), bytes.to_vec()];
-        Self { states: vec![State { names, files }], history: Vec::new() }
+        Self { states: vec![State { names, files }], history: Vec::new(), apart: false }
+    }
+
+    /// Master and duplicate stay two files, whatever a run does.
+    pub(crate) fn stay_apart(&mut self) {
+        self.apart = true;
     }
 
     /// Whether the name has a file.
@@ -150,7 +161,8 @@ impl Model {
         write!(note, " ({when})").unwrap();
         self.history.push(note);
         let states = std::mem::take(&mut self.states);
-        for state in states.into_iter().flat_map(|state| state.after(done)) {
+        let apart = self.apart;
+        for state in states.into_iter().flat_map(|state| state.after(done, apart)) {
             if !self.states.contains(&state) {
                 self.states.push(state);
             }

@@ -60,6 +60,8 @@ pub(crate) struct Moments {
     dirs: Vec<(usize, PathBuf)>,
     /// Group and whether it is the master, by disk and inode.
     inodes: HashMap<(usize, u64), (usize, bool)>,
+    /// Group by the disk of the master and the duplicate's name there: a clone has an inode of its own.
+    replaced: HashMap<(usize, PathBuf), usize>,
     /// Group by the duplicate's pool path.
     paths: HashMap<Vec<u8>, usize>,
     known: Vec<Known>,
@@ -72,7 +74,7 @@ impl Moments {
     pub(crate) fn new(pool: &Pool, root: &Path, pairs: &[Pair], log: PathBuf) -> Self {
         let mut dirs = Vec::new();
         let mut inodes = HashMap::new();
-        let mut paths = HashMap::new();
+        let (mut paths, mut replaced) = (HashMap::new(), HashMap::new());
         let mut known = Vec::new();
         for (index, pair) in pairs.iter().enumerate() {
             assert_eq!(index, pair.n);
@@ -85,6 +87,10 @@ impl Moments {
             let (master, duplicate) = pair.inodes;
             inodes.insert((pair.master_disk, master), (index, true));
             inodes.insert((pair.duplicate_disk(), duplicate), (index, false));
+            if pair.kind != Kind::Local {
+                let at = pool.on(pair.master_disk, pair.relative(Name::Duplicate));
+                replaced.insert((pair.master_disk, at), index);
+            }
             let path = root.join(pair.relative(Name::Duplicate));
             paths.insert(path.as_os_str().as_bytes().to_vec(), index);
             known.push(Known {
@@ -94,7 +100,7 @@ impl Moments {
                 seen: 0,
             });
         }
-        Self { dirs, inodes, paths, known, log, read: 0 }
+        Self { dirs, inodes, replaced, paths, known, log, read: 0 }
     }
 
     /// Looks once, and tells everybody.
@@ -119,6 +125,9 @@ impl Moments {
         };
         for entry in entries.flatten() {
             let Some(&(n, master)) = self.inodes.get(&(disk, entry.ino())) else {
+                if let Some(&n) = self.replaced.get(&(disk, entry.path())) {
+                    self.known[n].seen |= MASTER_AT_NAME;
+                }
                 continue;
             };
             let hidden = entry.file_name().as_bytes().starts_with(b".xdedup-");

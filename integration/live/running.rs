@@ -93,9 +93,17 @@ impl Shared {
 }
 
 /// Runs the tool, over the list in the pool mounted there; for all but [`Slow::No`], somebody should [`meddle`].
-pub(crate) fn execute(job: Job, pool: &Path, tool: &Tool, list: &Path, slow: &Slow) -> Run {
+pub(crate) fn execute(
+    job: Job,
+    (pool, clones): (&Path, bool),
+    tool: &Tool,
+    list: &Path,
+    slow: &Slow,
+) -> Run {
     let primary = pool.join("media");
-    let replace: [&OsStr; 7] = [
+    let replace: [&OsStr; 9] = [
+        "--link".as_ref(),
+        if clones { "reflink" } else { "hard" }.as_ref(),
         "--format".as_ref(),
         "json".as_ref(),
         "-e".as_ref(),

@@ -17,7 +17,7 @@ use super::pair::{Kind, Pair, When};
 use super::running::{Job, Shared, Slow, execute, meddle};
 use super::second_mount::SecondMount;
 use crate::groups;
-use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
+use crate::harness::loop_disk::Filesystem::{self, Btrfs, Ext4, Xfs};
 use crate::harness::manifest;
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::snapshot;
@@ -37,12 +37,26 @@ pub(crate) struct Scene {
     /// The mount that the tool is told of.
     root: PathBuf,
     list: PathBuf,
+    /// Duplicates become clones, and stay files of their own.
+    clones: bool,
 }
 
 impl Scene {
     /// `count` groups on three disks, the third empty, in a pool with these mount options.
     pub(crate) fn new(options: &[&str], count: usize) -> Self {
-        let mut plan = PoolPlan::of(&[Ext4, Xfs, Ext4]);
+        Self::on(&[Ext4, Xfs, Ext4], options, count)
+    }
+
+    /// The same on disks that can share blocks: duplicates become clones.
+    pub(crate) fn of_clones(count: usize) -> Self {
+        let mut scene = Self::on(&[Btrfs, Xfs, Ext4], &[], count);
+        scene.clones = true;
+        scene.pairs.iter_mut().for_each(|pair| pair.model.stay_apart());
+        scene
+    }
+
+    fn on(disks: &[Filesystem], options: &[&str], count: usize) -> Self {
+        let mut plan = PoolPlan::of(disks);
         for option in options {
             plan = plan.option(option);
         }
@@ -52,7 +66,7 @@ impl Scene {
         let made: Vec<_> = pairs.iter().map(Pair::group).collect();
         let list = groups::write_list(&tool, &pool, &made);
         let root = pool.root().to_owned();
-        Self { pool, tool, pairs, clients: 4, root, list }
+        Self { pool, tool, pairs, clients: 4, root, list, clones: false }
     }
 
     /// Lets the tool work through another mount: then the kernel knows nothing of a file before a client asks for it.
@@ -81,7 +95,7 @@ impl Scene {
         }
         let mut met = Met::default();
         let (pool, tool, list) = (&self.pool, &self.tool, &self.list);
-        let root = &self.root;
+        let (root, clones) = (&self.root, self.clones);
         let (run, other) = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !shared.ended.load(Ordering::Acquire) {
@@ -98,7 +112,7 @@ impl Scene {
             scope.spawn(|| meddle(pool, tool, slow, shared));
             let late = scope.spawn(|| lateness(shared));
             let other = scope.spawn(|| beside(pool, &shared.over));
-            let run = execute(job, root, tool, list, slow);
+            let run = execute(job, (root, clones), tool, list, slow);
             shared.ended.store(true, Ordering::Release);
             for client in clients {
                 let (part, more) = client.join().unwrap();
@@ -176,7 +190,8 @@ impl Scene {
         let resumed = self.tool.run(&["resume"]);
         assert!(matches!(resumed.code(), Some(0 | 1)), "{resumed}");
         self.judge("after resume");
-        let quiet = execute(Job::Replace, &self.root, &self.tool, &self.list, &Slow::No);
+        let of = (self.root.as_path(), self.clones);
+        let quiet = execute(Job::Replace, of, &self.tool, &self.list, &Slow::No);
         assert!(matches!(quiet.code(), Some(0 | 1)), "{quiet}");
         let summary = quiet.summary();
         let open = (summary.get("open"), summary.get("still_open"));

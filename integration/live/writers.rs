@@ -80,13 +80,35 @@ fn assert_listed(made: &[PathBuf], what: &str) {
 /// Every operation at each of these moments, for each kind of op and each order of the branches.
 fn aimed(moments: &[Moment], options: &[&str]) -> Scene {
     let mut scene = Scene::new(options, 8 * Act::ALL.len() * moments.len());
+    aim(&mut scene, moments);
+    scene
+}
+
+fn aim(scene: &mut Scene, moments: &[Moment]) {
     for pair in &mut scene.pairs {
         let turn = pair.n / 8;
         let act = Act::ALL[turn % Act::ALL.len()];
         let moment = moments[turn / Act::ALL.len()];
         pair.script.push_back((When::At(moment), act));
     }
-    scene
+}
+
+#[test]
+fn while_clones_replace_files() {
+    let moments = [Moment::Published];
+    let mut scene = Scene::of_clones(8 * Act::ALL.len());
+    aim(&mut scene, &moments);
+    round(&mut scene, &Slow::Stops, "clones, stopped and continued");
+}
+
+/// With `XDEDUP_FULL=1`: the crashes below differ only in what recovery finds, and the simulation has that for clones.
+#[test]
+fn after_a_crash_while_clones_replace_files() {
+    if !full() {
+        return;
+    }
+    let scene = Scene::of_clones(16 * Act::ALL.len());
+    crash_of(scene, Moment::Retired, "fdatasync:delay_enter=80000");
 }
 
 #[test]
@@ -203,7 +225,10 @@ fn a_new_file_made_after_the_run_where_mergerfs_missed_the_name() {
 
 /// Ends a run while ops are at `moment`, lets clients work on what it left, and on more of it while `resume` is at it.
 fn crash(moment: Moment, calls: &'static str) {
-    let mut scene = Scene::new(&[], 16 * Act::ALL.len());
+    crash_of(Scene::new(&[], 16 * Act::ALL.len()), moment, calls);
+}
+
+fn crash_of(mut scene: Scene, moment: Moment, calls: &'static str) {
     let slow = Slow::KilledAt(moment, calls);
     let (run, _, ()) = scene.run_beside(Job::Replace, &slow, nothing);
     assert!(run.was_killed(), "{:?} {}", run.code(), run.stderr);

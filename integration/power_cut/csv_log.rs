@@ -42,21 +42,28 @@ impl LogLines {
     }
 
     /// Whether the last line about each path says that it is settled, and the disks agree.
-    pub(crate) fn check_closed(&self) -> Result<(), String> {
+    /// Where `clones` are made, a replacement may be a file of its own on the kept copy's disk.
+    pub(crate) fn check_closed(&self, clones: bool) -> Result<(), String> {
         let mut last = BTreeMap::new();
         for line in &self.0 {
             last.insert(&line.from, line);
         }
-        last.into_values().try_for_each(Line::check_closed)
+        last.into_values().try_for_each(|line| line.check_closed(clones))
     }
 }
 
 impl Line {
-    fn check_closed(&self) -> Result<(), String> {
+    fn check_closed(&self, clones: bool) -> Result<(), String> {
+        let disk = |path: &Path| path.symlink_metadata().ok().map(|meta| meta.dev());
         let wrong = |what: &str| Err(format!("{what}: {self:?}"));
         match self.state.as_str() {
             "DELETED" if inode(&self.to).is_none() => wrong("there is no replacement"),
-            "DELETED" if inode(&self.to) != inode(&self.master) => wrong("it is not the master"),
+            "DELETED" if clones && disk(&self.to) != disk(&self.master) => {
+                wrong("it is not on the master's disk")
+            }
+            "DELETED" if !clones && inode(&self.to) != inode(&self.master) => {
+                wrong("it is not the master")
+            }
             "DELETED" if self.from != self.to && inode(&self.from).is_some() => {
                 wrong("the duplicate is still there")
             }

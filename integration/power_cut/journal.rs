@@ -155,6 +155,7 @@ fn check_lines(records: &[Record], dir: &Path) -> Result<(), String> {
             Record::Retired { op } => (*op, "LINKED"),
             Record::Done { op, .. } => (*op, "DELETED"),
             Record::Shared(shared) => (shared.op, "SHARED"),
+            Record::ReflinkIntent(reflink) => (reflink.intent.op, "PENDING"),
             Record::Restored { .. }
             | Record::Conflict { .. }
             | Record::RunStarted(_)
@@ -162,6 +163,7 @@ fn check_lines(records: &[Record], dir: &Path) -> Result<(), String> {
             | Record::UndoStarted(_)
             | Record::RelinkStarted(_)
             | Record::UndoIntent(_)
+            | Record::UndoReflinkIntent(_)
             | Record::Copied { .. } => continue,
         };
         if !lines.has(&op.seq.to_string(), state) {

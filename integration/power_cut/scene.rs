@@ -36,6 +36,8 @@ pub(crate) struct Scene {
     /// The same for files that nobody had synced: only once the tool says it is done.
     pub(crate) young: BTreeMap<PathBuf, Vec<u8>>,
     groups: Vec<FileGroup>,
+    /// Whether duplicates become clones where the kept copy's filesystem can make them.
+    clones: bool,
 }
 
 impl Scene {
@@ -45,7 +47,12 @@ impl Scene {
         let slot = |(n, fs)| Slot::new(fs, stage.path().join(format!("disk{n}")));
         let slots = kinds.into_iter().enumerate().map(slot).collect::<io::Result<_>>()?;
         let (durable, young) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { stage, slots, durable, young, groups: parse(files) })
+        Ok(Self { stage, slots, durable, young, groups: parse(files), clones: false })
+    }
+
+    /// The same with clones in the place of links.
+    pub(crate) fn with_clones(self) -> Self {
+        Self { clones: true, ..self }
     }
 
     /// The directory that holds all mount points, `disk0` to `disk3` and `pool`.
@@ -162,7 +169,8 @@ impl Scene {
 
     /// The tool, about to do all the list says.
     pub(crate) fn tool_that_executes(&self) -> Command {
-        let mut tool = self.tool(&["-e", "--any-master", "--no-progress", "-m"]);
+        let link = if self.clones { "auto" } else { "hard" };
+        let mut tool = self.tool(&["-e", "--any-master", "--no-progress", "--link", link, "-m"]);
         tool.arg(self.manifest());
         tool
     }
@@ -251,13 +259,20 @@ impl Scene {
 
     /// Whether the last line of every op says that it is over, and what it says is so.
     pub(crate) fn check_log_is_closed(&self) -> Result<(), String> {
-        LogLines::read(&self.journal().join("log.csv"))?.check_closed()
+        LogLines::read(&self.journal().join("log.csv"))?.check_closed(self.clones)
     }
 
-    /// How many distinct inodes the groups' paths lead to.
+    /// How many distinct inodes the groups' paths lead to; disks of a group, where duplicates become clones.
     pub(crate) fn distinct_inodes(&self) -> usize {
         let inodes: BTreeSet<_> =
             self.claims().flat_map(|group| self.inodes(group)).map(|(inode, _)| inode).collect();
+        if self.clones {
+            let disks = self.claims().map(|group| {
+                let inodes = self.inodes(group).into_keys();
+                inodes.map(|(disk, _)| disk).collect::<BTreeSet<_>>().len()
+            });
+            return disks.sum();
+        }
         inodes.len()
     }
 

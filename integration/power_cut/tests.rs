@@ -177,6 +177,20 @@ fn power_cut_at_any_point_of_a_run_loses_nothing_and_recovery_cleans_up() {
 }
 
 #[test]
+fn power_cut_while_clones_are_made_loses_nothing_and_recovery_cleans_up() {
+    let scene = Scene::new([Xfs, Btrfs, Ext4, Ext4], MIXED).unwrap().with_clones();
+    let beside = beside(&scene, 0);
+    let recorded = record_run(scene, &beside);
+    let Recorded { scene, log } = &recorded;
+    let cuts = log.cut_points(log.mark("start")..log.end(), sampling(6));
+    let variants = vec![Variant::DropUnflushed, Variant::Torn(seed())];
+    let sweep = Sweep { log, slots: &scene.slots, cuts, variants };
+    let seen = sweep.look(|cut, variant, rig| recorded.look(cut, variant, &rig));
+    let seen = seen.all_good("clones on xfs and btrfs");
+    assert!(seen.iter().any(|shown| shown.interrupted), "no cut was in the middle of an op");
+}
+
+#[test]
 fn power_cut_during_recovery_loses_nothing_and_recovery_cleans_up() {
     let scene = Scene::new(KINDS[0], MIXED).unwrap();
     let beside = beside(&scene, 7);

@@ -183,9 +183,8 @@ pub struct RunArgs {
     /// What duplicates become
     ///
     /// A hard link makes one file of two: an edit changes both. With "reflink" each file stays a file of its own, with its
-    /// owner, permissions and times, and shares its blocks with a copy on the same disk; that takes btrfs or xfs. Copies on
-    /// two disks cannot share blocks, and are skipped. "auto" shares blocks where the kept copy is on the same disk and can,
-    /// and makes hard links elsewhere.
+    /// owner, permissions and times, and shares its blocks with the kept copy; that takes btrfs or xfs on the kept copy's disk. A
+    /// copy on another disk moves there as a clone. "auto" makes hard links where the kept copy's disk cannot share blocks.
     #[arg(long, value_name = "KIND", value_enum, default_value = "hard", hide_short_help = true, help_heading = heading::ACTION)]
     pub link: Link,
     /// Whether only `dry_run` keeps the plan from being carried out

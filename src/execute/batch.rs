@@ -251,7 +251,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             let outcome = match state {
                 OpState::Removed(reclaimed) => Outcome::Done { reclaimed },
                 OpState::Restored(halt) if halt.again && op.recorded.is_none() => {
-                    unreported.put_back.push((op.into_op(), halt));
+                    unreported.put_back.push((op.into_op().as_planned().into_owned(), halt));
                     continue;
                 }
                 OpState::Restored(halt) => Outcome::NotDone(halt),
@@ -265,7 +265,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 }
             };
             self.observer.ended(&OpEnded {
-                op: &op,
+                op: &op.as_planned(),
                 id: Some(op.id()),
                 outcome: &outcome,
                 recovered,

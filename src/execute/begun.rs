@@ -52,6 +52,8 @@ pub(crate) struct Begun {
 pub(crate) struct UndoCopy {
     /// Its hidden name.
     pub(super) at: Place,
+    /// Its inode, once this process has made it.
+    pub(super) made: Option<InodeId>,
     /// Whether it is complete and recorded.
     pub(super) complete: bool,
     /// Owner, mode, ACL and attributes of the file that stays when the undo was first begun, where that was recorded.

@@ -194,12 +194,40 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 left.extend(own.collect::<Result<Vec<_>, _>>()?);
             }
         }
+        left.extend(self.links_of_clone(op)?);
         if left.is_empty() {
             return Ok(None);
         }
         let why = "linked while it was replaced: the link leads to the kept copy, and the path has its own copy again";
         let halt = Halt::new(Reason::Conflict, why);
         Ok(Some(BothStay { halt, left }))
+    }
+
+    /// Finds links that another program made of a clone, or of the copy of one: it had no names but those of the op. Returns
+    /// the files at these paths, and the paths that have the duplicate again.
+    fn links_of_clone(&self, op: &Begun) -> Result<Vec<(BranchIdx, RelPath)>, FsError> {
+        let made = op.made().is_some() && op.has_whole_duplicate();
+        let Some(clone) = self.held_master(op)?.filter(|_| made) else {
+            return Ok(Vec::new());
+        };
+        if clone.nlink <= self.known_names(op, |stat| op.is_master(stat))? {
+            return Ok(Vec::new());
+        }
+        let links = self.fs.names_of(op.master.branch, clone.id)?.into_iter();
+        let ours = |path: &RelPath| op.names.iter().any(|name| name.path == *path);
+        let links = links.filter(|path| !is_hidden_name(path.file_name().as_encoded_bytes()));
+        let mut left = Vec::new();
+        for path in links.filter(|path| !ours(path)) {
+            for branch in self.all_branches() {
+                let there = self.fs.stat_unpinned(&Place::new(branch, path.clone()))?;
+                left.extend(there.map(|_| (branch, path.clone())));
+            }
+        }
+        let own = if left.is_empty() { 0 } else { op.names.len() };
+        for k in 0..own {
+            left.push(self.named_now(&op.own(k))?);
+        }
+        Ok(left)
     }
 
     /// Finds paths that have a file on the duplicate's disk and another program's file on another disk: mergerfs broke
@@ -266,9 +294,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Returns the names that another program gave to the file of which the op knows all names: the duplicate, or the
     /// copy that an undo makes.
     fn new_names(&self, op: &Begun) -> Result<Vec<RelPath>, Halt> {
-        let (file, branch) = match op.undo() {
-            None => (self.held_duplicate(op)?, op.duplicate.branch),
-            Some(_) => (self.held_master(op)?, op.master.branch),
+        let (file, branch) = match op.has_whole_duplicate() {
+            true => (self.held_duplicate(op)?, op.duplicate.branch),
+            false => (self.held_master(op)?, op.master.branch),
         };
         let Some(file) = file else {
             return Ok(Vec::new());

@@ -61,6 +61,11 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             let why = "only one of both files is encrypted since the plan was made";
             return Err(Halt::new(Reason::EncryptionDiffers, why));
         }
+        if op.reflinks() {
+            let alike = self.stored_alike(&master.file.file, &duplicate.file.file);
+            alike.map_err(|halt| halt.or_links(op))?;
+            return Ok((master, duplicate));
+        }
         let ignore = &self.options.ignore;
         if let Some(reason) = ignore.differs(&master.metadata, &duplicate.metadata) {
             return Err(Halt::new(reason, METADATA_DIFFERS));
@@ -140,7 +145,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             let why = "both copies changed since the replacement began";
             return Err(Halt::new(Reason::Changed, why));
         }
-        if op.undo().is_some_and(|undo| undo.blake3 != blake3) {
+        if op.made().is_some_and(|undo| undo.blake3 != blake3) {
             let why = "not the bytes that were recorded";
             return Err(Halt::new(Reason::Damaged, why));
         }
@@ -302,7 +307,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         // This process, or the process that began the op, moved the ctimes of an op under way.
         self.usable(op, TICK_NS, master, duplicate)?;
-        if op.undo().is_some() {
+        if !op.has_whole_duplicate() {
             // The copy was made after the intent, and the file that stays keeps its further names and its own metadata,
             // as long as no client changes either.
             let known = self.known_names(op, |stat| op.is_master(stat))?;
@@ -323,6 +328,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 Err(Halt::new(Reason::Changed, "the duplicate's metadata changed meanwhile"))
             }
             Some(_) => Ok(()),
+            // The clone, or the copy of a clone, was given the duplicate's.
+            None if op.made().is_some() => Ok(()),
             None => {
                 let ignore = &self.options.ignore;
                 let differs = ignore.differs(&master.metadata, &duplicate.metadata);

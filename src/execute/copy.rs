@@ -5,15 +5,19 @@ use super::begun::{Begun, Subject as _};
 use super::halt::Halt;
 use super::window::Leased;
 use super::work::{Halted, OpState, Over, Work};
-use crate::fs::{Change, Copying, FileKind, Lease, Place};
+use crate::fs::{Change, Copying, FileKind, Lease, Place, Stat};
 use crate::journal::Store;
 use crate::plan::Undoing;
 use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
 
-/// The file that stays, and the copy of it that is under way.
+const WRITTEN_WHILE_HIDDEN: &str =
+    "its path was written to while it was taken back: what was written is kept under a hidden name";
+
+/// A copy that is under way.
 struct Files<H> {
-    stays: H,
+    /// The file that stays, to be read; `None` for a clone, which has its contents.
+    stays: Option<H>,
     made: H,
 }
 
@@ -39,9 +43,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         works: Vec<Work<Begun>>,
         over: &mut Vec<Over>,
     ) -> Vec<Work<Begun>> {
-        let copies = self.each_part(works, over, |this, op| {
+        let copies = self.each_part(works, over, |this, mut op| {
             let begun = this.not_stopped(&op).and_then(|()| Ok(this.take_grip(&op)?));
-            match begun.and_then(|()| this.begin_copy(&op)) {
+            match begun.and_then(|()| this.begin_copy(&mut op)) {
                 Ok(files) => Ok(Copied { op, files }),
                 Err(halt) => Err(Box::new(Halted { op, halt })),
             }
@@ -49,7 +53,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let files = copies.iter().map(|work| (&work.op.op, &work.op.files));
         let mut hashes = self.copy_contents(files).into_iter();
         let copies = self.each_part(copies, over, |this, copy| {
-            let hash = hashes.next().expect("invariant: a hash for each copy");
+            let read = copy.files.stays.is_some();
+            let hash = read.then(|| hashes.next().expect("invariant: a hash for each copy"));
             Self::check(copy, |copy| this.end_copy(&copy.op, &copy.files, hash))
         });
         let made: Vec<_> = copies.iter().map(|work| &work.op.files.made).collect();
@@ -73,35 +78,44 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
         let files = self.begin_copy(op)?;
         let hash = self.copy_contents(std::iter::once((&*op, &files))).pop();
-        self.end_copy(op, &files, hash.unwrap_or(Ok(None)))?;
+        self.end_copy(op, &files, hash)?;
         // As in a batch.
         self.fs.sync_file(&files.made)?;
         self.note_copied(op, &files)
     }
 
-    /// Makes the empty file that the contents go to. Removes what an interrupted copy left there first.
-    fn begin_copy(&mut self, op: &Begun) -> Result<Files<F::File>, Halt> {
-        let (Some(undo), Some(at)) = (op.undo().cloned(), op.copy_place().cloned()) else {
+    /// Makes the file that the contents go to: empty, or a clone. Removes what an interrupted copy left there first.
+    fn begin_copy(&mut self, op: &mut Begun) -> Result<Files<F::File>, Halt> {
+        let (Some(undo), Some(at)) = (op.made().cloned(), op.copy_place().cloned()) else {
             return Err(Halt::new(Reason::Changed, "no copy is to be made"));
         };
         self.clear_copy(op)?;
-        let stays = self.open_duplicate(op)?;
-        let found = self.fs.stat_open(&stays)?;
+        let source = self.open_duplicate(op)?;
+        let found = self.fs.stat_open(&source)?;
         if found.size != op.size || found.mtime != undo.source_mtime {
-            let why = "written to since it was linked";
-            return Err(Halt::new(Reason::ChangedSince, why));
+            return Err(match op.reflinks() {
+                true => Halt::again(Reason::Changed, "the duplicate was written to meanwhile"),
+                false => Halt::new(Reason::ChangedSince, "written to since it was linked"),
+            });
         }
         let dir = at.dir();
         self.touched.before(self.fs, &dir)?;
         let made = self.fs.create(&at);
         self.touched.after(self.fs, &dir)?;
         let made = made?;
+        if let Some(copy) = &mut op.copy {
+            copy.made = Some(self.fs.stat_open(&made)?.id);
+        }
         // Before the data: a file that has data can no longer be without copy-on-write, and compression is for what is
         // written from now on.
         if let Some(flags) = undo.flags {
             self.fs.set_flags(&made, flags);
         }
-        Ok(Files { stays, made })
+        if op.reflinks() {
+            self.clone_kept(op, &undo, &made)?;
+            return Ok(Files { stays: None, made });
+        }
+        Ok(Files { stays: Some(source), made })
     }
 
     /// Copies contents; returns their BLAKE3.
@@ -113,11 +127,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         F::File: 'c,
     {
         let copying: Vec<_> = copies
-            .map(|(op, files)| Copying {
-                from: (&files.stays, op.duplicate.branch),
-                to: (&files.made, op.master.branch),
-                size: op.size,
-                sparse: op.undo().is_some_and(|undo| undo.sparse),
+            .filter_map(|(op, files)| {
+                Some(Copying {
+                    from: (files.stays.as_ref()?, op.duplicate.branch),
+                    to: (&files.made, op.master.branch),
+                    size: op.size,
+                    sparse: op.undo().is_some_and(|undo| undo.sparse),
+                })
             })
             .collect();
         let observer = &mut *self.observer;
@@ -134,30 +150,41 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         hashes
     }
 
-    /// Checks what was copied, and sets everything of the copy but its names.
+    /// Checks what was copied, and sets everything of the copy but its names. `hash` is that of what was read; `None` for a
+    /// clone, which is compared as a whole before it is published.
     fn end_copy(
         &mut self,
         op: &Begun,
         files: &Files<F::File>,
-        hash: Result<Option<[u8; 32]>, Halt>,
+        hash: Option<Result<Option<[u8; 32]>, Halt>>,
     ) -> Result<(), Halt> {
-        let Some(blake3) = hash? else {
-            if let Some(reason) = self.asked_to_stop() {
-                return Err(Halt::new(reason, "stopped while reading"));
-            }
-            self.not_stopped(op)?;
-            let why = "became shorter while it was read";
-            return Err(Halt::new(Reason::ChangedSince, why));
+        let read = match hash {
+            None => None,
+            Some(hash) => match hash? {
+                Some(blake3) => Some(blake3),
+                None => return Err(self.cut_short(op)),
+            },
         };
-        match op.undo() {
-            Some(undo) if undo.blake3 == blake3 => {
-                if let Some(source) = op.copy.as_ref().and_then(|copy| copy.source) {
+        match op.made() {
+            Some(made) if read.map_or(op.reflinks(), |blake3| made.blake3 == blake3) => {
+                let source = op.copy.as_ref().and_then(|copy| copy.source);
+                if let (Some(source), Some(blake3)) = (source, read) {
                     self.know(source, blake3);
                 }
-                self.dress(&files.made, undo)
+                self.dress(&files.made, made)
             }
             _ => Err(Halt::new(Reason::Damaged, "not the bytes that were recorded")),
         }
+    }
+
+    /// Why a file was not read to its end.
+    fn cut_short(&self, op: &Begun) -> Halt {
+        if let Some(reason) = self.asked_to_stop() {
+            return Halt::new(reason, "stopped while reading");
+        }
+        self.not_stopped(op)
+            .err()
+            .unwrap_or_else(|| Halt::new(Reason::ChangedSince, "became shorter while it was read"))
     }
 
     /// Remembers the copy, which is on stable storage.
@@ -168,15 +195,17 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
-    /// Sets owner, mode, ACL and attributes, and last the times, which every other call would move.
+    /// Sets the times, owner, mode, ACL and attributes. The times first: once the file has its owner and mode, a program may
+    /// open it by its hidden name, and the time of what it writes must stay.
     fn dress(&self, made: &F::File, undo: &Undoing) -> Result<(), Halt> {
+        self.fs.set_times(made, undo.atime, undo.mtime)?;
         self.fs.set_metadata(made, &undo.metadata)?;
         let given = self.fs.metadata(made)?;
         if given.without_labels() != undo.metadata.without_labels() {
             let why = "owner, mode, ACL or attributes cannot be given back on this filesystem";
             return Err(Halt::new(Reason::Io, why));
         }
-        Ok(self.fs.set_times(made, undo.atime, undo.mtime)?)
+        Ok(())
     }
 
     /// Removes the file under the hidden name of a copy. Only a copy has such a name.
@@ -187,11 +216,42 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let Some(at) = op.copy_place().cloned() else {
             return Ok(());
         };
-        match self.fs.stat(&at)? {
-            Some(stat) if op.is_master(&stat) && !op.salvaged => self.clear_last_name(op, &at),
-            Some(stat) if stat.kind == FileKind::Regular => self.unlink(&at, stat.id),
-            _ => Ok(()),
+        let Some(stat) = self.fs.stat(&at)?.filter(|stat| stat.kind == FileKind::Regular) else {
+            return Ok(());
+        };
+        if op.salvaged {
+            return self.unlink(&at, stat.id);
         }
+        if op.is_master(&stat) {
+            return self.clear_last_name(op, &at);
+        }
+        let copy = op.copy.as_deref();
+        let known = copy.is_some_and(|copy| copy.complete || copy.made.is_some());
+        if known && copy.and_then(|copy| copy.made) != Some(stat.id) {
+            // Another program put a file there.
+            return Ok(());
+        }
+        self.clear_unmade(op, &at, &stat)
+    }
+
+    /// Removes a copy that is not known to be complete, if no other program has used it: once it has its owner and mode, a
+    /// program may find it by its hidden name.
+    fn clear_unmade(&mut self, op: &Begun, at: &Place, stat: &Stat) -> Result<(), Halt> {
+        let Some(made) = op.made() else { return self.unlink(at, stat.id) };
+        let wanted = &made.metadata;
+        let owner_and_mode = |of: (u32, u32, u32)| (of.0, of.1, of.2 & 0o7777);
+        let dressed = owner_and_mode((stat.uid, stat.gid, stat.mode))
+            == owner_and_mode((wanted.uid, wanted.gid, wanted.mode));
+        let for_all = wanted.uid != 0 || wanted.mode & 0o077 != 0;
+        if !(dressed && for_all) {
+            return self.unlink(at, stat.id);
+        }
+        let mut copy = Leased::new(self.fs, self.options.leases, self.fs.open(at)?);
+        copy.take(Lease::Write, "copy")?;
+        if self.fs.stat_open(&copy.file)?.mtime != made.mtime {
+            return Err(Halt::new(Reason::Conflict, WRITTEN_WHILE_HIDDEN));
+        }
+        self.unlink(at, stat.id)
     }
 
     /// Removes the hidden name of a complete copy. A copy without a visible name is kept if a client wrote to it: the
@@ -216,12 +276,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let mut copy = Leased::new(self.fs, self.options.leases, file);
         copy.take(Lease::Write, "copy")?;
         let now = self.fs.stat_open(&copy.file)?;
-        let mtime = op.undo().map(|undo| undo.mtime);
+        let mtime = op.made().map(|undo| undo.mtime);
         if now.size != op.size || Some(now.mtime) != mtime {
-            return Err(Halt::new(
-                Reason::Conflict,
-                "its path was written to while it was taken back: what was written is kept under a hidden name",
-            ));
+            return Err(Halt::new(Reason::Conflict, WRITTEN_WHILE_HIDDEN));
         }
         self.unlink(at, op.master_id)
     }

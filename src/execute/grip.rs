@@ -15,7 +15,7 @@ use super::observe::DuplicateAt;
 use crate::fs::{Change, FsError, InodeId, Place, Stat};
 use crate::journal::Store;
 use crate::plan::hidden_name::{Role, is_hidden_name};
-use crate::plan::{Found, OpKind};
+use crate::plan::{Found, OpKind, Source};
 use crate::pool::relpath::RelPath;
 
 /// The held files and names of one op.
@@ -372,6 +372,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
         }
         places.push((op.master.clone(), false));
+        let kept = op.made().and_then(|made| made.source.as_ref());
+        if let Some(Source { at, seen }) = kept
+            && let Some(now) = self.fs.stat_if_there(at)?
+            && (now.id, now.size, now.mtime) == (seen.id, seen.size, seen.mtime)
+        {
+            // What was cloned.
+            return Ok(true);
+        }
         for (place, hidden) in places {
             let Some(stat) = self.fs.stat_if_there(&place)? else {
                 continue;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::fs::FsError;
+use crate::plan::Op;
 use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
 
@@ -26,6 +27,17 @@ impl Halt {
 
     pub(crate) fn again(reason: Reason, detail: impl Into<String>) -> Self {
         Self { again: true, ..Self::new(reason, detail) }
+    }
+
+    /// Has `op` tried again, as an op that links, where the filesystem makes no clone and links may replace the duplicate.
+    pub(crate) fn or_links(self, op: &Op) -> Self {
+        let again = self.again || (self.reason == Reason::NoReflink && op.may_link_instead());
+        Self { again, ..self }
+    }
+
+    /// Returns an op that is to be tried again because of this.
+    pub(crate) fn next_try(&self, op: Op) -> Op {
+        if self.reason == Reason::NoReflink { op.or_links() } else { op }
     }
 
     /// Clients removed every path that led to the contents; the hidden file gets no visible name again.

@@ -24,6 +24,7 @@ mod pass;
 mod path_access;
 mod publish;
 mod recover;
+mod reflink;
 mod remove;
 mod retire;
 mod share;

@@ -106,7 +106,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                             Ready::Undo(examined) => batch.examined.push(*examined),
                         }
                     }
-                    Err(halt) if halt.again && !last => again.push_back(op),
+                    Err(halt) if halt.again && !last => again.push_back(halt.next_try(op)),
                     Err(halt) => self.not_done(&op, None, halt),
                 }
             }
@@ -124,16 +124,19 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                         self.observer.stepped();
                         batch.compared.push(Compared::new(op, seen, dirs));
                     }
-                    Err(halt) if halt.again && !last => again.push_back(op),
+                    Err(halt) if halt.again && !last => again.push_back(halt.next_try(op)),
                     Err(halt) => self.not_done(&op, None, halt),
                 }
             }
-            let mut put_back = self.batch(batch.compared)?;
+            let (clones, links): (Vec<_>, Vec<_>) =
+                batch.compared.into_iter().partition(|compared| compared.op().reflinks());
+            let mut put_back = self.batch(links)?;
+            put_back.extend(self.reflink_batch(clones)?);
             put_back.extend(self.undo_batch(batch.examined)?);
             self.release_dirs();
             match last {
                 // Another program came in between; at the end of the run perhaps no longer.
-                false => again.extend(put_back.into_iter().map(|(op, _)| op)),
+                false => again.extend(put_back.into_iter().map(|(op, halt)| halt.next_try(op))),
                 true => put_back.into_iter().for_each(|(op, halt)| self.not_done(&op, None, halt)),
             }
         }

@@ -8,11 +8,11 @@ use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::work::{OpState, Over, Work};
 use super::{Executor, RunError, StaysOpen};
-use crate::fs::{Change, FsError, Handle, InodeId, Place, Stat};
+use crate::fs::{Change, Fingerprint, FsError, Handle, InodeId, Place, Stat};
 use crate::journal::{Intent, OpenOp, RecordedFile, RunStarted, Store};
 use crate::plan::op::NO_INODE;
 use crate::plan::refusal::Reason;
-use crate::plan::{DirIntent, Op, OpFile, OpName, Undoing};
+use crate::plan::{DirIntent, Op, OpFile, OpName, Source, Undoing};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -69,7 +69,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     ) -> Result<Vec<StaysOpen>, RunError> {
         let open: Vec<OpenOp> = self.journal.open_ops().into_iter().filter(wanted).collect();
         let mut remaining = Vec::new();
-        let stays_open = |op: Begun, halt| StaysOpen { id: op.id(), op: op.into_op(), halt };
+        let stays_open = |op: Begun, halt| {
+            let id = op.id();
+            StaysOpen { id, op: op.into_op().as_planned().into_owned(), halt }
+        };
         for chunk in open.chunks(self.options.batch_ops.max(1)) {
             let (mut works, mut over) = (Vec::with_capacity(chunk.len()), Vec::new());
             for (n, entry) in chunk.iter().enumerate() {
@@ -143,7 +146,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for k in 0..op.names.len() {
             names.push(self.observe(op, k)?);
         }
+        let unmade = op.copy.as_ref().is_some_and(|copy| !copy.complete);
         let next = match decide(op.is_retired(), &names) {
+            // The kept copy may be another one by now: the next run clones it.
+            Next::Forward if unmade && op.reflinks() => {
+                let why = "it was stopped before the clone was complete";
+                return Ok(Some(self.back(op, Halt::new(Reason::Interrupted, why))));
+            }
             // The directory of the path is no directory any more.
             Next::Forward if obstructed && !op.is_retired() => Next::Back,
             // The path would leave the pool with its branch.
@@ -291,7 +300,14 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let duplicate_id = inode(&duplicate, &intent.duplicate);
         let master = OpFile { at: master, id: master_id };
         let duplicate = OpFile { at: duplicate, id: duplicate_id };
-        let op = begun_from(entry, master, duplicate, names, dirs);
+        let cloned = entry.undo.as_ref().and_then(|undo| undo.cloned.as_ref());
+        let source = cloned.map(|file| {
+            let at = Place::new(master.at.branch, file.path.clone());
+            let id = inode(&at, file);
+            let RecordedFile { size, mtime, ctime, .. } = *file;
+            Source { at, seen: Fingerprint { id, size, mtime, ctime } }
+        });
+        let op = begun_from(entry, (master, duplicate), source, names, dirs);
         let here = missing.map_or(Ok(()), |path| {
             let detail = format!("branch {path:?} is not there, or is another filesystem now");
             Err(Halt::new(Reason::BranchFailed, detail))
@@ -322,8 +338,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 /// Returns the op of `entry`, with its files, names and directories on the branches of this run.
 fn begun_from(
     entry: &OpenOp,
-    master: OpFile,
-    duplicate: OpFile,
+    (master, duplicate): (OpFile, OpFile),
+    source: Option<Source>,
     names: Vec<OpName>,
     dirs: Vec<DirIntent>,
 ) -> Begun {
@@ -331,26 +347,33 @@ fn begun_from(
     let undo = entry.undo.as_ref();
     let copy = undo.map(|undo| UndoCopy {
         at: Place::new(master.at.branch, undo.copy.clone()),
+        made: None,
         complete: undo.copied,
         source_metadata: undo.source.clone(),
         source: None,
     });
     let (size, bytes) = (intent.duplicate.size, intent.bytes);
     let planned = Op::planned(intent.kind, master, duplicate, size, bytes, names);
-    let op = match (undo, intent.relinks) {
-        (Some(undo), _) => planned.undoing(Undoing {
-            of: undo.undoes,
-            metadata: intent.metadata.clone(),
-            atime: intent.atime,
-            flags: intent.flags,
-            mtime: intent.master.mtime,
-            blake3: intent.blake3,
-            sparse: undo.sparse,
-            source_mtime: intent.duplicate.mtime,
-            emptied: undo.emptied.clone(),
-        }),
-        (None, Some(of)) => planned.relinking(of),
-        (None, None) => planned,
+    let made = undo.map(|undo| Undoing {
+        of: undo.undoes,
+        source,
+        of_clone: undo.of_clone,
+        metadata: intent.metadata.clone(),
+        atime: intent.atime,
+        flags: intent.flags,
+        mtime: intent.master.mtime,
+        blake3: intent.blake3,
+        sparse: undo.sparse,
+        source_mtime: intent.duplicate.mtime,
+        emptied: undo.emptied.clone(),
+    });
+    let op = match made {
+        Some(made) => planned.making(made),
+        None => planned,
+    };
+    let op = match intent.relinks {
+        Some(of) => op.relinking(of),
+        None => op,
     };
     let proofs = (entry.begun(), entry.retired_record());
     Begun::open(op, proofs, intent, dirs, copy)

@@ -162,12 +162,12 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// copy that an undo makes. Such a name would stay on both branches for good. Looks at each name: a client that
     /// adds one name and removes another does not change their number.
     fn check_names(&self, op: &Begun, window: &Window<'_, F>) -> Result<(), Halt> {
-        let (file, known) = match op.undo() {
+        let (file, known) = match op.has_whole_duplicate() {
             // A duplicate of one name cannot get another one while that name is renamed.
-            None if op.names.len() == 1 => return Ok(()),
-            None => (&window.duplicate.file, self.known_names(op, |stat| op.is_duplicate(stat))?),
-            Some(_) if op.salvaged => return Ok(()),
-            Some(_) => (&window.master.file, self.known_names(op, |stat| op.is_master(stat))?),
+            true if op.names.len() == 1 => return Ok(()),
+            true => (&window.duplicate.file, self.known_names(op, |stat| op.is_duplicate(stat))?),
+            false if op.salvaged => return Ok(()),
+            false => (&window.master.file, self.known_names(op, |stat| op.is_master(stat))?),
         };
         if self.fs.stat_open(file)?.nlink > known {
             return Err(Halt::new(Reason::Changed, "its path was linked or renamed meanwhile"));

@@ -68,6 +68,17 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(())
     }
 
+    /// Checks that both files are to have blocks of one kind.
+    pub(super) fn stored_alike(&self, one: &F::File, other: &F::File) -> Result<(), Halt> {
+        let [one, other] =
+            [one, other].map(|file| self.fs.flags(file).map(|flags| flags & STORED_OTHERWISE));
+        if one.zip(other).is_some_and(|(one, other)| one != other) {
+            let why = "one of both is compressed or stored without copies on write (chattr +c, +C)";
+            return Err(Halt::new(Reason::NoReflink, why));
+        }
+        Ok(())
+    }
+
     /// Shares the blocks of one pair.
     fn share(&mut self, op: &Op) -> Result<SharedFiles, Halt> {
         if let Some(reason) = self.asked_to_stop() {
@@ -85,13 +96,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 return Err(Halt::new(Reason::Changed, "it has another size now"));
             }
         }
-        let flags = [&master, &duplicate].map(|file| self.fs.flags(file));
-        if flags[0].map(|flags| flags & STORED_OTHERWISE)
-            != flags[1].map(|flags| flags & STORED_OTHERWISE)
-        {
-            let why = "one of both is compressed or stored without copies on write (chattr +c, +C)";
-            return Err(Halt::new(Reason::NoReflink, why));
-        }
+        self.stored_alike(&master, &duplicate)?;
         // What a snapshot or another file holds stays in use.
         let held = self.fs.shared(&duplicate)?;
         let mut offset = 0;
@@ -142,7 +147,7 @@ fn same_contents(before: &(Stat, Stat), now: &(Stat, Stat)) -> bool {
 }
 
 /// The kernel's reasons against sharing the blocks of two files.
-fn cannot_share(error: FsError) -> Halt {
+pub(super) fn cannot_share(error: FsError) -> Halt {
     let detail = format!("{error}: {}", error.source);
     match error.errno() {
         libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS | libc::EXDEV | libc::EINVAL => {

@@ -374,7 +374,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             let now = self.fs.metadata(&master.file)?;
             Ok::<_, FsError>(now.without_labels() != undo.metadata.without_labels())
         };
-        if op.undo().map_or(Ok(false), changed)? {
+        if op.made().map_or(Ok(false), changed)? {
             // The file that stays lacks the metadata that a client set on the copy.
             return Err(Halt::new(
                 Reason::Conflict,
@@ -670,8 +670,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 self.unlink(&at, op.master_id)?;
             }
         }
-        self.clear_copy(op)?;
-        self.clear_aside(op)
+        let cleared = self.clear_copy(op);
+        self.clear_aside(op)?;
+        cleared
     }
 }
 

@@ -13,11 +13,11 @@ use super::observe::Observed;
 use super::work::Work;
 use super::{Executor, RunError};
 use crate::fs::{Change, FileKind, FsError, Handle, Lease, Metadata, Place, Stat};
-use crate::journal::{Intent, Record, RecordedFile, Store, UndoIntent};
+use crate::journal::{Intent, Record, RecordedFile, Store, UndoIntent, UndoOf};
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::entry;
 use crate::plan::refusal::Reason;
-use crate::plan::{DirIntent, Op, Undoing};
+use crate::plan::{DirIntent, Op, OpId, Undoing};
 use crate::pool::relpath::RelPath;
 
 /// An op that undoes another, after a look at the file that stays. Only [`Executor::examine`] makes it.
@@ -45,10 +45,20 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if held.stat.immutable {
             return Err(Halt::new(Reason::Immutable, "the file that stays is immutable"));
         }
-        let before = self.sources.entry(undo.of);
-        let before = before.or_insert_with(|| held.metadata.clone());
-        if *before != held.metadata {
-            return Err(Halt::metadata_changed());
+        if undo.of_clone {
+            if undo.metadata != held.metadata {
+                return Err(Halt::metadata_changed());
+            }
+            if held.stat.nlink != op.names.len() as u64 {
+                return Err(Halt::new(Reason::Changed, "linked to other names meanwhile"));
+            }
+        }
+        if let Some(of) = undo.of {
+            let before = self.sources.entry(of);
+            let before = before.or_insert_with(|| held.metadata.clone());
+            if *before != held.metadata {
+                return Err(Halt::metadata_changed());
+            }
         }
         Ok(Examined {
             op: op.clone(),
@@ -78,7 +88,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 Err(error) => self.not_done(&op.op, None, error.into()),
             }
         }
-        let copies: Vec<_> = intents.iter().map(|intent| intent.copy.clone()).collect();
+        let copies: Vec<_> = intents.iter().map(|of| of.intent().copy.clone()).collect();
         // Durable before the first hidden name is made: a file that a crash leaves under that name is then known to be
         // ours.
         let recorded = self.journal.begin_undo(intents, self.fs.now())?;
@@ -87,13 +97,22 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let begun = begun.map(|(n, (op, (record, copy)))| {
             let copy = UndoCopy {
                 at: Place::new(op.op.master.branch, copy),
+                made: None,
                 complete: false,
                 source_metadata: Some(op.source_metadata),
                 source: Some(op.source.fingerprint()),
             };
             Work::new(Begun::undo(op.op, record, op.dirs, copy), n, false)
         });
-        let (works, mut over) = (begun.collect(), Vec::new());
+        self.make_and_carry_out(begun.collect())
+    }
+
+    /// Makes the files of ops whose intents are durable, and carries the ops out.
+    pub(super) fn make_and_carry_out(
+        &mut self,
+        works: Vec<Work<Begun>>,
+    ) -> Result<Vec<(Op, Halt)>, RunError> {
+        let mut over = Vec::new();
         let over = &mut over;
         let works = self.copy_all(works, over);
         // The copies have their hidden names durably before a record says that they are complete: a power cut that
@@ -134,21 +153,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// The intent of an undo, with a number and a hidden name for the copy.
-    fn undo_intent(&mut self, examined: &Examined) -> Result<UndoIntent, FsError> {
+    fn undo_intent(&mut self, examined: &Examined) -> Result<UndoOf, FsError> {
         let Examined { op, undo, source, .. } = examined;
         let branch = op.master.branch;
-        let mut dir = op.master.path.parent().unwrap_or_else(RelPath::root);
-        // If the directory itself is yet to be made, the copy goes beside the topmost directory that is yet to be made.
-        while !self
-            .fs
-            .stat(&Place::new(branch, dir.clone()))?
-            .is_some_and(|stat| stat.kind == FileKind::Directory)
-        {
-            let Some(parent) = dir.parent() else { break };
-            dir = parent;
-        }
-        let id = self.journal.next_op(self.run);
-        let copy = entry(&dir, hidden_name(self.journal.id(), id, 0, Role::Copy));
+        let (id, copy) = self.copy_name(&op.master)?;
         let names = self.name_intents(op)?;
         let duplicate_handle = self.fs.handle(&op.duplicate)?;
         let master = RecordedFile {
@@ -167,8 +175,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             mtime: source.mtime,
             ctime: source.ctime,
         };
-        Ok(UndoIntent {
-            undoes: undo.of,
+        let intent = UndoIntent {
+            undoes: undo.of.unwrap_or(id),
             intent: Intent {
                 op: id,
                 kind: op.kind,
@@ -192,7 +200,28 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             copy,
             sparse: undo.sparse,
             emptied: undo.emptied.clone(),
+        };
+        Ok(match undo.of_clone {
+            true => UndoOf::Clone(intent),
+            false => UndoOf::Links(intent),
         })
+    }
+
+    /// Returns a number for an op whose master is yet to be made at `at`, and the hidden name to make it under.
+    pub(super) fn copy_name(&mut self, at: &Place) -> Result<(OpId, RelPath), FsError> {
+        let branch = at.branch;
+        let mut dir = at.path.parent().unwrap_or_else(RelPath::root);
+        // If the directory itself is yet to be made, the copy goes beside the topmost directory that is yet to be made.
+        while !self
+            .fs
+            .stat(&Place::new(branch, dir.clone()))?
+            .is_some_and(|stat| stat.kind == FileKind::Directory)
+        {
+            let Some(parent) = dir.parent() else { break };
+            dir = parent;
+        }
+        let id = self.journal.next_op(self.run);
+        Ok((id, entry(&dir, hidden_name(self.journal.id(), id, 0, Role::Copy))))
     }
 
     /// Records which copies are complete. No name is published before this record is durable: recovery then knows the

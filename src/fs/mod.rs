@@ -574,6 +574,12 @@ pub trait Change: Look {
     /// An error means data may be lost: the caller must never retry.
     fn sync_data(&self, file: &Self::File) -> Result<()>;
 
+    /// Gives a file from [`Change::create`] the contents of `from`: it shares all blocks (`FICLONE`).
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` if the filesystem cannot share blocks, and any other error of the kernel.
+    fn clone_contents(&self, from: &Self::File, to: &Self::File) -> Result<()>;
+
     /// Lets `to` share the `len` bytes at `offset` with `from`, if both have the same bytes there (`FIDEDUPERANGE`). The kernel
     /// compares and shares in one step, whatever programs have the files open. Returns how many bytes it shared; `None` if
     /// the bytes differ.

@@ -477,6 +477,10 @@ impl Change for RealFs {
         self.told("sync data of", &file.at, file.file.sync_data())
     }
 
+    fn clone_contents(&self, from: &RealFile, to: &RealFile) -> Result<()> {
+        self.told("clone", &to.at, sys::clone_file(from.as_fd(), to.as_fd()))
+    }
+
     fn share(&self, from: &RealFile, to: &RealFile, offset: u64, len: u64) -> Result<Option<u64>> {
         let shared = sys::dedupe_range(from.as_fd(), to.as_fd(), offset, len);
         self.told("share blocks of", &to.at, shared)

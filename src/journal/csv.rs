@@ -39,9 +39,14 @@ pub struct RefusedLine {
 /// The state a record makes true, as the CSV log calls it; `None` if the record sets no state of an op.
 fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
     match record {
-        Record::Intent(_) | Record::UndoIntent(_) => Some("PENDING"),
+        Record::Intent(_)
+        | Record::UndoIntent(_)
+        | Record::UndoReflinkIntent(_)
+        | Record::ReflinkIntent(_) => Some("PENDING"),
         Record::Retired { .. } => Some("LINKED"),
-        Record::Done { .. } if op.undo.is_some() => Some("UNDONE"),
+        Record::Done { .. } if op.undo.as_ref().is_some_and(|undo| undo.undoes.is_some()) => {
+            Some("UNDONE")
+        }
         Record::Done { .. } => Some("DELETED"),
         Record::Restored { .. } => Some("RESTORED"),
         Record::Conflict { .. } => Some("CONFLICT"),
@@ -73,7 +78,10 @@ pub(super) fn push_op(
         _ => intent.bytes,
     };
     let names = intent.names.iter().map(|name| (&name.path, name.from, name.to));
-    let step = Step { op: intent.op, state, master: &intent.master, bytes };
+    // People look for the file that was cloned; the clone has the names below.
+    let cloned = op.undo.as_ref().and_then(|undo| undo.cloned.as_ref());
+    let master = cloned.unwrap_or(&intent.master);
+    let step = Step { op: intent.op, state, master, bytes };
     push_names(lines, time, &op.run, &step, names)
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::record::{Intent, Record, RunStarted};
+use super::record::{Intent, Record, RecordedFile, RunStarted};
 use super::{Journal, JournalError, Store};
 use crate::plan::{DirIntent, OpId};
 
@@ -17,6 +17,8 @@ pub struct DoneOp {
     pub intent: Intent,
     /// The op whose links this op made copies again.
     pub undoes: Option<OpId>,
+    /// The kept copy, for an op whose master is a clone of it.
+    pub cloned: Option<RecordedFile>,
 }
 
 /// The done ops of a journal.
@@ -65,8 +67,13 @@ impl Reading {
         started: impl Fn(u64) -> Option<Arc<RunStarted>>,
     ) {
         match record {
-            Record::Intent(intent) => self.begin(*intent, None, started),
-            Record::UndoIntent(undo) => self.begin(undo.intent, Some(undo.undoes), started),
+            Record::Intent(intent) => self.begin(*intent, (None, None), started),
+            Record::ReflinkIntent(reflink) => {
+                self.begin(reflink.intent, (None, Some(reflink.source)), started);
+            }
+            Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => {
+                self.begin(undo.intent, (Some(undo.undoes), None), started);
+            }
             Record::Copied { op, ino, btime, .. } => {
                 if let Some(open) = self.open.get_mut(&op) {
                     (open.intent.master.id.ino, open.intent.master.id.btime) = (ino, btime);
@@ -98,7 +105,7 @@ impl Reading {
     fn begin(
         &mut self,
         intent: Intent,
-        undoes: Option<OpId>,
+        (undoes, cloned): (Option<OpId>, Option<RecordedFile>),
         started: impl Fn(u64) -> Option<Arc<RunStarted>>,
     ) {
         let Some(run) = started(intent.op.run) else {
@@ -107,7 +114,7 @@ impl Reading {
         let dirs = intent.dirs.iter().cloned();
         self.dirs.extend(dirs.map(|dir| (Arc::clone(&run), dir)));
         let op = intent.op;
-        let done = DoneOp { run, intent, undoes };
+        let done = DoneOp { run, intent, undoes, cloned };
         self.open.insert(op, done);
     }
 
@@ -121,6 +128,7 @@ impl Reading {
         }
         let ops = self.done.into_iter();
         let ops = ops.filter(|(op, _)| !self.undone.contains(op));
-        Finished { ops: ops.map(|(_, done)| done).collect(), undone, dirs: self.dirs }
+        let ops = ops.map(|(_, done)| done).collect();
+        Finished { ops, undone, dirs: self.dirs }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Intent, Record, RunEnded, RunStarted};
+use super::record::{Intent, Record, ReflinkIntent, RunEnded, RunStarted, UndoIntent};
 use super::{OpenOp, OpenUndo, csv};
 use crate::fs::{StoredId, Timestamp};
 use crate::plan::{Found, OpId};
@@ -30,6 +30,8 @@ pub struct RunSummary {
     pub open: u64,
     /// Ops whose duplicate is gone.
     pub done: u64,
+    /// Those of them that made a clone.
+    pub cloned: u64,
     /// Ops that were put back.
     pub restored: u64,
     /// Ops that ended with both copies kept.
@@ -122,17 +124,9 @@ impl Index {
                 Ok(None)
             }
             Record::Intent(intent) => self.begin(*intent, None).map(Some),
-            Record::UndoIntent(undo) => {
-                let of = Arc::new(OpenUndo {
-                    undoes: undo.undoes,
-                    copy: undo.copy,
-                    sparse: undo.sparse,
-                    emptied: undo.emptied,
-                    source: undo.source,
-                    copied: false,
-                });
-                self.begin(undo.intent, Some(of)).map(Some)
-            }
+            Record::UndoIntent(undo) => self.begin_undo(*undo, false).map(Some),
+            Record::UndoReflinkIntent(undo) => self.begin_undo(*undo, true).map(Some),
+            Record::ReflinkIntent(reflink) => self.begin_reflink(*reflink).map(Some),
             Record::Copied { op, ino, btime, handle } => {
                 let open = self.open.get_mut(&op).ok_or_else(|| not_open(op))?;
                 let undo = open.undo.as_mut().ok_or("a file was copied that is part of no undo")?;
@@ -150,8 +144,9 @@ impl Index {
             Record::Done { op, reclaimed } => {
                 let (op, run) = self.close(op, true)?;
                 run.done += 1;
+                run.cloned += u64::from(op.undo.as_ref().is_some_and(|made| made.cloned.is_some()));
                 run.reclaimed = run.reclaimed.saturating_add(reclaimed);
-                let copied = op.undo.as_ref().map(|undo| undo.undoes);
+                let copied = op.undo.as_ref().and_then(|undo| undo.undoes);
                 // A run that was pruned is gone, and so is its count.
                 let undone = copied.or(op.intent.relinks);
                 if let Some(run) = undone.and_then(|undone| self.runs.get_mut(&undone.run)) {
@@ -223,6 +218,34 @@ impl Index {
         OpId { run, seq: *newest }
     }
 
+    fn begin_reflink(&mut self, reflink: ReflinkIntent) -> Result<OpenOp, String> {
+        let of = Arc::new(OpenUndo {
+            undoes: None,
+            of_clone: false,
+            copy: reflink.copy,
+            sparse: false,
+            emptied: Vec::new(),
+            source: Some(reflink.intent.metadata.clone()),
+            copied: false,
+            cloned: Some(reflink.source),
+        });
+        self.begin(reflink.intent, Some(of))
+    }
+
+    fn begin_undo(&mut self, undo: UndoIntent, of_clone: bool) -> Result<OpenOp, String> {
+        let of = Arc::new(OpenUndo {
+            undoes: Some(undo.undoes),
+            of_clone,
+            copy: undo.copy,
+            sparse: undo.sparse,
+            emptied: undo.emptied,
+            source: undo.source,
+            copied: false,
+            cloned: None,
+        });
+        self.begin(undo.intent, Some(of))
+    }
+
     fn begin(&mut self, intent: Intent, undo: Option<Arc<OpenUndo>>) -> Result<OpenOp, String> {
         let id = intent.op;
         let run = self.run(id.run)?;
@@ -261,6 +284,7 @@ impl Index {
             intents: 0,
             open: 0,
             done: 0,
+            cloned: 0,
             restored: 0,
             conflicts: 0,
             shared: 0,

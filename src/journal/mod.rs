@@ -55,8 +55,8 @@ pub use proof::{IntentRecorded, RetiredRecorded};
 pub use prune::{Pruned, prunable, prune};
 pub use rebuild::{Remains, id_at, remains};
 pub use record::{
-    BranchRecord, Intent, NameIntent, Record, RecordedFile, RunEnded, RunStarted, SharedRecord,
-    UndoIntent, UndoStarted,
+    BranchRecord, Intent, NameIntent, Record, RecordedFile, ReflinkIntent, RunEnded, RunStarted,
+    SharedRecord, UndoIntent, UndoOf, UndoStarted,
 };
 pub use rfc3339::rfc3339;
 pub use sled_store::SledStore;
@@ -94,11 +94,13 @@ impl OpenOp {
     }
 }
 
-/// The part of an open op that only undo has.
+/// The part of an open op that only an op has that makes a file: an undo a copy, or a clone of the kept copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenUndo {
-    /// The op that is undone.
-    pub undoes: OpId,
+    /// The op that is undone; `None` for an op that makes a clone.
+    pub undoes: Option<OpId>,
+    /// Whether the undone op made a clone.
+    pub of_clone: bool,
     /// The hidden name of the copy, on the master's branch.
     pub copy: RelPath,
     /// Whether zeros become holes.
@@ -109,6 +111,8 @@ pub struct OpenUndo {
     pub source: Option<Metadata>,
     /// Whether the copy is complete; only then the intent knows the master's inode.
     pub copied: bool,
+    /// The kept copy that is cloned.
+    pub cloned: Option<RecordedFile>,
 }
 
 /// An open, verified journal.
@@ -275,11 +279,26 @@ impl<S: Store> Journal<S> {
     /// As [`Self::record`].
     pub fn begin_undo(
         &mut self,
-        intents: Vec<UndoIntent>,
+        intents: Vec<UndoOf>,
         now: Timestamp,
     ) -> Result<Vec<IntentRecorded>, JournalError> {
-        let ops: Vec<OpId> = intents.iter().map(|undo| undo.intent.op).collect();
-        let intents = intents.into_iter().map(Box::new).map(Record::UndoIntent);
+        let ops: Vec<OpId> = intents.iter().map(|of| of.intent().intent.op).collect();
+        let intents = intents.into_iter().map(Record::from);
+        self.record(&intents.collect::<Vec<_>>(), now)?;
+        Ok(ops.into_iter().map(IntentRecorded::new).collect())
+    }
+
+    /// The same for ops that clone the kept copy.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn begin_reflink(
+        &mut self,
+        intents: Vec<ReflinkIntent>,
+        now: Timestamp,
+    ) -> Result<Vec<IntentRecorded>, JournalError> {
+        let ops: Vec<OpId> = intents.iter().map(|reflink| reflink.intent.op).collect();
+        let intents = intents.into_iter().map(Box::new).map(Record::ReflinkIntent);
         self.record(&intents.collect::<Vec<_>>(), now)?;
         Ok(ops.into_iter().map(IntentRecorded::new).collect())
     }

@@ -69,6 +69,23 @@ pub enum Record {
     /// Two files share their blocks now, and stay two files: an op without an intent, of which nothing can be open (since
     /// format 5).
     Shared(Box<SharedRecord>),
+    /// An op that clones the kept copy is about to be done; no part of the op has been done (since format 6).
+    ReflinkIntent(Box<ReflinkIntent>),
+    /// As `UndoIntent`, for an op that made a clone: all names of the clone are names of the op, and the clone goes (since
+    /// format 6).
+    UndoReflinkIntent(Box<UndoIntent>),
+}
+
+/// All there is to know of an op whose master is a clone, before the clone is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReflinkIntent {
+    /// The op. The master's inode number is 0 until the clone is made; the clone gets `metadata`, `atime` and the duplicate's
+    /// mtime.
+    pub intent: Intent,
+    /// The hidden name the clone is made under, on the master's branch.
+    pub copy: RelPath,
+    /// The kept copy that is cloned.
+    pub source: RecordedFile,
 }
 
 /// An op that let two files share their blocks.
@@ -115,6 +132,34 @@ pub struct UndoIntent {
     /// Owner, mode, ACL and attributes of the file that stays when the undo began: a client's later change is noticed
     /// (since format 3).
     pub source: Option<Metadata>,
+}
+
+/// What an op of an undo takes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UndoOf {
+    /// Links.
+    Links(UndoIntent),
+    /// A clone.
+    Clone(UndoIntent),
+}
+
+impl UndoOf {
+    /// Returns the intent.
+    #[must_use]
+    pub fn intent(&self) -> &UndoIntent {
+        match self {
+            Self::Links(undo) | Self::Clone(undo) => undo,
+        }
+    }
+}
+
+impl From<UndoOf> for Record {
+    fn from(of: UndoOf) -> Self {
+        match of {
+            UndoOf::Links(undo) => Self::UndoIntent(Box::new(undo)),
+            UndoOf::Clone(undo) => Self::UndoReflinkIntent(Box::new(undo)),
+        }
+    }
 }
 
 /// What a run was started on.
@@ -263,7 +308,7 @@ impl Record {
             Self::RunStarted(started) => started.run,
             Self::UndoStarted(undo) | Self::RelinkStarted(undo) => undo.run.run,
             Self::Intent(intent) => intent.op.run,
-            Self::UndoIntent(undo) => undo.intent.op.run,
+            Self::UndoIntent(undo) | Self::UndoReflinkIntent(undo) => undo.intent.op.run,
             Self::Retired { op }
             | Self::Copied { op, .. }
             | Self::Done { op, .. }
@@ -271,6 +316,7 @@ impl Record {
             | Self::Conflict { op, .. } => op.run,
             Self::RunEnded(ended) => ended.run,
             Self::Shared(shared) => shared.op.run,
+            Self::ReflinkIntent(reflink) => reflink.intent.op.run,
         }
     }
 }

@@ -26,7 +26,7 @@ mod sharing;
 mod tests;
 
 pub use only::{Only, Reach};
-pub use op::{DirIntent, Found, Op, OpFile, OpKind, OpName, Task, Undoing};
+pub use op::{Cloning, DirIntent, Found, Op, OpFile, OpKind, OpName, Source, Task, Undoing};
 pub use op_id::OpId;
 pub use shadows::Shadows;
 
@@ -61,9 +61,9 @@ pub enum Link {
     /// A name of the master.
     #[default]
     Hard,
-    /// A file of its own that shares its blocks with a copy on the same disk.
+    /// A file of its own that shares its blocks with the master, or with another copy on the same disk.
     Reflink,
-    /// A file of its own where the master is on the same disk and that disk can share blocks, otherwise a name of the master.
+    /// A file of its own where the master's disk can share blocks, otherwise a name of the master.
     Auto,
 }
 
@@ -383,7 +383,7 @@ impl Planner<'_> {
         // Its paths are on several branches: the op ends exactly that.
         let mut alone = hidden.clone();
         alone.names.iter_mut().for_each(|n| n.shadows.clear());
-        self.admitted(shown, name, &alone, OpKind::Cross, names)
+        self.admitted(shown, name, &alone, (OpKind::Cross, Task::Replace), names)
     }
 
     /// Plans every member but the master for what the rules make of it; returns the master's name.
@@ -535,7 +535,16 @@ impl Planner<'_> {
             found,
         });
         let names = names.collect();
-        self.admitted(master, name, duplicate, kind, names);
+        // Only where the kept copy's disk can.
+        let reflinks = self.rules.link != Link::Hard
+            && kind == OpKind::Cross
+            && self.branches[name.branch.index()].reflinks;
+        let or_link = self.rules.link == Link::Auto;
+        let task = match reflinks {
+            true => Task::Reflink(Cloning { or_link, ..Cloning::default() }),
+            false => Task::Replace,
+        };
+        self.admitted(master, name, duplicate, (kind, task), names);
     }
 
     /// Plans an op if the rules admit it, else a refusal; returns whether it planned the op.
@@ -544,7 +553,7 @@ impl Planner<'_> {
         master: &Member,
         name: &Name,
         duplicate: &Member,
-        kind: OpKind,
+        (kind, task): (OpKind, Task),
         names: Vec<OpName>,
     ) -> bool {
         let (Some(own), Some(asked)) = (duplicate.names.first(), self.asked_name(duplicate)) else {
@@ -552,11 +561,14 @@ impl Planner<'_> {
         };
         let shared = duplicate.nature.sharing.bytes;
         let bytes = (duplicate.blocks * 512).saturating_sub(shared);
-        if let Err((reason, detail)) = self.admit(master, name, duplicate) {
+        let clone = matches!(task, Task::Reflink(_));
+        if let Err((reason, detail)) = self.admit(master, name, duplicate, clone) {
             self.refuse((reason, detail), &asked, Some(&name.path), bytes);
             return false;
         }
-        *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
+        if !clone {
+            *self.links.entry(master.id).or_default() += duplicate.names.len() as u64;
+        }
         let op = Op::planned(
             kind,
             OpFile { at: place(name), id: master.id },
@@ -565,7 +577,7 @@ impl Planner<'_> {
             bytes,
             names,
         );
-        self.plan.ops.push(Op { shared, ..op });
+        self.plan.ops.push(Op { shared, task, ..op });
         true
     }
 
@@ -575,6 +587,7 @@ impl Planner<'_> {
         master: &Member,
         name: &Name,
         duplicate: &Member,
+        clone: bool,
     ) -> Result<(), (Reason, String)> {
         let fail = |reason, detail: String| Err((reason, detail));
         self.admit_contents(master, duplicate)?;
@@ -597,6 +610,10 @@ impl Planner<'_> {
         }
         if master.immutable || duplicate.immutable {
             return fail(Reason::Immutable, String::new());
+        }
+        if clone {
+            // It has its own owner, mode, ACL, attributes and names.
+            return same_encryption(&master.nature.borders, &duplicate.nature.borders);
         }
         same_borders(&master.nature.borders, &duplicate.nature.borders)?;
         let (kept, own) = (&master.metadata, &duplicate.metadata);

@@ -1,10 +1,12 @@
 //! One op as it is planned: an immutable value. Facts learned while carrying it out are in other types.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::hidden_name::{Role, hidden_name};
 use super::op_id::OpId;
-use crate::fs::{InodeId, Metadata, Place, Timestamp};
+use crate::fs::{Fingerprint, InodeId, Metadata, Place, Timestamp};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -98,6 +100,8 @@ pub enum Task {
     Replace,
     /// A copy replaces links that an earlier op made.
     Undo(Box<Undoing>),
+    /// A clone of the master, on the master's branch, replaces the duplicate.
+    Reflink(Cloning),
     /// Links replace the copy that an earlier op, of an undo, made.
     Relink(OpId),
     /// The duplicate stays a file of its own, and shares its blocks with the master. Nothing has to be recovered, and nothing
@@ -105,12 +109,36 @@ pub enum Task {
     Share,
 }
 
+/// How a clone replaces a duplicate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cloning {
+    /// The clone, once both files were compared. From then on the clone is the master of the op.
+    pub made: Option<Box<Undoing>>,
+    /// Whether links replace the duplicate if the filesystem makes no clone (`--link auto`).
+    pub or_link: bool,
+    /// The op of an undo that the op takes back.
+    pub relinks: Option<OpId>,
+}
+
+/// A file that an op clones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// A name of it.
+    pub at: Place,
+    /// The file when it was compared.
+    pub seen: Fingerprint,
+}
+
 /// The file that an undo makes again. That file is the master of the op. The duplicate is the file that stays, and the
-/// duplicate loses the names of the op.
+/// duplicate loses the names of the op. Or the clone that replaces a duplicate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undoing {
-    /// The op that is undone.
-    pub of: OpId,
+    /// The op that is undone; `None` for a clone.
+    pub of: Option<OpId>,
+    /// The kept copy that is cloned; `None` for an undo.
+    pub source: Option<Source>,
+    /// Whether the file that stays is a clone: a file of its own, and the file that comes back takes after it.
+    pub of_clone: bool,
     /// Owner, mode, ACL and attributes of the file that comes back.
     pub metadata: Metadata,
     /// Its atime.
@@ -155,16 +183,26 @@ impl Op {
         }
     }
 
-    /// Returns the same op as an op that undoes another op.
+    /// Returns the same op as an op that makes a file: a copy, if it undoes another op, else a clone.
     #[must_use]
-    pub fn undoing(self, undo: Undoing) -> Self {
-        Self { task: Task::Undo(Box::new(undo)), ..self }
+    pub fn making(self, made: Undoing) -> Self {
+        let made = Box::new(made);
+        let task = match self.task {
+            _ if made.of.is_some() => Task::Undo(made),
+            Task::Reflink(cloning) => Task::Reflink(Cloning { made: Some(made), ..cloning }),
+            _ => Task::Reflink(Cloning { made: Some(made), ..Cloning::default() }),
+        };
+        Self { task, ..self }
     }
 
     /// Returns the same op as an op that takes back `undo`, an op of an undo.
     #[must_use]
     pub fn relinking(self, undo: OpId) -> Self {
-        Self { task: Task::Relink(undo), ..self }
+        let task = match self.task {
+            Task::Reflink(cloning) => Task::Reflink(Cloning { relinks: Some(undo), ..cloning }),
+            _ => Task::Relink(undo),
+        };
+        Self { task, ..self }
     }
 
     /// Returns the op that this op takes back.
@@ -172,18 +210,71 @@ impl Op {
     pub fn takes_back(&self) -> Option<OpId> {
         match &self.task {
             Task::Replace | Task::Share => None,
-            Task::Undo(undo) => Some(undo.of),
+            Task::Reflink(cloning) => cloning.relinks,
+            Task::Undo(undo) => undo.of,
             Task::Relink(undo) => Some(*undo),
         }
     }
 
-    /// Returns the file to make, if the op undoes another op.
+    /// Returns the file to make, if the op makes one: a copy, for an op that undoes another op, or a clone.
     #[must_use]
-    pub fn undo(&self) -> Option<&Undoing> {
+    pub fn made(&self) -> Option<&Undoing> {
         match &self.task {
             Task::Replace | Task::Relink(_) | Task::Share => None,
             Task::Undo(undo) => Some(undo),
+            Task::Reflink(cloning) => cloning.made.as_deref(),
         }
+    }
+
+    /// Returns the file that comes back, if the op undoes another op.
+    #[must_use]
+    pub fn undo(&self) -> Option<&Undoing> {
+        self.made().filter(|made| made.of.is_some())
+    }
+
+    /// Whether every name of the duplicate is a name of the op. A file that stays after an undo may have others.
+    #[must_use]
+    pub fn has_whole_duplicate(&self) -> bool {
+        self.undo().is_none_or(|undo| undo.of_clone)
+    }
+
+    /// Whether a clone replaces the duplicate.
+    #[must_use]
+    pub fn reflinks(&self) -> bool {
+        matches!(self.task, Task::Reflink(_))
+    }
+
+    /// Returns the op as it was planned: before a clone became its master.
+    #[must_use]
+    pub fn as_planned(&self) -> Cow<'_, Self> {
+        let Task::Reflink(cloning) = &self.task else { return Cow::Borrowed(self) };
+        let made = cloning.made.as_ref();
+        match made.and_then(|made| made.source.as_ref()) {
+            Some(kept) => Cow::Owned(Self {
+                master: kept.at.clone(),
+                master_id: kept.seen.id,
+                task: Task::Reflink(Cloning { made: None, ..cloning.clone() }),
+                ..self.clone()
+            }),
+            None => Cow::Borrowed(self),
+        }
+    }
+
+    /// Returns the same op with links in place of a clone, if links may replace the duplicate.
+    #[must_use]
+    pub fn or_links(self) -> Self {
+        match self.task {
+            Task::Reflink(Cloning { or_link: true, relinks, .. }) => {
+                Self { task: relinks.map_or(Task::Replace, Task::Relink), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether links may replace the duplicate if the filesystem makes no clone.
+    #[must_use]
+    pub fn may_link_instead(&self) -> bool {
+        matches!(self.task, Task::Reflink(Cloning { or_link: true, .. }))
     }
 
     /// Whether the duplicate stays a file of its own.

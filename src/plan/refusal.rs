@@ -390,7 +390,7 @@ impl Reason {
                 "the filesystem cannot exchange names, or rename without replacing (renameat2): update the kernel or the filesystem"
             }
             Self::NoReflink => {
-                "only copies on one disk can share their blocks, and only on btrfs and xfs (both with or both without chattr +C, +c): --link auto makes hard links of the others"
+                "blocks can be shared only where the kept copy lies on btrfs or xfs (both files with or both without chattr +C, +c): keep a copy there (-p), or --link auto, which makes hard links of the others"
             }
             Self::NestedBranch => "list only branches that do not lie within each other",
             Self::Obstructed => {

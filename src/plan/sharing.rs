@@ -7,18 +7,23 @@ use super::refusal::Reason;
 use super::{Found, Op, OpFile, OpKind, OpName, Planner, Task, master, place};
 
 impl Planner<'_> {
+    /// Whether the files of its disk can be made to share blocks.
+    fn is_on_reflinks(&self, member: &Member) -> bool {
+        member.names.first().is_some_and(|name| self.branches[name.branch.index()].reflinks)
+    }
+
     /// Whether both lie on one filesystem whose files can be made to share blocks.
     pub(super) fn can_share(&self, one: &Member, other: &Member) -> bool {
-        let reflinks = |member: &Member| {
-            member.names.first().is_some_and(|name| self.branches[name.branch.index()].reflinks)
-        };
-        (one.id.dev, one.mount) == (other.id.dev, other.mount) && reflinks(one) && reflinks(other)
+        (one.id.dev, one.mount) == (other.id.dev, other.mount)
+            && self.is_on_reflinks(one)
+            && self.is_on_reflinks(other)
     }
 
     /// Plans the members that lie where the master at `first` does for sharing its blocks. Returns for each member whether it
     /// is the master or one of those.
     pub(super) fn share_near(&mut self, members: &[Member], first: usize) -> Vec<bool> {
-        let near = |at: usize| at == first || self.can_share(&members[first], &members[at]);
+        let all = self.is_on_reflinks(&members[first]);
+        let near = |at: usize| all || at == first || self.can_share(&members[first], &members[at]);
         let near: Vec<bool> = (0..members.len()).map(near).collect();
         for (at, member) in members.iter().enumerate() {
             if near[at] && at != first {
@@ -60,6 +65,12 @@ impl Planner<'_> {
         let mut places: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
         for (at, member) in members.iter().enumerate() {
             places.entry((member.id.dev, member.mount)).or_default().push(at);
+        }
+        if self.is_on_reflinks(&members[first]) {
+            for (_, member) in members.iter().enumerate().filter(|(at, _)| *at != first) {
+                self.member(&members[first], member);
+            }
+            return;
         }
         let mut any = self.rules.clone();
         any.any_master = true;

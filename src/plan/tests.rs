@@ -562,46 +562,62 @@ fn on_three_disks() -> Vec<Member> {
     ]
 }
 
-/// Each op as whether it shares blocks, the duplicate's inode and the master's.
-fn kinds(plan: &Plan) -> Vec<(bool, u64, u64)> {
+/// Each op as what becomes of the duplicate, the duplicate's inode and the master's.
+fn kinds(plan: &Plan) -> Vec<(&'static str, u64, u64)> {
+    let kind = |op: &Op| match op.task {
+        Task::Share => "share",
+        Task::Reflink(_) => "clone",
+        _ => "link",
+    };
+    let all = plan.ops.iter();
     let mut kinds: Vec<_> =
-        plan.ops.iter().map(|op| (op.shares(), op.duplicate_id.ino, op.master_id.ino)).collect();
+        all.map(|op| (kind(op), op.duplicate_id.ino, op.master_id.ino)).collect();
     kinds.sort_unstable_by_key(|(_, duplicate, _)| *duplicate);
     kinds
 }
 
 #[test]
-fn reflinks_are_made_on_each_disk_and_other_copies_are_refused() {
-    let rules = Rules { link: Link::Reflink, ..Rules::default() };
-    let told = plan(&[group(on_three_disks())], &two_with_reflinks(), &rules);
-    // Neither an owner nor names that were not found are in the way.
-    assert_eq!(kinds(&told), [(true, 2, 1), (true, 4, 3), (true, 5, 3)]);
-    let refused: Vec<_> = told.refusals.iter().map(|r| (r.path.as_slice(), r.reason)).collect();
-    assert_eq!(refused, [(&b"c"[..], Reason::NoReflink), (b"f", Reason::NoReflink)]);
-    assert!(told.refusals[0].detail.contains("another disk, /mnt/d0"), "{:?}", told.refusals);
-    assert_eq!(told.refusals[1].detail, "/mnt/d2 cannot share blocks");
-    for op in &told.ops {
-        assert!(op.names.iter().all(|name| name.from == name.to && op.kind == OpKind::Local));
+fn reflinks_are_made_of_every_copy_where_the_kept_copys_disk_can() {
+    for link in [Link::Reflink, Link::Auto] {
+        let rules = Rules { link, ..Rules::default() };
+        let told = plan(&[group(on_three_disks())], &two_with_reflinks(), &rules);
+        // No owner is in the way.
+        let clones = [3, 4, 5, 6].map(|duplicate| ("clone", duplicate, 1));
+        assert_eq!(kinds(&told), [&[("share", 2, 1)][..], &clones].concat());
+        assert_eq!(reasons(&told), []);
     }
 }
 
+/// The copy on the disk that cannot stays.
+fn kept_on_ext4() -> (Vec<Member>, Rules) {
+    let mut members = on_three_disks();
+    members.swap(0, 5);
+    let primaries = vec![RelPath::new("f").unwrap()];
+    (members, Rules { primaries, any_master: true, ..Rules::default() })
+}
+
 #[test]
-fn auto_shares_beside_the_kept_copy_and_links_elsewhere() {
-    let rules = Rules { link: Link::Auto, ..Rules::default() };
-    let told = plan(&[group(on_three_disks())], &two_with_reflinks(), &rules);
-    // Of another owner than the kept copy, and links to the one that shares its blocks.
-    let links = [(false, 3, 2), (false, 4, 2), (false, 5, 1), (false, 6, 1)];
-    assert_eq!(kinds(&told), [&[(true, 2, 1)][..], &links].concat());
-    assert_eq!(reasons(&told), []);
+fn without_a_disk_that_can_reflinks_are_made_beside_each_other_and_other_copies_are_refused() {
+    let (members, rules) = kept_on_ext4();
+    let rules = Rules { link: Link::Reflink, ..rules };
+    let told = plan(&[group(members)], &two_with_reflinks(), &rules);
+    assert_eq!(kinds(&told), [("share", 2, 1), ("share", 4, 3), ("share", 5, 3)]);
+    assert_eq!(reasons(&told), [Reason::NoReflink, Reason::NoReflink]);
+    assert!(told.refusals[0].detail.contains("another disk, /mnt/d2"), "{:?}", told.refusals);
+}
+
+#[test]
+fn auto_links_where_the_kept_copys_disk_cannot() {
+    let (members, rules) = kept_on_ext4();
+    let rules = Rules { link: Link::Auto, ..rules };
+    let told = plan(&[group(members)], &two_with_reflinks(), &rules);
+    let links = [("link", 1, 6), ("clone", 3, 2), ("clone", 4, 2), ("link", 5, 6)];
+    assert_eq!(kinds(&told), links);
+    assert_eq!(reasons(&told), [Reason::OwnerDiffers]);
     // Where no disk can share blocks, it is what hard links are.
     let auto = plan(&[group(on_three_disks())], &branches(3), &rules);
-    assert_eq!(auto, plan(&[group(on_three_disks())], &branches(3), &Rules::default()));
-    // What is alone with its owner stays, and its like on its disk shares its blocks.
-    let mut alone = on_three_disks();
-    alone.remove(1);
-    let told = plan(&[group(alone)], &two_with_reflinks(), &rules);
-    assert_eq!(kinds(&told), [(true, 4, 3), (false, 5, 1), (false, 6, 1)]);
-    assert_eq!(reasons(&told), [Reason::OwnerDiffers]);
+    let hard = Rules { link: Link::Hard, ..rules };
+    assert_eq!(auto, plan(&[group(on_three_disks())], &branches(3), &hard));
 }
 
 #[test]

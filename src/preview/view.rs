@@ -209,7 +209,11 @@ impl View {
             return self.stopped(op, Reason::Changed, "");
         };
         let at_view = self.replacements.len();
-        self.masters.entry(op.master_id).or_default().push(at_view);
+        // A clone looks as the duplicate does now, and is no name of the kept copy.
+        let master = if op.reflinks() { duplicate.clone() } else { master };
+        if !op.reflinks() {
+            self.masters.entry(op.master_id).or_default().push(at_view);
+        }
         for name in &op.names {
             let to = ends.branch(plan, at, &name.path).unwrap_or(name.to);
             let moving = Moving { at: at_view, to };

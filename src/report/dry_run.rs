@@ -100,8 +100,7 @@ fn further_names(out: &mut dyn Write, scene: &Scene<'_>, op: &Op) -> io::Result<
 /// One file of the plan.
 struct Line {
     bytes: u64,
-    /// It stays a file of its own.
-    shares: bool,
+    verb: &'static str,
     duplicate: Vec<u8>,
     /// How many more names the duplicate has.
     more: String,
@@ -120,7 +119,11 @@ impl Line {
         }
         Self {
             bytes: op.bytes,
-            shares: op.shares(),
+            verb: match () {
+                () if op.shares() => "share",
+                () if op.reflinks() => "clone",
+                () => "link ",
+            },
             duplicate: style.name(op.duplicate.path.as_path()),
             more: match op.names.len() {
                 0 | 1 => String::new(),
@@ -135,11 +138,7 @@ impl Line {
         let (duplicate, kept) = room.fit(self);
         // A hidden copy of the kept path goes, and no path becomes a link.
         let merged = self.duplicate == self.kept;
-        let verb = match merged {
-            true => "merge",
-            false if self.shares => "share",
-            false => "link ",
-        };
+        let verb = if merged { "merge" } else { self.verb };
         let verb = scene.screen.paint(Tone::Good, verb);
         write!(out, "{verb} {:>10}  ", size(self.bytes))?;
         out.write_all(&duplicate)?;
@@ -267,15 +266,18 @@ fn new_directories(
 /// The sentence that adds up.
 fn sentence(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
     let freed = size(tally.bytes_reclaimable);
-    let links = number(tally.planned - tally.planned_sharing, "file");
-    let shares = number(tally.planned_sharing, "file");
-    match (tally.planned, tally.planned_sharing) {
-        (0, _) => write!(out, "Nothing to do.")?,
-        (_, 0) => write!(out, "{links} can be linked, {freed} freed.")?,
-        (all, sharing) if all == sharing => {
-            write!(out, "{shares} can share blocks with the kept copy, {freed} freed.")?;
-        }
-        _ => write!(out, "{links} can be linked, {shares} can share blocks, {freed} freed.")?,
+    let links = tally.planned - tally.planned_sharing - tally.planned_cloning;
+    let parts = [
+        (links, "can be linked"),
+        (tally.planned_cloning, "can be replaced by clones"),
+        (tally.planned_sharing, "can share blocks with the kept copy"),
+    ];
+    let parts = parts.into_iter().filter(|(files, _)| *files > 0);
+    let parts: Vec<_> =
+        parts.map(|(files, what)| format!("{} {what}", number(files, "file"))).collect();
+    match parts.is_empty() {
+        true => write!(out, "Nothing to do.")?,
+        false => write!(out, "{}, {freed} freed.", parts.join(", "))?,
     }
     rest(out, tally)
 }

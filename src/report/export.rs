@@ -26,73 +26,74 @@ pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     let mut object = typed("record");
     object.insert("seq".into(), entry.seq.into());
     object.insert("time".into(), time(entry.time));
-    let mut put = |what: &str| object.insert("record".into(), what.into());
+    object.insert("record".into(), kind_of(&entry.record).into());
     match &entry.record {
-        Record::RunStarted(started) => {
-            put("run-started");
-            run_started(&mut object, started);
-        }
-        Record::UndoStarted(undo) => {
-            put("undo-started");
-            run_started(&mut object, &undo.run);
-            object.insert("undoes".into(), undo.undoes.into());
-        }
-        Record::RelinkStarted(undo) => {
-            put("relink-started");
+        Record::RunStarted(started) => run_started(&mut object, started),
+        Record::UndoStarted(undo) | Record::RelinkStarted(undo) => {
             run_started(&mut object, &undo.run);
             object.insert("undoes".into(), undo.undoes.into());
         }
         Record::Intent(of) => {
-            put("intent");
             intent(&mut object, of);
-            if let Some(undo) = of.relinks {
-                object.insert("undoes".into(), op(undo));
-            }
+            object.extend(of.relinks.map(|undo| ("undoes".to_owned(), op(undo))));
         }
-        Record::UndoIntent(undo) => {
-            put("undo-intent");
+        Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => {
             intent(&mut object, &undo.intent);
             object.insert("undoes".into(), op(undo.undoes));
             object.insert("copy".into(), relpath(&undo.copy));
             object.insert("sparse".into(), undo.sparse.into());
             object.insert("emptied".into(), undo.emptied.iter().map(relpath).collect());
         }
+        Record::ReflinkIntent(reflink) => {
+            intent(&mut object, &reflink.intent);
+            object.insert("copy".into(), relpath(&reflink.copy));
+            object.insert("source".into(), copy(&reflink.source));
+            let relinks = reflink.intent.relinks;
+            object.extend(relinks.map(|undo| ("undoes".to_owned(), op(undo))));
+        }
         Record::Copied { op: id, ino, btime, .. } => {
-            put("copied");
             put_op(&mut object, *id);
             object.insert("ino".into(), (*ino).into());
             object.insert("btime".into(), btime.map_or(Value::Null, time));
         }
-        Record::Retired { op: id } => {
-            put("retired");
-            put_op(&mut object, *id);
-        }
+        Record::Retired { op: id } => put_op(&mut object, *id),
         Record::Done { op: id, reclaimed } => {
-            put("done");
             put_op(&mut object, *id);
             object.insert("reclaimed".into(), (*reclaimed).into());
         }
         Record::Restored { op: id, why } => {
-            put("restored");
             put_op(&mut object, *id);
             object.insert("why".into(), why.as_str().into());
         }
         Record::Conflict { op: id, why, left } => {
-            put("conflict");
             put_op(&mut object, *id);
             object.insert("why".into(), why.as_str().into());
             object.insert("left".into(), places(left));
         }
-        Record::Shared(shared) => {
-            put("shared");
-            share(&mut object, shared);
-        }
-        Record::RunEnded(ended) => {
-            put("run-ended");
-            run_ended(&mut object, ended);
-        }
+        Record::Shared(shared) => share(&mut object, shared),
+        Record::RunEnded(ended) => run_ended(&mut object, ended),
     }
     line(out, object)
+}
+
+/// Returns the kind of a record.
+fn kind_of(record: &Record) -> &'static str {
+    match record {
+        Record::RunStarted(_) => "run-started",
+        Record::UndoStarted(_) => "undo-started",
+        Record::RelinkStarted(_) => "relink-started",
+        Record::Intent(_) => "intent",
+        Record::UndoIntent(_) => "undo-intent",
+        Record::UndoReflinkIntent(_) => "undo-reflink-intent",
+        Record::ReflinkIntent(_) => "reflink-intent",
+        Record::Copied { .. } => "copied",
+        Record::Retired { .. } => "retired",
+        Record::Done { .. } => "done",
+        Record::Restored { .. } => "restored",
+        Record::Conflict { .. } => "conflict",
+        Record::Shared(_) => "shared",
+        Record::RunEnded(_) => "run-ended",
+    }
 }
 
 fn share(object: &mut Object, shared: &SharedRecord) {

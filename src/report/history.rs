@@ -50,7 +50,7 @@ pub fn text(out: &mut dyn Write, runs: &[&RunSummary], all: bool) -> io::Result<
     let free: u64 = runs.iter().map(|run| run.still_free()).sum();
     writeln!(
         out,
-        "{}: {} linked, {undone} of them taken back since, {} more is free now",
+        "{}: {} replaced, {undone} of them taken back since, {} more is free now",
         number(runs.len(), "run"),
         number(done, "file"),
         size(free)
@@ -63,6 +63,7 @@ fn remarks(run: &RunSummary) -> String {
         remarks += &format!(", undo of run {of}");
     }
     for (count, what) in [
+        (run.cloned, "clones"),
         (run.shared, "sharing blocks"),
         (run.restored, "put back"),
         (run.conflicts, "in conflict"),
@@ -120,6 +121,7 @@ pub(super) fn figures(run: &RunSummary) -> Value {
         "time": rfc3339(run.started.time),
         "begun": run.intents,
         "done": run.done,
+        "cloned": run.cloned,
         "sharing": run.shared,
         "restored": run.restored,
         "conflicts": run.conflicts,

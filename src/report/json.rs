@@ -7,9 +7,9 @@
 //! | `type` | keys |
 //! |---|---|
 //! | `group` | `size` of one copy, `master` (the pool path that stays, `null` where the group is left alone), `paths` |
-//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`, `shared`: it shares its blocks with the master, and stays a file of its own), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: where that one linked, `from` is the branch whose names go, and `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled; `disks` (roots of the branches that both copies are on) where it ended in a conflict |
+//! | `op` | `run`, `op` (its number in the run; `null` when it was not begun), `kind` (`cross`, `local`, `shared`: it shares its blocks with the master, and stays a file of its own; `cloned`: a file of its own on the disk of the master, whose blocks it shares, replaces it), `state`, `master` and `names` (pool paths), `from` (root of the branch the duplicate leaves), `to` (root of the branch the replacements are on), `size`, `bytes` (allocated by the duplicate), `reclaimed` when done; `undoes` (`run`, `op`) where it takes another back: where that one linked, `from` is the branch whose names go, and `to` the one the file comes back on; when not done `reason` and `detail`, and `open` where it was begun and is not settled; `disks` (roots of the branches that both copies are on) where it ended in a conflict |
 //! | `refusal` | `reason`, `path`, `master`, `hint`, `detail`; `state` where it is about a planned op that was not done, which then has an `op` line too; `disks` as there |
-//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned` (of these `planned_sharing` of kind `shared`), `done` (of these `done_sharing`), `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `already_shared`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
+//! | `summary` | last, once: `run`, `dry_run`, `groups`, `planned` (of these `planned_sharing` of kind `shared` and `planned_cloning` of kind `cloned`), `done` (of these `done_sharing` and `done_cloning`), `busy`, `failed`, `left`, `open`, `conflicts`, `already_linked`, `already_shared`, `refused`, `no_primary`, `refusals` and `not_done` (counts by reason), `recovered_done`, `recovered_restored`, `still_open`, `bytes_reclaimable`, `bytes_reclaimed` (with `bytes_recovered`), `bytes_copied` (by an undo), `per_branch` (`branch`, `used`, `before_free`, `after_free`, `reclaimed`, `reclaimable`, and of its ops `planned` and `done`), `elapsed_s` |
 //!
 //! A preview prints one line of its own when it is mounted, `type` `preview`: `mount_point`, `pool`, `planned`,
 //! `bytes_reclaimable`, `pid`.
@@ -201,6 +201,7 @@ fn op_object(scene: &Scene<'_>, (op, id): (&Op, Option<OpId>), state: FileState)
     let mut object = typed("op");
     let kind = match op.kind {
         _ if op.shares() => "shared",
+        _ if op.reflinks() => "cloned",
         OpKind::Cross => "cross",
         OpKind::Local => "local",
     };
@@ -463,7 +464,7 @@ mod tests {
         let mut tally = Tally::planned(&sample_plan());
         tally.before(&pool.branches[0].path, 4);
         let told = lines(|out| summary(out, &scene, &tally)).remove(0);
-        let keys = "type run dry_run groups planned planned_sharing done done_sharing already_linked already_shared refused failed busy left conflicts open \
+        let keys = "type run dry_run groups planned planned_sharing planned_cloning done done_sharing done_cloning already_linked already_shared refused failed busy left conflicts open \
             bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
             recovered_restored still_open no_primary refusals not_done \
             bytes_refused refused_bytes without_primary without_directory changed_in_scan in_recycle_bins";

@@ -175,6 +175,10 @@ impl Script<'_> {
 
     fn op(&mut self, number: usize, op: &Op, look: &mut Look<'_>) -> io::Result<()> {
         let (kind, why) = match op.kind {
+            _ if op.reflinks() => (
+                "clone",
+                "the same content on another disk: a clone of the kept copy gets its path",
+            ),
             OpKind::Cross => {
                 ("cross", "the same content on another disk: its path becomes a link there")
             }

@@ -46,11 +46,11 @@ clone_extended() {
 
 # Each op is a function op_N, which calls what it is given with: N KIND MASTER, then DUPLICATE NEW for each name.
 # NEW is where the master is linked: the name itself on the master's branch (cross), or a hidden name beside the
-# duplicate (local).
+# duplicate (local). For a clone it is where the clone is linked: a file like the duplicate that shares the master's blocks.
 
 # Whether an earlier go of this script did the op.
 was_done() {
-	master=$3 dup=
+	kind=$2 master=$3 dup=
 	shift 3
 	for arg do
 		if [ -z "$dup" ]; then
@@ -59,11 +59,21 @@ was_done() {
 		fi
 		if [ -e "$dup" ] || [ -L "$dup" ]; then
 			same "$dup" "$master" || return 1
+		elif [ "$kind" = clone ]; then
+			regular "$arg" || return 1
 		else
 			same "$arg" "$master" || return 1
 		fi
 		dup=
 	done
+}
+
+# make_clone KEPT DUPLICATE CLONE
+make_clone() {
+	rm -f -- "$3" # of a go that was killed
+	cp --reflink=always -T -- "$1" "$3" && cp --attributes-only --preserve=all -T -- "$2" "$3" && return 0
+	rm -f -- "$3"
+	return 1
 }
 
 # Compares, and links the master to every NEW. Nothing is overwritten: ln fails where something is.
@@ -83,7 +93,15 @@ link_names() {
 		say "not done, it has other names than were planned: $1"
 		return 1
 	fi
-	first=$1
+	first=$1 aside=
+	if [ "$kind" = clone ]; then
+		aside=${2%/*}/.xdedup-script-$n
+		if ! make_clone "$master" "$1" "$aside"; then
+			say "not done, cannot clone: $master"
+			return 1
+		fi
+		master=$aside
+	fi
 	for arg do
 		if [ -z "$dup" ]; then
 			dup=$arg
@@ -97,18 +115,21 @@ link_names() {
 			say "not done, cannot link: $dup"
 			eval "made_$n=\$made"
 			take_back "$n" "$kind" "$master" "$@"
+			[ -z "$aside" ] || rm -f -- "$aside"
 			return 1
 		fi
 		dup=
 	done
+	[ -z "$aside" ] || rm -f -- "$aside"
 	eval "made_$n=\$made before_$n=\$before"
 }
 
 # Removes what link_names made, where the duplicate still has its name.
 take_back() {
 	eval "made=\$made_$1"
-	master=$3 dup=
+	kind=$2 master=$3 dup=
 	shift 3
+	[ "$kind" != clone ] || master=$2
 	for arg do
 		if [ -z "$dup" ]; then
 			dup=$arg
@@ -127,6 +148,7 @@ remove_names() {
 	kind=$2 master=$3 dup=
 	eval "before=\$before_$1"
 	shift 3
+	[ "$kind" != clone ] || master=$2
 	if [ "$(stamp "$1")" != "$before" ]; then
 		say "not done, changed meanwhile: $1"
 		return 1
@@ -149,7 +171,7 @@ remove_names() {
 			continue
 		fi
 		case $kind in
-		cross) rm -f -- "$dup" || return 1 ;;
+		cross | clone) rm -f -- "$dup" || return 1 ;;
 		local) mv -f -T -- "$arg" "$dup" || return 1 ;;
 		esac
 		dup=

@@ -67,10 +67,14 @@ pub struct Tally {
     pub planned: u64,
     /// Planned ops that let the duplicate share its blocks, and stay a file of its own.
     pub planned_sharing: u64,
+    /// Planned ops in which a clone on the disk of the kept copy replaces the duplicate.
+    pub planned_cloning: u64,
     /// Planned ops whose duplicate was replaced, or shares its blocks.
     pub done: u64,
     /// Those of them whose duplicate shares its blocks.
     pub done_sharing: u64,
+    /// Those of them whose duplicate a clone replaced.
+    pub done_cloning: u64,
     /// Planned ops that were not done because another process uses a file.
     pub busy: u64,
     /// Planned ops that were not done for another reason (conflicts and ops left open too).
@@ -160,6 +164,7 @@ impl Tally {
             groups: plan.groups.len() as u64,
             planned: plan.ops.len() as u64,
             planned_sharing: plan.ops.iter().filter(|op| op.shares()).count() as u64,
+            planned_cloning: plan.ops.iter().filter(|op| op.reflinks()).count() as u64,
             already_linked: plan.already_linked,
             already_shared: plan.already_shared,
             without_primary: plan.left_out.by_primary,
@@ -215,6 +220,7 @@ impl Tally {
             FileState::Done => {
                 self.done += 1;
                 self.done_sharing += u64::from(op.shares());
+                self.done_cloning += u64::from(op.reflinks());
             }
             FileState::Busy => self.busy += 1,
             FileState::Failed => self.failed += 1,

@@ -325,7 +325,8 @@ pub(super) fn nonzero(parts: &[(u64, &str)]) -> Vec<String> {
 fn sentence(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
     let freed = size(tally.bytes_reclaimed - tally.bytes_recovered.min(tally.bytes_reclaimed));
     let seconds = tally.elapsed_s;
-    let what = if tally.planned_sharing > 0 { "not done" } else { "not linked" };
+    let others = tally.planned_sharing + tally.planned_cloning > 0;
+    let what = if others { "not done" } else { "not linked" };
     match tally.planned {
         0 => write!(out, "Nothing to do.")?,
         _ => write!(out, "{}, {freed} freed in {seconds:.1} s.", done_of(tally))?,
@@ -373,9 +374,10 @@ fn files_of(done: u64, planned: u64) -> String {
 
 /// How many of the planned files were linked, and how many share their blocks.
 fn done_of(tally: &Tally) -> String {
-    let links = tally.planned - tally.planned_sharing;
+    let links = tally.planned - tally.planned_sharing - tally.planned_cloning;
     let parts = [
-        (links, tally.done - tally.done_sharing, "linked"),
+        (links, tally.done - tally.done_sharing - tally.done_cloning, "linked"),
+        (tally.planned_cloning, tally.done_cloning, "replaced by clones"),
         (tally.planned_sharing, tally.done_sharing, "sharing blocks"),
     ];
     let parts = parts.into_iter().filter(|(planned, ..)| *planned > 0);

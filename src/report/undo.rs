@@ -29,8 +29,12 @@ pub fn plan(
     };
     let (shown, more) = ops.split_at(shown);
     for op in shown {
-        let what = if op.undo().is_some() { "copy" } else { "link" };
-        write!(out, "{what}  {:>10}  ", size(op.bytes))?;
+        let what = match () {
+            () if op.undo().is_some() => "copy ",
+            () if op.reflinks() => "clone",
+            () => "link ",
+        };
+        write!(out, "{what} {:>10}  ", size(op.bytes))?;
         out.write_all(&style.name(&scene.pool_path(&op.duplicate.path)))?;
         if op.names.len() > 1 {
             write!(out, " and {} more", op.names.len() - 1)?;
@@ -49,6 +53,9 @@ pub fn plan(
     let files = number(ops.len(), "file");
     match (ops.len(), copied) {
         (0, _) => write!(out, "Undo of run {undoes}: nothing can be taken back.")?,
+        (_, 0) if ops.iter().any(Op::reflinks) => {
+            write!(out, "Undo of run {undoes}: {files} can be replaced again.")?;
+        }
         (_, 0) => write!(out, "Undo of run {undoes}: {files} can be linked again.")?,
         _ => write!(out, "Undo of run {undoes}: {files} can be copied back, {}.", size(copied))?,
     }

@@ -14,8 +14,8 @@ use crate::fs::{FsError, Look, Place, Stat};
 use crate::journal::{BranchRecord, DoneOp, Finished, NameIntent, RecordedFile};
 use crate::plan::Refusal;
 use crate::plan::refusal::Reason;
+use crate::plan::{Cloning, Op, OpName, Task, Undoing};
 use crate::plan::{Found, OpKind};
-use crate::plan::{Op, OpName, Undoing};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
 
@@ -144,7 +144,15 @@ impl<F: Look> UndoPlanner<'_, F> {
         let first = &names[0];
         let (back, stays) =
             (Place::new(first.to, first.path.clone()), Place::new(first.from, first.path.clone()));
-        let undo = self.file_of(intent, &names);
+        let undo_names = names.len() as u64;
+        let mut undo = self.file_of(intent, &names);
+        if done.cloned.is_some() {
+            if stat.nlink > undo_names {
+                let why = "it has other names since: they would keep the clone".to_owned();
+                return Err(Left(Reason::ChangedSince, why));
+            }
+            self.take_after_clone(&mut undo, &stays, &stat)?;
+        }
         let planned = Op::planned(
             intent.kind,
             OpFile { at: back, id: NO_INODE },
@@ -153,13 +161,15 @@ impl<F: Look> UndoPlanner<'_, F> {
             intent.bytes,
             names,
         );
-        Ok(planned.undoing(undo))
+        Ok(planned.making(undo))
     }
 
     /// Returns the file that an op of `intent` removed, which lost `names`.
     fn file_of(&self, removed: &Intent, names: &[OpName]) -> Undoing {
         Undoing {
-            of: removed.op,
+            of: Some(removed.op),
+            source: None,
+            of_clone: false,
             metadata: removed.metadata.clone(),
             atime: removed.atime,
             flags: removed.flags,
@@ -172,18 +182,30 @@ impl<F: Look> UndoPlanner<'_, F> {
         }
     }
 
-    /// Returns the op that links again what an undo took apart.
+    /// A clone is a file of its own: the file that comes back has the owner, mode, ACL, attributes and times that the clone
+    /// has by now.
+    fn take_after_clone(&self, undo: &mut Undoing, at: &Place, clone: &Stat) -> Result<(), Left> {
+        let file = self.fs.open(at)?;
+        if self.fs.stat_open(&file)?.id != clone.id {
+            return Err(Left(Reason::Gone, "replaced a moment ago".to_owned()));
+        }
+        undo.metadata = self.fs.metadata(&file)?;
+        (undo.atime, undo.mtime) = (clone.atime, clone.mtime);
+        undo.flags = self.fs.flags(&file).or(undo.flags);
+        undo.of_clone = true;
+        Ok(())
+    }
+
+    /// Returns the op that links again what an undo took apart, or clones again.
     fn redo(&self, done: &DoneOp, refusals: &mut Vec<Refusal>) -> Result<Op, Left> {
         let known = done.undoes.and_then(|of| self.finished.undone.get(&of));
         let first = known.ok_or_else(|| {
             let why = "the journal no longer has the file: a new run finds the copies again";
             Left(Reason::Gone, why.to_owned())
         })?;
-        let at = Place::new(
-            self.branch(first, first.intent.master.branch)?,
-            first.intent.master.path.clone(),
-        );
-        let master = self.expect(&at, &first.intent.master)?;
+        let kept = first.cloned.as_ref().unwrap_or(&first.intent.master);
+        let at = Place::new(self.branch(first, kept.branch)?, kept.path.clone());
+        let master = self.expect(&at, kept)?;
         let names = self.names(done, |name| (name.to, name.from))?;
         let (names, stat) = self.still_there(done, &done.intent.master, names, refusals)?;
         let duplicate = Place::new(names[0].from, names[0].path.clone());
@@ -195,6 +217,10 @@ impl<F: Look> UndoPlanner<'_, F> {
             stat.blocks * 512,
             names,
         );
+        let planned = match first.cloned {
+            Some(_) => Op { task: Task::Reflink(Cloning::default()), ..planned },
+            None => planned,
+        };
         Ok(planned.relinking(done.intent.op))
     }
 

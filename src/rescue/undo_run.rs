@@ -279,7 +279,8 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         self.journal.replay::<JournalError>(None, |entry| {
             let intent = match entry.record {
                 Record::Intent(intent) => *intent,
-                Record::UndoIntent(undo) => undo.intent,
+                Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => undo.intent,
+                Record::ReflinkIntent(reflink) => reflink.intent,
                 _ => return Ok(()),
             };
             for (known, (path, _)) in known.iter_mut().zip(&gone) {

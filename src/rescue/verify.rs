@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::fs::reading::{AHEAD, ahead, hash_of};
 use crate::fs::real::{RealFile, RealFs};
 use crate::fs::{FsError, InodeId, Look, Place, Stat, Timestamp};
-use crate::journal::{BranchRecord, Finished};
+use crate::journal::{BranchRecord, Finished, RecordedFile, RunStarted};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -47,29 +47,52 @@ pub enum Verdict {
 /// Returns the kept files, each once, in the order of branches and inodes, which is near the order on disk.
 #[must_use]
 pub fn subjects(branches: &[BranchRecord], finished: &Finished) -> Vec<Subject> {
-    let mut found: BTreeMap<(Option<BranchIdx>, u64, [u8; 32]), Subject> = BTreeMap::new();
+    let mut found = Found { branches, subjects: BTreeMap::new() };
     for done in &finished.ops {
-        let master = &done.intent.master;
-        let record = &done.run.branches[master.branch.index()];
-        let at = branches.iter().position(|now| now.is_same(record));
+        let (run, intent) = (&done.run, &done.intent);
+        let names = intent.names.iter().filter(|n| n.to == intent.master.branch);
+        found.add(run, &intent.master, intent.blake3, names.map(|name| &name.path));
+        // Both share the blocks that are left.
+        if let Some(kept) = &done.cloned {
+            found.add(run, kept, intent.blake3, std::iter::empty());
+        }
+    }
+    found.subjects.into_values().collect()
+}
+
+/// The files found so far, by branch, inode and contents.
+struct Found<'b> {
+    branches: &'b [BranchRecord],
+    subjects: BTreeMap<(Option<BranchIdx>, u64, [u8; 32]), Subject>,
+}
+
+impl Found<'_> {
+    fn add<'n>(
+        &mut self,
+        run: &RunStarted,
+        file: &RecordedFile,
+        blake3: [u8; 32],
+        names: impl Iterator<Item = &'n RelPath>,
+    ) {
+        let record = &run.branches[file.branch.index()];
+        let at = self.branches.iter().position(|now| now.is_same(record));
         let branch = at.and_then(|at| u16::try_from(at).ok()).map(BranchIdx);
-        let key = (branch, master.id.ino, done.intent.blake3);
-        let subject = found.entry(key).or_insert_with(|| Subject {
-            names: vec![master.path.clone()],
+        let key = (branch, file.id.ino, blake3);
+        let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+            names: vec![file.path.clone()],
             branch,
-            ino: master.id.ino,
-            btime: master.id.btime,
-            size: master.size,
-            mtime: master.mtime,
-            blake3: done.intent.blake3,
+            ino: file.id.ino,
+            btime: file.id.btime,
+            size: file.size,
+            mtime: file.mtime,
+            blake3,
         });
-        for name in done.intent.names.iter().filter(|n| n.to == master.branch) {
-            if !subject.names.contains(&name.path) {
-                subject.names.push(name.path.clone());
+        for name in names {
+            if !subject.names.contains(name) {
+                subject.names.push(name.clone());
             }
         }
     }
-    found.into_values().collect()
 }
 
 /// A kept file that is to be read.

@@ -181,6 +181,11 @@ impl Knows {
         self.separated = std::mem::take(&mut self.kin);
     }
 
+    /// A clone is a new inode, with all the names of a link set.
+    pub(super) fn beside_clones(&mut self) {
+        self.undo = true;
+    }
+
     /// A step on a path that the client itself removed or renamed before is not done.
     pub(super) fn act(&mut self, world: &SimWorld, step: &Step) {
         if self.concerns_nothing(step) || goes_into_a_directory(world, step) {

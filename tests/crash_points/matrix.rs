@@ -122,6 +122,10 @@ struct Kind {
     scenario: Scenario,
     begun: Session,
     undo: bool,
+    /// Whether clones replace the duplicates.
+    clones: bool,
+    /// Of the actions at a call, one of so many is played; all with `XDEDUP_FULL=1`.
+    sample: usize,
     /// The call of an undo at which it is recorded. Owner, mode and attributes set before are given up on purpose.
     recorded: usize,
 }
@@ -129,7 +133,21 @@ struct Kind {
 impl Kind {
     fn run(scenario: Scenario) -> Self {
         let begun = Session::new(&scenario);
-        Self { scenario, begun, undo: false, recorded: 0 }
+        Self { scenario, begun, undo: false, clones: false, sample: 1, recorded: 0 }
+    }
+
+    fn reflink(scenario: Scenario) -> Self {
+        Self { clones: true, ..Self::run(scenario::reflinked(scenario)) }.sampled()
+    }
+
+    /// The undo of clones.
+    fn undo_reflinks(scenario: Scenario) -> Self {
+        Self::undo(scenario::reflinked(scenario)).sampled()
+    }
+
+    fn sampled(self) -> Self {
+        let full = std::env::var_os("XDEDUP_FULL").is_some();
+        Self { sample: if full { 1 } else { SAMPLE }, ..self }
     }
 
     fn undo(scenario: Scenario) -> Self {
@@ -138,7 +156,7 @@ impl Kind {
         done.world.sync_all();
         let begun = done.next();
         begun.world.fs().pause(Duration::from_secs(60));
-        let mut kind = Self { scenario, begun, undo: true, recorded: 0 };
+        let mut kind = Self { scenario, begun, undo: true, clones: false, sample: 1, recorded: 0 };
         let mut whole = kind.begun.next();
         kind.drive(&mut whole).unwrap();
         let trace = whole.world.trace();
@@ -157,7 +175,21 @@ impl Kind {
 
     /// A client that knows the pool as it was before the tool began.
     fn client(&self) -> Client {
-        if self.undo { Client::beside_an_undo(&self.begun) } else { Client::new(&self.begun) }
+        match (self.undo, self.clones) {
+            (true, _) => Client::beside_an_undo(&self.begun),
+            (_, true) => Client::beside_clones(&self.begun),
+            _ => Client::new(&self.begun),
+        }
+    }
+
+    /// The actions to be played at call `n`: each action at other calls.
+    fn chosen<'a>(
+        &self,
+        all: &'a [Action],
+        n: usize,
+    ) -> impl Iterator<Item = (usize, &'a Action)> + use<'a> {
+        let sample = self.sample;
+        all.iter().enumerate().filter(move |(i, _)| (i + n).is_multiple_of(sample))
     }
 
     fn drive(&self, session: &mut Session) -> Result<(), String> {
@@ -176,6 +208,9 @@ impl Kind {
         session.world.died().then_some(session)
     }
 }
+
+/// Clones differ from links and undos in few calls.
+const SAMPLE: usize = 32;
 
 /// A panic of the tool is one more thing that can be wrong.
 fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
@@ -239,7 +274,7 @@ fn matrix(kind: &Kind, name: &'static str) {
     let mut calls = 0;
     while let Some(killed) = kind.killed(calls + 1) {
         calls += 1;
-        for (i, action) in all.iter().enumerate() {
+        for (i, action) in kind.chosen(&all, calls) {
             resumed_after(kind, &mut tally, (&killed, calls), (i, action));
         }
     }
@@ -248,7 +283,7 @@ fn matrix(kind: &Kind, name: &'static str) {
     let mut first = actions::opens();
     first.extend(all.iter().cloned());
     for n in 1..=calls + 1 {
-        for (i, action) in all.iter().enumerate() {
+        for (i, action) in kind.chosen(&all, n) {
             goes_on(kind, &mut tally, "goes on", false, &[(n, action)]);
             if action.frees() {
                 goes_on(kind, &mut tally, "goes on, numbers again", true, &[(n, action)]);
@@ -756,6 +791,36 @@ fn two_ops_in_a_batch_one_of_them_on_one_disk() {
 #[test]
 fn shadows_merged() {
     matrix(&Kind::run(shadow()), "shadows merged");
+}
+
+#[test]
+fn reflink_two_disks() {
+    matrix(&Kind::reflink(cross(true, true)), "reflink, two disks");
+}
+
+#[test]
+fn reflink_two_disks_directory_missing() {
+    matrix(&Kind::reflink(cross(true, false)), "reflink, two disks, directory missing");
+}
+
+#[test]
+fn reflink_two_disks_duplicate_first() {
+    matrix(&Kind::reflink(cross(false, true)), "reflink, two disks, duplicate first");
+}
+
+#[test]
+fn reflink_two_disks_two_names() {
+    matrix(&Kind::reflink(link_set()), "reflink, two disks, two names");
+}
+
+#[test]
+fn undo_reflink_two_disks() {
+    matrix(&Kind::undo_reflinks(cross(true, true)), "undo of a reflink, two disks");
+}
+
+#[test]
+fn undo_reflink_two_disks_two_names() {
+    matrix(&Kind::undo_reflinks(link_set()), "undo of a reflink, two disks, two names");
 }
 
 #[test]

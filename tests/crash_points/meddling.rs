@@ -52,6 +52,13 @@ pub(crate) enum Step {
 pub(crate) struct Client(Arc<Mutex<Knows>>);
 
 impl Client {
+    pub(crate) fn beside_clones(session: &Session) -> Self {
+        let client = Self::new(session);
+        client.0.lock().unwrap().beside_clones();
+        client
+    }
+
+    /// The same beside an undo.
     pub(crate) fn beside_an_undo(session: &Session) -> Self {
         let client = Self::new(session);
         client.0.lock().unwrap().beside_an_undo();

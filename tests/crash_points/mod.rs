@@ -18,6 +18,7 @@ mod knowing;
 mod matrix;
 mod meddling;
 mod power;
+mod reflinking;
 mod salvaging;
 mod same_program;
 mod scenario;

@@ -78,7 +78,7 @@ pub(super) fn no_journal() -> MemStore {
 }
 
 /// The next process, after the salvage put a new journal in place.
-fn salvaged(session: &Session, left: Left) -> (Session, Salvage) {
+pub(super) fn salvaged(session: &Session, left: Left) -> (Session, Salvage) {
     let logged = logged(session, left);
     let id = [Left::LogAndId, Left::Id].contains(&left).then_some(7);
     let (lost, plan) = planned(session, &logged, id);

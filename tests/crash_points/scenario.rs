@@ -3,9 +3,9 @@ use mergerfs_xdedup::plan::OpFile;
 
 use std::collections::BTreeSet;
 
-use mergerfs_xdedup::fs::Place;
 use mergerfs_xdedup::fs::sim::{SimWorld, place};
-use mergerfs_xdedup::plan::{Found, OpKind};
+use mergerfs_xdedup::fs::{Metadata, Place, Timestamp};
+use mergerfs_xdedup::plan::{Cloning, Found, OpKind, Task};
 use mergerfs_xdedup::plan::{Op, OpName};
 use mergerfs_xdedup::pool::BranchIdx;
 
@@ -255,4 +255,17 @@ pub(crate) fn all() -> Vec<Scenario> {
         shadow(),
         shadow_then_away(),
     ]
+}
+
+/// The same, with clones in the place of links across disks: each duplicate has an owner, attributes and times of its own.
+pub(crate) fn reflinked(mut scenario: Scenario) -> Scenario {
+    for op in scenario.ops.iter_mut().filter(|op| op.kind == OpKind::Cross) {
+        op.task = Task::Reflink(Cloning::default());
+        let xattrs = [(b"user.own".to_vec(), b"1".to_vec())].into();
+        let meta = Metadata { uid: 7, gid: 8, mode: 0o640, xattrs, ..Default::default() };
+        scenario.world.set_metadata(&op.duplicate, meta);
+        scenario.world.set_mtime(&op.duplicate, Timestamp { secs: 1_000, nanos: 7 });
+    }
+    scenario.world.sync_all();
+    scenario
 }

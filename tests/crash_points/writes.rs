@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, Served, SimWorld};
-use mergerfs_xdedup::fs::{Look, Timestamp};
+use mergerfs_xdedup::fs::{FileKind, Look, Place, Stat, Timestamp};
 use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::each_call;
@@ -96,7 +96,14 @@ fn each_write(scenarios: Vec<Scenario>, how: How, prepare: impl Fn(&Session)) {
 }
 
 fn all() -> Vec<Scenario> {
-    vec![scenario::cross(), scenario::cross_later(), scenario::local(), scenario::shared_master()]
+    vec![
+        scenario::cross(),
+        scenario::cross_later(),
+        scenario::local(),
+        scenario::shared_master(),
+        scenario::reflinked(scenario::cross()),
+        scenario::reflinked(scenario::cross_later()),
+    ]
 }
 
 #[test]
@@ -159,6 +166,15 @@ fn none_lost(session: &Session) -> Check {
     ensure(newest.values().all(named), || "a write is nowhere".to_owned())
 }
 
+/// A hidden file that a client can open: one that is being made is root's alone.
+fn hidden_for_clients(world: &SimWorld) -> Option<Place> {
+    let mut names = world.names().into_iter();
+    let private = |stat: &Stat| stat.uid == 0 && stat.mode & 0o777 == 0o600;
+    let file = |stat: &Stat| stat.kind == FileKind::Regular;
+    let hidden = names.find(|(at, stat)| is_hidden(&at.path) && file(stat) && !private(stat));
+    hidden.map(|(at, _)| at)
+}
+
 /// A client that goes by what is in a directory, hidden names too, opens one before call `n` for writing; it writes
 /// at once, or when the run is over. One that has to wait for a lease came too late: nothing is owed to it.
 fn each_hidden(at_once: bool) {
@@ -169,10 +185,7 @@ fn each_hidden(at_once: bool) {
             let held = Arc::new(Mutex::new((None, Served::AtOnce)));
             let told = Arc::clone(&held);
             let act = move |world: &SimWorld| {
-                let mut names = world.files().into_keys();
-                let Some(at) = names.find(|at| is_hidden(&at.path)) else {
-                    return;
-                };
+                let Some(at) = hidden_for_clients(world) else { return };
                 *told.lock().unwrap() = if at_once {
                     (None, world.client_write(&at.path, OTHER).unwrap())
                 } else {

@@ -104,7 +104,9 @@ impl ValueEnum for Link {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
             Self::Hard => ("hard", "hard links to the kept copy"),
-            Self::Reflink => ("reflink", "files of their own that share blocks, on one disk"),
+            Self::Reflink => {
+                ("reflink", "files of their own that share the blocks of the kept copy")
+            }
             Self::Auto => ("auto", "such files where that is possible, otherwise hard links"),
         };
         Some(PossibleValue::new(name).help(help))

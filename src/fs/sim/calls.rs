@@ -317,6 +317,19 @@ impl Change for SimFs {
         })
     }
 
+    fn clone_contents(&self, from: &SimFile, to: &SimFile) -> Result<()> {
+        self.on("clone", to, |state| {
+            let (one, from) = state.open_file(from.open).map(|open| (open.disk, open.ino))?;
+            let (other, to) = state.written(to.open)?;
+            if one != other {
+                return Err(libc::EXDEV);
+            }
+            let bytes = state.node(one, from).data().to_vec();
+            state.write(other, to, bytes);
+            Ok(())
+        })
+    }
+
     /// A few bytes at a time: a filesystem may share less than it was asked for.
     fn share(&self, from: &SimFile, to: &SimFile, offset: u64, len: u64) -> Result<Option<u64>> {
         self.on("share blocks of", to, |state| {

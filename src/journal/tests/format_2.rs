@@ -27,7 +27,10 @@ impl From<Record> for format_2::Record {
                 emptied: undo.emptied,
             })),
             Record::Copied { op, ino, btime, .. } => Self::Copied { op, ino, btime },
-            Record::RelinkStarted(_) | Record::Shared(_) => panic!("no record of this format"),
+            Record::RelinkStarted(_)
+            | Record::Shared(_)
+            | Record::ReflinkIntent(_)
+            | Record::UndoReflinkIntent(_) => panic!("no record of this format"),
         }
     }
 }
@@ -146,7 +149,7 @@ fn a_journal_of_format_2_lists_its_open_ops_and_is_continued() {
         .map(|op| match op.undo.as_deref().cloned() {
             None => Record::Intent(Box::new((*op.intent).clone())),
             Some(undo) => Record::UndoIntent(Box::new(UndoIntent {
-                undoes: undo.undoes,
+                undoes: undo.undoes.unwrap(),
                 intent: (*op.intent).clone(),
                 copy: undo.copy,
                 sparse: undo.sparse,

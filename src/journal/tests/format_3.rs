@@ -27,7 +27,10 @@ impl From<Record> for format_3::Record {
                 source: undo.source,
             })),
             Record::Copied { op, ino, btime, handle } => Self::Copied { op, ino, btime, handle },
-            Record::RelinkStarted(_) | Record::Shared(_) => panic!("no record of this format"),
+            Record::RelinkStarted(_)
+            | Record::Shared(_)
+            | Record::ReflinkIntent(_)
+            | Record::UndoReflinkIntent(_) => panic!("no record of this format"),
         }
     }
 }

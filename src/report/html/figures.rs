@@ -26,7 +26,7 @@ pub(super) fn head(page: &Page<'_>) -> Markup {
             h1 { (what) }
             div.figures {
                 (figure("gain", &size(bytes), &format!("{word} ({bytes} bytes)")))
-                (figure("", &tally.planned.to_string(), if tally.planned_sharing > 0 { "files to link, or to share blocks" } else { "files to link" }))
+                (figure("", &tally.planned.to_string(), if tally.planned_sharing + tally.planned_cloning > 0 { "files to link, or to share blocks" } else { "files to link" }))
                 @if !scene.dry_run {
                     (figure("", &tally.done.to_string(), "done"))
                     (figure(if warn { "warn" } else { "" }, &(tally.busy + tally.failed).to_string(),

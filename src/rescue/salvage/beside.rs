@@ -65,7 +65,7 @@ impl<F: Look> SalvagePlanner<'_, F> {
             return self.clear_exchanged(op, parts);
         }
         let named = self.is_named(&first.stat) || first.stat.size == 0;
-        if !named && !self.contained(op, first)? {
+        if !named && !self.contained(op, first, &parts.links)? {
             return Ok(Err(Why::NoEqual));
         }
         let made = self.made_up(op, OpKind::Cross, &parts.links, first);
@@ -116,9 +116,10 @@ impl<F: Look> SalvagePlanner<'_, F> {
         Ok(Ok(self.rebuilt_op(What::Clear, records, op, true)))
     }
 
-    /// Whether all bytes of an undo's copy are in a file that is not hidden.
-    fn contained(&self, op: OpId, copy: &Hidden) -> Result<bool, FsError> {
-        for (at, stat) in self.candidates(op, &[copy])? {
+    /// Whether all bytes of an undo's copy, or of a clone, are in a file that is not hidden; `links` are its further names.
+    fn contained(&self, op: OpId, copy: &Hidden, links: &[&Hidden]) -> Result<bool, FsError> {
+        let names: Vec<_> = links.iter().copied().chain([copy]).collect();
+        for (at, stat) in self.candidates(op, &names)? {
             if stat.size >= copy.stat.size {
                 let same = self.same((&copy.at, &copy.stat), (&at, &stat))?;
                 if matches!(same, Some(Same::Equal(_) | Same::Begins)) {

@@ -1,10 +1,12 @@
 //! An op whose end the log does not have: its paths are known, and a look at the disks shows its state.
 
 use super::look::Same;
-use super::{Group, Rebuilt, SalvagePlanner, What, Why};
+use super::{Group, Hidden, Rebuilt, SalvagePlanner, What, Why};
 use crate::execute::missing_parents;
 use crate::fs::{FsError, Handle, Look, Place, Stat};
-use crate::journal::{Intent, LoggedOp, NameIntent, Record, UndoIntent};
+use crate::journal::{
+    Intent, LoggedOp, NameIntent, Record, RecordedFile, ReflinkIntent, UndoIntent,
+};
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::NO_INODE;
 use crate::plan::{Found, OpId, OpKind};
@@ -281,9 +283,20 @@ impl<F: Look> SalvagePlanner<'_, F> {
             dirs: dirs.unwrap_or_default(),
             ..intent(scene.id, &op, (of, from), blake3)
         };
-        let records = match others {
-            false => vec![intent_record(intent)],
-            true => self.as_undo(intent, master, group),
+        let made = group.iter().find(|h| {
+            h.name.role == Role::Copy
+                && h.stat.id == master.id
+                && h.at.branch == intent.master.branch
+        });
+        let records = match (others, made) {
+            (true, _) => self.as_undo(intent, made),
+            // The op made the file that stays, and nothing else leads to the other one: a clone.
+            (false, Some(made)) => {
+                let source = self.copy(&scene.op.master, None, master.size);
+                let source = source.unwrap_or_else(|| intent.master.clone());
+                clone_records(intent, made.at.path.clone(), source)
+            }
+            (false, None) => vec![intent_record(intent)],
         };
         let all_retired = scene.retired.iter().all(Option::is_some);
         let retired = scene.nowhere() || (logged.retired && all_retired);
@@ -325,15 +338,10 @@ impl<F: Look> SalvagePlanner<'_, F> {
         Ok(self.rebuilt(What::PutBack, vec![intent_record(intent)], scene, false))
     }
 
-    fn as_undo(&self, intent: Intent, master: &Stat, group: &Group) -> Vec<Record> {
-        let mut copies = group.iter().filter(|h| {
-            h.name.role == Role::Copy
-                && h.stat.id == master.id
-                && h.at.branch == intent.master.branch
-        });
+    fn as_undo(&self, intent: Intent, made: Option<&Hidden>) -> Vec<Record> {
         let name = hidden_name(self.journal, intent.op, 0, Role::Copy);
         let dir = intent.master.path.parent().unwrap_or_else(RelPath::root);
-        let copy = copies.next().map(|h| h.at.path.clone());
+        let copy = made.map(|h| h.at.path.clone());
         let copy = copy.or_else(|| dir.join(name).ok());
         undo_records(intent, copy.unwrap_or_else(RelPath::root))
     }
@@ -384,6 +392,16 @@ pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
     };
     vec![
         Record::UndoIntent(Box::new(undo)),
+        Record::Copied { op, ino: id.ino, btime: id.btime, handle: Handle::default() },
+    ]
+}
+
+/// Returns the records of an op whose clone is complete.
+fn clone_records(intent: Intent, copy: RelPath, source: RecordedFile) -> Vec<Record> {
+    let (op, id) = (intent.op, intent.master.id);
+    let reflink = ReflinkIntent { intent, copy, source };
+    vec![
+        Record::ReflinkIntent(Box::new(reflink)),
         Record::Copied { op, ino: id.ino, btime: id.btime, handle: Handle::default() },
     ]
 }

@@ -63,7 +63,8 @@ impl<F: Look> SalvagePlanner<'_, F> {
     pub(super) fn with_handles(&self, mut rebuilt: Rebuilt) -> Result<Rebuilt, FsError> {
         let intents = rebuilt.records.iter_mut().filter_map(|record| match record {
             Record::Intent(intent) => Some(&mut **intent),
-            Record::UndoIntent(undo) => Some(&mut undo.intent),
+            Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => Some(&mut undo.intent),
+            Record::ReflinkIntent(reflink) => Some(&mut reflink.intent),
             _ => None,
         });
         for name in intents.flat_map(|intent| &mut intent.names) {

@@ -116,7 +116,8 @@ impl Intents {
             journal.replay::<JournalError>(None, |entry| {
                 let intent = match entry.record {
                     Record::Intent(intent) => *intent,
-                    Record::UndoIntent(undo) => undo.intent,
+                    Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => undo.intent,
+                    Record::ReflinkIntent(reflink) => reflink.intent,
                     _ => return Ok(()),
                 };
                 if ops.contains(&intent.op) {
