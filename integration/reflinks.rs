@@ -393,6 +393,34 @@ fn a_preview_shows_a_clone_as_the_file_that_it_is() {
     preview.stop();
 }
 
+/// Each file of a pair that shares its blocks is read, on one disk or moved from another.
+#[test]
+fn verify_reads_every_file_that_shares_blocks() {
+    let pool = PoolPlan::of(&[Xfs, Ext4]).mount();
+    tree::write(&pool.on(0, "music/a"), &tree::bytes(1, SIZE));
+    apart(&pool);
+    let tool = Tool::new();
+    let run = link(&tool, &pool, "reflink", &["-e"]);
+    assert_eq!((run.summary().get("done_sharing"), run.summary().get("done_cloning")), (1, 1));
+    let verify = ["--format", "json", "verify"];
+    let sound = tool.run(&verify).expect(0);
+    assert_eq!(sound.lines().last().unwrap()["sound"], 3, "{sound}");
+    for path in ["media/a", "music/a", "dl/new/a"] {
+        // Other bytes, and the times put back: what no program does.
+        let file = std::fs::File::options().read(true).write(true).open(pool.on(0, path)).unwrap();
+        let mtime = file.metadata().unwrap().modified().unwrap();
+        let write = |bytes: &[u8]| {
+            file.write_all_at(bytes, 1 << 20).unwrap();
+            file.set_modified(mtime).unwrap();
+        };
+        write(b"ROT");
+        let rotten = tool.run(&verify).expect(1);
+        let last = rotten.lines().pop().unwrap();
+        assert_eq!((&last["sound"], &last["damaged"]), (&2.into(), &1.into()), "{rotten}");
+        write(&tree::bytes(1, SIZE)[1 << 20..][..3]);
+    }
+}
+
 /// Kept copies on each of two disks that can share blocks; copies of them on these and on one that cannot.
 fn on_three_disks(pool: &Pool) {
     for seed in 1..5 {

@@ -164,6 +164,7 @@ fn check_lines(records: &[Record], dir: &Path) -> Result<(), String> {
             | Record::RelinkStarted(_)
             | Record::UndoIntent(_)
             | Record::UndoReflinkIntent(_)
+            | Record::SharedContents { .. }
             | Record::Copied { .. } => continue,
         };
         if !lines.has(&op.seq.to_string(), state) {

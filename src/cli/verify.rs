@@ -63,7 +63,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
 fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<u64, Failure> {
     let found = match named {
         Some(run) => journal.run(run),
-        None => journal.runs().rfind(|run| run.done > 0),
+        None => journal.runs().rfind(|run| run.done + run.shared > 0),
     };
     found.map(|run| run.started.run).ok_or_else(|| {
         Failure::usage("the journal has no such run, or none that linked a file")

@@ -358,7 +358,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Whether another program changed the file so lately that another write might not move its times: the contents
     /// within [`SETTLED_NS`], anything within `settled`.
-    fn is_recent(&self, stat: &Stat, settled: i128) -> bool {
+    pub(super) fn is_recent(&self, stat: &Stat, settled: i128) -> bool {
         let now = self.fs.now().as_nanos();
         // Times in the future (a clock that was set back) say nothing about a moment ago.
         let recent = |time: Timestamp, settled| (0..settled).contains(&(now - time.as_nanos()));

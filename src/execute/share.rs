@@ -3,6 +3,7 @@
 //! nothing to undo, and the journal gets one record, afterwards.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::{Executor, Halt, OpEnded, Outcome, RunError, STEPS};
 use crate::fs::{Change, FileKind, Fingerprint, FsError, Stat};
@@ -12,6 +13,8 @@ use crate::plan::{Op, OpId};
 
 /// Bytes shared in one call: no filesystem takes more at a time from every kernel.
 const PIECE: u64 = 16 << 20;
+/// Bytes hashed at a time.
+const CHUNK: usize = 1 << 20;
 /// How many files get their records together.
 const FILES: usize = 64;
 /// After so many bytes, too.
@@ -46,14 +49,16 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             .iter()
             .map(|(op, shared)| (op.clone(), self.journal.next_op(self.run), shared.reclaimed))
             .collect();
-        let records = ops.iter().zip(&done).map(|((op, id, reclaimed), (_, shared))| {
-            Record::Shared(Box::new(SharedRecord {
+        let records = ops.iter().zip(&done).flat_map(|((op, id, reclaimed), (_, shared))| {
+            let record = Record::Shared(Box::new(SharedRecord {
                 op: *id,
                 master: self.recorded(&op.master, &shared.master),
                 duplicate: self.recorded(&op.duplicate, &shared.duplicate),
                 names: op.names.iter().map(|name| (name.from, name.path.clone())).collect(),
                 reclaimed: *reclaimed,
-            }))
+            }));
+            let contents = shared.blake3.map(|blake3| Record::SharedContents { op: *id, blake3 });
+            std::iter::once(record).chain(contents)
         });
         let records: Vec<Record> = records.collect();
         self.journal.record(&records, self.fs.now())?;
@@ -99,7 +104,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.stored_alike(&master, &duplicate)?;
         // What a snapshot or another file holds stays in use.
         let held = self.fs.shared(&duplicate)?;
-        let mut offset = 0;
+        let (mut offset, mut hasher) = (0, blake3::Hasher::new());
         while offset < op.size {
             if let Some(reason) = self.asked_to_stop() {
                 return Err(Halt::new(reason, "stopped while sharing"));
@@ -113,6 +118,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     return Err(Halt::new(Reason::NoReflink, why));
                 }
                 Some(bytes) => {
+                    // The kernel has just compared these bytes: they are in memory.
+                    self.hash_part(&master, offset..offset + bytes, &mut hasher)?;
                     offset += bytes;
                     self.observer.bytes_read(2 * bytes);
                 }
@@ -124,7 +131,35 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
         }
         let reclaimed = (stats.1.blocks * 512).saturating_sub(held);
-        Ok(SharedFiles { master: stats.0, duplicate: stats.1, reclaimed })
+        let now = (self.fs.stat_open(&master)?, self.fs.stat_open(&duplicate)?);
+        // A write after the kernel's comparison, and before these bytes were read, would be in the hash.
+        let certain = same_contents(&stats, &now)
+            && ![&now.0, &now.1].into_iter().any(|stat| self.is_recent(stat, 0));
+        let blake3 = certain.then(|| hasher.finalize().into());
+        Ok(SharedFiles { master: stats.0, duplicate: stats.1, reclaimed, blake3 })
+    }
+
+    /// Adds a part of a file to a hash.
+    fn hash_part(
+        &mut self,
+        file: &F::File,
+        part: Range<u64>,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<(), Halt> {
+        let mut buffer = std::mem::take(&mut self.buffers.0);
+        buffer.resize(buffer.len().max(CHUNK), 0);
+        let mut offset = part.start;
+        while offset < part.end {
+            let room = usize::try_from(part.end - offset).unwrap_or(CHUNK).min(CHUNK);
+            let read = self.fs.read_full(file, &mut buffer[..room], offset)?;
+            if read == 0 {
+                return Err(Halt::new(Reason::Changed, "became shorter while it was read"));
+            }
+            hasher.update(&buffer[..read]);
+            offset += read as u64;
+        }
+        self.buffers.0 = buffer;
+        Ok(())
     }
 }
 
@@ -133,6 +168,8 @@ struct SharedFiles {
     master: Stat,
     duplicate: Stat,
     reclaimed: u64,
+    /// The contents of both, where no program can have written to them meanwhile.
+    blake3: Option<[u8; 32]>,
 }
 
 /// Whether no write moved the times of either file.

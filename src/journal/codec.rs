@@ -22,7 +22,7 @@ pub(super) mod format_3;
 
 /// The format written. Version 2 added undo records at the end of the list, version 3 handles to intents, version 4 the
 /// options of runs, the inode flags of duplicates, and runs that take back undos, version 5 files that share blocks, version 6
-/// clones: records at the end of the list, so that records of formats 4 and 5 are
+/// clones and the contents of files that share blocks: records at the end of the list, so that records of formats 4 and 5 are
 /// read as records of format 6.
 pub(super) const VERSION: u8 = 6;
 /// The newest format without handles. Records of format 1 are read as records of this format.

@@ -55,6 +55,7 @@ fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
         | Record::RelinkStarted(_)
         | Record::RunEnded(_)
         | Record::Shared(_)
+        | Record::SharedContents { .. }
         | Record::Copied { .. } => None,
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::record::{Intent, Record, RecordedFile, RunStarted};
+use super::record::{Intent, Record, RecordedFile, RunStarted, SharedRecord};
 use super::{Journal, JournalError, Store};
 use crate::plan::{DirIntent, OpId};
 
@@ -21,6 +21,17 @@ pub struct DoneOp {
     pub cloned: Option<RecordedFile>,
 }
 
+/// Two files that share their blocks since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedFiles {
+    /// The run.
+    pub run: Arc<RunStarted>,
+    /// Both files.
+    pub record: SharedRecord,
+    /// The contents of both, where they are known.
+    pub blake3: Option<[u8; 32]>,
+}
+
 /// The done ops of a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finished {
@@ -28,6 +39,8 @@ pub struct Finished {
     pub ops: Vec<DoneOp>,
     /// The ops that `ops` undid, if the journal still has them.
     pub undone: BTreeMap<OpId, DoneOp>,
+    /// The files of the runs asked for that share their blocks since.
+    pub shared: Vec<SharedFiles>,
     /// Every directory that a run has made or may have made.
     pub dirs: Vec<(Arc<RunStarted>, DirIntent)>,
 }
@@ -56,6 +69,7 @@ struct Reading {
     undone: BTreeSet<OpId>,
     /// Done ops that an undo may have to know of, though their run was not asked for.
     others: BTreeMap<OpId, DoneOp>,
+    shared: Vec<SharedFiles>,
     dirs: Vec<(Arc<RunStarted>, DirIntent)>,
 }
 
@@ -73,6 +87,17 @@ impl Reading {
             }
             Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => {
                 self.begin(undo.intent, (Some(undo.undoes), None), started);
+            }
+            Record::Shared(shared) if wanted(shared.op.run) => {
+                let run = started(shared.op.run);
+                let shared = run.map(|run| SharedFiles { run, record: *shared, blake3: None });
+                self.shared.extend(shared);
+            }
+            Record::SharedContents { op, blake3 } => {
+                let mut newest = self.shared.iter_mut().rev();
+                if let Some(shared) = newest.find(|shared| shared.record.op == op) {
+                    shared.blake3 = Some(blake3);
+                }
             }
             Record::Copied { op, ino, btime, .. } => {
                 if let Some(open) = self.open.get_mut(&op) {
@@ -129,6 +154,6 @@ impl Reading {
         let ops = self.done.into_iter();
         let ops = ops.filter(|(op, _)| !self.undone.contains(op));
         let ops = ops.map(|(_, done)| done).collect();
-        Finished { ops, undone, dirs: self.dirs }
+        Finished { ops, undone, shared: self.shared, dirs: self.dirs }
     }
 }

@@ -170,6 +170,7 @@ impl Index {
                 *newest = shared.op.seq.max(*newest);
                 Ok(None)
             }
+            Record::SharedContents { op, .. } => self.run(op.run).map(|_| None),
             Record::RunEnded(ended) => {
                 let run = self.run(ended.run)?;
                 run.ended = Some(ended);

@@ -44,7 +44,7 @@ mod tests;
 pub use codec::{Chain, Entry};
 pub use csv::RefusedLine;
 pub use error::JournalError;
-pub use finished::{DoneOp, Finished};
+pub use finished::{DoneOp, Finished, SharedFiles};
 #[cfg(feature = "sim")]
 pub use fuzzing::{fuzz_body, fuzz_bytes};
 pub use index::{Conflict, RunSummary};

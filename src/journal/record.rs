@@ -74,6 +74,13 @@ pub enum Record {
     /// As `UndoIntent`, for an op that made a clone: all names of the clone are names of the op, and the clone goes (since
     /// format 6).
     UndoReflinkIntent(Box<UndoIntent>),
+    /// The contents of two files that share their blocks; follows the record that says so (since format 6).
+    SharedContents {
+        /// The op.
+        op: OpId,
+        /// The contents of both.
+        blake3: [u8; 32],
+    },
 }
 
 /// All there is to know of an op whose master is a clone, before the clone is made.
@@ -310,6 +317,7 @@ impl Record {
             Self::Intent(intent) => intent.op.run,
             Self::UndoIntent(undo) | Self::UndoReflinkIntent(undo) => undo.intent.op.run,
             Self::Retired { op }
+            | Self::SharedContents { op, .. }
             | Self::Copied { op, .. }
             | Self::Done { op, .. }
             | Self::Restored { op, .. }

@@ -71,6 +71,10 @@ pub fn record(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
             object.insert("left".into(), places(left));
         }
         Record::Shared(shared) => share(&mut object, shared),
+        Record::SharedContents { op: id, blake3 } => {
+            put_op(&mut object, *id);
+            object.insert("blake3".into(), hex(blake3).into());
+        }
         Record::RunEnded(ended) => run_ended(&mut object, ended),
     }
     line(out, object)
@@ -92,6 +96,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Restored { .. } => "restored",
         Record::Conflict { .. } => "conflict",
         Record::Shared(_) => "shared",
+        Record::SharedContents { .. } => "shared-contents",
         Record::RunEnded(_) => "run-ended",
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::fs::reading::{AHEAD, ahead, hash_of};
 use crate::fs::real::{RealFile, RealFs};
 use crate::fs::{FsError, InodeId, Look, Place, Stat, Timestamp};
-use crate::journal::{BranchRecord, Finished, RecordedFile, RunStarted};
+use crate::journal::{BranchRecord, Finished, RecordedFile, RunStarted, SharedFiles, SharedRecord};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -56,6 +56,13 @@ pub fn subjects(branches: &[BranchRecord], finished: &Finished) -> Vec<Subject> 
         if let Some(kept) = &done.cloned {
             found.add(run, kept, intent.blake3, std::iter::empty());
         }
+    }
+    for SharedFiles { run, record, blake3 } in &finished.shared {
+        let Some(blake3) = *blake3 else { continue };
+        let SharedRecord { master, duplicate, names, .. } = record;
+        found.add(run, master, blake3, std::iter::empty());
+        let names = names.iter().filter(|(branch, _)| *branch == duplicate.branch);
+        found.add(run, duplicate, blake3, names.map(|(_, path)| path));
     }
     found.subjects.into_values().collect()
 }

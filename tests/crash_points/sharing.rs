@@ -1,9 +1,12 @@
 //! Files that come to share their blocks: whatever strikes at any call, both files and all names stay as they are, nothing is
 //! open, and a write of a client is neither lost nor seen in the other file.
 
+use std::collections::BTreeMap;
+
 use libc::{EINVAL, EIO, ENOSPC, EOPNOTSUPP};
 use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
+use mergerfs_xdedup::fs::{InodeId, Place};
 use mergerfs_xdedup::journal::Journal;
 use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::plan::{Op, Task};
@@ -58,6 +61,9 @@ fn two_files_stay_two_files_and_are_recorded() {
         assert_eq!(session.world.names()[&at], stats[&at]);
     }
     let journal = Journal::open(session.store.after_kill()).unwrap();
+    let hash = Some(*blake3::hash(scenario::BYTES).as_bytes());
+    let shared = journal.finished(|run| run == 1).unwrap().shared;
+    assert_eq!(shared.iter().map(|files| files.blake3).collect::<Vec<_>>(), [hash, hash]);
     let run = journal.run(1).unwrap();
     assert_eq!((run.shared, run.done, run.intents, run.open), (2, 1, 1, 0));
     // An undo is about the link alone.
@@ -98,6 +104,20 @@ fn whatever_strikes_at_any_call_changes_no_file_and_leaves_nothing_open() {
     assert!(failures.points() > 100);
 }
 
+/// A recorded hash is that of the file, as long as no time shows a write since.
+fn hash_is_certain(session: &Session, files: &BTreeMap<Place, (InodeId, Vec<u8>)>) {
+    let journal = Journal::open(session.store.after_kill()).unwrap();
+    let names = session.world.names();
+    for shared in journal.finished(|_| true).unwrap().shared {
+        for file in [&shared.record.master, &shared.record.duplicate] {
+            let at = Place::new(file.branch, file.path.clone());
+            if let Some(hash) = shared.blake3.filter(|_| names[&at].mtime == file.mtime) {
+                assert_eq!(hash, *blake3::hash(&files[&at].1).as_bytes(), "{}", session.told());
+            }
+        }
+    }
+}
+
 /// Of the same size, and different in each piece: only the kernel's comparison tells.
 const WRITTEN: &[u8] = b"CLIENT'S BYTES";
 
@@ -121,6 +141,7 @@ fn a_write_between_two_pieces_stays_and_is_told() {
                 let wanted = if *at == written { WRITTEN } else { scenario::BYTES };
                 assert_eq!(files[at].1, wanted, "{}", session.told());
             }
+            hash_is_certain(&session, &files);
             let (_, outcome) = &session.outcomes[0];
             if let Outcome::NotDone(halt) = outcome {
                 let told = matches!(halt.reason, Reason::Changed | Reason::Differs | Reason::Busy);

@@ -102,6 +102,7 @@ fn clone_samples() -> Vec<(&'static str, Record)> {
     vec![
         ("reflink intent", Record::ReflinkIntent(Box::new(reflink))),
         ("undo reflink intent", Record::UndoReflinkIntent(Box::new(undo))),
+        ("shared contents", Record::SharedContents { op, blake3: [9; 32] }),
     ]
 }
 

@@ -30,7 +30,8 @@ impl From<Record> for format_2::Record {
             Record::RelinkStarted(_)
             | Record::Shared(_)
             | Record::ReflinkIntent(_)
-            | Record::UndoReflinkIntent(_) => panic!("no record of this format"),
+            | Record::UndoReflinkIntent(_)
+            | Record::SharedContents { .. } => panic!("no record of this format"),
         }
     }
 }
