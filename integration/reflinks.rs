@@ -440,6 +440,8 @@ fn auto_frees_what_hard_links_free() {
         let pool = PoolPlan::of(&[Xfs, Btrfs, Ext4]).mount();
         on_three_disks(&pool);
         let tool = Tool::new();
+        let shown = doctor_shows(&tool, &pool);
+        assert_eq!(shown, [pool.branches()[0].clone(), pool.branches()[1].clone()]);
         let used = pool.used_bytes();
         let run = link(&tool, &pool, kind, &["-e"]);
         assert_eq!(run.summary().get("done"), 8, "{run}");
@@ -456,4 +458,12 @@ fn auto_frees_what_hard_links_free() {
     for disk in [0, 1] {
         assert!(hard.0[disk].abs_diff(auto.0[disk]) < 256 << 10, "{hard:?} {auto:?}");
     }
+}
+
+/// The disks that `doctor` lists.
+fn doctor_shows(tool: &Tool, pool: &Pool) -> Vec<std::path::PathBuf> {
+    let root = pool.root().to_str().unwrap();
+    let run = tool.run(&["doctor", "--quick", "--format", "json", root]).expect(0);
+    let shown = run.lines_of("pool")[0]["reflinks"].as_array().unwrap().clone();
+    shown.iter().map(|path| path.as_str().unwrap().into()).collect()
 }

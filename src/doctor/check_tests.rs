@@ -25,6 +25,7 @@ fn disk(number: u64) -> BranchDisk {
         empty: false,
         read_only: false,
         identity: true,
+        reflinks: false,
         leases: Leases::Work,
         snapraid: Vec::new(),
         leftovers: Vec::new(),

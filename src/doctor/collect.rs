@@ -80,6 +80,7 @@ fn disk(
         empty: entries.is_empty(),
         read_only: fs.read_only(at).map_err(told)?,
         identity: fs.identity(at).is_some(),
+        reflinks: fs.reflinks(at),
         leases: leases(&fs, &branch.path, &found.files),
         snapraid: entries
             .iter()

@@ -59,6 +59,8 @@ pub struct BranchDisk {
     pub read_only: bool,
     /// Whether the filesystem can be identified after a reboot.
     pub identity: bool,
+    /// Whether files there can be made to share blocks (`--link reflink`).
+    pub reflinks: bool,
     /// Whether a lease could be had.
     pub leases: Leases,
     /// Files of SnapRAID in the root.

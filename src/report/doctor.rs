@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::json::{line, put_path, put_paths, typed};
 use super::{number, sanitised};
-use crate::doctor::{Facts, Finding, Level};
+use crate::doctor::{BranchFacts, Facts, Finding, Level};
 
 /// The level as people read it. JSON and the man page have the words of [`Level::as_str`].
 fn word(level: Level) -> &'static str {
@@ -16,6 +17,12 @@ fn word(level: Level) -> &'static str {
         Level::Surprises => "warning",
         Level::Note => "note",
     }
+}
+
+/// The branches whose files can be made to share blocks.
+fn sharing(facts: &Facts) -> impl Iterator<Item = &PathBuf> {
+    let reflinks = |branch: &&BranchFacts| branch.disk.as_ref().is_ok_and(|disk| disk.reflinks);
+    facts.branches.iter().filter(reflinks).map(|branch| &branch.path)
 }
 
 fn count(findings: &[Finding], level: Level) -> usize {
@@ -42,6 +49,14 @@ pub fn text(
             facts.branches.len(),
             sanitised(facts.host.kernel.as_bytes()),
         )?;
+        let disks: Vec<_> =
+            sharing(facts).map(|path| sanitised(path.as_os_str().as_bytes())).collect();
+        match disks.is_empty() {
+            true => writeln!(out, "files can share blocks (--link reflink) on no disk")?,
+            false => {
+                writeln!(out, "files can share blocks (--link reflink) on {}", disks.join(", "))?
+            }
+        }
     }
     for found in findings {
         let level = found.topic.level();
@@ -95,6 +110,7 @@ pub fn json(out: &mut dyn Write, facts: &Facts, findings: &[Finding]) -> io::Res
     object.insert("kernel".into(), facts.host.kernel.as_str().into());
     let branches = facts.branches.iter().map(|branch| branch.path.clone());
     put_paths(&mut object, "branches", branches.collect());
+    put_paths(&mut object, "reflinks", sharing(facts).cloned().collect());
     put_path(&mut object, "journal", &facts.journal.dir);
     for (key, level) in
         [("prevents", Level::Prevents), ("surprises", Level::Surprises), ("notes", Level::Note)]
@@ -150,10 +166,11 @@ mod tests {
     fn a_person_reads_each_finding_with_what_to_do() {
         let lines = lines(|out| text(out, &facts(), &findings(), (false, false)));
         assert!(lines[0].starts_with("pool /po\\nol: mergerfs 2.40.2"));
-        assert_eq!(lines[1], "error: branch-missing: /mnt/\\u{1b}[2J: so");
-        assert_eq!(lines[2], format!("    {}", Topic::BranchMissing.advice()));
-        assert_eq!(lines[5], "note: link-cow: so");
-        assert_eq!(lines[6], "1 error, 1 warning, 1 note");
+        assert_eq!(lines[1], "files can share blocks (--link reflink) on no disk");
+        assert_eq!(lines[2], "error: branch-missing: /mnt/\\u{1b}[2J: so");
+        assert_eq!(lines[3], format!("    {}", Topic::BranchMissing.advice()));
+        assert_eq!(lines[6], "note: link-cow: so");
+        assert_eq!(lines[7], "1 error, 1 warning, 1 note");
     }
 
     #[test]
