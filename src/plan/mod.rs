@@ -389,6 +389,7 @@ impl Planner<'_> {
     /// Plans every member but the master for what the rules make of it; returns the master's name.
     fn replace_all(&mut self, members: &[Member]) -> Option<Place> {
         let first = master::choose(members, self.branches, self.rules)?;
+        let first_op = self.plan.ops.len();
         match self.rules.link {
             Link::Hard => self.link_all(members, first),
             Link::Reflink => self.share_all(members, first),
@@ -397,6 +398,7 @@ impl Planner<'_> {
                 self.link_far(members, first, &near);
             }
         }
+        self.mark_differing(members, first, first_op);
         master::name_of(&members[first], self.rules).map(place)
     }
 

@@ -89,6 +89,8 @@ pub struct Op {
     pub names: Vec<OpName>,
     /// Directories that a look at the branches found missing, outermost first. The executor looks again.
     pub dirs: Vec<DirIntent>,
+    /// Whether differing metadata would keep the duplicate back if it had to become a link.
+    pub differs: bool,
     /// Whether it replaces a duplicate or undoes another op.
     pub task: Task,
 }
@@ -179,6 +181,7 @@ impl Op {
             shared: 0,
             names,
             dirs: Vec::new(),
+            differs: false,
             task: Task::Replace,
         }
     }

@@ -1,10 +1,11 @@
 //! Which members of a group keep files of their own, and share their blocks with another member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::group::Member;
 use super::refusal::Reason;
-use super::{Found, Op, OpFile, OpKind, OpName, Planner, Task, master, place};
+use super::{Found, Link, Op, OpFile, OpKind, OpName, Planner, Task, master, place};
+use crate::fs::InodeId;
 
 impl Planner<'_> {
     /// Whether the files of its disk can be made to share blocks.
@@ -86,6 +87,23 @@ impl Planner<'_> {
                     head => self.stays_alone(&members[first], &members[*at], head.is_some()),
                 }
             }
+        }
+    }
+
+    /// Marks the ops from `first_op` on whose duplicates would stay if links had to replace them: of the members whose metadata
+    /// keeps them apart from the master at `first`, one would stay for all that are alike.
+    pub(super) fn mark_differing(&mut self, members: &[Member], first: usize, first_op: usize) {
+        if self.rules.link == Link::Hard {
+            return;
+        }
+        let classes = self.rules.ignore.classes(members.iter().map(|member| &*member.metadata));
+        let of: HashMap<InodeId, usize> =
+            members.iter().zip(classes.iter()).map(|(member, class)| (member.id, *class)).collect();
+        let mut marked = BTreeSet::from([classes[first]]);
+        for op in &mut self.plan.ops[first_op..] {
+            let class = of.get(&op.duplicate_id);
+            op.differs =
+                (op.shares() || op.reflinks()) && class.is_some_and(|class| marked.insert(*class));
         }
     }
 

@@ -585,6 +585,12 @@ fn reflinks_are_made_of_every_copy_where_the_kept_copys_disk_can() {
         let clones = [3, 4, 5, 6].map(|duplicate| ("clone", duplicate, 1));
         assert_eq!(kinds(&told), [&[("share", 2, 1)][..], &clones].concat());
         assert_eq!(reasons(&told), []);
+        // Of those of another owner, hard links would leave one.
+        let differing = told.ops.iter().filter(|op| op.differs).map(|op| op.duplicate_id.ino);
+        assert_eq!(differing.collect::<Vec<_>>(), [2]);
+        let hard = plan(&[group(on_three_disks())], &two_with_reflinks(), &Rules::default());
+        assert_eq!(reasons(&hard), [Reason::OwnerDiffers]);
+        assert!(hard.ops.iter().all(|op| !op.differs));
     }
 }
 

@@ -69,6 +69,10 @@ pub struct Tally {
     pub planned_sharing: u64,
     /// Planned ops in which a clone on the disk of the kept copy replaces the duplicate.
     pub planned_cloning: u64,
+    /// Those planned ops whose duplicates links would have left, because owner, mode, ACL or attributes differ.
+    pub planned_differing: u64,
+    /// Bytes that these ops free.
+    pub bytes_differing: u64,
     /// Planned ops whose duplicate was replaced, or shares its blocks.
     pub done: u64,
     /// Those of them whose duplicate shares its blocks.
@@ -165,6 +169,8 @@ impl Tally {
             planned: plan.ops.len() as u64,
             planned_sharing: plan.ops.iter().filter(|op| op.shares()).count() as u64,
             planned_cloning: plan.ops.iter().filter(|op| op.reflinks()).count() as u64,
+            planned_differing: plan.ops.iter().filter(|op| op.differs).count() as u64,
+            bytes_differing: plan.ops.iter().filter(|op| op.differs).map(frees).sum(),
             already_linked: plan.already_linked,
             already_shared: plan.already_shared,
             without_primary: plan.left_out.by_primary,

@@ -426,8 +426,15 @@ pub(super) fn rest(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
     }
 }
 
-/// Says what stays in use although the copies go.
+/// Says what stays in use although the copies go, and what would stay if all copies had to become links.
 pub(super) fn shared(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::Result<()> {
+    if tally.planned_differing > 0 {
+        let (files, bytes) = (number(tally.planned_differing, "file"), size(tally.bytes_differing));
+        writeln!(
+            out,
+            "{prefix}Hard links would leave {files} of these, {bytes}: owner, permissions, ACL or attributes differ"
+        )?;
+    }
     if tally.bytes_shared == 0 {
         return Ok(());
     }
