@@ -168,7 +168,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         match op.made() {
             Some(made) if read.map_or(op.reflinks(), |blake3| made.blake3 == blake3) => {
                 let source = op.copy.as_ref().and_then(|copy| copy.source);
-                if let (Some(source), Some(blake3)) = (source, read) {
+                if let Some((source, blake3)) = source.zip(read) {
                     self.know(source, blake3);
                 }
                 self.dress(&files.made, made)
