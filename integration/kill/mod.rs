@@ -298,8 +298,10 @@ fn errors(stage: Stage, sample: usize, wanted: impl Fn(&str) -> bool) {
     });
 }
 
-/// More ops than share a batch: after the first there is something left to be stopped at.
-const SEVERAL_BATCHES: u64 = 700;
+/// Lets no more than 200 ops share a batch.
+const SMALL_BATCHES: [&str; 2] = ["prlimit", "--nofile=1856:1856"];
+/// After the first batch there is something left to be stopped at.
+const SEVERAL_BATCHES: u64 = 500;
 
 #[test]
 fn an_interrupt_ends_the_run_in_good_order() {
@@ -312,6 +314,7 @@ fn an_interrupt_ends_the_run_in_good_order() {
         let inject = format!("inject=linkat:signal={signal}:when=1");
         let strace =
             ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat", "-e", &inject];
+        let strace = [&SMALL_BATCHES[..], &strace].concat();
         let arguments = ["-e".as_ref(), "--any-master".as_ref(), "-m".as_ref(), list.as_os_str()];
         tool.run_under(&strace, &arguments).expect(code);
         // Nothing is left to repair: the batch was finished or put back.
