@@ -308,7 +308,7 @@ fn a_copy_on_another_disk_becomes_a_clone_with_all_of_its_own() {
         let used = pool.used_bytes();
         let text = scan(&tool, &pool, &["--link", "reflink"]).stdout;
         assert!(text.contains("1 file can be replaced by clones"), "{text}");
-        assert!(text.contains("Hard links would leave 1 file of these"), "{text}");
+        assert!(text.contains("With --link hard 1 file of these"), "{text}");
         let run = link(&tool, &pool, "reflink", &["-e"]);
         let figures = run.summary();
         assert_eq!((figures.get("done"), figures.get("refused")), (1, 0), "{filesystem:?}: {run}");

@@ -15,7 +15,7 @@ mod values;
 
 pub use values::OutputFormat;
 pub(super) use values::{Color, MayDiffer, MetadataKind};
-use values::{MayDifferParser, map_parser, parse_duration, parse_size};
+use values::{MayDifferParser, map_parser, parse_duration, parse_run, parse_size};
 
 /// Replace equal files on different disks of a mergerfs pool by hard links
 ///
@@ -482,7 +482,7 @@ pub struct ResumeArgs {
 #[derive(Debug, Clone, Args)]
 pub struct UndoArgs {
     /// The run, as `history` numbers them [default: the newest that is no undo and has something left to take back]
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = parse_run)]
     pub run: Option<u64>,
     /// Apply the changes (default: dry run)
     #[arg(short, long)]
@@ -514,7 +514,7 @@ pub struct UndoArgs {
 #[derive(Debug, Clone, Args)]
 pub struct VerifyArgs {
     /// The run, as `history` numbers them [default: the newest that changed something]
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = parse_run)]
     pub run: Option<u64>,
     /// Draw no progress bar
     #[arg(long)]
@@ -536,7 +536,7 @@ pub struct HistoryArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ExportArgs {
     /// Only this run
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = parse_run)]
     pub run: Option<u64>,
     /// Print the lines of the CSV log
     #[arg(long, conflicts_with = "json")]

@@ -36,7 +36,7 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     };
     match undone {
         Undone::Planned { site, undoes, plan, room } => {
-            let code = dry_run(common, &site, (undoes, plan))?;
+            let code = dry_run(common, &site, (undoes, plan), room.is_ok())?;
             room?;
             Ok(code)
         }
@@ -58,8 +58,13 @@ fn nothing_left(common: &Common) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Prints the plan.
-fn dry_run(common: &Common, site: &Session, undo: (u64, UndoPlan)) -> Result<u8, Failure> {
+/// Prints the plan; `fits` is whether the disks have room for it.
+fn dry_run(
+    common: &Common,
+    site: &Session,
+    undo: (u64, UndoPlan),
+    fits: bool,
+) -> Result<u8, Failure> {
     let (undoes, UndoPlan { ops, refusals }) = undo;
     let plan = Plan { ops, refusals, ..Plan::default() };
     let scene = Scene { dry_run: true, ..shown::scene(&site.pool, common) };
@@ -68,7 +73,7 @@ fn dry_run(common: &Common, site: &Session, undo: (u64, UndoPlan)) -> Result<u8,
     let mut out = stdout();
     let written = match common.format {
         OutputFormat::Text | OutputFormat::Script => {
-            report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals))
+            report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals), fits)
         }
         OutputFormat::Json => lines(&mut out, &scene, &plan, &tally),
     };

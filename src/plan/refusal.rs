@@ -415,7 +415,7 @@ impl Reason {
             }
             Self::Interrupted => "run again for the rest",
             Self::ChangedSince => {
-                "the file was edited after it was linked, under all its names: copy it by hand (cp -a) for a file of its own"
+                "the file was edited or linked since, so it stays as it is: for a file of its own copy a link by hand (cp -a); a clone is one already"
             }
             Self::Damaged => {
                 "the bytes changed and the times did not: look at the disk's health, and restore the file from a backup"

@@ -118,7 +118,12 @@ impl Planner<'_> {
             return;
         }
         let detail = match elsewhere {
-            true => format!("the kept copy is on another disk, {}", self.which(name.branch)),
+            true => {
+                format!(
+                    "the kept copy is on {}, which cannot share blocks",
+                    self.which(name.branch)
+                )
+            }
             false => format!("{} cannot share blocks", self.which(own.branch)),
         };
         let bytes = (member.blocks * 512).saturating_sub(member.nature.sharing.bytes);

@@ -609,7 +609,7 @@ fn without_a_disk_that_can_reflinks_are_made_beside_each_other_and_other_copies_
     let told = plan(&[group(members)], &two_with_reflinks(), &rules);
     assert_eq!(kinds(&told), [("share", 2, 1), ("share", 4, 3), ("share", 5, 3)]);
     assert_eq!(reasons(&told), [Reason::NoReflink, Reason::NoReflink]);
-    assert!(told.refusals[0].detail.contains("another disk, /mnt/d2"), "{:?}", told.refusals);
+    assert!(told.refusals[0].detail.contains("is on /mnt/d2, which cannot"), "{:?}", told.refusals);
 }
 
 #[test]

@@ -432,14 +432,17 @@ pub(super) fn shared(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::Re
         let (files, bytes) = (number(tally.planned_differing, "file"), size(tally.bytes_differing));
         writeln!(
             out,
-            "{prefix}Hard links would leave {files} of these, {bytes}: owner, permissions, ACL or attributes differ"
+            "{prefix}With --link hard {files} of these, {bytes}, would be skipped: owner, permissions, ACL or attributes differ"
         )?;
     }
     if tally.bytes_shared == 0 {
         return Ok(());
     }
     let bytes = size(tally.bytes_shared);
-    writeln!(out, "{prefix}{bytes} more stays in use: a snapshot or a reflink shares these blocks")
+    writeln!(
+        out,
+        "{prefix}{bytes} more stays in use while a snapshot or another reflink shares these blocks"
+    )
 }
 
 /// A size in a unit, and to the byte where that says more.

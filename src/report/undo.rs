@@ -11,7 +11,7 @@ use super::text::{
 use crate::plan::refusal::Reason;
 use crate::plan::{Op, Plan, Refusal};
 
-/// Writes the plan: one line per op, and the ops that are not undone.
+/// Writes the plan: one line per op, and the ops that are not undone. `fits` is whether the disks have room for the copies.
 ///
 /// # Errors
 /// When `out` fails.
@@ -20,6 +20,7 @@ pub fn plan(
     scene: &Scene<'_>,
     undoes: u64,
     (ops, refused): (&[Op], &[Refusal]),
+    fits: bool,
 ) -> io::Result<()> {
     let style = Style::of(scene);
     let shown = match (scene.quiet, scene.verbose) {
@@ -60,9 +61,9 @@ pub fn plan(
         _ => write!(out, "Undo of run {undoes}: {files} can be copied back, {}.", size(copied))?,
     }
     rest(out, &tally)?;
-    match ops.is_empty() {
-        true => Ok(()),
-        false => writeln!(out, "Nothing was changed. Run again with -e to apply."),
+    match fits && !ops.is_empty() {
+        true => writeln!(out, "Nothing was changed. Run again with -e to apply."),
+        false => Ok(()),
     }
 }
 

@@ -166,6 +166,11 @@ fn parse_xattrs(text: &str) -> Result<MayDiffer, String> {
     XattrGlob::new(text.strip_prefix(XATTRS).unwrap_or(text)).map(MayDiffer::Xattrs)
 }
 
+/// The number of a run.
+pub(super) fn parse_run(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a run is a number, as history shows it".to_owned())
+}
+
 /// A size in bytes with an optional suffix of powers of 1024.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let upper = text.to_ascii_uppercase();
