@@ -128,22 +128,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             if !in_place && observed.duplicate == DuplicateAt::Own {
                 self.publish_name(op, k, window)?;
             }
-            if in_place && op.kind == OpKind::Cross && op.recorded.is_some() {
-                self.clear_temp(op, k)?;
-            }
         }
         // ... and after: if a client saved by rename or deleted meanwhile, its path must not come back.
         self.observe_all(op, Observed::may_publish)?;
-        Ok(())
-    }
-
-    /// Removes the temp name that an interrupted publish left, where a client linked the kept copy at the path since.
-    fn clear_temp(&mut self, op: &Begun, k: usize) -> Result<(), Halt> {
-        let temp = op.hidden(self.journal.id(), k, Role::Temp);
-        let left = self.fs.stat(&temp)?;
-        if left.is_some_and(|stat| op.is_master(&stat)) {
-            self.unlink(&temp, op.master_id)?;
-        }
         Ok(())
     }
 
