@@ -61,17 +61,34 @@ fn a_full_master_hands_over_to_a_second_inode_of_its_disk_or_says_why_not() {
 #[test]
 fn few_open_files_are_enough() {
     let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
-    let made = groups::pairs(&pool, 0, 1, 200);
+    let mut made = groups::pairs(&pool, 0, 1, 200);
+    // Files with three names, each in a directory of its own.
+    for n in 200..240 {
+        let mut paths = vec![PathBuf::from(format!("media/{n}.bin"))];
+        tree::write(&pool.on(0, &paths[0]), &tree::bytes(n, groups::SMALL));
+        for dir in ["one", "two", "three"] {
+            paths.push(format!("{dir}/{n}/copy.bin").into());
+            let (first, name) = (pool.on(1, &paths[1]), pool.on(1, paths.last().unwrap()));
+            match dir {
+                "one" => tree::write(&name, &tree::bytes(n, groups::SMALL)),
+                _ => {
+                    std::fs::create_dir_all(name.parent().unwrap()).unwrap();
+                    std::fs::hard_link(first, name).unwrap();
+                }
+            }
+        }
+        made.push(paths);
+    }
     tree::settle();
     let (tool, view) = (Tool::new(), snapshot::view(pool.root()));
     let few = ["prlimit", "--nofile=300:300"];
     let media = pool.path("media");
     let dirs = ["-p", media.to_str().unwrap(), pool.root().to_str().unwrap()];
     let run = tool.run_under(&few, &[&["-e", "--format", "json"], &dirs[..]].concat()).expect(0);
-    assert_eq!(run.summary().get("done"), 200, "{run}");
+    assert_eq!(run.summary().get("done"), 240, "{run}");
     groups::assert_linked(&pool, &made);
     let undo = tool.run_under(&few, &["--format", "json", "undo", "-e"]).expect(0);
-    assert_eq!(undo.summary().get("done"), 200, "{undo}");
+    assert_eq!(undo.summary().get("done"), 240, "{undo}");
     snapshot::assert_same(&view, &snapshot::view(pool.root()));
 }
 

@@ -340,6 +340,47 @@ fn a_copy_on_another_disk_becomes_a_clone_with_all_of_its_own() {
     }
 }
 
+/// A subvolume counts inodes by itself, and the journal knows a file by its branch and inode.
+#[test]
+fn no_clone_is_made_in_a_subvolume() {
+    let pool = PoolPlan::of(&[Btrfs, Xfs]).mount();
+    run("btrfs", &["subvolume".as_ref(), "create".as_ref(), pool.on(0, "sub").as_os_str()]);
+    tree::write(&pool.on(0, "media/f"), &tree::bytes(1, SIZE));
+    tree::write(&pool.on(1, "sub/f"), &tree::bytes(1, SIZE));
+    tree::settle();
+    let (tool, view) = (Tool::new(), snapshot::view(pool.root()));
+    for kind in ["reflink", "auto", "hard"] {
+        let run = link(&tool, &pool, kind, &["-e", "--format", "json"]);
+        assert_eq!(run.summary().get("done"), 0, "{run}");
+        assert_eq!(run.reasons_for(&pool.path("sub/f")), ["obstructed"], "{run}");
+        snapshot::assert_same(&view, &snapshot::view(pool.root()));
+        snapshot::assert_no_own_names(&pool);
+    }
+}
+
+/// One file has attributes or a time that the disk of the kept copy cannot take: the others on that disk are replaced.
+#[test]
+fn what_the_other_disk_cannot_keep_stays_where_it_is() {
+    let pool = PoolPlan::of(&[Btrfs, Xfs]).mount();
+    for n in 0..3 {
+        for path in [pool.on(0, format!("media/{n}")), pool.on(1, format!("dl/{n}"))] {
+            tree::write(&path, &tree::bytes(n, SIZE));
+        }
+    }
+    let big = "x".repeat(60_000);
+    let set = ["-n", "user.big", "-v", &big].map(std::ffi::OsStr::new);
+    run("setfattr", &[&set[..], &[pool.on(1, "dl/0").as_os_str()]].concat());
+    tree::settle();
+    let tool = Tool::new();
+    let root = pool.root().to_str().unwrap();
+    let media = pool.path("media");
+    let line = ["-p", media.to_str().unwrap(), root, "--link", "reflink", "-e", "--format", "json"];
+    let run = tool.run(&line).expect(1);
+    assert_eq!((run.summary().get("done"), run.summary().get("failed")), (2, 1), "{run}");
+    assert!(pool.on(1, "dl/0").exists() && !pool.on(0, "dl/0").exists(), "{run}");
+    snapshot::assert_no_own_names(&pool);
+}
+
 #[test]
 fn a_write_to_a_clone_is_not_seen_in_the_kept_copy() {
     for (_, pool) in pools(apart) {

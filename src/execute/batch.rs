@@ -210,7 +210,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             Ok(reclaimed)
         });
         match removed {
-            Ok(reclaimed) => OpState::Removed(reclaimed),
+            // An undo frees nothing: the file that goes was copied.
+            Ok(reclaimed) => OpState::Removed(if op.undo().is_some() { 0 } else { reclaimed }),
             Err(halt) if halt.reason == Reason::Conflict => {
                 OpState::Conflict(halt, self.places_left(op))
             }

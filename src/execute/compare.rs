@@ -307,6 +307,13 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
         // This process, or the process that began the op, moved the ctimes of an op under way.
         self.usable(op, TICK_NS, master, duplicate)?;
+        // The file that is being made has the time of before: a time that another program set since would be lost.
+        if op.made().is_some_and(|made| made.source_mtime != duplicate.stat.mtime) && !op.salvaged {
+            return Err(Halt::new(
+                Reason::Changed,
+                "its time was set by another program meanwhile",
+            ));
+        }
         if !op.has_whole_duplicate() {
             // The copy was made after the intent, and the file that stays keeps its further names and its own metadata,
             // as long as no client changes either.

@@ -33,14 +33,15 @@ struct Batch {
     compared: Vec<Compared>,
     examined: Vec<Examined>,
     masters: BTreeSet<InodeId>,
-    /// Ops taken into it, compared or not.
+    /// Names of the ops taken into it, compared or not.
     ops: usize,
     bytes: u64,
 }
 
 impl Batch {
     fn count(&mut self, op: &Op) {
-        self.ops += 1;
+        // Each name has directories of its own, which are held.
+        self.ops += op.names.len().max(1);
         self.bytes += op.size;
         self.masters.insert(op.master_id);
     }

@@ -12,7 +12,7 @@ use super::share::cannot_share;
 use super::window::Leased;
 use super::work::Work;
 use super::{Executor, RunError};
-use crate::fs::{Change, FsError, Handle, Lease, Place};
+use crate::fs::{Change, Handle, Lease, Place};
 use crate::journal::{Intent, RecordedFile, ReflinkIntent, Store};
 use crate::plan::op::NO_INODE;
 use crate::plan::refusal::Reason;
@@ -48,7 +48,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     made.push((cloning, dirs, seen.metadata, intent.copy.clone()));
                     intents.push(intent);
                 }
-                Err(error) => self.not_done(&op, None, error.into()),
+                Err(halt) => self.not_done(&op, None, halt),
             }
         }
         // Durable before the first hidden name is made: a file that a crash leaves under that name is then known to be
@@ -74,7 +74,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         op: &Op,
         dirs: &[DirIntent],
         seen: &Seen,
-    ) -> Result<ReflinkIntent, FsError> {
+    ) -> Result<ReflinkIntent, Halt> {
         let (id, copy) = self.copy_name(&op.master)?;
         let branch = op.master.branch;
         let names = self.name_intents(op)?;

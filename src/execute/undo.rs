@@ -12,7 +12,7 @@ use super::halt::Halt;
 use super::observe::Observed;
 use super::work::Work;
 use super::{Executor, RunError};
-use crate::fs::{Change, FileKind, FsError, Handle, Lease, Metadata, Place, Stat};
+use crate::fs::{Change, FileKind, Handle, Lease, Metadata, Place, Stat};
 use crate::journal::{Intent, Record, RecordedFile, Store, UndoIntent, UndoOf};
 use crate::plan::hidden_name::{Role, hidden_name};
 use crate::plan::op::entry;
@@ -85,7 +85,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     intents.push(intent);
                     examined.push(op);
                 }
-                Err(error) => self.not_done(&op.op, None, error.into()),
+                Err(halt) => self.not_done(&op.op, None, halt),
             }
         }
         let copies: Vec<_> = intents.iter().map(|of| of.intent().copy.clone()).collect();
@@ -153,7 +153,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// The intent of an undo, with a number and a hidden name for the copy.
-    fn undo_intent(&mut self, examined: &Examined) -> Result<UndoOf, FsError> {
+    fn undo_intent(&mut self, examined: &Examined) -> Result<UndoOf, Halt> {
         let Examined { op, undo, source, .. } = examined;
         let branch = op.master.branch;
         let (id, copy) = self.copy_name(&op.master)?;
@@ -208,17 +208,27 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// Returns a number for an op whose master is yet to be made at `at`, and the hidden name to make it under.
-    pub(super) fn copy_name(&mut self, at: &Place) -> Result<(OpId, RelPath), FsError> {
+    pub(super) fn copy_name(&mut self, at: &Place) -> Result<(OpId, RelPath), Halt> {
         let branch = at.branch;
         let mut dir = at.path.parent().unwrap_or_else(RelPath::root);
         // If the directory itself is yet to be made, the copy goes beside the topmost directory that is yet to be made.
-        while !self
-            .fs
-            .stat(&Place::new(branch, dir.clone()))?
-            .is_some_and(|stat| stat.kind == FileKind::Directory)
-        {
-            let Some(parent) = dir.parent() else { break };
-            dir = parent;
+        let beside = loop {
+            let there = self.fs.stat(&Place::new(branch, dir.clone()))?;
+            let there = there.filter(|stat| stat.kind == FileKind::Directory);
+            match (there, dir.parent()) {
+                (None, Some(parent)) => dir = parent,
+                (there, _) => break there,
+            }
+        };
+        // A subvolume of btrfs counts inodes by itself: recovery, which knows the numbers of the branch, would take the copy
+        // for another file.
+        let root = self.fs.stat(&Place::new(branch, RelPath::root()))?;
+        if beside.map(|stat| stat.id.dev) != root.map(|stat| stat.id.dev) {
+            let dir = self.fs.shown(&Place::new(branch, dir));
+            return Err(Halt::new(
+                Reason::Obstructed,
+                format!("{dir:?} is a subvolume or a mount"),
+            ));
         }
         let id = self.journal.next_op(self.run);
         Ok((id, entry(&dir, hidden_name(self.journal.id(), id, 0, Role::Copy))))

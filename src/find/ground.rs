@@ -21,6 +21,7 @@ pub struct Ground<'g, F: Look> {
 /// A directory that exists.
 #[derive(Debug, Clone)]
 struct Known {
+    dev: u64,
     immutable: bool,
     borders: Borders,
 }
@@ -46,6 +47,10 @@ impl<'g, F: Look> Ground<'g, F> {
                     let detail = format!("directory {:?}", self.fs.shown(dir));
                     return Ok(Some((Reason::Immutable, detail)));
                 }
+            }
+            if to.dev != op.master_id.dev {
+                let detail = format!("{:?} is a subvolume or a mount", self.fs.shown(&at));
+                return Ok(Some((Reason::Obstructed, detail)));
             }
             if from.borders.encryption != to.borders.encryption {
                 let (own, at) = (self.fs.shown(&own), self.fs.shown(&at));
@@ -90,7 +95,7 @@ impl<'g, F: Look> Ground<'g, F> {
         let known = match self.fs.stat(dir)? {
             Some(stat) => {
                 let (immutable, borders) = (stat.immutable, self.fs.borders(dir)?);
-                Some(Known { immutable, borders })
+                Some(Known { dev: stat.id.dev, immutable, borders })
             }
             None => None,
         };

@@ -135,6 +135,11 @@ impl<'r> LookUp<'r> {
         unknown.sort_unstable();
         let learnt = in_parallel(&unknown, |dir| self.locator.directory(dir));
         for (dir, learnt) in unknown.into_iter().zip(learnt) {
+            // mergerfs 2.33 now and then misses a directory that several look-ups ask for at the same time.
+            let learnt = match learnt {
+                Ok(Directory::Missing) => self.locator.directory(dir),
+                learnt => learnt,
+            };
             let known = match learnt {
                 Err(PoolError::Path { source, .. } | PoolError::AllPaths { source, .. })
                     if source.raw_os_error() != Some(libc::ENOTCONN) =>

@@ -132,9 +132,9 @@ pub enum Reason {
     ///
     /// Decided in `plan`.
     NestedBranch,
-    /// A mount point or symlink lies on the way.
+    /// A mount point, a subvolume or a symlink lies on the way.
     ///
-    /// Decided in `execute::halt`, `execute::parents`, `find::look_up`, `find::scan::walk`, `plan`.
+    /// Decided in `execute::halt`, `execute::parents`, `execute::undo`, `find::ground`, `find::look_up`, `find::scan::walk`, `plan`.
     Obstructed,
     /// A file without data, of 0 bytes or all hole: nothing to reclaim.
     ///
@@ -394,7 +394,7 @@ impl Reason {
             }
             Self::NestedBranch => "list only branches that do not lie within each other",
             Self::Obstructed => {
-                "a symlink or mount point lies on the way on that branch: name the real path"
+                "a symlink, mount point or subvolume lies on the way on that branch: name the real path, or leave the directory out (-E)"
             }
             Self::Empty => {
                 "files without data (0 bytes, or all hole, as of a download that has not begun) free nothing; nothing to do"

@@ -144,6 +144,44 @@ fn a_write_beside_an_undo_changes_its_own_path_alone() {
     assert!(failures.points() > 300);
 }
 
+/// `touch`: the file that comes back had another time.
+#[test]
+fn a_time_that_a_client_sets_beside_an_undo_stays() {
+    let scenario = scenario::cross();
+    let mut first = Session::new(&scenario);
+    first.run(&scenario.ops).unwrap();
+    let done = first.next();
+    done.world.fs().pause(Duration::from_secs(60));
+    let path = &scenario.ops[0].duplicate.path;
+    let set = Timestamp { secs: 1_600_000_000, nanos: 7 };
+    let mut failures = Failures::default();
+    each_call(|n| {
+        let mut session = done.next();
+        let owed = Arc::new(Mutex::new(false));
+        let (told, touched) = (Arc::clone(&owed), path.clone());
+        let act = move |world: &SimWorld| {
+            // The first branch that has the path is the one that the pool shows.
+            let shown = world.names().into_keys().find(|at| at.path == touched);
+            if let Some(at) = shown {
+                world.set_mtime(&at, set);
+                *told.lock().unwrap() = true;
+            }
+        };
+        session.world.plan_fault(Fault::foreign_at(n, act));
+        let ended = session.undo();
+        let mut next = session.next();
+        let settled = settle(&mut next).and_then(|()| {
+            let names = next.world.names();
+            let now = names.iter().find(|(at, _)| at.path == *path).map(|(_, stat)| stat.mtime);
+            ensure(!*owed.lock().unwrap() || now == Some(set), || format!("its time is {now:?}"))
+        });
+        let point = || format!("at {n}: {ended:?}\n{}\nthen", session.told());
+        failures.note(settled, "touch", point, &next);
+        session.world.calls()
+    });
+    assert!(failures.points() > 100);
+}
+
 #[test]
 fn a_write_within_the_clocks_tick_of_another_is_not_missed() {
     each_write(all(), How::InPlace, |session| {
