@@ -14,6 +14,7 @@ use mergerfs_xdedup::plan::{Cloning, Op, Task};
 use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::each_call;
+use super::deaths::killed;
 use super::salvaging::{LEFT, Left, hidden, salvaged};
 use super::scenario::{self, Scenario, own, reflinked};
 use super::session::{Check, Failures, Session, View, ensure};
@@ -89,6 +90,11 @@ fn recovered(session: &mut Session, scenario: &Scenario, view: &View) -> Check {
     ensure(left == 0, || "ops stay open".to_owned())
 }
 
+/// The scenario killed at each call.
+fn runs_killed(scenario: &Scenario) -> impl Iterator<Item = (usize, Session)> {
+    (1..).map_while(move |n| Some((n, killed(scenario, n)?)))
+}
+
 fn done(session: &Session) -> usize {
     session.outcomes.iter().filter(|(_, how)| matches!(how, Outcome::Done { .. })).count()
 }
@@ -122,13 +128,7 @@ fn after_a_kill_or_a_power_loss_at_any_call_everything_is_there() {
     let mut failures = Failures::default();
     for scenario in scenarios() {
         let view = Session::new(&scenario).view();
-        for n in 1.. {
-            let mut session = Session::new(&scenario);
-            session.world.plan_fault(Fault::DieAt(n));
-            drop(session.run(&scenario.ops));
-            if !session.world.died() {
-                break;
-            }
+        for (n, session) in runs_killed(&scenario) {
             let point = || format!("killed at {n}");
             let group = format!("{}, killed", scenario.name);
             failures.note(session.shows(&view), &group, point, &session);
@@ -279,13 +279,7 @@ fn a_journal_that_is_lost_at_any_call_costs_nothing_and_leaves_no_hidden_name() 
     let mut failures = Failures::default();
     for scenario in scenarios() {
         let view = Session::new(&scenario).view();
-        for n in 1.. {
-            let mut session = Session::new(&scenario);
-            session.world.plan_fault(Fault::DieAt(n));
-            drop(session.run(&scenario.ops));
-            if !session.world.died() {
-                break;
-            }
+        for (n, session) in runs_killed(&scenario) {
             for left in LEFT {
                 let (mut next, plan) = salvaged(&session, left);
                 let before = next.told();
@@ -374,13 +368,7 @@ fn a_write_to_the_kept_copy_is_no_damage_and_no_difference_of_the_disks() {
 fn a_clone_that_was_not_complete_when_the_run_was_stopped_is_made_by_the_next_run() {
     let scenario = reflinked(scenario::cross());
     let mut unmade = 0;
-    for n in 1.. {
-        let mut session = Session::new(&scenario);
-        session.world.plan_fault(Fault::DieAt(n));
-        drop(session.run(&scenario.ops));
-        if !session.world.died() {
-            break;
-        }
+    for (_, session) in runs_killed(&scenario) {
         let journal = Journal::open(session.store.after_kill()).unwrap();
         let open = journal.open_ops();
         let is_unmade = |open: &OpenOp| open.undo.as_ref().is_some_and(|made| !made.copied);
@@ -401,13 +389,7 @@ fn a_link_of_a_clone_that_loses_its_path_is_told() {
     let scenario = reflinked(scenario::cross());
     let (path, link) = (&scenario.duplicate.path, RelPath::new("d/link").unwrap());
     let mut parted = 0;
-    for n in 1.. {
-        let mut session = Session::new(&scenario);
-        session.world.plan_fault(Fault::DieAt(n));
-        drop(session.run(&scenario.ops));
-        if !session.world.died() {
-            break;
-        }
+    for (n, session) in runs_killed(&scenario) {
         let mut next = session.next();
         let retired = |at: &Place| at.path.as_bytes().ends_with(b"-r");
         let Some(hidden) = next.world.files().into_keys().find(retired) else { continue };
@@ -432,13 +414,7 @@ fn a_link_of_a_clone_that_loses_its_path_is_told() {
 fn a_path_that_is_removed_before_a_resume_takes_its_clone_along() {
     let scenario = reflinked(scenario::cross());
     let mut failures = Failures::default();
-    for n in 1.. {
-        let mut session = Session::new(&scenario);
-        session.world.plan_fault(Fault::DieAt(n));
-        drop(session.run(&scenario.ops));
-        if !session.world.died() {
-            break;
-        }
+    for (n, session) in runs_killed(&scenario) {
         let mut next = session.next();
         next.world.client_remove(&scenario.duplicate.path).unwrap();
         let view = next.view();

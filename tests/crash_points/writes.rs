@@ -1,6 +1,7 @@
 //! Writes that leave the size as it was: nothing but times, leases and the bytes themselves can tell.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -72,25 +73,41 @@ fn kept(session: &Session, owed: &Owed) -> Check {
     Ok(())
 }
 
+/// Writes to each path of `scenario` before each call of what `act` does to a session from `begin`; from then on the paths that
+/// `shown` names must show what they show then.
+fn each_write_beside<E: Debug>(
+    failures: &mut Failures,
+    (scenario, how): (&Scenario, How),
+    begin: impl Fn() -> Session,
+    shown: impl Fn(&RelPath) -> Vec<RelPath>,
+    act: impl Fn(&mut Session) -> E,
+) {
+    for at in scenario.names() {
+        each_call(|n| {
+            let mut session = begin();
+            let owed = plan_write(&session, shown(&at.path), &at.path, how, n);
+            let ended = act(&mut session);
+            let mut next = session.next();
+            let settled = settle(&mut next);
+            let point = || format!("{how:?} {at:?} at {n}: {ended:?}\n{}\nthen", session.told());
+            let group = format!("{}: write {:?}", scenario.name, at.path);
+            failures.note(settled.and_then(|()| kept(&next, &owed)), &group, point, &next);
+            session.world.calls()
+        });
+    }
+}
+
 fn each_write(scenarios: Vec<Scenario>, how: How, prepare: impl Fn(&Session)) {
     let mut failures = Failures::default();
     for scenario in scenarios {
-        for at in scenario.names() {
-            each_call(|n| {
-                let mut session = Session::new(&scenario);
-                prepare(&session);
-                let paths = scenario.names().into_iter().map(|at| at.path).collect();
-                let owed = plan_write(&session, paths, &at.path, how, n);
-                let ended = session.run(&scenario.ops);
-                let mut next = session.next();
-                let settled = settle(&mut next);
-                let point =
-                    || format!("{how:?} {at:?} at {n}: {ended:?}\n{}\nthen", session.told());
-                let group = format!("{}: write {:?}", scenario.name, at.path);
-                failures.note(settled.and_then(|()| kept(&next, &owed)), &group, point, &next);
-                session.world.calls()
-            });
-        }
+        let begin = || {
+            let session = Session::new(&scenario);
+            prepare(&session);
+            session
+        };
+        let all = |_: &RelPath| scenario.names().into_iter().map(|at| at.path).collect();
+        let run = |session: &mut Session| session.run(&scenario.ops);
+        each_write_beside(&mut failures, (&scenario, how), begin, all, run);
     }
     assert!(failures.points() > 300);
 }
@@ -116,30 +133,24 @@ fn a_store_through_an_older_mapping_changes_its_own_path_alone() {
     each_write(all(), How::Mapped, |_| {});
 }
 
+/// A scenario whose run was done a while ago.
+fn ran(scenario: &Scenario) -> Session {
+    let mut session = Session::new(scenario);
+    session.run(&scenario.ops).unwrap();
+    let next = session.next();
+    next.world.fs().pause(Duration::from_secs(60));
+    next
+}
+
 #[test]
 fn a_write_beside_an_undo_changes_its_own_path_alone() {
     let mut failures = Failures::default();
     for scenario in [scenario::cross(), scenario::shared_master()] {
-        let mut first = Session::new(&scenario);
-        first.run(&scenario.ops).unwrap();
-        let done = first.next();
-        done.world.fs().pause(Duration::from_secs(60));
-        let how = How::KeepingTimes;
-        for at in scenario.names() {
-            each_call(|n| {
-                let mut session = done.next();
-                // The undo parts the other names from this one.
-                let owed = plan_write(&session, vec![at.path.clone()], &at.path, how, n);
-                let ended = session.undo();
-                let mut next = session.next();
-                let settled = settle(&mut next);
-                let point =
-                    || format!("{how:?} {at:?} at {n}: {ended:?}\n{}\nthen", session.told());
-                let group = format!("{}: {how:?} {:?}", scenario.name, at.path);
-                failures.note(settled.and_then(|()| kept(&next, &owed)), &group, point, &next);
-                session.world.calls()
-            });
-        }
+        let done = ran(&scenario);
+        let write = (&scenario, How::KeepingTimes);
+        // The undo parts the other names from this one.
+        let own = |path: &RelPath| vec![path.clone()];
+        each_write_beside(&mut failures, write, || done.next(), own, Session::undo);
     }
     assert!(failures.points() > 300);
 }
@@ -148,10 +159,7 @@ fn a_write_beside_an_undo_changes_its_own_path_alone() {
 #[test]
 fn a_time_that_a_client_sets_beside_an_undo_stays() {
     let scenario = scenario::cross();
-    let mut first = Session::new(&scenario);
-    first.run(&scenario.ops).unwrap();
-    let done = first.next();
-    done.world.fs().pause(Duration::from_secs(60));
+    let done = ran(&scenario);
     let path = &scenario.ops[0].duplicate.path;
     let set = Timestamp { secs: 1_600_000_000, nanos: 7 };
     let mut failures = Failures::default();
