@@ -8,10 +8,9 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use super::filter::Filter;
+use crate::fs::at_once;
 use crate::fs::real::{RealFs, ScanParent};
 use crate::fs::{FileKind, FsError, Metadata, Nature, Place, Stat};
 use crate::plan::hidden_name::is_hidden_name;
@@ -25,9 +24,6 @@ const KNOWN_MAX: usize = 65_536;
 
 /// Files of one directory that one thread looks up at a time.
 const FILES_AT_ONCE: usize = 256;
-
-/// Threads, for any number of processors: a disk orders what waits for it, and other disks work meanwhile.
-const THREADS: usize = 32;
 
 /// A path to look up, and the size that its list states.
 pub(super) struct Wanted {
@@ -118,7 +114,7 @@ impl<'r> LookUp<'r> {
             }
         }
         self.learn(parts.iter().map(|part| part.named))?;
-        let results = in_parallel(&parts, |part| self.part(part, wanted));
+        let results = at_once::all(&parts, |_| (), |part| self.part(part, wanted));
         for (at, one) in results.into_iter().flatten() {
             found[at] = one;
         }
@@ -133,7 +129,7 @@ impl<'r> LookUp<'r> {
         let unknown: HashSet<&Path> = named.filter(|dir| !self.known.contains_key(*dir)).collect();
         let mut unknown: Vec<&Path> = unknown.into_iter().collect();
         unknown.sort_unstable();
-        let learnt = in_parallel(&unknown, |dir| self.locator.directory(dir));
+        let learnt = at_once::all(&unknown, |_| (), |dir| self.locator.directory(dir));
         for (dir, learnt) in unknown.into_iter().zip(learnt) {
             // mergerfs 2.33 now and then misses a directory that several look-ups ask for at the same time.
             let learnt = match learnt {
@@ -272,35 +268,6 @@ pub(super) fn reason_of(error: &io::Error) -> Reason {
     }
 }
 
-/// Calls `work` for each of `items` on a few threads; the results are in the order of `items`.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let mut done = Vec::new();
-        while let Some((n, item)) = Some(next.fetch_add(1, Ordering::Relaxed))
-            .and_then(|n| items.get(n).map(|item| (n, item)))
-        {
-            done.push((n, work(item)));
-        }
-        done
-    };
-    let mut done = thread::scope(|scope| {
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, some);
-        // What no thread could be had for, this one does.
-        let others: Vec<_> = (1..THREADS.min(items.len())).map_while(|n| spawn(n).ok()).collect();
-        let mut done = some();
-        for other in others {
-            match other.join() {
-                Ok(part) => done.extend(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(n, _)| *n);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests set the stage with std::fs")]
 mod tests {
@@ -369,12 +336,5 @@ mod tests {
             }
             assert_eq!(said(&found[expected.len()]).0, "not on this pool", "a relative path");
         }
-    }
-
-    #[test]
-    fn results_are_in_the_order_of_the_items() {
-        let items: Vec<u64> = (0..1_000).collect();
-        assert_eq!(in_parallel(&items, |n| n * n), items.iter().map(|n| n * n).collect::<Vec<_>>());
-        assert!(in_parallel(&[] as &[u64], |n| *n).is_empty());
     }
 }

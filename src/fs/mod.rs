@@ -20,6 +20,7 @@ use self::reading::hash_of;
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
+pub(crate) mod at_once;
 pub(crate) mod copying;
 pub mod identity;
 mod nature;

@@ -22,7 +22,7 @@ use xattr::FileExt as _;
 
 use super::{
     Borders, Change, Comings, Copying, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir,
-    Metadata, Nature, Pin, Place, Result, Stat, Timestamp, errno_of,
+    Metadata, Nature, Pin, Place, Result, Stat, Timestamp, at_once, errno_of,
 };
 use crate::fs::{FsId, StoredId};
 use crate::pool::relpath::RelPath;
@@ -39,7 +39,6 @@ mod names;
 mod nature;
 mod root;
 mod scan;
-mod sync;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -328,13 +327,12 @@ impl Look for RealFs {
     fn look_ahead(&self, mut places: Vec<Place>) {
         // What is no disk with an arm answers at once.
         places.retain(|place| self.disk(place.branch).rotating);
-        sync::all(
+        at_once::all(
             &places,
             |place| place.branch,
             |place| {
                 // The look that counts says what is wrong.
                 self.root(place.branch).stat(&place.path).ok();
-                Ok(())
             },
         );
     }
@@ -492,24 +490,23 @@ impl Change for RealFs {
     }
 
     fn sync_data_of_all(&self, files: &[RealFile]) -> Vec<Result<()>> {
-        sync::all(files, |file| file.at.branch, |file| self.sync_data(file))
+        at_once::all(files, |file| file.at.branch, |file| self.sync_data(file))
     }
 
     fn sync_dirs(&self, dirs: &[Place]) -> Vec<Result<()>> {
-        sync::all(dirs, |dir| dir.branch, |dir| self.sync_dir(dir))
+        at_once::all(dirs, |dir| dir.branch, |dir| self.sync_dir(dir))
     }
 
     fn sync_files(&self, files: &[&RealFile]) -> Vec<Result<()>> {
         // Written together, in an order that suits the disk. If this fails, the sync says so.
-        sync::all(
+        at_once::all(
             files,
             |file| file.at.branch,
             |file| {
                 sys::start_writing(file.as_fd()).unwrap_or_default();
-                Ok(())
             },
         );
-        sync::all(files, |file| file.at.branch, |file| self.sync_file(file))
+        at_once::all(files, |file| file.at.branch, |file| self.sync_file(file))
     }
 
     fn copy_all(
