@@ -267,10 +267,7 @@ impl<S: Store> Journal<S> {
         intents: Vec<Intent>,
         now: Timestamp,
     ) -> Result<Vec<IntentRecorded>, JournalError> {
-        let ops: Vec<OpId> = intents.iter().map(|intent| intent.op).collect();
-        let intents = intents.into_iter().map(Box::new).map(Record::Intent);
-        self.record(&intents.collect::<Vec<_>>(), now)?;
-        Ok(ops.into_iter().map(IntentRecorded::new).collect())
+        self.begin_all(intents, |intent| intent.op, now)
     }
 
     /// The same for ops that undo others.
@@ -282,10 +279,7 @@ impl<S: Store> Journal<S> {
         intents: Vec<UndoOf>,
         now: Timestamp,
     ) -> Result<Vec<IntentRecorded>, JournalError> {
-        let ops: Vec<OpId> = intents.iter().map(|of| of.intent().intent.op).collect();
-        let intents = intents.into_iter().map(Record::from);
-        self.record(&intents.collect::<Vec<_>>(), now)?;
-        Ok(ops.into_iter().map(IntentRecorded::new).collect())
+        self.begin_all(intents, |of| of.intent().intent.op, now)
     }
 
     /// The same for ops that clone the kept copy.
@@ -297,9 +291,18 @@ impl<S: Store> Journal<S> {
         intents: Vec<ReflinkIntent>,
         now: Timestamp,
     ) -> Result<Vec<IntentRecorded>, JournalError> {
-        let ops: Vec<OpId> = intents.iter().map(|reflink| reflink.intent.op).collect();
-        let intents = intents.into_iter().map(Box::new).map(Record::ReflinkIntent);
-        self.record(&intents.collect::<Vec<_>>(), now)?;
+        self.begin_all(intents, |reflink| reflink.intent.op, now)
+    }
+
+    fn begin_all<I: Into<Record>>(
+        &mut self,
+        intents: Vec<I>,
+        op: impl Fn(&I) -> OpId,
+        now: Timestamp,
+    ) -> Result<Vec<IntentRecorded>, JournalError> {
+        let ops: Vec<OpId> = intents.iter().map(op).collect();
+        let intents: Vec<Record> = intents.into_iter().map(Into::into).collect();
+        self.record(&intents, now)?;
         Ok(ops.into_iter().map(IntentRecorded::new).collect())
     }
 

@@ -160,6 +160,18 @@ impl UndoOf {
     }
 }
 
+impl From<Intent> for Record {
+    fn from(intent: Intent) -> Self {
+        Self::Intent(Box::new(intent))
+    }
+}
+
+impl From<ReflinkIntent> for Record {
+    fn from(reflink: ReflinkIntent) -> Self {
+        Self::ReflinkIntent(Box::new(reflink))
+    }
+}
+
 impl From<UndoOf> for Record {
     fn from(of: UndoOf) -> Self {
         match of {
@@ -306,6 +318,17 @@ impl Record {
     #[must_use]
     pub fn begins_run(&self) -> bool {
         matches!(self, Self::RunStarted(_) | Self::UndoStarted(_) | Self::RelinkStarted(_))
+    }
+
+    /// Returns the intent of an op, if the record is one, of whatever kind the op is.
+    #[must_use]
+    pub fn into_intent(self) -> Option<Intent> {
+        match self {
+            Self::Intent(intent) => Some(*intent),
+            Self::UndoIntent(undo) | Self::UndoReflinkIntent(undo) => Some(undo.intent),
+            Self::ReflinkIntent(reflink) => Some(reflink.intent),
+            _ => None,
+        }
     }
 
     /// The run the record belongs to.

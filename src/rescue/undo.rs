@@ -144,10 +144,9 @@ impl<F: Look> UndoPlanner<'_, F> {
         let first = &names[0];
         let (back, stays) =
             (Place::new(first.to, first.path.clone()), Place::new(first.from, first.path.clone()));
-        let undo_names = names.len() as u64;
         let mut undo = self.file_of(intent, &names);
         if done.cloned.is_some() {
-            if stat.nlink > undo_names {
+            if stat.nlink > names.len() as u64 {
                 let why = "it has other names since: they would keep the clone".to_owned();
                 return Err(Left(Reason::ChangedSince, why));
             }

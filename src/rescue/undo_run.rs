@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::undo::{UndoPlan, plan};
 use crate::execute::Leases;
 use crate::fs::Look;
-use crate::journal::{self, Finished, Journal, JournalError, Record, RunSummary, Store};
+use crate::journal::{self, Finished, Journal, JournalError, RunSummary, Store};
 use crate::plan::Plan;
 use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::relpath::RelPath;
@@ -277,12 +277,7 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         }
         let mut known = vec![false; gone.len()];
         self.journal.replay::<JournalError>(None, |entry| {
-            let intent = match entry.record {
-                Record::Intent(intent) => *intent,
-                Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => undo.intent,
-                Record::ReflinkIntent(reflink) => reflink.intent,
-                _ => return Ok(()),
-            };
+            let Some(intent) = entry.record.into_intent() else { return Ok(()) };
             for (known, (path, _)) in known.iter_mut().zip(&gone) {
                 *known |= intent.op.run == run
                     && intent.names.iter().any(|name| name.path.is_below(path));

@@ -8,7 +8,7 @@ use super::{
     names_to_try,
 };
 use crate::fs::{FileKind, FsError, Look, Place, Stat};
-use crate::journal::{Conflict, Intent, Journal, JournalError, Record, RunStarted, Store};
+use crate::journal::{Conflict, Intent, Journal, JournalError, RunStarted, Store};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{HiddenName, Role, is_hidden_name, parse_hidden_name};
 use crate::plan::metadata::IgnoreMetadata;
@@ -114,12 +114,7 @@ impl Intents {
         let mut intents = BTreeMap::new();
         if !ops.is_empty() {
             journal.replay::<JournalError>(None, |entry| {
-                let intent = match entry.record {
-                    Record::Intent(intent) => *intent,
-                    Record::UndoIntent(undo) | Record::UndoReflinkIntent(undo) => undo.intent,
-                    Record::ReflinkIntent(reflink) => reflink.intent,
-                    _ => return Ok(()),
-                };
+                let Some(intent) = entry.record.into_intent() else { return Ok(()) };
                 if ops.contains(&intent.op) {
                     intents.insert(intent.op, intent);
                 }
