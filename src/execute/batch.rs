@@ -40,9 +40,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(what) = self.observer.pool_changed() {
-            return Err(RunError::PoolChanged(what));
-        }
+        self.pool_as_planned()?;
         let failures = self.settle_sources(ops.iter().map(Compared::op));
         let (mut compared, mut intents) = (Vec::new(), Vec::new());
         let mut numbered = Vec::with_capacity(ops.len());

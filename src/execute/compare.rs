@@ -94,7 +94,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let mut failed = Unreadable::default();
         let unknown = files.iter().filter(|held| self.known_hash(held).is_none());
         let wanted: BTreeMap<_, _> = unknown.map(|held| (held.stat.id, *held)).collect();
-        // Two files are compared byte by byte.
+        // The two files of one op are compared byte by byte.
         if wanted.len() <= 2 {
             return failed;
         }

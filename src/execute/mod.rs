@@ -68,8 +68,9 @@ pub struct Options {
     /// When the own scan that found the duplicates began: the scan read them as equal, whatever other change came
     /// since.
     pub scanned: Option<Timestamp>,
-    /// Ops that share a barrier, at most.
-    pub batch_ops: usize,
+    /// Names of the ops that share a barrier, at most: each name has directories of its own, which are held. One op is always
+    /// let in.
+    pub batch_names: usize,
     /// Bytes compared before a barrier, at most; a crash makes recovery compare these again.
     pub batch_bytes: u64,
 }

@@ -33,15 +33,17 @@ struct Batch {
     compared: Vec<Compared>,
     examined: Vec<Examined>,
     masters: BTreeSet<InodeId>,
-    /// Names of the ops taken into it, compared or not.
+    /// Ops taken into it, compared or not.
     ops: usize,
+    /// Their names.
+    names: usize,
     bytes: u64,
 }
 
 impl Batch {
     fn count(&mut self, op: &Op) {
-        // Each name has directories of its own, which are held.
-        self.ops += op.names.len().max(1);
+        self.ops += 1;
+        self.names += op.names.len();
         self.bytes += op.size;
         self.masters.insert(op.master_id);
     }
@@ -144,9 +146,14 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok(again)
     }
 
+    /// Must be called before a batch.
+    pub(super) fn pool_as_planned(&mut self) -> Result<(), RunError> {
+        self.observer.pool_changed().map_or(Ok(()), |what| Err(RunError::PoolChanged(what)))
+    }
+
     fn has_room(&self, batch: &Batch) -> bool {
         let small = batch.bytes < self.options.batch_bytes || batch.ops < BIG_OPS;
-        small && batch.ops < self.options.batch_ops
+        small && batch.names < self.options.batch_names
     }
 
     fn begin(&mut self, op: &Op) -> Result<Ready<'a, F>, Halt> {

@@ -74,7 +74,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             StaysOpen { id, op: op.into_op().as_planned().into_owned(), halt }
         };
         let names = open.iter().map(|op| op.intent.names.len()).max().unwrap_or(1).max(1);
-        for chunk in open.chunks((self.options.batch_ops / names).max(1)) {
+        for chunk in open.chunks((self.options.batch_names / names).max(1)) {
             let (mut works, mut over) = (Vec::with_capacity(chunk.len()), Vec::new());
             for (n, entry) in chunk.iter().enumerate() {
                 match self.begun_of(entry) {

@@ -12,8 +12,8 @@ use super::share::cannot_share;
 use super::window::Leased;
 use super::work::Work;
 use super::{Executor, RunError};
-use crate::fs::{Change, Handle, Lease, Place};
-use crate::journal::{Intent, RecordedFile, ReflinkIntent, Store};
+use crate::fs::{Change, Lease, Place};
+use crate::journal::{Intent, ReflinkIntent, Store};
 use crate::plan::op::NO_INODE;
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op, Source, Undoing};
@@ -28,9 +28,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(what) = self.observer.pool_changed() {
-            return Err(RunError::PoolChanged(what));
-        }
+        self.pool_as_planned()?;
         // What is in memory only of a kept copy is written here, and not while a lease keeps other programs waiting.
         let failures = self.settle_sources(ops.iter().map(Compared::op));
         let (mut made, mut intents) = (Vec::new(), Vec::new());
@@ -75,38 +73,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         dirs: &[DirIntent],
         seen: &Seen,
     ) -> Result<ReflinkIntent, Halt> {
-        let (id, copy) = self.copy_name(&op.master)?;
-        let branch = op.master.branch;
-        let names = self.name_intents(op)?;
-        let duplicate_handle = self.fs.handle(&op.duplicate)?;
-        let master = RecordedFile {
-            branch,
-            path: op.master.path.clone(),
-            id: self.stored(branch, 0, None),
-            size: op.size,
-            mtime: seen.duplicate_stat.mtime,
-            ctime: seen.duplicate_stat.mtime,
-        };
+        let gone = || Halt::new(Reason::Changed, "no clone is to be made");
+        let made = op.made().ok_or_else(gone)?;
+        let (intent, copy) = self.intent_to_make(op, made, &seen.duplicate_stat, dirs)?;
+        let bytes = seen.duplicate_stat.blocks * 512;
+        let intent = Intent { bytes, relinks: planned.takes_back(), ..intent };
         Ok(ReflinkIntent {
-            intent: Intent {
-                op: id,
-                kind: op.kind,
-                master,
-                duplicate: self.recorded(&op.duplicate, &seen.duplicate_stat),
-                metadata: seen.metadata.clone(),
-                atime: seen.atime,
-                flags: seen.flags,
-                blake3: seen.blake3,
-                bytes: seen.duplicate_stat.blocks * 512,
-                names,
-                dirs: dirs.to_vec(),
-                duplicate_handle,
-                master_metadata: None,
-                master_links: None,
-                master_handle: Handle::default(),
-                salvaged: false,
-                relinks: planned.takes_back(),
-            },
+            intent,
             copy,
             source: self.recorded(&planned.master, &seen.master_stat),
         })

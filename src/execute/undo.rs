@@ -75,9 +75,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(what) = self.observer.pool_changed() {
-            return Err(RunError::PoolChanged(what));
-        }
+        self.pool_as_planned()?;
         let (mut examined, mut intents) = (Vec::new(), Vec::new());
         for op in ops {
             match self.undo_intent(&op) {
@@ -154,48 +152,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// The intent of an undo, with a number and a hidden name for the copy.
     fn undo_intent(&mut self, examined: &Examined) -> Result<UndoOf, Halt> {
-        let Examined { op, undo, source, .. } = examined;
-        let branch = op.master.branch;
-        let (id, copy) = self.copy_name(&op.master)?;
-        let names = self.name_intents(op)?;
-        let duplicate_handle = self.fs.handle(&op.duplicate)?;
-        let master = RecordedFile {
-            branch,
-            path: op.master.path.clone(),
-            id: self.stored(branch, 0, None),
-            size: op.size,
-            mtime: undo.mtime,
-            ctime: undo.mtime,
-        };
-        let duplicate = RecordedFile {
-            branch: op.duplicate.branch,
-            path: op.duplicate.path.clone(),
-            id: self.stored(op.duplicate.branch, source.id.ino, source.btime),
-            size: source.size,
-            mtime: source.mtime,
-            ctime: source.ctime,
-        };
+        let Examined { op, undo, source, dirs, .. } = examined;
+        let (intent, copy) = self.intent_to_make(op, undo, source, dirs)?;
         let intent = UndoIntent {
-            undoes: undo.of.unwrap_or(id),
-            intent: Intent {
-                op: id,
-                kind: op.kind,
-                master,
-                duplicate,
-                metadata: undo.metadata.clone(),
-                atime: undo.atime,
-                flags: undo.flags,
-                blake3: undo.blake3,
-                bytes: op.bytes,
-                names,
-                dirs: examined.dirs.clone(),
-                duplicate_handle,
-                master_metadata: None,
-                master_links: None,
-                master_handle: Handle::default(),
-                salvaged: false,
-                relinks: None,
-            },
+            undoes: undo.of.unwrap_or(intent.op),
+            intent,
             source: Some(examined.source_metadata.clone()),
             copy,
             sparse: undo.sparse,
@@ -205,6 +166,48 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             true => UndoOf::Clone(intent),
             false => UndoOf::Links(intent),
         })
+    }
+
+    /// Returns the intent of an op whose master is yet to be made as `made`, and the hidden name to make it under. `duplicate`
+    /// is the file that loses its names.
+    pub(super) fn intent_to_make(
+        &mut self,
+        op: &Op,
+        made: &Undoing,
+        duplicate: &Stat,
+        dirs: &[DirIntent],
+    ) -> Result<(Intent, RelPath), Halt> {
+        let branch = op.master.branch;
+        let (id, copy) = self.copy_name(&op.master)?;
+        let names = self.name_intents(op)?;
+        let duplicate_handle = self.fs.handle(&op.duplicate)?;
+        let intent = Intent {
+            op: id,
+            kind: op.kind,
+            master: RecordedFile {
+                branch,
+                path: op.master.path.clone(),
+                id: self.stored(branch, 0, None),
+                size: op.size,
+                mtime: made.mtime,
+                ctime: made.mtime,
+            },
+            duplicate: self.recorded(&op.duplicate, duplicate),
+            metadata: made.metadata.clone(),
+            atime: made.atime,
+            flags: made.flags,
+            blake3: made.blake3,
+            bytes: op.bytes,
+            names,
+            dirs: dirs.to_vec(),
+            duplicate_handle,
+            master_metadata: None,
+            master_links: None,
+            master_handle: Handle::default(),
+            salvaged: false,
+            relinks: None,
+        };
+        Ok((intent, copy))
     }
 
     /// Returns a number for an op whose master is yet to be made at `at`, and the hidden name to make it under.

@@ -11,10 +11,10 @@ use crate::pool::{BranchIdx, Pool};
 
 use super::RunError;
 
-/// Ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
-const BATCH_OPS: usize = 1024;
-/// Open files and directories that an op of a batch takes: both of its files twice, and the directories of its names.
-const FILES_OF_OP: usize = 8;
+/// Names of the ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
+const BATCH_NAMES: usize = 1024;
+/// Open files and directories that a name in a batch takes: both of its files twice, and its directories.
+const FILES_OF_NAME: usize = 8;
 /// Bytes compared or copied before a barrier; recovery after a crash reads these again.
 const BATCH_BYTES: u64 = 4 << 30;
 
@@ -93,7 +93,7 @@ pub(super) fn options(site: &impl Site, ignore: IgnoreMetadata, leases: Leases) 
         leases,
         newest_dirs: site.pool().getattr_newest,
         scanned: None,
-        batch_ops: (site.open_files_max() / FILES_OF_OP).clamp(1, BATCH_OPS),
+        batch_names: (site.open_files_max() / FILES_OF_NAME).clamp(1, BATCH_NAMES),
         batch_bytes: BATCH_BYTES,
     }
 }

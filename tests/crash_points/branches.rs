@@ -12,7 +12,7 @@ use super::session::{Check, Failures, Session, ensure};
 
 /// Several ops on each branch, one a batch and all in one.
 fn several() -> Vec<Scenario> {
-    let one = |scenario| Scenario { batch_ops: 1, ..scenario };
+    let one = |scenario| Scenario { batch_names: 1, ..scenario };
     vec![
         scenario::shared_master(),
         scenario::mixed(),
@@ -68,7 +68,7 @@ fn after_an_error_on_a_branch_no_op_goes_on_there() {
                 let point = || format!("{failed} at {n}: {ended:?}, then {wrong:?}");
                 failures.note(
                     check,
-                    &format!("{}, {}", scenario.name, scenario.batch_ops),
+                    &format!("{}, {}", scenario.name, scenario.batch_names),
                     point,
                     &session,
                 );

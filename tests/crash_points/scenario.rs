@@ -14,7 +14,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) world: SimWorld,
     pub(crate) ops: Vec<Op>,
-    pub(crate) batch_ops: usize,
+    pub(crate) batch_names: usize,
     /// A name of a master and one of its duplicates, for clients to meddle with.
     pub(crate) master: Place,
     pub(crate) duplicate: Place,
@@ -71,7 +71,7 @@ pub(crate) fn scenario(
 ) -> Scenario {
     let ops = plan.iter().map(|(master, names)| op(&world, master, names)).collect();
     let (master, duplicate) = (plan[0].0.clone(), plan[0].1[0].clone());
-    Scenario { name, world, ops, batch_ops: 100, master, duplicate }
+    Scenario { name, world, ops, batch_names: 100, master, duplicate }
 }
 
 pub(crate) fn add(world: &SimWorld, at: &Place) -> Place {
@@ -195,7 +195,7 @@ pub(crate) fn mixed() -> Scenario {
         (first.clone(), pair.to_vec()),
         (first.clone(), vec![add(&world, &place(a, "d/near"))]),
     ];
-    Scenario { batch_ops: 2, ..scenario("mixed", world, &plan) }
+    Scenario { batch_names: 2, ..scenario("mixed", world, &plan) }
 }
 
 /// A copy of a path that another branch hides, with a second name of its own (`--shadows merge`).

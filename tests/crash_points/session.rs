@@ -23,7 +23,7 @@ pub(crate) type View = BTreeMap<RelPath, Vec<u8>>;
 pub(crate) struct Session {
     pub(crate) world: SimWorld,
     pub(crate) store: MemStore,
-    batch_ops: usize,
+    batch_names: usize,
     /// When the scan began that found the duplicates.
     pub(crate) scanned: Option<Timestamp>,
     /// Hashes that the scan of the run took.
@@ -41,10 +41,10 @@ impl Observer for Outcomes<'_> {
 
 impl Session {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        Self::over(scenario.world.fork(), &MemStore::new(7), scenario.batch_ops)
+        Self::over(scenario.world.fork(), &MemStore::new(7), scenario.batch_names)
     }
 
-    pub(crate) fn over(world: SimWorld, store: &MemStore, batch_ops: usize) -> Self {
+    pub(crate) fn over(world: SimWorld, store: &MemStore, batch_names: usize) -> Self {
         let store = store.after_kill();
         let gate = world.clone();
         store.set_gate(move |step| match gate.outside_call(&format!("journal {step:?}")) {
@@ -52,23 +52,23 @@ impl Session {
             Err(_) if gate.died() => Some(StoreFault::Die),
             Err(_) => Some(StoreFault::Fail),
         });
-        Self { world, store, batch_ops, scanned: None, hashed: Vec::new(), outcomes: Vec::new() }
+        Self { world, store, batch_names, scanned: None, hashed: Vec::new(), outcomes: Vec::new() }
     }
 
     /// The next process in the same world, after this one ended or was killed.
     pub(crate) fn next(&self) -> Self {
-        Self::over(self.world.fork(), &self.store, self.batch_ops)
+        Self::over(self.world.fork(), &self.store, self.batch_names)
     }
 
     /// The next process after a power loss.
     pub(crate) fn after_power_loss(&self, loss: &PowerLoss, kept: Kept) -> Self {
         let store = self.store.after_power_loss(kept);
-        Self::over(self.world.power_loss(loss), &store, self.batch_ops)
+        Self::over(self.world.power_loss(loss), &store, self.batch_names)
     }
 
     /// The same with another journal.
     pub(crate) fn next_with(&self, store: &MemStore) -> Self {
-        Self::over(self.world.fork(), store, self.batch_ops)
+        Self::over(self.world.fork(), store, self.batch_names)
     }
 
     pub(crate) fn options(&self) -> Options {
@@ -90,7 +90,7 @@ impl Session {
             leases: Leases::Required,
             newest_dirs: false,
             scanned: self.scanned,
-            batch_ops: self.batch_ops,
+            batch_names: self.batch_names,
             batch_bytes: u64::MAX,
         }
     }

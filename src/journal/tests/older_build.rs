@@ -104,7 +104,7 @@ impl Scene {
             leases: Leases::Required,
             newest_dirs: false,
             scanned: None,
-            batch_ops: 100,
+            batch_names: 100,
             batch_bytes: u64::MAX,
         }
     }
