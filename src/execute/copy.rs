@@ -202,9 +202,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         if self.fs.stat_open(made)?.mtime != undo.mtime {
             return Err(Halt::new(Reason::Io, "its time cannot be kept on this filesystem"));
         }
-        // Attributes that do not fit here are no fault of the disk.
-        let set = self.fs.set_metadata(made, &undo.metadata);
-        set.map_err(|error| Halt { stops: None, ..Halt::from(error) })?;
+        self.fs.set_metadata(made, &undo.metadata).map_err(Halt::of_metadata)?;
         let given = self.fs.metadata(made)?;
         if given.without_labels() != undo.metadata.without_labels() {
             let why = "owner, mode, ACL or attributes cannot be given back on this filesystem";

@@ -55,6 +55,18 @@ impl Halt {
     }
 }
 
+impl Halt {
+    /// As from any error, but an ACL or attributes that do not fit on a filesystem say nothing about the disk.
+    pub(crate) fn of_metadata(error: FsError) -> Self {
+        let fits = !matches!(
+            error.errno(),
+            libc::ENOSPC | libc::EDQUOT | libc::E2BIG | libc::ERANGE | libc::EOPNOTSUPP
+        );
+        let halt = Self::from(error);
+        Self { stops: halt.stops.filter(|_| fits), ..halt }
+    }
+}
+
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason.as_str(), self.detail)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use libc::{EIO, ENOSPC, EROFS};
+use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
 use mergerfs_xdedup::fs::{FileKind, Look, Metadata, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::Kept;
@@ -247,6 +248,26 @@ fn a_copy_that_could_not_be_synced_is_not_recorded_as_complete() {
         }
     }
     assert!(failed > 0);
+}
+
+/// A disk that fails is left alone. Attributes that do not fit on it keep back their own file only.
+#[test]
+fn a_disk_that_does_not_take_metadata_is_left_alone_unless_they_only_do_not_fit() {
+    let scenario = scenario::undoable().into_iter().find(|s| s.name == "shared master").unwrap();
+    let (done, _) = done(&scenario);
+    let mut session = done.next();
+    session.undo().unwrap();
+    let trace = session.world.trace();
+    let set = trace.iter().find(|call| call.contains("set metadata of")).unwrap();
+    let n: usize = set.split_whitespace().next().unwrap().parse().unwrap();
+    for (errno, back) in [(EIO, 0), (ENOSPC, 2)] {
+        let mut session = done.next();
+        session.world.plan_fault(Fault::ErrorAt(n, errno));
+        session.undo().unwrap();
+        let came = session.outcomes.iter();
+        let came = came.filter(|(_, outcome)| matches!(outcome, Outcome::Done { .. })).count();
+        assert_eq!(came, back, "{errno}: {}", session.told());
+    }
 }
 
 #[test]
