@@ -334,8 +334,14 @@ const SLOW: [&str; 4] = [
     "openat2:delay_exit=150 fsync:delay_enter=3000",
 ];
 
+/// The same while clones are made, on the second disk.
+const SLOW_CLONES: [&str; 2] = [
+    "ioctl:delay_exit=1000 fchown:delay_enter=4000 fchmod:delay_enter=4000",
+    "linkat:delay_exit=2000 renameat2:delay_enter=2000:delay_exit=2000 openat2:delay_exit=150",
+];
+
 /// Runs the tool over the groups of a round, slowly.
-fn run_slowly(pool: &Pool, tool: &Tool, round: &Round, slow: &str) -> Run {
+fn run_slowly(pool: &Pool, tool: &Tool, round: &Round, (slow, link): (&str, &str)) -> Run {
     let calls = slow.split(' ').map(|call| call.split(':').next().unwrap());
     let trace = format!("trace={}", calls.collect::<Vec<_>>().join(","));
     let mut strace =
@@ -345,7 +351,8 @@ fn run_slowly(pool: &Pool, tool: &Tool, round: &Round, slow: &str) -> Run {
     }
     let own = format!("{}/0", round.name);
     let primaries = [pool.path("media"), pool.path(own), pool.path("others")];
-    let mut arguments: Vec<&OsStr> = ["--format", "json", "-e"].map(OsStr::new).to_vec();
+    let mut arguments: Vec<&OsStr> =
+        ["--format", "json", "-e", "--link", link].map(OsStr::new).to_vec();
     for primary in &primaries {
         arguments.extend(["-p".as_ref(), primary.as_os_str()]);
     }
@@ -356,35 +363,49 @@ fn run_slowly(pool: &Pool, tool: &Tool, round: &Round, slow: &str) -> Run {
 
 #[test]
 fn no_swap_leads_the_tool_out_of_the_branches_or_to_files_of_others() {
-    attack(Swapped::Own);
+    attack(Swapped::Own, "hard", (0..).zip(SLOW));
 }
 
 #[test]
 fn no_swap_leads_the_tool_into_a_directory_of_another_owner() {
-    attack(Swapped::WithOfOthers);
+    attack(Swapped::WithOfOthers, "hard", (0..).zip(SLOW));
 }
 
-fn attack(swapped: Swapped) {
+#[test]
+fn no_swap_leads_to_a_clone_of_files_of_others_or_at_their_paths() {
+    // The masters of odd rounds are on the disk that can share blocks.
+    let done = attack(Swapped::WithOfOthers, "reflink", [1, 3].into_iter().zip(SLOW_CLONES));
+    assert!(done > 0);
+}
+
+/// Attacks in rounds with these numbers and slow calls; returns how many files were replaced.
+fn attack(
+    swapped: Swapped,
+    link: &str,
+    slow: impl Iterator<Item = (usize, &'static str)> + Clone,
+) -> u64 {
     let pool = PoolPlan::of(&[Ext4, Xfs]).branches(&[(0, "branch"), (1, "branch")]).mount();
     tree::set_mode(pool.branch_parent(), 0o755);
     let outside: Vec<_> = [pool.disk(0).path(), pool.disk(1).path(), pool.branch_parent()]
         .map(|at| at.join("outside"))
         .to_vec();
     outside.iter().for_each(|root| make_outside(root));
-    let rounds: Vec<_> = (0..SLOW.len()).map(|n| Round::new(&pool, &outside, n, swapped)).collect();
+    let rounds = slow.clone().map(|(n, _)| Round::new(&pool, &outside, n, swapped));
+    let rounds: Vec<_> = rounds.collect();
     tree::settle();
     let before: Vec<_> = outside.iter().map(|root| facts(root)).collect();
     let tool = Tool::new();
-    let mut changed = Vec::new();
-    for (round, slow) in rounds.iter().zip(SLOW) {
+    let (mut changed, mut all_done) = (Vec::new(), 0);
+    for (round, (_, slow)) in rounds.iter().zip(slow) {
         let vaults_before = vaults(&pool, round);
         groups::write_list(&tool, &pool, &round.groups);
         let attacker = round.attack();
-        let run = run_slowly(&pool, &tool, round, slow);
+        let run = run_slowly(&pool, &tool, round, (slow, link));
         let told = attacker.stop();
         assert!(matches!(run.code(), Some(0 | 1 | 4)), "{run}");
         let done = run.summary().get("done");
         println!("FIGURE attacker {slow}: {done} replaced beside {told}");
+        all_done += done;
         assert!(told["swaps"].as_u64() > Some(1_000) && told["uid"] == NOBODY.0);
         for (root, before) in outside.iter().zip(&before) {
             changed.extend(differences(before, &facts(root)));
@@ -394,6 +415,7 @@ fn attack(swapped: Swapped) {
         assert_no_names(&pool, &before);
     }
     assert!(changed.is_empty(), "not his, and changed: {changed:#?}");
+    all_done
 }
 
 /// No inode of these trees has a name on a branch.
