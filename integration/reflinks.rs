@@ -306,9 +306,13 @@ fn a_copy_on_another_disk_becomes_a_clone_with_all_of_its_own() {
         let view = snapshot::view(pool.root());
         let kept = look(&pool.on(0, "media/a"));
         let used = pool.used_bytes();
-        let text = scan(&tool, &pool, &["--link", "reflink"]).stdout;
+        let page = tool.dir().join("page.html");
+        let report = ["--link", "reflink", "--report", page.to_str().unwrap()];
+        let text = scan(&tool, &pool, &report).stdout;
         assert!(text.contains("1 file can be replaced by clones"), "{text}");
         assert!(text.contains("With --link hard 1 file of these"), "{text}");
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains("of them would be skipped with --link hard (6.0 MiB)"), "{page}");
         let run = link(&tool, &pool, "reflink", &["-e"]);
         let figures = run.summary();
         assert_eq!((figures.get("done"), figures.get("refused")), (1, 0), "{filesystem:?}: {run}");

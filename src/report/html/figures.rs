@@ -27,6 +27,10 @@ pub(super) fn head(page: &Page<'_>) -> Markup {
             div.figures {
                 (figure("gain", &size(bytes), &format!("{word} ({bytes} bytes)")))
                 (figure("", &tally.planned.to_string(), if tally.planned_sharing + tally.planned_cloning > 0 { "files to link, or to share blocks" } else { "files to link" }))
+                @if tally.planned_differing > 0 {
+                    (figure("", &tally.planned_differing.to_string(),
+                        &format!("of them would be skipped with --link hard ({})", size(tally.bytes_differing))))
+                }
                 @if !scene.dry_run {
                     (figure("", &tally.done.to_string(), "done"))
                     (figure(if warn { "warn" } else { "" }, &(tally.busy + tally.failed).to_string(),
