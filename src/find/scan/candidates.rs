@@ -1,6 +1,6 @@
 //! Which inodes may be copies of each other, narrowed down step by step. No I/O.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::catalog::{Catalog, File};
 use super::read::WHOLE;
@@ -18,21 +18,24 @@ const FEW: usize = 4;
 pub(super) struct Candidate {
     /// The first of its names in the catalog.
     pub(super) first: u32,
-    /// How many of its names were found.
-    pub(super) names: u32,
-    key: [AtomicU64; 2],
+    /// In quarters, so that a candidate takes 20 bytes.
+    key: [AtomicU32; 4],
 }
 
 impl Candidate {
     /// The known hash of its contents: candidates that may be copies of each other have equal keys.
     pub(super) fn key(&self) -> [u64; 2] {
-        [0, 1].map(|half: usize| self.key[half].load(Ordering::Relaxed))
+        let quarter = |at: usize| u64::from(self.key[at].load(Ordering::Relaxed));
+        [0, 2].map(|at| quarter(at) << 32 | quarter(at + 1))
     }
 
     /// Stores the key. Only the thread that reads this candidate stores its key, and the scan waits for all threads.
     pub(super) fn learn(&self, key: [u64; 2]) {
-        for (half, known) in key.into_iter().zip(&self.key) {
-            known.store(half, Ordering::Relaxed);
+        for (half, known) in key.into_iter().zip(self.key.chunks(2)) {
+            for (quarter, known) in [half >> 32, half & u64::from(u32::MAX)].into_iter().zip(known)
+            {
+                known.store(quarter as u32, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -50,23 +53,26 @@ impl Candidates {
     /// all other files from the catalog. Whatever else keeps two equal files apart is for the plan, which says so.
     /// `rotates` tells which devices have an arm.
     pub(super) fn of(catalog: &mut Catalog, rules: &Rules, rotates: impl Fn(u16) -> bool) -> Self {
-        let order = |file: &File| (file.stamp.size, file.device, file.ino);
         let mut files = std::mem::take(&mut catalog.files);
-        files.sort_unstable_by_key(order);
-        let linked = inodes(&files).map(|names| further_names(names, rules)).sum();
+        files.sort_unstable_by_key(|file| (file.stamp.size, catalog.inode_of(file)));
+        let linked = catalog.inodes(&files).map(|names| further_names(names, rules)).sum();
         let mut kept: Vec<Option<bool>> = Vec::new();
         for of_size in files.chunk_by(|a, b| a.stamp.size == b.stamp.size) {
-            let count = inodes(of_size).count();
+            let count = catalog.inodes(of_size).count();
             let size = of_size[0].stamp.size;
             let at_once = size <= WHOLE
-                || (size <= AT_ONCE && count <= FEW && of_size.iter().any(|f| rotates(f.device)));
-            let wanted = count > 1 && (rules.only.is_none() || of_size.iter().any(|f| f.named));
+                || (size <= AT_ONCE
+                    && count <= FEW
+                    && of_size.iter().any(|f| rotates(catalog.device_of(f))));
+            let wanted = count > 1 && (rules.only.is_none() || of_size.iter().any(File::is_named));
             kept.extend(of_size.iter().map(|_| wanted.then_some(at_once)));
         }
         let mut kept = kept.into_iter();
         files.retain_mut(|file| match kept.next().flatten() {
             Some(at_once) => {
-                file.at_once = at_once;
+                if at_once {
+                    file.read_at_once();
+                }
                 true
             }
             None => false,
@@ -76,18 +82,18 @@ impl Candidates {
         let mut candidates = Self::default();
         candidates.left_out.linked = linked;
         let mut at = 0;
-        for names in catalog.files.chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino)) {
-            let (first, count) = (at, names.len());
-            at += count;
-            if names.iter().any(|name| !name.excluded) {
+        let inodes = catalog.inodes(&catalog.files).count();
+        candidates.all.reserve_exact(inodes);
+        for names in catalog.files.chunk_by(|a, b| catalog.inode_of(a) == catalog.inode_of(b)) {
+            let first = at;
+            at += names.len();
+            if names.iter().any(|name| !name.is_excluded()) {
                 candidates.all.push(Candidate {
                     first: u32::try_from(first).unwrap_or(u32::MAX),
-                    names: u32::try_from(count).unwrap_or(u32::MAX),
                     key: Default::default(),
                 });
             }
         }
-        candidates.all.shrink_to_fit();
         candidates.drop_hopeless(catalog, rules);
         candidates
     }
@@ -111,9 +117,10 @@ impl Candidates {
         let mut to = 0;
         for candidate in in_order {
             let from = candidate.first as usize;
+            let names = catalog.names_of(candidate).len();
             // The value fits 32 bits, like the value that it replaces.
             candidate.first = u32::try_from(to).unwrap_or(u32::MAX);
-            for at in from..from + candidate.names as usize {
+            for at in from..from + names {
                 catalog.files.swap(to, at);
                 to += 1;
             }
@@ -145,7 +152,7 @@ impl Candidates {
         let mut left_out = self.left_out;
         let mut kept: Vec<bool> = Vec::with_capacity(self.all.len());
         for group in self.groups(catalog) {
-            let named = |c: &Candidate| catalog.names_of(c).iter().any(|name| name.named);
+            let named = |c: &Candidate| catalog.names_of(c).iter().any(File::is_named);
             let enough = group.len() > 1 && (rules.only.is_none() || group.iter().any(named));
             let master = !needed
                 || group
@@ -169,22 +176,24 @@ impl Candidates {
 
 /// How many names an inode has beside the first, if the run is about it.
 fn further_names(names: &[File], rules: &Rules) -> u64 {
-    let wanted = rules.only.is_none() || names.iter().any(|name| name.named);
-    let names = names.iter().filter(|name| wanted && !name.excluded).count();
+    let wanted = rules.only.is_none() || names.iter().any(File::is_named);
+    let names = names.iter().filter(|name| wanted && !name.is_excluded()).count();
     names.saturating_sub(1) as u64
 }
 
-/// The inodes of a sorted run that have at least one name that is not excluded.
-fn inodes(run: &[File]) -> impl Iterator<Item = &[File]> {
-    run.chunk_by(|a, b| (a.device, a.ino) == (b.device, b.ino))
-        .filter(|names| names.iter().any(|name| !name.excluded))
-}
-
 impl Catalog {
+    /// The inodes of a sorted run that have at least one name that is not excluded.
+    fn inodes<'f>(&self, run: &'f [File]) -> impl Iterator<Item = &'f [File]> {
+        run.chunk_by(|a, b| self.inode_of(a) == self.inode_of(b))
+            .filter(|names| names.iter().any(|name| !name.is_excluded()))
+    }
+
     /// The names of a candidate.
     pub(super) fn names_of(&self, candidate: &Candidate) -> &[File] {
-        let first = candidate.first as usize;
-        &self.files[first..first + candidate.names as usize]
+        let names = &self.files[candidate.first as usize..];
+        let inode = self.inode_of(&names[0]);
+        let others = names.iter().position(|name| self.inode_of(name) != inode);
+        &names[..others.unwrap_or(names.len())]
     }
 
     /// One name of a candidate, for the facts that are the same for all names of the inode.
@@ -202,7 +211,7 @@ impl Catalog {
 
     /// Whether a candidate has a name that no filter leaves out and that is `wanted`.
     fn has_name(&self, candidate: &Candidate, wanted: impl Fn(&RelPath) -> bool) -> bool {
-        let mut names = self.names_of(candidate).iter().filter(|name| !name.excluded);
+        let mut names = self.names_of(candidate).iter().filter(|name| !name.is_excluded());
         names.any(|name| wanted(&self.file_place(name).path))
     }
 }
@@ -219,19 +228,20 @@ mod tests {
 
     fn catalog(rows: &[Row]) -> Catalog {
         let mut catalog = Catalog::default();
-        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
-        let mut batch = Batch::default();
-        for (name, size, device, ino, excluded) in rows {
-            let facts = FileFacts {
-                stamp: Stamp { size: *size, mtime: 0, ctime: 0 },
-                ino: *ino,
-                device: *device,
-                excluded: *excluded,
-                named: *name == "b",
-            };
-            batch.file(root, name.as_bytes(), facts);
+        for of in 0..2 {
+            let root = catalog.start(BranchIdx(of), of, RelPath::root()).unwrap();
+            let mut batch = Batch::default();
+            for (name, size, _, ino, excluded) in rows.iter().filter(|row| row.2 == of) {
+                let facts = FileFacts {
+                    stamp: Stamp { size: *size, mtime: 0, ctime: 0 },
+                    ino: *ino,
+                    excluded: *excluded,
+                    named: *name == "b",
+                };
+                batch.file(root, name.as_bytes(), facts);
+            }
+            catalog.add(root, batch).unwrap();
         }
-        catalog.add(root, batch).unwrap();
         catalog
     }
 
@@ -278,7 +288,7 @@ mod tests {
         for (arm, expected) in [(false, vec![1, 2]), (true, vec![1, 2, 3, 4])] {
             let mut found = catalog(&rows);
             drop(Candidates::of(&mut found, &Rules::default(), |_| arm));
-            let at_once = found.files.iter().filter(|file| file.at_once);
+            let at_once = found.files.iter().filter(|file| file.is_read_at_once());
             assert_eq!(at_once.map(|file| file.ino).collect::<Vec<_>>(), expected);
         }
     }

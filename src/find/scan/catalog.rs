@@ -1,4 +1,4 @@
-//! Every file a scan has seen, in little memory: a record of 48 bytes and a name each.
+//! Every file a scan has seen, in little memory: a record of 40 bytes and a name each.
 //!
 //! A path is kept as a directory and a name, so a million files need the memory of their names and not of their paths.
 
@@ -12,25 +12,52 @@ use crate::pool::relpath::RelPath;
 
 use super::ScanError;
 
-/// A directory of the catalog.
+/// A directory of the catalog: less than [`DIRS_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct DirId(u32);
+
+/// How many directories there are numbers for. The other bits of the number in a [`File`] say something about the file.
+const DIRS_MAX: u32 = 1 << 29;
+const EXCLUDED: u32 = 1 << 29;
+const NAMED: u32 = 1 << 30;
+const AT_ONCE: u32 = 1 << 31;
 
 /// A file of the catalog: one name of one inode.
 #[derive(Debug, Clone)]
 pub(super) struct File {
     pub(super) stamp: Stamp,
     pub(super) ino: u64,
-    pub(super) dir: DirId,
+    /// The number of its directory, with the flags.
+    dir: u32,
     /// Where its name begins, from where its directory's names begin.
     name: u32,
-    pub(super) device: u16,
+}
+
+impl File {
+    /// The directory it lies in.
+    pub(super) fn dir(&self) -> DirId {
+        DirId(self.dir & (DIRS_MAX - 1))
+    }
+
     /// Whether a filter leaves this name out.
-    pub(super) excluded: bool,
+    pub(super) fn is_excluded(&self) -> bool {
+        self.dir & EXCLUDED != 0
+    }
+
     /// Whether the user named it, or a directory above it, and no filter leaves it out.
-    pub(super) named: bool,
+    pub(super) fn is_named(&self) -> bool {
+        self.dir & NAMED != 0
+    }
+
     /// Whether the scan reads the contents at once, without a look at beginning and end.
-    pub(super) at_once: bool,
+    pub(super) fn is_read_at_once(&self) -> bool {
+        self.dir & AT_ONCE != 0
+    }
+
+    /// Has the scan read the contents at once.
+    pub(super) fn read_at_once(&mut self) {
+        self.dir |= AT_ONCE;
+    }
 }
 
 /// The attributes that must not change while a file is read, and for which a stored hash is valid.
@@ -68,12 +95,10 @@ impl Batch {
         self.files.push(File {
             stamp: file.stamp,
             ino: file.ino,
-            dir,
+            dir: dir.0
+                | if file.excluded { EXCLUDED } else { 0 }
+                | if file.named { NAMED } else { 0 },
             name,
-            device: file.device,
-            excluded: file.excluded,
-            named: file.named,
-            at_once: false,
         });
     }
 
@@ -98,7 +123,6 @@ impl Batch {
 pub(super) struct FileFacts {
     pub(super) stamp: Stamp,
     pub(super) ino: u64,
-    pub(super) device: u16,
     pub(super) excluded: bool,
     pub(super) named: bool,
 }
@@ -118,6 +142,8 @@ struct Dir {
     /// Where the names of its entries begin.
     names: u64,
     branch: BranchIdx,
+    /// The device of `branch`: the walk enters no other.
+    device: u16,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -129,27 +155,44 @@ enum Above {
 }
 
 impl Catalog {
-    /// A directory where the walk begins.
-    pub(super) fn start(&mut self, branch: BranchIdx, path: RelPath) -> Result<DirId, ScanError> {
+    /// A directory where the walk begins, on `branch`, which is on `device`.
+    pub(super) fn start(
+        &mut self,
+        branch: BranchIdx,
+        device: u16,
+        path: RelPath,
+    ) -> Result<DirId, ScanError> {
         let at = u32::try_from(self.starts.len()).map_err(|_| ScanError::TooManyDirectories)?;
         self.starts.push(path);
-        self.add_dir(Above::Start(at), branch)
+        self.add_dir(Dir { above: Above::Start(at), names: 0, branch, device })
     }
 
     /// Adds the entries of one directory; returns the directories found in it.
     pub(super) fn add(&mut self, dir: DirId, batch: Batch) -> Result<Vec<DirId>, ScanError> {
-        let branch = self.dirs[dir.0 as usize].branch;
+        let Dir { branch, device, .. } = self.dirs[dir.0 as usize];
         self.dirs[dir.0 as usize].names = self.names.len() as u64;
         self.names.extend_from_slice(&batch.names);
         self.files.extend(batch.files);
         let below = batch.dirs.into_iter();
-        below.map(|name| self.add_dir(Above::Dir(dir, name), branch)).collect()
+        let below =
+            below.map(|name| Dir { above: Above::Dir(dir, name), names: 0, branch, device });
+        below.map(|dir| self.add_dir(dir)).collect()
     }
 
-    fn add_dir(&mut self, above: Above, branch: BranchIdx) -> Result<DirId, ScanError> {
-        let id = u32::try_from(self.dirs.len()).map_err(|_| ScanError::TooManyDirectories)?;
-        self.dirs.push(Dir { above, names: 0, branch });
-        Ok(DirId(id))
+    fn add_dir(&mut self, dir: Dir) -> Result<DirId, ScanError> {
+        let id = u32::try_from(self.dirs.len()).ok().filter(|id| *id < DIRS_MAX);
+        self.dirs.push(dir);
+        id.map(DirId).ok_or(ScanError::TooManyDirectories)
+    }
+
+    /// The device that a file lies on.
+    pub(super) fn device_of(&self, file: &File) -> u16 {
+        self.dirs[file.dir().0 as usize].device
+    }
+
+    /// What distinguishes the inode of a file from others.
+    pub(super) fn inode_of(&self, file: &File) -> (u16, u64) {
+        (self.device_of(file), file.ino)
     }
 
     /// Where a directory is.
@@ -159,12 +202,12 @@ impl Catalog {
 
     /// Where a file is.
     pub(super) fn file_place(&self, file: &File) -> Place {
-        self.place(file.dir, Some(file.name))
+        self.place(file.dir(), Some(file.name))
     }
 
     /// The name of a file in its directory.
     pub(super) fn file_name(&self, file: &File) -> &OsStr {
-        OsStr::from_bytes(self.name(file.dir, file.name))
+        OsStr::from_bytes(self.name(file.dir(), file.name))
     }
 
     fn place(&self, dir: DirId, name: Option<u32>) -> Place {
@@ -217,16 +260,17 @@ impl Catalog {
                 Above::Dir(above, name) => hash_of(dirs[above.0 as usize], self.name(above, name)),
             });
         }
-        let files = self.files.iter().enumerate().filter(|(_, file)| !file.excluded);
-        let mut by_path: Vec<(u64, usize)> = files
-            .map(|(at, file)| {
-                let dir = dirs[file.dir.0 as usize];
-                (hash_of(dir, self.name(file.dir, file.name)), at)
-            })
-            .collect();
+        let files = (0u32..).zip(&self.files).filter(|(_, file)| !file.is_excluded());
+        // A part of the hash: a few paths that have it in common by chance cost a comparison.
+        let mut by_path: Vec<(u32, u32)> = Vec::with_capacity(self.files.len());
+        by_path.extend(files.map(|(at, file)| {
+            let dir = dirs[file.dir().0 as usize];
+            let [a, b, c, d, ..] = hash_of(dir, self.name(file.dir(), file.name)).to_le_bytes();
+            (u32::from_le_bytes([a, b, c, d]), at)
+        }));
         by_path.sort_unstable();
         for same in by_path.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
-            let files: Vec<&File> = same.iter().map(|(_, at)| &self.files[*at]).collect();
+            let files: Vec<&File> = same.iter().map(|(_, at)| &self.files[*at as usize]).collect();
             found(&files);
         }
     }
@@ -235,7 +279,7 @@ impl Catalog {
     pub(super) fn drop_other_names(&mut self) {
         // Where a name is kept: with a file, or with a directory.
         let files =
-            (0..self.files.len()).map(|at| (self.files[at].dir, self.files[at].name, (true, at)));
+            (0..self.files.len()).map(|at| (self.files[at].dir(), self.files[at].name, (true, at)));
         let dirs = self.dirs.iter().enumerate();
         let dirs = dirs.filter_map(|(at, dir)| match dir.above {
             Above::Dir(above, name) => Some((above, name, (false, at))),
@@ -287,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        assert_eq!(size_of::<File>(), 48);
+        assert_eq!(size_of::<File>(), 40);
         assert!(size_of::<Dir>() <= 24);
     }
 
@@ -296,14 +340,13 @@ mod tests {
         let facts = FileFacts {
             stamp: Stamp { size: 1, mtime: 2, ctime: 3 },
             ino: 4,
-            device: 0,
             excluded: false,
             named: false,
         };
         let mut catalog = Catalog::default();
         for (start, above) in [("", ""), ("x/y", "x/y/")] {
             let from = catalog.files.len();
-            let root = catalog.start(BranchIdx(3), RelPath::new(start).unwrap()).unwrap();
+            let root = catalog.start(BranchIdx(3), 0, RelPath::new(start).unwrap()).unwrap();
             let mut batch = Batch::default();
             batch.dir(b"a");
             batch.file(root, b"top\xff", facts);
@@ -326,9 +369,9 @@ mod tests {
     #[test]
     fn the_names_of_files_that_are_gone_go_and_the_others_stay() {
         let stamp = Stamp { size: 1, mtime: 2, ctime: 3 };
-        let facts = FileFacts { stamp, ino: 4, device: 0, excluded: false, named: false };
+        let facts = FileFacts { stamp, ino: 4, excluded: false, named: false };
         let mut catalog = Catalog::default();
-        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
+        let root = catalog.start(BranchIdx(0), 0, RelPath::root()).unwrap();
         let mut batch = Batch::default();
         batch.file(root, b"a long name that goes", facts);
         batch.dir(b"sub");

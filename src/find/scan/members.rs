@@ -45,12 +45,12 @@ pub(super) fn of(
     let file = |seat: &Seat| catalog.file_of(&groups[seat.group as usize][seat.at as usize]);
     order.sort_unstable_by_key(|seat| {
         let file = file(seat);
-        (file.device, file.dir, file.ino)
+        (catalog.device_of(file), file.dir(), file.ino)
     });
     // Each list has room for exactly its members: of a million files a third may be in these lists.
     let filled: Vec<Mutex<Vec<Member>>> =
         groups.iter().map(|group| Mutex::new(Vec::with_capacity(group.len()))).collect();
-    let by_dir = order.chunk_by(|a, b| file(a).dir == file(b).dir);
+    let by_dir = order.chunk_by(|a, b| file(a).dir() == file(b).dir());
     let queue = Mutex::new(by_dir.flat_map(|dir| dir.chunks(DIVIDED)));
     let dropped = Mutex::new(Members::default());
     std::thread::scope(|scope| {
@@ -176,7 +176,7 @@ impl<'l> Looker<'l> {
     fn member(&mut self, candidate: &Candidate) -> Result<Option<Member>, FsError> {
         let (scan, catalog) = (self.scan, self.catalog);
         let names = catalog.names_of(candidate);
-        let Some(file) = names.iter().find(|name| !name.excluded) else {
+        let Some(file) = names.iter().find(|name| !name.is_excluded()) else {
             return Ok(None);
         };
         let opened = match self.opener.open(file) {
@@ -185,7 +185,7 @@ impl<'l> Looker<'l> {
         };
         let failed = |error| self.opener.failed("look at open file", file, error);
         let stat = opened.stat().map_err(failed)?;
-        let id = InodeId { dev: scan.dev_of(file.device), ino: file.ino };
+        let id = InodeId { dev: scan.dev_of(catalog.device_of(file)), ino: file.ino };
         if stat.id != id || Stamp::of(&stat) != file.stamp {
             return Ok(None);
         }
@@ -196,12 +196,12 @@ impl<'l> Looker<'l> {
         member.names.reserve_exact(names.len());
         for name in names {
             let place = catalog.file_place(name);
-            let shadows = self.shadows(name.dir, &place)?;
+            let shadows = self.shadows(name.dir(), &place)?;
             member.add_name(Name {
                 branch: place.branch,
                 path: place.path,
-                excluded: name.excluded,
-                listed: !name.excluded,
+                excluded: name.is_excluded(),
+                listed: !name.is_excluded(),
                 shadows,
                 differs: false,
             });

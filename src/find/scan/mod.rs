@@ -126,7 +126,7 @@ pub enum ScanError {
     /// The scan was stopped.
     #[error("the scan was stopped")]
     Interrupted,
-    /// More than 4,294,967,295 directories.
+    /// More than 536,870,911 directories.
     #[error("there are more directories than a scan can number")]
     TooManyDirectories,
 }

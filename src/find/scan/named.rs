@@ -34,7 +34,7 @@ struct NamedFile {
 impl Named {
     pub(super) fn of(scan: &Scan<'_>, only: &Only, walked: &Walked) -> Self {
         let catalog = &walked.catalog;
-        let named = || catalog.files.iter().filter(|file| file.named);
+        let named = || catalog.files.iter().filter(|file| file.is_named());
         let sizes: HashSet<u64> = named().map(|file| file.stamp.size).collect();
         let mut alike: HashMap<u64, Vec<&File>> = HashMap::new();
         for file in catalog.files.iter().filter(|file| sizes.contains(&file.stamp.size)) {
@@ -71,8 +71,9 @@ impl Named {
 
 fn named_file(scan: &Scan<'_>, catalog: &Catalog, file: &File, alike: &[&File]) -> NamedFile {
     let place = catalog.file_place(file);
-    let inode = |file: &File| (file.device, file.ino);
-    let others = || alike.iter().filter(|other| inode(other) != inode(file) && !other.excluded);
+    let inode = |file: &File| catalog.inode_of(file);
+    let others =
+        || alike.iter().filter(|other| inode(other) != inode(file) && !other.is_excluded());
     let count = |files: &mut dyn Iterator<Item = &&File>| {
         files.map(|file| inode(file)).collect::<HashSet<_>>().len()
     };
@@ -83,7 +84,7 @@ fn named_file(scan: &Scan<'_>, catalog: &Catalog, file: &File, alike: &[&File]) 
     let paths = alike.iter().filter(|other| inode(other) == inode(file));
     let mut paths = paths.map(|other| catalog.file_place(other).path);
     NamedFile {
-        id: InodeId { dev: scan.dev_of(file.device), ino: file.ino },
+        id: InodeId { dev: scan.dev_of(catalog.device_of(file)), ino: file.ino },
         stamp: file.stamp,
         of_size: count(&mut others()),
         eligible: count(&mut others().filter(eligible)),

@@ -19,10 +19,10 @@ impl<'o> Opener<'o> {
     /// Opens a file that was a regular file during the walk; the caller checks whether the file is still the same.
     pub(super) fn open(&mut self, file: &File) -> Result<ScanFile, FsError> {
         let parent = match self.last.take() {
-            Some((dir, parent)) if dir == file.dir => parent,
-            _ => self.fs.scan_parent(&self.catalog.dir_place(file.dir))?,
+            Some((dir, parent)) if dir == file.dir() => parent,
+            _ => self.fs.scan_parent(&self.catalog.dir_place(file.dir()))?,
         };
-        let (_, parent) = self.last.insert((file.dir, parent));
+        let (_, parent) = self.last.insert((file.dir(), parent));
         let opened = parent.open(self.catalog.file_name(file));
         opened.map_err(|error| self.failed("open", file, error))
     }

@@ -241,15 +241,10 @@ mod tests {
         let place = Place::new(BranchIdx(0), RelPath::new("f").unwrap());
         let stat = fs.stat(&place).unwrap().unwrap();
         let mut catalog = Catalog::default();
-        let root = catalog.start(BranchIdx(0), RelPath::root()).unwrap();
+        let root = catalog.start(BranchIdx(0), 0, RelPath::root()).unwrap();
         let mut batch = Batch::default();
-        let facts = FileFacts {
-            stamp: Stamp::of(&stat),
-            ino: stat.id.ino,
-            device: 0,
-            excluded: false,
-            named: false,
-        };
+        let facts =
+            FileFacts { stamp: Stamp::of(&stat), ino: stat.id.ino, excluded: false, named: false };
         batch.file(root, b"f", facts);
         catalog.add(root, batch).unwrap();
         change(&path);

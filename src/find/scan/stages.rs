@@ -64,14 +64,6 @@ pub struct ReadCounts {
     pub changed: u64,
 }
 
-/// One file to be read.
-#[derive(Debug, Clone, Copy)]
-struct Work {
-    candidate: u32,
-    /// Where the file lies on its disk.
-    order: u64,
-}
-
 /// The results of the readers.
 #[derive(Debug)]
 struct Results {
@@ -139,7 +131,7 @@ impl<'s> Stages<'s> {
             let at = whole.binary_search_by_key(&candidate.first, |(first, _)| *first).ok()?;
             let file = self.catalog.file_of(candidate);
             let seen = Fingerprint {
-                id: InodeId { dev: self.scan.dev_of(file.device), ino: file.ino },
+                id: InodeId { dev: self.scan.dev_of(self.catalog.device_of(file)), ino: file.ino },
                 size: file.stamp.size,
                 mtime: Timestamp::from_nanos(file.stamp.mtime),
                 ctime: Timestamp::from_nanos(file.stamp.ctime),
@@ -157,7 +149,7 @@ impl<'s> Stages<'s> {
         counts: &mut ReadCounts,
     ) -> Result<Vec<(u32, [u8; 32])>, ScanError> {
         let work = self.ask_cache(phase, candidates, counts);
-        let share = |(disk, work): (&Disk, &Vec<Work>)| DiskShare {
+        let share = |(disk, work): (&Disk, &Vec<u32>)| DiskShare {
             name: disk.name.clone(),
             bytes: 0,
             total: work.iter().map(|w| self.length(phase, candidates, *w)).sum(),
@@ -167,7 +159,7 @@ impl<'s> Stages<'s> {
         let files = work.iter().map(Vec::len).sum::<usize>() as u64;
         self.scan.meter.begin(phase, files, shares);
         let results = Mutex::new(Results::new());
-        let unread = work.iter().flatten().map(|work| work.candidate);
+        let unread = work.iter().flatten().copied();
         let twins = Twins::new(self.scan, self.catalog, candidates, unread);
         std::thread::scope(|scope| {
             for (disk, work) in work.into_iter().enumerate().filter(|(_, w)| !w.is_empty()) {
@@ -185,7 +177,7 @@ impl<'s> Stages<'s> {
         lost.sort_unstable();
         let mut unread = Vec::new();
         for (at, other) in results.twins {
-            counts.bytes -= self.length(phase, candidates, Work { candidate: at, order: 0 });
+            counts.bytes -= self.length(phase, candidates, at);
             if lost.binary_search(&other).is_ok() {
                 // The other one changed, or the disk did not read the blocks.
                 results.changed += 1;
@@ -208,31 +200,30 @@ impl<'s> Stages<'s> {
         Ok(results.whole)
     }
 
-    /// Sets the keys that the cache knows; returns the work that is left to read, by disk, in inode order.
+    /// Sets the keys that the cache knows; returns the candidates that are left to read, by disk, in inode order.
     fn ask_cache(
         &self,
         phase: Phase,
         candidates: &Candidates,
         counts: &mut ReadCounts,
-    ) -> Vec<Vec<Work>> {
-        let mut work: Vec<Vec<Work>> = self.disks.iter().map(|_| Vec::new()).collect();
+    ) -> Vec<Vec<u32>> {
+        let mut work: Vec<Vec<u32>> = self.disks.iter().map(|_| Vec::new()).collect();
         for (at, candidate) in (0u32..).zip(&candidates.all) {
             let file = self.catalog.file_of(candidate);
             if part(phase, file).is_some() {
-                work[self.scan.disk_of(file.device)].push(Work { candidate: at, order: file.ino });
+                work[self.scan.disk_of(self.catalog.device_of(file))].push(at);
             }
         }
         for work in &mut work {
-            work.sort_unstable_by_key(|w| {
-                let file = self.catalog.file_of(&candidates.all[w.candidate as usize]);
-                (file.device, file.ino)
+            work.sort_unstable_by_key(|at| {
+                self.catalog.inode_of(self.catalog.file_of(&candidates.all[*at as usize]))
             });
             let Some(cache) = self.scan.cache else {
                 continue;
             };
             let mut view = cache.view();
-            work.retain(|w| {
-                let candidate = &candidates.all[w.candidate as usize];
+            work.retain(|at| {
+                let candidate = &candidates.all[*at as usize];
                 let known = self.entry(phase, candidate).and_then(|asked| view.find(asked));
                 if let Some(hash) = known {
                     candidate.learn(hash);
@@ -248,7 +239,7 @@ impl<'s> Stages<'s> {
     fn entry(&self, phase: Phase, candidate: &Candidate) -> Option<CachedFile> {
         let file = self.catalog.file_of(candidate);
         Some(CachedFile {
-            fs: self.scan.identity_of(file.device)?,
+            fs: self.scan.identity_of(self.catalog.device_of(file))?,
             ino: file.ino,
             stamp: file.stamp,
             part: part(phase, file)?,
@@ -256,8 +247,8 @@ impl<'s> Stages<'s> {
         })
     }
 
-    fn length(&self, phase: Phase, candidates: &Candidates, work: Work) -> u64 {
-        let file = self.catalog.file_of(&candidates.all[work.candidate as usize]);
+    fn length(&self, phase: Phase, candidates: &Candidates, at: u32) -> u64 {
+        let file = self.catalog.file_of(&candidates.all[at as usize]);
         part(phase, file).map_or(0, |part| part.len(file.stamp.size))
     }
 
@@ -267,10 +258,7 @@ impl<'s> Stages<'s> {
             return;
         };
         let of = |at: u32| &candidates.all[at as usize];
-        read.sort_unstable_by_key(|(at, _)| {
-            let file = self.catalog.file_of(of(*at));
-            (file.device, file.ino)
-        });
+        read.sort_unstable_by_key(|(at, _)| self.catalog.inode_of(self.catalog.file_of(of(*at))));
         keeper.keep(read.into_iter().filter_map(|(at, hash)| {
             let entry = self.entry(phase, of(at))?;
             Some(CachedFile { hash, ..entry })
@@ -289,7 +277,7 @@ struct Round<'r> {
 }
 
 impl Round<'_> {
-    fn run(&self, mut work: Vec<Work>) {
+    fn run(&self, mut work: Vec<u32>) {
         // Files that are neighbours on a disk are read one after the other, each by the next free thread.
         let (portion, readers) =
             if self.put_in_order(&mut work) { (1, READERS_IN_ORDER) } else { (PORTION, READERS) };
@@ -301,7 +289,7 @@ impl Round<'_> {
         });
     }
 
-    fn read(&self, work: &[Work], next: &AtomicUsize, portion: usize) {
+    fn read(&self, work: &[u32], next: &AtomicUsize, portion: usize) {
         let scan = self.stages.scan;
         let mut reader = self.reader();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -312,35 +300,35 @@ impl Round<'_> {
             let left = work.get(at..)?;
             (!left.is_empty()).then(|| &left[..portion.min(left.len())])
         });
-        for work in portions.flatten() {
-            let candidate = &self.candidates.all[work.candidate as usize];
+        for &at in portions.flatten() {
+            let candidate = &self.candidates.all[at as usize];
             let Some(target) = self.target(candidate) else {
                 continue;
             };
-            match reader.read(target, |file| self.twins.other(work.candidate, file)) {
+            match reader.read(target, |file| self.twins.other(at, file)) {
                 Outcome::Read { hash, whole } => {
                     candidate.learn(hash);
                     let settled = |nanos: i64| u128::try_from(nanos).map_or(true, |n| n < fresh);
                     let stamp = target.file.stamp;
                     if settled(stamp.mtime) && settled(stamp.ctime) {
                         if self.stages.keeper.is_some() {
-                            own.pending.push((work.candidate, hash));
+                            own.pending.push((at, hash));
                         }
                         own.whole.extend(whole.map(|whole| (candidate.first, whole)));
                     }
                     own.parts += 1;
                 }
                 Outcome::SameAs(other) => {
-                    let length = self.stages.length(self.phase, self.candidates, *work);
+                    let length = self.stages.length(self.phase, self.candidates, at);
                     scan.meter.add_bytes(&scan.meter.disk(self.disk), length);
-                    own.twins.push((work.candidate, other));
+                    own.twins.push((at, other));
                 }
                 Outcome::Changed => {
-                    own.lost.push(work.candidate);
+                    own.lost.push(at);
                     own.changed += 1;
                 }
                 Outcome::Failed(error) => {
-                    own.lost.push(work.candidate);
+                    own.lost.push(at);
                     let place = self.stages.catalog.file_place(target.file);
                     own.refusals.push(unreadable(&place.path, &error));
                 }
@@ -385,10 +373,10 @@ impl Round<'_> {
         let catalog = self.stages.catalog;
         // A name that a filter excludes may be unreachable.
         let mut names = catalog.names_of(candidate).iter();
-        let file = names.find(|name| !name.excluded)?;
+        let file = names.find(|name| !name.is_excluded())?;
         Some(Target {
             file,
-            id: InodeId { dev: self.stages.scan.dev_of(file.device), ino: file.ino },
+            id: InodeId { dev: self.stages.scan.dev_of(catalog.device_of(file)), ino: file.ino },
             part: part(self.phase, file)?,
             to_compare: self.stages.scan.to_compare,
         })
@@ -397,48 +385,51 @@ impl Round<'_> {
     /// Sorts files in the order in which they lie on a disk whose arm has to move from file to file. Files that are in
     /// memory need no order, and looking up the order takes one call per file, so a sample is tried first. Returns
     /// whether readers have to wait for the disk; otherwise sorts the files by directory.
-    fn put_in_order(&self, work: &mut [Work]) -> bool {
+    fn put_in_order(&self, work: &mut [u32]) -> bool {
         let gate = &self.stages.gates[self.disk];
         let step = work.len() / SAMPLE;
         let sample = work.iter().step_by(step.max(1)).take(SAMPLE);
         let order_pays =
             gate.order_pays() && (gate.is_known_slow() || step < 2 || self.waits(sample));
         if !order_pays {
-            let of = |w: &Work| self.file(w);
-            work.sort_unstable_by_key(|w| (of(w).device, of(w).dir, of(w).ino));
+            work.sort_unstable_by_key(|at| {
+                let file = self.file(*at);
+                (self.stages.catalog.device_of(file), file.dir(), file.ino)
+            });
             return false;
         }
         let scan = self.stages.scan;
         let mut opener = Opener::new(scan.fs, self.stages.catalog);
-        for work in work.iter_mut() {
-            let candidate = &self.candidates.all[work.candidate as usize];
-            let target = self.target(candidate);
+        let mut order = Vec::with_capacity(work.len());
+        for &at in work.iter() {
+            let target = self.target(&self.candidates.all[at as usize]);
             let file = target.and_then(|target| opener.open(target.file).ok());
-            if let Some(physical) = file.and_then(|file| file.first_extent()) {
-                work.order = physical;
-            }
+            let physical = file.and_then(|file| file.first_extent());
+            order.push((physical.unwrap_or_else(|| self.file(at).ino), at));
             if (scan.interrupted)() {
                 return true;
             }
         }
-        work.sort_unstable_by_key(|w| (self.file(w).device, w.order));
+        order.sort_unstable_by_key(|(order, at)| {
+            (self.stages.catalog.device_of(self.file(*at)), *order)
+        });
+        work.iter_mut().zip(order).for_each(|(work, (_, at))| *work = at);
         true
     }
 
-    fn file(&self, work: &Work) -> &File {
-        let candidate = &self.candidates.all[work.candidate as usize];
-        self.stages.catalog.file_of(candidate)
+    fn file(&self, at: u32) -> &File {
+        self.stages.catalog.file_of(&self.candidates.all[at as usize])
     }
 
     /// Whether most files of the sample are not in memory, and reading them takes long.
-    fn waits<'w>(&self, sample: impl Iterator<Item = &'w Work>) -> bool {
+    fn waits<'w>(&self, sample: impl Iterator<Item = &'w u32>) -> bool {
         let stages = self.stages;
         let gate = &stages.gates[self.disk];
         let (mut resident, mut tried) = (0, 0);
         let mut opener = Opener::new(stages.scan.fs, stages.catalog);
         let mut buf = [0; 4096];
-        for work in sample {
-            let target = self.target(&self.candidates.all[work.candidate as usize]);
+        for &at in sample {
+            let target = self.target(&self.candidates.all[at as usize]);
             let Some(target) = target else { continue };
             let Ok(file) = opener.open(target.file) else {
                 continue;
@@ -459,7 +450,7 @@ impl Round<'_> {
 
 /// The part of a file that a step reads; `None` if an earlier step has read the whole file.
 fn part(phase: Phase, file: &File) -> Option<Part> {
-    match (phase, file.at_once) {
+    match (phase, file.is_read_at_once()) {
         (Phase::Ends, true) | (Phase::Contents, false) => Some(Part::Whole),
         (Phase::Ends, false) => Some(Part::Ends),
         (Phase::Contents, true) | (Phase::Walk | Phase::Members, _) => None,

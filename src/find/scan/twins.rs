@@ -65,7 +65,7 @@ impl<'t> Twins<'t> {
 
     fn kind_of(&self, at: u32) -> (u16, u64) {
         let file = self.catalog.file_of(self.candidate(at));
-        (file.device, file.stamp.size)
+        (self.catalog.device_of(file), file.stamp.size)
     }
 
     /// The layout of a candidate that is still as the walk saw it.
@@ -76,7 +76,7 @@ impl<'t> Twins<'t> {
         }
         let stat = open.stat().ok()?;
         let layout = open.layout(&stat)?;
-        let id = InodeId { dev: self.scan.dev_of(file.device), ino: file.ino };
+        let id = InodeId { dev: self.scan.dev_of(self.catalog.device_of(file)), ino: file.ino };
         let stat = open.stat().ok()?;
         ((stat.id, Stamp::of(&stat)) == (id, file.stamp)).then_some(layout)
     }
@@ -93,7 +93,7 @@ impl<'t> Twins<'t> {
         let mut opener = Opener::new(self.scan.fs, self.catalog);
         let layouts = known.filter_map(|at| {
             let mut names = self.catalog.names_of(self.candidate(at)).iter();
-            let file = opener.open(names.find(|name| !name.excluded)?).ok()?;
+            let file = opener.open(names.find(|name| !name.is_excluded())?).ok()?;
             Some((at, self.layout(at, &file)?))
         });
         layouts.collect()

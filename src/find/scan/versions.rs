@@ -41,7 +41,7 @@ pub(super) fn of(scan: &Scan<'_>, catalog: &Catalog) -> Vec<Copies> {
         let mut on: Vec<(RelPath, Copy)> = Vec::with_capacity(files.len());
         for file in files {
             let place = catalog.file_place(file);
-            let id = InodeId { dev: scan.dev_of(file.device), ino: file.ino };
+            let id = InodeId { dev: scan.dev_of(catalog.device_of(file)), ino: file.ino };
             on.push((place.path, Copy { branch: place.branch, id, size: file.stamp.size }));
         }
         on.sort_by(|(a, x), (b, y)| (a, x.branch).cmp(&(b, y.branch)));

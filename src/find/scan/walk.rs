@@ -174,8 +174,8 @@ impl Walker<'_> {
         let mut state = Pending::default();
         for branch in &disk.branches {
             for dir in &self.scan.dirs {
-                let dir = self.found().catalog.start(*branch, dir.clone())?;
                 let device = self.scan.device_of(*branch);
+                let dir = self.found().catalog.start(*branch, device, dir.clone())?;
                 state.dirs.insert(ToRead { device, ino: 0, dir, start: true });
             }
         }
@@ -341,7 +341,6 @@ impl Walker<'_> {
         let facts = FileFacts {
             stamp: Stamp::of(stat),
             ino: stat.id.ino,
-            device: self.scan.device_of(place.branch),
             excluded,
             named: named && !excluded,
         };
