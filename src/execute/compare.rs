@@ -238,14 +238,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         what: &str,
     ) -> Result<F::File, Halt> {
         for place in places {
-            if self.fs.stat_if_there(&place)?.is_none_or(|stat| stat.id != id) {
-                continue;
-            }
-            let file = self.fs.open(&place)?;
-            // The name may lead elsewhere by now: the open file counts. A birth time other than the recorded one means
-            // another file under a reused inode number.
-            let stat = self.fs.stat_open(&file)?;
-            if stat.id == id && born.is_none_or(|born| stat.btime == Some(born)) {
+            let opened = self.fs.open_inode(&place, id)?;
+            // A birth time other than the recorded one means another file under a reused inode number.
+            let same = |stat: &Stat| born.is_none_or(|born| stat.btime == Some(born));
+            if let Some((file, _)) = opened.filter(|(_, stat)| same(stat)) {
                 return Ok(file);
             }
         }
@@ -262,8 +258,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     ) -> Result<Held<'a, F>, Halt> {
         let mut leased = Leased::new(self.fs, self.options.leases, file);
         leased.take(lease, what)?;
-        let stat = self.fs.stat_open(&leased.file)?;
-        let metadata = self.fs.metadata(&leased.file)?;
+        let (stat, metadata) = self.fs.look_at_open(&leased.file)?;
         leased.release()?;
         Ok(Held { file: leased, stat, metadata })
     }

@@ -109,19 +109,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         is: impl Fn(&Stat) -> bool,
     ) -> Result<Option<F::File>, FsError> {
         for place in places {
-            if !self.fs.stat_if_there(&place)?.is_some_and(|stat| is(&stat)) {
-                continue;
-            }
-            match self.fs.hold(&place) {
-                // It may have gone in between.
-                Err(error)
-                    if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => {}
-                held => {
-                    let held = held?;
-                    if is(&self.fs.stat_open(&held)?) {
-                        return Ok(Some(held));
-                    }
-                }
+            if let Some(held) = self.fs.hold_if(&place, &is)? {
+                return Ok(Some(held));
             }
         }
         Ok(None)

@@ -86,7 +86,10 @@ impl<'f, F: Change> Leased<'f, F> {
 
 impl<F: Change> Drop for Leased<'_, F> {
     fn drop(&mut self) {
-        if let Err(error) = self.release() {
+        if self.held.take().is_some()
+            && self.leases == Leases::Required
+            && let Err(error) = self.fs.release_before_close(&self.file)
+        {
             // Closing the descriptor, which follows, releases it too.
             tracing::debug!(%error, "lease not released");
         }

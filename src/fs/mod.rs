@@ -277,6 +277,16 @@ impl FsError {
     }
 }
 
+/// What a call found; `None` if the name is missing or leads through a symlink.
+fn found<T>(call: Result<T>) -> Result<Option<T>> {
+    match call {
+        Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => {
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
+}
+
 /// The errno of an error, 0 when there is none.
 pub(crate) fn errno_of(error: &io::Error) -> i32 {
     let swapped = || error.get_ref().is_some_and(|inner| inner.is::<Swapped>());
@@ -427,6 +437,35 @@ pub trait Look {
     /// is in the way.
     fn open(&self, at: &Place) -> Result<Self::File>;
 
+    /// Opens the file `id` if it is at `at`, and looks at it; `None` if another entry or none is there, or a symlink is on
+    /// the way. Opens nothing else, unless another program changes the name just then.
+    ///
+    /// # Errors
+    /// As [`Look::open`].
+    fn open_inode(&self, at: &Place, id: InodeId) -> Result<Option<(Self::File, Stat)>> {
+        if self.stat_if_there(at)?.is_none_or(|stat| stat.id != id) {
+            return Ok(None);
+        }
+        let file = self.open(at)?;
+        // The name may lead elsewhere by now: the open file counts.
+        let stat = self.stat_open(&file)?;
+        Ok((stat.id == id).then_some((file, stat)))
+    }
+
+    /// Holds the name `at` if `is` says that it leads to the wanted file; `None` if not, if it is missing, or if a symlink is
+    /// on the way.
+    ///
+    /// # Errors
+    /// Any other error of the kernel.
+    fn hold_if(&self, at: &Place, is: &dyn Fn(&Stat) -> bool) -> Result<Option<Self::File>> {
+        if !self.stat_if_there(at)?.is_some_and(|stat| is(&stat)) {
+            return Ok(None);
+        }
+        let Some(held) = found(self.hold(at))? else { return Ok(None) };
+        // The name may lead elsewhere by now.
+        Ok(is(&self.stat_open(&held)?).then_some(held))
+    }
+
     /// Opens for reading the file that [`Look::hold`] or [`Look::by_handle`] holds, wherever the file's names are.
     ///
     /// # Errors
@@ -444,6 +483,14 @@ pub trait Look {
     /// # Errors
     /// Returns the kernel's error.
     fn metadata(&self, file: &Self::File) -> Result<Metadata>;
+
+    /// [`Look::stat_open`] and [`Look::metadata`].
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    fn look_at_open(&self, file: &Self::File) -> Result<(Stat, Metadata)> {
+        Ok((self.stat_open(file)?, self.metadata(file)?))
+    }
 
     /// The inode flags (`lsattr`); `None` if the filesystem has none, as in the simulation.
     fn flags(&self, _file: &Self::File) -> Option<u32> {
@@ -552,6 +599,14 @@ pub trait Look {
     /// # Errors
     /// Returns the kernel's error.
     fn release(&self, file: &Self::File) -> Result<()>;
+
+    /// Releases the lease of a file that is closed right after. On a real disk closing it does that.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    fn release_before_close(&self, file: &Self::File) -> Result<()> {
+        self.release(file)
+    }
 
     /// Every name of the inode `id` on `branch`, found by a walk through all its directories: for the rare case that no
     /// name is known.

@@ -22,7 +22,7 @@ use xattr::FileExt as _;
 
 use super::{
     Borders, Change, Comings, Copying, FileKind, FsError, Handle, InodeId, Lease, Look, MadeDir,
-    Metadata, Nature, Pin, Place, Result, Stat, Timestamp, at_once, errno_of,
+    Metadata, Nature, Pin, Place, Result, Stat, Timestamp, at_once, errno_of, found,
 };
 use crate::fs::{FsId, StoredId};
 use crate::pool::relpath::RelPath;
@@ -355,6 +355,21 @@ impl Look for RealFs {
         self.told("open", at, file::open(self.root(at.branch), at))
     }
 
+    fn open_inode(&self, at: &Place, id: InodeId) -> Result<Option<(RealFile, Stat)>> {
+        let regular = |stat: Stat| stat.id == id && stat.kind == FileKind::Regular;
+        if !self.stat_if_there(at)?.is_some_and(regular) {
+            return Ok(None);
+        }
+        let file = self.told("open", at, file::open_seen(self.root(at.branch), at))?;
+        let stat = self.stat_open(&file)?;
+        Ok((stat.id == id).then_some((file, stat)))
+    }
+
+    fn hold_if(&self, at: &Place, is: &dyn Fn(&Stat) -> bool) -> Result<Option<RealFile>> {
+        let Some(held) = found(self.hold(at))? else { return Ok(None) };
+        Ok(is(&self.stat_open(&held)?).then_some(held))
+    }
+
     fn open_held(&self, held: &RealFile) -> Result<RealFile> {
         self.told("open", &held.at, file::open_held(held.as_fd(), &held.at))
     }
@@ -365,6 +380,13 @@ impl Look for RealFs {
 
     fn metadata(&self, file: &RealFile) -> Result<Metadata> {
         self.told("read owner, mode and extended attributes of", &file.at, file.metadata())
+    }
+
+    fn look_at_open(&self, file: &RealFile) -> Result<(Stat, Metadata)> {
+        let stat = self.stat_open(file)?;
+        let metadata = file::metadata_of(&file.file, &stat);
+        let metadata = self.told("read owner, mode and extended attributes of", &file.at, metadata);
+        Ok((stat, metadata?))
     }
 
     fn flags(&self, file: &RealFile) -> Option<u32> {
@@ -434,6 +456,10 @@ impl Look for RealFs {
 
     fn release(&self, file: &RealFile) -> Result<()> {
         self.told("release the lease on", &file.at, file.release())
+    }
+
+    fn release_before_close(&self, _file: &RealFile) -> Result<()> {
+        Ok(())
     }
 
     fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {

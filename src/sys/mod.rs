@@ -247,25 +247,35 @@ struct FileHandle {
 
 /// `name_to_handle_at(2)` of the descriptor itself: the handle finds the file again; its first four bytes are the kind.
 pub(crate) fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    Ok(handle_at(fd, c"", libc::AT_EMPTY_PATH)?.0)
+}
+
+/// As [`handle_of`], of entry `name` of a directory, through no symlink; and the mount that the entry lies on.
+pub(crate) fn handle_at(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    flags: c_int,
+) -> io::Result<(Vec<u8>, u64)> {
     let mut found = FileHandle {
         bytes: u32::try_from(HANDLE_MAX).unwrap_or(0),
         kind: 0,
         handle: [0; HANDLE_MAX],
     };
     let mut mount: c_int = 0;
-    // SAFETY: `fd` is open, the path is NUL-terminated, and the kernel writes at most `bytes` = `HANDLE_MAX` bytes
+    // SAFETY: `dir` is open, the path is NUL-terminated, and the kernel writes at most `bytes` = `HANDLE_MAX` bytes
     // behind the header of `found`, and one int.
     check(unsafe {
         libc::name_to_handle_at(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
+            dir.as_raw_fd(),
+            name.as_ptr(),
             (&raw mut found).cast(),
             &raw mut mount,
-            libc::AT_EMPTY_PATH,
+            flags,
         )
     })?;
     let len = usize::try_from(found.bytes).unwrap_or(0).min(HANDLE_MAX);
-    Ok([&found.kind.to_le_bytes(), &found.handle[..len]].concat())
+    let handle = [&found.kind.to_le_bytes(), &found.handle[..len]].concat();
+    Ok((handle, u64::from(mount.cast_unsigned())))
 }
 
 /// `open_by_handle_at(2)`: opens what [`handle_of`] named, on the filesystem that `mount` lies on.

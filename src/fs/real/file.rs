@@ -20,6 +20,9 @@ pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 /// The extended attribute that is what entries of a directory inherit.
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
+/// How a regular file is opened: without blocking, since another process may have a lease on it.
+const FOR_READING: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
 /// A regular file open for reading; closing it releases its lease.
 #[derive(Debug)]
 pub struct RealFile {
@@ -40,6 +43,19 @@ impl AsFd for RealFile {
 pub(super) fn open(root: &Root, at: &Place) -> io::Result<RealFile> {
     let entry = root.entry(&at.path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
     open_held(entry.as_fd(), at)
+}
+
+/// Opens what was a regular file a moment ago, in one call.
+///
+/// If another program puts a FIFO or a device there in between, that is opened without blocking; the caller looks at what it has.
+pub(super) fn open_seen(root: &Root, at: &Place) -> io::Result<RealFile> {
+    let flags = FOR_READING | OFlag::O_NOFOLLOW;
+    let opened = match root.entry(&at.path, flags | OFlag::O_NOATIME) {
+        // Only the owner may ask for O_NOATIME.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => root.entry(&at.path, flags),
+        opened => opened,
+    };
+    Ok(RealFile { file: opened?.into(), at: at.clone() })
 }
 
 /// Opens for reading the regular file that an `O_PATH` descriptor holds.
@@ -66,9 +82,8 @@ pub(super) fn create(root: &Root, at: &Place) -> io::Result<RealFile> {
 /// Opens the file an `O_PATH` descriptor holds; `EAGAIN` if another process's lease is in the way.
 fn reopen(held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let path = proc_path(held);
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let flags = FOR_READING | OFlag::O_CLOEXEC;
     match nix_open(path.as_path(), flags | OFlag::O_NOATIME, Mode::empty()) {
-        // Only the owner may ask for O_NOATIME.
         Err(Errno::EPERM) => Ok(nix_open(path.as_path(), flags, Mode::empty())?),
         opened => Ok(opened?),
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -43,6 +43,8 @@ pub(super) struct Root {
     pub(super) can_share: bool,
     /// Whether a program can make its files share blocks.
     pub(super) reflinks: bool,
+    /// What `/proc` called the directory when that was last looked at.
+    shown: Mutex<Vec<u8>>,
     /// Directories that are held whatever has their path; `None`: one that was swapped before it could be held.
     pins: RwLock<HashMap<RelPath, Pinned>>,
 }
@@ -72,7 +74,7 @@ impl Root {
             return Err(io::Error::other(NO_OPENAT2));
         }
         let kind = fstatfs(&dir)?.filesystem_type();
-        let path = path.to_path_buf();
+        let (path, shown) = (path.to_path_buf(), link_of(dir.as_fd())?);
         let mut root = Self {
             path,
             dir,
@@ -82,6 +84,7 @@ impl Root {
             max_links: max_links(kind),
             can_share: kind != EXT4_SUPER_MAGIC,
             reflinks: kind == BTRFS_SUPER_MAGIC,
+            shown: Mutex::new(shown),
             pins: RwLock::default(),
         };
         // Not readable for us, or not answering: no identity, which the caller refuses by rule.
@@ -217,14 +220,21 @@ impl Root {
     /// The path beneath the branch of the name by which `open` was opened; `None` if that name was removed or left the
     /// branch.
     pub(super) fn path_of(&self, open: BorrowedFd<'_>) -> io::Result<Option<RelPath>> {
-        let shown = |fd| readlink(proc_path(fd).as_path()).map(OsStringExt::into_vec);
-        let (root, path) = (shown(self.dir.as_fd())?, shown(open)?);
-        let beneath = match path.strip_prefix(root.as_slice()) {
-            Some([]) => return Ok(Some(RelPath::root())),
-            Some([b'/', rest @ ..]) => rest,
-            Some(rest) if root == b"/" => rest,
-            _ => return Ok(None),
+        let path = link_of(open)?;
+        let mut root = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let beneath = match beneath(&root, &path) {
+            Some(beneath) => beneath,
+            // The branch itself was moved, or the file was.
+            None => {
+                *root = link_of(self.dir.as_fd())?;
+                let Some(beneath) = beneath(&root, &path) else { return Ok(None) };
+                beneath
+            }
         };
+        drop(root);
+        if beneath.is_empty() {
+            return Ok(Some(RelPath::root()));
+        }
         let Ok(found) = RelPath::new(beneath) else {
             return Ok(None);
         };
@@ -239,8 +249,18 @@ impl Root {
 
     /// Returns the handle that finds the file or directory `path` again.
     pub(super) fn handle(&self, path: &RelPath) -> io::Result<Handle> {
-        let held = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
-        match sys::handle_of(held.as_fd()) {
+        let handle = match self.pinned_parent(path)? {
+            Some(dir) => {
+                let found =
+                    path.file_name().with_nix_path(|name| sys::handle_at(dir.as_fd(), name, 0))?;
+                found.and_then(|(handle, mount)| self.same_mount(mount).map(|()| handle))
+            }
+            None => {
+                let held = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+                sys::handle_of(held.as_fd())
+            }
+        };
+        match handle {
             Err(error) => match error.raw_os_error() {
                 // The last two come from a container's filter.
                 Some(libc::EOPNOTSUPP | libc::EOVERFLOW | libc::EPERM | libc::ENOSYS) => {
@@ -279,7 +299,7 @@ impl Root {
 
     /// Opens `path` beneath the branch, through no symlink, mount point or magic link.
     ///
-    /// Only for flags that break no lease (`O_PATH`, directories): the `EAGAIN` of a lease is not repeated.
+    /// Where another process has a lease on a file, opening it for reading is asked for several times, and `EAGAIN` at last.
     pub(super) fn entry(&self, path: &RelPath, flags: OFlag) -> io::Result<OwnedFd> {
         if let Some(held) = self.pinned(path)? {
             return entry_beneath(&held, Path::new("."), flags);
@@ -298,23 +318,32 @@ impl Root {
         if let Some(held) = self.pinned(path)? {
             return stat_of(held.as_fd());
         }
-        match path.parent().map(|dir| self.pinned(&dir)).transpose()?.flatten() {
+        match self.pinned_parent(path)? {
             Some(held) => {
                 let found = path.file_name().with_nix_path(|name| {
                     sys::statx_at(held.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW)
                 })??;
                 let found = stat_from(&found);
-                if found.mount == self.mount {
-                    Ok(found)
-                } else {
-                    Err(io::Error::from_raw_os_error(libc::EXDEV))
-                }
+                self.same_mount(found.mount).map(|()| found)
             }
             None => {
                 let entry = self.entry(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
                 stat_of(entry.as_fd())
             }
         }
+    }
+
+    /// The held directory of `path`; `None` if it is not held, or if `path` itself is.
+    fn pinned_parent(&self, path: &RelPath) -> io::Result<Option<Arc<OwnedFd>>> {
+        match self.pinned(path)? {
+            Some(_) => Ok(None),
+            None => Ok(path.parent().map(|dir| self.pinned(&dir)).transpose()?.flatten()),
+        }
+    }
+
+    /// Fails if an entry of a held directory lies on another mount, as a look-up from the branch's root would.
+    fn same_mount(&self, mount: u64) -> io::Result<()> {
+        if mount == self.mount { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EXDEV)) }
     }
 
     /// `lstat` of `path`, whatever is pinned.
@@ -351,6 +380,16 @@ impl Root {
     }
 }
 
+/// The part of `path` below `root`, as `/proc` shows both; empty for `root` itself.
+fn beneath<'p>(root: &[u8], path: &'p [u8]) -> Option<&'p [u8]> {
+    match path.strip_prefix(root)? {
+        [] => Some(&[]),
+        [b'/', rest @ ..] => Some(rest),
+        rest if root == b"/" => Some(rest),
+        _ => None,
+    }
+}
+
 /// Opens `path` beneath a held directory, through no symlink, mount point or magic link.
 pub(super) fn entry_beneath(dir: &OwnedFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
@@ -371,6 +410,11 @@ pub(super) fn entry_beneath(dir: &OwnedFd, path: &Path, flags: OFlag) -> io::Res
 /// The name under which `/proc` leads to an open file, whatever became of the file's names.
 pub(super) fn proc_path(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// The path that `/proc` shows for an open file.
+fn link_of(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    Ok(readlink(proc_path(fd).as_path()).map(OsStringExt::into_vec)?)
 }
 
 /// `statx` of an open file, directory or `O_PATH` descriptor.

@@ -141,7 +141,12 @@ fn a_held_name_is_followed_and_a_link_in_its_place_is_another() {
         assert_eq!(fs.read_at(&open, &mut bytes, 0).unwrap(), 4);
         // A name may end like what the kernel appends to one that is gone.
         let odd = stage.write("x (deleted)", b"");
-        assert_eq!(fs.path_of(&fs.hold(&odd).unwrap()).unwrap(), Some(odd.path));
+        assert_eq!(fs.path_of(&fs.hold(&odd).unwrap()).unwrap(), Some(odd.path.clone()));
+        // The branch itself may be moved.
+        let (held, moved) = (fs.hold(&odd).unwrap(), stage.dirs[1].path().join("branch"));
+        fs::rename(stage.path(""), &moved).unwrap();
+        assert_eq!(fs.path_of(&held).unwrap(), Some(odd.path));
+        fs::rename(moved, stage.path("")).unwrap();
         assert_eq!(errno(fs.hold(&place("absent"))), libc::ENOENT);
     });
 }
@@ -188,7 +193,14 @@ fn a_handle_finds_its_file_or_directory_again_and_no_other() {
         fs::remove_dir(stage.path("dd")).unwrap();
         assert_eq!(fs.pin_by_handle(&dir, &handles[1]).unwrap(), Pin::Missing);
         assert!(fs.by_handle(branch, &Handle::default()).unwrap().is_none());
-        assert_eq!(errno(fs.handle(&place("absent"))), libc::ENOENT);
+        for pinned in [false, true] {
+            assert_eq!(errno(fs.handle(&place("absent"))), libc::ENOENT, "{pinned}");
+            fs.pin(&place("")).unwrap();
+        }
+        let again = stage.write("g", b"mine");
+        let by_pin = fs.handle(&again).unwrap();
+        fs.unpin();
+        assert_eq!(by_pin, fs.handle(&again).unwrap());
     });
 }
 
@@ -220,6 +232,30 @@ fn a_fifo_is_never_opened() {
             drop(File::open(&path).unwrap());
         });
         assert_eq!(errno(stage.fs.open(&place(""))), libc::EINVAL);
+    });
+}
+
+#[test]
+fn only_the_wanted_inode_is_opened() {
+    everywhere(|stage| {
+        let (fs, file) = (&stage.fs, stage.write("d/f", b"mine"));
+        let other = stage.write("g", b"theirs");
+        symlink("d", stage.path("link")).unwrap();
+        mkfifo(&stage.path("d/fifo"), Mode::S_IRWXU).unwrap();
+        for pinned in [false, true] {
+            let id = fs.stat(&file).unwrap().unwrap().id;
+            let (open, stat) = fs.open_inode(&file, id).unwrap().unwrap();
+            assert_eq!((stat.id, fs.stat_open(&open).unwrap()), (id, stat), "{pinned}");
+            for at in [&other, &place("link/f"), &place("d/absent"), &place("d/f/below")] {
+                assert!(fs.open_inode(at, id).unwrap().is_none(), "{at:?}");
+                assert!(fs.hold_if(at, &|stat| stat.id == id).unwrap().is_none(), "{at:?}");
+            }
+            assert!(fs.hold_if(&file, &|stat| stat.id == id).unwrap().is_some());
+            let fifo = fs.stat(&place("d/fifo")).unwrap().unwrap().id;
+            assert!(fs.open_inode(&place("d/fifo"), fifo).unwrap().is_none());
+            fs.pin(&place("d")).unwrap();
+        }
+        fs.unpin();
     });
 }
 

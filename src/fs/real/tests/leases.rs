@@ -74,12 +74,15 @@ fn a_file_under_the_lease_of_another_is_not_waited_for() {
         let holder = stage.fs.open(&at).unwrap();
         stage.fs.lease(&holder, Lease::Write).unwrap();
         assert_eq!(errno(stage.fs.open(&at)), libc::EAGAIN);
+        let id = stage.fs.stat_open(&holder).unwrap().id;
+        assert_eq!(errno(stage.fs.open_inode(&at, id)), libc::EAGAIN);
         stage.fs.release(&holder).unwrap();
         stage.fs.release(&holder).unwrap();
         let again = stage.fs.open(&at).unwrap();
         stage.fs.sync_data(&again).unwrap();
-        // Closing the file releases the lease as well.
+        // Closing the file releases the lease as well, and before it returns.
         stage.fs.lease(&holder, Lease::Read).unwrap();
+        stage.fs.release_before_close(&holder).unwrap();
         drop(holder);
         stage.fs.lease(&again, Lease::Write).unwrap();
     });
