@@ -491,11 +491,54 @@ fn what_belongs_to_others_and_other_mounts_is_left_out() {
     run("mount", &["--bind".as_ref(), over.as_os_str(), under.as_os_str()]);
     let tool = Tool::new();
     let found = scan(&tool, &pool, &[""], &[]);
-    for mounted in [mount, under] {
+    for mounted in [&mount, &under] {
         try_run("umount", &[mounted]).unwrap();
     }
-    assert_eq!(figure(&found.expect(0), "read"), 0);
+    let found = found.expect(0);
+    assert_eq!(figure(&found, "read"), 0);
     assert!(groups_found(&tool).is_empty());
+    assert_eq!(found.reasons_for(&mount), ["other-filesystem"], "{found}");
+}
+
+/// mergerfs shows what is mounted below a branch, and the files of subvolumes: what a scan does not enter is listed.
+#[test]
+fn directories_of_another_filesystem_or_subvolume_are_listed() {
+    let pool = PoolPlan::of(&[Ext4, Btrfs]).mount();
+    let content = tree::bytes(1, SMALL);
+    tree::write(&pool.on(0, "a"), &content);
+    for sub in ["films", "old"] {
+        let sub = pool.on(1, sub);
+        run("btrfs", &["subvolume".as_ref(), "create".as_ref(), sub.as_os_str()]);
+        tree::write(&sub.join("deep/a"), &content);
+    }
+    let tool = Tool::new();
+    let page = tool.dir().join("page.html");
+    let report = ["--report", page.to_str().unwrap()];
+    let films = pool.on(1, "films");
+    for dirs in [&[""][..], &["films"], &["films/deep"]] {
+        let run = scan(&tool, &pool, dirs, &report).expect(0);
+        let listed = if dirs == ["films/deep"] { films.join("deep") } else { films.clone() };
+        assert_eq!(run.reasons_for(&listed), ["other-filesystem"], "{run}");
+        let also = run.reasons_for(&pool.on(1, "old")).len();
+        assert_eq!(also, usize::from(dirs == [""]), "{run}");
+        assert_eq!(run.summary().get("refused"), 1 + also as u64, "{run}");
+        let page = std::fs::read_to_string(&page).unwrap();
+        assert!(page.contains(listed.to_str().unwrap()) && page.contains("other-filesystem"));
+    }
+    let root = pool.root().to_str().unwrap();
+    let text = tool.run(&["--no-cache", root]).expect(0);
+    assert!(text.stdout.contains("skipped: 2 directories, other-filesystem: "), "{text}");
+    assert!(text.stdout.contains(&format!("    {}\n", films.display())), "{text}");
+    // The user left it out, or asks about another file.
+    for leave_out in
+        [&["-E", "films", "-E", "old"][..], &["--only", pool.path("a").to_str().unwrap()]]
+    {
+        let run = scan(&tool, &pool, &[""], leave_out).expect(0);
+        assert!(run.reasons_for(&films).is_empty(), "{run}");
+    }
+    let inside = pool.path("films/deep");
+    let run = scan(&tool, &pool, &[""], &["--only", inside.to_str().unwrap()]).expect(0);
+    assert_eq!(run.reasons_for(&films), ["other-filesystem"], "{run}");
 }
 
 #[test]

@@ -167,7 +167,8 @@ pub struct RunArgs {
     ///
     /// A scan skips lost+found; trash and recycle bins (.Trash, .Trash-*, .Trashes, #recycle, @Recycle, .recycle,
     /// .Recycle.Bin, $RECYCLE.BIN); SnapRAID's content and parity files and .snapraid; names of this program
-    /// (.xdedup-*); empty files; whatever is mounted below a branch; and branches that are read-only.
+    /// (.xdedup-*); empty files; other filesystems and btrfs subvolumes below a branch, which are listed (other-filesystem);
+    /// and branches that are read-only.
     #[arg(value_name = "DIR", help_heading = heading::FILES, hide_short_help = true, value_hint = ValueHint::DirPath)]
     pub dirs: Vec<PathBuf>,
     /// Apply the changes (default: dry run)

@@ -112,12 +112,15 @@ impl Filter {
     pub fn admits_path(&self, path: &RelPath) -> bool {
         self.note(path);
         (self.include.set.is_empty() || self.include.is_match(path.as_path()))
-            && !self.excludes(path.as_path())
+            && !self.excludes(path)
     }
 
-    /// An excluded directory excludes everything in it, at any depth: a user who names a directory means its contents.
-    fn excludes(&self, path: &Path) -> bool {
-        !self.exclude.set.is_empty() && parts(path).any(|part| self.exclude.is_match(part))
+    /// Whether the globs leave out a path. An excluded directory excludes everything in it, at any depth: a user who names a
+    /// directory means its contents.
+    #[must_use]
+    pub fn excludes(&self, path: &RelPath) -> bool {
+        let is_match = |part| self.exclude.is_match(part);
+        !self.exclude.set.is_empty() && parts(path.as_path()).any(is_match)
     }
 
     /// Whether there are globs that have matched no path so far.

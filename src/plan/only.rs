@@ -72,6 +72,13 @@ impl Only {
         }
     }
 
+    /// Whether a path was named that is `dir`, or lies below or above it.
+    #[must_use]
+    pub fn concerns(&self, dir: &RelPath) -> bool {
+        let below = |path: &[u8]| RelPath::new(path).is_ok_and(|path| path.is_below(dir));
+        self.holds(dir) || self.paths().into_iter().any(below)
+    }
+
     /// Whether a name of `member` that no filter leaves out was named.
     #[must_use]
     pub fn has(&self, member: &Member) -> bool {
@@ -128,6 +135,16 @@ mod tests {
             ("", Reach::Nothing),
         ] {
             assert_eq!(only.reach(&path(dir)), reach, "{dir}");
+        }
+        for (dir, concerned) in [
+            ("tv", true),
+            ("", true),
+            ("tv/Show/Season 1/subs", true),
+            ("films/a.mkv", true),
+            ("films/b", false),
+            ("music", false),
+        ] {
+            assert_eq!(only.concerns(&path(dir)), concerned, "{dir}");
         }
         assert_eq!(only.above(&path("films/a.mkv")).collect::<Vec<_>>(), [b"films/a.mkv"]);
         let all = Only::new([&RelPath::root()]);

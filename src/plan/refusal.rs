@@ -136,6 +136,10 @@ pub enum Reason {
     ///
     /// Decided in `execute::halt`, `execute::parents`, `execute::undo`, `find::ground`, `find::look_up`, `find::scan::walk`, `plan`.
     Obstructed,
+    /// A directory of a branch that is a mount point or a btrfs subvolume: a scan does not enter it.
+    ///
+    /// Decided in `find::scan::border`.
+    OtherFilesystem,
     /// A file without data, of 0 bytes or all hole: nothing to reclaim.
     ///
     /// Decided in `find::scan::walk`, `plan`.
@@ -206,7 +210,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
@@ -240,6 +244,7 @@ impl Reason {
         Self::NoReflink,
         Self::NestedBranch,
         Self::Obstructed,
+        Self::OtherFilesystem,
         Self::Empty,
         Self::Limit,
         Self::Busy,
@@ -293,6 +298,7 @@ impl Reason {
             Self::NoReflink => "no-reflink",
             Self::NestedBranch => "nested-branch",
             Self::Obstructed => "obstructed",
+            Self::OtherFilesystem => "other-filesystem",
             Self::Empty => "empty",
             Self::Limit => "limit",
             Self::Busy => "busy",
@@ -396,6 +402,9 @@ impl Reason {
             Self::Obstructed => {
                 "a symlink, mount point or subvolume lies on the way on that branch: name the real path, or leave the directory out (-E)"
             }
+            Self::OtherFilesystem => {
+                "another filesystem or subvolume begins there, and a scan does not enter it: mount it outside the branches and make it a branch of the pool, if its files are to be linked; else nothing to do, and -E leaves it out"
+            }
             Self::Empty => {
                 "files without data (0 bytes, or all hole, as of a download that has not begun) free nothing; nothing to do"
             }
@@ -461,6 +470,7 @@ impl Reason {
             | Self::NoReflink
             | Self::NestedBranch
             | Self::Obstructed
+            | Self::OtherFilesystem
             | Self::Empty
             | Self::Limit
             | Self::Gone

@@ -95,12 +95,15 @@ pub fn ago(now: i64, then: i64) -> String {
     })
 }
 
-/// How many of something: "1 file", "2 files".
+/// How many of something: "1 file", "2 files", "2 directories".
 #[must_use]
 pub fn number(count: impl TryInto<u64>, what: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
+    match what.strip_suffix("ry") {
+        _ if count == 1 => format!("{count} {what}"),
+        Some(stem) => format!("{count} {stem}ries"),
+        None => format!("{count} {what}s"),
+    }
 }
 
 /// A size in the unit that suits it.

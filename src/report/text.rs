@@ -11,7 +11,7 @@ use super::shown::{number, sanitised, shell_word, size};
 use super::state::{FileState, halt};
 use super::table::Table;
 use super::tally::Tally;
-use super::words::{counted, known};
+use super::words::{counted, known, skipped_thing};
 use crate::execute::Outcome;
 use crate::fs::Place;
 use crate::plan::Op;
@@ -215,7 +215,8 @@ pub(super) fn reason_line(
     };
     let word = style.screen.paint(tone, reason.as_str());
     let bytes = if bytes > 0 { format!(" of {}", size(bytes)) } else { String::new() };
-    writeln!(out, "{prefix}{what}: {}{bytes}, {word}: {hint}", number(count, "file"))
+    let files = number(count, skipped_thing(reason));
+    writeln!(out, "{prefix}{what}: {files}{bytes}, {word}: {hint}")
 }
 
 fn example(

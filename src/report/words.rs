@@ -25,6 +25,7 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::NoReflink => "cannot share blocks",
         Reason::NestedBranch => "disks listed within each other",
         Reason::Obstructed => "behind a symlink or mount point",
+        Reason::OtherFilesystem => "directory of another filesystem",
         Reason::Limit => "beyond the limit",
         Reason::Busy => "open in a program",
         Reason::Differs => "contents differ",
@@ -34,6 +35,11 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::Merged => "hidden copy removed by a merge",
         other => return Cow::Owned(other.as_str().replace('-', " ")),
     })
+}
+
+/// What a reason skips.
+pub(super) fn skipped_thing(reason: Reason) -> &'static str {
+    if reason == Reason::OtherFilesystem { "directory" } else { "file" }
 }
 
 /// Returns how many files are concerned and why: `3 skipped (2 on several disks, 1 owner differs)`.

@@ -26,6 +26,7 @@ use crate::plan::{BranchFacts, LeftOut, Refusal, Rules};
 use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode, Pool};
 
+mod border;
 mod cache;
 mod cache_block;
 mod cache_place;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::border;
 use super::catalog::{Batch, Catalog, DirId, FileFacts, Stamp};
 use super::disks::Disk;
 use super::gate::Gate;
@@ -254,8 +255,11 @@ impl Walker<'_> {
                 return None;
             }
         };
-        let foreign = opened.id().dev != self.scan.fs.root_id(place.branch).dev;
-        if foreign || (!dir.start && self.roots.contains(&opened.id())) {
+        if !dir.start && self.roots.contains(&opened.id()) {
+            return None;
+        }
+        if opened.id().dev != self.scan.fs.root_id(place.branch).dev {
+            self.not_entered(&place);
             return None;
         }
         let (batch, below) = (Batch::default(), Vec::new());
@@ -377,11 +381,19 @@ impl Walker<'_> {
         }
     }
 
-    /// Reports a directory that could not be opened, unless the directory is gone or another mount begins there.
+    /// Reports a directory that could not be opened, unless the directory is gone.
     fn unopened(&self, place: &Place, error: &FsError) {
-        if !is_gone(error) {
+        if error.errno() == libc::EXDEV {
+            self.not_entered(place);
+        } else if !is_gone(error) {
             self.refuse(&place.path, error);
         }
+    }
+
+    /// Reports a directory that belongs to another filesystem or subvolume.
+    fn not_entered(&self, place: &Place) {
+        let refusal = border::refusal(self.scan, place);
+        self.found().refusals.extend(refusal);
     }
 
     fn refuse(&self, path: &RelPath, error: &FsError) {
