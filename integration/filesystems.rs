@@ -76,7 +76,7 @@ fn where_no_lease_can_be_had_nothing_is_done_unless_the_user_vouches() {
     assert_eq!(run.summary().get("done"), 0, "{run}");
     for group in &made {
         let told = group.iter().flat_map(|path| run.reasons_for(&pool.path(path)));
-        assert_eq!(told.collect::<Vec<_>>(), ["no-lease"], "{run}");
+        assert_eq!(told.collect::<Vec<_>>(), ["permission"], "{run}");
     }
     assert_eq!(snapshot::all_entries(&pool), before);
     let run = tool.run_under(&without, &["-e", "--no-lease", "--format", "json", "-m", list]);

@@ -236,7 +236,24 @@ fn a_user_who_may_not_do_it_is_told_to_be_root() {
     assert_eq!(ops[0]["reason"], "permission", "{run}");
     assert!(run.lines_of("refusal")[0]["hint"].as_str().unwrap().contains("as root"), "{run}");
     assert!(!run.stdout.contains("disk's health"), "{run}");
+    // Files of others: the kernel gives this user no lease.
+    for (disk, name) in made[0].iter().enumerate() {
+        tree::set_owner(&pool.on(disk, name), (0, 0));
+    }
+    let run = tool.run_line(&line(&["-e"])).expect(1);
+    assert!(run.stderr.starts_with(" WARN you are not root"), "{run}");
+    let op = &run.lines_of("op")[0];
+    assert_eq!(op["reason"], "permission", "{run}");
+    assert!(op["detail"].as_str().unwrap().contains("not yours"), "{run}");
     snapshot::assert_no_own_names(&pool);
+    let doctor = line(&[]).into_iter().map(|word| match word.to_str() {
+        Some("--no-cache") => "doctor".into(),
+        _ => word,
+    });
+    let doctor = tool.run_line(&doctor.collect::<Vec<_>>()).expect(0);
+    let findings = doctor.lines_of("finding");
+    assert_eq!(findings[0]["topic"], "not-root", "{doctor}");
+    assert!(findings.iter().all(|found| found["topic"] != "no-leases"), "{doctor}");
 }
 
 /// A directory that is locked after the plan was made: the op fails, and the directories that were made for it go.

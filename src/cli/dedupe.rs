@@ -19,7 +19,7 @@ use crate::report::html::Chronicle;
 use crate::report::{Scene, Screen, Tally, dry_run, json, sanitised, script};
 use crate::run::{self, Outcome, Planned, RunError, Session};
 
-const NOT_ROOT: &str = "you are not root: only files of your own can be linked, and others may not be seen; use sudo for all files";
+const NOT_ROOT: &str = "you are not root: only files that you own can be linked, in directories that you may write to, and what you may not read is skipped; run it as root (sudo) for all files";
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     if common.format == OutputFormat::Script && args.execute {

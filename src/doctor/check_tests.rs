@@ -229,13 +229,19 @@ fn other_mounts_are_looked_at() {
 
 #[test]
 fn the_worst_comes_first() {
-    let found = topics(|f| {
-        f.host.root = false;
-        f.branches[0].disk = Err("gone".into());
-        f.pool.options.insert("link-cow", "false".into());
-    });
-    let levels: Vec<_> = found.iter().map(|topic| topic.level()).collect();
+    let bad = |root: bool| {
+        topics(|f| {
+            f.host.root = root;
+            f.branches[0].disk = Err("gone".into());
+            f.branches[1].disk.as_mut().unwrap().unreadable = 1;
+            f.pool.options.insert("link-cow", "false".into());
+        })
+    };
+    let levels: Vec<_> = bad(true).iter().map(|topic| topic.level()).collect();
     assert_eq!(levels, [Level::Prevents, Level::Surprises, Level::Note]);
+    // The others may come from it.
+    let found = bad(false);
+    assert_eq!((found[0], &found[1..]), (Topic::NotRoot, &bad(true)[..]));
 }
 
 #[test]

@@ -111,6 +111,8 @@ fn leases(fs: &RealFs, root: &Path, files: &[Place]) -> Leases {
             Ok(()) => return Leases::Work,
             // Another program writes to the file: a filesystem that reports this supports leases.
             Err(error) if error.errno() == libc::EAGAIN => return Leases::Work,
+            // Refused to this user, whatever the filesystem can do.
+            Err(error) if error.errno() == libc::EACCES && !geteuid().is_root() => {}
             Err(error) => {
                 let path = root.join(place.path.as_path());
                 refused = Leases::Refused(path, error.source.to_string());

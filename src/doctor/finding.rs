@@ -57,9 +57,10 @@ impl Findings {
         }
     }
 
-    /// All findings, sorted by topic; within a topic in the order of the branches.
+    /// All findings, sorted by topic; within a topic in the order of the branches. A user who is not root reads that first:
+    /// other findings may come from it.
     pub(super) fn worst_first(mut self) -> Vec<Finding> {
-        self.0.sort_by_key(|finding| finding.topic);
+        self.0.sort_by_key(|finding| (finding.topic != Topic::NotRoot, finding.topic));
         self.0
     }
 }
@@ -150,7 +151,7 @@ topics! {
     JournalOnBranchDisk, "journal-on-branch-disk", Surprises,
         "better name a directory on another disk with --journal: when this one fails or fills, both are gone";
     /// Not root.
-    NotRoot, "not-root", Surprises, "run as root, unless every file concerned is yours";
+    NotRoot, "not-root", Surprises, "run as root, unless every file concerned is yours: another user gets no leases on files of others, and cannot look into each directory";
     /// Path-preserving create policies.
     CreatePolicy, "create-policy", Surprises,
         "the directories that replacements need attract future files to the kept copy's disk, and links made by other programs fail between branches; category.create=mfs or pfrd does neither";

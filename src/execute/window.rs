@@ -140,7 +140,9 @@ fn lease_halt(error: &FsError, what: &str) -> Halt {
     let detail = format!("{what}: {:?}", error.path);
     match error.errno() {
         libc::EAGAIN => Halt::again(Reason::Busy, format!("{detail} is open in another program")),
-        libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::EACCES | libc::EPERM => {
+        // Says nothing about the filesystem: only root and the owner get leases.
+        libc::EACCES => Halt::new(Reason::Permission, format!("{detail} is not yours: no lease")),
+        libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::EPERM => {
             Halt::new(Reason::NoLease, format!("{detail}: {}", error.source))
         }
         _ => Halt {

@@ -167,7 +167,7 @@ pub enum Reason {
     Conflict,
     /// The user who runs this program may not do it.
     ///
-    /// Decided in `execute::halt`, `find::only`, `find::look_up`, `find::scan::walk`.
+    /// Decided in `execute::halt`, `execute::window`, `find::only`, `find::look_up`, `find::scan::walk`.
     Permission,
     /// A system call failed.
     ///
@@ -386,7 +386,7 @@ impl Reason {
             }
             Self::SwapFile => "two swap files cannot be one file; nothing to do",
             Self::NoLease => {
-                "the filesystem has no leases (or the file is not yours): run as root (in a container: --cap-add LEASE), or --no-lease while nothing else uses the pool"
+                "the filesystem has no leases, or the container or service forbids them: use ext4, xfs or btrfs, or --no-lease while nothing else uses the pool"
             }
             Self::NoIdentity => {
                 "the filesystem has no UUID to know it by after a crash: use ext4, xfs or btrfs"
@@ -416,7 +416,7 @@ impl Reason {
                 "another program changed the file while it was replaced: nothing was removed; `status` lists the files that you have to settle, if any"
             }
             Self::Permission => {
-                "run it as root; for root, too, a file or directory may be locked (chattr -i -a), or the container or service may lack a capability"
+                "run it as root; for root, too, a file or directory may be locked (chattr -i -a), or the container or service may lack a capability (for files of other users, LEASE: --cap-add LEASE)"
             }
             Self::Io => "look at the kernel log and the disk's health",
             Self::BranchFailed => {

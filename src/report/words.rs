@@ -20,6 +20,7 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::AclDiffers => "ACL differs",
         Reason::DirectoryDiffers => "access to the directories differs",
         Reason::NoLease => "no leases on this filesystem",
+        Reason::Permission => "not permitted to this user",
         Reason::NoIdentity => "filesystem without a UUID",
         Reason::NoExchange => "filesystem cannot exchange names",
         Reason::NoReflink => "cannot share blocks",
