@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::groups::SMALL;
+use crate::harness::command::run;
 use crate::harness::loop_disk::Filesystem::{Ext4, Xfs};
 use crate::harness::pool::{Pool, PoolPlan};
 use crate::harness::preview::Preview;
@@ -72,7 +73,11 @@ fn each_is_refused_with_both_values_and_its_bytes() {
     let expected = [
         ("mode", "mode-differs", "0644 1002:1000; kept copy: 0664 1002:1000"),
         ("owner", "owner-differs", "0664 1001:1000; kept copy: 0664 1002:1000"),
-        ("tag", "xattr-differs", "only here: user.rating; only on the kept copy: user.genre"),
+        (
+            "tag",
+            "xattr-differs",
+            "only here: user.rating=\"5\"; only on the kept copy: user.genre=\"x\"",
+        ),
         ("acl", "acl-differs", "ACL u::rw-,u:1234:r--,g::rw-,m::rw-,o::r--; kept copy: no ACL"),
     ]
     .map(|(name, reason, detail)| {
@@ -107,6 +112,37 @@ fn each_is_refused_with_both_values_and_its_bytes() {
     assert_eq!(scan(&tool, &pool, &ignore).expect(0).summary().get("done"), 4);
 }
 
+/// The owner is the reason, and all that differs is shown: one pass by hand, and the next run links.
+#[test]
+fn what_one_refusal_shows_is_all_there_is_to_mend() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let [kept, other] = pair(&pool, 1, "all");
+    tree::set_xattr(&other, "user.rating", b"5");
+    tree::set_acl(&other, "u:1234:r");
+    tree::set_mode(&other, 0o640);
+    tree::set_owner(&other, (0, 0));
+    tree::settle();
+    let tool = Tool::new();
+    let text = scan(&tool, &pool, &[]).expect(0).stdout;
+    for part in [
+        "owner and mode 0640 0:0; kept copy: 0664 1002:1000; ACL u::rw-,u:1234:r--,g::rw-,m::r--,o::---; \
+         kept copy: no ACL; only here: user.rating=\"5\"",
+        "chown --reference=KEPT FILE",
+        "chmod --reference=KEPT FILE",
+        "setfacl --set-file",
+        "setfattr",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let script = "chown --reference=\"$1\" \"$2\" && chmod --reference=\"$1\" \"$2\" && \
+                  getfacl -p \"$1\" | setfacl --set-file=- \"$2\" && setfattr -x user.rating \"$2\"";
+    let line = ["-c", script, "sh"].map(OsStr::new);
+    run("sh", &[&line[..], &[kept.as_os_str(), other.as_os_str()]].concat());
+    tree::settle();
+    let run = scan(&tool, &pool, &["--format", "json", "-e"]).expect(0);
+    assert_eq!((run.summary().get("done"), run.summary().get("refused")), (1, 0), "{run}");
+}
+
 /// What rmlint --xattr, shatag and Samba leave on files of a pool.
 #[test]
 fn stamps_keep_no_copies_apart_nor_what_a_glob_names() {
@@ -125,7 +161,7 @@ fn stamps_keep_no_copies_apart_nor_what_a_glob_names() {
     let tool = Tool::new();
     let other = ["--format", "json", "--ignore-metadata", "xattr=user.tagged.*"];
     let run = scan(&tool, &pool, &other).expect(0);
-    assert_eq!(refusals(&pool, &run)["dl/tagged"].2, "only here: user.tag.colour", "{run}");
+    assert_eq!(refusals(&pool, &run)["dl/tagged"].2, "only here: user.tag.colour=\"red\"", "{run}");
     assert_eq!(run.summary().get("planned"), 3, "{run}");
     let glob = ["--format", "json", "-e", "--ignore-metadata", "xattr=user.tag.*"];
     let run = scan(&tool, &pool, &glob).expect(0);

@@ -12,6 +12,9 @@ use crate::plan::refusal::Reason;
 /// Attributes that checksum tools and Samba leave on a file for themselves: nothing else depends on them.
 const STAMPS: [&[u8]; 3] = [b"user.rmlint.", b"user.shatag.", b"user.DOSATTRIB"];
 
+/// How many bytes of an attribute are shown.
+const VALUE_MAX: usize = 24;
+
 /// The metadata that may differ (`--ignore-metadata`); by default none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IgnoreMetadata {
@@ -162,17 +165,19 @@ impl IgnoreMetadata {
         names.filter(differs).filter(|name| self.counts(name)).collect()
     }
 
-    /// Names the extended attributes that differ, by the copy that has them.
+    /// Shows the extended attributes that differ, by the copy that has them, with their values.
     fn shown_xattrs(&self, master: &Metadata, duplicate: &Metadata) -> Vec<String> {
         let [mut own, mut kept, mut both] = [Vec::new(), Vec::new(), Vec::new()];
         for name in self.xattrs_that_differ(master, duplicate) {
-            let list = match (duplicate.xattrs.contains_key(name), master.xattrs.contains_key(name))
-            {
-                (true, false) => &mut own,
-                (false, _) => &mut kept,
-                (true, true) => &mut both,
-            };
-            list.push(String::from_utf8_lossy(name).escape_debug().to_string());
+            let shown = String::from_utf8_lossy(name).escape_debug().to_string();
+            let value = |of: &Metadata| of.xattrs.get(name).map(|value| shown_value(value));
+            match (value(duplicate), value(master)) {
+                (Some(here), None) => own.push(format!("{shown}={here}")),
+                (None, there) => kept.push(format!("{shown}={}", there.unwrap_or_default())),
+                (Some(here), Some(there)) => {
+                    both.push(format!("{shown}={here}, kept copy: {there}"))
+                }
+            }
         }
         let lists = [(own, "only here"), (kept, "only on the kept copy"), (both, "other values")];
         let named = lists.into_iter().filter(|(names, _)| !names.is_empty());
@@ -184,6 +189,20 @@ impl IgnoreMetadata {
 #[must_use]
 pub(crate) fn shown_owner_and_mode(metadata: &Metadata) -> String {
     format!("{:04o} {}:{}", metadata.mode, metadata.uid, metadata.gid)
+}
+
+/// The value of an extended attribute: as text, else in hexadecimal digits; of a long value the beginning.
+fn shown_value(value: &[u8]) -> String {
+    let (part, more) = match value.len() {
+        0..=VALUE_MAX => (value, String::new()),
+        len => (&value[..VALUE_MAX], format!("… ({len} bytes)")),
+    };
+    match std::str::from_utf8(part) {
+        Ok(text) if !text.chars().any(char::is_control) => format!("{text:?}{more}"),
+        _ => {
+            format!("0x{}{more}", part.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        }
+    }
 }
 
 /// An ACL, with the abbreviations of `getfacl`; a form that is not known is only named.
@@ -297,23 +316,25 @@ mod tests {
                 "ACL u::rw-,u:1234:r--,g::rw-,m::rw-,o::r--; kept copy: no ACL",
             ),
             (with(|m| m.acl = Some(vec![9])), Reason::AclDiffers, "an ACL; kept copy: no ACL"),
-            (xattr("user.rating"), Reason::XattrDiffers, "only here: user.rating"),
+            (xattr("user.rating"), Reason::XattrDiffers, "only here: user.rating=0x01"),
         ];
         for (other, reason, detail) in cases {
             let told = IgnoreMetadata::default().difference(&kept, &other);
             assert_eq!(told, Some((reason, detail.to_owned())));
         }
+        // One look shows all that is to be made equal.
         let mut other = xattr("user.a");
-        other.xattrs.insert(b"user.b\n".to_vec(), vec![]);
-        other.mode = 0o600;
+        other.xattrs.insert(b"user.b\n".to_vec(), b"old".to_vec());
+        (other.uid, other.mode, other.acl) = (0, 0o600, Some(vec![9]));
         let mut kept = xattr("user.c");
-        kept.xattrs.insert(b"user.b\n".to_vec(), vec![2]);
+        kept.xattrs.insert(b"user.b\n".to_vec(), vec![b'x'; 99]);
         let (reason, detail) = IgnoreMetadata::default().difference(&kept, &other).unwrap();
-        assert_eq!(reason, Reason::ModeDiffers);
+        assert_eq!(reason, Reason::OwnerDiffers);
         assert_eq!(
             detail,
-            "0600 1000:1000; kept copy: 0664 1000:1000; only here: user.a; only on the kept copy: \
-             user.c; other values: user.b\\n"
+            "owner and mode 0600 0:1000; kept copy: 0664 1000:1000; an ACL; kept copy: no ACL; \
+             only here: user.a=0x01; only on the kept copy: user.c=0x01; \
+             other values: user.b\\n=\"old\", kept copy: \"xxxxxxxxxxxxxxxxxxxxxxxx\"… (99 bytes)"
         );
     }
 

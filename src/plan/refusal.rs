@@ -360,13 +360,13 @@ impl Reason {
                 "the disk is mounted read-only, perhaps after an error: look at the kernel log, then remount it; on purpose: make the branch RO in mergerfs"
             }
             Self::OwnerDiffers => {
-                "chown --reference=KEPT FILE copies the owner of the kept copy; check first that the program that owns FILE can still use it; or --ignore-metadata owner"
+                "make equal all that is listed, in this order: chown --reference=KEPT FILE, chmod --reference=KEPT FILE, the ACL (getfacl KEPT, setfacl --set-file), attributes (setfattr); check first that the program that owns FILE can still use it; or --ignore-metadata with all that is listed (owner,mode,acl,xattr)"
             }
             Self::ModeDiffers => {
-                "chmod --reference=KEPT FILE copies the permissions of the kept copy; check first that the program that owns FILE can still use it, and set one umask for both programs; or --ignore-metadata mode"
+                "make equal all that is listed: chmod --reference=KEPT FILE, then the ACL (getfacl KEPT, setfacl --set-file), attributes (setfattr); check first that the program that owns FILE can still use it, and set one umask for both programs; or --ignore-metadata with all that is listed (mode,acl,xattr)"
             }
             Self::AclDiffers => {
-                "copy the ACL of the kept copy (getfacl KEPT, setfacl --set-file); check first that the program that owns the file can still use it; or --ignore-metadata acl"
+                "make equal all that is listed: the ACL (getfacl KEPT, setfacl --set-file), attributes (setfattr); check first that the program that owns FILE can still use it; or --ignore-metadata with all that is listed (acl,xattr)"
             }
             Self::XattrDiffers => {
                 "copy the attribute to both files (setfattr -n NAME -v VALUE), or remove it (setfattr -x NAME) if no program needs it; or --ignore-metadata xattr=NAME"
