@@ -74,6 +74,34 @@ fn a_directory_that_is_not_there_is_an_error_that_names_it() {
     }
 }
 
+/// A path of one disk says more than the rules can: nobody shall think that it means that disk alone.
+#[test]
+fn a_directory_of_one_disk_is_an_error_that_names_the_directory_of_the_pool() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    write(&pool, 0, "media/film", 1);
+    write(&pool, 1, "torrents/film", 1);
+    let (tool, on_disk, in_pool) = (Tool::new(), pool.on(0, "media"), pool.path("media"));
+    let link = tool.dir().join("link");
+    std::os::unix::fs::symlink(&on_disk, &link).unwrap();
+    let (root, torrents) = (pool.root(), pool.path("torrents"));
+    let file = pool.on(1, "torrents/film");
+    let scan = |line: &[&Path]| {
+        let fixed = ["--format", "json", "--no-cache"].map(Path::new);
+        tool.run(&[&fixed, line].concat())
+    };
+    let (primary, only) = (Path::new("-p"), Path::new("--only"));
+    for line in [&[primary, &on_disk, root][..], &[primary, &link, root], &[&torrents, &on_disk]] {
+        let run = scan(line).expect(2);
+        assert!(run.stdout.is_empty() && run.stderr.contains("of one disk"), "{run}");
+        assert!(run.stderr.contains(&format!("hint: name {in_pool:?}")), "{run}");
+    }
+    let run = scan(&[root, only, &on_disk]).expect(1);
+    assert_eq!(run.reasons_for(&on_disk), ["unresolved"], "{run}");
+    // A file of one disk is that file.
+    let run = scan(&[root, primary, &in_pool, only, &file]).expect(0);
+    assert_eq!(run.summary().get("planned"), 1, "{run}");
+}
+
 /// What is warned of on standard error, in the words that name it.
 #[track_caller]
 fn assert_warned(run: &Run, expected: &[&str]) {

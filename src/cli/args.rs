@@ -233,7 +233,8 @@ pub struct RunArgs {
     /// Keep the copy under DIR (repeatable; earlier ones win)
     ///
     /// The copy under DIR stays where it is, and the other copies become links to it. Files without a copy under any DIR
-    /// of -p are skipped, unless --any-master is given. Without -p, --dedup alone decides.
+    /// of -p are skipped, unless --any-master is given. Without -p, --dedup alone decides. DIR is a path in the pool: a path
+    /// on one disk is an error.
     #[arg(short, long, value_name = "DIR", alias = "primary-path", help_heading = heading::FILES, value_hint = ValueHint::DirPath)]
     pub primary: Vec<PathBuf>,
     /// Link duplicates that have no copy under -p, too

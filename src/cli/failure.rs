@@ -234,6 +234,9 @@ fn hint(error: &RunError) -> Option<String> {
         RunError::ClockBack { .. } => {
             "set the clock; if it was wrong in that run, run again with -e --accept-branches"
         }
+        RunError::OfOneDisk { in_pool, .. } => {
+            return Some(format!("name {in_pool:?}, which has the files of all disks"));
+        }
         RunError::OutsideRoot { .. } => {
             "name the directory that holds all branches, or leave --pool-root out"
         }

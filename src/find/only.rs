@@ -46,7 +46,16 @@ fn in_pool(pool: &Pool, path: &Path) -> Result<Result<RelPath, (Reason, String)>
     };
     let unseen = |source| PoolError::Path { path: path.to_path_buf(), source };
     if path.is_dir() {
-        return Ok(pool_directory(pool, path)?.ok_or_else(elsewhere));
+        return Ok(match pool_directory(pool, path)? {
+            Some(dir) if dir.through.is_some() => {
+                let dir = pool.path_of(&dir.path);
+                Err((
+                    Reason::Unresolved,
+                    format!("a directory of one disk; in the pool it is {dir:?}"),
+                ))
+            }
+            dir => dir.map(|dir| dir.path).ok_or_else(elsewhere),
+        });
     }
     if !path.symlink_metadata().map_err(unseen)?.is_file() {
         return Ok(Err((Reason::NotRegular, "a symlink or special file".to_owned())));
@@ -55,5 +64,5 @@ fn in_pool(pool: &Pool, path: &Path) -> Result<Result<RelPath, (Reason, String)>
         return Ok(Err(elsewhere()));
     };
     let dir = pool_directory(pool, dir)?;
-    Ok(dir.and_then(|dir| dir.join(name).ok()).ok_or_else(elsewhere))
+    Ok(dir.and_then(|dir| dir.path.join(name).ok()).ok_or_else(elsewhere))
 }

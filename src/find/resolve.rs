@@ -15,8 +15,7 @@ use crate::plan::group::{Group, Member, Name, unite};
 use crate::plan::refusal::Reason;
 use crate::plan::{LeftOut, Refusal};
 use crate::pool::Pool;
-use crate::pool::mergerfs::{Locator, PoolError};
-use crate::pool::relpath::RelPath;
+use crate::pool::mergerfs::{Locator, PoolDir, PoolError};
 
 /// Where the paths of a list are here.
 #[derive(Debug, Clone, Default)]
@@ -282,12 +281,12 @@ pub fn complete(
     Ok(found.unreadable)
 }
 
-/// Returns a directory of the pool as a relpath, for primaries and scans, by whatever mount or branch it is named;
-/// `None` if `dir` is not a directory of this pool.
+/// Returns a directory of the pool, for primaries and scans, by whatever mount or branch it is named; `None` if `dir` is not
+/// a directory of this pool.
 ///
 /// # Errors
 /// If `dir` cannot be looked up.
-pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<RelPath>, PoolError> {
+pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<PoolDir>, PoolError> {
     // Fails where `dir` is missing, with the path as it was named.
     let path = |source| PoolError::Path { path: dir.to_path_buf(), source };
     let real = dir.canonicalize().map_err(path)?;

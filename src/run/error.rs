@@ -175,6 +175,14 @@ pub enum RunError {
     /// A directory to scan is no directory.
     #[error("not a directory: {0:?}")]
     NotADirectory(PathBuf),
+    /// A directory was named by its path on a disk.
+    #[error("{dir:?} is a directory of one disk, and the rules are about the whole pool")]
+    OfOneDisk {
+        /// The directory.
+        dir: PathBuf,
+        /// The same directory of the pool, with the files of all disks.
+        in_pool: PathBuf,
+    },
     /// A directory to scan cannot be looked up.
     #[error("{0}")]
     LookUpDirectory(PoolError),
@@ -254,6 +262,7 @@ impl RunError {
             | Self::OnlyElsewhere(_)
             | Self::NothingNamed
             | Self::NotADirectory(_)
+            | Self::OfOneDisk { .. }
             | Self::LookUpDirectory(_)
             | Self::OtherPool { .. }
             | Self::LookUpPrimary(_)

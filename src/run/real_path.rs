@@ -49,7 +49,7 @@ pub fn below_pool(pool: &Pool, path: &Path) -> Option<RelPath> {
     let mut gone = Vec::new();
     for dir in real.ancestors() {
         if dir.is_dir() {
-            let base = pool_directory(pool, dir).ok()??;
+            let base = pool_directory(pool, dir).ok()??.path;
             return gone.iter().rev().try_fold(base, |dir, name| dir.join(name)).ok();
         }
         gone.push(dir.file_name()?);

@@ -83,7 +83,7 @@ fn scanned(request: &Request, session: &Session) -> Result<Vec<RelPath>, RunErro
 }
 
 /// Returns directories as paths of the pool. The errors are for a directory that cannot be looked up, and for one that is
-/// not on the pool at that mount point.
+/// not on the pool at that mount point. A directory of one disk is an error too: the rules know directories of the pool only.
 fn in_pool(
     session: &Session,
     dirs: &[PathBuf],
@@ -91,11 +91,18 @@ fn in_pool(
     elsewhere: fn(PathBuf, PathBuf) -> RunError,
 ) -> Result<Vec<RelPath>, RunError> {
     let path_of = |dir: &PathBuf| {
-        let path = resolve::pool_directory(&session.pool, dir).map_err(unknown)?;
+        let found = resolve::pool_directory(&session.pool, dir).map_err(unknown)?;
         if !dir.is_dir() {
             return Err(RunError::NotADirectory(dir.clone()));
         }
-        path.ok_or_else(|| elsewhere(dir.clone(), session.pool.mount.clone()))
+        let found = found.ok_or_else(|| elsewhere(dir.clone(), session.pool.mount.clone()))?;
+        match found.through {
+            None => Ok(found.path),
+            Some(_) => {
+                let in_pool = session.pool.path_of(&found.path);
+                Err(RunError::OfOneDisk { dir: dir.clone(), in_pool })
+            }
+        }
     };
     dirs.iter().map(path_of).collect()
 }

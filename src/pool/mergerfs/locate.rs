@@ -77,14 +77,15 @@ impl<'a> Locator<'a> {
         }
     }
 
-    /// Returns directory `real`, a path without symlinks, as a path in the pool; `None` if it is not in this pool.
+    /// Returns directory `real`, a path without symlinks, as a directory of the pool; `None` if it is not in this pool. Does
+    /// not ask which branches hold it.
     ///
     /// # Errors
     /// Fails if `real` cannot be looked up.
-    pub fn directory_in_pool(&self, real: &Path) -> Result<Option<RelPath>, PoolError> {
+    pub fn directory_in_pool(&self, real: &Path) -> Result<Option<PoolDir>, PoolError> {
         let found = self.resolve(real);
         match found.map_err(|source| PoolError::Path { path: real.into(), source })? {
-            Directory::In(dir) => Ok(Some(dir.path)),
+            Directory::In(dir) => Ok(Some(dir)),
             Directory::Outside(_) | Directory::Missing => Ok(None),
         }
     }
