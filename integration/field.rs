@@ -228,27 +228,43 @@ fn a_branch_in_memory_is_left_alone() {
     assert_eq!(snapshot::all_entries(&pool), before, "{run}");
 }
 
-/// A file of the lower directory becomes another one as soon as it is changed: it is put back. Others are linked.
+/// A file of the lower directory becomes another one as soon as it is changed: nothing on the disk is linked.
 #[test]
-fn a_branch_that_is_an_overlay_loses_nothing() {
-    let pool = PoolPlan::of(&[Ext4, Xfs]).branches(&[(0, "a"), (1, "b")]).mount();
+fn a_branch_that_is_an_overlay_is_left_alone() {
+    let pool = PoolPlan::of(&[Ext4, Xfs, Ext4]).branches(&[(0, "a"), (1, "b"), (2, "c")]).mount();
     let below = ["lower", "upper", "work"].map(|dir| pool.disk(1).path().join(dir));
     below.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
     tree::write(&below[0].join("downloads/2"), &tree::bytes(2, SMALL));
+    tree::write(&below[0].join("media/3"), &tree::bytes(3, SMALL));
     let [lower, upper, work] = below.map(|dir| dir.display().to_string());
     let overlay = format!("lowerdir={lower},upperdir={upper},workdir={work}");
     let _mounted = Mounted::at(&pool.on(1, ""), "overlay", &overlay);
     tree::write(&pool.on(1, "downloads/1"), &tree::bytes(1, SMALL));
     for n in [1, 2] {
         tree::write(&pool.on(0, format!("media/{n}")), &tree::bytes(n, SMALL));
+        tree::write(&pool.on(2, format!("more/{n}")), &tree::bytes(n, SMALL));
     }
+    tree::write(&pool.on(0, "downloads/3"), &tree::bytes(3, SMALL));
     tree::settle();
     let (tool, view) = (Tool::new(), snapshot::view(pool.root()));
-    let run = scan(&tool, &pool, &["-e"]).expect(1);
-    assert_eq!((run.summary().get("done"), run.summary().get("failed")), (1, 1), "{run}");
-    snapshot::assert_same(&view, &snapshot::view(pool.root()));
-    tool.run(&["undo", "-e"]).expect(0);
-    snapshot::assert_same(&view, &snapshot::view(pool.root()));
+    let before = snapshot::entries(&pool, 1);
+    for options in [&["-e"][..], &["-e", "--link", "auto"]] {
+        let run = scan(&tool, &pool, options).expect(0);
+        assert_eq!(run.summary().get("failed"), 0, "{run}");
+        for path in ["downloads/1", "downloads/2", "downloads/3"] {
+            assert_eq!(run.reasons_for(&pool.path(path)), ["overlay"], "{run}");
+        }
+    }
+    assert_eq!(snapshot::entries(&pool, 1), before);
+    snapshot::assert_one_inode(&pool, &["media/1", "more/1"]);
+    assert_eq!(snapshot::view(pool.root()).len(), view.len());
+    let doctor = tool.run(&["--format", "json", "doctor", pool.root().to_str().unwrap()]);
+    let topics = doctor.lines_of("finding");
+    let found = topics
+        .iter()
+        .find(|found| found["topic"] == "overlay")
+        .unwrap_or_else(|| panic!("{doctor}"));
+    assert_eq!(found["at"].as_str(), pool.branches()[1].to_str());
 }
 
 /// A filesystem mounted at a directory, unmounted with the value.

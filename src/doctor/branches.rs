@@ -67,6 +67,10 @@ fn filesystem(branch: &BranchFacts, disk: &BranchDisk, found: &mut Findings) {
         found.add(Topic::NoHardLinks, at, format!("{name} has no hard links"));
         return;
     }
+    if name == "overlay" {
+        found.add(Topic::Overlay, at, "the branch is an overlay of several directories");
+        return;
+    }
     if !disk.identity {
         let what = format!("{name} has no UUID to know it by after a restart");
         found.add(Topic::NoIdentity, at, what);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use nix::sys::statfs::{EXT4_SUPER_MAGIC, FUSE_SUPER_MAGIC, MSDOS_SUPER_MAGIC, TMPFS_MAGIC};
+use nix::sys::statfs::{
+    EXT4_SUPER_MAGIC, FUSE_SUPER_MAGIC, MSDOS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
+};
 
 use super::super::facts::{
     BranchDisk, BranchFacts, Host, Leases, OtherPool, PartialView, Surroundings,
@@ -156,6 +158,8 @@ fn every_state_of_a_disk_that_matters_is_found() {
     assert_eq!(of_disk(|d| d.leftovers = ours), [Topic::Leftovers]);
     let fat = FilesystemKind::of(MSDOS_SUPER_MAGIC);
     assert_eq!(of_disk(|d| d.filesystem = fat), [Topic::NoHardLinks]);
+    let overlay = FilesystemKind::of(OVERLAYFS_SUPER_MAGIC);
+    assert_eq!(of_disk(|d| d.filesystem = overlay), [Topic::Overlay]);
     let fuse = FilesystemKind::of(FUSE_SUPER_MAGIC);
     let found = of_disk(|d| d.filesystem = fuse);
     assert_eq!(found, [Topic::NoExchange, Topic::Unproven]);

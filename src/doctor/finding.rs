@@ -116,6 +116,9 @@ topics! {
     /// A filesystem that cannot be known again.
     NoIdentity, "no-identity", Prevents,
         "use ext4, xfs or btrfs: without a UUID nothing can be recovered after a crash, so files on this branch are left alone";
+    /// A branch that is an overlay.
+    Overlay, "overlay", Prevents,
+        "make directories of real disks the branches: a change makes another file of each file of a lower layer, so files on this branch are left alone";
     /// A filesystem or a kernel without leases.
     NoLeases, "no-leases", Prevents,
         "set /proc/sys/fs/leases-enable to 1, run as root (in a container: --cap-add LEASE), or use another filesystem; --no-lease only while nothing else uses the pool";

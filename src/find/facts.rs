@@ -23,6 +23,7 @@ fn facts(fs: &RealFs, pool: &Pool, at: BranchIdx) -> Result<BranchFacts, FsError
         mode: branch.mode,
         read_only: fs.read_only(at)?,
         identity: fs.identity(at).is_some(),
+        overlay: fs.is_overlay(at),
         nested: is_nested(branch, &pool.branches),
         dev: fs.root_id(at).dev,
         mount: fs.mount_id(at),

@@ -112,6 +112,12 @@ impl RealFs {
         self.root(branch).max_links
     }
 
+    /// Whether the branch is an overlay of several directories.
+    #[must_use]
+    pub fn is_overlay(&self, branch: BranchIdx) -> bool {
+        self.root(branch).is_overlay
+    }
+
     /// Whether files of this branch may share blocks with snapshots or each other.
     #[must_use]
     pub fn can_share(&self, branch: BranchIdx) -> bool {

@@ -78,7 +78,8 @@ pub(crate) fn usable(member: &Member, branches: &[BranchFacts]) -> bool {
         && !member.nature.hollow
         && member.names.iter().any(|n| {
             let branch = &branches[n.branch.index()];
-            branch.mode != BranchMode::Ro && !branch.read_only && branch.identity && !branch.nested
+            let sound = branch.identity && !branch.overlay && !branch.nested;
+            branch.mode != BranchMode::Ro && !branch.read_only && sound
         })
 }
 

@@ -41,6 +41,8 @@ pub struct BranchFacts {
     pub read_only: bool,
     /// Its filesystem can be recognized after a reboot.
     pub identity: bool,
+    /// It is an overlay: a file of a lower layer becomes another inode as soon as it is changed.
+    pub overlay: bool,
     /// It lies within another branch, or another branch lies within it.
     pub nested: bool,
     /// `st_dev` of its root.
@@ -664,6 +666,7 @@ impl Planner<'_> {
             let problem = match () {
                 () if facts.mode == BranchMode::Ro => Reason::ReadOnly,
                 () if facts.read_only => Reason::DiskReadOnly,
+                () if facts.overlay => Reason::Overlay,
                 () if !facts.identity => Reason::NoIdentity,
                 () if facts.nested => Reason::NestedBranch,
                 // A btrfs subvolume below the branch root: another device, with inode numbers of its own.

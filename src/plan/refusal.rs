@@ -115,6 +115,10 @@ pub enum Reason {
     ///
     /// Decided in `execute::pass`, `plan`.
     NoIdentity,
+    /// The branch is an overlay, whose files become other inodes when they are changed.
+    ///
+    /// Decided in `plan`.
+    Overlay,
     /// The master's inode cannot take more names.
     ///
     /// Decided in `execute::halt`, `plan`.
@@ -210,7 +214,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
@@ -239,6 +243,7 @@ impl Reason {
         Self::SwapFile,
         Self::NoLease,
         Self::NoIdentity,
+        Self::Overlay,
         Self::TooManyLinks,
         Self::NoExchange,
         Self::NoReflink,
@@ -293,6 +298,7 @@ impl Reason {
             Self::SwapFile => "swap-file",
             Self::NoLease => "no-lease",
             Self::NoIdentity => "no-identity",
+            Self::Overlay => "overlay",
             Self::TooManyLinks => "too-many-links",
             Self::NoExchange => "no-exchange",
             Self::NoReflink => "no-reflink",
@@ -391,6 +397,9 @@ impl Reason {
             Self::NoIdentity => {
                 "the filesystem has no UUID to know it by after a crash: use ext4, xfs or btrfs"
             }
+            Self::Overlay => {
+                "the disk is an overlay, and a change makes another file of each file of its lower layers: make directories of real disks the branches of the pool, not overlays of them"
+            }
             Self::TooManyLinks => "the kept copy cannot take more hard links: keep a second copy",
             Self::NoExchange => {
                 "the filesystem cannot exchange names, or rename without replacing (renameat2): update the kernel or the filesystem"
@@ -465,6 +474,7 @@ impl Reason {
             | Self::SwapFile
             | Self::NoLease
             | Self::NoIdentity
+            | Self::Overlay
             | Self::TooManyLinks
             | Self::NoExchange
             | Self::NoReflink

@@ -14,6 +14,7 @@ fn branches(count: u64) -> Vec<BranchFacts> {
         mode: BranchMode::Rw,
         read_only: false,
         identity: true,
+        overlay: false,
         nested: false,
         dev,
         mount: dev,
@@ -276,6 +277,16 @@ fn a_hidden_copy_that_may_not_go_keeps_the_shown_one_too() {
     let plan = plan(&[group(members)], &branches, &rules);
     assert_eq!(ops(&plan), []);
     assert_eq!(reasons(&plan), [Reason::ReadOnly]);
+}
+
+#[test]
+fn files_on_an_overlay_are_neither_replaced_nor_kept_for_others() {
+    let mut branches = branches(3);
+    branches[0].overlay = true;
+    let members = vec![member(0, 1, &["a"]), member(1, 2, &["b"]), member(2, 3, &["c"])];
+    let plan = plan(&[group(members)], &branches, &Rules::default());
+    assert_eq!(reasons(&plan), [Reason::Overlay]);
+    assert_eq!((plan.ops.len(), plan.ops[0].master_id.ino), (1, 2));
 }
 
 #[test]

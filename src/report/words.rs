@@ -22,6 +22,7 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::NoLease => "no leases on this filesystem",
         Reason::Permission => "not permitted to this user",
         Reason::NoIdentity => "filesystem without a UUID",
+        Reason::Overlay => "on an overlay",
         Reason::NoExchange => "filesystem cannot exchange names",
         Reason::NoReflink => "cannot share blocks",
         Reason::NestedBranch => "disks listed within each other",

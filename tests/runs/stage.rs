@@ -169,6 +169,7 @@ impl SimSite {
             mode: pool.branches[at.index()].mode,
             read_only: false,
             identity: true,
+            overlay: false,
             nested: false,
             dev: root(at).id.dev,
             mount: root(at).mount,

@@ -12,7 +12,9 @@ use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2, readlink};
 use nix::sys::stat::{Mode, makedev, stat};
-use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, fstatfs};
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, fstatfs,
+};
 
 use super::super::{FileKind, Handle, InodeId, Pin, Stat, Swapped, Timestamp};
 use crate::fs::{FsId, identity};
@@ -39,6 +41,8 @@ pub(super) struct Root {
     pub(super) mount: u64,
     pub(super) identity: Option<FsId>,
     pub(super) max_links: u64,
+    /// Whether it is an overlay of several directories.
+    pub(super) is_overlay: bool,
     /// Whether its files may share blocks.
     pub(super) can_share: bool,
     /// Whether a program can make its files share blocks.
@@ -82,6 +86,7 @@ impl Root {
             mount: found.mount,
             identity: None,
             max_links: max_links(kind),
+            is_overlay: kind == OVERLAYFS_SUPER_MAGIC,
             can_share: kind != EXT4_SUPER_MAGIC,
             reflinks: kind == BTRFS_SUPER_MAGIC,
             shown: Mutex::new(shown),
