@@ -74,6 +74,8 @@ fn bit_rot_is_told_from_what_somebody_wrote() {
     let text = tool.run(&["verify", "1"]).expect(1);
     assert!(text.stdout.contains("damaged     "), "{text}");
     assert!(!text.stdout.contains("media/0.bin"), "{text}");
+    let sums = "Run 1: 5 files replaced. Their bytes are in 5 files: 2 sound, 1 damaged, 1 changed since, 1 gone. ";
+    assert!(text.stdout.contains(sums), "{text}");
     assert_eq!(before.len(), snapshot::all_entries(&pool).len());
     // What is rotten is not copied either.
     let undo = tool.run(&["--format", "json", "undo", "-e"]).expect(1);
@@ -90,6 +92,43 @@ fn a_name_that_cannot_be_looked_up_does_not_hide_the_others() {
     std::os::unix::fs::symlink(outside.path(), pool.on(0, "media")).unwrap();
     let run = tool.run(&["--format", "json", "verify"]).expect(0);
     assert_eq!(run.lines().last().unwrap()["sound"], 1, "{run}");
+}
+
+/// `history` counts the files that were replaced, and several of them can have their bytes in one kept copy.
+#[test]
+fn verify_counts_the_files_of_a_run_as_history_does() {
+    let pool = PoolPlan::of(&[Ext4, Xfs]).mount();
+    let content = tree::bytes(1, groups::SMALL);
+    for (disk, path) in [(0, "media/a"), (1, "dl/b"), (1, "dl/c")] {
+        tree::write(&pool.on(disk, path), &content);
+    }
+    tree::settle();
+    let (tool, root) = (Tool::new(), pool.root().to_str().unwrap());
+    let line = ["-p", pool.path("media").to_str().unwrap(), root, "-e"].map(str::to_owned);
+    tool.run(&line).expect(0);
+    let text = tool.run(&["verify"]).expect(0);
+    assert!(
+        text.stdout.starts_with("Run 1: 2 files replaced. Their bytes are in 1 file: 1 sound. "),
+        "{text}"
+    );
+    let undone = pool.path("dl/c");
+    tool.run(&["undo", "-e", "--path", undone.to_str().unwrap()]).expect(0);
+    let text = tool.run(&["verify", "1"]).expect(0);
+    assert!(
+        text.stdout.starts_with("Run 1: 2 files replaced, 1 of them taken back since. "),
+        "{text}"
+    );
+    let text = tool.run(&["verify", "2"]).expect(0);
+    assert!(
+        text.stdout.starts_with("Run 2: 1 file copied back. Their bytes are in 1 file: "),
+        "{text}"
+    );
+    let last = tool.run(&["--format", "json", "verify", "1"]).expect(0).lines().pop().unwrap();
+    let history = tool.run(&["--format", "json", "history"]).expect(0).lines_of("run");
+    for key in ["done", "undone", "sharing"] {
+        assert_eq!(last[key], history[0][key], "{key}");
+    }
+    assert_eq!((&last["done"], &last["undone"], &last["sound"]), (&2.into(), &1.into(), &1.into()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::places;
 use super::shown;
 use super::signals::Signals;
 use super::stdout::stdout;
-use crate::journal;
+use crate::journal::{self, RunSummary};
 use crate::report::verify::{self as report, Verified};
 use crate::report::{Progress, Scene};
 use crate::rescue::read_kept::{Step, read_all};
@@ -22,13 +22,13 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("no journal at {dir:?}: there is nothing to verify")));
     };
     let run = chosen(&journal, args.run)?;
-    let of_run = journal.run(run).map(|run| run.started.clone());
-    let session = Session::open(find_pool::of_runs(of_run.as_slice())?)?;
-    let finished = journal.finished(|of| of == run)?;
+    let session = Session::open(find_pool::of_runs(std::slice::from_ref(&run.started))?)?;
+    let number = run.started.run;
+    let finished = journal.finished(|of| of == number)?;
     // Reading a terabyte takes hours, so other runs may go on at the same time.
     drop(journal);
     let subjects = subjects(&session.branch_records(), &finished);
-    let scene = Scene { run: Some(run), ..shown::scene(&session.pool, common) };
+    let scene = Scene { run: Some(number), ..shown::scene(&session.pool, common) };
     let bytes: u64 = subjects.iter().map(|subject| subject.size).sum();
     let bar = !args.no_progress && !common.quiet;
     let mut progress = Progress::new(bytes, (bytes, subjects.len() as u64), bar);
@@ -53,19 +53,19 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     });
     progress.finish();
     written
-        .and_then(|()| report::conclusion(&mut out, run, as_json, &verified))
+        .and_then(|()| report::conclusion(&mut out, &run, as_json, &verified))
         .and_then(|()| out.flush())
         .map_err(Failure::output)?;
     Ok(signals.exit_code().unwrap_or(verified.exit_code()))
 }
 
 /// The named run, otherwise the newest run that changed a file.
-fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<u64, Failure> {
+fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<RunSummary, Failure> {
     let found = match named {
         Some(run) => journal.run(run),
         None => journal.runs().rfind(|run| run.done + run.shared > 0),
     };
-    found.map(|run| run.started.run).ok_or_else(|| {
+    found.cloned().ok_or_else(|| {
         Failure::usage("the journal has no such run, or none that linked a file")
             .hint("mergerfs.xdedup history lists them")
     })

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::Scene;
 use super::json::{line, put_path, put_pool_path, typed};
-use super::shown::size;
+use super::shown::{number, size};
 use super::text::{Style, nonzero};
+use crate::journal::RunSummary;
 use crate::rescue::verify::{Subject, Verdict};
 
 /// How many kept copies have each verdict.
@@ -126,15 +127,16 @@ pub fn json(
 /// When `out` fails.
 pub fn conclusion(
     out: &mut dyn Write,
-    run: u64,
+    run: &RunSummary,
     as_json: bool,
     verified: &Verified,
 ) -> io::Result<()> {
-    let v = verified;
+    let (v, number_of_run) = (verified, run.started.run);
     if as_json {
         let summary = json!({
-            "type": "summary", "run": run, "sound": v.sound, "damaged": v.damaged, "changed": v.changed,
-            "gone": v.gone, "unreadable": v.unreadable, "left": v.left, "bytes": v.bytes,
+            "type": "summary", "run": number_of_run, "done": run.done, "undone": run.undone, "sharing": run.shared,
+            "sound": v.sound, "damaged": v.damaged, "changed": v.changed, "gone": v.gone,
+            "unreadable": v.unreadable, "left": v.left, "bytes": v.bytes,
         });
         return writeln!(out, "{summary}");
     }
@@ -152,8 +154,24 @@ pub fn conclusion(
         (v.unreadable, "unreadable"),
         (v.left, "left"),
     ]);
-    match counts.is_empty() {
-        true => writeln!(out, "Run {run}: no file to read."),
-        false => writeln!(out, "Run {run}: {}. {} read.", counts.join(", "), size(v.bytes)),
+    write!(out, "Run {number_of_run}: {}. ", done_of(run))?;
+    let kept = v.sound + v.damaged + v.changed + v.gone + v.unreadable + v.left;
+    match kept {
+        0 => writeln!(out, "No file to read."),
+        _ => {
+            let (kept, counts) = (number(kept, "file"), counts.join(", "));
+            writeln!(out, "Their bytes are in {kept}: {counts}. {} read.", size(v.bytes))
+        }
     }
+}
+
+/// The files of a run as `history` counts them: several can have their bytes in one kept copy.
+fn done_of(run: &RunSummary) -> String {
+    let what = if run.links() { "replaced" } else { "copied back" };
+    let mut parts = vec![format!("{} {what}", number(run.done, "file"))];
+    parts.extend(nonzero(&[
+        (run.undone, "of them taken back since"),
+        (run.shared, "sharing blocks"),
+    ]));
+    parts.join(", ")
 }
