@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Scene;
+use super::fit;
 use super::screen::Tone;
 use super::shown::{ITEMS, number, size};
 use super::table::{cut_middle, width_of};
@@ -46,15 +47,17 @@ pub fn write(
         disks(out, scene, tally, Style::of(scene))?;
         out.write_all(b"\n")?;
     }
+    let mut last = Vec::new();
     if !scene.quiet {
-        left_out(out, tally, "")?;
+        left_out(&mut last, tally, "")?;
     }
-    sentence(out, tally)?;
-    shared(out, tally, "")?;
+    sentence(&mut last, tally)?;
+    shared(&mut last, tally, "")?;
     for obstacle in obstacles {
         let word = scene.screen.paint(Tone::Bad, "Before -e");
-        writeln!(out, "{word}: {obstacle}.")?;
+        writeln!(last, "{word}: {obstacle}.")?;
     }
+    out.write_all(&fit::words(&last, scene.screen, 2))?;
     match (plan.ops.is_empty(), obstacles.is_empty()) {
         (true, _) => Ok(()),
         (false, true) => writeln!(out, "Nothing was changed. Run again {apply} to apply."),
@@ -248,10 +251,9 @@ fn new_directories(
         lead = ", ";
     }
     let list = if scene.verbose > 0 { ":" } else { " (-v lists them)." };
-    writeln!(
-        out,
-        "{list}\nUnder path-preserving create policies (ep*, msp*), files written later can follow them there."
-    )?;
+    writeln!(out, "{list}")?;
+    let policies = "Under path-preserving create policies (ep*, msp*), files written later can follow them there.\n";
+    out.write_all(&fit::words(policies.as_bytes(), scene.screen, 0))?;
     if scene.verbose > 0 {
         for (branch, path) in dirs {
             out.write_all(b"    ")?;

@@ -8,6 +8,7 @@ pub mod discard;
 pub mod doctor;
 pub mod dry_run;
 pub mod export;
+mod fit;
 pub mod groups;
 pub mod history;
 pub mod html;

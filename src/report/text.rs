@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Scene;
+use super::fit;
 use super::screen::{Screen, Tone};
 use super::shown::{number, sanitised, shell_word, size};
 use super::state::{FileState, halt};
@@ -216,29 +217,48 @@ pub(super) fn reason_line(
     let word = style.screen.paint(tone, reason.as_str());
     let bytes = if bytes > 0 { format!(" of {}", size(bytes)) } else { String::new() };
     let files = number(count, skipped_thing(reason));
-    writeln!(out, "{prefix}{what}: {files}{bytes}, {word}: {hint}")
+    let what = format!("{prefix}{what}: {files}{bytes}, {word}");
+    let line = format!("{what}: {hint}\n");
+    match fit::is_whole(line.trim_end().as_bytes(), style.screen) {
+        true => out.write_all(line.as_bytes()),
+        false => {
+            writeln!(out, "{what}:")?;
+            out.write_all(&fit::words(format!("  {hint}\n").as_bytes(), style.screen, 2))
+        }
+    }
 }
 
+/// Writes a skipped file in one line, or in a line for each thing that is said of it where that is too wide. Paths stay
+/// whole: they are there to be copied.
 fn example(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     refusal: &Refusal,
     style: Style,
 ) -> io::Result<()> {
-    out.write_all(style.prefix.as_bytes())?;
-    out.write_all(b"    ")?;
-    out.write_all(&style.name(&scene.refused_path(refusal)))?;
+    let path = style.name(&scene.refused_path(refusal));
     let other = refusal.master.as_ref().filter(|kept| kept.as_bytes() != refusal.path);
-    if let Some(master) = other {
-        out.write_all(b" (copy of ")?;
-        out.write_all(&style.name(&scene.pool_path(master)))?;
-        out.write_all(b")")?;
+    let copy = other.map(|kept| [b"copy of ", &*style.name(&scene.pool_path(kept))].concat());
+    let detail = style.bytes(refusal.detail.as_bytes());
+    let mut line = [style.prefix.as_bytes(), b"    ", &path].concat();
+    if let Some(copy) = &copy {
+        line.extend([b" (", &**copy, b")"].concat());
     }
-    if !refusal.detail.is_empty() {
-        out.write_all(b": ")?;
-        out.write_all(&style.bytes(refusal.detail.as_bytes()))?;
+    if !detail.is_empty() {
+        line.extend([b": ", &*detail].concat());
     }
-    out.write_all(b"\n")
+    if fit::is_whole(&line, style.screen) {
+        line.push(b'\n');
+        return out.write_all(&line);
+    }
+    let lines = [[b"    ", &*path].concat()].into_iter();
+    let more = copy.into_iter().chain((!detail.is_empty()).then_some(detail));
+    for line in lines.chain(more.map(|part| [b"        ", &*part].concat())) {
+        out.write_all(style.prefix.as_bytes())?;
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 /// Writes the skipped files, hints for the files that were not linked, the disks, and the sentence that adds up.
@@ -269,9 +289,12 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
         figures(out, scene, tally, Style::of(scene))?;
         out.write_all(b"\n")?;
     }
-    recovery(out, tally)?;
-    left_out(out, tally, "")?;
-    sentence(out, scene, tally)
+    let mut last = Vec::new();
+    recovery(&mut last, tally)?;
+    left_out(&mut last, tally, "")?;
+    sentence(&mut last, scene, tally)?;
+    out.write_all(&fit::words(&last, scene.screen, 2))?;
+    how_to_take_back(out, scene, tally)
 }
 
 /// Writes how many files a scan left out, each line after `prefix`; writes nothing if there were no such files.
@@ -334,7 +357,11 @@ fn sentence(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result
     }
     unfinished(out, scene, tally, what)?;
     rest(out, tally)?;
-    shared(out, tally, "")?;
+    shared(out, tally, "")
+}
+
+/// Writes the command, in one line, to be copied.
+fn how_to_take_back(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
     match scene.run.filter(|_| tally.done > tally.done_sharing && !scene.quiet) {
         Some(run) => {
             let journal = with_journal(scene.journal);

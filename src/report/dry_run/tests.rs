@@ -85,9 +85,10 @@ fn a_plan_is_a_line_a_file_and_ends_with_what_to_do() {
 fn five_thousand_duplicates_are_a_screen_and_a_half() {
     let pool = sample::pool();
     let plan = films(5_000);
-    for scene in [on_terminal(&pool, 80), scene(&pool)] {
+    // On a terminal the advice is broken into lines, where others are as long as they are.
+    for (scene, most) in [(on_terminal(&pool, 80), 48), (scene(&pool), 36)] {
         let text = told(&scene, &plan);
-        assert!(text.lines().count() <= 36, "{text}");
+        assert!(text.lines().count() <= most, "{text}");
         assert!(text.contains("and 4985 more files, ") && text.contains("(-v lists all)"));
         assert!(text.contains("New directories: 5000 on d1 (-v lists them)."), "{text}");
         assert!(text.starts_with("link     4.9 GiB"), "{text}");
@@ -113,6 +114,48 @@ fn a_line_fits_the_terminal_and_keeps_what_tells_files_apart() {
     }
     let text = told(&on_terminal(&pool, 120), &plan);
     assert!(text.contains("torrents/…/Film 3.mkv → media/…/Film 3 (1999) 2160p"), "{text}");
+}
+
+/// All but paths, which stay whole so that they can be copied.
+#[test]
+fn every_line_fits_a_terminal() {
+    let pool = sample::pool();
+    let mut plan = films(30);
+    plan.left_out.by_primary = 123_456;
+    plan.already_linked = 77_777;
+    for reason in Reason::ALL {
+        plan.refusals.push(Refusal {
+            reason,
+            path: b"downloads/a".to_vec(),
+            master: Some(sample::path("media/films/of this year/and a long name/a")),
+            detail: "owner and mode 0640 0:0; kept copy: 0664 1002:1000".into(),
+            bytes: 1 << 40,
+        });
+    }
+    let why =
+        ["you are not root: only files that you own can be linked, and so on and so on".into()];
+    for width in [80, 72, 132] {
+        let mut out = Vec::new();
+        let scene = on_terminal(&pool, width);
+        write(&mut out, &scene, (&plan, &Tally::planned(&plan)), (&why, "with -e")).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for line in text.lines() {
+            assert!(
+                line.chars().count() <= width || line.contains("copy of /pool"),
+                "{width}: {line}"
+            );
+        }
+        let broken = "\n    /pool/downloads/a\n        copy of /pool/media/films/of this year/and a long name/a\n        \
+                      owner and mode 0640 0:0; kept copy: 0664 1002:1000\n";
+        assert!(width > 100 || text.contains(broken), "{text}");
+        assert!(text.contains("owner-differs:\n  make equal all that is listed"), "{text}");
+    }
+    // A pipe gets each in one line.
+    let text = told(&scene(&pool), &plan);
+    assert!(
+        text.contains(&format!("other-filesystem: {}\n", Reason::OtherFilesystem.hint())),
+        "{text}"
+    );
 }
 
 #[test]
