@@ -25,6 +25,9 @@ const KNOWN_MAX: usize = 65_536;
 /// Files of one directory that one thread looks up at a time.
 const FILES_AT_ONCE: usize = 256;
 
+/// A directory with more names than so many times the files that are looked up in it is not listed.
+const NAMES_PER_FILE: usize = 8;
+
 /// A path to look up, and the size that its list states.
 pub(super) struct Wanted {
     pub(super) path: PathBuf,
@@ -73,6 +76,21 @@ pub(super) struct LookUp<'r> {
 struct Part<'w> {
     named: &'w Path,
     files: Vec<(usize, &'w OsStr)>,
+}
+
+/// A directory on one branch.
+struct Parent {
+    branch: BranchIdx,
+    dir: Result<ScanParent, FsError>,
+    /// Its names, where they were listed.
+    names: Option<HashSet<Vec<u8>>>,
+}
+
+impl Parent {
+    /// Whether the directory has `name`, as far as that is known without a look at `name`.
+    fn lists(&self, name: &OsStr) -> Option<bool> {
+        self.names.as_ref().map(|names| names.contains(name.as_bytes()))
+    }
 }
 
 impl<'r> LookUp<'r> {
@@ -154,7 +172,7 @@ impl<'r> LookUp<'r> {
         let files = part.files.iter().copied();
         match &self.known[part.named] {
             Ok(Directory::In(dir)) => {
-                let open = self.open(dir);
+                let open = self.open(dir, part.files.len());
                 files.map(|(at, name)| (at, self.file(dir, &open, name, wanted[at].size))).collect()
             }
             Ok(Directory::Outside(dir)) => files
@@ -173,26 +191,28 @@ impl<'r> LookUp<'r> {
         }
     }
 
-    /// Opens a directory on each branch that holds it.
-    fn open(&self, dir: &PoolDir) -> Vec<(BranchIdx, Result<ScanParent, FsError>)> {
+    /// Opens a directory on each branch that holds it. Where several files are looked up on several branches, lists it: most
+    /// files are on one of them, and a look at a name that is not there costs more than its part in a listing.
+    fn open(&self, dir: &PoolDir, files: usize) -> Vec<Parent> {
         let branches = dir.on.clone().unwrap_or_else(|| self.pool.indices().collect());
         let mut open = Vec::with_capacity(branches.len());
         for branch in branches {
             match self.fs.scan_parent(&Place::new(branch, dir.path.clone())) {
                 Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
-                parent => open.push((branch, parent)),
+                parent => open.push(Parent { branch, dir: parent, names: None }),
+            }
+        }
+        if open.len() > 2 && files > 2 {
+            for parent in &mut open {
+                let names = parent.dir.as_ref().ok().map(|dir| dir.names(files * NAMES_PER_FILE));
+                // If this fails, the look at each name says why.
+                parent.names = names.and_then(Result::ok).flatten();
             }
         }
         open
     }
 
-    fn file(
-        &self,
-        dir: &PoolDir,
-        open: &[(BranchIdx, Result<ScanParent, FsError>)],
-        name: &OsStr,
-        size: Option<u64>,
-    ) -> Found {
+    fn file(&self, dir: &PoolDir, open: &[Parent], name: &OsStr, size: Option<u64>) -> Found {
         let Ok(path) = dir.path.join(name) else {
             return Found::Refused(Reason::Unresolved, "not on this pool".to_owned());
         };
@@ -202,9 +222,11 @@ impl<'r> LookUp<'r> {
             return Found::LeftOut;
         }
         let mut copies = Vec::new();
-        for (branch, parent) in open {
-            let place = Place::new(*branch, path.clone());
-            match self.copy(&place, parent, size) {
+        // A filesystem that ignores case finds names that no listing has.
+        let listed = open.iter().any(|parent| parent.lists(name) == Some(true));
+        for parent in open.iter().filter(|parent| !listed || parent.lists(name) != Some(false)) {
+            let place = Place::new(parent.branch, path.clone());
+            match self.copy(&place, &parent.dir, size) {
                 Ok(copy) => copies.extend(copy),
                 Err(error) => {
                     let detail = format!("{error}: {}", error.source);
@@ -336,5 +358,39 @@ mod tests {
             }
             assert_eq!(said(&found[expected.len()]).0, "not on this pool", "a relative path");
         }
+    }
+
+    #[test]
+    fn a_listing_says_the_same_as_a_look_at_each_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let branches = [0, 1, 2].map(|branch| top.join(format!("b{branch}")));
+        std::fs::create_dir_all(top.join("pool/d")).unwrap();
+        let write = |branch: usize, name: &str| {
+            std::fs::create_dir_all(branches[branch].join("d")).unwrap();
+            std::fs::write(branches[branch].join("d").join(name), "one").unwrap();
+        };
+        for n in 0..9 {
+            write(n % 3, &format!("of one disk {n}"));
+            write(n % 3, &format!("of two {n}"));
+            write((n + 1) % 3, &format!("of two {n}"));
+        }
+        // Too many for a listing.
+        (0..900).for_each(|n| write(2, &format!("not asked for {n}")));
+        let pool = Pool::sample(&top.join("pool"), &branches);
+        let fs = RealFs::open(&pool.branches).unwrap();
+        let filter = Filter::new(&[], &[], None, None).unwrap();
+        let mut look_up = LookUp::new(&fs, &pool, &filter).unwrap();
+        let names = (0..9)
+            .flat_map(|n| ["of one disk", "of two", "absent"].map(|kind| format!("{kind} {n}")));
+        let paths = names.map(|name| branches[0].join("d").join(name)).collect::<Vec<_>>();
+        let wanted = |path: &PathBuf| Wanted { path: path.clone(), size: Some(3) };
+        let together = look_up.all(&paths.iter().map(wanted).collect::<Vec<_>>()).unwrap();
+        for (path, together) in paths.iter().zip(&together) {
+            let alone = look_up.all(&[wanted(path)]).unwrap();
+            assert_eq!(said(together), said(&alone[0]), "{path:?}");
+        }
+        assert_eq!(said(&together[0]), ("files", vec![0]));
+        assert_eq!(said(&together[1]), ("files", vec![0, 1]));
     }
 }

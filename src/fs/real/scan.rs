@@ -3,6 +3,7 @@
 //! Nothing here changes a branch, a time, or (as far as the kernel lets us) what the page cache holds.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io;
@@ -100,6 +101,29 @@ impl ScanParent {
     /// As [`Self::stat`].
     pub fn has(&self, name: &OsStr) -> io::Result<bool> {
         self.stat(name).map(|found| found.is_some())
+    }
+
+    /// Returns the names in the directory; `None` if there are more than `at_most`.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    pub fn names(&self, at_most: usize) -> io::Result<Option<HashSet<Vec<u8>>>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let readable = match entry_beneath(&self.dir, Path::new("."), flags | OFlag::O_NOATIME) {
+            // Only the owner may ask for O_NOATIME.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                entry_beneath(&self.dir, Path::new("."), flags)
+            }
+            opened => opened,
+        };
+        let mut names = HashSet::new();
+        for entry in Dir::from_fd(readable?)? {
+            names.insert(entry?.file_name().to_bytes().to_vec());
+            if names.len() > at_most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(names))
     }
 
     /// Stats the entry `name`; `None` if the directory has no such entry.
