@@ -23,7 +23,7 @@ use crate::pool::{BranchIdx, Pool};
 const KNOWN_MAX: usize = 65_536;
 
 /// Files of one directory that one thread looks up at a time.
-const FILES_AT_ONCE: usize = 256;
+const FILES_AT_ONCE: usize = 1_024;
 
 /// A directory with more names than so many times the files that are looked up in it is not listed.
 const NAMES_PER_FILE: usize = 8;
@@ -82,15 +82,8 @@ struct Part<'w> {
 struct Parent {
     branch: BranchIdx,
     dir: Result<ScanParent, FsError>,
-    /// Its names, where they were listed.
-    names: Option<HashSet<Vec<u8>>>,
-}
-
-impl Parent {
-    /// Whether the directory has `name`, as far as that is known without a look at `name`.
-    fn lists(&self, name: &OsStr) -> Option<bool> {
-        self.names.as_ref().map(|names| names.contains(name.as_bytes()))
-    }
+    /// Whether it has each of the wanted files, by their order; `None` if it was not listed.
+    lists: Option<Vec<bool>>,
 }
 
 impl<'r> LookUp<'r> {
@@ -172,8 +165,11 @@ impl<'r> LookUp<'r> {
         let files = part.files.iter().copied();
         match &self.known[part.named] {
             Ok(Directory::In(dir)) => {
-                let open = self.open(dir, part.files.len());
-                files.map(|(at, name)| (at, self.file(dir, &open, name, wanted[at].size))).collect()
+                let open = self.open(dir, &part.files);
+                let files = files.enumerate().map(|(n, (at, name))| {
+                    (at, self.file(dir, holders(&open, n), name, wanted[at].size))
+                });
+                files.collect()
             }
             Ok(Directory::Outside(dir)) => files
                 .map(|(at, name)| match self.locator.root_at(&dir.join(name)) {
@@ -193,26 +189,41 @@ impl<'r> LookUp<'r> {
 
     /// Opens a directory on each branch that holds it. Where several files are looked up on several branches, lists it: most
     /// files are on one of them, and a look at a name that is not there costs more than its part in a listing.
-    fn open(&self, dir: &PoolDir, files: usize) -> Vec<Parent> {
+    fn open(&self, dir: &PoolDir, files: &[(usize, &OsStr)]) -> Vec<Parent> {
         let branches = dir.on.clone().unwrap_or_else(|| self.pool.indices().collect());
         let mut open = Vec::with_capacity(branches.len());
         for branch in branches {
             match self.fs.scan_parent(&Place::new(branch, dir.path.clone())) {
                 Err(error) if matches!(error.errno(), libc::ENOENT | libc::ENOTDIR) => {}
-                parent => open.push(Parent { branch, dir: parent, names: None }),
+                parent => open.push(Parent { branch, dir: parent, lists: None }),
             }
         }
-        if open.len() > 2 && files > 2 {
+        if open.len() > 2 && files.len() > 2 {
+            let wanted: HashMap<&OsStr, usize> =
+                files.iter().enumerate().map(|(n, (_, name))| (*name, n)).collect();
             for parent in &mut open {
-                let names = parent.dir.as_ref().ok().map(|dir| dir.names(files * NAMES_PER_FILE));
+                let Ok(dir) = &parent.dir else { continue };
+                let mut lists = vec![false; files.len()];
+                let found = |name: &OsStr| {
+                    if let Some(n) = wanted.get(name) {
+                        lists[*n] = true;
+                    }
+                };
                 // If this fails, the look at each name says why.
-                parent.names = names.and_then(Result::ok).flatten();
+                let all = dir.list(files.len() * NAMES_PER_FILE, found).unwrap_or(false);
+                parent.lists = all.then_some(lists);
             }
         }
         open
     }
 
-    fn file(&self, dir: &PoolDir, open: &[Parent], name: &OsStr, size: Option<u64>) -> Found {
+    fn file<'p>(
+        &self,
+        dir: &PoolDir,
+        open: impl Iterator<Item = &'p Parent>,
+        name: &OsStr,
+        size: Option<u64>,
+    ) -> Found {
         let Ok(path) = dir.path.join(name) else {
             return Found::Refused(Reason::Unresolved, "not on this pool".to_owned());
         };
@@ -222,9 +233,7 @@ impl<'r> LookUp<'r> {
             return Found::LeftOut;
         }
         let mut copies = Vec::new();
-        // A filesystem that ignores case finds names that no listing has.
-        let listed = open.iter().any(|parent| parent.lists(name) == Some(true));
-        for parent in open.iter().filter(|parent| !listed || parent.lists(name) != Some(false)) {
+        for parent in open {
             let place = Place::new(parent.branch, path.clone());
             match self.copy(&place, &parent.dir, size) {
                 Ok(copy) => copies.extend(copy),
@@ -279,6 +288,13 @@ impl<'r> LookUp<'r> {
         let facts = used.then(|| facts().map_err(|error| failed("open", error)));
         Ok(Some(Copy { branch: place.branch, stat, facts }))
     }
+}
+
+/// The directories in which wanted file `n` may be. A filesystem that ignores case finds names that no listing has.
+fn holders(open: &[Parent], n: usize) -> impl Iterator<Item = &Parent> {
+    let lists = move |parent: &Parent| parent.lists.as_ref().map(|lists| lists[n]);
+    let listed = open.iter().any(|parent| lists(parent) == Some(true));
+    open.iter().filter(move |parent| !listed || lists(parent) != Some(false))
 }
 
 /// Why a path cannot be used that met `error`.

@@ -3,11 +3,11 @@
 //! Nothing here changes a branch, a time, or (as far as the kernel lets us) what the page cache holds.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -103,11 +103,11 @@ impl ScanParent {
         self.stat(name).map(|found| found.is_some())
     }
 
-    /// Returns the names in the directory; `None` if there are more than `at_most`.
+    /// Calls `found` with each name in the directory; returns whether that was all, or the directory has more than `at_most`.
     ///
     /// # Errors
     /// Returns the kernel's error.
-    pub fn names(&self, at_most: usize) -> io::Result<Option<HashSet<Vec<u8>>>> {
+    pub fn list(&self, at_most: usize, mut found: impl FnMut(&OsStr)) -> io::Result<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         let readable = match entry_beneath(&self.dir, Path::new("."), flags | OFlag::O_NOATIME) {
             // Only the owner may ask for O_NOATIME.
@@ -116,14 +116,13 @@ impl ScanParent {
             }
             opened => opened,
         };
-        let mut names = HashSet::new();
-        for entry in Dir::from_fd(readable?)? {
-            names.insert(entry?.file_name().to_bytes().to_vec());
-            if names.len() > at_most {
-                return Ok(None);
+        for (n, entry) in Dir::from_fd(readable?)?.into_iter().enumerate() {
+            if n >= at_most {
+                return Ok(false);
             }
+            found(OsStr::from_bytes(entry?.file_name().to_bytes()));
         }
-        Ok(Some(names))
+        Ok(true)
     }
 
     /// Stats the entry `name`; `None` if the directory has no such entry.
