@@ -76,14 +76,17 @@ impl fmt::Display for Halt {
 impl From<FsError> for Halt {
     fn from(error: FsError) -> Self {
         let detail = format!("{error}: {}", error.source);
+        if let Some(limit) = error.limit() {
+            // It says nothing about the disk, and there may be room later.
+            return Self::again(Reason::Io, format!("{detail}: {limit}"));
+        }
         match error.errno() {
             libc::EAGAIN => Self::again(Reason::Busy, detail),
             libc::ENOENT | libc::ENOTDIR | libc::EEXIST => Self::new(Reason::Changed, detail),
             libc::ELOOP | libc::EXDEV => Self::new(Reason::Obstructed, detail),
             libc::EMLINK => Self::new(Reason::TooManyLinks, detail),
             libc::EPERM | libc::EACCES => Self::new(Reason::Permission, detail),
-            // Not the disk's doing: too many descriptors are this process's or the system's limit.
-            libc::ENAMETOOLONG | libc::EMFILE | libc::ENFILE => Self::new(Reason::Io, detail),
+            libc::ENAMETOOLONG => Self::new(Reason::Io, detail),
             // The disk, the filesystem, or the room on it: nothing more on this branch.
             _ => Self { stops: Some(error.branch), ..Self::new(Reason::Io, detail) },
         }

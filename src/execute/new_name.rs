@@ -2,6 +2,7 @@
 
 use super::halt::Halt;
 use super::parents::{Aside, beneath, missing_chain, shown_directory, unless_obstructed};
+use super::touched::sync_each;
 use crate::fs::{Change, FileKind, FsError, Pin, Place};
 use crate::plan::OpId;
 use crate::plan::hidden_name::{PREFIX, Role, hidden_name, parse_hidden_name};
@@ -154,7 +155,7 @@ impl<'n, F: Change> NewNames<'n, F> {
         let made = Aside::make(self.fs, at, chain, models)?;
         // Before the rename: else a power cut could leave the name with no owner, mode or ACL behind it.
         let hidden: Vec<Place> = made.hidden().collect();
-        self.fs.sync_dirs(&hidden).into_iter().collect::<Result<(), _>>()?;
+        sync_each(self.fs, &hidden).into_iter().collect::<Result<(), _>>()?;
         made.rename_in(self.fs)?;
         Ok(made)
     }

@@ -10,6 +10,7 @@ use super::begun::Begun;
 use super::copy::stays;
 use super::halt::Halt;
 use super::observe::DuplicateAt;
+use super::touched::sync_each;
 use super::work::{Over, Work};
 use super::{Executor, PathAccess};
 use crate::fs::{Change, FileKind, FsError, Handle, MadeDir, Pin, Place, Stat, Timestamp};
@@ -45,7 +46,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             });
             let dirs: Vec<Place> = aside.iter().flat_map(|work| work.op.made_aside()).collect();
             // Synced before they are renamed in: else a power cut could leave a name with no owner, mode or ACL behind it.
-            let mut synced = self.fs.sync_dirs(&dirs).into_iter();
+            let mut synced = sync_each(self.fs, &dirs).into_iter();
             waiting = self.each_part(aside, over, |this, lacking: Lacking| {
                 // Of every directory, also after a failure: the next op's results follow.
                 let mut next = || synced.next().expect("invariant: a result for each directory");

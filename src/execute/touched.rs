@@ -76,8 +76,21 @@ impl Touched {
 /// directory removed its names.
 pub(super) fn sync_existing<F: Change>(fs: &F, dirs: &[Place]) -> Vec<Result<(), FsError>> {
     let gone = |error: &FsError| matches!(error.errno(), libc::ENOENT | libc::ENOTDIR);
-    let synced = fs.sync_dirs(dirs).into_iter();
+    let synced = sync_each(fs, dirs).into_iter();
     synced
         .map(|synced| synced.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) }))
+        .collect()
+}
+
+/// Syncs `dirs`; the results are in their order. A directory that could not be opened, because too many are open at a time,
+/// is synced by itself: that is no second try of a sync.
+pub(super) fn sync_each<F: Change>(fs: &F, dirs: &[Place]) -> Vec<Result<(), FsError>> {
+    let not_opened = |error: &FsError| matches!(error.errno(), libc::EMFILE | libc::ENFILE);
+    let synced = fs.sync_dirs(dirs).into_iter().zip(dirs);
+    synced
+        .map(|(synced, dir)| match synced {
+            Err(error) if not_opened(&error) => fs.sync_dir(dir),
+            synced => synced,
+        })
         .collect()
 }

@@ -52,7 +52,7 @@ impl<'f, F: Change> Leased<'f, F> {
                 Err(error) if error.errno() == libc::EAGAIN && attempt < TRIES => {
                     self.fs.pause(BETWEEN);
                 }
-                other => return other.map_err(|error| lease_halt(&error, what)),
+                other => return other.map_err(|error| lease_halt(error, what)),
             }
         }
         Ok(())
@@ -120,7 +120,7 @@ impl<'f, F: Change> Window<'f, F> {
                 Err((error, _)) if error.errno() == libc::EAGAIN && attempt < TRIES => {
                     fs.pause(BETWEEN);
                 }
-                Err((error, what)) => return Err(lease_halt(&error, what)),
+                Err((error, what)) => return Err(lease_halt(error, what)),
             }
         }
         Ok(window)
@@ -136,7 +136,7 @@ impl<'f, F: Change> Window<'f, F> {
     }
 }
 
-fn lease_halt(error: &FsError, what: &str) -> Halt {
+fn lease_halt(error: FsError, what: &str) -> Halt {
     let detail = format!("{what}: {:?}", error.path);
     match error.errno() {
         libc::EAGAIN => Halt::again(Reason::Busy, format!("{detail} is open in another program")),
@@ -145,6 +145,7 @@ fn lease_halt(error: &FsError, what: &str) -> Halt {
         libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::EPERM => {
             Halt::new(Reason::NoLease, format!("{detail}: {}", error.source))
         }
+        _ if error.limit().is_some() => error.into(),
         _ => Halt {
             stops: Some(error.branch),
             ..Halt::new(Reason::Io, format!("{detail}: {}", error.source))

@@ -144,7 +144,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         op.is_retired() && !(0..op.names.len()).all(there)
     }
 
-    /// Syncs the changed directories. If that fails, nothing is known about the branch: its ops stay open.
+    /// Syncs the changed directories. If that fails, nothing is known about what is durable on the branch: its ops stay open.
     pub(super) fn sync_touched<P: Deref<Target = Op>>(
         &mut self,
         mut works: Vec<Work<P>>,
@@ -153,7 +153,9 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     ) -> Vec<Work<P>> {
         for error in self.touched.sync(self.fs) {
             let branch = error.branch;
-            let halt = Halt { stops: Some(branch), ..Halt::from(error) };
+            // A limit says nothing about the disk; the ops stay open all the same.
+            let stops = error.limit().is_none().then_some(branch);
+            let halt = Halt { stops, ..Halt::from(error) };
             self.stop_branch(&halt);
             let is_there = |op: &Op| op.branches().any(|b| b == branch);
             for ended in over.iter_mut().filter(|ended| is_there(&ended.op)) {

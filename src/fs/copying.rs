@@ -41,7 +41,9 @@ impl Failed {
     }
 
     pub(crate) fn note(&mut self, error: &FsError) {
-        self.0.insert(error.branch);
+        if error.limit().is_none() {
+            self.0.insert(error.branch);
+        }
     }
 }
 

@@ -275,6 +275,20 @@ impl FsError {
     pub fn errno(&self) -> i32 {
         errno_of(&self.source)
     }
+
+    /// Returns the limit of this process or machine that the call met; `None` for an error that may be the disk's.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        match self.errno() {
+            libc::EMFILE => Some("this program may open no more files (ulimit -n, LimitNOFILE=)"),
+            libc::ENFILE => Some("no program may open more files (sysctl fs.file-max)"),
+            // A sync that fails so may have lost what was to be written.
+            libc::ENOMEM if !self.call.starts_with("sync") => {
+                Some("the machine has no more memory")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a call found; `None` if the name is missing or leads through a symlink.

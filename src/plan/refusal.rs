@@ -427,7 +427,9 @@ impl Reason {
             Self::Permission => {
                 "run it as root; for root, too, a file or directory may be locked (chattr -i -a), or the container or service may lack a capability (for files of other users, LEASE: --cap-add LEASE)"
             }
-            Self::Io => "look at the kernel log and the disk's health",
+            Self::Io => {
+                "look at the kernel log and the disk's health; if a limit is named, raise it"
+            }
             Self::BranchFailed => {
                 "the branch had an error in this run: check the disk and its mount, then run again"
             }

@@ -1,8 +1,10 @@
 //! Each call fails once.
 
-use libc::{EIO, EMLINK, ENOSPC, EROFS};
+use libc::{EIO, EMFILE, EMLINK, ENOMEM, ENOSPC, EROFS};
+use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
 use mergerfs_xdedup::journal::mem_store::Kept;
+use mergerfs_xdedup::plan::refusal::Reason;
 
 use super::deaths::recover;
 use super::scenario;
@@ -108,4 +110,51 @@ fn after_a_run_in_which_nothing_could_be_removed_no_hidden_name_stays() {
     }
     assert!(withdrawn > 0, "nothing was hidden");
     assert!(failures.points() > 500);
+}
+
+/// What a limit of the process or the machine keeps from being done says nothing about a disk: all other ops are done.
+#[test]
+fn a_limit_that_is_met_at_any_call_stops_no_disk() {
+    let mut failures = Failures::default();
+    let mut synced = 0;
+    for scenario in scenario::all() {
+        let view = Session::new(&scenario).view();
+        for errno in [EMFILE, ENOMEM] {
+            for n in 1.. {
+                let mut session = Session::new(&scenario);
+                session.world.plan_fault(Fault::ErrorAt(n, errno));
+                let ended = session.run(&scenario.ops).is_ok();
+                if session.world.calls() < n {
+                    break;
+                }
+                let trace = session.world.trace();
+                let call =
+                    trace.iter().find(|line| line.trim_start().starts_with(&format!("{n} ")));
+                let sync = call.is_some_and(|line| line.contains(" sync "));
+                let point = || format!("{} at {n}", std::io::Error::from_raw_os_error(errno));
+                let halted = |reason| {
+                    session.outcomes.iter().any(|(_, how)| match how {
+                        Outcome::NotDone(halt) | Outcome::Open(halt) => halt.reason == reason,
+                        Outcome::Done { .. } | Outcome::Conflict(..) => false,
+                    })
+                };
+                let check = match sync {
+                    // Memory that a sync lacks may be that for what is to be written.
+                    true if errno == ENOMEM => Ok(()),
+                    // No directory was opened, so none was synced: the next try is the first.
+                    true if call.is_some_and(|line| line.contains(" sync the directory ")) => {
+                        synced += 1;
+                        ensure(ended && !halted(Reason::Io), || "not synced again".to_owned())
+                    }
+                    _ => ensure(!halted(Reason::BranchFailed), || "a disk was stopped".to_owned()),
+                };
+                failures.note(check, scenario.name, point, &session);
+                let mut next = session.next();
+                let check = recover(&mut next, &scenario, &view);
+                failures.note(check, scenario.name, point, &next);
+            }
+        }
+    }
+    assert!(synced > 50, "{synced}");
+    assert!(failures.points() > 1000);
 }

@@ -114,7 +114,9 @@ fn each(
                     let reading = Reading { buffer: &mut buffer, next, count: &mut count };
                     let result = one(n, reading);
                     let own = |branch| branch == files[n].0.at.branch;
-                    let failed = result.as_ref().is_err_and(|error| own(error.branch));
+                    let failed = result
+                        .as_ref()
+                        .is_err_and(|error| own(error.branch) && error.limit().is_none());
                     results.lock().unwrap_or_else(PoisonError::into_inner)[n] = result;
                     // After an error nothing more is asked of the disk.
                     if failed || stopped.load(Ordering::Relaxed) {
