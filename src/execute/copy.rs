@@ -12,7 +12,7 @@ use crate::plan::hidden_name::Role;
 use crate::plan::refusal::Reason;
 
 const WRITTEN_WHILE_HIDDEN: &str =
-    "its path was written to while it was taken back: what was written is kept under a hidden name";
+    "it was written to meanwhile: what was written is kept under a hidden name";
 
 /// A copy that is under way.
 struct Files<H> {
@@ -262,7 +262,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     fn clear_last_name(&mut self, op: &Begun, at: &Place) -> Result<(), Halt> {
         // Clients removed every other name of the contents: the hidden file may be the last copy.
         if !self.is_visible(op)? {
-            return Err(Halt::only_hidden());
+            return Err(Halt::only_hidden(op));
         }
         let file = self.fs.open(at)?;
         let mut hidden = 1;

@@ -40,17 +40,24 @@ impl Halt {
         if self.reason == Reason::NoReflink { op.or_links() } else { op }
     }
 
-    /// Clients removed every path that led to the contents; the hidden file gets no visible name again.
-    pub(crate) fn only_hidden() -> Self {
-        let why =
-            "every path with its contents was removed: the last copy is kept under a hidden name";
+    /// Clients removed every path of the files of `op`; the hidden file gets no visible name again.
+    pub(crate) fn only_hidden(op: &Op) -> Self {
+        let why = match op.undo() {
+            // The copy that the clone was made of may be there as before.
+            Some(undo) if undo.of_clone => {
+                "its path was removed or replaced meanwhile: what was copied is kept under a hidden name"
+            }
+            _ => {
+                "every path with its contents was removed: the last copy is kept under a hidden name"
+            }
+        };
         Self::new(Reason::Conflict, why)
     }
 
-    /// The copy that an undo makes has the metadata of before the run. Removing the names would lose any change that a
-    /// client makes to the metadata now.
+    /// The copy that an undo makes has the metadata of before the run, and a clone has that of its intent. Removing the names
+    /// would lose any change that a client makes to the metadata now.
     pub(crate) fn metadata_changed() -> Self {
-        let why = "its owner, mode or attributes were changed while it was taken back";
+        let why = "its owner, mode or attributes were changed meanwhile";
         Self::new(Reason::Changed, why)
     }
 }

@@ -62,7 +62,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         // A client may have removed the replacement since: contents that no path leads to any more may be the last
         // copy.
         if !self.is_visible(op)? {
-            return Err(Halt::only_hidden());
+            return Err(Halt::only_hidden(op));
         }
         let shared = self.fs.shared(&file)?;
         let mut duplicate = Leased::new(self.fs, self.options.leases, file);

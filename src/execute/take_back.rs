@@ -60,12 +60,13 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Returns how `op` stands once everything that can be taken back was taken back.
     fn back_with(&mut self, op: &Begun, left: Vec<(BranchIdx, RelPath)>) -> Result<Back, Halt> {
         if !left.is_empty() {
-            let why = if self.is_visible(op)? {
-                "its path is taken by another file, or was removed"
-            } else {
-                "every path with its contents was removed: the last copy is kept under a hidden name"
+            let halt = match self.is_visible(op)? {
+                true => {
+                    let why = "its path is taken by another file, or was removed";
+                    Halt::new(Reason::Conflict, why)
+                }
+                false => Halt::only_hidden(op),
             };
-            let halt = Halt::new(Reason::Conflict, why);
             let mut left = left;
             for place in self.places_left(op) {
                 if !left.contains(&place) {
@@ -178,7 +179,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     fn remove_hidden(&mut self, op: &Begun, hidden: Vec<Hidden>) -> Result<(), Halt> {
         for (at, _) in hidden {
             if !self.is_visible(op)? {
-                return Err(Halt::only_hidden());
+                return Err(Halt::only_hidden(op));
             }
             self.unlink(&at, op.master_id)?;
         }
@@ -665,7 +666,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 };
                 let salvaged = op.salvaged && stat.nlink > 1;
                 if !salvaged && !self.is_visible(op)? {
-                    return Err(Halt::only_hidden());
+                    return Err(Halt::only_hidden(op));
                 }
                 self.unlink(&at, op.master_id)?;
             }

@@ -176,7 +176,7 @@ fn after_an_error_at_any_call_everything_is_there() {
 }
 
 /// A scenario whose run has ended some time ago.
-fn cloned(scenario: &Scenario) -> Session {
+pub(super) fn cloned(scenario: &Scenario) -> Session {
     let mut session = Session::new(scenario);
     session.run(&scenario.ops).unwrap();
     assert_eq!(done(&session), scenario.ops.len(), "{}", session.told());

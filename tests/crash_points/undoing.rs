@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use libc::{EIO, ENOSPC, EROFS};
 use mergerfs_xdedup::execute::Outcome;
-use mergerfs_xdedup::fs::sim::{Fault, PowerLoss};
+use mergerfs_xdedup::fs::sim::{Fault, PowerLoss, SimWorld};
 use mergerfs_xdedup::fs::{FileKind, Look, Metadata, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::Kept;
 use mergerfs_xdedup::journal::{Journal, OpenOp};
+use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::clients::{each_call, met, steps};
 use super::meddling::{Client, Step, settle as settle_clients};
+use super::reflinking::cloned;
 use super::scenario::{self, Scenario};
 use super::session::{Check, Failures, Session, View, ensure};
 
@@ -402,4 +404,48 @@ fn what_a_client_deletes_before_an_undo_is_resumed_stays_deleted() {
         }
     }
     assert!(failures.points() > 1_000);
+}
+
+/// What is kept under a hidden name is called the last copy only where no path has its bytes.
+#[test]
+fn a_hidden_copy_is_the_last_one_only_if_no_path_has_its_bytes() {
+    let links = scenario::undoable().into_iter().map(|scenario| (done(&scenario).0, scenario));
+    let clones = [scenario::cross(), scenario::link_set(), scenario::mixed()];
+    let clones = clones.map(scenario::reflinked).map(|scenario| (cloned(&scenario), scenario));
+    let mut kept = 0;
+    for (done, scenario) in links.chain(clones) {
+        let path = &scenario.duplicate.path;
+        let acts: [fn(&SimWorld, &RelPath); 2] = [
+            |world, path| drop(world.client_remove(path)),
+            |world, path| {
+                let at = world.names().into_keys().find(|at| at.path == *path);
+                at.map(|at| world.client_save(&at, b"newer"));
+            },
+        ];
+        for act in acts {
+            each_call(|n| {
+                let mut undo = done.next();
+                let at = path.clone();
+                undo.world.plan_fault(Fault::foreign_at(n, move |world| act(world, &at)));
+                undo.undo().unwrap();
+                let mut killed = done.next();
+                killed.world.plan_fault(Fault::DieAt(n));
+                drop(killed.undo());
+                let mut resumed = killed.next();
+                act(&resumed.world, path);
+                resumed.recover().unwrap();
+                for session in [&undo, &resumed] {
+                    let visible = session.view().values().any(|bytes| bytes == scenario::BYTES);
+                    for (_, how) in &session.outcomes {
+                        let Outcome::Conflict(halt, _) = how else { continue };
+                        let last = halt.detail.contains("last copy");
+                        assert!(!(last && visible), "at {n}: {halt}\n{}", session.told());
+                        kept += usize::from(halt.detail.contains("hidden name"));
+                    }
+                }
+                undo.world.calls()
+            });
+        }
+    }
+    assert!(kept > 0);
 }
