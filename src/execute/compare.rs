@@ -22,7 +22,7 @@ const CHUNK: usize = 1 << 20;
 const SETTLED_NS: i128 = 2_000_000_000;
 
 /// More than a tick of any clock that file times are taken from.
-const TICK_NS: i128 = 50_000_000;
+pub(super) const TICK_NS: i128 = 50_000_000;
 /// How long to wait for an op that is under way and whose files were touched a moment ago.
 pub(super) const SETTLE_TICK: Duration = Duration::from_millis(60);
 

@@ -2,6 +2,7 @@
 
 use super::Executor;
 use super::begun::{Begun, Subject as _};
+use super::compare::TICK_NS;
 use super::halt::Halt;
 use super::window::Leased;
 use super::work::{Halted, OpState, Over, Work};
@@ -71,17 +72,41 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         copies.into_iter().map(|work| work.map(Begun::from)).collect()
     }
 
-    /// Makes the copy of an op found open; does nothing where the copy is recorded as complete.
-    pub(super) fn copy_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
-        if op.copy.as_ref().is_none_or(|copy| copy.complete) {
-            return Ok(());
+    /// Makes the copies of undos that were found open, as [`Self::copy_all`], and compares them.
+    pub(super) fn copy_found(
+        &mut self,
+        works: Vec<Work<Begun>>,
+        over: &mut Vec<Over>,
+    ) -> Vec<Work<Begun>> {
+        // Of all before the first is opened to be copied: several may have one file that stays.
+        let works =
+            self.each_part(works, over, |this, op| Self::check(op, |op| this.note_source(op)));
+        let works = self.copy_all(works, over);
+        let unreadable = self.hash_copies(&works);
+        let works = self.each_part(works, over, |this, op| {
+            Self::check(op, |op| {
+                unreadable.get(&op.master_id).cloned().map_or(Ok(()), Err)?;
+                this.compare_settled(op)?;
+                Ok(this.take_grip(op)?)
+            })
+        });
+        // No later op is compared by these hashes.
+        for work in &works {
+            self.hashes.remove(&work.op.master_id);
+            self.hashes.remove(&work.op.duplicate_id);
         }
-        let files = self.begin_copy(op)?;
-        let hash = self.copy_contents(std::iter::once((&*op, &files))).pop();
-        self.end_copy(op, &files, hash)?;
-        // As in a batch.
-        self.fs.sync_file(&files.made)?;
-        self.note_copied(op, &files)
+        works
+    }
+
+    /// Remembers the file that stays of an undo that was found open, as it is while no other program has it open. If it
+    /// changed a moment ago, it is read again once it is copied.
+    fn note_source(&mut self, op: &mut Begun) -> Result<(), Halt> {
+        let held = self.hold(self.open_duplicate(op)?, Lease::Write, "file that stays")?;
+        let settled = !self.is_recent(&held.stat, TICK_NS);
+        if let Some(copy) = &mut op.copy {
+            copy.source = settled.then(|| held.stat.fingerprint());
+        }
+        Ok(())
     }
 
     /// Makes the file that the contents go to: empty, or a clone. Removes what an interrupted copy left there first.

@@ -29,7 +29,7 @@ enum Ready<'f, F: Change> {
 
 /// The ops that will share a barrier.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     compared: Vec<Compared>,
     examined: Vec<Examined>,
     masters: BTreeSet<InodeId>,
@@ -41,11 +41,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn count(&mut self, op: &Op) {
+    /// Counts an op of so many names whose files have so many bytes.
+    pub(super) fn count(&mut self, names: usize, bytes: u64) {
         self.ops += 1;
-        self.names += op.names.len();
-        self.bytes += op.size;
-        self.masters.insert(op.master_id);
+        self.names += names;
+        self.bytes += bytes;
     }
 }
 
@@ -100,7 +100,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 let Some(op) = queue.pop_front() else { break };
                 match self.begin(&op) {
                     Ok(ready) => {
-                        batch.count(&op);
+                        batch.count(op.names.len(), op.size);
+                        batch.masters.insert(op.master_id);
                         match ready {
                             Ready::Replace(held) => {
                                 let (master, duplicate) = *held;
@@ -151,7 +152,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         self.observer.pool_changed().map_or(Ok(()), |what| Err(RunError::PoolChanged(what)))
     }
 
-    fn has_room(&self, batch: &Batch) -> bool {
+    pub(super) fn has_room(&self, batch: &Batch) -> bool {
         let small = batch.bytes < self.options.batch_bytes || batch.ops < BIG_OPS;
         small && batch.names < self.options.batch_names
     }

@@ -6,6 +6,7 @@ use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
+use super::pass::Batch;
 use super::work::{OpState, Over, Work};
 use super::{Executor, RunError, StaysOpen};
 use crate::fs::{Change, Fingerprint, FsError, Handle, InodeId, Place, Stat};
@@ -54,6 +55,8 @@ fn decide(retired: bool, names: &[Observed]) -> Next {
 enum Resumed {
     /// It is carried out.
     Going(Begun),
+    /// It is an undo whose copy is not complete: it is carried out once the copy is made.
+    Unmade(Begun),
     /// It goes no further.
     Over(Begun, OpState),
 }
@@ -73,15 +76,18 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             let id = op.id();
             StaysOpen { id, op: op.into_op().as_planned().into_owned(), halt }
         };
-        let names = open.iter().map(|op| op.intent.names.len()).max().unwrap_or(1).max(1);
-        for chunk in open.chunks((self.options.batch_names / names).max(1)) {
-            let (mut works, mut over) = (Vec::with_capacity(chunk.len()), Vec::new());
-            for (n, entry) in chunk.iter().enumerate() {
+        let mut rest = &open[..];
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(self.fits_in_a_batch(rest));
+            rest = later;
+            let (mut works, mut unmade, mut over) = (Vec::new(), Vec::new(), Vec::new());
+            for (n, entry) in batch.iter().enumerate() {
                 match self.begun_of(entry) {
                     (op, Ok(())) => {
                         let recovered = entry.intent.op.run != self.run;
                         match self.resume(op, entry) {
                             Resumed::Going(op) => works.push(Work::new(op, n, recovered)),
+                            Resumed::Unmade(op) => unmade.push(Work::new(op, n, recovered)),
                             Resumed::Over(op, state) => {
                                 over.push(Work::new(op, n, recovered).over(state));
                             }
@@ -90,6 +96,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     (op, Err(halt)) => remaining.push(stays_open(op, halt)),
                 }
             }
+            works.extend(self.copy_found(unmade, &mut over));
+            works.sort_by_key(|work| work.n);
             // The names of copies are durable before the record that they are complete.
             let works = self.sync_touched(works, &mut over, |op| op);
             let mut works = self.settle_found(works, &mut over);
@@ -116,6 +124,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     fn resume(&mut self, mut op: Begun, entry: &OpenOp) -> Resumed {
         match self.next_state(&mut op, entry) {
+            Ok(None) if is_unmade(&op) => Resumed::Unmade(op),
             Ok(None) => Resumed::Going(op),
             Ok(Some(state)) => Resumed::Over(op, state),
             Err(halt) if halt.reason == Reason::Conflict => {
@@ -127,6 +136,19 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 Resumed::Over(op, OpState::Stuck(halt))
             }
         }
+    }
+
+    /// Returns how many of the first of `open`, at least one, a batch has room for.
+    fn fits_in_a_batch(&self, open: &[OpenOp]) -> usize {
+        let mut batch = Batch::default();
+        open.iter()
+            .take_while(|entry| {
+                let fits = self.has_room(&batch);
+                batch.count(entry.intent.names.len(), entry.intent.duplicate.size);
+                fits
+            })
+            .count()
+            .max(1)
     }
 
     /// Decides what an open op takes next, and does it; `None` if the op is to be carried out.
@@ -147,7 +169,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for k in 0..op.names.len() {
             names.push(self.observe(op, k)?);
         }
-        let unmade = op.copy.as_ref().is_some_and(|copy| !copy.complete);
+        let unmade = is_unmade(op);
         let next = match decide(op.is_retired(), &names) {
             // The kept copy may be another one by now: the next run clones it.
             Next::Forward if unmade && op.reflinks() => {
@@ -175,17 +197,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 let why = "the path was removed or replaced by another program since the replacement began";
                 Ok(Some(self.back(op, Halt::new(Reason::Changed, why))))
             }
-            Next::Forward => Ok(
-                match self
-                    .copy_again(op)
-                    .and_then(|()| self.compare_settled(op))
-                    .and_then(|()| kept_copy_as_recorded(op, &names))
-                {
-                    Ok(()) => {
-                        // The copy of an undo may have been made just now.
-                        self.take_grip(op)?;
-                        None
-                    }
+            Next::Forward if unmade => Ok(None),
+            Next::Forward => {
+                let compared = self.compare_settled(op);
+                Ok(match compared.and_then(|()| kept_copy_as_recorded(op, &names)) {
+                    Ok(()) => None,
                     Err(halt)
                         if halt.again
                             || matches!(halt.reason, Reason::Interrupted | Reason::Limit) =>
@@ -193,8 +209,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                         Some(self.busy_on_the_way(op, halt, &names))
                     }
                     Err(halt) => Some(self.back(op, halt)),
-                },
-            ),
+                })
+            }
         }
     }
 
@@ -229,7 +245,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// Compares, after waiting out the ctimes that the interrupted process moved a moment ago.
-    fn compare_settled(&mut self, op: &mut Begun) -> Result<(), Halt> {
+    pub(super) fn compare_settled(&mut self, op: &mut Begun) -> Result<(), Halt> {
         match self.compare_again(op) {
             Err(halt) if halt.again => {
                 self.fs.pause(SETTLE_TICK);
@@ -334,6 +350,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let dev = self.fs.stat(&root)?.map_or(0, |stat| stat.id.dev);
         Ok(InodeId { dev, ino: copy.id.ino })
     }
+}
+
+/// Whether the copy that an undo makes is yet to be made, or made again.
+fn is_unmade(op: &Begun) -> bool {
+    op.copy.as_ref().is_some_and(|copy| !copy.complete)
 }
 
 /// Returns the op of `entry`, with its files, names and directories on the branches of this run.

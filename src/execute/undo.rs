@@ -143,7 +143,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Reads copies back, on all disks at the same time. The files that stay are not open meanwhile: several ops may share one,
     /// and none could then have a lease on it.
-    fn hash_copies(&mut self, works: &[Work<Begun>]) -> Unreadable {
+    pub(super) fn hash_copies(&mut self, works: &[Work<Begun>]) -> Unreadable {
         let hold = |work: &Work<Begun>| self.hold(self.open_master(&work.op)?, Lease::Read, "copy");
         // Comparing says what is wrong with the others.
         let held: Vec<_> = works.iter().filter_map(|work| hold(work).ok()).collect();

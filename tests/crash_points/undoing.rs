@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use libc::{EIO, ENOSPC, EROFS};
-use mergerfs_xdedup::execute::Outcome;
-use mergerfs_xdedup::fs::sim::{Fault, PowerLoss, SimWorld};
+use mergerfs_xdedup::execute::{Options, Outcome};
+use mergerfs_xdedup::fs::sim::{Fault, PowerLoss, SimWorld, place};
 use mergerfs_xdedup::fs::{FileKind, Look, Metadata, Place, Stat, Timestamp};
 use mergerfs_xdedup::journal::mem_store::Kept;
 use mergerfs_xdedup::journal::{Journal, OpenOp};
@@ -448,4 +448,40 @@ fn a_hidden_copy_is_the_last_one_only_if_no_path_has_its_bytes() {
         }
     }
     assert!(kept > 0);
+}
+
+/// Copies that an undo was making when it was killed are made together by recovery, as many at a time as in a batch.
+#[test]
+fn recovery_makes_the_copies_of_a_batch_together() {
+    let world = SimWorld::new();
+    let [a, b] = scenario::branches(&world);
+    let master = scenario::add(&world, &place(a, "m/master"));
+    let duplicates = ["d/1", "d/2", "d/3", "d/4", "d/5", "d/6"].map(|path| {
+        let duplicate = scenario::add(&world, &place(b, path));
+        (master.clone(), vec![duplicate])
+    });
+    let scenario = scenario::scenario("six", world, &duplicates);
+    let (done, before) = done(&scenario);
+    let view = done.view();
+    let of_copy = |line: &String, call: &str| line.contains(call) && line.ends_with("-c");
+    for (names, bytes, wanted) in [(100, u64::MAX, 6), (2, u64::MAX, 2), (100, 1, 4)] {
+        let mut most = 0;
+        for n in (1..).step_by(9) {
+            let Some(session) = killed(&done, n) else { break };
+            let mut next = session.next();
+            let options = Options { batch_names: names, batch_bytes: bytes, ..next.options() };
+            assert_eq!(next.recover_with(options).unwrap(), 0, "{}", next.told());
+            let mut making = 0;
+            for line in next.world.trace() {
+                match () {
+                    () if of_copy(&line, " create ") => making += 1,
+                    () if of_copy(&line, " sync ") => making = 0,
+                    () => {}
+                }
+                most = most.max(making);
+            }
+            settle(&mut next, &scenario, &view, &before).unwrap();
+        }
+        assert_eq!(most, wanted, "{names} names, {bytes} bytes");
+    }
 }
