@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::{Executor, Halt, OpEnded, Outcome, RunError, STEPS};
-use crate::fs::{Change, FileKind, Fingerprint, FsError, Stat};
+use crate::fs::{Change, FileKind, Fingerprint, FsError, Stat, how_stored};
 use crate::journal::{Record, SharedRecord, Store};
 use crate::plan::refusal::Reason;
-use crate::plan::{Op, OpId};
+use crate::plan::{Op, OpId, same_storage};
 
 /// Bytes shared in one call: no filesystem takes more at a time from every kernel.
 const PIECE: u64 = 16 << 20;
@@ -19,8 +19,6 @@ const CHUNK: usize = 1 << 20;
 const FILES: usize = 64;
 /// After so many bytes, too.
 const BYTES: u64 = 4 << 30;
-/// The flags of `lsattr` that say how blocks are stored: compressed, never compressed, without copies on write.
-const STORED_OTHERWISE: u32 = 0x4 | 0x400 | 0x0080_0000;
 
 impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Lets the duplicates of `ops` share the blocks of their masters.
@@ -75,13 +73,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Checks that both files are to have blocks of one kind.
     pub(super) fn stored_alike(&self, one: &F::File, other: &F::File) -> Result<(), Halt> {
-        let [one, other] =
-            [one, other].map(|file| self.fs.flags(file).map(|flags| flags & STORED_OTHERWISE));
-        if one.zip(other).is_some_and(|(one, other)| one != other) {
-            let why = "one of both is compressed or stored without copies on write (chattr +c, +C)";
-            return Err(Halt::new(Reason::NoReflink, why));
-        }
-        Ok(())
+        let [one, other] = [one, other].map(|file| self.fs.flags(file).map(how_stored));
+        same_storage(one, other).map_err(|(reason, why)| Halt::new(reason, why))
     }
 
     /// Shares the blocks of one pair.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use copying::Copying;
 pub use identity::{FsId, StoredId};
-pub use nature::{Borders, Layout, Nature, Sharing};
+pub use nature::{Borders, Layout, Nature, Sharing, how_stored};
 
 use self::copying::Failed;
 use self::reading::hash_of;

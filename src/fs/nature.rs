@@ -38,4 +38,16 @@ pub struct Nature {
     pub sharing: Sharing,
     /// It was formatted as swap space.
     pub swap: bool,
+    /// How its blocks are stored, see [`how_stored`]; `None` if the filesystem has no such flags.
+    pub stored: Option<u32>,
+}
+
+/// The flags of `lsattr` that say how blocks are stored: compressed, never compressed, without copies on write.
+const STORED: u32 = 0x4 | 0x400 | 0x0080_0000;
+
+/// Returns those of the inode flags of a file that say how its blocks are stored. No two files for which these differ share
+/// blocks.
+#[must_use]
+pub fn how_stored(flags: u32) -> u32 {
+    flags & STORED
 }

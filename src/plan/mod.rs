@@ -29,6 +29,7 @@ pub use only::{Only, Reach};
 pub use op::{Cloning, DirIntent, Found, Op, OpFile, OpKind, OpName, Source, Task, Undoing};
 pub use op_id::OpId;
 pub use shadows::Shadows;
+pub(crate) use sharing::same_storage;
 
 /// The facts about a branch that the plan needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -544,7 +545,8 @@ impl Planner<'_> {
             && kind == OpKind::Cross
             && self.branches[name.branch.index()].reflinks;
         let or_link = self.rules.link == Link::Auto;
-        let task = match reflinks {
+        let alike = same_storage(master.nature.stored, duplicate.nature.stored).is_ok();
+        let task = match reflinks && (alike || !or_link) {
             true => Task::Reflink(Cloning { or_link, ..Cloning::default() }),
             false => Task::Replace,
         };
@@ -617,7 +619,8 @@ impl Planner<'_> {
         }
         if clone {
             // It has its own owner, mode, ACL, attributes and names.
-            return same_encryption(&master.nature.borders, &duplicate.nature.borders);
+            same_encryption(&master.nature.borders, &duplicate.nature.borders)?;
+            return same_storage(master.nature.stored, duplicate.nature.stored);
         }
         same_borders(&master.nature.borders, &duplicate.nature.borders)?;
         let (kept, own) = (&master.metadata, &duplicate.metadata);

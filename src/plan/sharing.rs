@@ -151,7 +151,8 @@ impl Planner<'_> {
             .and_then(|()| match duplicate.immutable {
                 true => Err((Reason::Immutable, String::new())),
                 false => super::same_encryption(&master.nature.borders, &duplicate.nature.borders),
-            });
+            })
+            .and_then(|()| same_storage(master.nature.stored, duplicate.nature.stored));
         if let Err(reason) = admitted {
             self.refuse(reason, &asked, Some(&name.path), bytes);
             return;
@@ -172,4 +173,16 @@ impl Planner<'_> {
         );
         self.plan.ops.push(Op { shared, task: Task::Share, ..op });
     }
+}
+
+/// Checks that two files are to have blocks of one kind, as far as that is known.
+pub(crate) fn same_storage(
+    master: Option<u32>,
+    duplicate: Option<u32>,
+) -> Result<(), (Reason, String)> {
+    if master.zip(duplicate).is_some_and(|(one, other)| one != other) {
+        let why = "one of both is compressed or stored without copies on write (chattr +c, +C)";
+        return Err((Reason::NoReflink, why.to_owned()));
+    }
+    Ok(())
 }

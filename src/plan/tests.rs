@@ -655,3 +655,30 @@ fn rules_about_the_file_itself_hold_for_reflinks_too() {
         Reason::EncryptionDiffers,
     );
 }
+
+/// No copies on write.
+const NOCOW: u32 = 0x0080_0000;
+
+#[test]
+fn copies_whose_blocks_are_stored_otherwise_are_no_reflinks() {
+    let stored = |mut member: Member, stored| {
+        member.nature.stored = Some(stored);
+        member
+    };
+    let kept = stored(member(0, 1, &["a"]), 0);
+    let members = |flags| {
+        vec![kept.clone(), stored(member(0, 2, &["b"]), flags), stored(member(1, 3, &["c"]), flags)]
+    };
+    let of = |link, flags| {
+        let rules = Rules { link, ..Rules::default() };
+        plan(&[group(members(flags))], &two_with_reflinks(), &rules)
+    };
+    let alike = of(Link::Reflink, 0);
+    assert_eq!(kinds(&alike), [("share", 2, 1), ("clone", 3, 1)]);
+    let differ = of(Link::Reflink, NOCOW);
+    assert_eq!((reasons(&differ), differ.ops.len()), (vec![Reason::NoReflink; 2], 0));
+    // A link is no obstacle where links may take the place of a clone.
+    let auto = of(Link::Auto, NOCOW);
+    assert_eq!((reasons(&auto), kinds(&auto)), (vec![Reason::NoReflink], vec![("link", 3, 1)]));
+    assert_eq!(kinds(&of(Link::Hard, NOCOW)), [("link", 2, 1), ("link", 3, 1)]);
+}

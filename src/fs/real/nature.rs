@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::super::{Borders, Layout, Nature, Sharing, Stat};
+use super::super::{Borders, Layout, Nature, Sharing, Stat, how_stored};
 use crate::sys;
 
 /// The last bytes of the first page of a file that `mkswap` formatted, for each size that a page can have.
@@ -26,6 +26,7 @@ pub(super) fn of_file(
         hollow: stat.blocks == 0 || is_reserved(file.as_fd()),
         sharing: if can_share { sharing(file.as_fd(), stat) } else { Sharing::default() },
         swap: is_private(stat.mode) && is_swap(stat.size, read)?,
+        stored: sys::inode_flags(file.as_fd()).ok().map(how_stored),
     })
 }
 
