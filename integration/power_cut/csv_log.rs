@@ -68,7 +68,7 @@ impl Line {
                 wrong("the duplicate is still there")
             }
             "RESTORED" if inode(&self.from).is_none() => wrong("the duplicate is not back"),
-            "LINKED" => wrong("the op is still open"),
+            "LINKED" | "CLONED" => wrong("the op is still open"),
             // The line goes before the record: the power may have gone between the two, and nothing was done.
             "PENDING" if inode(&self.from).is_none() => {
                 wrong("nothing was to be done without a record")

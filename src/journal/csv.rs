@@ -43,6 +43,9 @@ fn state_of(record: &Record, op: &OpenOp) -> Option<&'static str> {
         | Record::UndoIntent(_)
         | Record::UndoReflinkIntent(_)
         | Record::ReflinkIntent(_) => Some("PENDING"),
+        Record::Retired { .. } if op.undo.as_ref().is_some_and(|made| made.cloned.is_some()) => {
+            Some("CLONED")
+        }
         Record::Retired { .. } => Some("LINKED"),
         Record::Done { .. } if op.undo.as_ref().is_some_and(|undo| undo.undoes.is_some()) => {
             Some("UNDONE")

@@ -33,7 +33,7 @@ pub struct Logged {
 pub struct LoggedOp {
     /// The op.
     pub op: OpId,
-    /// Whether every name was retired (`LINKED`).
+    /// Whether every name was retired (`LINKED`, or `CLONED` for a clone).
     pub retired: bool,
     /// A branch path of the copy that stays.
     pub master: PathBuf,
@@ -115,7 +115,7 @@ fn take_in(ops: &mut Vec<Option<LoggedOp>>, current: &mut BTreeMap<OpId, usize>,
                 }
             }
         }
-        b"LINKED" => {
+        b"LINKED" | b"CLONED" => {
             if let Some(op) = known.and_then(|at| ops[at].as_mut()) {
                 op.retired = true;
             }
@@ -173,6 +173,8 @@ mod tests {
              T,1,1,LINKED,/p/a,/a/m,/b/a,/a/a,7\n\
              T,1,2,DELETED,/p/c,/a/m,/b/c,/a/c,8\n\
              T,2,1,PENDING,/q/d,/a/m,/b/d,/a/d,9\n\
+             T,2,4,PENDING,/q/h,/a/m,/b/h,/a/h,6\n\
+             T,2,4,CLONED,/q/h,/a/m,/b/h,/a/h,6\n\
              T,2,1,REFUSED:busy,/q/d,/a/m,,,9\n\
              T,3,,REFUSED:busy,/q/e,/a/m,,,9\n\
              T,18446744073709551615,1,PENDING,/q/g,/a/m,/b/g,/a/g,9\n\
@@ -183,7 +185,7 @@ mod tests {
             .iter()
             .map(|op| (op.op.run, op.op.seq, op.retired, op.names.len(), op.bytes))
             .collect();
-        assert_eq!(open, [(1, 1, true, 2, 7), (2, 1, false, 1, 9)]);
+        assert_eq!(open, [(1, 1, true, 2, 7), (2, 1, false, 1, 9), (2, 4, true, 1, 6)]);
         assert_eq!(log.open[0].names[1].from, PathBuf::from("/b/b,\n"));
         assert_eq!((log.newest_run, log.unreadable), (3, 2));
         assert_eq!(log.pool_paths[&1], PathBuf::from("/p/a"));

@@ -165,6 +165,25 @@ fn every_state_has_its_line_for_every_name() {
 }
 
 #[test]
+fn a_clone_has_lines_of_its_own() {
+    let (mut journal, store) = new_journal();
+    let run = journal.start_run(run_started).unwrap().run;
+    let op = journal.next_op(run);
+    let intent = intent(op, &[rel("a/x")]);
+    let (source, copy) = (intent.master.clone(), rel("a/.xdedup-c"));
+    for record in [
+        Record::ReflinkIntent(Box::new(ReflinkIntent { intent, copy, source })),
+        Record::Retired { op },
+        Record::Done { op, reclaimed: 4096 },
+    ] {
+        journal.record(&[record], NOW).unwrap();
+    }
+    let log = String::from_utf8(store.csv()).unwrap();
+    let states: Vec<_> = log.lines().skip(1).filter_map(|line| line.split(',').nth(3)).collect();
+    assert_eq!(states, ["PENDING", "CLONED", "DELETED"]);
+}
+
+#[test]
 fn after_a_failure_every_call_is_refused_and_nothing_is_written() {
     for after in 0..6 {
         let (mut journal, store) = new_journal();
