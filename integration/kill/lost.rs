@@ -1,12 +1,14 @@
 //! A run is killed, and then its journal is lost: `resume --salvage` ends what was open, from what is left.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::cell::{Becomes, Cell};
 use super::{Stage, two_disks};
-use crate::harness::pool::Pool;
-use crate::harness::tool::BINARY;
+use crate::harness::loop_disk::Filesystem::{Btrfs, Ext4};
+use crate::harness::pool::{Pool, PoolPlan};
+use crate::harness::tool::{BINARY, Tool};
 use crate::harness::{snapshot, tree};
 
 /// What becomes of a journal directory, and whether its log is still there.
@@ -129,6 +131,49 @@ fn a_killed_run_whose_journal_is_lost_is_salvaged() {
 fn a_killed_run_that_makes_clones_is_salvaged_too() {
     let stage = Stage::clones(0);
     lose(&stage.pool(), stage, 0, 3);
+}
+
+/// A clone takes the place of a file with two names, is stopped between any two calls, and journal and log are lost: both names
+/// lead to one file afterwards.
+#[test]
+fn a_set_of_links_that_becomes_a_clone_is_salvaged_whole() {
+    let mut both = 0;
+    for n in 1..=6 {
+        let pool = PoolPlan::of(&[Btrfs, Ext4]).mount();
+        tree::write(&pool.on(0, "media/a"), &tree::bytes(1, 200_000));
+        tree::write(&pool.on(1, "dl/new/a"), &tree::bytes(1, 200_000));
+        // Where a directory is missing, nothing says where a clone belongs that has no path yet.
+        for (branch, dir) in [(0, "dl/new"), (0, "old"), (1, "old")] {
+            fs::create_dir_all(pool.on(branch, dir)).unwrap();
+        }
+        fs::hard_link(pool.on(1, "dl/new/a"), pool.on(1, "old/a")).unwrap();
+        nix::unistd::sync();
+        tree::settle();
+        let (tool, view) = (Tool::new(), snapshot::view(pool.root()));
+        let inject = format!("inject=renameat2:signal=KILL:when={n}");
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e"];
+        let (media, root) = (pool.path("media"), pool.root().as_os_str());
+        let dirs = ["-p".as_ref(), media.as_os_str(), root];
+        let link = ["-e", "--link", "reflink"].map(std::ffi::OsStr::new);
+        let strace = [&strace[..], &[&inject]].concat();
+        let killed = tool.run_under(&strace, &[&link[..], &dirs].concat());
+        fs::remove_dir_all(tool.journal()).unwrap();
+        let names = |branch| ["dl/new/a", "old/a"].map(|name| pool.on(branch, name));
+        let there = |branch| names(branch).iter().filter(|path| path.exists()).count();
+        both += usize::from(there(0) > 0 && there(1) > 0);
+        let salvage = ["resume", "--salvage", "-e"].map(std::ffi::OsStr::new);
+        let salvaged = tool.run(&[&salvage[..], &[root]].concat()).expect(0);
+        println!("renameat2 {n}: killed {}: {salvaged}", killed.was_killed());
+        assert!(!salvaged.stdout.contains("separate copy"), "{n}: {salvaged}");
+        snapshot::assert_same(&view, &snapshot::view(pool.root()));
+        snapshot::assert_no_own_names(&pool);
+        let branch = usize::from(there(0) == 0);
+        assert_eq!((there(branch), there(1 - branch)), (2, 0), "{n}: {salvaged}");
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        let [one, other] = names(branch);
+        assert_eq!(inode(&one), inode(&other), "{n}: {salvaged}");
+    }
+    assert!(both > 2, "{both}");
 }
 
 #[test]

@@ -193,6 +193,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                 let bytes = if op.undo().is_some() { 0 } else { entry.intent.bytes };
                 Ok(Some(OpState::Removed(bytes)))
             }
+            Next::Leave | Next::Back if op.salvaged => {
+                let why = "not all of its names are known, or in place";
+                Ok(Some(self.back(op, Halt::new(Reason::Changed, why))))
+            }
             Next::Leave | Next::Back => {
                 let why = "the path was removed or replaced by another program since the replacement began";
                 Ok(Some(self.back(op, Halt::new(Reason::Changed, why))))

@@ -10,3 +10,8 @@ pub struct OpId {
     /// The op within it.
     pub seq: u64,
 }
+
+impl OpId {
+    /// Stands for an op whose number is lost with its journal: no op has it.
+    pub const LOST: Self = Self { run: 0, seq: 0 };
+}

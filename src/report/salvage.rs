@@ -15,6 +15,9 @@ fn words(what: What) -> (&'static str, &'static str) {
     match what {
         What::Finish => ("finish", "both copies are equal: one stays"),
         What::PutBack => ("put back", "the old copy gets its path again"),
+        What::TakeBack => {
+            ("take back", "two disks have its path: the old copy keeps all its paths")
+        }
         What::Clear => ("clear", "only the hidden name goes: its file is there without it"),
     }
 }

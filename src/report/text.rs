@@ -15,9 +15,9 @@ use super::tally::Tally;
 use super::words::{counted, known, skipped_thing};
 use crate::execute::Outcome;
 use crate::fs::Place;
-use crate::plan::Op;
 use crate::plan::Refusal;
 use crate::plan::refusal::{Reason, Weight};
+use crate::plan::{Op, OpId};
 
 /// How many paths stand for all of a reason, without `-v`.
 const EXAMPLES: usize = 3;
@@ -87,6 +87,9 @@ pub fn op(
             if let Outcome::Conflict(_, left) = outcome {
                 where_kept(out, scene, left, style)?;
             }
+        }
+        None if op.takes_back() == Some(OpId::LOST) => {
+            out.write_all(b": settled; what it was part of is lost with the journal")?;
         }
         None if op.undo().is_some() => {
             out.write_all(b" is a separate copy again on ")?;

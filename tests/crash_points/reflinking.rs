@@ -288,13 +288,11 @@ fn a_journal_that_is_lost_at_any_call_costs_nothing_and_leaves_no_hidden_name() 
                     .and_then(|open| ensure(open == 0, || "ops stay open".to_owned()))
                     .and_then(|()| next.shows(&view))
                     .and_then(|()| match left {
-                        Left::LogAndId | Left::Log => {
-                            next.clean().and_then(|()| whole(&next, &scenario))
-                        }
-                        // Which paths were on their way is not known, nor where a clone belongs that is hidden in another
-                        // directory than its path.
+                        Left::LogAndId | Left::Log => next.clean(),
+                        // Where a clone belongs that is hidden in another directory than its path is not known.
                         Left::Id | Left::Nothing => Ok(()),
                     })
+                    .and_then(|()| whole(&next, &scenario))
                     .and_then(|()| {
                         let told = plan.left.len() == hidden(&next).len();
                         ensure(told, || format!("{} are left", hidden(&next).len()))

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::from_log::{intent, intent_record, undo_records};
 use super::look::Same;
+use super::twice::Twice;
 use super::{Group, Hidden, Rebuilt, SalvagePlanner, What, Why};
 use crate::fs::{FsError, Look, Place, Stat};
 use crate::journal::Intent;
@@ -31,7 +32,11 @@ struct Parts<'g> {
 
 impl<F: Look> SalvagePlanner<'_, F> {
     /// Returns what can be done about the hidden names of `op`, or why nothing can be done.
-    pub(super) fn beside(&self, op: OpId, group: &Group) -> Result<Result<Rebuilt, Why>, FsError> {
+    pub(super) fn beside(
+        &mut self,
+        op: OpId,
+        group: &Group,
+    ) -> Result<Result<Rebuilt, Why>, FsError> {
         if group.iter().any(|h| h.name.index >= NAMES_AT_MOST) {
             return Ok(Err(Why::NotOurs));
         }
@@ -57,12 +62,17 @@ impl<F: Look> SalvagePlanner<'_, F> {
     }
 
     /// Removes only names that nothing depends on.
-    fn clear(&self, op: OpId, parts: &Parts<'_>) -> Result<Result<Rebuilt, Why>, FsError> {
+    fn clear(&mut self, op: OpId, parts: &Parts<'_>) -> Result<Result<Rebuilt, Why>, FsError> {
         let Some(first) = parts.copy.or(parts.links.first().copied()) else {
             return Ok(Err(Why::Unclear));
         };
         if parts.links.iter().any(|h| h.stat.id != first.stat.id) {
             return self.clear_exchanged(op, parts);
+        }
+        if let Some(copy) = parts.copy
+            && let Some(rebuilt) = self.clear_twice(op, parts, copy)?
+        {
+            return Ok(Ok(rebuilt));
         }
         let named = self.is_named(&first.stat) || first.stat.size == 0;
         if !named && !self.contained(op, first, &parts.links)? {
@@ -80,6 +90,28 @@ impl<F: Look> SalvagePlanner<'_, F> {
             None => vec![intent_record(intent)],
         };
         Ok(Ok(self.rebuilt_op(What::Clear, records, op, true)))
+    }
+
+    /// Ends an op whose copy has some of its paths beside the file it was made for; `None` if there is no such path, or if it
+    /// stays on two branches.
+    fn clear_twice(
+        &mut self,
+        op: OpId,
+        parts: &Parts<'_>,
+        copy: &Hidden,
+    ) -> Result<Option<Rebuilt>, FsError> {
+        let all = self.twice(copy)?;
+        let mut why = Why::Twice;
+        if let [twice] = &all[..] {
+            let links = (!parts.links.is_empty())
+                .then(|| self.made_up(op, OpKind::Cross, &parts.links, copy));
+            match self.all_or_none(op, (copy, twice), links)? {
+                Ok(rebuilt) => return Ok(Some(rebuilt)),
+                Err(reason) => why = reason,
+            }
+        }
+        all.iter().for_each(|twice| self.leave_twice(twice, why));
+        Ok(None)
     }
 
     /// Clears names of two files: a local op exchanged some of its names, and was about to exchange the next.
@@ -148,8 +180,12 @@ impl<F: Look> SalvagePlanner<'_, F> {
         if !parts.sole.iter().all(fits) || !parts.links.is_empty() {
             return Ok(Err(Why::Unclear));
         }
+        // Once one of its names is hidden, the copy has all paths of the op.
+        let all = parts.copy.map_or(Ok(Vec::new()), |copy| self.twice(copy))?;
+        let twice = all.iter().find(|twice| twice.is(&first.stat));
+        let known = parts.sole.len() as u64 + twice.map_or(0, Twice::count);
         // Then no file goes, only names of the file.
-        let others = first.stat.nlink > parts.sole.len() as u64;
+        let others = first.stat.nlink > known;
         let Some(metadata) = self.metadata(&first.at, &first.stat)? else {
             return Ok(Err(Why::Unclear));
         };
@@ -172,7 +208,8 @@ impl<F: Look> SalvagePlanner<'_, F> {
             let (Some(master), Some(duplicate)) = copies else {
                 return Ok(Err(Why::BranchGone));
             };
-            let made = self.made_up(op, kind, &parts.sole, first);
+            let mut made = self.made_up(op, kind, &parts.sole, first);
+            made.names.extend(twice.into_iter().flat_map(Twice::names));
             let bytes = if others { 0 } else { first.stat.blocks * 512 };
             let intent = Intent {
                 metadata,
@@ -190,7 +227,7 @@ impl<F: Look> SalvagePlanner<'_, F> {
                     undo_records(intent, copy)
                 }
             };
-            return Ok(Ok(self.rebuilt_op(What::Finish, records, op, true)));
+            return Ok(Ok(self.rebuilt_op(What::Finish, records, op, twice.is_none())));
         }
         Ok(Err(why))
     }

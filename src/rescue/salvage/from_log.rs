@@ -382,8 +382,7 @@ pub(super) fn intent_record(intent: Intent) -> Record {
 pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
     let (op, id) = (intent.op, intent.master.id);
     let undo = UndoIntent {
-        // The number of the undone op is lost with the journal.
-        undoes: OpId { run: 0, seq: 0 },
+        undoes: OpId::LOST,
         intent,
         copy,
         sparse: false,
@@ -397,7 +396,7 @@ pub(super) fn undo_records(intent: Intent, copy: RelPath) -> Vec<Record> {
 }
 
 /// Returns the records of an op whose clone is complete.
-fn clone_records(intent: Intent, copy: RelPath, source: RecordedFile) -> Vec<Record> {
+pub(super) fn clone_records(intent: Intent, copy: RelPath, source: RecordedFile) -> Vec<Record> {
     let (op, id) = (intent.op, intent.master.id);
     let reflink = ReflinkIntent { intent, copy, source };
     vec![

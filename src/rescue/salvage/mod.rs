@@ -19,6 +19,7 @@
 mod beside;
 mod from_log;
 mod look;
+mod twice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -77,6 +78,8 @@ pub enum What {
     Finish,
     /// The old copy gets its path back.
     PutBack,
+    /// Both copies have some paths: the old copy keeps all of its paths, and the new copy goes.
+    TakeBack,
     /// Only a hidden name goes; its file, or an equal file, is there without it.
     Clear,
 }
