@@ -155,6 +155,31 @@ fn a_write_beside_an_undo_changes_its_own_path_alone() {
     assert!(failures.points() > 300);
 }
 
+/// The undo was killed while it made its copies: recovery makes them again.
+#[test]
+fn a_write_beside_the_recovery_of_an_undo_changes_its_own_path_alone() {
+    let mut failures = Failures::default();
+    for (scenario, points) in [(scenario::cross(), 3), (scenario::shared_master(), 1)] {
+        let done = ran(&scenario);
+        let killed = (1..).map(|n| {
+            let mut undo = done.next();
+            undo.world.plan_fault(Fault::DieAt(n));
+            drop(undo.undo());
+            undo
+        });
+        let making = killed.skip_while(|undo| {
+            let names = undo.world.names();
+            !names.keys().any(|at| at.path.as_bytes().ends_with(b"-c"))
+        });
+        for undo in making.take(points) {
+            let write = (&scenario, How::KeepingTimes);
+            let own = |path: &RelPath| vec![path.clone()];
+            each_write_beside(&mut failures, write, || undo.next(), own, Session::recover);
+        }
+    }
+    assert!(failures.points() > 300);
+}
+
 /// `touch`: the file that comes back had another time.
 #[test]
 fn a_time_that_a_client_sets_beside_an_undo_stays() {
