@@ -38,7 +38,7 @@ pub struct Nature {
     pub sharing: Sharing,
     /// It was formatted as swap space.
     pub swap: bool,
-    /// How its blocks are stored, see [`how_stored`]; `None` if the filesystem has no such flags.
+    /// How its blocks are stored, see [`how_stored`]; `None` if the filesystem has no such flags, or no file of it shares blocks.
     pub stored: Option<u32>,
 }
 

@@ -26,7 +26,7 @@ pub(super) fn of_file(
         hollow: stat.blocks == 0 || is_reserved(file.as_fd()),
         sharing: if can_share { sharing(file.as_fd(), stat) } else { Sharing::default() },
         swap: is_private(stat.mode) && is_swap(stat.size, read)?,
-        stored: sys::inode_flags(file.as_fd()).ok().map(how_stored),
+        stored: can_share.then(|| sys::inode_flags(file.as_fd()).ok()).flatten().map(how_stored),
     })
 }
 
