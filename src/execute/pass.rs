@@ -13,9 +13,14 @@ use crate::fs::{Change, InodeId, Place};
 use crate::journal::Store;
 use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, Op, OpId, Task};
+use crate::pool::relpath::RelPath;
 
 /// How long the end of a run waits for files that were changed a moment ago.
 const SETTLE: Duration = Duration::from_millis(2_100);
+
+/// Directories of the names of a batch, at most: each is held and watched on two branches, and all root programs share the
+/// kernel's watches, of which there are 8,192 on a small machine.
+const BATCH_DIRS: usize = 1_024;
 
 /// So many ops share a batch however big their files are: enough for a file on each of several disks.
 const BIG_OPS: usize = 4;
@@ -37,15 +42,26 @@ pub(super) struct Batch {
     ops: usize,
     /// Their names.
     names: usize,
+    /// The directories of their names.
+    dirs: BTreeSet<RelPath>,
     bytes: u64,
 }
 
 impl Batch {
-    /// Counts an op of so many names whose files have so many bytes.
-    pub(super) fn count(&mut self, names: usize, bytes: u64) {
+    /// Counts an op of these names whose files have so many bytes.
+    pub(super) fn count<'n>(&mut self, names: impl Iterator<Item = &'n RelPath>, bytes: u64) {
         self.ops += 1;
-        self.names += names;
+        for name in names {
+            self.names += 1;
+            self.dirs.extend(name.parent());
+        }
         self.bytes += bytes;
+    }
+
+    /// Whether there is room for another op, if so many names and bytes are allowed.
+    fn is_within(&self, names: usize, bytes: u64) -> bool {
+        let small = self.bytes < bytes || self.ops < BIG_OPS;
+        small && self.names < names && self.dirs.len() < BATCH_DIRS
     }
 }
 
@@ -100,7 +116,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 let Some(op) = queue.pop_front() else { break };
                 match self.begin(&op) {
                     Ok(ready) => {
-                        batch.count(op.names.len(), op.size);
+                        batch.count(op.names.iter().map(|name| &name.path), op.size);
                         batch.masters.insert(op.master_id);
                         match ready {
                             Ready::Replace(held) => {
@@ -153,8 +169,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 
     pub(super) fn has_room(&self, batch: &Batch) -> bool {
-        let small = batch.bytes < self.options.batch_bytes || batch.ops < BIG_OPS;
-        small && batch.names < self.options.batch_names
+        batch.is_within(self.options.batch_names, self.options.batch_bytes)
     }
 
     fn begin(&mut self, op: &Op) -> Result<Ready<'a, F>, Halt> {
@@ -251,5 +266,27 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     pub(super) fn stop_branch(&mut self, halt: &Halt) {
         self.stopped.extend(halt.stops);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_bounded_by_names_bytes_and_directories() {
+        let full_after = |name: &dyn Fn(usize) -> String, names, bytes| {
+            let mut batch = Batch::default();
+            while batch.is_within(names, bytes) {
+                let name = RelPath::new(name(batch.ops)).unwrap();
+                batch.count(std::iter::once(&name), 10);
+            }
+            batch.ops
+        };
+        let (in_one, in_many) = (|n| format!("d/{n}"), |n| format!("{n}/f"));
+        assert_eq!(full_after(&in_one, 5_000, u64::MAX), 5_000);
+        assert_eq!(full_after(&in_many, 5_000, u64::MAX), BATCH_DIRS);
+        assert_eq!(full_after(&in_one, 5_000, 100), 10);
+        assert_eq!(full_after(&in_one, 5_000, 1), BIG_OPS);
     }
 }

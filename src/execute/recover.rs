@@ -144,7 +144,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         open.iter()
             .take_while(|entry| {
                 let fits = self.has_room(&batch);
-                batch.count(entry.intent.names.len(), entry.intent.duplicate.size);
+                let names = entry.intent.names.iter().map(|name| &name.path);
+                batch.count(names, entry.intent.duplicate.size);
                 fits
             })
             .count()

@@ -11,8 +11,8 @@ use crate::pool::{BranchIdx, Pool};
 
 use super::RunError;
 
-/// Names of the ops that share a barrier: enough to make its cost small beside the work, few enough to stop soon.
-const BATCH_NAMES: usize = 1024;
+/// Names of the ops that share a barrier: enough that all disks have work between two of them, few enough to stop soon.
+const BATCH_NAMES: usize = 4_096;
 /// Open files and directories that a name in a batch takes: both of its files twice, and its directories.
 const FILES_OF_NAME: usize = 8;
 /// Bytes compared or copied before a barrier; recovery after a crash reads these again.
