@@ -6,13 +6,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open as nix_open, openat};
 use nix::sys::stat::Mode;
 use xattr::FileExt;
 
 use super::super::{FileKind, Lease, Metadata, Place, Stat};
-use super::root::{Root, proc_path, stat_of};
+use super::root::{Root, proc_path, stat_of, without_atime};
 use crate::sys;
 
 /// The extended attribute that is a file's access ACL.
@@ -50,12 +49,8 @@ pub(super) fn open(root: &Root, at: &Place) -> io::Result<RealFile> {
 /// If another program puts a FIFO or a device there in between, that is opened without blocking; the caller looks at what it has.
 pub(super) fn open_seen(root: &Root, at: &Place) -> io::Result<RealFile> {
     let flags = FOR_READING | OFlag::O_NOFOLLOW;
-    let opened = match root.entry(&at.path, flags | OFlag::O_NOATIME) {
-        // Only the owner may ask for O_NOATIME.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => root.entry(&at.path, flags),
-        opened => opened,
-    };
-    Ok(RealFile { file: opened?.into(), at: at.clone() })
+    let opened = without_atime(flags, |flags| root.entry(&at.path, flags))?;
+    Ok(RealFile { file: opened.into(), at: at.clone() })
 }
 
 /// Opens for reading the regular file that an `O_PATH` descriptor holds.
@@ -83,10 +78,7 @@ pub(super) fn create(root: &Root, at: &Place) -> io::Result<RealFile> {
 fn reopen(held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let path = proc_path(held);
     let flags = FOR_READING | OFlag::O_CLOEXEC;
-    match nix_open(path.as_path(), flags | OFlag::O_NOATIME, Mode::empty()) {
-        Err(Errno::EPERM) => Ok(nix_open(path.as_path(), flags, Mode::empty())?),
-        opened => Ok(opened?),
-    }
+    without_atime(flags, |flags| Ok(nix_open(path.as_path(), flags, Mode::empty())?))
 }
 
 impl RealFile {

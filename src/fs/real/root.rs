@@ -372,16 +372,24 @@ impl Root {
     /// Opens a directory for reading, without moving its atime where that is ours to ask.
     pub(super) fn readable_dir(&self, path: &RelPath) -> io::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        match self.entry(path, flags | OFlag::O_NOATIME) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.entry(path, flags),
-            opened => opened,
-        }
+        without_atime(flags, |flags| self.entry(path, flags))
     }
 
     /// The held parent directory and the plain final name: every change of a name uses the two.
     pub(super) fn parent<'a>(&self, path: &'a RelPath) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
         let parent = path.parent().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         Ok((self.dir_of_names(&parent)?, path.file_name()))
+    }
+}
+
+/// Opens with `O_NOATIME`, which only the owner may ask for; for others without.
+pub(super) fn without_atime(
+    flags: OFlag,
+    open: impl Fn(OFlag) -> io::Result<OwnedFd>,
+) -> io::Result<OwnedFd> {
+    match open(flags | OFlag::O_NOATIME) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => open(flags),
+        opened => opened,
     }
 }
 

@@ -17,7 +17,7 @@ use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
 use super::super::{FileKind, FsError, InodeId, Layout, Metadata, Nature, Place, Result, Stat};
 use super::file::metadata_of;
-use super::root::{Root, entry_beneath, stat_from, stat_of};
+use super::root::{Root, entry_beneath, stat_from, stat_of, without_atime};
 use super::{RealFs, dir, nature};
 use crate::sys;
 
@@ -109,14 +109,9 @@ impl ScanParent {
     /// Returns the kernel's error.
     pub fn list(&self, at_most: usize, mut found: impl FnMut(&OsStr)) -> io::Result<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let readable = match entry_beneath(&self.dir, Path::new("."), flags | OFlag::O_NOATIME) {
-            // Only the owner may ask for O_NOATIME.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                entry_beneath(&self.dir, Path::new("."), flags)
-            }
-            opened => opened,
-        };
-        for (n, entry) in Dir::from_fd(readable?)?.into_iter().enumerate() {
+        let readable =
+            without_atime(flags, |flags| entry_beneath(&self.dir, Path::new("."), flags))?;
+        for (n, entry) in Dir::from_fd(readable)?.into_iter().enumerate() {
             if n >= at_most {
                 return Ok(false);
             }
@@ -148,12 +143,8 @@ impl ScanParent {
 
 fn open_file(dir: &OwnedFd, path: &Path) -> io::Result<ScanFile> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let opened = match entry_beneath(dir, path, flags | OFlag::O_NOATIME) {
-        // Only the owner may ask for O_NOATIME.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => entry_beneath(dir, path, flags),
-        opened => opened,
-    };
-    Ok(ScanFile { file: opened?.into(), leaves_from: Cell::new(None) })
+    let opened = without_atime(flags, |flags| entry_beneath(dir, path, flags))?;
+    Ok(ScanFile { file: opened.into(), leaves_from: Cell::new(None) })
 }
 
 /// A regular file open to be read once.
