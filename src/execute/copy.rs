@@ -82,14 +82,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let works =
             self.each_part(works, over, |this, op| Self::check(op, |op| this.note_source(op)));
         let works = self.copy_all(works, over);
-        let unreadable = self.hash_copies(&works);
-        let works = self.each_part(works, over, |this, op| {
-            Self::check(op, |op| {
-                unreadable.get(&op.master_id).cloned().map_or(Ok(()), Err)?;
-                this.compare_settled(op)?;
-                Ok(this.take_grip(op)?)
-            })
-        });
+        let works = self.read_back(works, over, Self::compare_settled);
         // No later op is compared by these hashes.
         for work in &works {
             self.hashes.remove(&work.op.master_id);

@@ -10,7 +10,7 @@ use super::begun::{Begun, UndoCopy};
 use super::compare::{SETTLE_TICK, Unreadable};
 use super::halt::Halt;
 use super::observe::Observed;
-use super::work::Work;
+use super::work::{Over, Work};
 use super::{Executor, RunError};
 use crate::fs::{Change, FileKind, Handle, Lease, Metadata, Place, Stat};
 use crate::journal::{Intent, Record, RecordedFile, Store, UndoIntent, UndoOf};
@@ -118,13 +118,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let works = self.sync_touched(works, over, |op| op);
         // Changes that the undone run made a moment ago must not count as another program's changes.
         self.fs.pause(SETTLE_TICK);
-        let unreadable = self.hash_copies(&works);
-        let works = self.each(works, over, |this, op| {
-            Self::check(op, |op| {
-                unreadable.get(&op.master_id).cloned().map_or(Ok(()), Err)?;
-                this.compare_again(op)?;
-                Ok(this.take_grip(op)?)
-            })
+        let works = self.read_back(works, over, |this, op| {
+            this.compare_again(op)?;
+            this.observer.stepped();
+            Ok(())
         });
         // As for any op, what it will rely on is durable first.
         let failures = self.settle_sources(works.iter().map(|work| &work.op));
@@ -141,9 +138,26 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         Ok(put_back)
     }
 
-    /// Reads copies back, on all disks at the same time. The files that stay are not open meanwhile: several ops may share one,
+    /// Reads copies back, compares them by `compare` with the files that stay, and holds both.
+    pub(super) fn read_back(
+        &mut self,
+        works: Vec<Work<Begun>>,
+        over: &mut Vec<Over>,
+        mut compare: impl FnMut(&mut Self, &mut Begun) -> Result<(), Halt>,
+    ) -> Vec<Work<Begun>> {
+        let unreadable = self.hash_copies(&works);
+        self.each_part(works, over, |this, op| {
+            Self::check(op, |op| {
+                unreadable.get(&op.master_id).cloned().map_or(Ok(()), Err)?;
+                compare(this, op)?;
+                Ok(this.take_grip(op)?)
+            })
+        })
+    }
+
+    /// Reads copies, on all disks at the same time. The files that stay are not open meanwhile: several ops may share one,
     /// and none could then have a lease on it.
-    pub(super) fn hash_copies(&mut self, works: &[Work<Begun>]) -> Unreadable {
+    fn hash_copies(&mut self, works: &[Work<Begun>]) -> Unreadable {
         let hold = |work: &Work<Begun>| self.hold(self.open_master(&work.op)?, Lease::Read, "copy");
         // Comparing says what is wrong with the others.
         let held: Vec<_> = works.iter().filter_map(|work| hold(work).ok()).collect();
