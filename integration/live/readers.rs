@@ -3,9 +3,9 @@
 //! A path never leaves the pool, but mergerfs looks at one branch after the other and does not look twice: an open
 //! can meet a name that has moved on since the look-up, and a listing that was begun on one branch before the
 //! replacement was there, and ended on the other after the duplicate had gone, has it on neither. That is between
-//! mergerfs and its clients; all a tool can do is to leave time between the two. A `stat` that
-//! missed a name was met once, on a busy machine. So what is judged is the bytes, that nothing but "no such file" is ever said, and that a second `stat`
-//! finds every path; the rest are figures.
+//! mergerfs and its clients; all a tool can do is to leave time between the two. A `stat`, too, finds the branch by one call
+//! and looks there by the next (2.33.5 and 2.40.2): on a busy machine one of 19,200 missed a name. So what is judged is the
+//! bytes, that nothing but "no such file" is ever said, and that a second `stat` finds every path; the rest are figures.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
