@@ -7,6 +7,7 @@
 
 use crate::plan::OpId;
 use crate::plan::op::entry;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Executor;
@@ -97,7 +98,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         {
             let there = |_, _, made: &_| Ok(self.fs.path_of(made)?.is_some());
             let before = before.saturating_sub(self.names_given(op.master_id, there)?);
-            grip.names_before = grip.names_before.or(Some((op.master_id, before)));
+            let (master, _) = *grip.names_before.get_or_insert((op.master_id, before));
+            self.givers.entry(master).or_default().insert(id);
         }
         self.grips.insert(id, grip);
         Ok(())
@@ -164,9 +166,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         counts: impl Fn(OpId, usize, &F::File) -> Result<bool, FsError>,
     ) -> Result<u64, FsError> {
         let mut names = self.given.get(&master).copied().unwrap_or_default();
-        for (op, grip) in &self.grips {
-            let is_masters = grip.names_before.is_some_and(|names| names.0 == master);
-            for (k, made) in grip.made.iter().filter(|_| is_masters) {
+        // Not all ops of the batch: each asks, and a batch has thousands.
+        let givers = self.givers.get(&master).into_iter().flatten();
+        for (op, grip) in givers.filter_map(|op| Some((op, self.grips.get(op)?))) {
+            for (k, made) in &grip.made {
                 names += u64::from(counts(*op, *k, made)?);
             }
         }
@@ -411,11 +414,15 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Releases everything that was held of `op`, which is over. `done` is whether its replacements stay.
     pub(super) fn let_go(&mut self, op: OpId, done: bool) {
-        let grip = self.grips.remove(&op);
-        if done
-            && let Some(grip) = grip
-            && let Some((master, _)) = grip.names_before
-        {
+        let Some(grip) = self.grips.remove(&op) else { return };
+        let Some((master, _)) = grip.names_before else { return };
+        if let Entry::Occupied(mut givers) = self.givers.entry(master) {
+            givers.get_mut().remove(&op);
+            if givers.get().is_empty() {
+                givers.remove();
+            }
+        }
+        if done {
             *self.given.entry(master).or_default() += grip.made.len() as u64;
         }
     }

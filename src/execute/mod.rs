@@ -167,6 +167,8 @@ pub struct Executor<'a, F: Change, S: Store> {
     touched: Touched,
     /// The files held of each op under way.
     grips: HashMap<OpId, Grip<F::File>>,
+    /// The ops under way that give names to a kept copy.
+    givers: HashMap<InodeId, BTreeSet<OpId>>,
     /// Handles of directories, by the path under which a batch knows the directory.
     handles: HashMap<Place, Handle>,
     /// The ctime our own last call left on an inode, for all ops that share it.
@@ -201,6 +203,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             run,
             touched: Touched::default(),
             grips: HashMap::new(),
+            givers: HashMap::new(),
             handles: HashMap::new(),
             ours: HashMap::new(),
             given: HashMap::new(),
