@@ -115,7 +115,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let at_own_name = is_duplicate(&at_own);
         let (mut path, mut apart) = self.path_now(&own, &target)?;
         let masters_own = plan.names[k].found == Found::Master;
-        let mut elsewhere = None;
+        let (mut elsewhere, mut before) = (None, None);
         loop {
             for branch in self.all_branches() {
                 // Under a name that the master had all along, a copy is as hidden afterwards as it was before.
@@ -131,13 +131,15 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             if elsewhere.is_none() {
                 break;
             }
-            // A client may have renamed the directory and made a new file at the old path in between.
+            // A client may have renamed the directory and made a new file at the old path in between. Or it put another
+            // directory at the path, and back again: only a file that is seen twice is at this path.
             let (now, apart_now) = self.path_now(&own, &target)?;
             apart = apart_now;
-            if now == path {
+            let seen = elsewhere.filter(|_| now == path);
+            if seen.is_some() && seen == before {
                 break;
             }
-            (path, elsewhere) = (now, None);
+            (path, elsewhere, before) = (now, None, seen);
         }
         Ok(Observed {
             duplicate: match (at_own_name, retired) {

@@ -329,7 +329,13 @@ impl Knows {
     ) -> std::io::Result<()> {
         match step {
             Step::Remove(path) => {
-                world.client_remove(path)?;
+                let removed = world.client_remove(path);
+                if removed.as_ref().is_err_and(|err| err.raw_os_error() == Some(libc::EISDIR)) {
+                    // On one disk; on another one the file is gone.
+                    self.view.remove(path);
+                    self.may.insert(path.clone());
+                }
+                removed?;
                 self.ended(path, before);
             }
             Step::RemoveTree(path) => {
