@@ -3,6 +3,7 @@
 //! The order of the steps in [`Executor::carry_out`] *is* the protocol. Each step says which crash it defends against.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::begun::{Begun, Subject};
 use super::compared::Compared;
@@ -36,7 +37,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Journals the intents of compared ops and carries them out.
     ///
     /// Returns the ops that were put back and are worth another try.
-    pub(super) fn batch(&mut self, ops: Vec<Compared>) -> Result<Vec<(Op, Halt)>, RunError> {
+    pub(super) fn batch(
+        &mut self,
+        ops: Vec<Compared<F::File>>,
+    ) -> Result<Vec<(Op, Halt)>, RunError> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
@@ -61,12 +65,16 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
         // Durable before the first change: recovery needs no manifest and guesses no name (invariant 3).
         let recorded = self.journal.begin(intents, self.fs.now())?;
-        let begun = compared.into_iter().zip(recorded).enumerate();
-        let works =
-            begun.map(|(n, (op, record))| Work::new(Begun::new(op, record), n, false)).collect();
+        let mut works = Vec::with_capacity(compared.len());
+        for (n, (op, record)) in compared.into_iter().zip(recorded).enumerate() {
+            let (op, dirs, seen, files) = op.into_parts();
+            let op = Begun::new(op, dirs, seen, record);
+            self.keep_open(&op, files);
+            works.push(Work::new(op, n, false));
+        }
         let mut over = Vec::new();
-        // From now on the files are held, so that a client's rename or removal, or a new file of the same inode number,
-        // is recognized.
+        // The files are held until the op is over, so that a client's rename or removal, or a new file of the same inode
+        // number, is recognized.
         let works =
             self.each(works, &mut over, |this, op| Self::check(op, |op| Ok(this.take_grip(op)?)));
         // Ops that stay open are tried again at the end of the run.
@@ -94,7 +102,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             }
             // The copy that an undo makes is durable since it is complete.
             if op.copy_place().is_none() && masters.insert(op.master_inode()) {
-                match self.open_master(op) {
+                let open = self.opened(op.master_inode());
+                match open.map_or_else(|| self.open_master(op), Ok) {
                     Ok(file) => unsynced.push((op.master_inode(), file)),
                     Err(halt) => drop(failed.insert(op.master_inode(), halt)),
                 }
@@ -126,8 +135,13 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     ///
     /// A master still in memory only: linking it, syncing the directory and removing the duplicate would leave, after a
     /// power cut, two names of 0 bytes.
-    fn sync_masters(&self, masters: Vec<(InodeId, F::File)>, failed: &mut BTreeMap<InodeId, Halt>) {
-        let (masters, files): (Vec<_>, Vec<_>) = masters.into_iter().unzip();
+    fn sync_masters(
+        &self,
+        masters: Vec<(InodeId, Arc<F::File>)>,
+        failed: &mut BTreeMap<InodeId, Halt>,
+    ) {
+        let files: Vec<&F::File> = masters.iter().map(|(_, file)| &**file).collect();
+        let masters = masters.iter().map(|(master, _)| *master);
         for (synced, master) in self.fs.sync_data_of_all(&files).into_iter().zip(masters) {
             if let Err(error) = synced {
                 failed.insert(master, Halt::from(error));

@@ -12,7 +12,7 @@
 
 use std::ops::Deref;
 
-use super::compared::{Compared, Seen};
+use super::compared::Seen;
 use crate::fs::{Fingerprint, InodeId, Metadata, Place, Stat, Timestamp};
 use crate::journal::{Intent, IntentRecorded, RetiredRecorded};
 use crate::plan::hidden_name::Role;
@@ -209,9 +209,13 @@ impl Begun {
         seen.or(recorded)
     }
 
-    /// An op that was compared and whose intent is durable.
-    pub(super) fn new(compared: Compared, record: IntentRecorded) -> Self {
-        let (op, dirs, seen) = compared.into_parts();
+    /// An op whose files were compared as `seen`, and whose intent is durable.
+    pub(super) fn new(
+        op: Op,
+        dirs: Vec<DirIntent>,
+        seen: Box<Seen>,
+        record: IntentRecorded,
+    ) -> Self {
         Self {
             master_mtime: seen.master_stat.mtime,
             links_before: Some(seen.master_stat.nlink),

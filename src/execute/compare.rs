@@ -1,10 +1,11 @@
 //! Compare: nothing is removed whose bytes were not found equal to the master's in this run (invariant 2).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::begun::{Begun, Subject};
-use super::compared::Seen;
+use super::compared::{Files, Seen};
 use super::window::Leased;
 use super::{Executor, halt::Halt};
 use crate::fs::reading::{ahead, hash_of};
@@ -47,7 +48,7 @@ pub(super) struct Opened<'f, F: Change> {
 
 impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// Opens both files of a planned op, and takes their fingerprints under momentary leases: before any byte is read.
-    pub(super) fn open_both(&self, op: &Op) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
+    pub(super) fn open_both(&mut self, op: &Op) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
         let master = self.open_master(op)?;
         let duplicate = self.open_duplicate(op)?;
         let (master, duplicate) = self.hold_both(master, duplicate)?;
@@ -73,19 +74,20 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Ok((master, duplicate))
     }
 
-    /// Compares both files of a planned op; no lease is held while bytes are read.
+    /// Compares both files of a planned op; no lease is held while bytes are read. Both stay open.
     pub(super) fn compare(
         &mut self,
         op: &Op,
         master: Held<'a, F>,
         duplicate: Held<'a, F>,
-    ) -> Result<Seen, Halt> {
+    ) -> Result<(Seen, Files<F::File>), Halt> {
         let blake3 =
             self.equal_bytes(op, &master, &duplicate).map_err(|halt| as_versions(halt, op))?;
+        let [kept, goes] = [&master, &duplicate].map(|held| Arc::clone(&held.file.file));
         let seen = self.seen(master, duplicate, blake3)?;
         // No other op has this duplicate.
         self.hashes.remove(&op.duplicate_id);
-        Ok(seen)
+        Ok((seen, Files { master: kept, duplicate: goes }))
     }
 
     /// Hashes those of `files` that are not hashed yet, all disks at the same time. No branch that fails takes part
@@ -98,7 +100,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if wanted.len() <= 2 {
             return failed;
         }
-        let files = wanted.values().map(|held| (&held.file.file, held.stat.size));
+        let files = wanted.values().map(|held| (&*held.file.file, held.stat.size));
         let observer = &mut *self.observer;
         let hashes = self.fs.hash_all(&files.collect::<Vec<_>>(), &mut |bytes| {
             observer.bytes_read(bytes);
@@ -157,8 +159,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     fn hold_both(
         &self,
-        master: F::File,
-        duplicate: F::File,
+        master: Arc<F::File>,
+        duplicate: Arc<F::File>,
     ) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
         // A momentary *write* lease on the duplicate: a file that another program reads is refused before gigabytes are
         // read.
@@ -202,7 +204,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 
     /// Opens the master by any name that still leads to it.
-    pub(super) fn open_master(&self, op: &impl Subject) -> Result<F::File, Halt> {
+    pub(super) fn open_master(&mut self, op: &impl Subject) -> Result<Arc<F::File>, Halt> {
         let plan = op.plan();
         let targets = (0..plan.names.len()).map(|k| plan.target(k));
         // The hidden name of a copy first: no client takes that away.
@@ -219,7 +221,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 
     /// Opens the duplicate by any of its own or retired names that still leads to it.
-    pub(super) fn open_duplicate(&self, op: &impl Subject) -> Result<F::File, Halt> {
+    pub(super) fn open_duplicate(&mut self, op: &impl Subject) -> Result<Arc<F::File>, Halt> {
         let (plan, journal) = (op.plan(), self.journal.id());
         let own = (0..plan.names.len()).map(|k| plan.own(k));
         let hidden = op.number().into_iter().flat_map(|id| {
@@ -231,28 +233,46 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 
     fn open_inode(
-        &self,
+        &mut self,
         places: impl Iterator<Item = Place>,
         id: InodeId,
         born: Option<Timestamp>,
         what: &str,
-    ) -> Result<F::File, Halt> {
+    ) -> Result<Arc<F::File>, Halt> {
+        // A birth time other than the recorded one means another file under a reused inode number.
+        let same = |stat: &Stat| born.is_none_or(|born| stat.btime == Some(born));
+        let open = self.opened(id);
         for place in places {
-            let opened = self.fs.open_inode(&place, id)?;
-            // A birth time other than the recorded one means another file under a reused inode number.
-            let same = |stat: &Stat| born.is_none_or(|born| stat.btime == Some(born));
-            if let Some((file, _)) = opened.filter(|(_, stat)| same(stat)) {
-                return Ok(file);
+            match &open {
+                Some(open) => {
+                    let there = self.fs.stat_if_there(&place)?;
+                    if there.is_some_and(|stat| stat.id == id && same(&stat)) {
+                        return Ok(Arc::clone(open));
+                    }
+                }
+                None => {
+                    let opened = self.fs.open_inode(&place, id)?;
+                    if let Some((file, _)) = opened.filter(|(_, stat)| same(stat)) {
+                        let file = Arc::new(file);
+                        self.opened.insert(id, Arc::downgrade(&file));
+                        return Ok(file);
+                    }
+                }
             }
         }
         Err(Halt::new(Reason::Changed, format!("the {what} is no longer at its name")))
+    }
+
+    /// The file `id` if it is open. It is not opened a second time: the kernel would then give no write lease.
+    pub(super) fn opened(&self, id: InodeId) -> Option<Arc<F::File>> {
+        self.opened.get(&id)?.upgrade()
     }
 
     /// Takes fingerprint and metadata under a momentary lease: a store through an older shared mapping moves no
     /// times, and while the lease can be had there is no such mapping.
     pub(super) fn hold(
         &self,
-        file: F::File,
+        file: Arc<F::File>,
         lease: Lease,
         what: &str,
     ) -> Result<Held<'a, F>, Halt> {

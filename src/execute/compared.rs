@@ -1,5 +1,7 @@
 //! An op whose files were found equal.
 
+use std::sync::Arc;
+
 use crate::fs::{Fingerprint, Metadata, Stat, Timestamp};
 use crate::plan::{DirIntent, Op};
 
@@ -18,17 +20,25 @@ pub(crate) struct Seen {
     pub(super) blake3: [u8; 32],
 }
 
+/// Both files of an op, open since they were compared.
+pub(super) struct Files<H> {
+    pub(super) master: Arc<H>,
+    pub(super) duplicate: Arc<H>,
+}
+
 /// A planned op whose files were found equal in this run. Only `Executor::compare` makes the [`Seen`] in it.
-pub(super) struct Compared {
+pub(super) struct Compared<H> {
     op: Op,
     dirs: Vec<DirIntent>,
     seen: Box<Seen>,
+    files: Files<H>,
 }
 
-impl Compared {
-    /// `seen` is what [`Executor::compare`](super::Executor::compare) returned, `dirs` the directories to be made.
-    pub(super) fn new(op: Op, seen: Seen, dirs: Vec<DirIntent>) -> Self {
-        Self { op, dirs, seen: Box::new(seen) }
+impl<H> Compared<H> {
+    /// `seen` and `files` are what [`Executor::compare`](super::Executor::compare) returned, `dirs` the directories to be
+    /// made.
+    pub(super) fn new(op: Op, seen: Seen, files: Files<H>, dirs: Vec<DirIntent>) -> Self {
+        Self { op, dirs, seen: Box::new(seen), files }
     }
 
     /// The op as it was planned.
@@ -46,8 +56,13 @@ impl Compared {
         &self.dirs
     }
 
-    /// The op, the directories, and both files as they were.
-    pub(super) fn into_parts(self) -> (Op, Vec<DirIntent>, Box<Seen>) {
-        (self.op, self.dirs, self.seen)
+    /// Both files.
+    pub(super) fn files(&self) -> &Files<H> {
+        &self.files
+    }
+
+    /// The op, the directories, both files as they were, and both files.
+    pub(super) fn into_parts(self) -> (Op, Vec<DirIntent>, Box<Seen>, Files<H>) {
+        (self.op, self.dirs, self.seen, self.files)
     }
 }

@@ -1,5 +1,7 @@
 //! Copy: an undo makes the removed file again, under a hidden name, complete before any other program sees it.
 
+use std::sync::Arc;
+
 use super::Executor;
 use super::begun::{Begun, Subject as _};
 use super::compare::TICK_NS;
@@ -18,7 +20,7 @@ const WRITTEN_WHILE_HIDDEN: &str =
 /// A copy that is under way.
 struct Files<H> {
     /// The file that stays, to be read; `None` for a clone, which has its contents.
-    stays: Option<H>,
+    stays: Option<Arc<H>>,
     made: H,
 }
 
@@ -94,7 +96,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Remembers the file that stays of an undo that was found open, as it is while no other program has it open. If it
     /// changed a moment ago, it is read again once it is copied.
     fn note_source(&mut self, op: &mut Begun) -> Result<(), Halt> {
-        let held = self.hold(self.open_duplicate(op)?, Lease::Write, "file that stays")?;
+        let stays = self.open_duplicate(op)?;
+        let held = self.hold(stays, Lease::Write, "file that stays")?;
         let settled = !self.is_recent(&held.stat, TICK_NS);
         if let Some(copy) = &mut op.copy {
             copy.source = settled.then(|| held.stat.fingerprint());
@@ -147,7 +150,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let copying: Vec<_> = copies
             .filter_map(|(op, files)| {
                 Some(Copying {
-                    from: (files.stays.as_ref()?, op.duplicate.branch),
+                    from: (files.stays.as_deref()?, op.duplicate.branch),
                     to: (&files.made, op.master.branch),
                     size: op.size,
                     sparse: op.undo().is_some_and(|undo| undo.sparse),

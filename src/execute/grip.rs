@@ -9,9 +9,11 @@ use crate::plan::OpId;
 use crate::plan::op::entry;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Executor;
 use super::begun::{Begun, Subject as _};
+use super::compared::Files;
 use super::observe::DuplicateAt;
 use crate::fs::{Change, FsError, InodeId, Place, Stat};
 use crate::journal::Store;
@@ -19,13 +21,31 @@ use crate::plan::hidden_name::{Role, is_hidden_name};
 use crate::plan::{Found, OpKind, Source};
 use crate::pool::relpath::RelPath;
 
+/// A file that is held.
+#[derive(Debug)]
+pub(super) enum Hold<H> {
+    /// By a name alone ([`Look::hold`]).
+    Name(H),
+    /// Open since it was compared.
+    Open(Arc<H>),
+}
+
+impl<H> Hold<H> {
+    fn file(&self) -> &H {
+        match self {
+            Self::Name(file) => file,
+            Self::Open(file) => file,
+        }
+    }
+}
+
 /// The held files and names of one op.
 #[derive(Debug)]
 pub(crate) struct Grip<H> {
     /// The kept copy.
-    pub(super) master: Option<H>,
+    pub(super) master: Option<Hold<H>>,
     /// The duplicate, by the name it was found at.
-    pub(super) duplicate: Option<H>,
+    pub(super) duplicate: Option<Hold<H>>,
     /// The replacements that this process put in place, by the index of their name.
     pub(super) made: BTreeMap<usize, H>,
     /// The inode of the kept copy, and how many names it had before the op that this process had not given it. `None` for
@@ -76,6 +96,24 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         self.grips.get(&op.id())
     }
 
+    /// Keeps the files of `op` open from their comparison until it ends.
+    pub(super) fn keep_open(&mut self, op: &Begun, files: Files<F::File>) {
+        let grip = self.grips.entry(op.id()).or_default();
+        grip.master = Some(Hold::Open(files.master));
+        grip.duplicate = Some(Hold::Open(files.duplicate));
+    }
+
+    /// The master and the duplicate of `op`, if both are open.
+    pub(super) fn both_open(&self, op: &Begun) -> Option<(Arc<F::File>, Arc<F::File>)> {
+        let grip = self.grip(op)?;
+        match (grip.master.as_ref()?, grip.duplicate.as_ref()?) {
+            (Hold::Open(master), Hold::Open(duplicate)) => {
+                Some((Arc::clone(master), Arc::clone(duplicate)))
+            }
+            _ => None,
+        }
+    }
+
     /// Holds both files of `op`, from now until it ends.
     pub(super) fn take_grip(&mut self, op: &Begun) -> Result<(), FsError> {
         let id = op.id();
@@ -109,10 +147,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         &self,
         places: impl Iterator<Item = Place>,
         is: impl Fn(&Stat) -> bool,
-    ) -> Result<Option<F::File>, FsError> {
+    ) -> Result<Option<Hold<F::File>>, FsError> {
         for place in places {
             if let Some(held) = self.fs.hold_if(&place, &is)? {
-                return Ok(Some(held));
+                return Ok(Some(Hold::Name(held)));
             }
         }
         Ok(None)
@@ -315,21 +353,26 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Returns the state of the held duplicate; `None` if it is not held.
     pub(super) fn held_duplicate(&self, op: &Begun) -> Result<Option<Stat>, FsError> {
         let held = self.grip(op).and_then(|grip| grip.duplicate.as_ref());
-        held.map(|held| self.fs.stat_open(held)).transpose()
+        held.map(|held| self.fs.stat_open(held.file())).transpose()
     }
 
     /// Returns the state of the held master; `None` if it is not held.
     pub(super) fn held_master(&self, op: &Begun) -> Result<Option<Stat>, FsError> {
         let held = self.grip(op).and_then(|grip| grip.master.as_ref());
-        held.map(|held| self.fs.stat_open(held)).transpose()
+        held.map(|held| self.fs.stat_open(held.file())).transpose()
     }
 
     /// Opens the held master, whatever its names are now.
-    pub(super) fn open_held_master(&self, op: OpId) -> Result<Option<F::File>, FsError> {
-        match self.grips.get(&op).and_then(|grip| grip.master.as_ref()) {
-            Some(held) if self.fs.stat_open(held)?.nlink > 0 => self.fs.open_held(held).map(Some),
-            _ => Ok(None),
+    pub(super) fn open_held_master(&self, op: OpId) -> Result<Option<Arc<F::File>>, FsError> {
+        let held = self.grips.get(&op).and_then(|grip| grip.master.as_ref());
+        let Some(held) = held else { return Ok(None) };
+        if self.fs.stat_open(held.file())?.nlink == 0 {
+            return Ok(None);
         }
+        Ok(Some(match held {
+            Hold::Open(file) => Arc::clone(file),
+            Hold::Name(name) => Arc::new(self.fs.open_held(name)?),
+        }))
     }
 
     /// Finds the duplicate that has none of its known names.
@@ -337,10 +380,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let Some(held) = self.grip(op).and_then(|grip| grip.duplicate.as_ref()) else {
             return Ok(Whereabouts::Deleted);
         };
-        if self.fs.stat_open(held)?.nlink == 0 {
+        if self.fs.stat_open(held.file())?.nlink == 0 {
             return Ok(Whereabouts::Deleted);
         }
-        Ok(Whereabouts::Elsewhere(self.fs.path_of(held)?))
+        Ok(Whereabouts::Elsewhere(self.fs.path_of(held.file())?))
     }
 
     /// Whether a path of a client still leads to the contents of `op`: the kept copy or the duplicate has a name that

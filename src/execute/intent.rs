@@ -27,11 +27,16 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         }
     }
 
-    pub(super) fn intent(&mut self, id: OpId, compared: &Compared) -> Result<Intent, FsError> {
+    pub(super) fn intent(
+        &mut self,
+        id: OpId,
+        compared: &Compared<F::File>,
+    ) -> Result<Intent, FsError> {
         let (op, seen) = (compared.op(), compared.seen());
         let names = self.name_intents(op)?;
-        let duplicate_handle = self.fs.handle(&op.duplicate)?;
-        let master_handle = self.fs.handle(&op.master)?;
+        let files = compared.files();
+        let duplicate_handle = self.fs.handle_of(&files.duplicate)?;
+        let master_handle = self.fs.handle_of(&files.master)?;
         Ok(Intent {
             op: id,
             kind: op.kind,

@@ -36,6 +36,7 @@ mod work;
 
 use crate::plan::Op;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Weak;
 
 pub use halt::Halt;
 pub use new_name::NewNames;
@@ -167,6 +168,8 @@ pub struct Executor<'a, F: Change, S: Store> {
     touched: Touched,
     /// The files held of each op under way.
     grips: HashMap<OpId, Grip<F::File>>,
+    /// The files that are open.
+    opened: HashMap<InodeId, Weak<F::File>>,
     /// The ops under way that give names to a kept copy.
     givers: HashMap<InodeId, BTreeSet<OpId>>,
     /// Handles of directories, by the path under which a batch knows the directory.
@@ -203,6 +206,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             run,
             touched: Touched::default(),
             grips: HashMap::new(),
+            opened: HashMap::new(),
             givers: HashMap::new(),
             handles: HashMap::new(),
             ours: HashMap::new(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::compare::{Held, Opened};
-use super::compared::{Compared, Seen};
+use super::compared::{Compared, Files, Seen};
 use super::halt::Halt;
 use super::parents::missing_parents;
 use super::undo::Examined;
@@ -35,8 +35,6 @@ enum Ready<'f, F: Change> {
 /// The ops that will share a barrier.
 #[derive(Default)]
 pub(super) struct Batch {
-    compared: Vec<Compared>,
-    examined: Vec<Examined>,
     masters: BTreeSet<InodeId>,
     /// Ops taken into it, compared or not.
     ops: usize,
@@ -105,7 +103,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     fn pass(&mut self, mut queue: VecDeque<Op>, last: bool) -> Result<VecDeque<Op>, RunError> {
         let mut again = VecDeque::new();
         while !queue.is_empty() {
-            let (mut batch, mut opened) = (Batch::default(), Vec::new());
+            let mut batch = Batch::default();
+            let (mut opened, mut compared, mut examined) = (Vec::new(), Vec::new(), Vec::new());
             while self.has_room(&batch) {
                 // The duplicate of one op must not be the master of another in the same batch: recovery takes each op by
                 // itself.
@@ -123,7 +122,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                                 let (master, duplicate) = *held;
                                 opened.push(Opened { op, master, duplicate });
                             }
-                            Ready::Undo(examined) => batch.examined.push(*examined),
+                            Ready::Undo(undo) => examined.push(*undo),
                         }
                     }
                     Err(halt) if halt.again && !last => again.push_back(halt.next_try(op)),
@@ -135,24 +134,24 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             for Opened { op, master, duplicate } in opened {
                 let failed = [op.master_id, op.duplicate_id];
                 let failed = failed.iter().find_map(|id| unreadable.get(id)).cloned();
-                let compared = failed.map_or(Ok(()), Err).and_then(|()| {
+                let equal = failed.map_or(Ok(()), Err).and_then(|()| {
                     self.not_stopped(&op)?;
                     self.compared(&op, master, duplicate)
                 });
-                match compared {
-                    Ok((seen, dirs)) => {
+                match equal {
+                    Ok((seen, files, dirs)) => {
                         self.observer.stepped();
-                        batch.compared.push(Compared::new(op, seen, dirs));
+                        compared.push(Compared::new(op, seen, files, dirs));
                     }
                     Err(halt) if halt.again && !last => again.push_back(halt.next_try(op)),
                     Err(halt) => self.not_done(&op, None, halt),
                 }
             }
             let (clones, links): (Vec<_>, Vec<_>) =
-                batch.compared.into_iter().partition(|compared| compared.op().reflinks());
+                compared.into_iter().partition(|compared| compared.op().reflinks());
             let mut put_back = self.batch(links)?;
             put_back.extend(self.reflink_batch(clones)?);
-            put_back.extend(self.undo_batch(batch.examined)?);
+            put_back.extend(self.undo_batch(examined)?);
             self.release_dirs();
             match last {
                 // Another program came in between; at the end of the run perhaps no longer.
@@ -209,15 +208,16 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
     }
 
-    /// Compares an op that was opened; returns both files as they were, and the directories that are to be made.
+    /// Compares an op that was opened; returns both files as they were, both files, and the directories that are to be
+    /// made.
     fn compared(
         &mut self,
         op: &Op,
         master: Held<'a, F>,
         duplicate: Held<'a, F>,
-    ) -> Result<(Seen, Vec<DirIntent>), Halt> {
-        let seen = self.compare(op, master, duplicate)?;
-        Ok((seen, self.missing_parents_of(op)?))
+    ) -> Result<(Seen, Files<F::File>, Vec<DirIntent>), Halt> {
+        let (seen, files) = self.compare(op, master, duplicate)?;
+        Ok((seen, files, self.missing_parents_of(op)?))
     }
 
     /// Returns the directories that `op` needs on the master's branch and that are missing now.

@@ -68,10 +68,13 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         Err(halt)
     }
 
-    /// Opens both files, takes both leases and checks that both are as they were compared.
-    pub(super) fn enter(&self, op: &Begun) -> Result<Window<'a, F>, Halt> {
+    /// Takes leases on both files and checks that both are as they were compared. Their names are looked at in the window.
+    pub(super) fn enter(&mut self, op: &Begun) -> Result<Window<'a, F>, Halt> {
+        let (master, duplicate) = match self.both_open(op) {
+            Some(both) => both,
+            None => (self.open_master(op)?, self.open_duplicate(op)?),
+        };
         let seen = op.seen();
-        let (master, duplicate) = (self.open_master(op)?, self.open_duplicate(op)?);
         let window = Window::open(self.fs, self.options.leases, master, duplicate)?;
         self.unchanged(&self.fs.stat_open(&window.master.file)?, &seen.master, "master")?;
         self.unchanged(&self.fs.stat_open(&window.duplicate.file)?, &seen.duplicate, "duplicate")?;

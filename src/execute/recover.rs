@@ -4,6 +4,7 @@
 use super::batch::settled;
 use super::begun::{Begun, Subject as _, UndoCopy};
 use super::compare::SETTLE_TICK;
+use super::grip::Hold;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::pass::Batch;
@@ -231,7 +232,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
             let held = self.fs.by_handle(branch, handle)?;
             let Some(held) = held else { return Ok(None) };
             let same = is(&self.fs.stat_open(&held)?);
-            Ok::<_, FsError>(same.then_some(held))
+            Ok::<_, FsError>(same.then_some(Hold::Name(held)))
         };
         let is_duplicate = |stat: &Stat| op.is_duplicate(stat);
         let is_master = |stat: &Stat| op.is_master(stat);

@@ -23,7 +23,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Journals, clones and carries out compared ops; returns the ops that were put back and are worth another try.
     pub(super) fn reflink_batch(
         &mut self,
-        ops: Vec<Compared>,
+        ops: Vec<Compared<F::File>>,
     ) -> Result<Vec<(Op, Halt)>, RunError> {
         if ops.is_empty() {
             return Ok(Vec::new());
@@ -33,7 +33,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         let failures = self.settle_sources(ops.iter().map(Compared::op));
         let (mut made, mut intents) = (Vec::new(), Vec::new());
         for compared in ops {
-            let (op, dirs, seen) = compared.into_parts();
+            let (op, dirs, seen, _) = compared.into_parts();
             if let Err(halt) = settled(&failures, &op) {
                 self.not_done(&op, None, halt);
                 continue;

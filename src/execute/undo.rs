@@ -35,7 +35,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Checks that `op` may be begun: no program uses the file that stays, and the file and its names are as planned.
     pub(super) fn examine(&mut self, op: &Op, undo: &Undoing) -> Result<Examined, Halt> {
         // A momentary lease: a file that is open in a program is refused before gigabytes are copied.
-        let held = self.hold(self.open_duplicate(op)?, Lease::Write, "file that stays")?;
+        let stays = self.open_duplicate(op)?;
+        let held = self.hold(stays, Lease::Write, "file that stays")?;
         self.observe_all(op, Observed::may_publish)?;
         let dirs = self.missing_parents_of(op)?;
         if held.stat.size != op.size || held.stat.mtime != undo.source_mtime {
@@ -158,7 +159,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Reads copies, on all disks at the same time. The files that stay are not open meanwhile: several ops may share one,
     /// and none could then have a lease on it.
     fn hash_copies(&mut self, works: &[Work<Begun>]) -> Unreadable {
-        let hold = |work: &Work<Begun>| self.hold(self.open_master(&work.op)?, Lease::Read, "copy");
+        let mut hold = |work: &Work<Begun>| {
+            let copy = self.open_master(&work.op)?;
+            self.hold(copy, Lease::Read, "copy")
+        };
         // Comparing says what is wrong with the others.
         let held: Vec<_> = works.iter().filter_map(|work| hold(work).ok()).collect();
         self.hash_ahead(&held.iter().collect::<Vec<_>>())

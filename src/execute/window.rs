@@ -3,6 +3,7 @@
 //! Between taking and releasing a lease there are only branch calls: no log, print, journal, CSV or pool access.
 //! A pool client that opens a leased file blocks one of mergerfs' threads; with all of them blocked the pool hangs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::halt::Halt;
@@ -23,17 +24,20 @@ pub enum Leases {
 }
 
 /// An open file with a lease; dropping it releases the lease.
+///
+/// The kernel gives no write lease while this process has the file open a second time: all phases of an op use one
+/// descriptor, and so do all ops that keep the same copy.
 pub(crate) struct Leased<'f, F: Change> {
     fs: &'f F,
     leases: Leases,
-    pub(crate) file: F::File,
+    pub(crate) file: Arc<F::File>,
     held: Option<Lease>,
 }
 
 impl<'f, F: Change> Leased<'f, F> {
     /// Wraps an open file that has no lease yet.
-    pub(crate) fn new(fs: &'f F, leases: Leases, file: F::File) -> Self {
-        Self { fs, leases, file, held: None }
+    pub(crate) fn new(fs: &'f F, leases: Leases, file: impl Into<Arc<F::File>>) -> Self {
+        Self { fs, leases, file: file.into(), held: None }
     }
 
     /// Takes a lease or changes the held one, once.
@@ -88,7 +92,10 @@ impl<F: Change> Drop for Leased<'_, F> {
     fn drop(&mut self) {
         if self.held.take().is_some()
             && self.leases == Leases::Required
-            && let Err(error) = self.fs.release_before_close(&self.file)
+            && let Err(error) = match Arc::strong_count(&self.file) {
+                1 => self.fs.release_before_close(&self.file),
+                _ => self.fs.release(&self.file),
+            }
         {
             // Closing the descriptor, which follows, releases it too.
             tracing::debug!(%error, "lease not released");
@@ -108,8 +115,8 @@ impl<'f, F: Change> Window<'f, F> {
     pub(crate) fn open(
         fs: &'f F,
         leases: Leases,
-        master: F::File,
-        duplicate: F::File,
+        master: Arc<F::File>,
+        duplicate: Arc<F::File>,
     ) -> Result<Self, Halt> {
         let master = Leased::new(fs, leases, master);
         let duplicate = Leased::new(fs, leases, duplicate);

@@ -404,6 +404,12 @@ pub trait Look {
     /// `ENOENT` if the entry is missing, and any other error of the kernel.
     fn handle(&self, at: &Place) -> Result<Handle>;
 
+    /// As [`Look::handle`], of a file that is open or held.
+    ///
+    /// # Errors
+    /// Returns the kernel's error.
+    fn handle_of(&self, file: &Self::File) -> Result<Handle>;
+
     /// Holds the file that [`Look::handle`] named on `branch`, wherever the file's names are now; `None` if the file
     /// was removed, if its inode number belongs to another file since, or if this process may not find files by handle.
     ///
@@ -673,7 +679,7 @@ pub trait Change: Look {
 
     /// [`Change::sync_data`] of each of `files`, at the same time where that is faster; the results are in the order of
     /// `files`.
-    fn sync_data_of_all(&self, files: &[Self::File]) -> Vec<Result<()>> {
+    fn sync_data_of_all(&self, files: &[&Self::File]) -> Vec<Result<()>> {
         files.iter().map(|file| self.sync_data(file)).collect()
     }
 

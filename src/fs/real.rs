@@ -302,6 +302,11 @@ impl Look for RealFs {
         self.told("ask for a handle of", at, handle)
     }
 
+    fn handle_of(&self, file: &RealFile) -> Result<Handle> {
+        let handle = root::or_none(sys::handle_of(file.as_fd()));
+        self.told("ask for a handle of", &file.at, handle)
+    }
+
     fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<RealFile>> {
         let at = Place::new(branch, RelPath::root());
         let held = self.root(branch).by_handle(handle, OFlag::O_PATH);
@@ -521,7 +526,7 @@ impl Change for RealFs {
         self.told("sync directory", dir, synced)
     }
 
-    fn sync_data_of_all(&self, files: &[RealFile]) -> Vec<Result<()>> {
+    fn sync_data_of_all(&self, files: &[&RealFile]) -> Vec<Result<()>> {
         at_once::all(files, |file| file.at.branch, |file| self.sync_data(file))
     }
 

@@ -265,16 +265,7 @@ impl Root {
                 sys::handle_of(held.as_fd())
             }
         };
-        match handle {
-            Err(error) => match error.raw_os_error() {
-                // The last two come from a container's filter.
-                Some(libc::EOPNOTSUPP | libc::EOVERFLOW | libc::EPERM | libc::ENOSYS) => {
-                    Ok(Handle::default())
-                }
-                _ => Err(error),
-            },
-            Ok(handle) => Ok(Handle(handle)),
-        }
+        or_none(handle)
     }
 
     /// Opens the file that `handle` names; `None` if the file was removed, or if this process may not find files by
@@ -379,6 +370,20 @@ impl Root {
     pub(super) fn parent<'a>(&self, path: &'a RelPath) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
         let parent = path.parent().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         Ok((self.dir_of_names(&parent)?, path.file_name()))
+    }
+}
+
+/// A handle; none where the filesystem has no handles, or a container allows none.
+pub(super) fn or_none(handle: io::Result<Vec<u8>>) -> io::Result<Handle> {
+    match handle {
+        Err(error) => match error.raw_os_error() {
+            // The last two come from a container's filter.
+            Some(libc::EOPNOTSUPP | libc::EOVERFLOW | libc::EPERM | libc::ENOSYS) => {
+                Ok(Handle::default())
+            }
+            _ => Err(error),
+        },
+        Ok(handle) => Ok(Handle(handle)),
     }
 }
 

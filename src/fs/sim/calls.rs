@@ -207,6 +207,10 @@ impl Look for SimFs {
         self.on("ask for the path of", file, |state| state.path_of(file.open))
     }
 
+    fn handle_of(&self, file: &SimFile) -> Result<Handle> {
+        self.on("ask for a handle of", file, |state| state.handle_of_open(file.open))
+    }
+
     fn handle(&self, at: &Place) -> Result<Handle> {
         self.at("get the handle of", at, |state| state.handle(at))
     }

@@ -13,12 +13,21 @@ impl State {
     /// The inode number and its generation, as ext4 does it; empty where there are no handles.
     pub(super) fn handle(&self, at: &Place) -> Sys<Handle> {
         let (disk, ino) = self.find(at)?;
+        Ok(self.handle_of(disk, ino))
+    }
+
+    pub(super) fn handle_of_open(&self, open: u64) -> Sys<Handle> {
+        let open = self.file(open)?;
+        Ok(self.handle_of(open.disk, open.ino))
+    }
+
+    fn handle_of(&self, disk: usize, ino: Ino) -> Handle {
         if !self.handles {
-            return Ok(Handle::default());
+            return Handle::default();
         }
         let generation = self.node(disk, ino).generation;
         let parts = [ino.to_le_bytes(), generation.to_le_bytes()];
-        Ok(Handle(parts.concat()))
+        Handle(parts.concat())
     }
 
     /// The inode that a handle names, unless it is free or its number belongs to another generation.
