@@ -67,7 +67,10 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     /// Makes aside the missing parents of the next name of an op, unless another op makes one of them in this round.
     fn make_next_aside(&mut self, lacking: &mut Lacking, round: &mut Round) -> Result<(), Halt> {
         while let Some(name) = lacking.op.names.get(lacking.k) {
-            if lacking.tries == 0 {
+            let stat = &mut |place: &Place| self.fs.stat(place);
+            let chain = missing_chain(stat, name.to, &name.path)?;
+            let own = chain.is_empty() && name.from == name.to;
+            if lacking.tries == 0 && !own {
                 // A name that the duplicate has left gets no replacement any more, and needs no directory.
                 let left = self.observe(&lacking.op, lacking.k)?.duplicate;
                 if matches!(left, DuplicateAt::Retired | DuplicateAt::Nowhere) {
@@ -75,8 +78,6 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
                     continue;
                 }
             }
-            let stat = &mut |place: &Place| self.fs.stat(place);
-            let chain = missing_chain(stat, name.to, &name.path)?;
             let Some(top) = chain.first() else {
                 self.made_by_another(&lacking.op, lacking.k)?;
                 (lacking.k, lacking.tries) = (lacking.k + 1, 0);

@@ -147,12 +147,16 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         let target = op.target(k);
         // The master is linked by descriptor: its name may lead elsewhere by now. To a temp name first, so that
         // the name itself appears in one step that never overwrites anything.
-        match self.fs.stat(&temp)? {
-            None => self.link(&window.master.file, &temp)?,
-            Some(stat) if op.is_master(&stat) => {} // left by an interrupted publish of this op
-            Some(_) => {
-                return Err(Halt::new(Reason::Conflict, format!("{:?} is taken", temp.path)));
+        match self.link(&window.master.file, &temp) {
+            Err(error) if error.errno() == libc::EEXIST => {
+                let there = self.fs.stat(&temp)?;
+                // Left by an interrupted publish of this op.
+                if there.is_none_or(|stat| !op.is_master(&stat)) {
+                    let taken = format!("{:?} is taken", temp.path);
+                    return Err(Halt::new(Reason::Conflict, taken));
+                }
             }
+            linked => linked?,
         }
         // Before the calls: an error may come from a later step, and the name may be ours all the same.
         let name = self.fs.hold(&temp)?;

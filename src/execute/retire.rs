@@ -89,8 +89,12 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         retiring: &mut Retiring,
     ) -> Result<(), Halt> {
         let names = self.observe_all(op, Observed::may_retire)?;
+        let here = |observed: &Observed| observed.duplicate != DuplicateAt::Retired;
+        let moves = names.iter().any(here);
         // All checks that can precede the renames do: putting back afterwards is for the rest.
-        self.check_duplicate(op, window)?;
+        if moves {
+            self.check_duplicate(op, window)?;
+        }
         // The master is checked now, not after the renames: from then on a client that opens the path gets the master,
         // and may well be waiting for it. That is the final state of the path, and the retired inode still equals the
         // master.
@@ -128,7 +132,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
                 return Err(Halt::new(Reason::Changed, "its path was linked meanwhile"));
             }
         }
-        self.note_both(op, window, retiring.unlinked)?;
+        if moves {
+            self.note_both(op, window, retiring.unlinked)?;
+        }
         self.check_retired(op, window)
     }
 
