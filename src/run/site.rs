@@ -13,7 +13,7 @@ use super::RunError;
 
 /// Names of the ops that share a barrier: enough that all disks have work between two of them, few enough to stop soon.
 const BATCH_NAMES: usize = 4_096;
-/// Open files and directories that a name in a batch takes: both of its files twice, and its directories.
+/// Open files and directories that a name in a batch takes, at most: both of its files, those made of them, its directories.
 const FILES_OF_NAME: usize = 8;
 /// Bytes compared or copied before a barrier; recovery after a crash reads these again.
 const BATCH_BYTES: u64 = 4 << 30;
