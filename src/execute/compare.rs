@@ -1,11 +1,11 @@
 //! Compare: nothing is removed whose bytes were not found equal to the master's in this run (invariant 2).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::begun::{Begun, Subject};
-use super::compared::{Files, Seen};
+use super::compared::{Equal, Files, Seen};
 use super::window::Leased;
 use super::{Executor, halt::Halt};
 use crate::fs::reading::{ahead, hash_of};
@@ -38,6 +38,13 @@ pub(super) struct Held<'f, F: Change> {
 
 /// Files that could not be read, and why.
 pub(super) type Unreadable = BTreeMap<InodeId, Halt>;
+
+/// A file that is open in this process.
+pub(super) struct OpenFile<H> {
+    /// The mount it was opened through.
+    mount: u64,
+    pub(super) file: Weak<H>,
+}
 
 /// A planned op whose files were found as they were planned, and are open.
 pub(super) struct Opened<'f, F: Change> {
@@ -80,14 +87,14 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         op: &Op,
         master: Held<'a, F>,
         duplicate: Held<'a, F>,
-    ) -> Result<(Seen, Files<F::File>), Halt> {
+    ) -> Result<Equal<F::File>, Halt> {
         let blake3 =
             self.equal_bytes(op, &master, &duplicate).map_err(|halt| as_versions(halt, op))?;
         let [kept, goes] = [&master, &duplicate].map(|held| Arc::clone(&held.file.file));
         let seen = self.seen(master, duplicate, blake3)?;
         // No other op has this duplicate.
         self.hashes.remove(&op.duplicate_id);
-        Ok((seen, Files { master: kept, duplicate: goes }))
+        Ok(Equal { seen, files: Files { master: kept, duplicate: goes } })
     }
 
     /// Hashes those of `files` that are not hashed yet, all disks at the same time. No branch that fails takes part
@@ -241,23 +248,23 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     ) -> Result<Arc<F::File>, Halt> {
         // A birth time other than the recorded one means another file under a reused inode number.
         let same = |stat: &Stat| born.is_none_or(|born| stat.btime == Some(born));
-        let open = self.opened(id);
+        let open = self.opened.get(&id).map(|open| (open.mount, open.file.upgrade()));
         for place in places {
-            match &open {
-                Some(open) => {
-                    let there = self.fs.stat_if_there(&place)?;
-                    if there.is_some_and(|stat| stat.id == id && same(&stat)) {
-                        return Ok(Arc::clone(open));
-                    }
+            if let Some((mount, Some(open))) = &open {
+                let there = self.fs.stat_if_there(&place)?;
+                match there.filter(|stat| stat.id == id && same(stat)) {
+                    None => continue,
+                    Some(stat) if stat.mount == *mount => return Ok(Arc::clone(open)),
+                    // A link from a descriptor does not cross a mount, though the device is the same.
+                    Some(_) => {}
                 }
-                None => {
-                    let opened = self.fs.open_inode(&place, id)?;
-                    if let Some((file, _)) = opened.filter(|(_, stat)| same(stat)) {
-                        let file = Arc::new(file);
-                        self.opened.insert(id, Arc::downgrade(&file));
-                        return Ok(file);
-                    }
-                }
+            }
+            let opened = self.fs.open_inode(&place, id)?;
+            if let Some((file, stat)) = opened.filter(|(_, stat)| same(stat)) {
+                let file = Arc::new(file);
+                let open = OpenFile { mount: stat.mount, file: Arc::downgrade(&file) };
+                self.opened.insert(id, open);
+                return Ok(file);
             }
         }
         Err(Halt::new(Reason::Changed, format!("the {what} is no longer at its name")))
@@ -265,7 +272,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// The file `id` if it is open. It is not opened a second time: the kernel would then give no write lease.
     pub(super) fn opened(&self, id: InodeId) -> Option<Arc<F::File>> {
-        self.opened.get(&id)?.upgrade()
+        self.opened.get(&id)?.file.upgrade()
     }
 
     /// Takes fingerprint and metadata under a momentary lease: a store through an older shared mapping moves no

@@ -26,7 +26,13 @@ pub(super) struct Files<H> {
     pub(super) duplicate: Arc<H>,
 }
 
-/// A planned op whose files were found equal in this run. Only `Executor::compare` makes the [`Seen`] in it.
+/// Both files of an op, found equal. Only [`Executor::compare`](super::Executor::compare) makes it.
+pub(super) struct Equal<H> {
+    pub(super) seen: Seen,
+    pub(super) files: Files<H>,
+}
+
+/// A planned op whose files were found equal in this run.
 pub(super) struct Compared<H> {
     op: Op,
     dirs: Vec<DirIntent>,
@@ -35,10 +41,9 @@ pub(super) struct Compared<H> {
 }
 
 impl<H> Compared<H> {
-    /// `seen` and `files` are what [`Executor::compare`](super::Executor::compare) returned, `dirs` the directories to be
-    /// made.
-    pub(super) fn new(op: Op, seen: Seen, files: Files<H>, dirs: Vec<DirIntent>) -> Self {
-        Self { op, dirs, seen: Box::new(seen), files }
+    /// `dirs` are the directories to be made.
+    pub(super) fn new(op: Op, equal: Equal<H>, dirs: Vec<DirIntent>) -> Self {
+        Self { op, dirs, seen: Box::new(equal.seen), files: equal.files }
     }
 
     /// The op as it was planned.

@@ -104,11 +104,11 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     }
 
     /// The master and the duplicate of `op`, if both are open.
-    pub(super) fn both_open(&self, op: &Begun) -> Option<(Arc<F::File>, Arc<F::File>)> {
+    pub(super) fn both_open(&self, op: &Begun) -> Option<Files<F::File>> {
         let grip = self.grip(op)?;
         match (grip.master.as_ref()?, grip.duplicate.as_ref()?) {
             (Hold::Open(master), Hold::Open(duplicate)) => {
-                Some((Arc::clone(master), Arc::clone(duplicate)))
+                Some(Files { master: Arc::clone(master), duplicate: Arc::clone(duplicate) })
             }
             _ => None,
         }

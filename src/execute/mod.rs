@@ -36,7 +36,6 @@ mod work;
 
 use crate::plan::Op;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Weak;
 
 pub use halt::Halt;
 pub use new_name::NewNames;
@@ -50,6 +49,7 @@ use crate::plan::OpId;
 use crate::plan::metadata::IgnoreMetadata;
 use crate::plan::refusal::Reason;
 use crate::pool::BranchIdx;
+use compare::OpenFile;
 use grip::Grip;
 use touched::Touched;
 
@@ -169,7 +169,7 @@ pub struct Executor<'a, F: Change, S: Store> {
     /// The files held of each op under way.
     grips: HashMap<OpId, Grip<F::File>>,
     /// The files that are open.
-    opened: HashMap<InodeId, Weak<F::File>>,
+    opened: HashMap<InodeId, OpenFile<F::File>>,
     /// The ops under way that give names to a kept copy.
     givers: HashMap<InodeId, BTreeSet<OpId>>,
     /// Handles of directories, by the path under which a batch knows the directory.

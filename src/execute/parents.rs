@@ -233,7 +233,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
 
     /// Releases the directories of a batch.
     pub(super) fn release_dirs(&mut self) {
-        self.opened.retain(|_, file| file.strong_count() > 0);
+        self.opened.retain(|_, open| open.file.strong_count() > 0);
         self.handles.clear();
         self.fs.unpin();
     }

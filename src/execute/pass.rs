@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::compare::{Held, Opened};
-use super::compared::{Compared, Files, Seen};
+use super::compared::{Compared, Equal};
 use super::halt::Halt;
 use super::parents::missing_parents;
 use super::undo::Examined;
@@ -134,14 +134,14 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             for Opened { op, master, duplicate } in opened {
                 let failed = [op.master_id, op.duplicate_id];
                 let failed = failed.iter().find_map(|id| unreadable.get(id)).cloned();
-                let equal = failed.map_or(Ok(()), Err).and_then(|()| {
+                let found = failed.map_or(Ok(()), Err).and_then(|()| {
                     self.not_stopped(&op)?;
                     self.compared(&op, master, duplicate)
                 });
-                match equal {
-                    Ok((seen, files, dirs)) => {
+                match found {
+                    Ok((equal, dirs)) => {
                         self.observer.stepped();
-                        compared.push(Compared::new(op, seen, files, dirs));
+                        compared.push(Compared::new(op, equal, dirs));
                     }
                     Err(halt) if halt.again && !last => again.push_back(halt.next_try(op)),
                     Err(halt) => self.not_done(&op, None, halt),
@@ -208,16 +208,15 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         }
     }
 
-    /// Compares an op that was opened; returns both files as they were, both files, and the directories that are to be
-    /// made.
+    /// Compares an op that was opened; returns both files, and the directories that are to be made.
     fn compared(
         &mut self,
         op: &Op,
         master: Held<'a, F>,
         duplicate: Held<'a, F>,
-    ) -> Result<(Seen, Files<F::File>, Vec<DirIntent>), Halt> {
-        let (seen, files) = self.compare(op, master, duplicate)?;
-        Ok((seen, files, self.missing_parents_of(op)?))
+    ) -> Result<(Equal<F::File>, Vec<DirIntent>), Halt> {
+        let equal = self.compare(op, master, duplicate)?;
+        Ok((equal, self.missing_parents_of(op)?))
     }
 
     /// Returns the directories that `op` needs on the master's branch and that are missing now.

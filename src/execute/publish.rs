@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use super::Executor;
 use super::begun::{Begun, Subject as _};
+use super::compared::Files;
 use super::halt::Halt;
 use super::observe::{DuplicateAt, Observed, TargetIs};
 use super::window::Window;
@@ -70,12 +71,12 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
 
     /// Takes leases on both files and checks that both are as they were compared. Their names are looked at in the window.
     pub(super) fn enter(&mut self, op: &Begun) -> Result<Window<'a, F>, Halt> {
-        let (master, duplicate) = match self.both_open(op) {
-            Some(both) => both,
-            None => (self.open_master(op)?, self.open_duplicate(op)?),
+        let files = match self.both_open(op) {
+            Some(files) => files,
+            None => Files { master: self.open_master(op)?, duplicate: self.open_duplicate(op)? },
         };
         let seen = op.seen();
-        let window = Window::open(self.fs, self.options.leases, master, duplicate)?;
+        let window = Window::open(self.fs, self.options.leases, files)?;
         self.unchanged(&self.fs.stat_open(&window.master.file)?, &seen.master, "master")?;
         self.unchanged(&self.fs.stat_open(&window.duplicate.file)?, &seen.duplicate, "duplicate")?;
         Ok(window)

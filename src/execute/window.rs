@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compared::Files;
 use super::halt::Halt;
 use crate::fs::{Change, FsError, Lease};
 use crate::plan::refusal::Reason;
@@ -112,14 +113,9 @@ pub(crate) struct Window<'f, F: Change> {
 
 impl<'f, F: Change> Window<'f, F> {
     /// Takes both leases. While the window waits for one lease, it does not hold the other.
-    pub(crate) fn open(
-        fs: &'f F,
-        leases: Leases,
-        master: Arc<F::File>,
-        duplicate: Arc<F::File>,
-    ) -> Result<Self, Halt> {
-        let master = Leased::new(fs, leases, master);
-        let duplicate = Leased::new(fs, leases, duplicate);
+    pub(super) fn open(fs: &'f F, leases: Leases, files: Files<F::File>) -> Result<Self, Halt> {
+        let master = Leased::new(fs, leases, files.master);
+        let duplicate = Leased::new(fs, leases, files.duplicate);
         let mut window = Self { master, duplicate };
         for attempt in 1..=TRIES {
             match window.try_take() {

@@ -2,7 +2,7 @@
 
 use libc::EIO;
 use mergerfs_xdedup::execute::Outcome;
-use mergerfs_xdedup::fs::sim::Fault;
+use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
 use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
 
@@ -172,4 +172,23 @@ fn an_op_whose_sources_cannot_be_made_durable_is_not_begun() {
         }
         assert!(tried >= 2, "{}: {tried}", scenario.name);
     }
+}
+
+/// The kept copy has a name on each of two mounts of one disk. A link does not cross from one to the other.
+#[test]
+fn a_kept_copy_is_linked_through_the_mount_of_its_name() {
+    let world = SimWorld::new();
+    let disk = world.add_disk();
+    let [a, b] = [world.add_branch(disk), world.add_branch(disk)];
+    let kept = [place(a, "m/kept"), place(b, "m/too")];
+    scenario::add(&world, &kept[0]);
+    world.add_link(&kept[0], &kept[1]);
+    let plan = [(&kept[0], place(a, "d/one")), (&kept[1], place(b, "d/two"))];
+    let plan = plan.map(|(kept, at)| (kept.clone(), vec![scenario::add(&world, &at)]));
+    world.set_mount(b, 7);
+    let two = scenario::scenario("two mounts", world, &plan);
+    let mut session = Session::new(&two);
+    session.run(&two.ops).unwrap();
+    let done = |(_, outcome): &(_, Outcome)| matches!(outcome, Outcome::Done { .. });
+    assert!(session.outcomes.len() == 2 && session.outcomes.iter().all(done), "{}", session.told());
 }
