@@ -199,11 +199,25 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         })
     }
 
-    /// Turns a difference into damage for files whose fingerprints were equal, now or in an earlier scan, and whose
-    /// times show no write since: the disk changed their bytes.
-    fn as_damage(&self, halt: Halt, stats: [&Stat; 2]) -> Halt {
-        let older = |since: Timestamp| stats.iter().all(|s| s.mtime < since && s.ctime < since);
-        if halt.reason != Reason::Differs || !self.options.scanned.is_some_and(older) {
+    /// Returns what a difference means. Another program may have written to a file since its fingerprint was taken. Two files
+    /// that the scan or an earlier one read as equal, and whose times show no write since, are damage: the disk changed their
+    /// bytes.
+    fn as_damage(&self, halt: Halt, both: [&Held<'a, F>; 2]) -> Halt {
+        if halt.reason != Reason::Differs {
+            return halt;
+        }
+        for held in both {
+            let now = self.fs.stat_open(&held.file.file).map_err(Halt::from);
+            let same = now.and_then(|now| self.unchanged(&now, &held.stat.fingerprint(), "file"));
+            if let Err(changed) = same {
+                return changed;
+            }
+        }
+        let [master, duplicate] = both.map(|held| &held.stat);
+        let older = |since: Timestamp| {
+            [master, duplicate].iter().all(|stat| stat.mtime < since && stat.ctime < since)
+        };
+        if !self.options.scanned.is_some_and(older) {
             return halt;
         }
         let why = "they were equal when the scan or an earlier one read them, and neither was written since";
@@ -403,19 +417,19 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         master: &Held<'a, F>,
         duplicate: &Held<'a, F>,
     ) -> Result<[u8; 32], Halt> {
-        let stats = [&master.stat, &duplicate.stat];
+        let both = [master, duplicate];
         let (one, other) = match (self.known_hash(master), self.known_hash(duplicate)) {
             (Some(one), Some(other)) => (one, other),
             (Some(one), None) => (one, self.hash(&duplicate.file.file, op.size)?),
             (None, Some(other)) => (self.hash(&master.file.file, op.size)?, other),
             (None, None) => {
                 let hash = self.compare_bytes(op, &master.file.file, &duplicate.file.file);
-                let hash = hash.map_err(|halt| self.as_damage(halt, stats))?;
+                let hash = hash.map_err(|halt| self.as_damage(halt, both))?;
                 (hash, hash)
             }
         };
         if other != one {
-            return Err(self.as_damage(differs(op), stats));
+            return Err(self.as_damage(differs(op), both));
         }
         self.know(master.stat.fingerprint(), one);
         Ok(one)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mergerfs_xdedup::execute::Outcome;
-use mergerfs_xdedup::fs::sim::SimWorld;
+use mergerfs_xdedup::fs::sim::{Fault, SimWorld};
 use mergerfs_xdedup::fs::{Change, Hashed, Look, Metadata, Place};
 use mergerfs_xdedup::plan::refusal::Reason;
 
@@ -148,6 +148,31 @@ fn what_a_scan_read_as_equal_and_nobody_wrote_since_is_told_as_damaged() {
                 _ => None,
             });
             assert!(halt.is_some_and(|halt| halt.reason == reason), "{at:?}: {told}");
+        }
+    }
+}
+
+/// The hint for damage is to restore the file from a backup, which would replace what the client wrote.
+#[test]
+fn what_a_client_writes_before_it_is_read_is_no_damage() {
+    let scenario = scenario::cross();
+    let op = &scenario.ops[0];
+    for at in [&op.master, &op.duplicate] {
+        for n in 1.. {
+            let mut session = Session::new(&scenario);
+            session.world.fs().pause(Duration::from_secs(10));
+            session.scanned = Some(session.world.fs().now());
+            let path = at.path.clone();
+            let write = move |world: &SimWorld| drop(world.client_write(&path, OTHER));
+            session.world.plan_fault(Fault::foreign_at(n, write));
+            session.run(&scenario.ops).unwrap();
+            let damaged = session.outcomes.iter().any(|(_, outcome)| {
+                matches!(outcome, Outcome::NotDone(halt) if halt.reason == Reason::Damaged)
+            });
+            assert!(!damaged, "{at:?} at {n}: {}", session.told());
+            if session.world.calls() < n {
+                break;
+            }
         }
     }
 }
