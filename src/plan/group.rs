@@ -1,6 +1,6 @@
 //! Groups: files claimed to have equal content, each group as the inodes behind its files. Plain values, no I/O.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::fs::{InodeId, Metadata, Nature, Stat, Timestamp};
@@ -131,6 +131,29 @@ pub fn unite(groups: Vec<Group>) -> Vec<Group> {
     united.into_iter().flatten().collect()
 }
 
+/// Parts `groups`, whose paths were looked up again, where files of several groups `before` came together: a path of one group
+/// may lead to a file of another by now. A file that was in no group before stays where all others are of one.
+#[must_use]
+pub fn part(groups: Vec<Group>, before: &HashMap<InodeId, usize>) -> Vec<Group> {
+    let mut parts = Vec::with_capacity(groups.len());
+    for group in groups {
+        let known = |member: &Member| before.get(&member.id).copied();
+        let numbers: BTreeSet<usize> = group.members.iter().filter_map(known).collect();
+        if numbers.len() < 2 {
+            parts.push(group);
+            continue;
+        }
+        let mut of: BTreeMap<usize, Group> = BTreeMap::new();
+        for member in group.members {
+            if let Some(number) = known(&member) {
+                of.entry(number).or_default().members.push(member);
+            }
+        }
+        parts.extend(of.into_values());
+    }
+    parts
+}
+
 fn merge_member(group: &mut Group, member: Member) {
     match group.members.iter_mut().find(|m| m.id == member.id) {
         Some(known) => member.names.into_iter().for_each(|name| known.add_name(name)),
@@ -172,6 +195,18 @@ mod tests {
 
     fn inodes(groups: &[Group]) -> Vec<Vec<u64>> {
         groups.iter().map(|g| g.members.iter().map(|m| m.id.ino).collect()).collect()
+    }
+
+    #[test]
+    fn files_of_two_groups_that_came_together_are_parted() {
+        let before = [(1, 0), (2, 0), (3, 1), (4, 1)];
+        let before = before.map(|(ino, group)| (InodeId { dev: 1, ino }, group));
+        let again = vec![
+            group(&[(1, "a"), (4, "b"), (2, "c"), (3, "d"), (9, "new")]),
+            group(&[(5, "e"), (1, "f")]),
+        ];
+        let parts = part(again, &HashMap::from(before));
+        assert_eq!(inodes(&parts), [vec![1, 2], vec![4, 3], vec![5, 1]]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::find::list::ClaimedGroup;
 use crate::find::resolve::{self, Paths, Resolved, Resolver};
 use crate::find::symlinks::{self, PointedAt};
 use crate::fs::{FsError, InodeId};
-use crate::plan::group::Group;
+use crate::plan::group::{Group, part};
 use crate::pool::Pool;
 
 /// Finds duplicates on a site.
@@ -138,12 +138,16 @@ impl Duplicates<Session> for Requested<'_> {
             resolver.claim(ClaimedGroup { size: None, paths })?;
         }
         let again = resolver.finish()?;
+        let before = resolved.groups.iter().enumerate();
+        let before = before.flat_map(|(n, group)| group.members.iter().map(move |m| (m.id, n)));
+        let groups = part(again.groups, &before.collect());
         let refusals = resolved.refusals.into_iter().chain(again.refusals);
         Ok(Resolved {
             refusals: refusals.collect(),
             claimed_groups: resolved.claimed_groups,
             hashed: resolved.hashed,
             left_out: resolved.left_out,
+            groups,
             ..again
         })
     }
