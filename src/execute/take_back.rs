@@ -574,15 +574,24 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         for k in hiding {
             let (target, aside) = (op.target(k), op.hidden(self.journal.id(), k, Role::Withdrawn));
             self.move_aside(op, k, &target, &aside)?;
-            hidden.push((aside, target));
+            hidden.push((aside, target, k));
         }
         if !master.unbroken()? {
-            for (at, target) in hidden.iter().rev() {
+            for (at, target, _) in hidden.iter().rev() {
                 self.rename(at, target)?;
             }
             return Err(Halt::again(Reason::Busy, "the kept copy was opened meanwhile"));
         }
-        for (at, target) in hidden {
+        for (at, target, k) in hidden {
+            let observed = self.observe(op, k)?;
+            if !observed.own_taken && observed.elsewhere.is_none() {
+                // The other program took its file away again: without the replacement no disk would have the path.
+                match self.rename(&at, &target) {
+                    Err(error) if error.errno() == libc::EEXIST => {}
+                    Ok(()) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
             if !self.is_visible(op)? {
                 self.rename(&at, &target)?;
                 let why = "a new file is at its path, and the replacement is the only copy left";
