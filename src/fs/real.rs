@@ -308,11 +308,16 @@ impl Look for RealFs {
     }
 
     fn by_handle(&self, branch: BranchIdx, handle: &Handle) -> Result<Option<RealFile>> {
+        let root = self.root(branch);
         let at = Place::new(branch, RelPath::root());
-        let held = self.root(branch).by_handle(handle, OFlag::O_PATH);
-        let file =
-            |held: Option<OwnedFd>| held.map(|held| RealFile { file: held.into(), at: at.clone() });
-        self.told("find a file by its handle on", &at, held.map(file))
+        let held = root.by_handle(handle, OFlag::O_PATH);
+        let file = |held: OwnedFd| {
+            // For messages: the handle has no name.
+            let path = root.path_of(held.as_fd()).unwrap_or_default();
+            let at = path.map_or_else(|| at.clone(), |path| Place::new(branch, path));
+            RealFile { file: held.into(), at }
+        };
+        self.told("find a file by its handle on", &at, held.map(|held| held.map(file)))
     }
 
     fn comings(&self, at: &Place) -> Result<Comings> {
