@@ -418,7 +418,9 @@ impl Reason {
                 "files without data (0 bytes, or all hole, as of a download that has not begun) free nothing; nothing to do"
             }
             Self::Limit => "run again for the rest, or raise --max-ops, --max-bytes or --max-time",
-            Self::Busy => "a program has the file open: run again when it is closed",
+            Self::Busy => {
+                "a program has the file open, or changed it a moment ago: run again later"
+            }
             Self::Changed => "the file changed: make the list again",
             Self::Differs => "the contents are not equal: the list is wrong or old; make it again",
             Self::Conflict => {
