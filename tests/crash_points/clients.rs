@@ -5,6 +5,7 @@ use std::time::Duration;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
 use mergerfs_xdedup::fs::{Look, Place};
 use mergerfs_xdedup::journal::{Conflict, Journal};
+use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::meddling::{Client, Step, in_conflict, settle};
@@ -427,4 +428,44 @@ fn a_link_of_a_replacement_after_a_crash_is_told() {
         }
     }
     assert!(told > 10 && quiet > 100, "{told} {quiet}");
+}
+
+/// A program that works on the disks themselves puts a file at the path on a third one, and takes it away when the
+/// replacement has just given way to it.
+#[test]
+fn a_path_stays_if_a_newer_file_goes_again() {
+    let scenario = scenario::cross_over_a_third();
+    let path = &scenario.ops[0].names[0].path;
+    let newer = Place::new(BranchIdx(1), path.clone());
+    let run = |n: usize, gone: Option<usize>| {
+        let session = &mut Session::new(&scenario);
+        let at = newer.clone();
+        let add = move |world: &SimWorld| {
+            world.add_file(&at, b"newer");
+        };
+        session.world.plan_fault(Fault::foreign_at(n, add));
+        if let Some(m) = gone {
+            let at = newer.clone();
+            let remove = move |world: &SimWorld| world.client_remove_at(&at).unwrap();
+            session.world.plan_fault(Fault::foreign_at(m, remove));
+        }
+        session.run(&scenario.ops).unwrap();
+        let there = session.world.files().keys().any(|at| at.path == *path);
+        (session.world.trace(), there, session.told())
+    };
+    let mut met = 0;
+    for n in 1.. {
+        let (trace, ..) = run(n, None);
+        if trace.len() < n {
+            break;
+        }
+        let Some(aside) = trace.iter().find(|line| line.ends_with("-w")) else { continue };
+        let aside: usize = aside[..3].trim().parse().unwrap();
+        for m in [aside, aside + 1] {
+            let (_, there, told) = run(n, Some(m));
+            assert!(there, "there at {n}, gone at {m}: {told}");
+            met += 1;
+        }
+    }
+    assert!(met > 10, "{met}");
 }

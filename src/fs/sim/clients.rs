@@ -431,6 +431,14 @@ impl SimWorld {
         self.client(&format!("remove {path:?}"), |state| state.client_remove(path))
     }
 
+    /// A program that works on the disk itself removes the name `at`.
+    ///
+    /// # Errors
+    /// As `unlink`.
+    pub fn client_remove_at(&self, at: &Place) -> io::Result<()> {
+        self.client(&format!("remove {}", shown(at)), |state| state.unlink(at))
+    }
+
     /// Saves a file as editors do: a new one beside it on branch `at.branch`, where the create policy put it, renamed
     /// over the pool path, other copies removed. Acknowledged.
     ///
