@@ -41,6 +41,10 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     /// # Errors
     /// The error that ends the run early; the ops that were begun are in the journal.
     pub fn go(mut self, watcher: &mut dyn Watcher) -> Result<Outcome<S>, RunError> {
+        if self.terms.execute {
+            // A search may take hours: what nobody else can change is said before.
+            self.journals.check(self.site.pool())?;
+        }
         match self.find(watcher)? {
             None => Ok(Outcome::Stopped),
             Some(found) if self.terms.execute => self.execute(found, watcher),

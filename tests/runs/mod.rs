@@ -279,6 +279,14 @@ fn a_stop_ends_the_search_or_leaves_the_ops() {
 }
 
 #[test]
+fn a_journal_at_a_wrong_place_is_refused_before_the_search() {
+    let mut stage = pair();
+    stage.misplaced = true;
+    assert!(matches!(stage.run(), Err(RunError::NoJournalPlace)));
+    assert!(stage.seen.steps.is_empty() && stage.world.calls() == 0, "{:?}", stage.world.trace());
+}
+
+#[test]
 fn an_error_of_the_watcher_or_of_the_pool_ends_the_run() {
     let mut stage = pair();
     stage.seen.refuses = true;

@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     pub(crate) store: MemStore,
     pub(crate) site: SimSite,
     journal_made: bool,
+    /// Whether the journal is at a place where it may not be.
+    pub(crate) misplaced: bool,
     pub(crate) terms: Terms,
     pub(crate) stop: Stop,
     pub(crate) seen: Seen,
@@ -59,6 +61,7 @@ impl Stage {
             world,
             store,
             journal_made,
+            misplaced: false,
             terms: Terms {
                 filter: Filter::new(&[], &[], None, None).unwrap(),
                 rules: Rules::default(),
@@ -75,7 +78,8 @@ impl Stage {
 
     /// Runs from the request to the outcome.
     pub(crate) fn run(&mut self) -> Result<run::Outcome<SimSite>, RunError> {
-        let journals = SimJournals { store: &self.store, made: &mut self.journal_made };
+        let (made, misplaced) = (&mut self.journal_made, self.misplaced);
+        let journals = SimJournals { store: &self.store, made, misplaced };
         let run = Run {
             site: self.site.clone(),
             duplicates: EqualFiles,
@@ -347,13 +351,14 @@ fn files_below(site: &SimSite) -> Result<Vec<Place>, FsError> {
 struct SimJournals<'s> {
     store: &'s MemStore,
     made: &'s mut bool,
+    misplaced: bool,
 }
 
 impl Journals for SimJournals<'_> {
     type Store = MemStore;
 
     fn check(&self, _pool: &Pool) -> Result<(), RunError> {
-        Ok(())
+        if self.misplaced { Err(RunError::NoJournalPlace) } else { Ok(()) }
     }
 
     fn existing(&mut self) -> Result<Option<Journal<MemStore>>, RunError> {
