@@ -182,10 +182,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         duplicate: Held<'a, F>,
         blake3: [u8; 32],
     ) -> Result<Seen, Halt> {
-        for held in [&master, &duplicate] {
-            let now = self.fs.stat_open(&held.file.file)?;
-            self.unchanged(&now, &held.stat.fingerprint(), "file")?;
-        }
+        self.both_unchanged([&master, &duplicate])?;
         Ok(Seen {
             flags: self.fs.flags(&duplicate.file.file),
             master: master.stat.fingerprint(),
@@ -199,6 +196,15 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         })
     }
 
+    /// Checks that both files are as they were when their fingerprints were taken.
+    fn both_unchanged(&self, both: [&Held<'a, F>; 2]) -> Result<(), Halt> {
+        for held in both {
+            let now = self.fs.stat_open(&held.file.file)?;
+            self.unchanged(&now, &held.stat.fingerprint(), "file")?;
+        }
+        Ok(())
+    }
+
     /// Returns what a difference means. Another program may have written to a file since its fingerprint was taken. Two files
     /// that the scan or an earlier one read as equal, and whose times show no write since, are damage: the disk changed their
     /// bytes.
@@ -206,16 +212,11 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         if halt.reason != Reason::Differs {
             return halt;
         }
-        for held in both {
-            let now = self.fs.stat_open(&held.file.file).map_err(Halt::from);
-            let same = now.and_then(|now| self.unchanged(&now, &held.stat.fingerprint(), "file"));
-            if let Err(changed) = same {
-                return changed;
-            }
+        if let Err(changed) = self.both_unchanged(both) {
+            return changed;
         }
-        let [master, duplicate] = both.map(|held| &held.stat);
         let older = |since: Timestamp| {
-            [master, duplicate].iter().all(|stat| stat.mtime < since && stat.ctime < since)
+            both.iter().all(|held| held.stat.mtime < since && held.stat.ctime < since)
         };
         if !self.options.scanned.is_some_and(older) {
             return halt;

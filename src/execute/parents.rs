@@ -69,8 +69,8 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         while let Some(name) = lacking.op.names.get(lacking.k) {
             let stat = &mut |place: &Place| self.fs.stat(place);
             let chain = missing_chain(stat, name.to, &name.path)?;
-            let own = chain.is_empty() && name.from == name.to;
-            if lacking.tries == 0 && !own {
+            let needs_none = chain.is_empty() && name.from == name.to;
+            if lacking.tries == 0 && !needs_none {
                 // A name that the duplicate has left gets no replacement any more, and needs no directory.
                 let left = self.observe(&lacking.op, lacking.k)?.duplicate;
                 if matches!(left, DuplicateAt::Retired | DuplicateAt::Nowhere) {

@@ -89,8 +89,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         retiring: &mut Retiring,
     ) -> Result<(), Halt> {
         let names = self.observe_all(op, Observed::may_retire)?;
-        let here = |observed: &Observed| observed.duplicate != DuplicateAt::Retired;
-        let moves = names.iter().any(here);
+        // Where no name is moved, no call of ours comes between these checks and those of `check_retired`.
+        let moves = names.iter().any(|observed| observed.duplicate != DuplicateAt::Retired);
         // All checks that can precede the renames do: putting back afterwards is for the rest.
         if moves {
             self.check_duplicate(op, window)?;

@@ -26,7 +26,7 @@ pub enum Leases {
 
 /// An open file with a lease; dropping it releases the lease.
 ///
-/// The kernel gives no write lease while this process has the file open a second time: all phases of an op use one
+/// The kernel refuses a write lease while this process has the file open a second time: all phases of an op use one
 /// descriptor, and so do all ops that keep the same copy.
 pub(crate) struct Leased<'f, F: Change> {
     fs: &'f F,

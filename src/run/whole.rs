@@ -42,7 +42,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     /// The error that ends the run early; the ops that were begun are in the journal.
     pub fn go(mut self, watcher: &mut dyn Watcher) -> Result<Outcome<S>, RunError> {
         if self.terms.execute {
-            // A search may take hours: what nobody else can change is said before.
+            // A search may take hours: it does not begin if the journal is at a wrong place.
             self.journals.check(self.site.pool())?;
         }
         match self.find(watcher)? {
