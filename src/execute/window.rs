@@ -93,12 +93,9 @@ impl<F: Change> Drop for Leased<'_, F> {
     fn drop(&mut self) {
         if self.held.take().is_some()
             && self.leases == Leases::Required
-            && let Err(error) = match Arc::strong_count(&self.file) {
-                1 => self.fs.release_before_close(&self.file),
-                _ => self.fs.release(&self.file),
-            }
+            && let Err(error) = self.fs.release(&self.file)
         {
-            // Closing the descriptor, which follows, releases it too.
+            // Closing the descriptor releases it too.
             tracing::debug!(%error, "lease not released");
         }
     }

@@ -620,14 +620,6 @@ pub trait Look {
     /// Returns the kernel's error.
     fn release(&self, file: &Self::File) -> Result<()>;
 
-    /// Releases the lease of a file that is closed right after. On a real disk closing it does that.
-    ///
-    /// # Errors
-    /// Returns the kernel's error.
-    fn release_before_close(&self, file: &Self::File) -> Result<()> {
-        self.release(file)
-    }
-
     /// Every name of the inode `id` on `branch`, found by a walk through all its directories: for the rare case that no
     /// name is known.
     ///

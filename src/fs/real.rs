@@ -474,10 +474,6 @@ impl Look for RealFs {
         self.told("release the lease on", &file.at, file.release())
     }
 
-    fn release_before_close(&self, _file: &RealFile) -> Result<()> {
-        Ok(())
-    }
-
     fn names_of(&self, branch: BranchIdx, id: InodeId) -> Result<Vec<RelPath>> {
         let mut found = Vec::new();
         let mut queue = vec![Place::new(branch, RelPath::root())];
