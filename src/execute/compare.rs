@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::begun::{Begun, Subject};
 use super::compared::{Equal, Files, Seen};
-use super::window::Leased;
+use super::window::{Leased, TRIES};
 use super::{Executor, halt::Halt};
 use crate::fs::reading::{ahead, hash_of};
 use crate::fs::{
@@ -58,7 +58,10 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     pub(super) fn open_both(&mut self, op: &Op) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
         let master = self.open_master(op)?;
         let duplicate = self.open_duplicate(op)?;
-        let (master, duplicate) = self.hold_both(master, duplicate)?;
+        // A momentary *write* lease on the duplicate: a file that another program reads is refused before gigabytes are
+        // read.
+        let duplicate = self.hold(duplicate, Lease::Write, "duplicate")?;
+        let master = self.hold_shared(op.master_id, master, Lease::Read, "master")?;
         self.usable(op, SETTLED_NS, &master, &duplicate)?;
         let (found, known) = (duplicate.stat.nlink, op.names.len() as u64);
         if found != known {
@@ -146,7 +149,8 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     pub(super) fn compare_again(&mut self, op: &mut Begun) -> Result<(), Halt> {
         let master = self.open_master(op)?;
         let duplicate = self.open_duplicate(op)?;
-        let (master, duplicate) = self.hold_both(master, duplicate)?;
+        let duplicate = self.hold(duplicate, Lease::Write, "duplicate")?;
+        let master = self.hold(master, Lease::Read, "master")?;
         self.still_eligible(op, &master, &duplicate)?;
         let blake3 = self.equal_bytes(op, &master, &duplicate)?;
         let recorded = op.recorded.as_ref();
@@ -162,17 +166,6 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         op.master_mtime = seen.master_stat.mtime;
         op.seen = Some(Box::new(seen));
         Ok(())
-    }
-
-    fn hold_both(
-        &self,
-        master: Arc<F::File>,
-        duplicate: Arc<F::File>,
-    ) -> Result<(Held<'a, F>, Held<'a, F>), Halt> {
-        // A momentary *write* lease on the duplicate: a file that another program reads is refused before gigabytes are
-        // read.
-        let duplicate = self.hold(duplicate, Lease::Write, "duplicate")?;
-        Ok((self.hold(master, Lease::Read, "master")?, duplicate))
     }
 
     /// Both files as they were before their bytes were read, and still are.
@@ -298,8 +291,35 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
         lease: Lease,
         what: &str,
     ) -> Result<Held<'a, F>, Halt> {
+        self.hold_within(TRIES, file, lease, what)
+    }
+
+    /// Does the same for a file that many ops may share: where an op has waited for it in vain, the next one does not wait.
+    pub(super) fn hold_shared(
+        &mut self,
+        id: InodeId,
+        file: Arc<F::File>,
+        lease: Lease,
+        what: &str,
+    ) -> Result<Held<'a, F>, Halt> {
+        let tries = if self.busy.contains(&id) { 1 } else { TRIES };
+        let held = self.hold_within(tries, file, lease, what);
+        match &held {
+            Err(halt) if halt.reason == Reason::Busy => self.busy.insert(id),
+            _ => self.busy.remove(&id),
+        };
+        held
+    }
+
+    fn hold_within(
+        &self,
+        tries: u32,
+        file: Arc<F::File>,
+        lease: Lease,
+        what: &str,
+    ) -> Result<Held<'a, F>, Halt> {
         let mut leased = Leased::new(self.fs, self.options.leases, file);
-        leased.take(lease, what)?;
+        leased.take_within(tries, lease, what)?;
         let (stat, metadata) = self.fs.look_at_open(&leased.file)?;
         leased.release()?;
         Ok(Held { file: leased, stat, metadata })

@@ -185,6 +185,8 @@ pub struct Executor<'a, F: Change, S: Store> {
     buffers: (Vec<u8>, Vec<u8>),
     /// Branches that had an unexpected error: nothing more is done there (invariant 8).
     stopped: BTreeSet<BranchIdx>,
+    /// Files that many ops share and that were open in another program when an op of this pass wanted them.
+    busy: BTreeSet<InodeId>,
     /// Masters and duplicates of ops that stay open: recovery needs them as they are.
     open: (BTreeSet<InodeId>, BTreeSet<InodeId>),
 }
@@ -215,6 +217,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             hashes: HashMap::new(),
             buffers: (Vec::new(), Vec::new()),
             stopped: BTreeSet::new(),
+            busy: BTreeSet::new(),
             open: (BTreeSet::new(), BTreeSet::new()),
         }
     }

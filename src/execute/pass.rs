@@ -102,6 +102,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     /// One pass over `queue`; returns the ops worth another try.
     fn pass(&mut self, mut queue: VecDeque<Op>, last: bool) -> Result<VecDeque<Op>, RunError> {
         let mut again = VecDeque::new();
+        self.busy.clear();
         while !queue.is_empty() {
             let mut batch = Batch::default();
             let (mut opened, mut compared, mut examined) = (Vec::new(), Vec::new(), Vec::new());

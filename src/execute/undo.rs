@@ -36,7 +36,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
     pub(super) fn examine(&mut self, op: &Op, undo: &Undoing) -> Result<Examined, Halt> {
         // A momentary lease: a file that is open in a program is refused before gigabytes are copied.
         let stays = self.open_duplicate(op)?;
-        let held = self.hold(stays, Lease::Write, "file that stays")?;
+        let held = self.hold_shared(op.duplicate_id, stays, Lease::Write, "file that stays")?;
         self.observe_all(op, Observed::may_publish)?;
         let dirs = self.missing_parents_of(op)?;
         if held.stat.size != op.size || held.stat.mtime != undo.source_mtime {

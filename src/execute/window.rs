@@ -12,7 +12,7 @@ use crate::fs::{Change, FsError, Lease};
 use crate::plan::refusal::Reason;
 
 /// How often a lease is tried: mergerfs closes a client's descriptor up to some milliseconds after the client did.
-const TRIES: u32 = 50;
+pub(super) const TRIES: u32 = 50;
 const BETWEEN: Duration = Duration::from_millis(1);
 
 /// Whether leases are taken at all.
@@ -52,9 +52,14 @@ impl<'f, F: Change> Leased<'f, F> {
 
     /// Takes a lease, waiting a little for a client's close to come through.
     pub(crate) fn take(&mut self, lease: Lease, what: &str) -> Result<(), Halt> {
-        for attempt in 1..=TRIES {
+        self.take_within(TRIES, lease, what)
+    }
+
+    /// Tries so many times to take a lease.
+    pub(super) fn take_within(&mut self, tries: u32, lease: Lease, what: &str) -> Result<(), Halt> {
+        for attempt in 1..=tries {
             match self.try_take(lease) {
-                Err(error) if error.errno() == libc::EAGAIN && attempt < TRIES => {
+                Err(error) if error.errno() == libc::EAGAIN && attempt < tries => {
                     self.fs.pause(BETWEEN);
                 }
                 other => return other.map_err(|error| lease_halt(error, what)),

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use mergerfs_xdedup::execute::Outcome;
 use mergerfs_xdedup::fs::sim::{Fault, SimWorld, place};
 use mergerfs_xdedup::fs::{Look, Place};
 use mergerfs_xdedup::journal::{Conflict, Journal};
+use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
 
 use super::meddling::{Client, Step, in_conflict, settle};
-use super::scenario::{self, Scenario};
+use super::scenario::{self, Scenario, add, branches};
 use super::session::{Failures, Session};
 
 fn beside(at: &Place, name: &str) -> Place {
@@ -468,4 +470,37 @@ fn a_path_stays_if_a_newer_file_goes_again() {
         }
     }
     assert!(met > 10, "{met}");
+}
+
+#[test]
+fn many_ops_wait_once_for_a_file_they_share() {
+    let world = SimWorld::new();
+    let [a, b] = branches(&world);
+    let master = add(&world, &place(a, "m/a"));
+    let names: Vec<_> = (0..20).map(|n| vec![add(&world, &place(b, format!("d/{n}")))]).collect();
+    let plan: Vec<_> = names.into_iter().map(|names| (master.clone(), names)).collect();
+    let scenario = scenario::scenario("one file", world, &plan);
+    let waits = |session: &mut Session, undo: bool| {
+        let clock = session.world.fs();
+        let (open, _) = session.world.client_open_write(&master.path).unwrap();
+        let begun = clock.now();
+        if undo {
+            session.undo_run(2).unwrap();
+        } else {
+            session.run(&scenario.ops).unwrap();
+        }
+        let took = clock.now().as_nanos() - begun.as_nanos();
+        session.world.client_close(open);
+        let busy = |(_, outcome): &(_, Outcome)| matches!(outcome, Outcome::NotDone(halt) if halt.reason == Reason::Busy);
+        assert_eq!(session.outcomes.iter().filter(|ended| busy(ended)).count(), 20);
+        // Once in each of two passes, and 2.1 s between these.
+        assert!(took < 2_300_000_000, "{took} ns");
+    };
+    let mut session = Session::new(&scenario);
+    waits(&mut session, false);
+    session.outcomes.clear();
+    session.run(&scenario.ops).unwrap();
+    let mut session = session.next();
+    session.world.fs().pause(Duration::from_secs(60));
+    waits(&mut session, true);
 }
