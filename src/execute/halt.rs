@@ -14,8 +14,8 @@ pub struct Halt {
     pub reason: Reason,
     /// The details, with the place.
     pub detail: String,
-    /// A branch that nothing more may be done on (invariant 8).
-    pub stops: Option<BranchIdx>,
+    /// A branch that nothing more may be done on (invariant 8), and the error it had.
+    pub stops: Option<(BranchIdx, String)>,
     /// Worth another try at the end of the run.
     pub again: bool,
 }
@@ -95,7 +95,7 @@ impl From<FsError> for Halt {
             libc::EPERM | libc::EACCES => Self::new(Reason::Permission, detail),
             libc::ENAMETOOLONG => Self::new(Reason::Io, detail),
             // The disk, the filesystem, or the room on it: nothing more on this branch.
-            _ => Self { stops: Some(error.branch), ..Self::new(Reason::Io, detail) },
+            _ => Self { stops: Some(error.stops()), ..Self::new(Reason::Io, detail) },
         }
     }
 }

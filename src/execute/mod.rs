@@ -35,7 +35,7 @@ mod window;
 mod work;
 
 use crate::plan::Op;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use halt::Halt;
 pub use new_name::NewNames;
@@ -183,8 +183,8 @@ pub struct Executor<'a, F: Change, S: Store> {
     /// Hashes taken in this run.
     hashes: HashMap<InodeId, Hashed>,
     buffers: (Vec<u8>, Vec<u8>),
-    /// Branches that had an unexpected error: nothing more is done there (invariant 8).
-    stopped: BTreeSet<BranchIdx>,
+    /// Branches that had an unexpected error, and their first: nothing more is done there (invariant 8).
+    stopped: BTreeMap<BranchIdx, String>,
     /// Files that many ops share and that were open in another program when an op of this pass wanted them.
     busy: BTreeSet<InodeId>,
     /// Masters and duplicates of ops that stay open: recovery needs them as they are.
@@ -216,7 +216,7 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
             sources: HashMap::new(),
             hashes: HashMap::new(),
             buffers: (Vec::new(), Vec::new()),
-            stopped: BTreeSet::new(),
+            stopped: BTreeMap::new(),
             busy: BTreeSet::new(),
             open: (BTreeSet::new(), BTreeSet::new()),
         }

@@ -228,8 +228,11 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 
     pub(super) fn not_stopped(&self, op: &Op) -> Result<(), Halt> {
-        match op.branches().find(|branch| self.stopped.contains(branch)) {
-            Some(_) => Err(Halt::new(Reason::BranchFailed, "its branch had an error before")),
+        match op.branches().find_map(|branch| self.stopped.get(&branch)) {
+            Some(error) => {
+                let detail = format!("its branch had an error before: {error}");
+                Err(Halt::new(Reason::BranchFailed, detail))
+            }
             None => Ok(()),
         }
     }
@@ -265,7 +268,9 @@ impl<'a, F: Change, S: Store> Executor<'a, F, S> {
     }
 
     pub(super) fn stop_branch(&mut self, halt: &Halt) {
-        self.stopped.extend(halt.stops);
+        if let Some((branch, error)) = &halt.stops {
+            self.stopped.entry(*branch).or_insert_with(|| error.clone());
+        }
     }
 }
 

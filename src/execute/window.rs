@@ -152,7 +152,7 @@ fn lease_halt(error: FsError, what: &str) -> Halt {
         }
         _ if error.limit().is_some() => error.into(),
         _ => Halt {
-            stops: Some(error.branch),
+            stops: Some(error.stops()),
             ..Halt::new(Reason::Io, format!("{detail}: {}", error.source))
         },
     }

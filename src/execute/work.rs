@@ -154,7 +154,7 @@ impl<F: Change, S: Store> Executor<'_, F, S> {
         for error in self.touched.sync(self.fs) {
             let branch = error.branch;
             // A limit says nothing about the disk; the ops stay open all the same.
-            let stops = error.limit().is_none().then_some(branch);
+            let stops = error.limit().is_none().then(|| error.stops());
             let halt = Halt { stops, ..Halt::from(error) };
             self.stop_branch(&halt);
             let is_there = |op: &Op| op.branches().any(|b| b == branch);

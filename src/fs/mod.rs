@@ -276,6 +276,11 @@ impl FsError {
         errno_of(&self.source)
     }
 
+    /// Returns the branch that nothing more may be done on because of this error, and the kernel's words for it.
+    pub(crate) fn stops(&self) -> (BranchIdx, String) {
+        (self.branch, self.source.to_string())
+    }
+
     /// Returns the limit of this process or machine that the call met; `None` for an error that may be the disk's.
     #[must_use]
     pub fn limit(&self) -> Option<&'static str> {

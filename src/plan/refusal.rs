@@ -430,10 +430,10 @@ impl Reason {
                 "run it as root; for root, too, a file or directory may be locked (chattr -i -a), or the container or service may lack a capability (for files of other users, LEASE: --cap-add LEASE)"
             }
             Self::Io => {
-                "look at the kernel log and the disk's health; if a limit is named, raise it"
+                "free some space if the disk is full; if a limit is named, raise it (Too many open files: ulimit -n, LimitNOFILE=); else look at the kernel log and the disk's health"
             }
             Self::BranchFailed => {
-                "the branch had an error in this run: check the disk and its mount, then run again"
+                "the disk had an error before, or is not there (each file says which): free some space, or check the disk and its mount, then run again"
             }
             Self::Interrupted => "run again for the rest",
             Self::ChangedSince => {

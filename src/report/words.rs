@@ -31,7 +31,7 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::Limit => "beyond the limit",
         Reason::Busy => "open in a program",
         Reason::Differs => "contents differ",
-        Reason::Io => "input/output error",
+        Reason::Io => "system error",
         Reason::BranchFailed => "after an error on that disk",
         Reason::Interrupted => "run was stopped",
         Reason::Merged => "hidden copy removed by a merge",
