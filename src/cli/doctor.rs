@@ -34,7 +34,7 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
             OutputFormat::Json => report::doctor::json(&mut out, &facts, &findings),
             OutputFormat::Text | OutputFormat::Script => {
                 let wanted = (common.verbose > 0, common.quiet);
-                report::doctor::text(&mut out, &facts, &findings, wanted)
+                report::doctor::text(&mut out, &facts, &findings, wanted, common.screen())
             }
         };
         written.map_err(Failure::output)?;

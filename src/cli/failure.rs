@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 
+use super::screen::fit_stderr;
 use crate::find::list::InputError;
 use crate::fs::FsError;
 use crate::journal::JournalError;
@@ -94,7 +95,7 @@ impl Failure {
             text.push_str(&format!("{word} {hint}\n"));
         }
         // A failed write is ignored: no other output is left when standard error is closed.
-        drop(io::stderr().lock().write_all(text.as_bytes()));
+        drop(io::stderr().lock().write_all(fit_stderr(&text).as_bytes()));
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
     let runs: Vec<&RunSummary> = journal.runs().collect();
     match common.format {
         OutputFormat::Text | OutputFormat::Script => {
-            report::text(&mut out, &runs, common.verbose > 0)
+            report::text(&mut out, &runs, common.verbose > 0, common.screen())
         }
         OutputFormat::Json => runs.iter().try_for_each(|run| report::json(&mut out, run)),
     }

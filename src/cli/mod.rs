@@ -181,7 +181,7 @@ fn start_log(common: &Common) {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| screen::LogLines)
         .with_ansi(screen::coloured(common.color, &std::io::stderr()))
         .without_time()
         .with_target(false);

@@ -1,17 +1,37 @@
 //! The abilities of the user's terminal, and the environment variables that change them.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use super::args::{Color, Common};
-use crate::report::Screen;
+use crate::report::{Screen, fitted, terminal_width};
 
 impl Common {
     /// Standard output.
     pub(super) fn screen(&self) -> Screen {
         let out = std::io::stdout();
-        let width = terminal_size::terminal_size_of(&out).map(|(width, _)| usize::from(width.0));
-        Screen { colour: coloured(self.color, &out), width: width.filter(|_| out.is_terminal()) }
+        Screen { colour: coloured(self.color, &out), width: terminal_width(&out) }
+    }
+}
+
+/// Breaks the lines of `text` so that they fit the terminal that standard error is.
+pub(super) fn fit_stderr(text: &str) -> String {
+    fitted(text, Screen { colour: false, width: terminal_width(&io::stderr()) }, 2)
+}
+
+/// Standard error for the log: its lines fit the terminal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let fitted = std::str::from_utf8(line).ok().map(fit_stderr);
+        io::stderr().lock().write_all(fitted.as_deref().map_or(line, str::as_bytes))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -43,6 +43,7 @@ fn look<'j>(common: &Common, journal: &'j DiskJournal) -> Result<Status<'j>, Fai
         journal: common.journal.as_ref().map(|_| journal.place().to_path_buf()),
         now: branches.fs.now(),
         all: common.verbose > 0,
+        screen: common.screen(),
     })
 }
 

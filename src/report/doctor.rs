@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::json::{line, put_path, put_paths, typed};
-use super::{number, sanitised};
+use super::{Screen, fit, number, sanitised};
 use crate::doctor::{BranchFacts, Facts, Finding, Level};
 
 /// The level as people read it. JSON and the man page have the words of [`Level::as_str`].
@@ -39,8 +39,21 @@ pub fn text(
     facts: &Facts,
     findings: &[Finding],
     (verbose, quiet): (bool, bool),
+    screen: Screen,
 ) -> io::Result<()> {
-    let mount = sanitised(facts.pool.mount.as_os_str().as_bytes());
+    let mut text = Vec::new();
+    lines(&mut text, facts, findings, (verbose, quiet))?;
+    out.write_all(&fit::words(&text, screen, 2))
+}
+
+fn lines(
+    out: &mut dyn Write,
+    facts: &Facts,
+    findings: &[Finding],
+    (verbose, quiet): (bool, bool),
+) -> io::Result<()> {
+    let shown = |path: &PathBuf| fit::whole(&sanitised(path.as_os_str().as_bytes()));
+    let mount = shown(&facts.pool.mount);
     if !quiet {
         writeln!(
             out,
@@ -49,8 +62,7 @@ pub fn text(
             facts.branches.len(),
             sanitised(facts.host.kernel.as_bytes()),
         )?;
-        let disks: Vec<_> =
-            sharing(facts).map(|path| sanitised(path.as_os_str().as_bytes())).collect();
+        let disks: Vec<_> = sharing(facts).map(shown).collect();
         match disks.is_empty() {
             true => writeln!(out, "files can share blocks (--link reflink) on no disk")?,
             false => {
@@ -63,10 +75,7 @@ pub fn text(
         if quiet && level != Level::Prevents {
             continue;
         }
-        let at = found
-            .at
-            .as_ref()
-            .map_or(String::new(), |path| format!(" {}:", sanitised(path.as_os_str().as_bytes())));
+        let at = found.at.as_ref().map_or(String::new(), |path| format!(" {}:", shown(path)));
         let (topic, what) = (found.topic, sanitised(found.what.as_bytes()));
         writeln!(out, "{}: {}:{at} {what}", word(level), topic.as_str())?;
         if level != Level::Note || verbose {
@@ -164,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_person_reads_each_finding_with_what_to_do() {
-        let lines = lines(|out| text(out, &facts(), &findings(), (false, false)));
+        let lines =
+            lines(|out| text(out, &facts(), &findings(), (false, false), Screen::default()));
         assert!(lines[0].starts_with("pool /po\\nol: mergerfs 2.40.2"));
         assert_eq!(lines[1], "files can share blocks (--link reflink) on no disk");
         assert_eq!(lines[2], "error: branch-missing: /mnt/\\u{1b}[2J: so");
@@ -174,10 +184,27 @@ mod tests {
     }
 
     #[test]
+    fn lines_fit_a_terminal_and_paths_stay_whole() {
+        let mut findings = findings();
+        findings[0].at = Some("/mnt/a disk with a long name/and a directory of it".into());
+        findings[0].what = "\"/another path/with blanks\" is no directory".to_owned();
+        let screen = Screen { colour: false, width: Some(40) };
+        let lines = lines(|out| text(out, &facts(), &findings, (true, false), screen));
+        let at = "  /mnt/a disk with a long name/and a directory of it:";
+        assert!(lines.iter().any(|line| line == at), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("\"/another path/with blanks\"")));
+        let narrow = |line: &&String| line.chars().count() <= 40;
+        assert_eq!(lines.iter().filter(|line| !narrow(line)).collect::<Vec<_>>(), [at]);
+        let advice = lines.iter().filter(|line| line.starts_with("      ")).count();
+        assert!(advice > 5, "{lines:?}");
+    }
+
+    #[test]
     fn quiet_says_only_what_prevents_and_verbose_explains_notes() {
-        let quiet = lines(|out| text(out, &facts(), &findings(), (false, true)));
+        let quiet = lines(|out| text(out, &facts(), &findings(), (false, true), Screen::default()));
         assert_eq!(quiet.len(), 2);
-        let verbose = lines(|out| text(out, &facts(), &findings(), (true, false)));
+        let verbose =
+            lines(|out| text(out, &facts(), &findings(), (true, false), Screen::default()));
         assert!(verbose.contains(&format!("    {}", Topic::LinkCow.advice())));
     }
 

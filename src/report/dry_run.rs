@@ -21,7 +21,7 @@ use crate::pool::{BranchIdx, Pool};
 /// The width of a line before its paths: the verb, the size and the gaps.
 const BEFORE_PATHS: usize = 18;
 /// No path is cut shorter, however narrow the screen is.
-const PATH_MIN: usize = 16;
+pub(super) const PATH_MIN: usize = 16;
 
 /// Writes the plan with its figures. `obstacles` are the reasons for which a run would not begin here, and `apply` says
 /// how to begin it.
@@ -160,7 +160,7 @@ impl Line {
     }
 }
 
-/// How wide the two paths of a line may be together; no limit and no padding if the reader is no terminal.
+/// How wide the two paths of a line may be together; no limit and no padding with `-v`, and if the reader is no terminal.
 struct Room {
     limit: Option<usize>,
     paths: usize,
@@ -170,7 +170,7 @@ impl Room {
     fn of(scene: &Scene<'_>, lines: &[Line]) -> Self {
         let widest = |part: fn(&Line) -> usize| lines.iter().map(part).max().unwrap_or(0);
         let disks = widest(|line| width_of(&line.disks));
-        let Some(width) = scene.screen.width else {
+        let Some(width) = scene.screen_of_paths().width else {
             return Self { limit: None, paths: 0 };
         };
         // The arrow and the gap before the disks take five characters.

@@ -35,9 +35,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+pub use fit::fitted;
 pub use progress::Progress;
 pub use scanning::ScanProgress;
-pub use screen::{Screen, Tone};
+pub use screen::{Screen, Tone, terminal_width};
 pub use shown::{ITEMS, ago, number, sanitised, shell_word, size};
 pub use state::FileState;
 pub use tally::{BranchUse, GroupUse, Tally};
@@ -71,6 +72,11 @@ pub struct Scene<'a> {
 impl Scene<'_> {
     fn pool_path(&self, path: &RelPath) -> PathBuf {
         self.pool.path_of(path)
+    }
+
+    /// The screen of lines with paths: with `-v` these are whole, however wide.
+    fn screen_of_paths(&self) -> Screen {
+        Screen { width: self.screen.width.filter(|_| self.verbose == 0), ..self.screen }
     }
 
     fn root(&self, branch: BranchIdx) -> &Path {

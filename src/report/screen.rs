@@ -1,5 +1,11 @@
 //! The abilities of the reader's screen: colours and width. A pipe has neither.
 
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+/// The width of a terminal that does not say it.
+const USUAL_WIDTH: usize = 80;
+
 /// A screen, or none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Screen {
@@ -37,6 +43,13 @@ impl Screen {
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
+}
+
+/// How many characters a line of `stream` has; `None` if it is no terminal.
+#[must_use]
+pub fn terminal_width(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    let width = || terminal_size::terminal_size_of(stream).map(|(width, _)| width.0.into());
+    stream.is_terminal().then(|| width().unwrap_or(USUAL_WIDTH))
 }
 
 #[cfg(test)]

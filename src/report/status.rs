@@ -23,8 +23,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::fit;
 use super::history;
 use super::json::{Object, line, put_op, put_path, put_paths, typed};
+use super::screen::Screen;
 use super::shown::{ITEMS, ago, number, sanitised, shell_word, size};
 use super::text::{more_files, nonzero, with_journal};
 use crate::fs::{FileKind, Timestamp};
@@ -55,6 +57,8 @@ pub struct Status<'a> {
     pub now: Timestamp,
     /// Whether to list every file.
     pub all: bool,
+    /// The reader's screen.
+    pub screen: Screen,
 }
 
 /// The status for a person.
@@ -62,21 +66,25 @@ pub struct Status<'a> {
 /// # Errors
 /// When `out` fails.
 pub fn text(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
+    let mut lines = Vec::new();
     match status.last {
-        None => writeln!(out, "no run yet")?,
-        Some(run) => last_run(out, run)?,
+        None => writeln!(lines, "no run yet")?,
+        Some(run) => last_run(&mut lines, run)?,
     }
+    out.write_all(&fit::words(&lines, status.screen, 2))?;
     if status.open.is_empty() {
         writeln!(out, "nothing is open")?;
     } else {
         open_text(out, &status.open, status.all)?;
     }
+    lines.clear();
     let conflicts = shown_of(status.all, status.unsettled.len());
     for unsettled in &status.unsettled[..conflicts] {
-        conflict(out, status, unsettled)?;
+        conflict(&mut lines, status, unsettled)?;
     }
-    more(out, status.unsettled.len() - conflicts, "more conflict")?;
-    unexplained(out, status)
+    more(&mut lines, status.unsettled.len() - conflicts, "more conflict")?;
+    unexplained(&mut lines, status)?;
+    out.write_all(&fit::words(&lines, status.screen, 2))
 }
 
 /// How many of `count` items are shown.
@@ -143,7 +151,7 @@ fn last_run(out: &mut dyn Write, run: &RunSummary) -> io::Result<()> {
         Some(_) => "ended in good order",
         None => "did not end in good order",
     };
-    let (time, pool) = (rfc3339(run.started.time), shown(&run.started.pool));
+    let (time, pool) = (rfc3339(run.started.time), whole(&run.started.pool));
     writeln!(out, "run {} of {time} on {pool} {end}", run.started.run)?;
     let counts = nonzero(&[
         (run.done, "done"),
@@ -165,7 +173,7 @@ fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> 
     writeln!(out, "conflict: {why} (run {run}, file {seq})")?;
     for hidden in &unsettled.hidden {
         let HiddenFile { file, pool_path, keep_as } = hidden;
-        writeln!(out, "  hidden file {}", shown(&file.path))?;
+        writeln!(out, "  hidden file {}", whole(&file.path))?;
         let was = was_at(pool_path.as_deref());
         writeln!(out, "    {}{was}", figures(file, status.now))?;
         settle(out, status, file, keep_as.as_deref())?;
@@ -177,7 +185,7 @@ fn conflict(out: &mut dyn Write, status: &Status<'_>, unsettled: &Unsettled) -> 
         writeln!(
             out,
             "  not looked at: {}: its disk is not mounted, or cannot be read",
-            shown(path)
+            whole(path)
         )?;
     }
     Ok(())
@@ -191,13 +199,13 @@ fn settle(
     keep_as: Option<&Path>,
 ) -> io::Result<()> {
     if let Some(to) = keep_as {
-        writeln!(out, "    keep it:    {}", keep(&file.path, to))?;
+        writeln!(out, "    keep it:    {}", fit::whole(&keep(&file.path, to)))?;
     }
-    writeln!(out, "    discard it: {}", discard(status, &file.path))
+    writeln!(out, "    discard it: {}", fit::whole(&discard(status, &file.path)))
 }
 
 fn twice(out: &mut dyn Write, status: &Status<'_>, twice: &Twice) -> io::Result<()> {
-    let path = shown(&twice.pool_path);
+    let path = whole(&twice.pool_path);
     let disks = match twice.files.len() {
         2 => "two disks".to_owned(),
         more => format!("{more} disks"),
@@ -218,11 +226,11 @@ fn twice(out: &mut dyn Write, status: &Status<'_>, twice: &Twice) -> io::Result<
             None => "",
         };
         let figures = figures(file, status.now);
-        writeln!(out, "    {}: {figures}{note}", shown(&file.path))?;
+        writeln!(out, "    {}: {figures}{note}", whole(&file.path))?;
     }
     if let (None, [a, b]) = (twice.equal, &twice.files[..]) {
         let (a, b) = (word(&a.file.path), word(&b.file.path));
-        writeln!(out, "    compare:    cmp {a} {b}")?;
+        writeln!(out, "    compare:    {}", fit::whole(&format!("cmp {a} {b}")))?;
     }
     let unknown = twice.files.iter().all(|file| file.shown.is_none());
     if unknown {
@@ -246,10 +254,10 @@ fn twice(out: &mut dyn Write, status: &Status<'_>, twice: &Twice) -> io::Result<
         }
         let keep_as = other.keep_as.as_ref().filter(|_| !same);
         if let Some(to) = keep_as {
-            let command = keep(&other.file.path, to);
+            let command = fit::whole(&keep(&other.file.path, to));
             writeln!(out, "    keep both:  {command}")?;
         }
-        writeln!(out, "    remove it:  {}", remove(&other.file.path))?;
+        writeln!(out, "    remove it:  {}", fit::whole(&remove(&other.file.path)))?;
     }
     Ok(())
 }
@@ -293,7 +301,7 @@ fn unexplained(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
         )?;
     }
     for branch in &status.not_mounted {
-        let branch = shown(branch);
+        let branch = whole(branch);
         writeln!(out, "not looked at for hidden names: {branch}: its disk is not mounted")?;
     }
     if status.partly {
@@ -344,13 +352,18 @@ fn shown(path: &Path) -> String {
     sanitised(path.as_os_str().as_bytes())
 }
 
+/// A path in a line that may be broken.
+fn whole(path: &Path) -> String {
+    fit::whole(&shown(path))
+}
+
 fn figures(file: &FileNow, now: Timestamp) -> String {
     let ago = ago(now.secs, file.modified.secs);
     format!("{}, last written {ago}", size(file.size))
 }
 
 fn was_at(pool_path: Option<&Path>) -> String {
-    pool_path.map_or(String::new(), |path| format!("; its path was {}", shown(path)))
+    pool_path.map_or(String::new(), |path| format!("; its path was {}", whole(path)))
 }
 
 fn word(path: &Path) -> String {
@@ -560,6 +573,23 @@ without -e, `resume --discard PATH` only shows what it would remove, and whether
 not looked at for hidden names: /mnt/d3: its disk is not mounted
 ";
         assert_eq!(said(&status()), expected);
+    }
+
+    #[test]
+    fn lines_fit_a_terminal_but_for_paths_and_commands_which_stay_whole() {
+        let mut status = status();
+        status.unsettled[0].hidden[0].file.path = "/mnt/d2/a directory/of it/.xdedup-r".into();
+        status.screen.width = Some(60);
+        let narrow = said(&status);
+        assert!(narrow.contains("  hidden file /mnt/d2/a directory/of it/.xdedup-r\n"), "{narrow}");
+        assert!(
+            narrow.contains("    discard it:\n      mergerfs.xdedup resume --discard '/mnt/d2/a")
+        );
+        let wide: Vec<_> = narrow.lines().filter(|line| line.chars().count() > 60).collect();
+        assert!(wide.iter().all(|line| line.starts_with("      m")), "{wide:?}");
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        status.screen = Screen::default();
+        assert_eq!(words(&narrow), words(&said(&status)));
     }
 
     #[test]

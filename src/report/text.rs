@@ -72,20 +72,29 @@ pub fn op(
     let name = style.name(&scene.pool_path(&op.duplicate.path));
     let word = format!("{:<9}", state.as_str());
     let word = style.screen.paint(tone_of(state), &word);
-    write!(out, "{word} {:>10}  ", size(op.bytes))?;
-    out.write_all(&name)?;
+    let mut line = format!("{word} {:>10}  ", size(op.bytes)).into_bytes();
+    line.extend(name);
     if op.names.len() > 1 {
-        write!(out, " and {} more", op.names.len() - 1)?;
+        line.extend(format!(" and {} more", op.names.len() - 1).bytes());
     }
+    out.write_all(&line)?;
     match halt(outcome) {
         Some(halt) => {
-            write!(out, ": {}", halt.reason.as_str())?;
+            let mut why = halt.reason.as_str().as_bytes().to_vec();
             if !halt.detail.is_empty() {
-                out.write_all(b": ")?;
-                out.write_all(&style.bytes(halt.detail.as_bytes()))?;
+                why.extend([b": ", &*style.bytes(halt.detail.as_bytes())].concat());
             }
             if let Outcome::Conflict(_, left) = outcome {
-                where_kept(out, scene, left, style)?;
+                where_kept(&mut why, scene, left, style)?;
+            }
+            line.extend([b": ", &*why].concat());
+            if fit::is_whole(&line, style.screen) {
+                out.write_all(b": ")?;
+                out.write_all(&why)?;
+            } else {
+                let why = [b"            ", &*why].concat();
+                out.write_all(b":\n")?;
+                out.write_all(&fit::words(&why, style.screen, 0))?;
             }
         }
         None if op.takes_back() == Some(OpId::LOST) => {
@@ -119,8 +128,10 @@ fn where_kept(
     style: Style,
 ) -> io::Result<()> {
     for place in left {
-        out.write_all(b"; a copy is ")?;
-        out.write_all(&style.name(&scene.root(place.branch).join(place.path.as_path())))?;
+        // In quotes it stays whole where the line is broken.
+        let quote: &[u8] = if style.sanitise { b"\"" } else { b"" };
+        let path = style.name(&scene.root(place.branch).join(place.path.as_path()));
+        out.write_all(&[b"; a copy is ", quote, &*path, quote].concat())?;
     }
     out.write_all(b"; nothing was removed: mergerfs.xdedup status names what is left to settle")
 }
@@ -226,7 +237,7 @@ pub(super) fn reason_line(
         true => out.write_all(line.as_bytes()),
         false => {
             writeln!(out, "{what}:")?;
-            out.write_all(&fit::words(format!("  {hint}\n").as_bytes(), style.screen, 2))
+            out.write_all(fit::fitted(&format!("  {hint}\n"), style.screen, 0).as_bytes())
         }
     }
 }
@@ -507,7 +518,7 @@ fn largest(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally, style: Style) 
         let figures = vec![size(group.size), (group.ops + 1).to_string(), size(group.bytes)];
         table.row(style.name(&scene.pool_path(&group.master)), figures);
     }
-    table.write(out, style.prefix, style.screen)
+    table.write(out, style.prefix, scene.screen_of_paths())
 }
 
 /// Writes the disks that the run changes; with `-v` every disk.
@@ -539,7 +550,7 @@ pub(super) fn disks(
         let figures = vec![known(disk.used), known(disk.before_free), known(after), freed, files];
         table.row(style.name(&disk.path), figures);
     }
-    table.write(out, style.prefix, style.screen)?;
+    table.write(out, style.prefix, scene.screen_of_paths())?;
     match others.len() {
         0 => Ok(()),
         others => {

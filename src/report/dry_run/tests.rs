@@ -112,6 +112,10 @@ fn a_line_fits_the_terminal_and_keeps_what_tells_files_apart() {
             assert_eq!(line.matches(".mkv").count(), 2, "{line}");
         }
     }
+    let whole = Scene { verbose: 1, ..on_terminal(&pool, 80) };
+    let whole = told(&whole, &plan);
+    assert!(whole.contains("torrents/complete/films/Film 3 (1999) 2160p BluRay/Film 3.mkv → "));
+    assert!(!whole.contains('…'), "{whole}");
     let text = told(&on_terminal(&pool, 120), &plan);
     assert!(text.contains("torrents/…/Film 3.mkv → media/…/Film 3 (1999) 2160p"), "{text}");
 }

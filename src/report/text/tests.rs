@@ -38,6 +38,25 @@ fn what_was_not_done_is_always_said_and_what_was_done_with_v() {
     assert_eq!(told(scene, &done), "");
 }
 
+/// On a terminal the reason begins a line of its own where both do not fit into one.
+#[test]
+fn a_reason_is_broken_between_words_and_its_path_stays_whole() {
+    let pool = sample::pool();
+    let op = sample::op(OpKind::Cross, b"m/a", &[b"d/a b"], 2048);
+    let detail = "cannot link: \"/mnt/d1/d/a b\": No space left on device (os error 28)";
+    let full = Outcome::NotDone(Halt::new(Reason::Io, detail));
+    let mut scene = sample::scene(&pool);
+    let told = |scene| text(|out| super::op(out, &scene, &op, &full, false));
+    let line = format!("failed       2.0 KiB  /pool/d/a b: io-error: {detail}\n");
+    assert_eq!(told(scene), line);
+    scene.screen.width = Some(40);
+    assert_eq!(
+        told(scene),
+        "failed       2.0 KiB  /pool/d/a b:\n            io-error: cannot link:\n            \"/mnt/d1/d/a b\": No space\n            \
+         left on device (os error 28)\n"
+    );
+}
+
 #[test]
 fn a_conflict_names_the_command_that_lists_the_copies() {
     let pool = sample::pool();
