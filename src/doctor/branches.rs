@@ -110,7 +110,10 @@ fn contents(branch: &BranchFacts, disk: &BranchDisk, journal: Option<u32>, found
         found.add(Topic::Leftovers, at, what);
     }
     if disk.unreadable > 0 {
-        let what = format!("{} directories could not be looked into", disk.unreadable);
+        let what = match disk.unreadable {
+            1 => "1 directory could not be looked into".to_owned(),
+            more => format!("{more} directories could not be looked into"),
+        };
         found.add(Topic::Unreadable, at, what);
     }
 }

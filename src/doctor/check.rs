@@ -38,6 +38,7 @@ fn control_file(facts: &Facts, found: &mut Findings) {
         let count = facts.symlinks.len();
         let what = match count {
             1 => "this symlink leads to the path of a file on its disk".to_owned(),
+            2 => "this symlink and 1 other lead to paths of files on disks".to_owned(),
             _ => format!("this symlink and {} others lead to paths of files on disks", count - 1),
         };
         found.add(Topic::SymlinksToBranches, Some(first), what);

@@ -30,7 +30,7 @@ fn count(findings: &[Finding], level: Level) -> usize {
     of_level.count()
 }
 
-/// Writes the findings for a person. Without `-v` a note is one line.
+/// Writes the findings for a person, in lines that fit `screen`. Without `-v` a note has no advice.
 ///
 /// # Errors
 /// When `out` fails.
@@ -57,9 +57,9 @@ fn lines(
     if !quiet {
         writeln!(
             out,
-            "pool {mount}: mergerfs {}, {} branches, Linux {} (looked at; nothing was changed)",
+            "pool {mount}: mergerfs {}, {}, Linux {} (looked at; nothing was changed)",
             sanitised(facts.pool.option("version").as_bytes()),
-            facts.branches.len(),
+            number(facts.branches.len(), "branch"),
             sanitised(facts.host.kernel.as_bytes()),
         )?;
         let disks: Vec<_> = sharing(facts).map(shown).collect();

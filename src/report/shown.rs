@@ -95,13 +95,14 @@ pub fn ago(now: i64, then: i64) -> String {
     })
 }
 
-/// How many of something: "1 file", "2 files", "2 directories".
+/// How many of something: "1 file", "2 files", "2 directories", "2 branches".
 #[must_use]
 pub fn number(count: impl TryInto<u64>, what: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     match what.strip_suffix("ry") {
         _ if count == 1 => format!("{count} {what}"),
         Some(stem) => format!("{count} {stem}ries"),
+        None if what.ends_with("ch") => format!("{count} {what}es"),
         None => format!("{count} {what}s"),
     }
 }

@@ -12,7 +12,7 @@ use super::shown::{number, sanitised, shell_word, size};
 use super::state::{FileState, halt};
 use super::table::Table;
 use super::tally::Tally;
-use super::words::{counted, known, skipped_thing};
+use super::words::{counted, known};
 use crate::execute::Outcome;
 use crate::fs::Place;
 use crate::plan::Refusal;
@@ -174,7 +174,7 @@ pub(super) fn skipped_that(
     let examples = (EXAMPLES_IN_ALL / by_reason.len().max(1)).clamp(1, EXAMPLES);
     for (reason, all) in by_reason {
         let sum = all.iter().map(|refusal| refusal.bytes).sum();
-        reason_line(out, style, "skipped", reason, (all.len() as u64, sum))?;
+        reason_line(out, style, "skipped", reason, (things(reason, &all), sum))?;
         if reason == Reason::DirectoryDiffers && scene.verbose == 0 {
             directories(out, &all, style)?;
             continue;
@@ -215,13 +215,25 @@ fn directories(out: &mut dyn Write, all: &[&Refusal], style: Style) -> io::Resul
     Ok(())
 }
 
-/// Writes a reason with its number of files, their bytes if these are known, and what the user can do.
+/// How many files a reason skips, or directories and disks where it skips these as a whole.
+fn things(reason: Reason, all: &[&Refusal]) -> String {
+    // A disk has a path outside the pool.
+    let is_disk =
+        |refusal: &&&Refusal| reason == Reason::DiskReadOnly && refusal.path.starts_with(b"/");
+    let disks = all.iter().filter(is_disk).count();
+    let file = if reason == Reason::OtherFilesystem { "directory" } else { "file" };
+    let parts = [(disks, "disk"), (all.len() - disks, file)];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    parts.map(|(count, what)| number(count, what)).collect::<Vec<_>>().join(" and ")
+}
+
+/// Writes a reason with what it skips, the bytes of that if these are known, and what the user can do.
 pub(super) fn reason_line(
     out: &mut dyn Write,
     style: Style,
     what: &str,
     reason: Reason,
-    (count, bytes): (u64, u64),
+    (things, bytes): (String, u64),
 ) -> io::Result<()> {
     let (prefix, hint) = (style.prefix, reason.hint());
     let tone = match reason.weight() {
@@ -230,8 +242,7 @@ pub(super) fn reason_line(
     };
     let word = style.screen.paint(tone, reason.as_str());
     let bytes = if bytes > 0 { format!(" of {}", size(bytes)) } else { String::new() };
-    let files = number(count, skipped_thing(reason));
-    let what = format!("{prefix}{what}: {files}{bytes}, {word}");
+    let what = format!("{prefix}{what}: {things}{bytes}, {word}");
     let line = format!("{what}: {hint}\n");
     match fit::is_whole(line.trim_end().as_bytes(), style.screen) {
         true => out.write_all(line.as_bytes()),
@@ -294,7 +305,7 @@ fn summary(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, Style::of(scene), "not linked", *reason, (*count, 0))?;
+        reason_line(out, Style::of(scene), "not linked", *reason, (number(*count, "file"), 0))?;
     }
     if !scene.quiet && tally.planned + tally.recovered_done > 0 {
         if tally.refused > 0 || !tally.not_done.is_empty() {

@@ -101,7 +101,7 @@ pub fn conclusion(
         return Ok(());
     }
     for (reason, count) in &tally.not_done {
-        reason_line(out, Style::of(scene), "not taken back", *reason, (*count, 0))?;
+        reason_line(out, Style::of(scene), "not taken back", *reason, (number(*count, "file"), 0))?;
     }
     let mut last = Vec::new();
     recovery(&mut last, tally)?;

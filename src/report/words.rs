@@ -39,11 +39,6 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
     })
 }
 
-/// What a reason skips.
-pub(super) fn skipped_thing(reason: Reason) -> &'static str {
-    if reason == Reason::OtherFilesystem { "directory" } else { "file" }
-}
-
 /// Returns how many files are concerned and why: `3 skipped (2 on several disks, 1 owner differs)`.
 pub(super) fn counted(count: u64, what: &str, reasons: &BTreeMap<Reason, u64>) -> String {
     let why = match reasons.len() {

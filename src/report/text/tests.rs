@@ -325,3 +325,14 @@ fn what_takes_it_back_names_a_journal_that_is_elsewhere() {
     let line = "To take it back: mergerfs.xdedup --journal '/srv/j k' undo 7\n";
     assert!(text.ends_with(line), "{text}");
 }
+
+#[test]
+fn a_disk_that_is_skipped_as_a_whole_is_no_file() {
+    let pool = sample::pool();
+    let scene = sample::scene(&pool);
+    let of = |path: &str| Refusal::of_path(Reason::DiskReadOnly, path, "");
+    let told = |refused: &[Refusal]| text(|out| skipped(out, &scene, refused));
+    assert!(told(&[of("/mnt/d1")]).starts_with("skipped: 1 disk, disk-read-only: "));
+    let both = told(&[of("/mnt/d1"), of("/mnt/d2"), of("a")]);
+    assert!(both.starts_with("skipped: 2 disks and 1 file, disk-read-only: "), "{both}");
+}
