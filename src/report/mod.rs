@@ -24,6 +24,7 @@ pub mod status;
 mod table;
 mod tally;
 pub mod text;
+mod time_left;
 pub mod undo;
 pub mod verify;
 mod words;

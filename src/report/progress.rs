@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::shown::size;
+use super::time_left::{clock, time_left};
 use crate::execute::STEPS;
 
 /// How often a line is written where there is no terminal.
@@ -15,8 +16,10 @@ const STEP: u64 = 512 << 10;
 
 /// The progress of a run: a bar on a terminal, otherwise a log line from time to time (visible with `-v`).
 pub struct Progress {
+    start: Instant,
     bar: Option<ProgressBar>,
-    lines: Option<Lines>,
+    /// When the last log line was written, if lines are written.
+    lines: Option<Instant>,
     bytes: u64,
     total_bytes: u64,
     steps: u64,
@@ -28,11 +31,6 @@ pub struct Progress {
     size: u64,
 }
 
-struct Lines {
-    start: Instant,
-    last: Instant,
-}
-
 impl Progress {
     /// Starts with none of `total_bytes` read, and none of the ops ended: their files have `size` bytes together. Shows
     /// nothing unless `enabled`.
@@ -42,14 +40,14 @@ impl Progress {
         let target = || ProgressDrawTarget::stderr_with_hz(4);
         let mut progress = Self::hidden(total_bytes, (size, total_ops));
         progress.bar = (enabled && terminal).then(|| bar(progress.whole(), target()));
-        let now = Instant::now();
-        progress.lines = (enabled && !terminal).then_some(Lines { start: now, last: now });
+        progress.lines = (enabled && !terminal).then_some(progress.start);
         progress.show();
         progress
     }
 
     fn hidden(total_bytes: u64, (size, total_ops): (u64, u64)) -> Self {
         Self {
+            start: Instant::now(),
             bar: None,
             lines: None,
             bytes: 0,
@@ -102,7 +100,7 @@ impl Progress {
 
     /// The bytes read; of ops that ended all bytes, whether they were read or not: holes are not read, nor is a file that
     /// changed.
-    fn compared(&self) -> u64 {
+    fn read(&self) -> u64 {
         let share = u128::from(self.total_bytes) * u128::from(self.ended);
         let ended = share.checked_div(u128::from(self.size)).unwrap_or(0);
         // A busy file is read twice; the progress never exceeds the total.
@@ -112,7 +110,7 @@ impl Progress {
     /// How much of [`Self::whole`] is done.
     fn done(&self) -> u64 {
         let steps = self.steps.max(self.ops * STEPS).min(self.total_ops * STEPS);
-        self.compared() + steps * STEP
+        self.read() + steps * STEP
     }
 
     fn whole(&self) -> u64 {
@@ -122,8 +120,15 @@ impl Progress {
     fn show(&self) {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done());
+            bar.set_prefix(self.end(Instant::now()));
             bar.set_message(self.counts());
         }
+    }
+
+    /// The estimate of the end, if there is one.
+    fn end(&self, now: Instant) -> String {
+        let left = time_left(self.done(), self.whole(), now.duration_since(self.start));
+        left.map_or_else(String::new, |left| format!("  ETA {}", clock(left)))
     }
 
     /// What is done of what there is to do.
@@ -131,23 +136,25 @@ impl Progress {
         let files = format!("{} of {} files", self.ops, self.total_ops);
         match self.total_bytes {
             0 => files,
-            all => format!("{} of {} compared, {files}", size(self.compared()), size(all)),
+            all => format!("{} of {} read, {files}", size(self.read()), size(all)),
         }
     }
 
     /// Returns the log line at `now`, if a line is due.
     fn line(&mut self, now: Instant) -> Option<String> {
-        let lines = self.lines.as_mut()?;
-        if now.duration_since(lines.last) < LINE_EVERY {
+        let last = self.lines.as_mut()?;
+        if now.duration_since(*last) < LINE_EVERY {
             return None;
         }
-        lines.last = now;
-        let seconds = now.duration_since(lines.start).as_secs().max(1);
+        *last = now;
+        let seconds = now.duration_since(self.start).as_secs().max(1);
         let rate = match self.bytes {
             0 => String::new(),
             bytes => format!(", {}/s", size(bytes / seconds)),
         };
-        Some(format!("{} %: {}{rate}", percent(self.done(), self.whole()), self.counts()))
+        let end = self.end(now).replacen("  ", ", ", 1);
+        let percent = percent(self.done(), self.whole());
+        Some(format!("{percent} %: {}{rate}{end}", self.counts()))
     }
 }
 
@@ -157,8 +164,10 @@ pub(super) fn percent(part: u64, whole: u64) -> u64 {
     u64::try_from(percent.min(100)).unwrap_or(100)
 }
 
+/// A bar in one line of the terminal, 79 characters where the terminal does not say its width: the message is cut, not the
+/// line broken.
 fn bar(whole: u64, target: ProgressDrawTarget) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  ETA {eta}  {msg}")
+    let style = ProgressStyle::with_template("{bar:12} {percent:>3} %{prefix}  {wide_msg}")
         .expect("invariant: the form of the bar is a constant that its test reads");
     ProgressBar::with_draw_target(Some(whole), target).with_style(style)
 }
@@ -174,7 +183,7 @@ mod tests {
         progress.bytes(900);
         progress.op_done(250);
         let bar = progress.bar.clone().unwrap();
-        assert_eq!(bar.message(), "900 B of 1000 B compared, 1 of 2 files");
+        assert_eq!(bar.message(), "900 B of 1000 B read, 1 of 2 files");
         assert_eq!(bar.position(), 900 + STEPS * STEP);
         // A busy file is read again.
         progress.bytes(900);
@@ -202,20 +211,20 @@ mod tests {
         // Of the first file only a hundredth is data.
         progress.bytes(10);
         progress.op_done(500);
-        assert_eq!(progress.compared(), 1000);
+        assert_eq!(progress.read(), 1000);
         progress.op_done(500);
         assert_eq!(progress.done(), progress.whole());
     }
 
     #[test]
     fn without_a_terminal_a_line_comes_every_half_minute() {
-        let start = Instant::now();
         let mut progress = Progress::hidden(4 << 20, (2 << 20, 2));
+        let start = progress.start;
         assert_eq!(progress.line(start + LINE_EVERY), None);
-        progress.lines = Some(Lines { start, last: start });
+        progress.lines = Some(start);
         progress.bytes = 3 << 20;
         assert_eq!(progress.line(start + LINE_EVERY / 2), None);
-        let line = "30 %: 3.0 MiB of 4.0 MiB compared, 0 of 2 files, 102.4 KiB/s";
+        let line = "30 %: 3.0 MiB of 4.0 MiB read, 0 of 2 files, 102.4 KiB/s, ETA 1:10";
         assert_eq!(progress.line(start + LINE_EVERY).as_deref(), Some(line));
         assert_eq!(progress.line(start + LINE_EVERY), None);
     }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::fit;
 use super::progress::{LINE_EVERY, percent};
-use super::shown::size;
+use super::screen::{Screen, terminal_width};
+use super::shown::{number, size};
+use super::time_left::{clock, time_left};
 use crate::find::scan::{Meter, Phase, Reading};
 
 /// How often the terminal is updated.
@@ -47,7 +50,8 @@ impl<'m> ScanProgress<'m> {
         let bar = self.terminal.then(bar);
         let mut pace = Pace::new(Instant::now());
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(every) {
-            let lines = pace.lines(&self.meter.read(), Instant::now());
+            let screen = Screen { colour: false, width: terminal_width(&io::stderr()) };
+            let lines = pace.lines(&self.meter.read(), Instant::now(), screen);
             match &bar {
                 Some(bar) => bar.set_message(lines.join("\n")),
                 None => tracing::info!("{}", lines.join("; ")),
@@ -77,8 +81,8 @@ impl Pace {
         Self { phase: Phase::Walk, since: now }
     }
 
-    /// One line for the whole scan, and one line per disk if there are several disks.
-    fn lines(&mut self, now: &Reading, at: Instant) -> Vec<String> {
+    /// One line for the whole scan, or two on a narrow screen, and one line per disk if there are several disks.
+    fn lines(&mut self, now: &Reading, at: Instant, screen: Screen) -> Vec<String> {
         if now.phase != self.phase {
             (self.phase, self.since) = (now.phase, at);
         }
@@ -89,19 +93,21 @@ impl Pace {
             Phase::Members => "looking at duplicates",
         };
         let mut line = match (now.files_total, now.bytes_total) {
-            (0, _) => format!("{what}: {} files", now.files),
-            (total, 0) => {
-                format!("{what}, {} %: {} of {total} files", percent(now.files, total), now.files)
-            }
+            (0, _) => format!("{what}: {}", number(now.files, "file")),
             (total, bytes) => {
-                format!("{what}, {} %: {} of {total} files", percent(now.bytes, bytes), now.files)
+                let done = match bytes {
+                    0 => percent(now.files, total),
+                    bytes => percent(now.bytes, bytes),
+                };
+                format!("{what}, {done} %: {} of {}", now.files, number(total, "file"))
             }
         };
         if now.bytes_total > 0 {
-            line += &format!(", {} of {}", size(now.bytes), size(now.bytes_total));
-            line += &self.rate(now, at.duration_since(self.since));
+            let bytes = format!("{} of {}", size(now.bytes), size(now.bytes_total));
+            let rate = self.rate(now, at.duration_since(self.since));
+            line += &format!(", {}", fit::whole(&(bytes + &rate)));
         }
-        let mut lines = vec![line];
+        let mut lines = vec![fit::fitted(&line, screen, 4)];
         let disks = now.disks.iter().filter(|disk| disk.total > 0);
         if disks.clone().nth(1).is_some() {
             lines.extend(disks.map(|disk| {
@@ -119,21 +125,13 @@ impl Pace {
             return String::new();
         }
         // The scan ends when the slowest disk has read its remaining bytes at its present pace.
-        let left = |bytes: u64, total: u64| {
-            let rate = bytes as f64 / took.as_secs_f64();
-            (total.saturating_sub(bytes) as f64) / rate.max(1.0)
-        };
-        let whole = left(now.bytes, now.bytes_total);
-        let slowest = now.disks.iter().map(|d| left(d.bytes, d.total));
-        let seconds = slowest.fold(whole, f64::max).min(1e7);
-        format!(", {}/s, ETA {}", size(rate as u64), clock(seconds as u64))
-    }
-}
-
-fn clock(seconds: u64) -> String {
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
-        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+        let reading = now.disks.iter().filter(|disk| disk.bytes < disk.total);
+        let parts = reading.map(|disk| (disk.bytes, disk.total));
+        let parts = parts.chain([(now.bytes, now.bytes_total)]);
+        let left: Option<Vec<_>> = parts.map(|(done, all)| time_left(done, all, took)).collect();
+        let left = left.and_then(|left| left.into_iter().max());
+        let end = left.map_or_else(String::new, |left| format!(", ETA {}", clock(left)));
+        format!(", {}/s{end}", size(rate as u64))
     }
 }
 
@@ -155,7 +153,8 @@ mod tests {
             bytes_total: 0,
             disks: vec![],
         };
-        assert_eq!(pace.lines(&now, start), ["looking for files: 5 files"]);
+        let pipe = Screen::default();
+        assert_eq!(pace.lines(&now, start, pipe), ["looking for files: 5 files"]);
         now = Reading {
             phase: Phase::Contents,
             files_total: 9,
@@ -164,16 +163,24 @@ mod tests {
             disks: vec![disk("sda", 3 << 20, 6 << 20), disk("sdb", 1 << 20, 10 << 20)],
             ..now
         };
-        let begun = pace.lines(&now, start);
+        let begun = pace.lines(&now, start, pipe);
         assert_eq!(begun[0], "reading contents, 25 %: 5 of 9 files, 4.0 MiB of 16.0 MiB");
         assert_eq!(
-            pace.lines(&now, start + Duration::from_secs(10)),
+            pace.lines(&now, start + Duration::from_secs(10), pipe),
             [
                 "reading contents, 25 %: 5 of 9 files, 4.0 MiB of 16.0 MiB, 409.6 KiB/s, ETA 1:30",
                 "  sda: 3.0 MiB of 6.0 MiB",
                 "  sdb: 1.0 MiB of 10.0 MiB",
             ]
         );
-        assert_eq!(clock(3_725), "1:02:05");
+        let narrow = Screen { width: Some(79), ..pipe };
+        assert_eq!(
+            pace.lines(&now, start + Duration::from_secs(10), narrow)[0],
+            "reading contents, 25 %: 5 of 9 files,\n    4.0 MiB of 16.0 MiB, 409.6 KiB/s, ETA 1:30"
+        );
+        // The other disk has yet to wake up.
+        now.disks[1].bytes = 0;
+        let asleep = &pace.lines(&now, start + Duration::from_secs(90), pipe)[0];
+        assert!(asleep.ends_with("/s"), "{asleep}");
     }
 }
