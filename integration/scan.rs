@@ -608,11 +608,10 @@ fn an_interrupt_ends_a_scan_at_once_and_keeps_what_was_read() {
     }
     tree::settle();
     let tool = Tool::new();
-    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let line: Vec<OsString> =
-            [BINARY, "--cache", cache(&tool).to_str().unwrap(), pool.root().to_str().unwrap()]
-                .map(OsString::from)
-                .to_vec();
+    for (signal, code, what) in [(Signal::SIGINT, 130, "-n"), (Signal::SIGTERM, 143, "-e")] {
+        let (cache, root) = (cache(&tool), pool.root());
+        let line = [BINARY, what, "--cache", cache.to_str().unwrap(), root.to_str().unwrap()];
+        let line: Vec<OsString> = line.map(OsString::from).to_vec();
         let scan = tool.start(&line);
         // The small files are through by then.
         let deep_in_holes = || scan.bytes_read() > 1 << 30;
@@ -620,6 +619,8 @@ fn an_interrupt_ends_a_scan_at_once_and_keeps_what_was_read() {
         scan.signal(signal);
         let run = scan.end().expect(code);
         assert!(run.stderr.contains("stopped before the scan"), "{run}");
+        // A run that changes files answers at once, before it has come to an end.
+        assert_eq!(run.stderr.starts_with("stopping: "), what == "-e", "{run}");
     }
     let run = scan(&tool, &pool, &[""], &["--max-size", "1M"]).expect(0);
     assert_eq!((figure(&run, "read"), figure(&run, "cached")), (0, 16), "{run}");

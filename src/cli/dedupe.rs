@@ -37,6 +37,9 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     }
     directories::check(args)?;
     let signals = Signals::listen(args.max_time)?;
+    if args.execute {
+        signals.answer(common)?;
+    }
     let mut watch = RunWatch::new(common, args);
     let request = request(common, args)?;
     // A dry run says it below the plan.

@@ -58,6 +58,7 @@ pub(super) fn finish(
     if journal.open_ops().is_empty() {
         return nothing(out, common, "nothing is open");
     }
+    signals.answer(common)?;
     let mut watch = ResumeWatch(Shown::new(common, false));
     // A line for each file, unless there are many.
     let few = journal.open_ops().len() <= ITEMS;

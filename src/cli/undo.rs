@@ -20,6 +20,9 @@ use crate::run::{Begun, Ended, Session, Site, Watcher, WatcherError};
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     let mut watch = UndoWatch { shown: Shown::new(common, !args.no_progress && !common.quiet) };
     let signals = Signals::listen(args.max_time)?;
+    if args.execute {
+        signals.answer(common)?;
+    }
     let request = UndoRequest {
         run: args.run,
         paths: args.path.clone(),
