@@ -48,8 +48,8 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l ignore-
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadows -d 'Files whose path exists on several disks' -r -f -a "keep\t'skip them'
 merge\t'remove hidden copies that equal the copy that the pool shows; undo does not bring them back'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l shadow-age -d 'With --shadows merge: skip hidden copies younger than TIME [default: 1h]' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Link at most N files' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-bytes -d 'Free at most N bytes (K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-ops -d 'Link at most N files, largest first' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-bytes -d 'Free at most N bytes (K, M, G, T), largest first' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l pre -d 'Run the shell command CMD before a run that changes something; if CMD fails, nothing is changed' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_needs_command" -l post -d 'Run the shell command CMD after such a run, also if the run failed ($XDEDUP_EXIT has its exit status)' -r
@@ -116,8 +116,8 @@ complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l shadows -d 'Files whose path exists on several disks' -r -f -a "keep\t'skip them'
 merge\t'remove hidden copies that equal the copy that the pool shows; undo does not bring them back'"
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l shadow-age -d 'With --shadows merge: skip hidden copies younger than TIME [default: 1h]' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Link at most N files' -r
-complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-bytes -d 'Free at most N bytes (K, M, G, T)' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-ops -d 'Link at most N files, largest first' -r
+complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-bytes -d 'Free at most N bytes (K, M, G, T), largest first' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l max-time -d 'Stop after TIME (such as 90s, 30m, 1h30m)' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l pre -d 'Run the shell command CMD before a run that changes something; if CMD fails, nothing is changed' -r
 complete -c mergerfs.xdedup -n "__fish_mergerfs.xdedup_using_subcommand preview" -l post -d 'Run the shell command CMD after such a run, also if the run failed ($XDEDUP_EXIT has its exit status)' -r

@@ -272,13 +272,13 @@ pub struct RunArgs {
     /// A mover first copies a file to another disk, and then deletes the other copy: both must not go.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true, help_heading = heading::FILES)]
     pub shadow_age: Option<Duration>,
-    /// Link at most N files
+    /// Link at most N files, largest first
     ///
     /// The other files are skipped with the reason "limit", and are for the next run. SnapRAID users keep the changes
     /// between two syncs small.
     #[arg(long, value_name = "N", hide_short_help = true, help_heading = heading::ACTION)]
     pub max_ops: Option<u64>,
-    /// Free at most N bytes (K, M, G, T)
+    /// Free at most N bytes (K, M, G, T), largest first
     #[arg(long, value_name = "N", value_parser = parse_size, help_heading = heading::ACTION)]
     pub max_bytes: Option<u64>,
     /// Stop after TIME (such as 90s, 30m, 1h30m)

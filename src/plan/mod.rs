@@ -202,9 +202,9 @@ impl Plan {
         self.refusals.extend(refused.into_values());
     }
 
-    /// Keeps ops, in order, up to `max_ops` ops and `max_bytes` bytes to free. Refuses an op that would exceed a limit,
-    /// and may keep a smaller op after it. Must be the last step: an op that was refused for another reason does not
-    /// count.
+    /// Keeps the ops that free the most, up to `max_ops` ops and `max_bytes` bytes, in the order of the plan. Refuses an op
+    /// that would exceed a limit, and may keep a smaller op all the same. Must be the last step: an op that was refused for
+    /// another reason does not count.
     pub fn limit(&mut self, max_ops: Option<u64>, max_bytes: Option<u64>) {
         let (mut ops, mut bytes) = (0, 0);
         let mut passes = |op: &Op| {
@@ -216,7 +216,9 @@ impl Plan {
             }
             more
         };
-        let beyond = self.ops.iter().enumerate().filter(|(_, op)| passes(op));
+        let mut by_size: Vec<_> = self.ops.iter().enumerate().collect();
+        by_size.sort_by_key(|(_, op)| std::cmp::Reverse(op.bytes));
+        let beyond = by_size.into_iter().filter(|(_, op)| passes(op));
         let refused = beyond.map(|(at, op)| {
             let refusal = Refusal {
                 reason: Reason::Limit,

@@ -344,6 +344,12 @@ fn limits_count_what_is_left_when_everything_else_is_refused() {
     mixed.limit(None, Some(3 * bytes));
     let kept: Vec<_> = mixed.ops.iter().map(|op| op.duplicate_id).collect();
     assert_eq!(kept, [0, 2, 3].map(|at: usize| whole.ops[at].duplicate_id));
+    // The largest, in the order of the plan.
+    let mut mixed = whole.clone();
+    (mixed.ops[1].bytes, mixed.ops[4].bytes) = (2 * bytes, 3 * bytes);
+    mixed.limit(Some(2), None);
+    let kept: Vec<_> = mixed.ops.iter().map(|op| op.duplicate_id).collect();
+    assert_eq!(kept, [1, 4].map(|at: usize| whole.ops[at].duplicate_id));
 }
 
 /// As `member`, with these permission bits.
