@@ -33,7 +33,8 @@ fn the_plan_is_for_a_person_and_the_run_ends_as_it_says() {
     let dry = tool.run(&[&line[..], &beside].concat()).expect(0).stdout;
     assert!(dry.starts_with("link ") && dry.lines().count() < 30, "{dry}");
     assert!(dry.contains("40 files can be linked, "), "{dry}");
-    assert!(dry.ends_with("Nothing was changed. Run again with -e to apply.\n"), "{dry}");
+    let end = "Nothing was changed. Run again with -e to apply.\n";
+    assert!(dry.ends_with(&format!("{end}The script is in {script:?}.\n")), "{dry}");
     let by_hand = std::fs::read_to_string(script).unwrap();
     assert!(by_hand.starts_with("#!/bin/sh\n") && by_hand.contains("\nreplace 40\n"));
     let (_, freed) = dry.split_once("can be linked, ").unwrap();

@@ -63,9 +63,11 @@ fn a_report_fits_a_phone_and_a_desk_by_day_and_night() {
         all.extend(more.iter().map(Into::into));
         all
     };
-    tool.run(&arguments(&dry, &[])).expect(0);
+    let run = tool.run(&arguments(&dry, &[])).expect(0);
+    assert!(run.stdout.ends_with(&format!("The report is in {dry:?}.\n")), "{run}");
     let busy = std::fs::File::open(pool.path("downloads/3.bin")).unwrap();
-    tool.run(&arguments(&report, &["-e"])).expect(1);
+    let run = tool.run(&arguments(&report, &["-e"])).expect(1);
+    assert!(run.stdout.ends_with(&format!("The report is in {report:?}.\n")), "{run}");
     drop(busy);
 
     let mut backgrounds = std::collections::BTreeSet::new();

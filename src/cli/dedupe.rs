@@ -129,7 +129,9 @@ fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, F
     if common.format != OutputFormat::Text {
         obstacles.iter().for_each(|why| tracing::warn!("{why}"));
     }
+    let mut said = String::new();
     if let Some(file) = watch.script.take() {
+        said += &file.said(common);
         let plain = Scene { terminal: false, screen: Screen::default(), ..scene };
         file.finish(|out| {
             let mut out = BufWriter::new(out);
@@ -138,6 +140,7 @@ fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, F
         })?;
     }
     if let Some(report) = watch.report.take() {
+        said += &report.said(common);
         let page = page::render(&Figures {
             scene: &scene,
             time: &rfc3339(began),
@@ -148,6 +151,7 @@ fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, F
         });
         report.finish(|out| out.write_all(page.as_bytes()))?;
     }
+    out.write_all(said.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(tally.exit_code())
 }
 

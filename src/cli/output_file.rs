@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 use tempfile::NamedTempFile;
 
+use super::args::{Common, OutputFormat};
 use super::failure::Failure;
 
 /// Bytes that are read from the start of an existing file to recognise its kind.
@@ -110,6 +111,18 @@ impl OutputFile {
             .tempfile_in(dir)
             .map_err(failed)?;
         Ok(Self { kind, path: target, to: To::Aside(file) })
+    }
+
+    /// Returns a line for a person who reads text, which says where the file is; a terminal, pipe or device needs none.
+    pub(super) fn said(&self, common: &Common) -> String {
+        match self.to {
+            To::Aside(_) if common.format == OutputFormat::Text && !common.quiet => {
+                let path = std::path::absolute(&self.path);
+                let path = path.as_deref().unwrap_or(&self.path);
+                format!("The {} is in {path:?}.\n", self.kind.what)
+            }
+            To::Aside(_) | To::Straight(_) => String::new(),
+        }
     }
 
     /// Puts the bytes from `write` in place.

@@ -140,7 +140,10 @@ impl<'w> RunWatch<'w> {
             chronicle: &chronicle,
             space: ended.space,
         });
-        report.finish(|out| out.write_all(page.as_bytes()))
+        let said = report.said(self.shown.common);
+        report.finish(|out| out.write_all(page.as_bytes()))?;
+        let out = &mut self.shown.out;
+        out.write_all(said.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
     }
 }
 
