@@ -36,6 +36,9 @@ fn missing(what: &str, dir: &Path, cause: &io::Error) -> Failure {
         None if cause.kind() == io::ErrorKind::NotFound => {
             failure.hint("name a directory of the pool by its path through the mount point")
         }
+        None if what == "directory" && cause.kind() == io::ErrorKind::NotADirectory => {
+            failure.hint("to replace one file: --only FILE; to read a list of duplicates: -m FILE")
+        }
         None => failure,
     }
 }
@@ -79,6 +82,7 @@ mod tests {
             assert!(told.contains("Usage"), "{told}");
         }
         assert!(said("x -p /dev/null /").unwrap().contains("ot a directory"));
+        assert!(said("x /dev/null").unwrap().contains("--only FILE"));
         assert_eq!(said("x -p / /"), None);
     }
 
