@@ -7,7 +7,7 @@ use super::directories;
 use super::failure::{self, Failure};
 use super::page::{self, Figures};
 use super::request::request;
-use super::run_watch::{RunWatch, warn_of_merges};
+use super::run_watch::{RunWatch, warn_of};
 use super::shown;
 use super::signals::Signals;
 use super::stdout::stdout;
@@ -105,7 +105,7 @@ fn nothing_listed(
 fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Failure> {
     let Planned { site, plan, mut looks, began, space, obstacles, .. } = planned;
     let common = watch.shown.common;
-    warn_of_merges(&plan);
+    warn_of(&plan);
     let scene = Scene { dry_run: true, ..shown::scene(&site.pool, common) };
     let mut tally = shown::planned(&site.pool, &plan, &space);
     tally.elapsed_s = watch.shown.started.elapsed().as_secs_f64();

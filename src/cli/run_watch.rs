@@ -9,12 +9,12 @@ use super::output_file::{self, OutputFile};
 use super::page::{self, Figures};
 use super::shown::{self, Shown};
 use crate::execute::OpEnded;
-use crate::find::scan::{Meter, ScanResult};
+use crate::find::scan::{Meter, ScanResult, is_in_bin};
 use crate::fs::Timestamp;
 use crate::journal::rfc3339;
 use crate::plan::Plan;
 use crate::pool::Pool;
-use crate::report::{ScanProgress, Tally, groups, json, size, text};
+use crate::report::{ScanProgress, Tally, groups, json, number, size, text};
 use crate::run::real_path::outside;
 use crate::run::{Begun, Ended, RunError, Watcher, WatcherError};
 
@@ -177,7 +177,7 @@ impl Watcher for RunWatch<'_> {
 
     fn begun(&mut self, begun: &Begun<'_>) -> Result<(), WatcherError> {
         let planned = shown::planned(begun.pool, begun.plan, begun.space);
-        warn_of_merges(begun.plan);
+        warn_of(begun.plan);
         self.shown.begun(begun, planned, begun.to_read);
         if self.shown.common.format == OutputFormat::Json {
             let (out, scene) = self.shown.out_and_scene();
@@ -210,8 +210,23 @@ impl Watcher for RunWatch<'_> {
     }
 }
 
-/// Warns of the copies that an undo does not bring back.
-pub(super) fn warn_of_merges(plan: &Plan) {
+/// Warns of the copies that an undo does not bring back, and of files in recycle bins, which only a list can name.
+pub(super) fn warn_of(plan: &Plan) {
+    let in_bin = plan.ops.iter().filter(|op| {
+        let names = op.names.iter().map(|name| &name.path);
+        names.chain([&op.master.path]).any(is_in_bin)
+    });
+    let in_bin = in_bin.count();
+    if in_bin > 0 {
+        let lie = match in_bin {
+            1 => "its kept copy, lies in a recycle bin",
+            _ => "their kept copies, lie in recycle bins",
+        };
+        tracing::warn!(
+            "{} of the plan, or {lie}: a scan leaves these out, and here -E does (-E '#recycle')",
+            number(in_bin, "file")
+        );
+    }
     let merged = plan.ops.iter().filter(|op| op.merges_copies()).count();
     if merged > 0 {
         let copies = if merged == 1 { "1 hidden copy" } else { &format!("{merged} hidden copies") };

@@ -49,6 +49,7 @@ mod walk;
 pub use cache::Cache;
 pub use cache_place::CacheError;
 pub use meter::{DiskShare, Meter, Phase, Reading};
+pub use skip::is_in_bin;
 pub(crate) use skip::is_snapraid;
 pub use stages::ReadCounts;
 

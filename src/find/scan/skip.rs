@@ -1,6 +1,7 @@
 //! Names that a scan always skips: files of the filesystem, of other tools, and of this program. `--help` lists them.
 
 use crate::plan::hidden_name::is_hidden_name;
+use crate::pool::relpath::RelPath;
 
 /// Whether an entry of this name is skipped, with everything below it.
 pub(super) fn skipped(name: &[u8]) -> bool {
@@ -20,6 +21,13 @@ pub(super) fn is_trash(name: &[u8]) -> bool {
     let rest = name.strip_prefix(b".Trash");
     rest.is_some_and(|rest| rest.is_empty() || rest == b"es" || rest.starts_with(b"-"))
         || BINS.iter().any(|bin| name.eq_ignore_ascii_case(bin))
+}
+
+/// Whether `path` lies in a recycle bin: a scan would leave it out.
+#[must_use]
+pub fn is_in_bin(path: &RelPath) -> bool {
+    let mut above = path.as_bytes().split(|byte| *byte == b'/').rev().skip(1);
+    above.any(is_trash)
 }
 
 /// SnapRAID's own files: `snapraid.content`, `.snapraid.content.lock`, `snapraid.2-parity`.
@@ -67,6 +75,18 @@ mod tests {
             ("a", false),
         ] {
             assert_eq!(skipped(name.as_bytes()), out, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_lies_in_a_bin_if_a_directory_above_it_is_one() {
+        for (path, is) in [
+            ("#recycle/a", true),
+            ("tv/.Trash-1000/files/x/a", true),
+            ("tv/a", false),
+            ("tv/.Trash", false),
+        ] {
+            assert_eq!(is_in_bin(&RelPath::new(path).unwrap()), is, "{path}");
         }
     }
 }
