@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::filter::Filter;
 use crate::fs::at_once;
 use crate::fs::real::{RealFs, ScanParent};
-use crate::fs::{FileKind, FsError, Metadata, Nature, Place, Stat};
+use crate::fs::{FileKind, FsError, Metadata, Nature, Place, Stat, limit_of};
 use crate::plan::hidden_name::is_hidden_name;
 use crate::plan::refusal::Reason;
 use crate::pool::mergerfs::{Directory, Locator, PoolDir, PoolError};
@@ -302,6 +302,8 @@ pub(super) fn reason_of(error: &io::Error) -> Reason {
     match error.raw_os_error() {
         Some(libc::ELOOP | libc::EXDEV) => Reason::Obstructed,
         Some(libc::EACCES | libc::EPERM) => Reason::Permission,
+        // It says nothing about the path.
+        _ if limit_of(error).is_some() => Reason::Io,
         _ => Reason::Unresolved,
     }
 }
@@ -323,6 +325,13 @@ mod tests {
             Found::LeftOut => ("left out", Vec::new()),
             Found::Refused(_, why) => (why, Vec::new()),
         }
+    }
+
+    #[test]
+    fn a_limit_of_this_program_says_nothing_about_a_path() {
+        let of = |errno| reason_of(&io::Error::from_raw_os_error(errno));
+        assert_eq!([of(libc::EMFILE), of(libc::ENFILE)], [Reason::Io; 2]);
+        assert_eq!(of(libc::ENOENT), Reason::Unresolved);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::resolve::pool_directory;
+use crate::fs::limit_of;
 use crate::plan::refusal::Reason;
 use crate::plan::{Only, Refusal};
 use crate::pool::Pool;
@@ -28,6 +29,7 @@ pub fn look_up(pool: &Pool, paths: &[PathBuf]) -> Result<(Only, Vec<Refusal>), P
             {
                 let reason = match source.kind() {
                     io::ErrorKind::PermissionDenied => Reason::Permission,
+                    _ if limit_of(&source).is_some() => Reason::Io,
                     _ => Reason::Unresolved,
                 };
                 let path = path.as_os_str().as_bytes();

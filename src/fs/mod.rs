@@ -284,15 +284,19 @@ impl FsError {
     /// Returns the limit of this process or machine that the call met; `None` for an error that may be the disk's.
     #[must_use]
     pub fn limit(&self) -> Option<&'static str> {
-        match self.errno() {
-            libc::EMFILE => Some("this program may open no more files (ulimit -n, LimitNOFILE=)"),
-            libc::ENFILE => Some("no program may open more files (sysctl fs.file-max)"),
-            // A sync that fails so may have lost what was to be written.
-            libc::ENOMEM if !self.call.starts_with("sync") => {
-                Some("the machine has no more memory")
-            }
-            _ => None,
-        }
+        // A sync that lacks memory may have lost what was to be written.
+        let lost = self.errno() == libc::ENOMEM && self.call.starts_with("sync");
+        limit_of(&self.source).filter(|_| !lost)
+    }
+}
+
+/// Returns the limit of this process or machine that a call met which failed with `error`.
+pub(crate) fn limit_of(error: &io::Error) -> Option<&'static str> {
+    match errno_of(error) {
+        libc::EMFILE => Some("this program may open no more files (ulimit -n, LimitNOFILE=)"),
+        libc::ENFILE => Some("no program may open more files (sysctl fs.file-max)"),
+        libc::ENOMEM => Some("the machine has no more memory"),
+        _ => None,
     }
 }
 

@@ -175,7 +175,7 @@ pub enum Reason {
     Permission,
     /// A system call failed.
     ///
-    /// Decided in `execute::copy`, `execute::halt`, `execute::window`.
+    /// Decided in `execute::copy`, `execute::halt`, `execute::window`, `find::only`, `find::look_up`, `find::scan::walk`.
     Io,
     /// The branch had an error before, or is no longer the branch it was.
     ///

@@ -408,6 +408,7 @@ pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
         // The error is on another branch, where a copy would be linked or looked for.
         libc::ELOOP | libc::EXDEV => Reason::Obstructed,
         libc::EACCES | libc::EPERM => Reason::Permission,
+        _ if error.limit().is_some() => Reason::Io,
         _ => Reason::Unreadable,
     };
     Refusal::of_path(reason, path.as_bytes(), format!("{error}: {}", error.source))
@@ -416,4 +417,23 @@ pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
 fn joined(dir: &RelPath, name: &[u8]) -> RelPath {
     let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(name);
     dir.join(name).unwrap_or_else(|_| dir.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::BranchIdx;
+
+    #[test]
+    fn a_limit_of_this_program_is_no_fault_of_a_directory() {
+        let path = RelPath::new("a").unwrap();
+        let of = |errno| {
+            let source = std::io::Error::from_raw_os_error(errno);
+            let call = "list directory";
+            let error = FsError { call, branch: BranchIdx(0), path: "/mnt/d1/a".into(), source };
+            unreadable(&path, &error).reason
+        };
+        assert_eq!([of(libc::EMFILE), of(libc::ENFILE), of(libc::ENOMEM)], [Reason::Io; 3]);
+        assert_eq!([of(libc::EIO), of(libc::EACCES)], [Reason::Unreadable, Reason::Permission]);
+    }
 }
