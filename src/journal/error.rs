@@ -119,7 +119,9 @@ impl JournalError {
             Self::Foreign { .. } => Some(
                 "if nobody else has written there: chown it to yourself and chmod 700; else name another with --journal",
             ),
-            Self::MountPoint { .. } => Some("name a directory below it with --journal"),
+            Self::MountPoint { .. } => {
+                Some("name a directory below it with --journal; it is made if it is not there")
+            }
             Self::NoSpace { .. } => {
                 Some("free some space there, or move the journal with --journal")
             }
