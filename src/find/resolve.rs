@@ -30,12 +30,17 @@ impl Paths {
     /// Returns where `listed` is here.
     #[must_use]
     pub fn here(&self, listed: &[u8]) -> PathBuf {
-        let absolute = self.base.join(Path::new(std::ffi::OsStr::from_bytes(listed)));
+        let absolute = self.absolute(listed);
         let moved = self.map.iter().find_map(|(from, to)| {
             let rest = absolute.strip_prefix(from).ok()?;
             Some(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) })
         });
         moved.unwrap_or(absolute)
+    }
+
+    /// Returns `listed` as the list names it, from the root on.
+    fn absolute(&self, listed: &[u8]) -> PathBuf {
+        self.base.join(Path::new(std::ffi::OsStr::from_bytes(listed)))
     }
 }
 
@@ -240,8 +245,10 @@ impl<'r> Resolver<'r> {
         }
     }
 
-    fn refuse(&mut self, reason: Reason, path: &[u8], detail: String) {
-        self.refusals.push(Refusal::of_path(reason, path, detail));
+    fn refuse(&mut self, reason: Reason, listed: &[u8], detail: String) {
+        // A report takes a relative path for a path in the pool.
+        let path = self.paths.absolute(listed);
+        self.refusals.push(Refusal::of_path(reason, path.as_os_str().as_bytes(), detail));
     }
 }
 
@@ -299,4 +306,21 @@ pub fn pool_directory(pool: &Pool, dir: &Path) -> Result<Option<PoolDir>, PoolEr
 /// If a branch root is no longer there; the error names the first such root.
 pub fn check_branches(fs: &RealFs, pool: &Pool) -> Result<(), FsError> {
     pool.indices().try_for_each(|branch| fs.check_branch(root_of(branch).branch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_refused_is_shown_from_the_root_on() {
+        let paths =
+            Paths { base: "/srv/lists".into(), map: vec![("/data".into(), "/pool".into())] };
+        for (listed, here, shown) in
+            [("a b/c", "/srv/lists/a b/c", "/srv/lists/a b/c"), ("/data/c", "/pool/c", "/data/c")]
+        {
+            assert_eq!(paths.here(listed.as_bytes()), Path::new(here));
+            assert_eq!(paths.absolute(listed.as_bytes()), Path::new(shown));
+        }
+    }
 }
