@@ -15,6 +15,7 @@ use crate::journal::rfc3339;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, Refusal};
 use crate::pool::Pool;
+use crate::report::dry_run::Before;
 use crate::report::html::Chronicle;
 use crate::report::{Scene, Screen, Tally, dry_run, json, sanitised, script};
 use crate::run::{self, Outcome, Planned, RunError, Session};
@@ -103,7 +104,7 @@ fn nothing_listed(
 
 /// Prints the plan.
 fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, Failure> {
-    let Planned { site, plan, mut looks, began, space, obstacles, .. } = planned;
+    let Planned { site, plan, mut looks, began, space, obstacles, unfinished, .. } = planned;
     let common = watch.shown.common;
     warn_of(&plan);
     let scene = Scene { dry_run: true, ..shown::scene(&site.pool, common) };
@@ -122,12 +123,14 @@ fn show_plan(mut watch: RunWatch<'_>, planned: Planned<Session>) -> Result<u8, F
         OutputFormat::Script => as_script(&mut out, &scene),
         OutputFormat::Text => {
             let apply = if watch.held_back() { "without -n" } else { "with -e" };
-            dry_run::write(&mut out, &scene, (&plan, &tally), (&obstacles, apply))
+            let before = Before { obstacles: &obstacles, unfinished: &unfinished, apply };
+            dry_run::write(&mut out, &scene, (&plan, &tally), before)
         }
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     if common.format != OutputFormat::Text {
-        obstacles.iter().for_each(|why| tracing::warn!("{why}"));
+        let first = unfinished.iter().map(dry_run::interrupted);
+        obstacles.into_iter().chain(first).for_each(|why| tracing::warn!("{why}"));
     }
     let mut said = String::new();
     if let Some(file) = watch.script.take() {

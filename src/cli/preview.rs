@@ -21,7 +21,7 @@ use crate::execute::Halt;
 use crate::fs::Look;
 use crate::pool::{Pool, mergerfs};
 use crate::preview::{self, Mounted, Tree, View};
-use crate::report::{Scene, json, number, sanitised, size};
+use crate::report::{Scene, dry_run, json, number, sanitised, size};
 use crate::run::{self, Planned, Session};
 
 /// How often the preview checks whether it has to end.
@@ -38,6 +38,9 @@ pub(super) fn run(common: &Common, args: &PreviewArgs) -> Result<u8, Failure> {
     let Some(mut planned) = run::plan(&request, signals.stop(), &mut watch)? else {
         return Ok(signals.exit_code().unwrap_or(1));
     };
+    for unfinished in &planned.unfinished {
+        tracing::warn!("{}", dry_run::interrupted(unfinished));
+    }
     let would_stop = planned.would_stop();
     let tree = tree(&planned, &would_stop)?;
     if args.run.manifest.is_some() && tree.view().replaced() > 0 {

@@ -73,6 +73,15 @@ pub enum JournalError {
         /// Bytes that must be free before this program begins anything.
         needed: u64,
     },
+    /// There is no copy of it to look at: nothing is wrong with the journal itself.
+    #[error("cannot copy the journal to look at it: {path:?}")]
+    NotCopied {
+        /// The journal directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A system call failed.
     #[error("cannot {what}: {path:?}")]
     Io {
@@ -128,6 +137,9 @@ impl JournalError {
             Self::Io { .. } | Self::Poisoned => {
                 Some("once the cause is gone, `mergerfs.xdedup resume` finishes what was begun")
             }
+            Self::NotCopied { .. } => Some(
+                "make room for a copy where TMPDIR says, or look with `mergerfs.xdedup status`",
+            ),
             Self::Unexpected(_) | Self::TooLong { .. } => None,
         }
     }

@@ -158,14 +158,14 @@ pub(super) fn discard_half_made(new: &Path) -> Result<(), JournalError> {
 }
 
 /// The entry found where a journal is wanted.
-enum JournalAt {
+pub(super) enum JournalAt {
     Nothing,
     EmptyDir,
     Journal,
     Other,
 }
 
-fn found_at(dir: &Path) -> Result<JournalAt, JournalError> {
+pub(super) fn found_at(dir: &Path) -> Result<JournalAt, JournalError> {
     match std::fs::symlink_metadata(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(JournalAt::Nothing),
         Err(error) => return Err(failed("look at", dir)(error)),

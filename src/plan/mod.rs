@@ -13,6 +13,7 @@ use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, BranchMode};
 
 pub mod group;
+mod half_done;
 pub mod hidden_name;
 pub mod master;
 pub mod metadata;
@@ -25,6 +26,7 @@ mod sharing;
 #[cfg(test)]
 mod tests;
 
+pub use half_done::HalfDone;
 pub use only::{Only, Reach};
 pub use op::{Cloning, DirIntent, Found, Op, OpFile, OpKind, OpName, Source, Task, Undoing};
 pub use op_id::OpId;
@@ -134,6 +136,13 @@ impl Refusal {
     pub fn of_path(reason: Reason, path: impl Into<Vec<u8>>, detail: impl Into<String>) -> Self {
         Self { reason, path: path.into(), master: None, detail: detail.into(), bytes: 0 }
     }
+
+    /// A refusal of an op that was planned.
+    #[must_use]
+    pub fn of_op(op: &Op, reason: Reason, detail: String) -> Self {
+        let (path, master) = (op.duplicate.path.as_bytes().to_vec(), Some(op.master.path.clone()));
+        Self { reason, path, master, detail, bytes: op.bytes }
+    }
 }
 
 /// One group as planned.
@@ -219,16 +228,7 @@ impl Plan {
         let mut by_size: Vec<_> = self.ops.iter().enumerate().collect();
         by_size.sort_by_key(|(_, op)| std::cmp::Reverse(op.bytes));
         let beyond = by_size.into_iter().filter(|(_, op)| passes(op));
-        let refused = beyond.map(|(at, op)| {
-            let refusal = Refusal {
-                reason: Reason::Limit,
-                path: op.duplicate.path.as_bytes().to_vec(),
-                master: Some(op.master.path.clone()),
-                detail: String::new(),
-                bytes: op.bytes,
-            };
-            (at, refusal)
-        });
+        let refused = beyond.map(|(at, op)| (at, Refusal::of_op(op, Reason::Limit, String::new())));
         let refused = refused.collect();
         self.leave_out(refused);
     }

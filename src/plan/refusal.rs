@@ -185,6 +185,10 @@ pub enum Reason {
     ///
     /// Decided in `execute`.
     Interrupted,
+    /// An interrupted run left the file half done, and nothing has finished it or put it back yet.
+    ///
+    /// Decided in `plan::half_done`.
+    Unfinished,
     /// The file is to be undone, and a program changed it since it was linked.
     ///
     /// Decided in `execute::copy`, `execute::undo`, `rescue::undo`.
@@ -214,7 +218,7 @@ pub enum Weight {
 
 impl Reason {
     /// Every reason, in the order of documentation.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::Unresolved,
         Self::NotRead,
         Self::NotRegular,
@@ -260,6 +264,7 @@ impl Reason {
         Self::Io,
         Self::BranchFailed,
         Self::Interrupted,
+        Self::Unfinished,
         Self::ChangedSince,
         Self::Damaged,
         Self::Gone,
@@ -315,6 +320,7 @@ impl Reason {
             Self::Io => "io-error",
             Self::BranchFailed => "branch-failed",
             Self::Interrupted => "interrupted",
+            Self::Unfinished => "unfinished",
             Self::ChangedSince => "changed-since",
             Self::Damaged => "damaged",
             Self::Gone => "gone",
@@ -436,6 +442,9 @@ impl Reason {
                 "the disk had an error before, or is not there (each file says which): free some space, or check the disk and its mount, then run again"
             }
             Self::Interrupted => "run again for the rest",
+            Self::Unfinished => {
+                "an interrupted run left the file half done: remove no copy of it by hand; `resume` finishes it or puts it back, and -e does so first"
+            }
             Self::ChangedSince => {
                 "the file was edited or linked since, so it stays as it is: for a file of its own copy a link by hand (cp -a); a clone is one already"
             }
@@ -487,6 +496,7 @@ impl Reason {
             | Self::OtherFilesystem
             | Self::Empty
             | Self::Limit
+            | Self::Unfinished
             | Self::Gone
             | Self::Merged => Weight::Rule,
             Self::Unresolved

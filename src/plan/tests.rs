@@ -688,3 +688,39 @@ fn copies_whose_blocks_are_stored_otherwise_are_no_reflinks() {
     assert_eq!((reasons(&auto), kinds(&auto)), (vec![Reason::NoReflink], vec![("link", 3, 1)]));
     assert_eq!(kinds(&of(Link::Hard, NOCOW)), [("link", 2, 1), ("link", 3, 1)]);
 }
+
+#[test]
+fn files_that_a_run_left_half_done_are_no_copies_to_remove() {
+    // The first is published and not retired, the second only begun; the third is another file. Of the last an undo has
+    // given back the path, and not taken away the hidden name of the copy.
+    let hidden = ".xdedup-00000007-00000001-00000003-00000000-c";
+    let groups = [
+        group(vec![member(1, 1, &["media/a", "dl/a"]), member(2, 2, &["dl/a"])]),
+        group(vec![member(1, 3, &["media/b", "b"]), member(2, 4, &["dl/b"])]),
+        group(vec![member(1, 5, &["media/c", "dl/c"]), member(2, 6, &["dl/c"])]),
+        group(vec![member(1, 7, &["media/d", "d", "d2"]), member(2, 8, &[hidden, "dl/d"])]),
+    ];
+    let mut plan = plan(&groups, &branches(3), &Rules::default());
+    assert_eq!(plan.ops.len(), 2);
+    let mut half_done = HalfDone::default();
+    for (seq, replaced, kept) in
+        [(1, "dl/a", "media/a"), (2, "dl/b", "media/b"), (3, "dl/d", "media/d")]
+    {
+        let path = |path| RelPath::new(path).unwrap();
+        half_done.add(OpId { run: 1, seq }, std::iter::once(path(replaced)), path(kept));
+    }
+    plan.set_aside(&half_done);
+    assert_eq!(plan.ops, []);
+    let mut said: Vec<_> =
+        plan.refusals.iter().map(|r| (r.path.as_slice(), r.reason, r.detail.is_empty())).collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            (&b"dl/a"[..], Reason::Unfinished, true),
+            (b"dl/b", Reason::Unfinished, true),
+            (b"dl/c", Reason::Shadowed, false),
+            (b"dl/d", Reason::Unfinished, true)
+        ]
+    );
+}

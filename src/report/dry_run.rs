@@ -17,14 +17,25 @@ use super::tally::Tally;
 use super::text::{Style, disks, left_out, more_files, rest, shared, skipped};
 use crate::plan::{Op, Plan};
 use crate::pool::{BranchIdx, Pool};
+use crate::run::Unfinished;
 
 /// The width of a line before its paths: the verb, the size and the gaps.
 const BEFORE_PATHS: usize = 18;
 /// No path is cut shorter, however narrow the screen is.
 pub(super) const PATH_MIN: usize = 16;
 
-/// Writes the plan with its figures. `obstacles` are the reasons for which a run would not begin here, and `apply` says
-/// how to begin it.
+/// The steps before the plan is applied.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Before<'b> {
+    /// Why the run would not begin here.
+    pub obstacles: &'b [String],
+    /// Interrupted runs that it would finish first.
+    pub unfinished: &'b [Unfinished],
+    /// How to begin it.
+    pub apply: &'b str,
+}
+
+/// Writes the plan with its figures, and what comes `before` it is applied.
 ///
 /// # Errors
 /// When `out` fails.
@@ -32,7 +43,7 @@ pub fn write(
     out: &mut dyn Write,
     scene: &Scene<'_>,
     (plan, tally): (&Plan, &Tally),
-    (obstacles, apply): (&[String], &str),
+    before: Before<'_>,
 ) -> io::Result<()> {
     if !scene.quiet {
         let names = disk_names(scene.pool);
@@ -53,9 +64,10 @@ pub fn write(
     }
     sentence(&mut last, tally)?;
     shared(&mut last, tally, "")?;
-    for obstacle in obstacles {
+    let Before { obstacles, unfinished, apply } = before;
+    for why in obstacles.iter().cloned().chain(unfinished.iter().map(interrupted)) {
         let word = scene.screen.paint(Tone::Bad, "Before -e");
-        writeln!(last, "{word}: {obstacle}.")?;
+        writeln!(last, "{word}: {why}.")?;
     }
     out.write_all(&fit::words(&last, scene.screen, 2))?;
     match (plan.ops.is_empty(), obstacles.is_empty()) {
@@ -68,6 +80,19 @@ pub fn write(
             )
         }
     }
+}
+
+/// Returns the sentence about an interrupted run.
+#[must_use]
+pub fn interrupted(unfinished: &Unfinished) -> String {
+    let Unfinished { run, open } = *unfinished;
+    let (left, those) = match open {
+        1 => ("1 file half done".to_owned(), "it"),
+        _ => (format!("{} half done", number(open, "file")), "each"),
+    };
+    format!(
+        "run {run} was interrupted and left {left}; `resume` finishes {those} or puts {those} back, and -e does so first"
+    )
 }
 
 fn files(out: &mut dyn Write, scene: &Scene<'_>, plan: &Plan, names: &[Vec<u8>]) -> io::Result<()> {

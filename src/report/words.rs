@@ -34,6 +34,7 @@ pub(super) fn phrase(reason: Reason) -> Cow<'static, str> {
         Reason::Io => "system error",
         Reason::BranchFailed => "after an error on that disk",
         Reason::Interrupted => "run was stopped",
+        Reason::Unfinished => "half done by an interrupted run",
         Reason::Merged => "hidden copy removed by a merge",
         other => return Cow::Owned(other.as_str().replace('-', " ")),
     })

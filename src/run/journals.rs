@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{RunError, real_path};
-use crate::journal::{self, Journal, SledStore, Store};
+use crate::journal::{self, Journal, JournalError, SledStore, Store};
 use crate::pool::Pool;
 
 /// The journal on disk.
@@ -19,6 +19,14 @@ pub trait Journals {
     /// # Errors
     /// When there is no place, or the place lies in the pool.
     fn check(&self, pool: &Pool) -> Result<(), RunError>;
+
+    /// Shows a copy of the journal to `look`, and changes nothing of the journal; `None` if no journal was made yet, or
+    /// none can be copied.
+    ///
+    /// # Errors
+    /// As [`Self::existing`].
+    fn look<T>(&self, look: impl FnOnce(&Journal<Self::Store>) -> T)
+    -> Result<Option<T>, RunError>;
 
     /// Opens the journal; `None` if no journal was made yet.
     ///
@@ -54,6 +62,18 @@ impl Journals for JournalPlace {
     /// A journal on the pool or a branch would be moved, deduplicated, or lost with the disk it is to repair.
     fn check(&self, pool: &Pool) -> Result<(), RunError> {
         real_path::outside(pool, "journal", self.dir()?)
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&DiskJournal) -> T) -> Result<Option<T>, RunError> {
+        match journal::look_at_copy(self.dir()?, look) {
+            Err(error @ JournalError::NotCopied { .. }) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let hint = error.hint();
+                tracing::warn!(%error, cause, hint, "what an interrupted run left open is not known");
+                Ok(None)
+            }
+            looked => Ok(looked?),
+        }
     }
 
     fn existing(&mut self) -> Result<Option<DiskJournal>, RunError> {

@@ -42,6 +42,7 @@ mod site;
 mod stat_cache;
 mod stop;
 mod terms;
+mod unfinished;
 mod unmatched;
 mod watcher;
 mod whole;
@@ -62,6 +63,7 @@ pub(crate) use site::same_as_before;
 pub use stat_cache::StatCache;
 pub use stop::Stop;
 pub use terms::Terms;
+pub use unfinished::{Unfinished, unfinished};
 pub use watcher::{Begun, Ended, Nobody, Watcher};
 pub use whole::Run;
 

@@ -1,6 +1,6 @@
 //! How a run ended.
 
-use super::{CarriedOut, RunError, StatCache, Terms};
+use super::{CarriedOut, RunError, StatCache, Terms, Unfinished};
 use crate::fs::Timestamp;
 use crate::fs::real::Space;
 use crate::plan::Plan;
@@ -31,8 +31,10 @@ pub struct Planned<S> {
     pub began: Timestamp,
     /// The room on each branch, in branch order.
     pub space: Vec<Option<Space>>,
-    /// Why carrying the plan out would not begin. Known after [`Run::go`](super::Run::go) only.
+    /// Why carrying the plan out would not begin.
     pub obstacles: Vec<RunError>,
+    /// Interrupted runs that would be finished or taken back first; their files are not planned.
+    pub unfinished: Vec<Unfinished>,
 }
 
 /// A plan that was carried out.

@@ -152,11 +152,9 @@ pub(super) fn look_ahead<S: Site>(
         });
         why.map(|why| place.insert(why));
     }
-    let refusals = against.into_iter().map(|(at, (reason, detail))| {
-        let op = &plan.ops[at];
-        let (path, master) = (op.duplicate.path.as_bytes().to_vec(), Some(op.master.path.clone()));
-        (at, Refusal { reason, path, master, detail, bytes: op.bytes })
-    });
+    let refusals = against.into_iter();
+    let refusals =
+        refusals.map(|(at, (reason, detail))| (at, Refusal::of_op(&plan.ops[at], reason, detail)));
     let refusals = refusals.collect();
     plan.leave_out(refusals);
     plan.limit(terms.max_ops, terms.max_bytes);

@@ -6,13 +6,13 @@ use super::carry_out::{CarriedOut, Manner, carry_out};
 use super::in_step::in_step;
 use super::recovery::recover;
 use super::{
-    Duplicates, Journals, Outcome, Planned, Ran, RunError, Site, StatCache, Stop, Terms, Watcher,
-    planning, site,
+    Duplicates, Journals, Outcome, Planned, Ran, RunError, Site, StatCache, Stop, Terms,
+    Unfinished, Watcher, planning, site, unfinished,
 };
 use crate::execute::Halt;
 use crate::find::resolve::Resolved;
 use crate::fs::{Look, Timestamp};
-use crate::plan::Plan;
+use crate::plan::{HalfDone, Plan};
 
 /// Everything that a run needs. [`run`](super::run) and [`plan`](super::plan) make it for a real pool.
 pub struct Run<'r, S, D, J> {
@@ -35,6 +35,14 @@ struct Searched {
     resolved: Resolved,
 }
 
+/// What a run that changes something meets before it plans.
+#[derive(Default)]
+struct Ahead {
+    obstacles: Vec<RunError>,
+    unfinished: Vec<Unfinished>,
+    half_done: HalfDone,
+}
+
 impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
     /// Goes from the request to its outcome.
     ///
@@ -49,12 +57,13 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
             None => Ok(Outcome::Stopped),
             Some(found) if self.terms.execute => self.execute(found, watcher),
             Some(found) => {
-                let (obstacles, stop) = (self.obstacles(), self.stop);
+                let (guarded, stop) = (self.terms.execution.hooks.guard_snapraid(), self.stop);
                 let planned = self.planned(found)?;
                 // Asked to stop while symlinks were looked for: the plan may be wrong.
                 if stop.asked() {
                     return Ok(Outcome::Stopped);
                 }
+                let obstacles = guarded.err().into_iter().chain(planned.obstacles).collect();
                 Ok(Outcome::Planned(Box::new(Planned { obstacles, ..planned })))
             }
         }
@@ -81,21 +90,41 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
 
     fn planned(mut self, searched: Searched) -> Result<Planned<S>, RunError> {
         let Searched { began, resolved } = searched;
-        let (plan, looks) = self.look_ahead(resolved)?;
+        let Ahead { obstacles, unfinished, half_done } = self.ahead();
+        let (plan, looks) = self.look_ahead(resolved, &half_done)?;
         let space = site::spaces(&self.site);
-        let (site, terms, obstacles) = (self.site, self.terms.clone(), Vec::new());
-        Ok(Planned { site, terms, plan, looks, began, space, obstacles })
+        let (site, terms) = (self.site, self.terms.clone());
+        Ok(Planned { site, terms, plan, looks, began, space, obstacles, unfinished })
     }
 
-    /// What a run that changes something checks first. Nothing is locked or made.
-    fn obstacles(&self) -> Vec<RunError> {
-        let checks =
-            [self.terms.execution.hooks.guard_snapraid(), self.journals.check(self.site.pool())];
-        checks.into_iter().filter_map(Result::err).collect()
+    /// Looks at what a run that changes something checks and does first. Nothing is locked or made, and the journal stays
+    /// as it is.
+    fn ahead(&self) -> Ahead {
+        let mut ahead = Ahead::default();
+        if let Err(misplaced) = self.journals.check(self.site.pool()) {
+            ahead.obstacles.push(misplaced);
+            return ahead;
+        }
+        let looked = self.journals.look(|journal| {
+            let checked = match self.terms.execution.accept_branches {
+                true => Ok(()),
+                false => site::same_as_before(&self.site, journal.runs())
+                    .and_then(|()| in_step(&self.site, journal)),
+            };
+            ahead.obstacles.extend(checked.err());
+            (ahead.unfinished, ahead.half_done) = unfinished(&journal.open_ops(), self.site.pool());
+        });
+        ahead.obstacles.extend(looked.err());
+        ahead
     }
 
-    fn look_ahead(&mut self, resolved: Resolved) -> Result<(Plan, StatCache), RunError> {
+    fn look_ahead(
+        &mut self,
+        resolved: Resolved,
+        half_done: &HalfDone,
+    ) -> Result<(Plan, StatCache), RunError> {
         let mut plan = planning::plan_of(&self.site, self.terms, &mut self.duplicates, resolved)?;
+        plan.set_aside(half_done);
         let mut looks = StatCache::default();
         let found = (&mut self.duplicates, self.stop);
         planning::look_ahead(&self.site, self.terms, found, &mut plan, &mut looks);
@@ -114,7 +143,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         self.journals.check(self.site.pool())?;
         let lock = self.site.lock()?;
         let mut existing = self.journals.existing()?;
-        let mut still_open = 0;
+        let (mut still_open, mut half_done) = (0, HalfDone::default());
         if let Some(journal) = &mut existing {
             if !execution.accept_branches {
                 site::same_as_before(&self.site, journal.runs())?;
@@ -126,10 +155,11 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
                 // Paths lead to other inodes after recovery.
                 let filter = &self.terms.filter;
                 resolved = self.duplicates.again(&self.site, filter, resolved)?;
+                half_done = unfinished(&journal.open_ops(), self.site.pool()).1;
             }
         }
         let hashed = std::mem::take(&mut resolved.hashed);
-        let (plan, _) = self.look_ahead(resolved)?;
+        let (plan, _) = self.look_ahead(resolved, &half_done)?;
         let something = !plan.ops.is_empty();
         // A journal with nothing to record is free for other commands.
         existing = existing.filter(|_| something);

@@ -16,7 +16,7 @@ use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::rescue::resume::resume_on;
 use mergerfs_xdedup::rescue::undo_run::{UndoError, Undone, chosen};
-use mergerfs_xdedup::run::{CarriedOut, Outcome, RunError};
+use mergerfs_xdedup::run::{CarriedOut, Outcome, RunError, Unfinished};
 use stage::Stage;
 
 const BYTES: &[u8] = b"the same bytes";
@@ -114,6 +114,45 @@ fn a_run_first_finishes_what_a_killed_run_left_open() {
     // What recovery took back is planned again, on the inodes as they are then.
     let of_run = next.seen.outcomes.iter().filter(|(.., recovered)| !recovered);
     assert_eq!(of_run.count() as u64, ran.carried_out.done);
+}
+
+#[test]
+fn a_dry_run_names_a_killed_run_and_plans_none_of_its_files() {
+    let mut next = killed_half_way().next();
+    next.terms.execute = false;
+    let before = next.store.bytes();
+    let Outcome::Planned(planned) = next.run().unwrap() else {
+        panic!("not a plan");
+    };
+    assert_eq!(planned.unfinished, [Unfinished { run: 1, open: 1 }]);
+    assert_eq!(planned.plan.ops, []);
+    let reasons = planned.plan.refusals.iter().map(|refusal| refusal.reason);
+    assert_eq!(reasons.collect::<Vec<_>>(), [Reason::Unfinished]);
+    assert_eq!(next.store.bytes(), before);
+    assert_eq!(next.journal().open_ops().len(), 1);
+}
+
+#[test]
+fn a_file_that_has_to_stay_open_is_not_planned_again() {
+    let mut stayed_open = 0;
+    for call in 1.. {
+        let mut stage = pair();
+        stage.world.plan_fault(Fault::DieAt(call));
+        if stage.run().is_ok() {
+            break;
+        }
+        let mut next = stage.next();
+        next.world.client_open_write(&RelPath::new("m/d0").unwrap()).unwrap();
+        let done = carried_out(&mut next);
+        if next.journal().open_ops().is_empty() {
+            continue;
+        }
+        stayed_open += 1;
+        assert_eq!(done.run, None, "killed at call {call}");
+        let reasons: Vec<Reason> = done.refusals.iter().map(|refusal| refusal.reason).collect();
+        assert!(reasons.iter().all(|reason| *reason == Reason::Unfinished), "{reasons:?}");
+    }
+    assert!(stayed_open > 0);
 }
 
 #[test]

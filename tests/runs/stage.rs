@@ -361,6 +361,13 @@ impl Journals for SimJournals<'_> {
         if self.misplaced { Err(RunError::NoJournalPlace) } else { Ok(()) }
     }
 
+    fn look<T>(&self, look: impl FnOnce(&Journal<MemStore>) -> T) -> Result<Option<T>, RunError> {
+        match *self.made {
+            true => Ok(Some(look(&Journal::open(self.store.after_kill())?))),
+            false => Ok(None),
+        }
+    }
+
     fn existing(&mut self) -> Result<Option<Journal<MemStore>>, RunError> {
         match *self.made {
             true => self.make().map(Some),

@@ -341,3 +341,36 @@ fn a_snapshot_that_a_killed_process_was_writing_is_no_damage() {
         assert!(!unfinished.exists());
     }
 }
+
+#[test]
+fn a_look_at_a_copy_shows_what_is_open_and_changes_no_byte() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("journal");
+    assert_eq!(look_at_copy(&dir, |_| ()).unwrap(), None);
+    assert!(!dir.exists());
+    filled(&dir, 8, 8);
+    let mut journal = made(&dir);
+    let op = journal.next_op(1);
+    journal.record(&[boxed_intent(op, "a/name.mkv")], NOW).unwrap();
+    let locked = look_at_copy(&dir, |_| ());
+    assert!(matches!(locked, Err(JournalError::Locked { path }) if path == dir));
+    drop(journal);
+
+    let state = || {
+        let files = names(&dir.join("db")).into_iter().filter(|name| name != "blobs");
+        let paths = files.map(|name| dir.join("db").join(name)).chain([dir.join("mark")]);
+        let state = |path: PathBuf| {
+            (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap(), path)
+        };
+        paths.map(state).collect::<Vec<_>>()
+    };
+    let before = state();
+    let open = look_at_copy(&dir, |copy| copy.open_ops()).unwrap().unwrap();
+    assert_eq!(open.iter().map(|open| open.intent.op).collect::<Vec<_>>(), [op]);
+    assert_eq!(state(), before);
+    assert_eq!(names(&dir), ["db", "log.csv", "mark"]);
+
+    drop(fs::File::create(dir.join("db/db")).unwrap());
+    let damaged = look_at_copy(&dir, |_| ());
+    assert!(matches!(damaged, Err(JournalError::Damaged { path, .. }) if path == dir));
+}

@@ -15,9 +15,13 @@ fn on_terminal(pool: &Pool, width: usize) -> Scene<'_> {
     Scene { terminal: true, screen, ..scene(pool) }
 }
 
+fn with_e() -> Before<'static> {
+    Before { apply: "with -e", ..Before::default() }
+}
+
 fn told(scene: &Scene<'_>, plan: &Plan) -> String {
     let mut out = Vec::new();
-    write(&mut out, scene, (plan, &Tally::planned(plan)), (&[], "with -e")).unwrap();
+    write(&mut out, scene, (plan, &Tally::planned(plan)), with_e()).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -141,7 +145,8 @@ fn every_line_fits_a_terminal() {
     for width in [80, 72, 132] {
         let mut out = Vec::new();
         let scene = on_terminal(&pool, width);
-        write(&mut out, &scene, (&plan, &Tally::planned(&plan)), (&why, "with -e")).unwrap();
+        let before = Before { obstacles: &why, ..with_e() };
+        write(&mut out, &scene, (&plan, &Tally::planned(&plan)), before).unwrap();
         let text = String::from_utf8(out).unwrap();
         for line in text.lines() {
             assert!(
@@ -168,7 +173,8 @@ fn what_the_run_would_refuse_is_said_before() {
     let plan = films(1);
     let mut out = Vec::new();
     let why = ["the journal lies in the pool".to_owned()];
-    write(&mut out, &scene(&pool), (&plan, &Tally::planned(&plan)), (&why, "without -n")).unwrap();
+    let before = Before { obstacles: &why, unfinished: &[], apply: "without -n" };
+    write(&mut out, &scene(&pool), (&plan, &Tally::planned(&plan)), before).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("Before -e: the journal lies in the pool.\n"), "{text}");
     assert!(text.ends_with("Settle this first, then run again without -n to apply.\n"), "{text}");
@@ -206,4 +212,19 @@ fn disks_have_the_names_that_tell_them_apart() {
             disk_names(&pool).into_iter().map(|name| String::from_utf8(name).unwrap()).collect();
         assert_eq!(told, names);
     }
+}
+
+#[test]
+fn an_interrupted_run_is_named_and_keeps_nobody_from_applying_the_plan() {
+    let pool = sample::pool();
+    let plan = films(1);
+    let mut out = Vec::new();
+    let unfinished = [Unfinished { run: 7, open: 1 }, Unfinished { run: 8, open: 1200 }];
+    let before = Before { unfinished: &unfinished, ..with_e() };
+    write(&mut out, &scene(&pool), (&plan, &Tally::planned(&plan)), before).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let end = "Before -e: run 7 was interrupted and left 1 file half done; `resume` finishes it or puts it back, and -e does so first.\n\
+               Before -e: run 8 was interrupted and left 1200 files half done; `resume` finishes each or puts each back, and -e does so first.\n\
+               Nothing was changed. Run again with -e to apply.\n";
+    assert!(text.ends_with(end), "{text}");
 }
