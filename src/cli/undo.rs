@@ -12,10 +12,11 @@ use super::stdout::stdout;
 use crate::execute::OpEnded;
 use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::report::dry_run::interrupted;
 use crate::report::{Scene, Tally, json, undo as report};
 use crate::rescue::undo::UndoPlan;
 use crate::rescue::undo_run::{UndoError, UndoRequest, Undone, undo};
-use crate::run::{Begun, Ended, Session, Site, Watcher, WatcherError};
+use crate::run::{Begun, Ended, Session, Site, Unfinished, Watcher, WatcherError};
 
 pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     let mut watch = UndoWatch { shown: Shown::new(common, !args.no_progress && !common.quiet) };
@@ -38,8 +39,8 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
         undone => undone?,
     };
     match undone {
-        Undone::Planned { site, undoes, plan, room } => {
-            let code = dry_run(common, &site, (undoes, plan), room.is_ok())?;
+        Undone::Planned { site, undoes, plan, room, unfinished } => {
+            let code = dry_run(common, &site, (undoes, plan), (room.is_ok(), &unfinished))?;
             room?;
             Ok(code)
         }
@@ -61,12 +62,12 @@ fn nothing_left(common: &Common) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Prints the plan; `fits` is whether the disks have room for it.
+/// Prints the plan; `ahead` is whether the disks have room for it, and the runs that are to be finished first.
 fn dry_run(
     common: &Common,
     site: &Session,
     undo: (u64, UndoPlan),
-    fits: bool,
+    ahead: (bool, &[Unfinished]),
 ) -> Result<u8, Failure> {
     let (undoes, UndoPlan { ops, refusals }) = undo;
     let plan = Plan { ops, refusals, ..Plan::default() };
@@ -76,9 +77,12 @@ fn dry_run(
     let mut out = stdout();
     let written = match common.format {
         OutputFormat::Text | OutputFormat::Script => {
-            report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals), fits)
+            report::plan(&mut out, &scene, undoes, (&plan.ops, &plan.refusals), ahead)
         }
-        OutputFormat::Json => lines(&mut out, &scene, &plan, &tally),
+        OutputFormat::Json => {
+            ahead.1.iter().for_each(|first| tracing::warn!("{}", interrupted(first)));
+            lines(&mut out, &scene, &plan, &tally)
+        }
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(tally.undo_exit_code())

@@ -518,10 +518,10 @@ impl Reason {
     }
 
     /// Whether the reason makes the exit status of an undo 1: every reason does, except for a file that must not come
-    /// back and for an op that was not asked for yet.
+    /// back, for an op that was not asked for yet, and for a file that is finished first.
     #[must_use]
     pub fn fails_undo(self) -> bool {
-        !matches!(self, Self::Gone | Self::Merged | Self::Shadowed | Self::Limit)
+        !matches!(self, Self::Gone | Self::Merged | Self::Shadowed | Self::Limit | Self::Unfinished)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::dry_run::PATH_MIN;
+use super::dry_run::{PATH_MIN, interrupted};
+use super::screen::Tone;
 use super::shown::{ITEMS, number, size};
 use super::table::{cut_middle, width_of};
 use super::tally::Tally;
@@ -12,9 +13,10 @@ use super::text::{
 use super::{Scene, fit};
 use crate::plan::refusal::Reason;
 use crate::plan::{Op, Plan, Refusal};
+use crate::run::Unfinished;
 
-/// Writes the plan: one line per op, largest first, and the ops that are not undone. `fits` is whether the disks have room
-/// for the copies.
+/// Writes the plan: one line per op, largest first, the ops that are not undone, and the runs that are to be finished first.
+/// `fits` is whether the disks have room for the copies.
 ///
 /// # Errors
 /// When `out` fails.
@@ -23,7 +25,7 @@ pub fn plan(
     scene: &Scene<'_>,
     undoes: u64,
     (ops, refused): (&[Op], &[Refusal]),
-    fits: bool,
+    (fits, unfinished): (bool, &[Unfinished]),
 ) -> io::Result<()> {
     let style = Style::of(scene);
     let shown = match (scene.quiet, scene.verbose) {
@@ -44,8 +46,14 @@ pub fn plan(
     skipped_that(out, scene, refused, style, Reason::fails_undo)?;
     let copied: u64 = ops.iter().filter(|op| op.undo().is_some()).map(|op| op.bytes).sum();
     let files = number(ops.len(), "file");
+    let half_done = refused.iter().any(|refusal| refusal.reason == Reason::Unfinished);
+    let goes_on = unfinished.iter().any(|unfinished| unfinished.run == undoes);
     let mut last = Vec::new();
     match (ops.len(), copied) {
+        (0, _) if goes_on => write!(last, "Undo of run {undoes}: nothing is finished yet.")?,
+        (0, _) if half_done => {
+            write!(last, "Undo of run {undoes}: nothing else can be taken back.")?
+        }
         (0, _) => write!(last, "Undo of run {undoes}: nothing can be taken back.")?,
         (_, 0) if ops.iter().any(Op::reflinks) => {
             write!(last, "Undo of run {undoes}: {files} can be replaced again.")?;
@@ -54,8 +62,14 @@ pub fn plan(
         _ => write!(last, "Undo of run {undoes}: {files} can be copied back, {}.", size(copied))?,
     }
     rest(&mut last, &tally)?;
+    for first in unfinished.iter().map(interrupted) {
+        writeln!(last, "{}: {first}.", scene.screen.paint(Tone::Bad, "Before -e"))?;
+    }
+    if goes_on {
+        writeln!(last, "Then -e takes back the files of run {undoes} that are finished.")?;
+    }
     out.write_all(&fit::words(&last, scene.screen, 2))?;
-    match fits && !ops.is_empty() {
+    match fits && (goes_on || half_done || !ops.is_empty()) {
         true => writeln!(out, "Nothing was changed. Run again with -e to apply."),
         false => Ok(()),
     }
@@ -132,7 +146,7 @@ mod tests {
 
     fn told(scene: &Scene<'_>, ops: &[Op]) -> String {
         let mut out = Vec::new();
-        plan(&mut out, scene, 3, (ops, &[]), true).unwrap();
+        plan(&mut out, scene, 3, (ops, &[]), (true, &[])).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -13,8 +13,8 @@ use crate::pool::relpath::RelPath;
 use crate::pool::{BranchIdx, Pool};
 use crate::run::real_path::{below_pool, outside};
 use crate::run::{
-    CarriedOut, Manner, RunError, Session, Site, Stop, Undoes, Watcher, carry_out, find_pool,
-    in_step, recover, same_as_before,
+    CarriedOut, Manner, RunError, Session, Site, Stop, Undoes, Unfinished, Watcher, carry_out,
+    find_pool, in_step, recover, same_as_before, unfinished,
 };
 
 /// Which run is taken back, and how.
@@ -126,6 +126,8 @@ pub enum Undone<S> {
         plan: UndoPlan,
         /// Whether the disks have room for the copies.
         room: Result<(), UndoError>,
+        /// Interrupted runs that would be finished or taken back first; their open ops are not planned.
+        unfinished: Vec<Unfinished>,
     },
     /// It carried its plan out.
     Ran(CarriedOut),
@@ -164,7 +166,8 @@ pub struct Chosen {
 
 /// Returns the run to undo: `named`, else the newest run that is no undo and has something left to take back, and the
 /// earlier ones. So an undo that is asked for twice, or that was interrupted, goes on, and never links again what it took
-/// apart.
+/// apart. A run that was interrupted stands for itself: what recovery finishes of it is taken back, and if that is
+/// nothing, no earlier run is undone in its place.
 ///
 /// # Errors
 /// When there is no such run.
@@ -175,14 +178,15 @@ pub fn chosen<T: Store>(journal: &Journal<T>, named: Option<u64>) -> Result<Chos
             None => Err(UndoError::no_run(journal, first)),
         };
     }
+    let begun = |run: &RunSummary| run.done + run.open;
     let all: Vec<&RunSummary> =
-        journal.runs().filter(|run| run.links() && run.done > 0).rev().collect();
+        journal.runs().filter(|run| run.links() && begun(run) > 0).rev().collect();
     if all.is_empty() {
         return Err(UndoError::NothingDone);
     }
-    let mut left = all.into_iter().filter(|run| run.undone < run.done);
+    let mut left = all.into_iter().filter(|run| run.undone < begun(run));
     let newest = left.next().ok_or(UndoError::NothingLeft)?;
-    let others = left.filter(|run| run.started.pool == newest.started.pool);
+    let others = left.filter(|run| newest.open == 0 && run.started.pool == newest.started.pool);
     let others = others.map(|run| run.started.run).collect();
     Ok(Chosen { first: newest.started.run, others })
 }
@@ -227,12 +231,13 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
         if self.request.execute {
             return self.execute(watcher).map(Undone::Ran);
         }
-        if !self.journal.open_ops().is_empty() {
-            tracing::warn!("an earlier run left something open: -e finishes it first");
-        }
-        let (undoes, plan) = self.plan()?;
+        let (unfinished, half_done) = unfinished(&self.journal.open_ops(), self.site.pool());
+        let (undoes, UndoPlan { ops, refusals }) = self.plan()?;
+        let mut plan = Plan { ops, refusals, ..Plan::default() };
+        plan.set_aside(&half_done);
+        let plan = UndoPlan { ops: plan.ops, refusals: plan.refusals };
         let room = self.has_room(&plan);
-        Ok(Undone::Planned { site: self.site, undoes, plan, room })
+        Ok(Undone::Planned { site: self.site, undoes, plan, room, unfinished })
     }
 
     /// Plans the undo of the first run of which something can be taken back, else of the first; returns that run, too. What

@@ -15,7 +15,7 @@ use mergerfs_xdedup::plan::refusal::Reason;
 use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::rescue::resume::resume_on;
-use mergerfs_xdedup::rescue::undo_run::{UndoError, Undone, chosen};
+use mergerfs_xdedup::rescue::undo_run::{Chosen, UndoError, Undone, chosen};
 use mergerfs_xdedup::run::{CarriedOut, Outcome, RunError, Unfinished};
 use stage::Stage;
 
@@ -240,6 +240,36 @@ fn the_history_adds_up_to_what_is_free_now() {
     let undone: Vec<_> = journal.runs().map(|run| (run.done, run.undone)).collect();
     assert_eq!(undone, [(2, 1), (1, 1), (1, 1), (1, 0)]);
     assert_eq!(journal.run(4).unwrap().started.options, [b"undo"]);
+}
+
+#[test]
+fn an_undo_of_a_killed_run_finishes_it_and_takes_it_back_in_one_go() {
+    let mut left_open = 0;
+    for call in 1.. {
+        let mut stage = pair();
+        stage.world.plan_fault(Fault::DieAt(call));
+        let before = stage.view();
+        if stage.run().is_ok() {
+            break;
+        }
+        let killed = stage.next();
+        if killed.journal().open_ops().is_empty() {
+            continue;
+        }
+        left_open += 1;
+        let Chosen { first, others } = chosen(&killed.journal(), None).unwrap();
+        assert_eq!((first, others), (1, vec![]));
+        let mut dry = killed.next();
+        let Undone::Planned { plan, unfinished, .. } = dry.undo(1, false).unwrap() else {
+            panic!("not a plan");
+        };
+        assert_eq!((plan.ops, unfinished), (vec![], vec![Unfinished { run: 1, open: 1 }]));
+        let mut undo = dry.next();
+        assert!(matches!(undo.undo(1, true).unwrap(), Undone::Ran(_)));
+        assert_eq!((undo.inodes_of(BYTES), undo.view()), (2, before), "killed at call {call}");
+        assert!(undo.journal().open_ops().is_empty());
+    }
+    assert!(left_open > 3, "{left_open}");
 }
 
 #[test]
