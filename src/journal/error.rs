@@ -73,6 +73,14 @@ pub enum JournalError {
         /// Bytes that must be free before this program begins anything.
         needed: u64,
     },
+    /// There is no journal, and none can be made.
+    #[error("cannot make the journal {path:?}: {why}")]
+    NotMade {
+        /// The directory that it was to have.
+        path: PathBuf,
+        /// The kernel's error.
+        why: io::Error,
+    },
     /// There is no copy of it to look at: nothing is wrong with the journal itself.
     #[error("cannot copy the journal to look at it: {path:?}")]
     NotCopied {
@@ -133,6 +141,10 @@ impl JournalError {
             }
             Self::NoSpace { .. } => {
                 Some("free some space there, or move the journal with --journal")
+            }
+            Self::NotMade { .. } => Some("name a directory that you may write to with --journal"),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("run it as the user whose journal this is, or name another with --journal")
             }
             Self::Io { .. } | Self::Poisoned => {
                 Some("once the cause is gone, `mergerfs.xdedup resume` finishes what was begun")

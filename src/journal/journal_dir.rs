@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 
 use super::dir_lock::DirLock;
 use super::durable::{MarkFile, SPACE_MIN, check_space, failed, parent_of, remove_file, sync_dir};
@@ -27,14 +28,14 @@ pub(super) const LOG: &str = "log.csv";
 /// fails.
 pub fn create_or_open(dir: &Path, csv: Option<&Path>) -> Result<Journal<SledStore>, JournalError> {
     let dir = resolved(dir)?;
-    make_parents(parent_of(&dir))?;
+    make_parents(parent_of(&dir)).map_err(not_made(&dir))?;
     check_space(&dir, SPACE_MIN)?;
     // Another process that makes or opens the journal at this moment either holds the lock (an error at once) or
     // has just finished; more than one change under our hands does not happen by accident.
     for _ in 0..3 {
         let lock = match found_at(&dir)? {
             JournalAt::Journal => DirLock::take(&dir)?,
-            JournalAt::Nothing | JournalAt::EmptyDir => create(&dir)?,
+            JournalAt::Nothing | JournalAt::EmptyDir => create(&dir).map_err(not_made(&dir))?,
             JournalAt::Other => return Err(JournalError::NotAJournal { path: dir }),
         };
         if let Some(lock) = lock {
@@ -45,6 +46,37 @@ pub fn create_or_open(dir: &Path, csv: Option<&Path>) -> Result<Journal<SledStor
         }
     }
     Err(JournalError::Locked { path: dir })
+}
+
+/// An error on the way to a journal in `dir` that does not exist yet.
+fn not_made(dir: &Path) -> impl FnOnce(JournalError) -> JournalError {
+    move |error| match error {
+        JournalError::Io { source, .. } => {
+            JournalError::NotMade { path: dir.to_path_buf(), why: source }
+        }
+        error => error,
+    }
+}
+
+/// Checks that a journal can be made in `dir`, if none is there; makes nothing.
+///
+/// # Errors
+/// [`JournalError::NotMade`] or [`JournalError::NoSpace`]; or if `dir` cannot be looked at.
+pub fn can_be_made(dir: &Path) -> Result<(), JournalError> {
+    let dir = resolved(dir)?;
+    if matches!(found_at(&dir)?, JournalAt::Journal | JournalAt::Other) {
+        return Ok(());
+    }
+    // It is built beside the directory.
+    let mut above = parent_of(&dir).ancestors();
+    let existing = above.find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("."));
+    let writable = match existing.is_dir() {
+        true => access(existing, AccessFlags::W_OK | AccessFlags::X_OK),
+        false => Err(Errno::ENOTDIR),
+    };
+    let why = |errno: Errno| JournalError::NotMade { path: dir.clone(), why: errno.into() };
+    writable.map_err(why)?;
+    check_space(existing, SPACE_MIN)
 }
 
 /// Opens the journal in `dir` if there is one; the CSV log only when it is first written to.
@@ -167,7 +199,11 @@ pub(super) enum JournalAt {
 
 pub(super) fn found_at(dir: &Path) -> Result<JournalAt, JournalError> {
     match std::fs::symlink_metadata(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(JournalAt::Nothing),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(JournalAt::Nothing);
+        }
         Err(error) => return Err(failed("look at", dir)(error)),
         Ok(meta) if !meta.is_dir() => return Ok(JournalAt::Other),
         Ok(_) => {}

@@ -50,7 +50,7 @@ pub use finished::{DoneOp, Finished, SharedFiles};
 #[cfg(feature = "sim")]
 pub use fuzzing::{fuzz_body, fuzz_bytes};
 pub use index::{Conflict, RunSummary};
-pub use journal_dir::{create_or_open, open_existing};
+pub use journal_dir::{can_be_made, create_or_open, open_existing};
 pub use logged::{Logged, LoggedName, LoggedOp, RUNS_AT_MOST, read_log};
 pub use mark::Mark;
 pub use proof::{IntentRecorded, RetiredRecorded};

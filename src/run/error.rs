@@ -245,6 +245,7 @@ impl RunError {
                 JournalError::Locked { .. }
                 | JournalError::Foreign { .. }
                 | JournalError::NoSpace { .. }
+                | JournalError::NotMade { .. }
                 | JournalError::MountPoint { .. } => Fault::Environment,
                 JournalError::NotAJournal { .. } | JournalError::NotALog { .. } => Fault::Request,
                 _ => Fault::Journal,

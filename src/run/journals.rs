@@ -17,7 +17,7 @@ pub trait Journals {
     /// Checks the place of the journal for a run on `pool`.
     ///
     /// # Errors
-    /// When there is no place, or the place lies in the pool.
+    /// When there is no place, the place lies in the pool, or no journal is there and none can be made.
     fn check(&self, pool: &Pool) -> Result<(), RunError>;
 
     /// Shows a copy of the journal to `look`, and changes nothing of the journal; `None` if no journal was made yet, or
@@ -61,7 +61,8 @@ impl Journals for JournalPlace {
 
     /// A journal on the pool or a branch would be moved, deduplicated, or lost with the disk it is to repair.
     fn check(&self, pool: &Pool) -> Result<(), RunError> {
-        real_path::outside(pool, "journal", self.dir()?)
+        real_path::outside(pool, "journal", self.dir()?)?;
+        Ok(journal::can_be_made(self.dir()?)?)
     }
 
     fn look<T>(&self, look: impl FnOnce(&DiskJournal) -> T) -> Result<Option<T>, RunError> {

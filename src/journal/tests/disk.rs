@@ -374,3 +374,26 @@ fn a_look_at_a_copy_shows_what_is_open_and_changes_no_byte() {
     let damaged = look_at_copy(&dir, |_| ());
     assert!(matches!(damaged, Err(JournalError::Damaged { path, .. }) if path == dir));
 }
+
+#[test]
+fn a_journal_that_cannot_be_made_is_known_before_and_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("file");
+    drop(fs::File::create(&file).unwrap());
+    for dir in [file.join("journal"), file.join("a/b/journal")] {
+        assert!(open_existing(&dir, None).unwrap().is_none());
+        let not_made = |error: &JournalError| {
+            let message = error.to_string();
+            assert!(message.contains("cannot make the journal") && message.contains("(os error"));
+            matches!(error, JournalError::NotMade { path, .. } if *path == dir)
+        };
+        assert!(not_made(&can_be_made(&dir).unwrap_err()));
+        assert!(not_made(&create_or_open(&dir, None).unwrap_err()));
+    }
+    assert_eq!(names(temp.path()), ["file"]);
+    let dir = temp.path().join("a/b/journal");
+    can_be_made(&dir).unwrap();
+    assert_eq!(names(temp.path()), ["file"]);
+    made(&dir);
+    can_be_made(&dir).unwrap();
+}
