@@ -515,7 +515,7 @@ pub struct UndoArgs {
 /// The options of `verify`.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyArgs {
-    /// The run, as `history` numbers them [default: the newest that changed something]
+    /// The run, as `history` numbers them [default: the newest that linked files and was not undone]
     #[arg(value_name = "RUN", value_parser = parse_run)]
     pub run: Option<u64>,
     /// Draw no progress bar

@@ -12,7 +12,7 @@ use crate::journal::{self, RunSummary};
 use crate::report::verify::{self as report, Verified};
 use crate::report::{Progress, Scene};
 use crate::rescue::read_kept::{Step, read_all};
-use crate::rescue::verify::subjects;
+use crate::rescue::verify::{newest_kept, subjects};
 use crate::run::{DiskJournal, Session, Site, find_pool};
 
 pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
@@ -21,7 +21,9 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     let Some(journal) = journal::open_existing(&dir, None)? else {
         return Err(Failure::usage(format!("no journal at {dir:?}: there is nothing to verify")));
     };
-    let run = chosen(&journal, args.run)?;
+    let Some(run) = chosen(&journal, args.run)? else {
+        return nothing_kept(common);
+    };
     let session = Session::open(find_pool::of_runs(std::slice::from_ref(&run.started))?)?;
     let number = run.started.run;
     let finished = journal.finished(|of| of == number)?;
@@ -59,14 +61,30 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     Ok(signals.exit_code().unwrap_or(verified.exit_code()))
 }
 
-/// The named run, otherwise the newest run that changed a file.
-fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<RunSummary, Failure> {
+/// The named run, otherwise the newest run that keeps a file for others; `None` if all runs were undone.
+fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<Option<RunSummary>, Failure> {
     let found = match named {
         Some(run) => journal.run(run),
-        None => journal.runs().rfind(|run| run.done + run.shared > 0),
+        None => newest_kept(journal),
     };
-    found.cloned().ok_or_else(|| {
-        Failure::usage("the journal has no such run, or none that linked a file")
-            .hint("mergerfs.xdedup history lists them")
-    })
+    if found.is_none() && named.is_none() && journal.runs().any(|run| run.done > 0) {
+        return Ok(None);
+    }
+    let none = "the journal has no such run, or none that linked a file";
+    let none = || Failure::usage(none).hint("mergerfs.xdedup history lists them");
+    found.cloned().ok_or_else(none).map(Some)
+}
+
+/// Says that every run was undone: no file is kept for another.
+fn nothing_kept(common: &Common) -> Result<u8, Failure> {
+    if common.format != OutputFormat::Json && !common.quiet {
+        let mut out = stdout();
+        writeln!(
+            out,
+            "nothing to verify: every run was undone (`verify RUN` reads what an undo copied back)"
+        )
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    }
+    Ok(0)
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use crate::fs::reading::{AHEAD, ahead, hash_of};
 use crate::fs::real::{RealFile, RealFs};
 use crate::fs::{FsError, InodeId, Look, Place, Stat, Timestamp};
-use crate::journal::{BranchRecord, Finished, RecordedFile, RunStarted, SharedFiles, SharedRecord};
+use crate::journal::{
+    BranchRecord, Finished, Journal, RecordedFile, RunStarted, RunSummary, SharedFiles,
+    SharedRecord, Store,
+};
 use crate::pool::BranchIdx;
 use crate::pool::relpath::RelPath;
 
@@ -42,6 +45,12 @@ pub enum Verdict {
     Gone,
     /// It cannot be read.
     Unreadable(String),
+}
+
+/// Returns the newest run that is no undo and of which a file is kept: what was undone has copies of its own again.
+#[must_use]
+pub fn newest_kept<S: Store>(journal: &Journal<S>) -> Option<&RunSummary> {
+    journal.runs().rfind(|run| run.links() && run.done + run.shared > run.undone)
 }
 
 /// Returns the kept files, each once, in the order of branches and inodes, which is near the order on disk.

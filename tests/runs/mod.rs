@@ -16,6 +16,7 @@ use mergerfs_xdedup::pool::BranchIdx;
 use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::rescue::resume::resume_on;
 use mergerfs_xdedup::rescue::undo_run::{Chosen, UndoError, Undone, chosen};
+use mergerfs_xdedup::rescue::verify::newest_kept;
 use mergerfs_xdedup::run::{CarriedOut, Outcome, RunError, Unfinished};
 use stage::Stage;
 
@@ -228,10 +229,13 @@ fn the_history_adds_up_to_what_is_free_now() {
     undo.undo_below(1, true, vec![RelPath::new("d3").unwrap()]).unwrap();
     assert_eq!(free_now(&undo.journal()), freed / 2);
     assert_eq!(chosen(&undo.journal(), None).unwrap().first, 1);
+    let verified = |stage: &Stage| newest_kept(&stage.journal()).map(|run| run.started.run);
+    assert_eq!(verified(&undo), Some(1));
     let mut redo = undo.next();
     redo.undo(2, true).unwrap();
     assert_eq!(free_now(&redo.journal()), freed);
     assert_eq!(chosen(&redo.journal(), None).unwrap().first, 3);
+    assert_eq!(verified(&redo), Some(3));
     let mut last = redo.next();
     last.undo(3, true).unwrap();
     let journal = last.journal();
