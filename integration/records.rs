@@ -81,6 +81,12 @@ fn bit_rot_is_told_from_what_somebody_wrote() {
     let undo = tool.run(&["--format", "json", "undo", "-e"]).expect(1);
     let rotten = pool.path("downloads/1.bin");
     assert_eq!(undo.reasons_for(&rotten), ["damaged"], "{undo}");
+    // Nor is it offered again, unless the run is named.
+    for (run, planned) in [(None, 0), (Some("1"), 1)] {
+        let again = ["--format", "json", "undo"].into_iter().chain(run).collect::<Vec<_>>();
+        let again = tool.run(&again);
+        assert_eq!(again.lines().pop().unwrap()["planned"], planned, "{again}");
+    }
     snapshot::assert_no_own_names(&pool);
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::record::{Intent, Record, RecordedFile, RunStarted, SharedRecord};
 use super::{Journal, JournalError, Store};
+use crate::fs::Timestamp;
+use crate::plan::refusal::Reason;
 use crate::plan::{DirIntent, OpId};
 
 /// An op that was done.
@@ -39,6 +41,8 @@ pub struct Finished {
     pub ops: Vec<DoneOp>,
     /// The ops that `ops` undid, if the journal still has them.
     pub undone: BTreeMap<OpId, DoneOp>,
+    /// When an undo last found the kept copy of an op damaged, and put its own work back.
+    pub damaged: BTreeMap<OpId, Timestamp>,
     /// The files of the runs asked for that share their blocks since.
     pub shared: Vec<SharedFiles>,
     /// Every directory that a run has made or may have made.
@@ -53,7 +57,7 @@ impl<S: Store> Journal<S> {
     pub fn finished(&self, wanted: impl Fn(u64) -> bool) -> Result<Finished, JournalError> {
         let mut reading = Reading::default();
         self.replay::<JournalError>(None, |entry| {
-            reading.take(entry.record, &wanted, |run| {
+            reading.take((entry.record, entry.time), &wanted, |run| {
                 self.run(run).map(|run| Arc::clone(&run.started))
             });
             Ok(())
@@ -69,6 +73,7 @@ struct Reading {
     undone: BTreeSet<OpId>,
     /// Done ops that an undo may have to know of, though their run was not asked for.
     others: BTreeMap<OpId, DoneOp>,
+    damaged: BTreeMap<OpId, Timestamp>,
     shared: Vec<SharedFiles>,
     dirs: Vec<(Arc<RunStarted>, DirIntent)>,
 }
@@ -76,7 +81,7 @@ struct Reading {
 impl Reading {
     fn take(
         &mut self,
-        record: Record,
+        (record, time): (Record, Timestamp),
         wanted: &impl Fn(u64) -> bool,
         started: impl Fn(u64) -> Option<Arc<RunStarted>>,
     ) {
@@ -115,9 +120,12 @@ impl Reading {
                     self.others.insert(op, done);
                 }
             }
-            Record::Restored { op, .. } | Record::Conflict { op, .. } => {
-                self.open.remove(&op);
+            Record::Restored { op, why } => {
+                let undone = self.open.remove(&op).and_then(|op| op.undoes);
+                let damaged = why.starts_with(Reason::Damaged.as_str());
+                self.damaged.extend(undone.filter(|_| damaged).map(|op| (op, time)));
             }
+            Record::Conflict { op, .. } => drop(self.open.remove(&op)),
             Record::RunStarted(_)
             | Record::UndoStarted(_)
             | Record::RelinkStarted(_)
@@ -154,6 +162,7 @@ impl Reading {
         let ops = self.done.into_iter();
         let ops = ops.filter(|(op, _)| !self.undone.contains(op));
         let ops = ops.map(|(_, done)| done).collect();
-        Finished { ops, undone, shared: self.shared, dirs: self.dirs }
+        let Self { damaged, shared, dirs, .. } = self;
+        Finished { ops, undone, damaged, shared, dirs }
     }
 }

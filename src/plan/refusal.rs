@@ -195,7 +195,7 @@ pub enum Reason {
     ChangedSince,
     /// The bytes are not the recorded bytes, though the times are the recorded times.
     ///
-    /// Decided in `execute::compare`, `execute::copy`.
+    /// Decided in `execute::compare`, `execute::copy`, `rescue::undo`.
     Damaged,
     /// The file is to be undone, and is no longer in the state in which the run left it.
     ///

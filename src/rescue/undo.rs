@@ -39,13 +39,18 @@ impl UndoPlan {
         needs
     }
 
-    /// Whether nothing can be taken back, and no later try will change that: files were deleted, moved or edited since.
+    /// Whether nothing can be taken back, and no later try will change that: files were deleted, moved, edited or damaged
+    /// since.
     #[must_use]
     pub fn stays_so(&self) -> bool {
         let for_good = |refusal: &Refusal| {
             matches!(
                 refusal.reason,
-                Reason::Gone | Reason::Shadowed | Reason::Merged | Reason::ChangedSince
+                Reason::Gone
+                    | Reason::Shadowed
+                    | Reason::Merged
+                    | Reason::ChangedSince
+                    | Reason::Damaged
             )
         };
         self.ops.is_empty() && self.refusals.iter().all(for_good)
@@ -140,6 +145,10 @@ impl<F: Look> UndoPlanner<'_, F> {
         if stat.size != intent.master.size || stat.mtime != intent.master.mtime {
             let why = "written to since it was linked".to_owned();
             return Err(Left(Reason::ChangedSince, why));
+        }
+        if self.finished.damaged.get(&intent.op).is_some_and(|found| stat.ctime <= *found) {
+            let why = format!("an earlier undo found it so; `undo {}` tries again", intent.op.run);
+            return Err(Left(Reason::Damaged, why));
         }
         let first = &names[0];
         let (back, stays) =

@@ -260,7 +260,11 @@ impl<S: Site, T: Store> Undo<'_, S, T> {
     }
 
     fn plan_of(&self, run: u64) -> Result<(UndoPlan, Finished), UndoError> {
-        let finished = self.journal.finished(|other| other == run)?;
+        let mut finished = self.journal.finished(|other| other == run)?;
+        if self.request.run.is_some() {
+            // Another try is asked for: the disk may read well again, with another cable for example.
+            finished.damaged.clear();
+        }
         let branches = self.site.branch_records();
         let mut undo = plan(self.site.fs(), &branches, &finished, &self.paths);
         let read_only = |at: BranchIdx| self.site.facts()[at.index()].read_only;
