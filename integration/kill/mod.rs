@@ -7,6 +7,7 @@
 mod cell;
 mod lost;
 mod prune;
+mod said;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -7,12 +7,14 @@ use super::failure::Failure;
 use super::places;
 use super::shown::Shown;
 use super::signals::Signals;
+use super::status;
 use super::stdout::stdout;
 use crate::execute::OpEnded;
 use crate::journal::{self, OpenOp};
 use crate::pool::Pool;
-use crate::report::{ITEMS, status, text};
+use crate::report::{ITEMS, status as report, text};
 use crate::rescue::resume::resume;
+use crate::rescue::unsettled::hidden_files;
 use crate::run::{DiskJournal, Watcher, WatcherError};
 
 pub(super) fn run(common: &Common, dry_run: bool) -> Result<u8, Failure> {
@@ -25,18 +27,26 @@ pub(super) fn run(common: &Common, dry_run: bool) -> Result<u8, Failure> {
         let open = journal.open_ops();
         return match open.is_empty() {
             true => nothing(&mut out, common, "nothing is open"),
-            false => show(&mut out, common, &open),
+            false => {
+                let branches = status::branches(&journal)?;
+                let hidden = hidden_files(journal.id(), &open, &branches);
+                show(&mut out, common, (&open, &hidden))
+            }
         };
     }
     finish(common, &signals, journal, &mut out)
 }
 
 /// Lists the open files, and changes nothing.
-fn show(out: &mut dyn Write, common: &Common, open: &[OpenOp]) -> Result<u8, Failure> {
+fn show(
+    out: &mut dyn Write,
+    common: &Common,
+    (open, hidden): (&[OpenOp], &report::Hidden),
+) -> Result<u8, Failure> {
     let written = match common.format {
-        OutputFormat::Json => status::open_json(out, open),
+        OutputFormat::Json => report::open_json(out, open, hidden),
         OutputFormat::Text | OutputFormat::Script => {
-            status::open_text(out, open, common.verbose > 0).and_then(|()| {
+            report::open_text(out, (open, hidden), common.verbose > 0).and_then(|()| {
                 writeln!(
                     out,
                     "Nothing was changed. Run again without -n to finish or put back each file."

@@ -32,8 +32,10 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
 fn look<'j>(common: &Common, journal: &'j DiskJournal) -> Result<Status<'j>, Failure> {
     let branches = branches(journal)?;
     let found = unsettled::look(journal, &branches)?;
+    let open = journal.open_ops();
     Ok(Status {
-        open: journal.open_ops(),
+        hidden: unsettled::hidden_files(journal.id(), &open, &branches),
+        open,
         last: journal.runs().last(),
         unsettled: found.unsettled,
         unexplained: found.unexplained,

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::branches;
 use super::facts::{Facts, JournalPlace};
 use super::finding::{Finding, Findings, Topic};
+use crate::run::Unfinished;
 
 /// Free bytes a journal needs.
 const JOURNAL_SPACE: u64 = 64 << 20;
@@ -121,6 +122,10 @@ fn journal(place: &JournalPlace, found: &mut Findings) {
     );
     if let Some(free) = place.free.filter(|free| *free < JOURNAL_SPACE) {
         found.add(Topic::JournalSpace, dir, format!("{free} bytes are free"));
+    }
+    for Unfinished { run, open } in &place.unfinished {
+        let what = format!("run {run} was interrupted, with {open} files open");
+        found.add(Topic::UnfinishedRun, dir, what);
     }
     if let Some(kind) = place.filesystem.filter(|kind| kind.volatile) {
         let what = format!("the journal lies on {}", kind.name);

@@ -215,6 +215,8 @@ fn the_machine_and_the_place_of_the_journal_are_looked_at() {
     assert_eq!(journal(|j| j.writable = false), [Topic::JournalUnwritable]);
     let volatile = journal(|j| j.filesystem = Some(FilesystemKind::of(TMPFS_MAGIC)));
     assert_eq!(volatile, [Topic::JournalVolatile]);
+    let unfinished = journal(|j| j.unfinished = vec![Unfinished { run: 3, open: 2 }]);
+    assert_eq!(unfinished, [Topic::UnfinishedRun]);
 }
 
 #[test]

@@ -15,11 +15,12 @@ use crate::find::facts::root_of;
 use crate::find::symlinks;
 use crate::fs::real::RealFs;
 use crate::fs::{Lease, Look, Place};
-use crate::journal;
+use crate::journal::{self, JournalError};
 use crate::pool::mergerfs::{self, Description, PoolError};
 use crate::pool::{Branch, BranchIdx, Pool, mountinfo};
 use crate::rescue::leftovers;
 use crate::rescue::unsettled::FileNow;
+use crate::run::{self, Unfinished};
 
 /// The number of pool files compared with mergerfs' answers about them.
 const SAMPLE: usize = 16;
@@ -178,11 +179,26 @@ fn journal_place(dir: &Path, pool: &Path, branches: &[BranchFacts]) -> JournalPl
     JournalPlace {
         dir: dir.to_path_buf(),
         id: journal::id_at(dir),
+        unfinished: unfinished(dir, pool),
         within: within.map(Path::to_path_buf),
         beside: branches.iter().find(shares).map(|b| b.path.clone()),
         filesystem: kind.map(|kind| FilesystemKind::of(kind.filesystem_type())),
         free: space.map(|space| space.blocks_available().saturating_mul(space.fragment_size())),
         writable: existing
             .is_some_and(|path| access(path, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()),
+    }
+}
+
+/// The runs that the journal in `dir` has open on `pool`; none while another process has the journal.
+fn unfinished(dir: &Path, pool: &Path) -> Vec<Unfinished> {
+    let pool = Pool { mount: pool.to_path_buf(), ..Pool::default() };
+    match journal::look_at_copy(dir, |copy| run::unfinished(&copy.open_ops(), &pool).0) {
+        Ok(found) => found.unwrap_or_default(),
+        Err(JournalError::Locked { .. }) => Vec::new(),
+        Err(error) => {
+            let hint = error.hint();
+            tracing::warn!(%error, hint, "what an interrupted run left open is not known");
+            Vec::new()
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::filesystem::FilesystemKind;
 use crate::pool::BranchMode;
 use crate::pool::mergerfs::Description;
 use crate::rescue::unsettled::FileNow;
+use crate::run::Unfinished;
 
 /// Everything the findings are made from.
 #[derive(Debug, Clone)]
@@ -106,6 +107,8 @@ pub struct JournalPlace {
     pub beside: Option<PathBuf>,
     /// The journal's id, if it has one.
     pub id: Option<u32>,
+    /// Runs on the pool that were interrupted and are open in the journal.
+    pub unfinished: Vec<Unfinished>,
     /// The kind of filesystem.
     pub filesystem: Option<FilesystemKind>,
     /// Bytes that can be written there.

@@ -142,6 +142,9 @@ topics! {
     /// Names of ours.
     Leftovers, "leftover-names", Surprises,
         "of this journal: `mergerfs.xdedup status` says which are still needed, `resume` finishes those, `resume --discard PATH` shows and removes others; of another journal: `resume` with its --journal, or, if it is lost, `resume --salvage` with a new --journal";
+    /// A run that the journal has open.
+    UnfinishedRun, "unfinished-run", Surprises,
+        "`mergerfs.xdedup resume` finishes or puts back each file (`status -v` lists them); until then remove no copy by hand";
     /// A filesystem that cannot exchange names, or may not.
     NoExchange, "no-exchange", Surprises, "copies that lie together on this disk may be left alone; across disks it is not needed";
     /// A filesystem the tests do not run on.

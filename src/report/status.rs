@@ -5,7 +5,7 @@
 //! | key | what |
 //! |---|---|
 //! | `last_run` | `run`, `time`, `ended`, and the numbers of its ops |
-//! | `open` | each op that an interrupted run left: `run`, `op`, `names` |
+//! | `open` | each op that an interrupted run left: `run`, `op`, `names`, `hidden` (branch paths of its hidden files) |
 //! | `conflicts` | each conflict with something left to settle: `run`, `op`, `why`, `left` (branch paths), `places`, `not_looked_at` (branch paths on disks that are not mounted) |
 //! | `unexplained` | hidden names of no open op and no conflict: `path`, `directory`, `inode`, `kind`, `size`, `modified`, `origin` (`left-behind`, `renamed`, `forgotten`, `never-run`, `other-journal`, `unreadable`), `run` and `op` if the name contains them, `pool_path`, `keep`, `discard` |
 //! | `unexplained_names` | their paths |
@@ -17,6 +17,7 @@
 //! files of that path have the same bytes; `null`: not compared) and `metadata` (how a file that is not shown differs in owner,
 //! permissions, ACL or attributes; `null`: not at all); one that the pool does not show has `remove`, and `keep`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -36,11 +37,16 @@ use crate::rescue::unsettled::{
     FileNow, HiddenFile, Origin, Twice, TwiceFile, Unexplained, Unsettled,
 };
 
+/// The hidden files of open ops, by branch path.
+pub type Hidden = BTreeMap<OpId, Vec<PathBuf>>;
+
 /// All that `status` says.
 #[derive(Debug, Default)]
 pub struct Status<'a> {
     /// Ops without an end.
     pub open: Vec<OpenOp>,
+    /// The hidden files of these ops.
+    pub hidden: Hidden,
     /// The newest run.
     pub last: Option<&'a RunSummary>,
     /// Conflicts with something left to settle.
@@ -75,7 +81,7 @@ pub fn text(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     if status.open.is_empty() {
         writeln!(out, "nothing is open")?;
     } else {
-        open_text(out, &status.open, status.all)?;
+        open_text(out, (&status.open, &status.hidden), status.all)?;
     }
     lines.clear();
     let conflicts = shown_of(status.all, status.unsettled.len());
@@ -99,11 +105,16 @@ fn more(out: &mut dyn Write, count: usize, what: &str) -> io::Result<()> {
     }
 }
 
-/// The files that an interrupted run left open, for a person: the largest first, and only some unless `all`.
+/// The files that an interrupted run left open, for a person: the largest first, and only some unless `all`. With `all`,
+/// their hidden files too.
 ///
 /// # Errors
 /// When `out` fails.
-pub fn open_text(out: &mut dyn Write, open: &[OpenOp], all: bool) -> io::Result<()> {
+pub fn open_text(
+    out: &mut dyn Write,
+    (open, hidden): (&[OpenOp], &Hidden),
+    all: bool,
+) -> io::Result<()> {
     let files = number(open.len(), "file");
     writeln!(out, "{files} open (mergerfs.xdedup resume finishes or puts back each):")?;
     let mut by_size: Vec<&OpenOp> = open.iter().collect();
@@ -121,6 +132,9 @@ pub fn open_text(out: &mut dyn Write, open: &[OpenOp], all: bool) -> io::Result<
         for at in 1..if all { names.len() } else { 1 } {
             writeln!(out, "              {}", path(at))?;
         }
+        for file in hidden.get(&op.intent.op).into_iter().flatten().filter(|_| all) {
+            writeln!(out, "              hidden file {}", shown(file))?;
+        }
     }
     more_files(out, "  ", others.iter().map(|op| op.intent.bytes))
 }
@@ -129,18 +143,20 @@ pub fn open_text(out: &mut dyn Write, open: &[OpenOp], all: bool) -> io::Result<
 ///
 /// # Errors
 /// When `out` fails.
-pub fn open_json(out: &mut dyn Write, open: &[OpenOp]) -> io::Result<()> {
+pub fn open_json(out: &mut dyn Write, open: &[OpenOp], hidden: &Hidden) -> io::Result<()> {
     let mut object = typed("open");
-    object.insert("open".into(), open_ops(open));
+    object.insert("open".into(), open_ops(open, hidden));
     line(out, object)
 }
 
-fn open_ops(open: &[OpenOp]) -> Value {
+fn open_ops(open: &[OpenOp], hidden: &Hidden) -> Value {
     let of = |op: &OpenOp| {
         let mut object = Object::new();
         put_op(&mut object, op.intent.op);
         let names = op.intent.names.iter().map(|name| op.run.pool.join(name.path.as_path()));
         put_paths(&mut object, "names", names.collect());
+        let hidden = hidden.get(&op.intent.op).cloned().unwrap_or_default();
+        put_paths(&mut object, "hidden", hidden);
         Value::Object(object)
     };
     open.iter().map(of).collect()
@@ -395,7 +411,7 @@ pub fn json(out: &mut dyn Write, status: &Status<'_>) -> io::Result<()> {
     });
     let mut object = typed("status");
     object.insert("last_run".into(), run.into());
-    object.insert("open".into(), open_ops(&status.open));
+    object.insert("open".into(), open_ops(&status.open, &status.hidden));
     let conflicts = status.unsettled.iter().map(|it| conflict_json(status, it));
     object.insert("conflicts".into(), conflicts.collect());
     let names = status.unexplained.iter().map(|it| it.file.path.clone());

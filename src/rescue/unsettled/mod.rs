@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use crate::fs::{FileKind, Place, Stat, Timestamp};
 use crate::plan::OpId;
 
+mod at_work;
 mod branches;
 mod discard;
 mod look;
 
+pub(crate) use at_work::hidden_files;
 pub(crate) use branches::Branches;
 pub(crate) use discard::{Discard, NotRemoved, Refused, places_of};
 pub(crate) use look::look;

@@ -1,0 +1,63 @@
+//! Commands after a run was killed, before anything is recovered: each names the run.
+
+use std::fs;
+use std::path::Path;
+
+use super::two_disks;
+use crate::harness::pool::Pool;
+use crate::harness::tool::{Run, Tool};
+use crate::harness::{snapshot, tree};
+
+const FILES: u64 = 3;
+
+/// A pool over which a scan was killed: one duplicate is hidden, the others are on both disks.
+fn killed() -> (Pool, Tool) {
+    let (pool, tool) = (two_disks(), Tool::new());
+    for n in 0..FILES {
+        tree::write(&pool.on(0, format!("media/{n}")), &tree::bytes(n, 20_000));
+        tree::write(&pool.on(1, format!("dl/{n}")), &tree::bytes(n, 20_000));
+    }
+    fs::create_dir(pool.on(0, "dl")).unwrap();
+    nix::unistd::sync();
+    tree::settle();
+    let inject = format!("inject=renameat2:signal=KILL:when={}", FILES + 2);
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject];
+    let run = tool.run_under(&strace, &[&scan(&pool)[..], &["-e".to_owned()]].concat());
+    assert!(run.was_killed(), "{run}");
+    assert_eq!(fs::read_dir(pool.on(0, "dl")).unwrap().count() as u64, FILES);
+    (pool, tool)
+}
+
+fn scan(pool: &Pool) -> [String; 3] {
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    ["-p".to_owned(), path(&pool.path("media")), path(pool.root())]
+}
+
+fn said(run: &Run, what: &[&str]) {
+    for what in what {
+        assert!(run.stdout.contains(what) || run.stderr.contains(what), "{what}: {run}");
+    }
+}
+
+#[test]
+fn every_command_names_the_killed_run_and_an_undo_takes_it_back() {
+    let (pool, tool) = killed();
+    let before = snapshot::all_entries(&pool);
+    let dry = tool.run(&scan(&pool)).expect(0);
+    said(&dry, &["Before -e: run 1 was interrupted and left 3 files half done", "unfinished: "]);
+    assert!(!dry.stdout.contains("shadowed") && !dry.stdout.contains("Settle this"), "{dry}");
+    let undo = tool.run(&["undo"]).expect(0);
+    said(&undo, &["Before -e: run 1 was interrupted", "Then -e takes back the files of run 1"]);
+    said(&tool.run(&["status", "-v"]).expect(0), &["3 files open", "hidden file /", "-r\n"]);
+    said(&tool.run(&["resume", "-n", "-v"]).expect(0), &["hidden file /"]);
+    let doctor = tool.run(&["doctor", pool.root().to_str().unwrap()]);
+    said(&doctor, &["unfinished-run: ", "run 1 was interrupted, with 3 files open"]);
+    assert_eq!(snapshot::all_entries(&pool), before);
+
+    let undone = tool.run(&["undo", "-e"]).expect(0);
+    said(&undone, &["3 files copied back"]);
+    for n in 0..FILES {
+        assert!(pool.on(1, format!("dl/{n}")).exists() && !pool.on(0, format!("dl/{n}")).exists());
+    }
+    snapshot::assert_no_own_names(&pool);
+}
