@@ -1,4 +1,4 @@
-//! Commands after a run was killed, before anything is recovered: each names the run.
+//! Commands after a run was killed, before anything is recovered: each names the run, or its journal if that is gone.
 
 use std::fs;
 use std::path::Path;
@@ -59,5 +59,37 @@ fn every_command_names_the_killed_run_and_an_undo_takes_it_back() {
     for n in 0..FILES {
         assert!(pool.on(1, format!("dl/{n}")).exists() && !pool.on(0, format!("dl/{n}")).exists());
     }
+    snapshot::assert_no_own_names(&pool);
+}
+
+#[test]
+fn a_journal_that_is_gone_is_noticed_and_a_new_one_explains_nothing() {
+    let (pool, tool) = killed();
+    let away = tool.dir().join("away");
+    fs::rename(tool.journal(), &away).unwrap();
+    let before = snapshot::all_entries(&pool);
+    let execute = [&scan(&pool)[..], &["-e".to_owned()]].concat();
+    let gone = ["left the hidden file", "resume --salvage", pool.root().to_str().unwrap()];
+    said(&tool.run(&execute).expect(4), &gone);
+    said(&tool.run(&scan(&pool)).expect(0), &["Before -e: no journal is at ", "resume --salvage"]);
+    for (command, code) in [("resume", 0), ("undo", 2), ("verify", 2), ("status", 0)] {
+        said(&tool.run(&[command]).expect(code), &["knows of run 1 of journal ", "--salvage"]);
+    }
+    assert_eq!(snapshot::all_entries(&pool), before);
+    assert!(!tool.journal().exists());
+
+    // A new journal that is begun all the same does not stand for the old one.
+    for path in ["media/new", "dl/new"] {
+        let disk = usize::from(path.starts_with("dl"));
+        tree::write(&pool.on(disk, path), &tree::bytes(9, 20_000));
+    }
+    tree::settle();
+    tool.run(&[&execute[..], &["--accept-branches".to_owned()]].concat()).expect(0);
+    let salvage = tool.run(&["resume", "--salvage"]).expect(4);
+    said(&salvage, &["can be used, and did not make 1 hidden file", "NEW-DIRECTORY"]);
+
+    fs::rename(tool.journal(), tool.dir().join("new")).unwrap();
+    fs::rename(&away, tool.journal()).unwrap();
+    tool.run(&["resume"]).expect(0);
     snapshot::assert_no_own_names(&pool);
 }

@@ -64,7 +64,7 @@ Examples:
     mergerfs.xdedup --format json verify 3 | jq 'select(.state == \"damaged\")'
 
 Exit status: 0 none is damaged, 1 some are damaged or cannot be read, 2 usage or no such run,
-3 a branch is not there, 4 journal unreadable, 130/143 stopped by a signal.";
+3 a branch is not there, 4 journal unreadable or gone, 130/143 stopped by a signal.";
 
 /// Of `status --help`.
 pub(super) const STATUS: &str = "\

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::screen::fit_stderr;
 use crate::find::list::InputError;
@@ -10,7 +12,7 @@ use crate::journal::JournalError;
 use crate::pool::lock::LockError;
 use crate::pool::mergerfs::PoolError;
 use crate::preview::MountPointError;
-use crate::report::{Screen, Tone, size};
+use crate::report::{Screen, Tone, shell_word, size};
 use crate::rescue::undo_run::UndoError;
 use crate::run::{Fault, RunError};
 
@@ -81,6 +83,12 @@ impl Failure {
 
     pub(super) fn exit_code(&self) -> u8 {
         self.kind as u8
+    }
+
+    /// Says it as a warning, for a command that goes on.
+    pub(super) fn warn(&self) {
+        let hint = self.hint.as_deref().unwrap_or_default();
+        tracing::warn!("{}: {hint}", self.message);
     }
 
     /// Writes the error to standard error.
@@ -215,6 +223,15 @@ pub(super) fn in_a_line(error: &RunError) -> String {
     }
 }
 
+/// Returns what the user can do about a journal that is not in `dir`, and left something on `pool`.
+pub(super) fn salvage(dir: &Path, pool: &Path) -> String {
+    let [dir, pool] = [dir, pool].map(|path| shell_word(path.as_os_str().as_bytes()));
+    format!(
+        "put the journal back, or name its place with --journal; if it is lost, `mergerfs.xdedup --journal {dir} resume \
+         --salvage {pool}` shows what it left half done, and finishes it or puts it back with -e"
+    )
+}
+
 /// Returns what the user can do about `error`.
 fn hint(error: &RunError) -> Option<String> {
     let hint = match error {
@@ -231,6 +248,10 @@ fn hint(error: &RunError) -> Option<String> {
         }
         RunError::OldJournal { .. } | RunError::OtherJournal { .. } => {
             "put the newer journal back; if it is lost, run again with -e --accept-branches"
+        }
+        RunError::JournalGone { dir, pool, .. } => {
+            let begin = "--accept-branches begins a new journal and leaves the file where it is";
+            return Some(format!("{}; {begin}", salvage(dir, pool)));
         }
         RunError::ClockBack { .. } => {
             "set the clock; if it was wrong in that run, run again with -e --accept-branches"

@@ -18,6 +18,7 @@ mod examples;
 mod failure;
 mod from_log;
 mod history;
+mod lost;
 mod only;
 mod output_file;
 mod page;

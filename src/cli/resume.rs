@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::args::{Common, OutputFormat};
 use super::failure::Failure;
+use super::lost;
 use super::places;
 use super::shown::Shown;
 use super::signals::Signals;
@@ -20,7 +21,9 @@ use crate::run::{DiskJournal, Watcher, WatcherError};
 pub(super) fn run(common: &Common, dry_run: bool) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
     let mut out = stdout();
-    let Some(journal) = journal::open_existing(&places::journal_dir(common)?, None)? else {
+    let dir = places::journal_dir(common)?;
+    let Some(journal) = journal::open_existing(&dir, None)? else {
+        lost::check(common, &dir)?;
         return nothing(&mut out, common, "No runs recorded yet (there is no journal).");
     };
     if dry_run {

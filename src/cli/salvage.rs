@@ -1,6 +1,8 @@
 //! `resume --salvage` works when the journal is lost: the log and the hidden names on the branches show the open ops.
 
 use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::args::{Common, OutputFormat, ResumeArgs};
 use super::failure::Failure;
@@ -9,8 +11,8 @@ use super::request::may_differ;
 use super::resume;
 use super::signals::Signals;
 use super::stdout::stdout;
-use crate::report::{number, salvage as report};
-use crate::rescue::salvage_run::{SalvageError, SalvageRequest, Salvaging, look};
+use crate::report::{number, salvage as report, shell_word};
+use crate::rescue::salvage_run::{Others, SalvageError, SalvageRequest, Salvaging, look, others};
 
 const GONE_FOR_GOOD: &str = "mount or add it, then run again; if it is gone for good, move the CSV log away and name the \
                              POOL: the names on the branches alone count then";
@@ -29,6 +31,9 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
         execute: args.execute,
     };
     let Some(salvaging) = look(&request)? else {
+        if let Some(others) = others(&request)? {
+            return Err(not_of(&dir, &others));
+        }
         writeln!(
             out,
             "the journal {dir:?} can be used: `resume` without --salvage finishes what it has open"
@@ -53,6 +58,20 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
         (0, true) => 4,
         (code, _) => code,
     })
+}
+
+/// The journal can be used, and is not the journal that left hidden files.
+fn not_of(dir: &Path, others: &Others) -> Failure {
+    let Others { journal, first, count, pool } = others;
+    let files = number(*count, "hidden file");
+    let pool = shell_word(pool.as_os_str().as_bytes());
+    Failure::recovery(format!(
+        "the journal {dir:?} can be used, and did not make {files} on the disks: {first:?} is of journal {journal:08x}"
+    ))
+    .hint(format!(
+        "`resume` with the --journal of that one finishes or puts back what it left; if it is lost, `mergerfs.xdedup --journal \
+         NEW-DIRECTORY resume --salvage {pool}` does"
+    ))
 }
 
 fn tell(out: &mut dyn Write, common: &Common, salvaging: &Salvaging) -> std::io::Result<()> {

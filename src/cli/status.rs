@@ -5,6 +5,7 @@ use std::io::Write;
 
 use super::args::{Common, OutputFormat};
 use super::failure::Failure;
+use super::lost;
 use super::places;
 use super::stdout::stdout;
 use crate::fs::Look;
@@ -17,7 +18,13 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let dir = places::journal_dir(common)?;
     let mut out = stdout();
     let json = common.format == OutputFormat::Json;
-    let written = match journal::open_existing(&dir, None)? {
+    let journal = journal::open_existing(&dir, None)?;
+    if journal.is_none()
+        && let Err(lost) = lost::check(common, &dir)
+    {
+        lost.warn();
+    }
+    let written = match journal {
         None if json => status::json(&mut out, &Status::default()),
         None => writeln!(out, "No runs recorded yet (no journal at {dir:?})."),
         Some(journal) => {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::args::{Common, OutputFormat, UndoArgs};
 use super::failure::Failure;
+use super::lost;
 use super::places;
 use super::request::leases;
 use super::shown::{self, Shown};
@@ -36,6 +37,10 @@ pub(super) fn run(common: &Common, args: &UndoArgs) -> Result<u8, Failure> {
     };
     let undone = match undo(&request, signals.stop(), &mut watch) {
         Err(UndoError::NothingLeft) => return nothing_left(common),
+        Err(error @ UndoError::NoJournal(_)) => {
+            lost::check(common, &request.journal)?;
+            return Err(error.into());
+        }
         undone => undone?,
     };
     match undone {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::args::{Common, OutputFormat, VerifyArgs};
 use super::failure::Failure;
+use super::lost;
 use super::places;
 use super::shown;
 use super::signals::Signals;
@@ -19,6 +20,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     let signals = Signals::listen(None)?;
     let dir = places::journal_dir(common)?;
     let Some(journal) = journal::open_existing(&dir, None)? else {
+        lost::check(common, &dir)?;
         return Err(Failure::usage(format!("no journal at {dir:?}: there is nothing to verify")));
     };
     let Some(run) = chosen(&journal, args.run)? else {

@@ -1,6 +1,6 @@
 //! Turns claims into groups: resolves each path through the pool to inodes on branches, or refuses it with a reason.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,8 @@ pub struct Resolved {
     pub asked_branches: bool,
     /// Hashes of files in `groups` that a comparison can rely on.
     pub hashed: Vec<Hashed>,
+    /// Of each journal whose hidden names a scan met, one name.
+    pub hidden: BTreeMap<u32, Place>,
 }
 
 impl<'r> Resolver<'r> {
@@ -200,6 +202,7 @@ impl<'r> Resolver<'r> {
             left_out: LeftOut::default(),
             asked_branches: self.asked_branches,
             hashed: Vec::new(),
+            hidden: BTreeMap::new(),
         })
     }
 

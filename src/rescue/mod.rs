@@ -2,6 +2,7 @@
 //! left.
 
 pub(crate) mod leftovers;
+pub mod noted;
 pub mod old_script;
 pub mod read_kept;
 pub mod resume;

@@ -9,6 +9,7 @@ use crate::execute::{remove_if_empty, sync_dirs};
 use crate::fs::real::RealFs;
 use crate::fs::{FsError, Look, Place};
 use crate::journal::{self, JournalError, Logged, Remains};
+use crate::plan::hidden_name::parse_hidden_name;
 use crate::plan::metadata::IgnoreMetadata;
 use crate::pool::Pool;
 use crate::pool::lock::PoolLock;
@@ -124,6 +125,54 @@ pub fn look(request: &SalvageRequest) -> Result<Option<Salvaging>, SalvageError>
     let locks = locks.map_err(RunError::from)?;
     let found = look_at(sessions, (&remains, &logged), request)?;
     Ok(Some(Salvaging { remains, logged, found, locks }))
+}
+
+/// Hidden files that the journal did not make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Others {
+    /// The id of the journal that made the first of them.
+    pub journal: u32,
+    /// The first.
+    pub first: PathBuf,
+    /// How many there are.
+    pub count: usize,
+    /// The mount point of their pool.
+    pub pool: PathBuf,
+}
+
+/// Looks for hidden files of other journals, on the pools of the request and of the newest run of the journal, which can be
+/// used.
+///
+/// # Errors
+/// When the journal cannot be read, or the request names no pool.
+pub fn others(request: &SalvageRequest) -> Result<Option<Others>, SalvageError> {
+    let newest = |journal: &DiskJournal| {
+        (journal.id(), journal.runs().next_back().map(|run| run.started.pool.clone()))
+    };
+    let Some((id, pool)) = journal::open_existing(&request.journal, None)?.as_ref().map(newest)
+    else {
+        return Ok(None);
+    };
+    let named = request.pools.iter().map(|pool| find_pool::of_directory(pool, None));
+    let mut pools: Vec<Pool> = named.collect::<Result<_, _>>()?;
+    let newest = pool.and_then(|pool| find_pool::mounted_at(&pool).ok()).flatten();
+    pools.extend(newest.filter(|_| request.pools.is_empty()));
+    for session in pools.into_iter().filter_map(|pool| Session::open(pool).ok()) {
+        let of_others = |at: &Place| {
+            let name = parse_hidden_name(at.path.file_name().as_encoded_bytes())?;
+            Some((name.journal, at.clone())).filter(|(journal, _)| *journal != id)
+        };
+        let found: Vec<(u32, Place)> = hidden(&session).iter().filter_map(of_others).collect();
+        if let Some((journal, first)) = found.first() {
+            return Ok(Some(Others {
+                journal: *journal,
+                first: session.pool.branch_path(first.branch, &first.path),
+                count: found.len(),
+                pool: session.pool.mount,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 impl Salvaging {

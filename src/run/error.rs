@@ -91,6 +91,18 @@ pub enum RunError {
         /// The run.
         run: u64,
     },
+    /// A journal left hidden files on the disks, and no journal is at the place of the journal.
+    #[error("no journal is at {dir:?}, and journal {journal:08x} left the hidden file {at:?}")]
+    JournalGone {
+        /// Where no journal is.
+        dir: PathBuf,
+        /// The pool.
+        pool: PathBuf,
+        /// The id of the journal that made the name.
+        journal: u32,
+        /// A hidden file.
+        at: PathBuf,
+    },
     /// The clock is far behind the newest run.
     #[error("the clock says {}, and run {run} began at {}: the clock was set back", rfc3339(*now), rfc3339(*then))]
     ClockBack {
@@ -250,7 +262,9 @@ impl RunError {
                 JournalError::NotAJournal { .. } | JournalError::NotALog { .. } => Fault::Request,
                 _ => Fault::Journal,
             },
-            Self::OldJournal { .. } | Self::OtherJournal { .. } => Fault::Journal,
+            Self::OldJournal { .. } | Self::OtherJournal { .. } | Self::JournalGone { .. } => {
+                Fault::Journal
+            }
             Self::List(_)
             | Self::NoPoolRoot { .. }
             | Self::InsidePool { .. }

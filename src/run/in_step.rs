@@ -4,6 +4,9 @@
 //! missing. So each run leaves a note on the disks, a line for each journal: its id, its newest run, and when that run
 //! began.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use super::{RunError, Site};
 use crate::fs::{Look, Timestamp};
 use crate::journal::{Journal, RunStarted, Store};
@@ -71,6 +74,38 @@ pub(crate) fn in_step<T: Store>(site: &impl Site, journal: &Journal<T>) -> Resul
 /// Returns the newest run of the journal `id` that a disk of the pool knows of; 0 if no disk knows of one.
 pub(crate) fn newest_noted(site: &impl Site, id: u32) -> u64 {
     noted(site, id).into_iter().map(|(_, line)| line.run).max().unwrap_or(0)
+}
+
+/// A run of a journal, as a disk knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// The journal's id.
+    pub journal: u32,
+    /// Its newest run.
+    pub run: u64,
+    /// When that run began.
+    pub began: Timestamp,
+    /// The root of a branch that says so.
+    pub branch: PathBuf,
+}
+
+/// Returns each journal that a disk of the pool knows of, with its newest run; the journal that was used last comes first.
+#[must_use]
+pub fn journals_noted(site: &impl Site) -> Vec<Noted> {
+    let mut newest: BTreeMap<u32, Noted> = BTreeMap::new();
+    for branch in site.pool().indices() {
+        for Line { journal, run, began } in lines(&site.note(branch).unwrap_or_default()) {
+            let branch = &site.pool().branches[branch.index()].path;
+            let noted = Noted { journal, run, began, branch: branch.clone() };
+            let known = newest.entry(journal).or_insert_with(|| noted.clone());
+            if known.run < run {
+                *known = noted;
+            }
+        }
+    }
+    let mut all: Vec<Noted> = newest.into_values().collect();
+    all.sort_by_key(|noted| std::cmp::Reverse(noted.began));
+    all
 }
 
 /// The lines of the journal `id` on the disks of the pool.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{RunError, real_path};
-use crate::journal::{self, Journal, JournalError, SledStore, Store};
+use crate::journal::{self, Journal, SledStore, Store};
 use crate::pool::Pool;
 
 /// The journal on disk.
@@ -14,17 +14,22 @@ pub trait Journals {
     /// Where its records are.
     type Store: Store;
 
+    /// Returns the directory of the journal.
+    ///
+    /// # Errors
+    /// When there is no place.
+    fn place(&self) -> Result<PathBuf, RunError>;
+
     /// Checks the place of the journal for a run on `pool`.
     ///
     /// # Errors
     /// When there is no place, the place lies in the pool, or no journal is there and none can be made.
     fn check(&self, pool: &Pool) -> Result<(), RunError>;
 
-    /// Shows a copy of the journal to `look`, and changes nothing of the journal; `None` if no journal was made yet, or
-    /// none can be copied.
+    /// Shows a copy of the journal to `look`, and changes nothing of the journal; `None` if no journal was made yet.
     ///
     /// # Errors
-    /// As [`Self::existing`].
+    /// As [`Self::existing`], and [`JournalError::NotCopied`](journal::JournalError::NotCopied).
     fn look<T>(&self, look: impl FnOnce(&Journal<Self::Store>) -> T)
     -> Result<Option<T>, RunError>;
 
@@ -59,6 +64,10 @@ impl JournalPlace {
 impl Journals for JournalPlace {
     type Store = SledStore;
 
+    fn place(&self) -> Result<PathBuf, RunError> {
+        self.dir().cloned()
+    }
+
     /// A journal on the pool or a branch would be moved, deduplicated, or lost with the disk it is to repair.
     fn check(&self, pool: &Pool) -> Result<(), RunError> {
         real_path::outside(pool, "journal", self.dir()?)?;
@@ -66,15 +75,7 @@ impl Journals for JournalPlace {
     }
 
     fn look<T>(&self, look: impl FnOnce(&DiskJournal) -> T) -> Result<Option<T>, RunError> {
-        match journal::look_at_copy(self.dir()?, look) {
-            Err(error @ JournalError::NotCopied { .. }) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                let hint = error.hint();
-                tracing::warn!(%error, cause, hint, "what an interrupted run left open is not known");
-                Ok(None)
-            }
-            looked => Ok(looked?),
-        }
+        Ok(journal::look_at_copy(self.dir()?, look)?)
     }
 
     fn existing(&mut self) -> Result<Option<DiskJournal>, RunError> {

@@ -51,6 +51,7 @@ pub use carry_out::{CarriedOut, Manner, Undoes, carry_out};
 pub use duplicates::Duplicates;
 pub use error::{Fault, RunError, WatcherError};
 pub use hooks::{Hooks, Snapraid};
+pub use in_step::{Noted, journals_noted};
 pub(crate) use in_step::{in_step, newest_noted};
 pub use journals::{DiskJournal, JournalPlace, Journals};
 pub(crate) use list::base;

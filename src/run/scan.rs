@@ -87,5 +87,6 @@ fn resolved(found: ScanResult) -> Resolved {
         left_out: found.left_out,
         asked_branches: false,
         hashed: found.hashed,
+        hidden: found.hidden,
     }
 }

@@ -1,9 +1,10 @@
 //! The whole run on a site, in its order: find, recover, plan, carry out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 
 use super::carry_out::{CarriedOut, Manner, carry_out};
-use super::in_step::in_step;
+use super::in_step::{Noted, in_step, journals_noted};
 use super::recovery::recover;
 use super::{
     Duplicates, Journals, Outcome, Planned, Ran, RunError, Site, StatCache, Stop, Terms,
@@ -11,7 +12,8 @@ use super::{
 };
 use crate::execute::Halt;
 use crate::find::resolve::Resolved;
-use crate::fs::{Look, Timestamp};
+use crate::fs::{Look, Place, Timestamp};
+use crate::journal::JournalError;
 use crate::plan::{HalfDone, Plan};
 
 /// Everything that a run needs. [`run`](super::run) and [`plan`](super::plan) make it for a real pool.
@@ -35,7 +37,10 @@ struct Searched {
     resolved: Resolved,
 }
 
-/// What a run that changes something meets before it plans.
+const NOTED: &str = "a disk knows of a run of a journal that is not in this directory; if that journal is lost, `resume --salvage` with \
+     the POOL shows what it left";
+
+/// The checks that a run would fail, and the runs that it would recover first.
 #[derive(Default)]
 struct Ahead {
     obstacles: Vec<RunError>,
@@ -90,16 +95,16 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
 
     fn planned(mut self, searched: Searched) -> Result<Planned<S>, RunError> {
         let Searched { began, resolved } = searched;
-        let Ahead { obstacles, unfinished, half_done } = self.ahead();
+        let Ahead { obstacles, unfinished, half_done } = self.ahead(&resolved.hidden);
         let (plan, looks) = self.look_ahead(resolved, &half_done)?;
         let space = site::spaces(&self.site);
         let (site, terms) = (self.site, self.terms.clone());
         Ok(Planned { site, terms, plan, looks, began, space, obstacles, unfinished })
     }
 
-    /// Looks at what a run that changes something checks and does first. Nothing is locked or made, and the journal stays
-    /// as it is.
-    fn ahead(&self) -> Ahead {
+    /// Makes the checks of a run that changes something, and looks for the runs that it would recover first. Nothing is
+    /// locked or made, and the journal stays as it is.
+    fn ahead(&self, hidden: &BTreeMap<u32, Place>) -> Ahead {
         let mut ahead = Ahead::default();
         if let Err(misplaced) = self.journals.check(self.site.pool()) {
             ahead.obstacles.push(misplaced);
@@ -114,8 +119,39 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
             ahead.obstacles.extend(checked.err());
             (ahead.unfinished, ahead.half_done) = unfinished(&journal.open_ops(), self.site.pool());
         });
-        ahead.obstacles.extend(looked.err());
+        match looked {
+            Ok(Some(())) => {}
+            Ok(None) => ahead.obstacles.extend(self.nothing_lost(hidden).err()),
+            Err(RunError::Journal(error @ JournalError::NotCopied { .. })) => {
+                let (cause, hint) = (error.source().map(ToString::to_string), error.hint());
+                tracing::warn!(%error, cause, hint, "what an interrupted run left open is not known");
+            }
+            Err(error) => ahead.obstacles.push(error),
+        }
         ahead
+    }
+
+    /// Checks, where no journal is, that none is missing: `hidden` are names that the scan has met. A journal that a disk
+    /// knows of and that left no such name may have been removed on purpose.
+    fn nothing_lost(&self, hidden: &BTreeMap<u32, Place>) -> Result<(), RunError> {
+        if self.terms.execution.accept_branches {
+            return Ok(());
+        }
+        let (pool, dir) = (self.site.pool(), self.journals.place()?);
+        if let Some((journal, at)) = hidden.first_key_value() {
+            let at = pool.branch_path(at.branch, &at.path);
+            return Err(RunError::JournalGone {
+                dir,
+                pool: pool.mount.clone(),
+                journal: *journal,
+                at,
+            });
+        }
+        if let Some(Noted { journal, run, branch, .. }) = journals_noted(&self.site).first() {
+            let journal = format!("{journal:08x}");
+            tracing::warn!(journal, run, ?branch, ?dir, "{NOTED}");
+        }
+        Ok(())
     }
 
     fn look_ahead(
@@ -143,6 +179,9 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         self.journals.check(self.site.pool())?;
         let lock = self.site.lock()?;
         let mut existing = self.journals.existing()?;
+        if existing.is_none() {
+            self.nothing_lost(&resolved.hidden)?;
+        }
         let (mut still_open, mut half_done) = (0, HalfDone::default());
         if let Some(journal) = &mut existing {
             if !execution.accept_branches {

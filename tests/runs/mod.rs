@@ -17,7 +17,7 @@ use mergerfs_xdedup::pool::relpath::RelPath;
 use mergerfs_xdedup::rescue::resume::resume_on;
 use mergerfs_xdedup::rescue::undo_run::{Chosen, UndoError, Undone, chosen};
 use mergerfs_xdedup::rescue::verify::newest_kept;
-use mergerfs_xdedup::run::{CarriedOut, Outcome, RunError, Unfinished};
+use mergerfs_xdedup::run::{self, CarriedOut, Outcome, RunError, Unfinished, journals_noted};
 use stage::Stage;
 
 const BYTES: &[u8] = b"the same bytes";
@@ -357,6 +357,40 @@ fn a_journal_at_a_wrong_place_is_refused_before_the_search() {
     stage.misplaced = true;
     assert!(matches!(stage.run(), Err(RunError::NoJournalPlace)));
     assert!(stage.seen.steps.is_empty() && stage.world.calls() == 0, "{:?}", stage.world.trace());
+}
+
+#[test]
+fn hidden_names_of_a_journal_that_is_gone_keep_a_run_from_beginning_a_new_one() {
+    let names = |stage: &mut Stage| {
+        stage.hidden = [(5, place(BranchIdx(1), ".xdedup-r"))].into();
+    };
+    let gone = |error: &RunError| matches!(error, RunError::JournalGone { journal: 5, .. });
+    let mut stage = pair();
+    names(&mut stage);
+    let Err(refused) = stage.run() else {
+        panic!("not refused");
+    };
+    assert!(gone(&refused) && refused.fault() == run::Fault::Journal, "{refused}");
+    assert!(
+        refused.to_string().ends_with("left the hidden file \"/branch1/.xdedup-r\""),
+        "{refused}"
+    );
+    assert_eq!((stage.inodes_of(BYTES), stage.seen.steps.len()), (2, 1));
+    stage.terms.execute = false;
+    let Outcome::Planned(planned) = stage.run().unwrap() else {
+        panic!("not a plan");
+    };
+    assert!(planned.obstacles.iter().all(gone) && planned.obstacles.len() == 1);
+    stage.terms.execute = true;
+    stage.terms.execution.accept_branches = true;
+    assert_eq!(carried_out(&mut stage).done, 1);
+
+    // Beside a journal that is there, they are another's.
+    let mut next = stage.next();
+    names(&mut next);
+    assert_eq!(carried_out(&mut next).run, None);
+    let noted = journals_noted(&next.site);
+    assert_eq!(noted.iter().map(|noted| (noted.journal, noted.run)).collect::<Vec<_>>(), [(7, 1)]);
 }
 
 #[test]

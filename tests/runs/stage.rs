@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use mergerfs_xdedup::execute::{Leases, OpEnded, Outcome};
@@ -31,6 +32,8 @@ pub(crate) struct Stage {
     journal_made: bool,
     /// Whether the journal is at a place where it may not be.
     pub(crate) misplaced: bool,
+    /// Hidden names that the search meets.
+    pub(crate) hidden: BTreeMap<u32, Place>,
     pub(crate) terms: Terms,
     pub(crate) stop: Stop,
     pub(crate) seen: Seen,
@@ -62,6 +65,7 @@ impl Stage {
             store,
             journal_made,
             misplaced: false,
+            hidden: BTreeMap::new(),
             terms: Terms {
                 filter: Filter::new(&[], &[], None, None).unwrap(),
                 rules: Rules::default(),
@@ -82,7 +86,7 @@ impl Stage {
         let journals = SimJournals { store: &self.store, made, misplaced };
         let run = Run {
             site: self.site.clone(),
-            duplicates: EqualFiles,
+            duplicates: EqualFiles { hidden: self.hidden.clone() },
             journals,
             terms: &self.terms,
             stop: &self.stop,
@@ -290,7 +294,9 @@ fn equal_files(site: &SimSite) -> Result<Resolved, RunError> {
 }
 
 /// Finds the files of a simulated pool that have equal bytes.
-struct EqualFiles;
+struct EqualFiles {
+    hidden: BTreeMap<u32, Place>,
+}
 
 impl Duplicates<SimSite> for EqualFiles {
     fn scanned(&self) -> bool {
@@ -304,7 +310,10 @@ impl Duplicates<SimSite> for EqualFiles {
         stop: &Stop,
         _watcher: &mut dyn Watcher,
     ) -> Result<Option<Resolved>, RunError> {
-        if stop.asked() { Ok(None) } else { equal_files(site).map(Some) }
+        if stop.asked() {
+            return Ok(None);
+        }
+        Ok(Some(Resolved { hidden: self.hidden.clone(), ..equal_files(site)? }))
     }
 
     fn again(
@@ -356,6 +365,10 @@ struct SimJournals<'s> {
 
 impl Journals for SimJournals<'_> {
     type Store = MemStore;
+
+    fn place(&self) -> Result<PathBuf, RunError> {
+        Ok("/journal".into())
+    }
 
     fn check(&self, _pool: &Pool) -> Result<(), RunError> {
         if self.misplaced { Err(RunError::NoJournalPlace) } else { Ok(()) }

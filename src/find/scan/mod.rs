@@ -11,7 +11,7 @@
 //! the executor compares, and relies on no more than the hashes of whole files that the scan of the same run took after a
 //! lease could be had. `cache` keeps hashes between scans; no comparison relies on those.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use crate::find::filter::Filter;
 use crate::fs::real::RealFs;
-use crate::fs::{FsId, Hashed};
+use crate::fs::{FsId, Hashed, Place};
 use crate::plan::group::{Group, Member};
 use crate::plan::refusal::Reason;
 use crate::plan::{BranchFacts, LeftOut, Refusal, Rules};
@@ -159,6 +159,8 @@ pub struct ScanResult {
     pub counts: ReadCounts,
     /// The hashes of files in `groups` that a comparison can rely on, where they were asked for. Never from the cache.
     pub hashed: Vec<Hashed>,
+    /// Of each journal whose hidden names were met, one name.
+    pub hidden: BTreeMap<u32, Place>,
 }
 
 impl<'s> Scan<'s> {
@@ -254,6 +256,7 @@ impl<'s> Scan<'s> {
             left_out,
             counts,
             hashed,
+            hidden: walked.hidden,
         })
     }
 

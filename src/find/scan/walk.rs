@@ -1,6 +1,6 @@
 //! Walks the branches: one queue of directories per disk, and several walkers if the disk can answer several.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use super::skip::{is_trash, skipped};
 use super::{Scan, ScanError};
 use crate::fs::real::{ScanDir, ScanEntry};
 use crate::fs::{FileKind, FsError, InodeId, Place, Stat};
+use crate::plan::hidden_name::{is_hidden_name, parse_hidden_name};
 use crate::plan::refusal::Reason;
 use crate::plan::{Reach, Refusal};
 use crate::pool::relpath::RelPath;
@@ -36,6 +37,8 @@ pub(super) struct Walked {
     pub(super) named: Vec<RelPath>,
     /// Number of names in recycle bins that are no directories.
     pub(super) in_bins: u64,
+    /// Of each journal whose hidden names were met, one name.
+    pub(super) hidden: BTreeMap<u32, Place>,
 }
 
 /// Walks `dirs` of every branch of `disks`.
@@ -276,8 +279,11 @@ impl Walker<'_> {
             let bin = Place::new(opened.place.branch, joined(&opened.place.path, name));
             return self.count_bin(bin);
         }
-        if matches!(entry.kind, Some(FileKind::Symlink | FileKind::Other)) || skipped(name) {
+        if matches!(entry.kind, Some(FileKind::Symlink | FileKind::Other)) {
             return;
+        }
+        if skipped(name) {
+            return self.hidden(&opened.place, name);
         }
         let stat = match entry.kind {
             Some(FileKind::Directory) => None,
@@ -305,6 +311,17 @@ impl Walker<'_> {
                 opened.below.push(entry.ino);
             }
         }
+    }
+
+    /// Notes a name that is skipped, if a journal made it.
+    fn hidden(&self, dir: &Place, name: &[u8]) {
+        let Some(hidden) =
+            Some(name).filter(|name| is_hidden_name(name)).and_then(parse_hidden_name)
+        else {
+            return;
+        };
+        let at = || Place::new(dir.branch, joined(&dir.path, name));
+        self.found().hidden.entry(hidden.journal).or_insert_with(at);
     }
 
     /// Counts the files in a recycle bin, without a look at any of them.
