@@ -115,7 +115,7 @@ fn radarr_and_sonarr_have_what_they_imported_replaced() {
     let path = "/data/tv/A Show/e3.mkv";
     let variables = [("sonarr_eventtype", "Download"), ("sonarr_episodefile_path", path)];
     let said = stage.hook(&variables, &[]);
-    assert!(said.contains("no other file has its size"), "{said}");
+    assert!(said.contains("no other scanned file has its size"), "{said}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn each_named_file_that_stays_has_its_reason() {
     for (line, path, code, expected) in [
         (&["--only", "/media/alone"][..], "media/alone", 0, "no-copy: "),
         (&["--only", "/media/alone"], "media/alone", 0, "not equal to any of the 2 other files"),
-        (&["--only", "/media/size"], "media/size", 0, "no other file has its size"),
+        (&["--only", "/media/size"], "media/size", 0, "no other scanned file has its size"),
         (&["--only", "/media/gone"], "media/gone", 1, "unresolved: "),
         (&["--only", "/media/link"], "media/link", 0, "not-regular: "),
         (&["--only", "/media/empty"], "media/empty", 0, "empty: "),

@@ -190,6 +190,8 @@ pub struct LeftOut {
     pub linked: u64,
     /// They lie in recycle bins.
     pub in_bins: u64,
+    /// Number of branches that were not scanned, since their mode is RO.
+    pub read_only_branches: u64,
 }
 
 impl Plan {

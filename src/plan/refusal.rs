@@ -43,7 +43,7 @@ pub enum Reason {
     ///
     /// Decided in `execute::compare`, `plan`.
     UnknownLinks,
-    /// The file was named, and no other file of the pool has the same bytes.
+    /// The file was named, and no other file that was scanned has the same bytes.
     ///
     /// Decided in `find::scan::named`.
     NoCopy,
@@ -357,7 +357,9 @@ impl Reason {
             Self::UnknownLinks => {
                 "the file has hard links outside the branches of this pool: remove or include them"
             }
-            Self::NoCopy => "no other file of the pool has these bytes; nothing to do",
+            Self::NoCopy => {
+                "no other file that was scanned has these bytes; read-only branches, recycle bins and what DIR or a filter leaves out are not scanned"
+            }
             Self::Kept => {
                 "this is the copy that stays: name its copies too (--only), or let another one stay (-p, --dedup)"
             }

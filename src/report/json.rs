@@ -376,7 +376,14 @@ mod tests {
             already_linked: 3,
             already_shared: 5,
             no_primary: 1,
-            left_out: LeftOut { by_primary: 7, by_directory: 4, changed: 2, in_bins: 6, linked: 0 },
+            left_out: LeftOut {
+                by_primary: 7,
+                by_directory: 4,
+                changed: 2,
+                in_bins: 6,
+                read_only_branches: 1,
+                linked: 0,
+            },
         }
     }
 
@@ -467,7 +474,7 @@ mod tests {
         let keys = "type run dry_run groups planned planned_sharing planned_cloning planned_differing bytes_differing done done_sharing done_cloning already_linked already_shared refused failed busy left conflicts open \
             bytes_reclaimable bytes_shared bytes_reclaimed bytes_recovered bytes_copied per_branch elapsed_s recovered_done \
             recovered_restored still_open no_primary refusals not_done \
-            bytes_refused refused_bytes without_primary without_directory changed_in_scan in_recycle_bins";
+            bytes_refused refused_bytes without_primary without_directory changed_in_scan in_recycle_bins read_only_branches";
         for key in keys.split_whitespace() {
             assert!(!told[key].is_null(), "{key}");
         }
@@ -480,6 +487,7 @@ mod tests {
         assert_eq!(told["bytes_refused"], 3 * 4096);
         assert_eq!((&told["without_primary"], &told["changed_in_scan"]), (&json!(7), &json!(2)));
         assert_eq!((&told["without_directory"], &told["in_recycle_bins"]), (&json!(4), &json!(6)));
+        assert_eq!(told["read_only_branches"], 1);
         assert_eq!(
             told["per_branch"],
             json!([

@@ -105,6 +105,8 @@ pub struct Tally {
     pub changed_in_scan: u64,
     /// Files in recycle bins, which a scan skips.
     pub in_recycle_bins: u64,
+    /// Branches of the mode RO, which a scan skips.
+    pub read_only_branches: u64,
     /// Refusals by reason.
     #[serde(skip)]
     pub refusals: BTreeMap<Reason, u64>,
@@ -177,6 +179,7 @@ impl Tally {
             without_directory: plan.left_out.by_directory,
             changed_in_scan: plan.left_out.changed,
             in_recycle_bins: plan.left_out.in_bins,
+            read_only_branches: plan.left_out.read_only_branches,
             bytes_reclaimable: plan.ops.iter().map(frees).sum(),
             bytes_shared: plan.ops.iter().map(|op| op.shared).sum(),
             largest: largest(plan),

@@ -334,6 +334,10 @@ pub(super) fn left_out(out: &mut dyn Write, tally: &Tally, prefix: &str) -> io::
             writeln!(out, "{prefix}not compared: {files} without a possible copy below {of}")?;
         }
     }
+    if tally.read_only_branches > 0 {
+        let branches = number(tally.read_only_branches, "branch");
+        writeln!(out, "{prefix}left out: {branches} of the mode RO (-v shows which)")?;
+    }
     if tally.in_recycle_bins > 0 {
         let files = number(tally.in_recycle_bins, "file");
         writeln!(out, "{prefix}left out: {files} in recycle bins")?;

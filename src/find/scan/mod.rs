@@ -74,6 +74,8 @@ pub struct Scan<'s> {
     to_compare: bool,
     /// The branches that are walked.
     branches: Vec<BranchIdx>,
+    /// Number of branches that are not walked, since their mode is RO.
+    read_only_branches: u64,
     /// Refusals for branches that are not walked although mergerfs may write to them.
     read_only_disks: Vec<Refusal>,
     /// The devices of the walked branches, each once.
@@ -188,6 +190,7 @@ impl<'s> Scan<'s> {
             interrupted: around.interrupted,
             to_compare: around.to_compare,
             branches: pool.indices().filter(useful).collect(),
+            read_only_branches: facts.iter().filter(|of| of.mode == BranchMode::Ro).count() as u64,
             read_only_disks: pool
                 .indices()
                 .filter(|b| is_read_only_disk(&facts[b.index()]))
@@ -241,7 +244,12 @@ impl<'s> Scan<'s> {
         let changed = counts.changed + members.changed;
         let (counts, left_out) = (
             ReadCounts { changed, ..counts },
-            LeftOut { changed, in_bins: walked.in_bins, ..left_out },
+            LeftOut {
+                changed,
+                in_bins: walked.in_bins,
+                read_only_branches: self.read_only_branches,
+                ..left_out
+            },
         );
         walked.refusals.append(&mut members.refusals);
         let said = named.map(|named| named.without_group(&self, &members.groups, &walked.refusals));

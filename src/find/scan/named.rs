@@ -114,10 +114,10 @@ impl NamedFile {
             _ => return (Reason::Changed, "it changed during the scan".to_owned()),
         }
         match (self.of_size, self.eligible) {
-            (0, _) => (Reason::NoCopy, format!("no other file has its size, {size} bytes")),
+            (0, _) => (Reason::NoCopy, format!("no other scanned file has its size, {size} bytes")),
             (_, 0) => (
                 Reason::NoCopy,
-                format!("other files have its size, {size} bytes, none of them below -p"),
+                format!("other scanned files have its size, {size} bytes, none of them below -p"),
             ),
             (_, count) if count < self.of_size => {
                 (Reason::NoCopy, format!("not equal to {} below -p", files(count)))

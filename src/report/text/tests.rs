@@ -277,10 +277,12 @@ fn files_below_directories_that_differ_are_one_line_a_directory() {
 fn what_a_scan_left_out_is_counted() {
     let pool = sample::pool();
     let scene = sample::scene(&pool);
-    let told = |by_primary, by_directory, changed, in_bins| {
-        let left_out = LeftOut { by_primary, by_directory, changed, in_bins, linked: 0 };
+    let said = |left_out| {
         let tally = Tally::planned(&Plan { left_out, ..Default::default() });
         text(|out| conclusion(out, &scene, &[], &tally))
+    };
+    let told = |by_primary, by_directory, changed, in_bins| {
+        said(LeftOut { by_primary, by_directory, changed, in_bins, ..LeftOut::default() })
     };
     let no_primary = "not compared: 1 file without a possible copy below a primary (--any-master";
     assert!(told(1, 0, 0, 0).contains(no_primary));
@@ -290,6 +292,8 @@ fn what_a_scan_left_out_is_counted() {
         told(0, 0, 2, 0).contains("left out: 2 files that changed during the scan (run again)\n")
     );
     assert!(told(0, 0, 0, 4).contains("left out: 4 files in recycle bins\n"));
+    let branches = said(LeftOut { read_only_branches: 2, ..LeftOut::default() });
+    assert!(branches.contains("left out: 2 branches of the mode RO (-v shows which)\n"));
     let nothing = told(0, 0, 0, 0);
     assert!(!nothing.contains("not compared") && !nothing.contains("left out"), "{nothing}");
 }
