@@ -195,7 +195,7 @@ topics! {
         "links cannot cross mounts: copies on these branches are moved from one to the other as between disks";
     /// Edits through one name.
     NoLinkCow, "no-link-cow", Note,
-        "after a run an edit through one name changes all names of a file; link-cow=true makes mergerfs copy it first";
+        "after a run an edit through one name changes all names of a file; link-cow=true (2.33: link_cow=true) makes mergerfs copy it first";
     /// Links dissolve on writing.
     LinkCow, "link-cow", Note, "a program that opens a linked file for writing gets a copy of its own: space it takes again";
     /// Files move when a disk is full.
