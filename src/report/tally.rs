@@ -79,6 +79,9 @@ pub struct Tally {
     pub done_sharing: u64,
     /// Those of them whose duplicate a clone replaced.
     pub done_cloning: u64,
+    /// Those of them that no undo takes back: merged copies.
+    #[serde(skip)]
+    pub done_for_good: u64,
     /// Planned ops that were not done because another process uses a file.
     pub busy: u64,
     /// Planned ops that were not done for another reason (conflicts and ops left open too).
@@ -229,6 +232,7 @@ impl Tally {
             FileState::Done => {
                 self.done += 1;
                 self.done_sharing += u64::from(op.shares());
+                self.done_for_good += u64::from(op.merges_copies());
                 self.done_cloning += u64::from(op.reflinks());
             }
             FileState::Busy => self.busy += 1,

@@ -391,7 +391,8 @@ fn sentence(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result
 
 /// Writes the command, in one line, to be copied.
 fn how_to_take_back(out: &mut dyn Write, scene: &Scene<'_>, tally: &Tally) -> io::Result<()> {
-    match scene.run.filter(|_| tally.done > tally.done_sharing && !scene.quiet) {
+    let stay = tally.done_sharing + tally.done_for_good;
+    match scene.run.filter(|_| tally.done > stay && !scene.quiet) {
         Some(run) => {
             let journal = with_journal(scene.journal);
             writeln!(out, "To take it back: mergerfs.xdedup {journal}undo {run}")
