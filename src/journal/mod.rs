@@ -128,6 +128,8 @@ pub struct Journal<S: Store> {
     index: Index,
     /// The record up to which the index is saved.
     saved_to: u64,
+    /// No new run has this number or a smaller one.
+    numbers_after: u64,
     poisoned: bool,
 }
 
@@ -151,7 +153,7 @@ impl<S: Store> Journal<S> {
         if tip != mark {
             store.write_mark(&tip)?;
         }
-        let mut journal = Self { store, tip, index, saved_to, poisoned: false };
+        let mut journal = Self { store, tip, index, saved_to, numbers_after: 0, poisoned: false };
         journal.save_index(saved_index::RECORDS_MIN);
         Ok(journal)
     }
@@ -214,12 +216,17 @@ impl<S: Store> Journal<S> {
         self.start(make, |run| Record::RelinkStarted(UndoStarted { run, undoes }))
     }
 
+    /// Numbers new runs after `run`, which a later state of this journal knew of: hidden names have the number of their run.
+    pub fn number_after(&mut self, run: u64) {
+        self.numbers_after = run;
+    }
+
     fn start(
         &mut self,
         make: impl FnOnce(u64) -> RunStarted,
         record: impl FnOnce(RunStarted) -> Record,
     ) -> Result<Arc<RunStarted>, JournalError> {
-        let started = make(self.index.newest_run() + 1);
+        let started = make(self.next_run());
         let (run, time) = (started.run, started.time);
         self.record(&[record(started)], time)?;
         let summary = self.index.runs.get(&run);
@@ -436,9 +443,13 @@ impl<S: Store> Journal<S> {
         if self.poisoned { Err(JournalError::Poisoned) } else { Ok(()) }
     }
 
-    /// Runs are numbered without gaps as they begin; gaps come from pruning alone.
+    fn next_run(&self) -> u64 {
+        self.index.newest_run().max(self.numbers_after) + 1
+    }
+
+    /// Runs are numbered without gaps as they begin; gaps come from pruning and [`Self::number_after`] alone.
     fn in_sequence(&self, record: &Record) -> Result<(), JournalError> {
-        let next = self.index.newest_run() + 1;
+        let next = self.next_run();
         if record.begins_run() && record.run() != next {
             let what = format!("run {} cannot follow run {}", record.run(), next - 1);
             return Err(JournalError::Unexpected(what));

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::hooks::Hooks;
-use super::in_step::leave_note;
+use super::in_step::{leave_note, newest_noted};
 use super::recorder::Recorder;
 use super::{Begun, Ended, RunError, Site, Stop, Watcher, site};
 use crate::execute::{Executor, Leases, Options};
@@ -139,6 +139,8 @@ fn begin<S: Site, T: Store>(
     journal: &mut Journal<T>,
     manner: &Manner<'_>,
 ) -> Result<u64, RunError> {
+    // A run that only the disks know of left hidden names with its number.
+    journal.number_after(newest_noted(site, journal.id()));
     let make = |run| site::run_started(site, run, manner.options);
     let started = match manner.undoes {
         Some(Undoes { run, links: false }) => journal.start_undo(run, make)?,
