@@ -236,6 +236,10 @@ pub(super) fn salvage(dir: &Path, pool: &Path) -> String {
 fn hint(error: &RunError) -> Option<String> {
     let hint = match error {
         RunError::Journal(error) => return error.hint().map(Into::into),
+        RunError::NoSpaceLeft(_) => {
+            "free some space there, or move the directory and name its new place with --journal; then `mergerfs.xdedup resume` \
+             finishes what was begun"
+        }
         RunError::InsidePool { what, .. } => {
             return Some(format!("name a directory elsewhere with --{what}"));
         }

@@ -139,9 +139,9 @@ impl JournalError {
             Self::MountPoint { .. } => {
                 Some("name a directory below it with --journal; it is made if it is not there")
             }
-            Self::NoSpace { .. } => {
-                Some("free some space there, or move the journal with --journal")
-            }
+            Self::NoSpace { .. } => Some(
+                "free some space there, or move its directory and name the new place with --journal",
+            ),
             Self::NotMade { .. } => Some("name a directory that you may write to with --journal"),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("run it as the user whose journal this is, or name another with --journal")

@@ -64,8 +64,10 @@ fn not_made(dir: &Path) -> impl FnOnce(JournalError) -> JournalError {
 /// [`JournalError::NotMade`] or [`JournalError::NoSpace`]; or if `dir` cannot be looked at.
 pub fn can_be_made(dir: &Path) -> Result<(), JournalError> {
     let dir = resolved(dir)?;
-    if matches!(found_at(&dir)?, JournalAt::Journal | JournalAt::Other) {
-        return Ok(());
+    match found_at(&dir)? {
+        JournalAt::Journal => return check_space(&dir, SPACE_MIN),
+        JournalAt::Other => return Ok(()),
+        JournalAt::Nothing | JournalAt::EmptyDir => {}
     }
     // It is built beside the directory.
     let mut above = parent_of(&dir).ancestors();

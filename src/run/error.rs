@@ -91,6 +91,9 @@ pub enum RunError {
         /// The run.
         run: u64,
     },
+    /// The disk of the journal became full while files were under way.
+    #[error("{0}: the run stopped in the middle")]
+    NoSpaceLeft(JournalError),
     /// A journal left hidden files on the disks, and no journal is at the place of the journal.
     #[error("no journal is at {dir:?}, and journal {journal:08x} left the hidden file {at:?}")]
     JournalGone {
@@ -262,9 +265,10 @@ impl RunError {
                 JournalError::NotAJournal { .. } | JournalError::NotALog { .. } => Fault::Request,
                 _ => Fault::Journal,
             },
-            Self::OldJournal { .. } | Self::OtherJournal { .. } | Self::JournalGone { .. } => {
-                Fault::Journal
-            }
+            Self::OldJournal { .. }
+            | Self::OtherJournal { .. }
+            | Self::JournalGone { .. }
+            | Self::NoSpaceLeft(_) => Fault::Journal,
             Self::List(_)
             | Self::NoPoolRoot { .. }
             | Self::InsidePool { .. }
@@ -291,6 +295,9 @@ impl RunError {
 impl From<execute::RunError> for RunError {
     fn from(error: execute::RunError) -> Self {
         match error {
+            execute::RunError::Journal(error @ JournalError::NoSpace { .. }) => {
+                Self::NoSpaceLeft(error)
+            }
             execute::RunError::Journal(error) => Self::Journal(error),
             execute::RunError::PoolChanged(why) => Self::PoolChanged(why),
         }
