@@ -73,7 +73,7 @@ fn a_journal_that_is_gone_is_noticed_and_a_new_one_explains_nothing() {
     said(&tool.run(&execute).expect(4), &gone);
     said(&tool.run(&scan(&pool)).expect(0), &["Before -e: no journal is at ", "resume --salvage"]);
     for (command, code) in [("resume", 0), ("undo", 2), ("verify", 2), ("status", 0)] {
-        said(&tool.run(&[command]).expect(code), &["knows of run 1 of journal ", "--salvage"]);
+        said(&tool.run(&[command]).expect(code), &["knows of run ", "--salvage"]);
     }
     assert_eq!(snapshot::all_entries(&pool), before);
     assert!(!tool.journal().exists());

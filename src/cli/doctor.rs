@@ -5,15 +5,18 @@ use std::path::PathBuf;
 
 use super::args::{Common, DoctorArgs, OutputFormat};
 use super::failure::Failure;
+use super::lost;
 use super::places;
 use super::stdout::stdout;
 use crate::doctor::{self, Level};
+use crate::journal;
 use crate::report;
 use crate::run::real_path::real_path;
 use crate::run::{RunError, find_pool};
 
 pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
-    let journal = real_path(&places::journal_dir(common)?);
+    let dir = places::journal_dir(common)?;
+    let journal_place = real_path(&dir);
     let pools = match &args.pool {
         Some(path) => vec![path.clone()],
         None => all_pools()?,
@@ -21,7 +24,7 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
     let mut out = stdout();
     let mut code = 0;
     for pool in pools {
-        let facts = match doctor::collect(&pool, &journal, args.quick) {
+        let facts = match doctor::collect(&pool, &journal_place, args.quick) {
             Err(error) if args.pool.is_none() => {
                 tracing::error!(?pool, %error, "not looked at");
                 code = 1;
@@ -43,6 +46,9 @@ pub(super) fn run(common: &Common, args: &DoctorArgs) -> Result<u8, Failure> {
         }
     }
     out.flush().map_err(Failure::output)?;
+    if common.journal.is_none() && journal::id_at(&dir).is_none() {
+        lost::warn(common, &dir);
+    }
     Ok(code)
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::screen::fit_stderr;
 use crate::find::list::InputError;
@@ -223,12 +223,14 @@ pub(super) fn in_a_line(error: &RunError) -> String {
     }
 }
 
-/// Returns what the user can do about a journal that is not in `dir`, and left something on `pool`.
-pub(super) fn salvage(dir: &Path, pool: &Path) -> String {
-    let [dir, pool] = [dir, pool].map(|path| shell_word(path.as_os_str().as_bytes()));
+/// Returns what the user can do about a journal that is not in `dir`, and left something on `pools`.
+pub(super) fn salvage(dir: &Path, pools: &[PathBuf]) -> String {
+    let word = |path: &Path| shell_word(path.as_os_str().as_bytes());
+    let (dir, pools) =
+        (word(dir), pools.iter().map(|pool| word(pool)).collect::<Vec<_>>().join(" "));
     format!(
         "put the journal back, or name its place with --journal; if it is lost, `mergerfs.xdedup --journal {dir} resume \
-         --salvage {pool}` shows what it left half done, and finishes it or puts it back with -e"
+         --salvage {pools}` shows what it left half done, and finishes it or puts it back with -e"
     )
 }
 
@@ -255,7 +257,7 @@ fn hint(error: &RunError) -> Option<String> {
         }
         RunError::JournalGone { dir, pool, .. } => {
             let begin = "--accept-branches begins a new journal and leaves the file where it is";
-            return Some(format!("{}; {begin}", salvage(dir, pool)));
+            return Some(format!("{}; {begin}", salvage(dir, std::slice::from_ref(pool))));
         }
         RunError::ClockBack { .. } => {
             "set the clock; if it was wrong in that run, run again with -e --accept-branches"

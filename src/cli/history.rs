@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::args::{Common, ExportArgs, HistoryArgs, OutputFormat};
 use super::failure::Failure;
+use super::lost;
 use super::places;
 use super::stdout::stdout;
 use crate::journal::{self, Entry, JournalError, RunSummary};
@@ -17,10 +18,14 @@ pub(super) fn run(common: &Common, args: &HistoryArgs) -> Result<u8, Failure> {
         return prune(common, days, args.dry_run, &mut out);
     }
     let Some(journal) = journal::open_existing(&dir, None)? else {
+        if common.journal.is_none() {
+            lost::warn(common, &dir);
+        }
         if common.format == OutputFormat::Json {
             return Ok(0); // JSON has one line per run, and no run is recorded.
         }
-        writeln!(out, "No runs recorded yet (no journal at {dir:?}).").map_err(Failure::output)?;
+        writeln!(out, "No journal is at {dir:?}: no run is recorded there.")
+            .map_err(Failure::output)?;
         return Ok(0);
     };
     let runs: Vec<&RunSummary> = journal.runs().collect();
@@ -69,7 +74,8 @@ fn prune(common: &Common, days: u32, dry_run: bool, out: &mut dyn Write) -> Resu
         return Ok(0);
     }
     let Some(pruned) = journal::prune(&dir, oldest)? else {
-        writeln!(out, "No runs recorded yet (no journal at {dir:?}).").map_err(Failure::output)?;
+        writeln!(out, "No journal is at {dir:?}: no run is recorded there.")
+            .map_err(Failure::output)?;
         return Ok(0);
     };
     if !common.quiet {

@@ -19,14 +19,12 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let mut out = stdout();
     let json = common.format == OutputFormat::Json;
     let journal = journal::open_existing(&dir, None)?;
-    if journal.is_none()
-        && let Err(lost) = lost::check(common, &dir)
-    {
-        lost.warn();
+    if journal.is_none() {
+        lost::warn(common, &dir);
     }
     let written = match journal {
         None if json => status::json(&mut out, &Status::default()),
-        None => writeln!(out, "No runs recorded yet (no journal at {dir:?})."),
+        None => writeln!(out, "No journal is at {dir:?}: no run is recorded there."),
         Some(journal) => {
             let status = look(common, &journal)?;
             if json { status::json(&mut out, &status) } else { status::text(&mut out, &status) }

@@ -111,6 +111,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
             return ahead;
         }
         let looked = self.journals.look(|journal| {
+            self.warn_of_others(journal.id(), hidden);
             let checked = match self.terms.execution.accept_branches {
                 true => Ok(()),
                 false => site::same_as_before(&self.site, journal.runs())
@@ -154,6 +155,19 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         Ok(())
     }
 
+    /// Warns of `hidden` names that another journal than `id` left.
+    fn warn_of_others(&self, id: u32, hidden: &BTreeMap<u32, Place>) {
+        for (journal, at) in hidden.iter().filter(|(journal, _)| **journal != id) {
+            let path = self.site.pool().branch_path(at.branch, &at.path);
+            let journal = format!("{journal:08x}");
+            tracing::warn!(
+                ?path,
+                journal,
+                "another journal left a hidden file: `status` says what to do"
+            );
+        }
+    }
+
     fn look_ahead(
         &mut self,
         resolved: Resolved,
@@ -184,6 +198,7 @@ impl<S: Site, D: Duplicates<S>, J: Journals> Run<'_, S, D, J> {
         }
         let (mut still_open, mut half_done) = (0, HalfDone::default());
         if let Some(journal) = &mut existing {
+            self.warn_of_others(journal.id(), &resolved.hidden);
             if !execution.accept_branches {
                 site::same_as_before(&self.site, journal.runs())?;
                 in_step(&self.site, journal)?;
