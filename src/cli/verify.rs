@@ -63,7 +63,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     Ok(signals.exit_code().unwrap_or(verified.exit_code()))
 }
 
-/// The named run, otherwise the newest run that keeps a file for others; `None` if all runs were undone.
+/// The named run, otherwise the newest run that keeps a file for others; `None` if there is none.
 fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<Option<RunSummary>, Failure> {
     let found = match named {
         Some(run) => journal.run(run),
@@ -77,13 +77,13 @@ fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<Option<RunSummary
     found.cloned().ok_or_else(none).map(Some)
 }
 
-/// Says that every run was undone: no file is kept for another.
+/// Says that no file is kept for another: every run was undone, or is not finished.
 fn nothing_kept(common: &Common) -> Result<u8, Failure> {
     if common.format != OutputFormat::Json && !common.quiet {
         let mut out = stdout();
         writeln!(
             out,
-            "nothing to verify: every run was undone (`verify RUN` reads what an undo copied back)"
+            "nothing to verify: no finished run keeps a file (`verify RUN` reads what an undo copied back)"
         )
         .and_then(|()| out.flush())
         .map_err(Failure::output)?;

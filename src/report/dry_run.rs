@@ -62,9 +62,9 @@ pub fn write(
     if !scene.quiet {
         left_out(&mut last, tally, "")?;
     }
-    sentence(&mut last, tally)?;
-    shared(&mut last, tally, "")?;
     let Before { obstacles, unfinished, apply } = before;
+    sentence(&mut last, tally, !unfinished.is_empty())?;
+    shared(&mut last, tally, "")?;
     for why in obstacles.iter().cloned().chain(unfinished.iter().map(interrupted)) {
         let word = scene.screen.paint(Tone::Bad, "Before -e");
         writeln!(last, "{word}: {why}.")?;
@@ -291,7 +291,7 @@ fn new_directories(
 }
 
 /// The sentence that adds up.
-fn sentence(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
+fn sentence(out: &mut dyn Write, tally: &Tally, first: bool) -> io::Result<()> {
     let freed = size(tally.bytes_reclaimable);
     let links = tally.planned - tally.planned_sharing - tally.planned_cloning;
     let parts = [
@@ -302,9 +302,10 @@ fn sentence(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
     let parts = parts.into_iter().filter(|(files, _)| *files > 0);
     let parts: Vec<_> =
         parts.map(|(files, what)| format!("{} {what}", number(files, "file"))).collect();
-    match parts.is_empty() {
-        true => write!(out, "Nothing to do.")?,
-        false => write!(out, "{}, {freed} freed.", parts.join(", "))?,
+    match (parts.is_empty(), first) {
+        (true, false) => write!(out, "Nothing to do.")?,
+        (true, true) => write!(out, "Nothing else to do.")?,
+        (false, _) => write!(out, "{}, {freed} freed.", parts.join(", "))?,
     }
     rest(out, tally)
 }
