@@ -348,6 +348,8 @@ fn explain(dir: &Path, what: &'static str, error: sled::Error) -> JournalError {
             _ => failed(what, dir)(source),
         },
         sled::Error::Corruption { .. } => damaged(dir, "its contents are corrupted".to_owned()),
+        // The database takes a header that makes no sense for one of an early version.
+        sled::Error::Unsupported(_) => damaged(dir, "its header cannot be read".to_owned()),
         other => damaged(dir, other.to_string()),
     }
 }
