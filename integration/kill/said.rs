@@ -86,7 +86,7 @@ fn a_journal_that_is_gone_is_noticed_and_a_new_one_explains_nothing() {
     tree::settle();
     tool.run(&[&execute[..], &["--accept-branches".to_owned()]].concat()).expect(0);
     let salvage = tool.run(&["resume", "--salvage"]).expect(4);
-    said(&salvage, &["can be used, and did not make 1 hidden file", "NEW-DIRECTORY"]);
+    said(&salvage, &["can be used, and does not know of 1 hidden file", "NEW-DIRECTORY"]);
 
     fs::rename(tool.journal(), tool.dir().join("new")).unwrap();
     fs::rename(&away, tool.journal()).unwrap();

@@ -253,7 +253,8 @@ fn hint(error: &RunError) -> Option<String> {
             "mount its disk; if it was replaced on purpose: --accept-branches"
         }
         RunError::OldJournal { .. } | RunError::OtherJournal { .. } => {
-            "put the newer journal back; if it is lost, run again with -e --accept-branches"
+            "put the newer journal back; if it is lost, a run with -e --accept-branches goes on without it, and `mergerfs.xdedup --journal \
+             NEW-DIRECTORY resume --salvage POOL` finishes what it left half done"
         }
         RunError::JournalGone { dir, pool, .. } => {
             let begin = "--accept-branches begins a new journal and leaves the file where it is";

@@ -14,7 +14,7 @@ use crate::execute::OpEnded;
 use crate::journal::{self, OpenOp};
 use crate::pool::Pool;
 use crate::report::{ITEMS, status as report, text};
-use crate::rescue::resume::resume;
+use crate::rescue::resume::{lacks_no_run, resume};
 use crate::rescue::unsettled::hidden_files;
 use crate::run::{DiskJournal, Watcher, WatcherError};
 
@@ -26,16 +26,13 @@ pub(super) fn run(common: &Common, dry_run: bool) -> Result<u8, Failure> {
         lost::check(common, &dir)?;
         return nothing(&mut out, common, "No runs recorded yet (there is no journal).");
     };
-    if dry_run {
-        let open = journal.open_ops();
-        return match open.is_empty() {
-            true => nothing(&mut out, common, "nothing is open"),
-            false => {
-                let branches = status::branches(&journal)?;
-                let hidden = hidden_files(journal.id(), &open, &branches);
-                show(&mut out, common, (&open, &hidden))
-            }
-        };
+    let open = journal.open_ops();
+    if open.is_empty() {
+        lacks_no_run(&journal)?;
+    } else if dry_run {
+        let branches = status::branches(&journal)?;
+        let hidden = hidden_files(journal.id(), &open, &branches);
+        return show(&mut out, common, (&open, &hidden));
     }
     finish(common, &signals, journal, &mut out)
 }

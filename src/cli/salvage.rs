@@ -84,7 +84,7 @@ fn not_of(dir: &Path, others: &Others) -> Failure {
     let files = number(*count, "hidden file");
     let pool = shell_word(pool.as_os_str().as_bytes());
     Failure::recovery(format!(
-        "the journal {dir:?} can be used, and did not make {files} on the disks: {first:?} is of journal {journal:08x}"
+        "the journal {dir:?} can be used, and does not know of {files} on the disks: {first:?} is of journal {journal:08x}"
     ))
     .hint(format!(
         "`resume` with the --journal of that one finishes or puts back what it left; if it is lost, `mergerfs.xdedup --journal \

@@ -22,7 +22,22 @@ pub fn resume<T: Store>(
     resume_on(journal, open, stop, watcher)
 }
 
-/// Does the same on the sites that `open` returns for the runs of one pool.
+/// Checks, of a journal that has nothing open, that no disk of its newest run's pool knows of a run that it lacks.
+///
+/// # Errors
+/// [`RunError::OldJournal`] or [`RunError::OtherJournal`].
+pub fn lacks_no_run<T: Store>(journal: &Journal<T>) -> Result<(), RunError> {
+    let newest = journal.runs().next_back();
+    let pool = newest.and_then(|run| find_pool::mounted_at(&run.started.pool).ok().flatten());
+    let Some(session) = pool.and_then(|pool| Session::open(pool).ok()) else { return Ok(()) };
+    match in_step(&session, journal) {
+        // With nothing open, the clock decides nothing.
+        Err(RunError::ClockBack { .. }) => Ok(()),
+        checked => checked,
+    }
+}
+
+/// Does the same as [`resume`] on the sites that `open` returns for the runs of one pool.
 ///
 /// # Errors
 /// As [`resume`], and the errors of `open`.

@@ -1,6 +1,7 @@
 //! `resume --salvage` from request to a new journal: the journal is lost; its CSV log and the hidden names on the
 //! branches say which ops were open.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::leftovers;
@@ -127,7 +128,7 @@ pub fn look(request: &SalvageRequest) -> Result<Option<Salvaging>, SalvageError>
     Ok(Some(Salvaging { remains, logged, found, locks }))
 }
 
-/// Hidden files that the journal did not make.
+/// Hidden files that the journal does not know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Others {
     /// The id of the journal that made the first of them.
@@ -147,9 +148,11 @@ pub struct Others {
 /// When the journal cannot be read, or the request names no pool.
 pub fn others(request: &SalvageRequest) -> Result<Option<Others>, SalvageError> {
     let newest = |journal: &DiskJournal| {
-        (journal.id(), journal.runs().next_back().map(|run| run.started.pool.clone()))
+        let runs: BTreeSet<u64> = journal.runs().map(|run| run.started.run).collect();
+        (journal.id(), runs, journal.runs().next_back().map(|run| run.started.pool.clone()))
     };
-    let Some((id, pool)) = journal::open_existing(&request.journal, None)?.as_ref().map(newest)
+    let Some((id, runs, pool)) =
+        journal::open_existing(&request.journal, None)?.as_ref().map(newest)
     else {
         return Ok(None);
     };
@@ -160,7 +163,9 @@ pub fn others(request: &SalvageRequest) -> Result<Option<Others>, SalvageError> 
     for session in pools.into_iter().filter_map(|pool| Session::open(pool).ok()) {
         let of_others = |at: &Place| {
             let name = parse_hidden_name(at.path.file_name().as_encoded_bytes())?;
-            Some((name.journal, at.clone())).filter(|(journal, _)| *journal != id)
+            // An older copy of a journal lacks the last runs of that.
+            let known = name.journal == id && runs.contains(&name.op.run);
+            (!known).then(|| (name.journal, at.clone()))
         };
         let found: Vec<(u32, Place)> = hidden(&session).iter().filter_map(of_others).collect();
         if let Some((journal, first)) = found.first() {
