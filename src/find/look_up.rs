@@ -299,12 +299,17 @@ fn holders(open: &[Parent], n: usize) -> impl Iterator<Item = &Parent> {
 
 /// Why a path cannot be used that met `error`.
 pub(super) fn reason_of(error: &io::Error) -> Reason {
+    known_reason(error).unwrap_or(Reason::Unresolved)
+}
+
+/// The reason that an error has wherever a path is opened; `None` if it has none.
+pub(super) fn known_reason(error: &io::Error) -> Option<Reason> {
     match error.raw_os_error() {
-        Some(libc::ELOOP | libc::EXDEV) => Reason::Obstructed,
-        Some(libc::EACCES | libc::EPERM) => Reason::Permission,
+        Some(libc::ELOOP | libc::EXDEV) => Some(Reason::Obstructed),
+        Some(libc::EACCES | libc::EPERM) => Some(Reason::Permission),
         // It says nothing about the path.
-        _ if limit_of(error).is_some() => Reason::Io,
-        _ => Reason::Unresolved,
+        _ if limit_of(error).is_some() => Some(Reason::Io),
+        _ => None,
     }
 }
 

@@ -138,7 +138,7 @@ pub enum Reason {
     NestedBranch,
     /// A mount point, a subvolume or a symlink lies on the way.
     ///
-    /// Decided in `execute::halt`, `execute::parents`, `execute::undo`, `find::ground`, `find::look_up`, `find::scan::walk`, `plan`.
+    /// Decided in `execute::halt`, `execute::parents`, `execute::undo`, `find::ground`, `find::look_up`, `plan`.
     Obstructed,
     /// A directory of a branch that is a mount point or a btrfs subvolume: a scan does not enter it.
     ///
@@ -171,11 +171,11 @@ pub enum Reason {
     Conflict,
     /// The user who runs this program may not do it.
     ///
-    /// Decided in `execute::halt`, `execute::window`, `find::only`, `find::look_up`, `find::scan::walk`.
+    /// Decided in `execute::halt`, `execute::window`, `find::only`, `find::look_up`.
     Permission,
     /// A system call failed.
     ///
-    /// Decided in `execute::copy`, `execute::halt`, `execute::window`, `find::only`, `find::look_up`, `find::scan::walk`.
+    /// Decided in `execute::copy`, `execute::halt`, `execute::window`, `find::only`, `find::look_up`.
     Io,
     /// The branch had an error before, or is no longer the branch it was.
     ///

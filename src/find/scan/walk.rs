@@ -12,6 +12,7 @@ use super::meter::Phase;
 use super::opener::is_gone;
 use super::skip::{is_trash, skipped};
 use super::{Scan, ScanError};
+use crate::find::look_up::known_reason;
 use crate::fs::real::{ScanDir, ScanEntry};
 use crate::fs::{FileKind, FsError, InodeId, Place, Stat};
 use crate::plan::hidden_name::{is_hidden_name, parse_hidden_name};
@@ -421,13 +422,8 @@ impl Walker<'_> {
 
 /// The refusal for a file or directory that the scan could not read.
 pub(super) fn unreadable(path: &RelPath, error: &FsError) -> Refusal {
-    let reason = match error.errno() {
-        // The error is on another branch, where a copy would be linked or looked for.
-        libc::ELOOP | libc::EXDEV => Reason::Obstructed,
-        libc::EACCES | libc::EPERM => Reason::Permission,
-        _ if error.limit().is_some() => Reason::Io,
-        _ => Reason::Unreadable,
-    };
+    // An obstructed path lies on another branch, where a copy would be linked or looked for.
+    let reason = known_reason(&error.source).unwrap_or(Reason::Unreadable);
     Refusal::of_path(reason, path.as_bytes(), format!("{error}: {}", error.source))
 }
 
