@@ -86,12 +86,9 @@ pub fn write(
 #[must_use]
 pub fn interrupted(unfinished: &Unfinished) -> String {
     let Unfinished { run, open } = *unfinished;
-    let (left, those) = match open {
-        1 => ("1 file half done".to_owned(), "it"),
-        _ => (format!("{} half done", number(open, "file")), "each"),
-    };
+    let (files, those) = (number(open, "file"), if open == 1 { "it" } else { "each" });
     format!(
-        "run {run} was interrupted and left {left}; `resume` finishes {those} or puts {those} back, and -e does so first"
+        "run {run} was interrupted and left {files} half done; `resume` finishes {those} or puts {those} back, and -e does so first"
     )
 }
 

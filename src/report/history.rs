@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::{Value, json};
 
 use super::json::{line, put_fields, put_path, put_paths, typed};
-use super::shown::{number, sanitised, shell_line, size};
+use super::shown::{number, sanitised, shell_plain, size};
 use super::{Screen, fit};
 use crate::journal::{RunSummary, rfc3339};
 
@@ -55,7 +55,7 @@ pub fn text(
         }
         if !run.started.options.is_empty() {
             let words = run.started.options.iter();
-            let words = words.map(|word| fit::whole(&shell_line(std::slice::from_ref(word))));
+            let words = words.map(|word| fit::whole(&shell_plain(word)));
             let words = words.collect::<Vec<_>>().join(" ");
             writeln!(out, "{}", fit::fitted(&format!("{:7}{words}", ""), screen, 2))?;
         }

@@ -120,15 +120,15 @@ impl Progress {
     fn show(&self) {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done());
-            bar.set_prefix(self.end(Instant::now()));
+            bar.set_prefix(self.end(Instant::now(), "  "));
             bar.set_message(self.counts());
         }
     }
 
-    /// The estimate of the end, if there is one.
-    fn end(&self, now: Instant) -> String {
+    /// The estimate of the end after `before`, or nothing.
+    fn end(&self, now: Instant, before: &str) -> String {
         let left = time_left(self.done(), self.whole(), now.duration_since(self.start));
-        left.map_or_else(String::new, |left| format!("  ETA {}", clock(left)))
+        left.map_or_else(String::new, |left| format!("{before}ETA {}", clock(left)))
     }
 
     /// What is done of what there is to do.
@@ -152,7 +152,7 @@ impl Progress {
             0 => String::new(),
             bytes => format!(", {}/s", size(bytes / seconds)),
         };
-        let end = self.end(now).replacen("  ", ", ", 1);
+        let end = self.end(now, ", ");
         let percent = percent(self.done(), self.whole());
         Some(format!("{percent} %: {}{rate}{end}", self.counts()))
     }

@@ -63,15 +63,14 @@ pub fn shell_word(bytes: &[u8]) -> String {
     word
 }
 
-/// `words` as a line of a shell; words that no shell takes apart are not quoted.
+/// `word` as a word of a shell line; not quoted if no shell takes it apart.
 #[must_use]
-pub(super) fn shell_line(words: &[Vec<u8>]) -> String {
+pub(super) fn shell_plain(word: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(byte);
-    let word = |word: &Vec<u8>| match word.is_empty() || !word.iter().all(plain) {
+    match word.is_empty() || !word.iter().all(plain) {
         true => shell_word(word),
         false => String::from_utf8_lossy(word).into_owned(),
-    };
-    words.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
 }
 
 fn octal(word: &mut String, bytes: &[u8]) {
