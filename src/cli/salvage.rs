@@ -12,9 +12,7 @@ use super::resume;
 use super::signals::Signals;
 use super::stdout::stdout;
 use crate::report::{number, salvage as report, shell_word};
-use crate::rescue::salvage_run::{
-    Others, PoolRemains, SalvageError, SalvageRequest, Salvaging, look, others,
-};
+use crate::rescue::salvage_run::{Others, SalvageError, SalvageRequest, Salvaging, look, others};
 
 const GONE_FOR_GOOD: &str = "mount or add it, then run again; if it is gone for good, move the CSV log away and name the \
                              POOL: the names on the branches alone count then";
@@ -46,21 +44,17 @@ pub(super) fn run(common: &Common, args: &ResumeArgs) -> Result<u8, Failure> {
     };
     tell(&mut out, common, &salvaging).map_err(Failure::output)?;
     if !args.execute {
-        let is_there = |found: &PoolRemains| {
-            let plan = &found.plan;
-            !(plan.ops.is_empty() && plan.dirs.is_empty() && plan.left.is_empty())
-        };
-        let how = match salvaging.remains.why.is_some() {
-            true => "Run again with -e to apply".to_owned(),
-            false if !salvaging.found.iter().any(is_there) => {
-                "No file was found half done: there is nothing to salvage".to_owned()
-            }
-            false if request.named => "Run again with -e to apply".to_owned(),
+        let damaged = salvaging.remains.why.is_some();
+        let how = if !damaged && salvaging.found.iter().all(|found| found.plan.is_empty()) {
+            "No file was found half done: there is nothing to salvage".to_owned()
+        } else if damaged || request.named {
+            "Run again with -e to apply".to_owned()
+        } else {
             // Only the user knows whether the journal is lost or elsewhere.
-            false => format!(
+            format!(
                 "If the journal is lost, and in no other directory, run again with --journal {} -e to apply",
                 shell_word(salvaging.remains.dir.as_os_str().as_bytes())
-            ),
+            )
         };
         writeln!(out, "Nothing was changed. {how}.")
             .and_then(|()| out.flush())

@@ -58,6 +58,14 @@ pub struct Salvage {
     pub left: Vec<Left>,
 }
 
+impl Salvage {
+    /// Whether nothing was found half done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty() && self.dirs.is_empty() && self.left.is_empty()
+    }
+}
+
 /// An op for the new journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rebuilt {
