@@ -59,6 +59,15 @@ fn killed_half_way() -> Stage {
     unreachable!()
 }
 
+/// Kills a run at each call; returns the next process, with the call.
+fn killed_at_each_call() -> impl Iterator<Item = (usize, Stage)> {
+    (1..).map_while(|call| {
+        let mut stage = pair();
+        stage.world.plan_fault(Fault::DieAt(call));
+        stage.run().err().map(|_| (call, stage.next()))
+    })
+}
+
 #[test]
 fn a_run_links_records_and_returns_what_it_did() {
     let mut stage = pair();
@@ -136,13 +145,7 @@ fn a_dry_run_names_a_killed_run_and_plans_none_of_its_files() {
 #[test]
 fn a_file_that_has_to_stay_open_is_not_planned_again() {
     let mut stayed_open = 0;
-    for call in 1.. {
-        let mut stage = pair();
-        stage.world.plan_fault(Fault::DieAt(call));
-        if stage.run().is_ok() {
-            break;
-        }
-        let mut next = stage.next();
+    for (call, mut next) in killed_at_each_call() {
         next.world.client_open_write(&RelPath::new("m/d0").unwrap()).unwrap();
         let done = carried_out(&mut next);
         if next.journal().open_ops().is_empty() {
@@ -248,15 +251,8 @@ fn the_history_adds_up_to_what_is_free_now() {
 
 #[test]
 fn an_undo_of_a_killed_run_finishes_it_and_takes_it_back_in_one_go() {
-    let mut left_open = 0;
-    for call in 1.. {
-        let mut stage = pair();
-        stage.world.plan_fault(Fault::DieAt(call));
-        let before = stage.view();
-        if stage.run().is_ok() {
-            break;
-        }
-        let killed = stage.next();
+    let (mut left_open, before) = (0, pair().view());
+    for (call, killed) in killed_at_each_call() {
         if killed.journal().open_ops().is_empty() {
             continue;
         }
@@ -270,7 +266,11 @@ fn an_undo_of_a_killed_run_finishes_it_and_takes_it_back_in_one_go() {
         assert_eq!((plan.ops, unfinished), (vec![], vec![Unfinished { run: 1, open: 1 }]));
         let mut undo = dry.next();
         assert!(matches!(undo.undo(1, true).unwrap(), Undone::Ran(_)));
-        assert_eq!((undo.inodes_of(BYTES), undo.view()), (2, before), "killed at call {call}");
+        assert_eq!(
+            (undo.inodes_of(BYTES), undo.view()),
+            (2, before.clone()),
+            "killed at call {call}"
+        );
         assert!(undo.journal().open_ops().is_empty());
     }
     assert!(left_open > 3, "{left_open}");
