@@ -63,7 +63,7 @@ pub(super) fn run(common: &Common, args: &VerifyArgs) -> Result<u8, Failure> {
     Ok(signals.exit_code().unwrap_or(verified.exit_code()))
 }
 
-/// The named run, otherwise the newest run that keeps a file for others; `None` if there is none.
+/// The named run, otherwise the newest run that keeps a file for others; `None` if no run does.
 fn chosen(journal: &DiskJournal, named: Option<u64>) -> Result<Option<RunSummary>, Failure> {
     let found = match named {
         Some(run) => journal.run(run),

@@ -52,7 +52,7 @@ impl HalfDone {
 }
 
 impl Plan {
-    /// Refuses the ops on files that are `half_done`, and gives the refusals that come of it their true reason.
+    /// Refuses the ops on files that are `half_done`, and sets the true reason of the refusals that come of it.
     pub fn set_aside(&mut self, half_done: &HalfDone) {
         if half_done.names.is_empty() {
             return;

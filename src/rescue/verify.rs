@@ -47,7 +47,7 @@ pub enum Verdict {
     Unreadable(String),
 }
 
-/// Returns the newest run that is no undo and of which a file is kept: what was undone has copies of its own again.
+/// Returns the newest run that is no undo and of which a file is kept: an undo made separate copies of what it took back.
 #[must_use]
 pub fn newest_kept<S: Store>(journal: &Journal<S>) -> Option<&RunSummary> {
     journal.runs().rfind(|run| run.links() && run.done + run.shared > run.undone)
