@@ -26,11 +26,6 @@ fn scene() -> (Pool, Tool, PathBuf) {
     (pool, tool, list)
 }
 
-fn copy_dir(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").args([from, to]).status();
-    assert!(status.unwrap().success());
-}
-
 fn write_at(path: &Path, at: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     file.write_all_at(bytes, at).unwrap();
@@ -72,7 +67,7 @@ const DAMAGES: [Damage; 8] = [
 fn a_damaged_journal_is_exit_4_and_nothing_is_touched() {
     let (pool, tool, list) = scene();
     let (journal, good) = (tool.journal(), tool.dir().join("good"));
-    copy_dir(&journal, &good);
+    tree::copy(&journal, &good);
     let before = snapshot::all_entries(&pool);
     for (what, damage) in DAMAGES {
         damage(&journal);
@@ -95,7 +90,7 @@ fn a_damaged_journal_is_exit_4_and_nothing_is_touched() {
         assert_eq!(run.code(), Some(4), "{what}: {run}");
         assert_eq!(snapshot::all_entries(&pool), before, "{what}");
         fs::remove_dir_all(&journal).unwrap();
-        copy_dir(&good, &journal);
+        tree::copy(&good, &journal);
     }
     tool.execute(&list, &[]).expect(0);
     tool.run(&["undo", "1", "-e"]).expect(0);
@@ -124,7 +119,7 @@ fn a_journal_on_a_read_only_disk_changes_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let disk = LoopDisk::new(scratch.path(), "state", Ext4);
     let journal = disk.path().join("journal");
-    copy_dir(&tool.journal(), &journal);
+    tree::copy(&tool.journal(), &journal);
     remount(disk.path(), "ro");
     let before = snapshot::all_entries(&pool);
     let run = |arguments: &[&OsStr]| -> Run {

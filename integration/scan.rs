@@ -564,6 +564,7 @@ fn a_branch_where_nothing_could_be_replaced_is_not_read() {
     let run = scan(&tool, &pool, &[""], &[]).expect(0);
     assert_eq!((figure(&run, "files"), figure(&run, "read")), (8, 8), "{run}");
     assert!(run.stderr.contains("not scanned"), "{run}");
+    assert_eq!(run.summary().get("read_only_branches"), 1, "{run}");
     assert!(groups_found(&tool).is_empty());
 }
 

@@ -33,6 +33,11 @@ pub(crate) fn write_aged(path: &Path, content: &[u8], age: Duration) {
     set_age(&file, age);
 }
 
+/// Copies a directory with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    run("cp", &["-a".as_ref(), from.as_os_str(), to.as_os_str()]);
+}
+
 /// Makes a directory and those above it.
 pub(crate) fn make_dir(path: &Path, mode: u32, owner: (u32, u32)) {
     std::fs::create_dir_all(path).unwrap();

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use super::cell::Cell;
 use super::two_disks;
@@ -28,11 +26,6 @@ const CALLS: [&str; 12] = [
 
 /// Kills at each call; of those there are many of, at so many.
 const SAMPLE: usize = 12;
-
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").args([from, to]).status();
-    assert!(status.unwrap().success());
-}
 
 fn prune(tool: &Tool, options: &[&str]) -> crate::harness::tool::Run {
     let strace = [&["strace", "-f", "-qq"], options].concat();
@@ -79,14 +72,14 @@ fn a_killed_prune_leaves_the_old_journal_or_the_new_one_and_forgets_nothing_open
     // Days are counted from a second on.
     tree::settle();
     let (journal, good) = (tool.journal(), tool.dir().join("good"));
-    copy(&journal, &good);
+    tree::copy(&journal, &good);
     let restore = || {
         for dir in [&journal, &journal.with_extension("new")] {
             if dir.exists() {
                 fs::remove_dir_all(dir).unwrap();
             }
         }
-        copy(&good, &journal);
+        tree::copy(&good, &journal);
     };
     let counts = counts(tool);
     assert_eq!((runs(tool), open(tool)), (vec![2], was_open));

@@ -93,3 +93,25 @@ fn a_journal_that_is_gone_is_noticed_and_a_new_one_explains_nothing() {
     tool.run(&["resume"]).expect(0);
     snapshot::assert_no_own_names(&pool);
 }
+
+#[test]
+fn an_older_copy_of_the_journal_is_noticed_where_nothing_is_open() {
+    let (pool, tool) = killed();
+    tool.run(&["resume"]).expect(0);
+    let [older, newer] = ["older", "newer"].map(|name| tool.dir().join(name));
+    tree::copy(&tool.journal(), &older);
+    for (disk, path) in [(0, "media/new"), (1, "dl/new")] {
+        tree::write(&pool.on(disk, path), &tree::bytes(9, 20_000));
+    }
+    tree::settle();
+    tool.run(&[&scan(&pool)[..], &["-e".to_owned()]].concat()).expect(0);
+
+    fs::rename(tool.journal(), &newer).unwrap();
+    fs::rename(&older, tool.journal()).unwrap();
+    for resume in [&["resume"][..], &["resume", "-n"]] {
+        said(&tool.run(resume).expect(4), &["it is an older copy", "put the newer journal back"]);
+    }
+    fs::rename(tool.journal(), &older).unwrap();
+    fs::rename(&newer, tool.journal()).unwrap();
+    said(&tool.run(&["resume"]).expect(0), &["nothing is open"]);
+}

@@ -303,3 +303,16 @@ impl From<execute::RunError> for RunError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_of_the_journal_leaves_nothing_changed_only_before_a_run() {
+        let full = || JournalError::NoSpace { path: "/j".into(), free: 0, needed: 1 };
+        assert_eq!(RunError::Journal(full()).fault(), Fault::Environment);
+        let within = RunError::from(execute::RunError::Journal(full()));
+        assert_eq!(within.fault(), Fault::Journal);
+    }
+}

@@ -3,7 +3,7 @@
 use super::super::sample;
 use super::*;
 use crate::execute::Halt;
-use crate::plan::{LeftOut, OpKind, Plan};
+use crate::plan::{Found, LeftOut, OpKind, Plan};
 use crate::pool::BranchIdx;
 
 fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
@@ -339,4 +339,20 @@ fn a_disk_that_is_skipped_as_a_whole_is_no_file() {
     assert!(told(&[of("/mnt/d1")]).starts_with("skipped: 1 disk, disk-read-only: "));
     let both = told(&[of("/mnt/d1"), of("/mnt/d2"), of("a")]);
     assert!(both.starts_with("skipped: 2 disks and 1 file, disk-read-only: "), "{both}");
+}
+
+#[test]
+fn no_undo_is_offered_of_copies_that_are_gone_for_good() {
+    let pool = sample::pool();
+    let mut op = sample::cross("media/a", "dl/a", 4096);
+    op.names[0].found = Found::Master;
+    let other = sample::cross("media/b", "dl/b", 1);
+    let ops = vec![op.clone(), other.clone()];
+    let mut tally = Tally::planned(&Plan { ops, ..Plan::default() });
+    tally.outcome(&op, &Outcome::Done { reclaimed: 4096 }, false);
+    let text = text(|out| conclusion(out, &sample::scene(&pool), &[], &tally));
+    assert!(!text.contains("To take it back"), "{text}");
+    tally.outcome(&other, &Outcome::Done { reclaimed: 1 }, false);
+    let text = self::text(|out| conclusion(out, &sample::scene(&pool), &[], &tally));
+    assert!(text.contains("To take it back"), "{text}");
 }
